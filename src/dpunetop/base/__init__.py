@@ -1,0 +1,1 @@
+"""Foundation: time, stopping and JSON. Knows neither Kubernetes nor DPUs."""

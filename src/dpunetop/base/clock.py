@@ -1,0 +1,44 @@
+"""Time as something that is handed in, so that tests own it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tell the time and wait for it.
+
+    Threads: any; implementations hold no lock of their callers but the condition given to `wait`.
+    Units: seconds.
+    """
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed point; never goes back. Deadlines are compared with this."""
+
+    def now(self) -> datetime:
+        """Wall clock in UTC; only for what people read."""
+
+    def wait(self, cond: threading.Condition, timeout: float | None) -> None:
+        """Wait on `cond`, which the caller holds, until notified or `timeout` seconds have passed.
+
+        Guarantees: may return early; callers check again what they waited for.
+        """
+
+
+class RealClock:
+    """The clock of this machine."""
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
+        return time.monotonic()
+
+    def now(self) -> datetime:
+        """See `Clock.now`."""
+        return datetime.now(UTC)
+
+    def wait(self, cond: threading.Condition, timeout: float | None) -> None:
+        """See `Clock.wait`."""
+        cond.wait(timeout)

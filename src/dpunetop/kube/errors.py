@@ -1,0 +1,100 @@
+"""What may go wrong with a request, as types; only kinds that somebody branches on have a class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class ApiError(Exception):
+    """A request that did not succeed.
+
+    `code` is the HTTP status, 0 when there was no usable answer. `reason` is the server's machine-readable word, or one
+    of ours where there was none (`DNS`, `Refused`, `Timeout`, `TLS`, `Reset`, `TooLarge`, `BadAnswer`).
+    `retry_after_seconds` is what the server asked for, if it did. `causes` are the field paths of an Invalid or Conflict.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        *,
+        retry_after_seconds: float | None = None,
+        causes: tuple[Mapping[str, Any], ...] = (),
+    ) -> None:
+        super().__init__(code, reason, message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.retry_after_seconds = retry_after_seconds
+        self.causes = causes
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.reason}: {self.message}" if self.code else f"{self.reason}: {self.message}"
+
+
+class Unreachable(ApiError):
+    """No answer came: name not resolved, refused, timed out, broken TLS, cut off. Nothing is known of the effect."""
+
+
+class Unauthorized(ApiError):
+    """401: the credential is not accepted."""
+
+
+class Forbidden(ApiError):
+    """403: the credential lacks a right; the message names it."""
+
+
+class NotFound(ApiError):
+    """404: no such object, or the resource is not served."""
+
+
+class Conflict(ApiError):
+    """409: a precondition did not hold, or another manager owns the field."""
+
+
+class Gone(ApiError):
+    """410: the resource version or continue token is too old; read all again."""
+
+
+class Invalid(ApiError):
+    """422: the object, or the uid that it names, is not acceptable."""
+
+
+class TooManyRequests(ApiError):
+    """429: the server, or a disruption budget, says later."""
+
+
+_BY_CODE: dict[int, type[ApiError]] = {
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+    422: Invalid,
+    429: TooManyRequests,
+}
+
+
+def error_from_status(status: Mapping[str, Any], code: int = 0, retry_after_seconds: float | None = None) -> ApiError:
+    """The error that a `Status` object of the API describes; `code` is used where the object has none.
+
+    Guarantees: takes any mapping, however malformed; text is cut to 1,000 characters.
+    Source: Kubernetes API conventions, "Response Status Kind".
+    """
+    given = status.get("code")
+    code = given if isinstance(given, int) and given else code
+    details = status.get("details")
+    details = details if isinstance(details, Mapping) else {}
+    if retry_after_seconds is None and isinstance(details.get("retryAfterSeconds"), int | float):
+        retry_after_seconds = float(details["retryAfterSeconds"])
+    causes = details.get("causes")
+    kind = _BY_CODE.get(code, ApiError)
+    return kind(
+        code,
+        str(status.get("reason") or "Unknown")[:100],
+        str(status.get("message") or "")[:1000],
+        retry_after_seconds=retry_after_seconds,
+        causes=tuple(c for c in causes if isinstance(c, Mapping)) if isinstance(causes, list) else (),
+    )

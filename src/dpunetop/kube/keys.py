@@ -1,0 +1,52 @@
+"""What names a thing: its kind of collection, and its place within a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+INFRA = "infra"
+"""Name of the cluster that holds the DPU nodes and the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One collection of the API: where it is served and what its objects call themselves."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool
+
+    @property
+    def api_version(self) -> str:
+        """The `apiVersion` of its objects."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def __str__(self) -> str:
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """The name of one object; what queues hold. The cluster is part of it, so infra and tenant never mix."""
+
+    cluster: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.cluster}:{self.namespace}/{self.name}" if self.namespace else f"{self.cluster}:{self.name}"
+
+
+NODES = Resource("", "v1", "nodes", "Node", False)
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", False)
+PODS = Resource("", "v1", "pods", "Pod", True)
+SECRETS = Resource("", "v1", "secrets", "Secret", True)
+CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap", True)
+SERVICEACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", True)
+DAEMONSETS = Resource("apps", "v1", "daemonsets", "DaemonSet", True)
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", True)
+EVENTS = Resource("events.k8s.io", "v1", "events", "Event", True)
+TOKENREVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", False)
+SUBJECTACCESSREVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False)

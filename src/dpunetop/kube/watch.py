@@ -1,0 +1,64 @@
+"""Watch events and what each one means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dpunetop.kube.errors import ApiError, error_from_status
+from dpunetop.kube.meta import version_of
+
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+"""Annotation of the bookmark that ends the initial part of a WatchList stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One line of a watch: its type and its object, as sent."""
+
+    type: str
+    object: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """The object now is as given."""
+
+    object: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The object is gone; given is its last state."""
+
+    object: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Nothing changed up to this version; `is_initial_end` closes the initial part of a WatchList stream."""
+
+    is_initial_end: bool
+
+
+def interpret(event: WatchEvent) -> tuple[str, Put | Drop | Progress]:
+    """Say what one watch event means: the version to resume from, and the change to make.
+
+    Raises: the ApiError that an ERROR event carries (Gone when the resume version is too old); ApiError `BadAnswer` for
+        an event type that the API does not know or an object without a version.
+    Source: Kubernetes API Concepts, "Efficient detection of changes".
+    """
+    if event.type == "ERROR":
+        raise error_from_status(event.object, code=500)
+    version = version_of(event.object)
+    if not version:
+        raise ApiError(0, "BadAnswer", f"watch event {event.type[:20]!r} carries no resourceVersion")
+    match event.type:
+        case "ADDED" | "MODIFIED":
+            return version, Put(event.object)
+        case "DELETED":
+            return version, Drop(event.object)
+        case "BOOKMARK":
+            marks = event.object["metadata"].get("annotations") or {}
+            return version, Progress(marks.get(INITIAL_EVENTS_END) == "true")
+    raise ApiError(0, "BadAnswer", f"unknown watch event type {event.type[:20]!r}")
