@@ -11,7 +11,7 @@ class ApiError(Exception):
 
     `code` is the HTTP status, 0 when there was no usable answer. `reason` is the server's machine-readable word, or one
     of ours where there was none (`DNS`, `Refused`, `Timeout`, `TLS`, `Reset`, `TooLarge`, `BadAnswer`).
-    `retry_after_seconds` is what the server asked for, if it did. `causes` are the field paths of an Invalid or Conflict.
+    `retry_after_seconds` is what the server asked for, if it did. `causes` names the fields of an Invalid or Conflict.
     """
 
     def __init__(

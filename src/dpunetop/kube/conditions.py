@@ -1,0 +1,57 @@
+"""Conditions: what is true of an object, since when, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dpunetop.kube.meta import Obj
+
+Status = Literal["True", "False", "Unknown"]
+
+MESSAGE_LIMIT = 1000
+"""Longest message that we write; the API allows 32,768 characters, a reader does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One statement about an object, as a decision makes it: without times, which belong to the writing."""
+
+    type: str
+    status: Status
+    reason: str
+    message: str = ""
+
+
+def condition_of(obj: Obj, type_: str) -> dict[str, Any] | None:
+    """The condition of that type in the object's status, as stored."""
+    for condition in (obj.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == type_:
+            return dict(condition)
+    return None
+
+
+def stamp(live: Obj, conditions: Iterable[Condition], observed_generation: int, now: str) -> list[dict[str, Any]]:
+    """The conditions as they are to be stored in `live`'s status, sorted by type.
+
+    Guarantees: the transition time of `live` is kept while the status value is the same, else it is `now` (RFC 3339);
+        equal input gives equal output.
+    Source: Kubernetes API conventions, "Typical status properties".
+    """
+    return [
+        _stamped(condition_of(live, condition.type), condition, observed_generation, now)
+        for condition in sorted(conditions, key=lambda c: c.type)
+    ]
+
+
+def _stamped(old: dict[str, Any] | None, condition: Condition, observed_generation: int, now: str) -> dict[str, Any]:
+    unchanged = old is not None and old.get("status") == condition.status and old.get("lastTransitionTime")
+    return {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message[:MESSAGE_LIMIT],
+        "observedGeneration": observed_generation,
+        "lastTransitionTime": old["lastTransitionTime"] if old is not None and unchanged else now,
+    }

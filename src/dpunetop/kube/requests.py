@@ -1,0 +1,139 @@
+"""Requests to an API server as data: what goes over the wire, without the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from dpunetop.base import jsonio
+from dpunetop.kube.keys import Resource
+
+APPLY = "application/apply-patch+yaml"
+MERGE_PATCH = "application/merge-patch+json"
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Method, target (path and query) and body of one request."""
+
+    method: str
+    target: str
+    body: bytes | None = None
+    content_type: str = JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects of a resource a list or watch covers; an empty namespace means all."""
+
+    resource: Resource
+    namespace: str = ""
+    field_selector: str = ""
+    label_selector: str = ""
+
+    def __str__(self) -> str:
+        parts = (self.namespace, self.field_selector, self.label_selector)
+        return "/".join((str(self.resource), *(part for part in parts if part)))
+
+
+def get(resource: Resource, namespace: str, name: str) -> Request:
+    """Read one object from quorum."""
+    return Request("GET", _path(resource, namespace, name))
+
+
+def list_page(selection: Selection, limit: int, continue_token: str) -> Request:
+    """Read one page; from quorum, since no resourceVersion is given."""
+    query = {"limit": str(limit), "continue": continue_token, **_selectors(selection)}
+    return Request("GET", _collection(selection) + _query(query))
+
+
+def watch(selection: Selection, resource_version: str, timeout_seconds: int) -> Request:
+    """Follow a collection from `resource_version` on, with bookmarks."""
+    query = {
+        "watch": "1",
+        "allowWatchBookmarks": "true",
+        "resourceVersion": resource_version,
+        "timeoutSeconds": str(timeout_seconds),
+        **_selectors(selection),
+    }
+    return Request("GET", _collection(selection) + _query(query))
+
+
+def watch_list(selection: Selection, timeout_seconds: int) -> Request:
+    """Follow a collection, its present state first. Source: KEP-3157."""
+    query = {
+        "watch": "1",
+        "sendInitialEvents": "true",
+        "resourceVersionMatch": "NotOlderThan",
+        "allowWatchBookmarks": "true",
+        "timeoutSeconds": str(timeout_seconds),
+        **_selectors(selection),
+    }
+    return Request("GET", _collection(selection) + _query(query))
+
+
+def apply(resource: Resource, namespace: str, name: str, body: Mapping[str, Any], field_manager: str) -> Request:
+    """Server-side apply, forced; preconditions are members of the body's metadata."""
+    return _apply(_path(resource, namespace, name), body, field_manager)
+
+
+def apply_status(resource: Resource, namespace: str, name: str, body: Mapping[str, Any], field_manager: str) -> Request:
+    """Server-side apply to the status subresource, forced."""
+    return _apply(_path(resource, namespace, name) + "/status", body, field_manager)
+
+
+def merge_patch(resource: Resource, namespace: str, name: str, patch: Mapping[str, Any], field_manager: str) -> Request:
+    """JSON merge patch."""
+    target = _path(resource, namespace, name) + _query({"fieldManager": field_manager})
+    return Request("PATCH", target, jsonio.dumps(patch), MERGE_PATCH)
+
+
+def create(resource: Resource, namespace: str, obj: Mapping[str, Any]) -> Request:
+    """POST to a collection; for reviews and events, which have no name to apply to."""
+    return Request("POST", _collection(Selection(resource, namespace)), jsonio.dumps(obj))
+
+
+def create_sub(resource: Resource, namespace: str, name: str, sub: str, obj: Mapping[str, Any]) -> Request:
+    """POST to a subresource: `eviction`, `token`, `binding`."""
+    return Request("POST", f"{_path(resource, namespace, name)}/{sub}", jsonio.dumps(obj))
+
+
+def update(resource: Resource, namespace: str, name: str, obj: Mapping[str, Any]) -> Request:
+    """PUT a whole object; the server compares its resourceVersion."""
+    return Request("PUT", _path(resource, namespace, name), jsonio.dumps(obj))
+
+
+def delete(resource: Resource, namespace: str, name: str, uid: str, resource_version: str = "") -> Request:
+    """Delete the object of that uid and, if given, exactly of that version."""
+    preconditions = {"uid": uid, **({"resourceVersion": resource_version} if resource_version else {})}
+    options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+    return Request("DELETE", _path(resource, namespace, name), jsonio.dumps(options))
+
+
+def _apply(path: str, body: Mapping[str, Any], field_manager: str) -> Request:
+    target = path + _query({"fieldManager": field_manager, "force": "true"})
+    return Request("PATCH", target, jsonio.dumps(body), APPLY)
+
+
+def _path(resource: Resource, namespace: str, name: str) -> str:
+    return f"{_collection(Selection(resource, namespace))}/{quote(name, safe='')}"
+
+
+def _collection(selection: Selection) -> str:
+    resource = selection.resource
+    root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+    if resource.namespaced and selection.namespace:
+        return f"{root}/namespaces/{quote(selection.namespace, safe='')}/{resource.plural}"
+    return f"{root}/{resource.plural}"
+
+
+def _selectors(selection: Selection) -> dict[str, str]:
+    return {"fieldSelector": selection.field_selector, "labelSelector": selection.label_selector}
+
+
+def _query(query: Mapping[str, str]) -> str:
+    given = {key: value for key, value in query.items() if value}
+    return "?" + urlencode(given) if given else ""
