@@ -1,0 +1,66 @@
+"""What a person reads on a DpuClusterConfig: the summary, and which changes are worth an Event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from dpunetop.domain.names import DPUCLUSTERCONFIGS
+from dpunetop.domain.types import DpuClusterConfig
+from dpunetop.kube.conditions import Condition, condition_of
+from dpunetop.kube.meta import Obj
+from dpunetop.kube.plan import ApplyStatus, Emit, Step
+
+READY = "Ready"
+MCP_READY = "McpReady"
+TENANT_REACHABLE = "TenantReachable"
+CREDENTIALS_VALID = "CredentialsValid"
+TENANT_OBJS_SYNCED = "TenantObjsSynced"
+OVN_KUBE_READY = "OvnKubeReady"
+
+API_NOT_SERVED = "ApiNotServed"
+"""Reason of McpReady on an infra cluster without the MachineConfig API; it does not count against Ready."""
+
+_OF_THE_TENANT = (CREDENTIALS_VALID, TENANT_REACHABLE, TENANT_OBJS_SYNCED, OVN_KUBE_READY)
+
+
+def summary(config: DpuClusterConfig) -> Condition:
+    """`Ready`: the first of the other conditions that is not True, else True.
+
+    Guarantees: a condition that is absent, or was judged for an older generation, counts as not yet known.
+    """
+    wanted = (MCP_READY, *(_OF_THE_TENANT if config.kubeconfig_secret else ()))
+    for type_ in wanted:
+        condition = condition_of(config.live, type_)
+        if condition is None or condition.get("observedGeneration", 0) < config.generation:
+            return Condition(READY, "Unknown", "Progressing", f"{type_} is not known yet")
+        if type_ == MCP_READY and condition["reason"] == API_NOT_SERVED:
+            continue
+        if condition["status"] != "True":
+            return Condition(READY, condition["status"], condition["reason"], f"{type_}: {condition['message']}")
+    return Condition(READY, "True", "AllReady", "")
+
+
+def report(
+    cluster: str, live: Obj, conditions: tuple[Condition, ...], field_manager: str, **members: object
+) -> tuple[Step, ...]:
+    """Steps that write `conditions` to the DpuClusterConfig `live` and tell of those that change.
+
+    Guarantees: an Event for each condition whose status or reason differs from `live`'s, none at rest; the status comes
+        first, so that an Event that cannot be written holds up nothing.
+    """
+    status = ApplyStatus(cluster, DPUCLUSTERCONFIGS, live, conditions, field_manager, members)
+    return (status, *(_event(cluster, live, condition) for condition in _changed(live, conditions)))
+
+
+def _changed(live: Obj, conditions: Iterable[Condition]) -> Iterable[Condition]:
+    for condition in conditions:
+        old = condition_of(live, condition.type) or {}
+        if (old.get("status"), old.get("reason")) != (condition.status, condition.reason):
+            yield condition
+
+
+def _event(cluster: str, live: Obj, condition: Condition) -> Emit:
+    note = f"{condition.type} is {condition.status}" + (f": {condition.message}" if condition.message else "")
+    severity: Literal["Normal", "Warning"] = "Warning" if condition.status == "False" else "Normal"
+    return Emit(cluster, DPUCLUSTERCONFIGS, live, severity, condition.reason, note)

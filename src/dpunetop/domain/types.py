@@ -1,0 +1,92 @@
+"""The custom resource as the decisions see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from dpunetop.kube.keys import Key
+from dpunetop.kube.meta import Obj, annotations_of, generation_of, is_terminating, name_of, namespace_of, uid_of
+
+
+class TopologyChoice(Enum):
+    """What `spec.topology` asks for."""
+
+    AUTO = "Auto"
+    CENTRAL = "Central"
+    INTERCONNECT = "Interconnect"
+
+
+class DeletionPolicy(Enum):
+    """What happens to pool and MachineConfig when the DpuClusterConfig is deleted."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
+@dataclass(frozen=True, slots=True)
+class DpuClusterConfig:
+    """One tenant, as its custom resource asks for it.
+
+    `live` is the object it was read from; None members were not given. `tenant_uid` is the identity of the tenant
+    cluster that the status remembers.
+    """
+
+    live: Obj
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    terminating: bool
+    pool_name: str
+    node_selector: Mapping[str, Any] | None
+    kubeconfig_secret: str | None
+    topology: TopologyChoice
+    image: str | None
+    tenant_namespace: str | None
+    deletion_policy: DeletionPolicy
+    tenant_uid: str | None
+    annotations: Mapping[str, str]
+
+    @property
+    def tenant_cluster(self) -> str:
+        """Name under which the tenant's API server is engaged."""
+        return tenant_cluster_name(self.namespace, self.name)
+
+
+def tenant_cluster_name(namespace: str, name: str) -> str:
+    """Name of the tenant cluster of the DpuClusterConfig `namespace`/`name`."""
+    return f"tenant/{namespace}/{name}"
+
+
+def parse_config(obj: Obj) -> DpuClusterConfig:
+    """Read a DpuClusterConfig; the schema has checked its types.
+
+    Guarantees: takes what the predecessor stored, such as an empty `poolName`; values that the schema of today would
+        refuse are left for `admission` to name.
+    """
+    spec = obj.get("spec") or {}
+    return DpuClusterConfig(
+        live=obj,
+        namespace=namespace_of(obj),
+        name=name_of(obj),
+        uid=uid_of(obj),
+        generation=generation_of(obj),
+        terminating=is_terminating(obj),
+        pool_name=spec.get("poolName") or "",
+        node_selector=spec.get("nodeSelector") or None,
+        kubeconfig_secret=spec.get("kubeConfigFile") or None,
+        topology=TopologyChoice(spec.get("topology", "Auto")),
+        image=spec.get("image") or None,
+        tenant_namespace=spec.get("tenantNamespace") or None,
+        deletion_policy=DeletionPolicy(spec.get("deletionPolicy", "Retain")),
+        tenant_uid=(obj.get("status") or {}).get("tenantUID") or None,
+        annotations=annotations_of(obj),
+    )
+
+
+def key_of(cluster: str, config: DpuClusterConfig) -> Key:
+    """The key under which a DpuClusterConfig is reconciled."""
+    return Key(cluster, config.namespace, config.name)
