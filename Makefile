@@ -1,0 +1,129 @@
+# The menu. Every target calls one script or one tool, so that what CI runs can be repeated by one line.
+# A fresh machine needs Python >= 3.11 with venv, make and a network; nothing else.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The first interpreter on PATH that is new enough; `make PYTHON=python3.12 …` chooses another.
+NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && { echo $$p; break; }; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# More options for pytest, for example PYTEST_ARGS='-k pool -x'.
+PYTEST_ARGS ?=
+PYTEST := $(BIN)/python -m pytest -q
+# More options for `make run` and `make sandbox`.
+ARGS ?=
+OPERATOR ?= 1
+IMAGE ?= dpunetop:dev
+ENGINE ?= $(shell command -v podman || command -v docker)
+
+.PHONY: help
+help: ## Say what there is
+	@awk 'BEGIN { FS = ":.*## " } /^## / { print "\n" substr($$0, 4) } \
+		/^[a-zA-Z0-9._-]+:.*## / { printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2 }' Makefile
+
+## Use it
+.PHONY: sandbox
+sandbox: $(READY) ## Two real API servers, stand-ins and the operator, to play with (OPERATOR=0: without the operator)
+	$(BIN)/python -m dpunetop sandbox $(if $(filter 0,$(OPERATOR)),--no-operator) $(ARGS)
+
+.PHONY: run
+run: $(READY) ## The operator from source against the current kubeconfig (TENANT_NAMESPACE=… NAMESPACE=… make run)
+	KUBECONFIG="$${KUBECONFIG:-$$HOME/.kube/config}" exec $(BIN)/python -m dpunetop run --log-format console \
+		--metrics-secure=false --metrics-bind-address 127.0.0.1:49555 \
+		--health-probe-bind-address 127.0.0.1:49556 $(ARGS)
+
+## Check it
+.PHONY: test
+test: lint types imports unit test-transport test-integration ## All checks: lint, types, imports, unit, transport, integration
+
+.PHONY: test-unit
+test-unit: lint types imports unit ## The inner loop, under a minute: lint, types, imports, unit
+
+.PHONY: unit
+unit: $(READY) ## Unit tests alone
+	$(PYTEST) -n 2 tests/unit $(PYTEST_ARGS)
+
+.PHONY: test-transport
+test-transport: $(READY) ## Real sockets against a server that lies
+	$(PYTEST) tests/transport $(PYTEST_ARGS)
+
+.PHONY: test-integration
+test-integration: controlplane ## Two real API servers, the operator with the rights of config/rbac
+	$(PYTEST) tests/integration $(PYTEST_ARGS)
+
+.PHONY: test-e2e
+test-e2e: controlplane ## The shipped process: kill -9, leader hand-over, tenant gone and back
+	$(PYTEST) tests/e2e $(PYTEST_ARGS)
+
+.PHONY: test-crash
+test-crash: controlplane ## Kill the operator at every write of the quick start, in all three phases
+	DPUNETOP_CRASH_EVERY=1 $(PYTEST) -m crash tests $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(READY) ## ruff: style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(READY) ## mypy --strict
+	$(BIN)/mypy src
+
+.PHONY: imports
+imports: $(READY) ## import-linter: who may import whom
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: verify
+verify: $(READY) ## Fail if deploy/ is not what config/ renders to
+	$(BIN)/python hack/render.py --check
+
+## Change it
+.PHONY: format
+format: $(READY) ## Put the code into the one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: manifests
+manifests: $(READY) ## Render deploy/ from config/
+	$(BIN)/python hack/render.py
+
+.PHONY: lock
+lock: $(READY) ## Choose versions anew within the ranges of setup.cfg (run it on Python 3.11)
+	$(LOCK) -o requirements.txt setup.py
+	$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt setup.py
+	$(LOCK) -c requirements-dev.txt --only-build-deps --build-deps-for wheel -o requirements-build.txt setup.py
+
+LOCK = CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe \
+	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+
+## Prepare it
+$(READY): requirements-dev.txt setup.cfg setup.py pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.11 with venv on PATH (on Debian: apt-get install python3-venv)," \
+		"or name one: make PYTHON=…" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: venv
+venv: $(READY) ## The virtual environment .venv, with all versions pinned by hash
+
+.PHONY: controlplane
+controlplane: $(READY) ## Get the control-plane binaries: from a cache, else built once (6-10 minutes)
+	$(BIN)/python -m dpunetop.sandbox.binaries
+
+.PHONY: image
+image: ## The container image (ENGINE=podman|docker, IMAGE=name:tag)
+	@test -n "$(ENGINE)" || { echo "make: neither podman nor docker on PATH" >&2; exit 1; }
+	$(ENGINE) build -f Containerfile -t $(IMAGE) .
+
+.PHONY: clean
+clean: ## Remove what was made here, the virtual environment included
+	rm -rf $(VENV) .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov \
+		build dist src/*.egg-info
+	find src tests hack -name __pycache__ -type d -prune -exec rm -rf {} +
