@@ -1,0 +1,39 @@
+"""What is shipped as text: read once at the start, passed on as data.
+
+The text lies in files of its own kind, so that an editor, a linter and a test take it for what it is.
+"""
+
+from importlib.resources import files
+
+from dpunetop.domain.ignition import DropIn, File, Unit
+from dpunetop.domain.machineconfig import HostAssets
+
+_PLAIN = 0o644
+_EXECUTABLE = 0o755
+
+_FILES = (
+    ("/etc/udev/rules.d/82-net-setup-link.rules", _PLAIN),
+    ("/etc/udev/vf-net-link-name.sh", _EXECUTABLE),
+    ("/usr/local/bin/common-dpu.sh", _EXECUTABLE),
+    ("/usr/local/bin/configure-switchdev.sh", _EXECUTABLE),
+    ("/usr/local/bin/ovs-add-pf.sh", _EXECUTABLE),
+)
+_UNITS = ("switchdev-configuration.service",)
+_DROP_INS = (
+    ("NetworkManager.service", "10-switchdev.conf"),
+    ("ovs-configuration.service", "10-dpu-pfrep.conf"),
+    ("ovs-vswitchd.service", "10-hw-offload.conf"),
+)
+
+
+def host_assets() -> HostAssets:
+    """Scripts, udev rules and units of a DPU's operating system, as shipped with this version."""
+    return HostAssets(
+        files=tuple(File(path, mode, _host_text(path.rpartition("/")[2])) for path, mode in _FILES),
+        units=tuple(Unit(name, _host_text(name)) for name in _UNITS)
+        + tuple(Unit(name, drop_ins=(DropIn(part, _host_text(part)),)) for name, part in _DROP_INS),
+    )
+
+
+def _host_text(name: str) -> str:
+    return files(__name__).joinpath("host", name).read_text(encoding="utf-8")

@@ -1,0 +1,263 @@
+"""The operating system of the DPUs: what we ask of the machine-config operator, and what it has made of it.
+
+The pool gathers the nodes and the MachineConfig carries their files; rendering, draining and rebooting are the
+machine-config operator's, and only its own word tells how far it is.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from dpunetop.domain import ignition
+from dpunetop.domain.names import (
+    CURRENT_CONFIG_ANNOTATION,
+    DESIRED_CONFIG_ANNOTATION,
+    MACHINE_CONFIG_ROLE_LABEL,
+    MACHINE_CONFIG_STATE_ANNOTATION,
+    MACHINECONFIGPOOLS,
+    MACHINECONFIGS,
+    OWNER_LABEL,
+    WORKER_ROLE,
+    machine_config_name,
+)
+from dpunetop.kube.meta import Obj, generation_of, labels_of, name_of, new_object
+from dpunetop.kube.selectors import matches
+
+
+@dataclass(frozen=True)
+class HostAssets:
+    """The text that is laid onto a DPU."""
+
+    files: tuple[ignition.File, ...]
+    units: tuple[ignition.Unit, ...]
+
+
+def machine_config(pool: str, assets: HostAssets, owner: str) -> dict[str, Any]:
+    """The MachineConfig of a pool; `owner` is the value of the owner label.
+
+    Guarantees: the content follows from `assets` alone. A change of it reboots every DPU of the pool.
+    """
+    config = new_object(MACHINECONFIGS, "", machine_config_name(pool))
+    config["metadata"]["labels"] = {MACHINE_CONFIG_ROLE_LABEL: pool, OWNER_LABEL: owner}
+    config["spec"] = {"config": ignition.document(assets.files, assets.units)}
+    return config
+
+
+def machine_config_pool(pool: str, node_selector: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """The MachineConfigPool, holding the two members that are ours; the rest is the administrator's.
+
+    Source: the machine-config operator has a custom pool inherit `worker` and refuses one that does not name it.
+    """
+    wanted = new_object(MACHINECONFIGPOOLS, "", pool)
+    wanted["metadata"]["labels"] = {OWNER_LABEL: owner}
+    roles = {"key": MACHINE_CONFIG_ROLE_LABEL, "operator": "In", "values": sorted((pool, WORKER_ROLE))}
+    wanted["spec"] = {
+        "machineConfigSelector": {"matchExpressions": [roles]},
+        "nodeSelector": _canonical_selector(node_selector),
+    }
+    return wanted
+
+
+def content_hash(config: Obj) -> str:
+    """What tells one content of a MachineConfig from another, whoever ordered its members.
+
+    Guarantees: equal for two MachineConfigs whose nodes would be configured alike by `spec.config`.
+    """
+    content = (config.get("spec") or {}).get("config")
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class PoolReason(StrEnum):
+    """Reason of the condition `McpReady`, as the state of the pool gives it."""
+
+    ROLLED_OUT = "RolledOut"
+    NOT_FOUND = "PoolNotFound"
+    SHARED_NODES = "NodeInTwoPools"
+    DEGRADED = "PoolDegraded"
+    NOT_OBSERVED = "NotObserved"
+    NOT_RENDERED = "NotRendered"
+    ROLLING = "RollingOut"
+    PAUSED = "PoolPaused"
+    NO_MACHINES = "NoMachines"
+
+
+@dataclass(frozen=True)
+class PoolState:
+    """Where a pool stands: a reason and one line for a person."""
+
+    reason: PoolReason
+    message: str
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every DPU of the pool runs our configuration."""
+        return self.reason is PoolReason.ROLLED_OUT
+
+
+@dataclass(frozen=True)
+class PoolView:
+    """All that the judgement of a pool looks at.
+
+    `pool` is the live object, None if there is none. `shared_nodes` are the nodes that another custom pool selects too,
+    each with that pool's name: the machine-config operator then configures them for neither.
+    """
+
+    pool: Obj | None
+    machine_config: str
+    shared_nodes: Sequence[tuple[str, str]] = ()
+
+
+def pool_status(view: PoolView) -> PoolState:
+    """Judge a pool by what its nodes really run, not by the conditions that the pool sums it up in.
+
+    Guarantees: ready only if the newest generation was observed, our MachineConfig is part of what all machines of the
+        pool run, there is a machine, and nothing is degraded.
+    """
+    if view.pool is None:
+        return PoolState(PoolReason.NOT_FOUND, "the MachineConfigPool does not exist")
+    for rule in (_shared, _degraded, _waiting, _empty):
+        if state := rule(view, view.pool):
+            return state
+    return PoolState(
+        PoolReason.ROLLED_OUT, f"all {_count(view.pool, 'machineCount')} machines run {_target(view.pool)}"
+    )
+
+
+def shared_nodes(pool: str, pools: Iterable[Obj], nodes: Iterable[Obj]) -> tuple[tuple[str, str], ...]:
+    """The nodes that `pool` and another custom pool select, each with the other pool's name; sorted.
+
+    Source: the machine-config operator lets `master` win over a custom pool and a custom pool over `worker`, but
+        refuses a node that belongs to two custom ones.
+    """
+    selectors = {name_of(each): (each.get("spec") or {}).get("nodeSelector") or {} for each in pools}
+    ours = selectors.pop(pool, {})
+    others = {name: selector for name, selector in selectors.items() if name not in _BUILT_IN_POOLS}
+    return tuple(
+        sorted(
+            (name_of(node), name)
+            for node in nodes
+            if matches(ours, labels_of(node))
+            for name, selector in others.items()
+            if matches(selector, labels_of(node))
+        )
+    )
+
+
+def node_configured(annotations: Mapping[str, str], pool: Obj, machine_config: str) -> bool:
+    """Whether the node with these annotations runs the pool's newest configuration, with our MachineConfig in it.
+
+    Judged for each node, so that the first DPU need not wait for the last.
+    """
+    target = _target(pool)
+    return (
+        bool(target)
+        and machine_config in _sources(pool, "spec")
+        and annotations.get(MACHINE_CONFIG_STATE_ANNOTATION) == "Done"
+        and annotations.get(CURRENT_CONFIG_ANNOTATION) == target
+        and annotations.get(DESIRED_CONFIG_ANNOTATION) == target
+    )
+
+
+_Rule = Callable[[PoolView, Obj], PoolState | None]
+
+_DEGRADED_TYPES = frozenset({"Degraded", "NodeDegraded", "RenderDegraded"})
+_BUILT_IN_POOLS = frozenset({"master", "worker"})
+_SHOWN = 5
+
+
+def _shared(view: PoolView, pool: Obj) -> PoolState | None:
+    if not view.shared_nodes:
+        return None
+    return PoolState(
+        PoolReason.SHARED_NODES,
+        f"nodes selected by another pool too are configured by neither: {_some(view.shared_nodes)}",
+    )
+
+
+def _some(shared: Iterable[tuple[str, str]]) -> str:
+    named = [f"{node} (also {pool})" for node, pool in sorted(shared)]
+    rest = len(named) - _SHOWN
+    return ", ".join(named[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _degraded(view: PoolView, pool: Obj) -> PoolState | None:
+    for condition in _status(pool).get("conditions") or []:
+        if condition.get("type") in _DEGRADED_TYPES and condition.get("status") != "False":
+            said = condition.get("message") or condition.get("reason") or "no reason given"
+            return PoolState(PoolReason.DEGRADED, _line(f"{condition['type']}: {said}"))
+    if degraded := _count(pool, "degradedMachineCount"):
+        return PoolState(PoolReason.DEGRADED, f"{degraded} of {_count(pool, 'machineCount')} machines are degraded")
+    return None
+
+
+def _waiting(view: PoolView, pool: Obj) -> PoolState | None:
+    state = _unobserved(pool) or _unrendered(view, pool) or _rolling(view, pool)
+    if state is not None and (pool.get("spec") or {}).get("paused"):
+        return PoolState(PoolReason.PAUSED, f"the pool is paused; {state.message}")
+    return state
+
+
+def _unobserved(pool: Obj) -> PoolState | None:
+    observed, generation = _count(pool, "observedGeneration"), generation_of(pool)
+    if observed == generation:
+        return None
+    return PoolState(PoolReason.NOT_OBSERVED, f"the pool's generation {generation} is not observed yet")
+
+
+def _unrendered(view: PoolView, pool: Obj) -> PoolState | None:
+    if _target(pool) and view.machine_config in _sources(pool, "spec"):
+        return None
+    return PoolState(PoolReason.NOT_RENDERED, f"{view.machine_config} is not in the pool's configuration yet")
+
+
+def _rolling(view: PoolView, pool: Obj) -> PoolState | None:
+    total, updated, ready = (_count(pool, f"{kind}Count") for kind in ("machine", "updatedMachine", "readyMachine"))
+    current = str((_status(pool).get("configuration") or {}).get("name") or "none")
+    arrived = current == _target(pool) and view.machine_config in _sources(pool, "status")
+    if arrived and updated == ready == total:
+        return None
+    return PoolState(
+        PoolReason.ROLLING, f"rolling from {current} to {_target(pool)}: {updated} updated, {ready} ready of {total}"
+    )
+
+
+def _empty(view: PoolView, pool: Obj) -> PoolState | None:
+    if _count(pool, "machineCount"):
+        return None
+    return PoolState(PoolReason.NO_MACHINES, f"the nodeSelector of pool {name_of(pool)} selects no node")
+
+
+def _status(pool: Obj) -> Mapping[str, Any]:
+    return pool.get("status") or {}
+
+
+def _count(pool: Obj, name: str) -> int:
+    return int(_status(pool).get(name) or 0)
+
+
+def _target(pool: Obj) -> str:
+    return str(((pool.get("spec") or {}).get("configuration") or {}).get("name") or "")
+
+
+def _sources(pool: Obj, part: str) -> frozenset[str]:
+    configuration = (pool.get(part) or {}).get("configuration") or {}
+    return frozenset(str(source.get("name")) for source in configuration.get("source") or [])
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _canonical_selector(selector: Mapping[str, Any]) -> dict[str, Any]:
+    canonical: dict[str, Any] = {}
+    if labels := selector.get("matchLabels"):
+        canonical["matchLabels"] = dict(labels)
+    if expressions := selector.get("matchExpressions"):
+        canonical["matchExpressions"] = [
+            {name: value for name, value in expression.items() if value} for expression in expressions
+        ]
+    return canonical
