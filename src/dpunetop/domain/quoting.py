@@ -1,0 +1,13 @@
+"""Foreign text in our messages: short, and without anything that a terminal or a log reader would obey."""
+
+from __future__ import annotations
+
+import re
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._/:@-]")
+
+
+def quoted(text: str, limit: int = 40) -> str:
+    """`text` in double quotes, cut to `limit` characters, with each unusual character shown as `?`."""
+    shown = _UNSAFE.sub("?", text[:limit])
+    return f'"{shown}…"' if len(text) > limit else f'"{shown}"'
