@@ -8,6 +8,10 @@ from collections.abc import Callable
 from dpunetop.base.clock import Clock, RealClock
 
 
+class Stopped(Exception):
+    """Work was given up because its Stop is set; nothing is wrong, and nothing more was begun."""
+
+
 class Stop:
     """A set-once latch that every blocking call takes.
 
