@@ -1,0 +1,261 @@
+"""The queue between what changed and who looks at it: keys wait once, are handed out once, and never get lost."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections import deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from dpunetop.base.clock import Clock
+from dpunetop.base.stop import Stop
+from dpunetop.runtime.flowcontrol import ItemBackoff
+from dpunetop.runtime.metrics import QueueMetrics
+
+K = TypeVar("K", bound=Hashable)
+
+_SPARE_ENTRIES = 64  # outdated heap entries that are not worth a rebuild
+
+
+class QueueState(Generic[K]):
+    """What a work queue holds, without threads: every method takes the time and returns what follows from it.
+
+    A key is *queued* (to be handed out), *in hand*, or *waiting* for its time; in hand it may be *dirty*, which means
+    that it is queued again when it is done. A key may wait besides being any of the others.
+    Threads: one owner; the queue calls it under its lock.
+    Units: seconds, on one monotonic clock.
+    """
+
+    def __init__(self) -> None:
+        # Invariant: _order holds each key of _queued exactly once; _queued and _in_hand share no key; _dirty is part of
+        # _in_hand; for each key of _waiting the heap has an entry with that time, and maybe outdated ones.
+        self._order: deque[K] = deque()
+        self._queued: dict[K, float] = {}  # since when
+        self._in_hand: dict[K, float] = {}  # since when
+        self._dirty: dict[K, float] = {}  # since when
+        self._waiting: dict[K, float] = {}  # until when
+        self._heap: list[tuple[float, int, K]] = []
+        self._entries = 0
+        self.closed = False
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __repr__(self) -> str:
+        return f"{len(self._order)} queued, {len(self._waiting)} waiting, {len(self._in_hand)} in hand"
+
+    def add(self, key: K, now: float) -> bool:
+        """Want `key` handed out; whether that is news."""
+        if self.closed or key in self._queued or key in self._dirty:
+            return False
+        if key in self._in_hand:
+            self._dirty[key] = now
+        else:
+            self._enqueue(key, now)
+        return True
+
+    def add_at(self, key: K, due: float) -> bool:
+        """Want `key` added at `due`, or earlier if it waits already; whether it is now the first to come due."""
+        if self.closed or due >= self._waiting.get(key, float("inf")):
+            return False
+        self._waiting[key] = due
+        self._entries += 1
+        heapq.heappush(self._heap, (due, self._entries, key))
+        if len(self._heap) > 2 * len(self._waiting) + _SPARE_ENTRIES:
+            self._rebuild_heap()
+        return self._heap[0][2] == key
+
+    def promote(self, now: float) -> int:
+        """Add the keys whose time has come, the earliest first; how many of them were news."""
+        news = 0
+        while self._heap and self._heap[0][0] <= now:
+            due, _, key = heapq.heappop(self._heap)
+            if self._waiting.get(key) == due:
+                del self._waiting[key]
+                news += self.add(key, now)
+        return news
+
+    def next_due(self) -> float | None:
+        """When to promote next; None if nothing waits. May be too early, never too late."""
+        return self._heap[0][0] if self._heap else None
+
+    def take(self, now: float) -> tuple[K, float] | None:
+        """Hand out the key that has been queued longest, and since when; None if none is."""
+        if not self._order:
+            return None
+        key = self._order.popleft()
+        self._in_hand[key] = now
+        return key, self._queued.pop(key)
+
+    def done(self, key: K, now: float) -> tuple[float, bool]:
+        """Take `key` back: since when it was in hand, and whether it is queued again. Raises: KeyError."""
+        since = self._in_hand.pop(key)
+        if key not in self._dirty:
+            return since, False
+        del self._dirty[key]
+        self._enqueue(key, now)
+        return since, True
+
+    def close(self) -> None:
+        """Accept no more keys and drop those that wait; what is queued or dirty stays."""
+        self.closed = True
+        self._waiting.clear()
+        self._heap.clear()
+
+    def is_idle(self) -> bool:
+        """Whether no key is queued or in hand."""
+        return not self._order and not self._in_hand
+
+    def in_hand_since(self) -> list[float]:
+        """Since when each of the keys in hand has been there."""
+        return list(self._in_hand.values())
+
+    def _enqueue(self, key: K, now: float) -> None:
+        self._queued[key] = now
+        self._order.append(key)
+
+    def _rebuild_heap(self) -> None:
+        self._heap = [(due, number, key) for due, number, key in self._heap if self._waiting.get(key) == due]
+        heapq.heapify(self._heap)
+
+
+class WorkQueue(Generic[K]):
+    """A queue of keys that de-duplicates, delays and backs off.
+
+    Guarantees: a key is in one pair of hands at a time; after every `add` that returns before `shut_down` there is a
+        `get` of that key that began later; keys come out in the order in which they were first added; a waiting key
+        holds up nobody; of several delays of one key the earliest counts.
+    Threads: all methods from any thread. The metrics are told under the lock, so that the depth shown last is the true
+        one; they only touch memory.
+    Units: seconds.
+    """
+
+    def __init__(self, clock: Clock, metrics: QueueMetrics, backoff: ItemBackoff[K]) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        lock = threading.Lock()
+        self._work = threading.Condition(lock)  # guards _state and _backoff; told when there may be a key to hand out
+        self._idle = threading.Condition(lock)  # told when nothing is queued or in hand any more
+        self._state: QueueState[K] = QueueState()
+        self._backoff = backoff
+
+    def __len__(self) -> int:
+        with self._work:
+            return len(self._state)
+
+    def __repr__(self) -> str:
+        with self._work:
+            return f"<WorkQueue [{self._state!r}]>"
+
+    def add(self, key: K) -> None:
+        """Have `key` looked at; no effect if it is queued already, or after shut-down."""
+        with self._work:
+            self._add_locked(key)
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Have `key` looked at in so many seconds, or earlier if it waits already."""
+        with self._work:
+            if seconds <= 0:
+                self._add_locked(key)
+            elif self._state.add_at(key, self._clock.monotonic() + seconds):
+                # Each idle worker must learn the new first due time: the one that knew might get busy before it.
+                self._work.notify_all()
+
+    def add_rate_limited(self, key: K, at_least_seconds: float = 0.0) -> None:
+        """Have `key` looked at after its backoff, which grows with each call until `forget`."""
+        with self._work:
+            pause = max(at_least_seconds, self._backoff.next(key))
+            self._metrics.retried()
+            if self._state.add_at(key, self._clock.monotonic() + pause):
+                self._work.notify_all()
+
+    def get(self, stop: Stop) -> K | None:
+        """Wait for a key and take it in hand; None when `stop` is set, or once the queue is shut down and empty.
+
+        Guarantees: hands out nothing after `stop` is set. Whoever gets a key gives it back with `done`.
+        """
+        forget_wake = stop.on_set(self._wake)
+        try:
+            with self._work:
+                while not stop.is_set():
+                    now = self._clock.monotonic()
+                    self._promote_locked(now)
+                    if (taken := self._state.take(now)) is not None:
+                        return self._hand_out_locked(*taken, now)
+                    if self._state.closed:
+                        return None
+                    due = self._state.next_due()
+                    self._clock.wait(self._work, None if due is None else due - now)
+                self._work.notify()  # in case this thread was woken for a key: another one may have no stop
+                return None
+        finally:
+            forget_wake()
+
+    def done(self, key: K) -> None:
+        """Give `key` back; it is queued again if it was added meanwhile. Raises: KeyError if it was not in hand."""
+        with self._work:
+            now = self._clock.monotonic()
+            since, again = self._state.done(key, now)
+            self._metrics.worked(now - since)
+            if again:
+                self._metrics.depth(len(self._state))
+                self._work.notify()
+            elif self._state.is_idle():
+                self._idle.notify_all()
+
+    def forget(self, key: K) -> None:
+        """`key` succeeded: its backoff starts small again."""
+        with self._work:
+            self._backoff.forget(key)
+
+    def retries(self, key: K) -> int:
+        """How often `key` was put back since it last succeeded."""
+        with self._work:
+            return self._backoff.failures(key)
+
+    def shut_down(self) -> None:
+        """Accept no more keys and drop those that wait; those already queued may still be taken."""
+        with self._work:
+            self._state.close()
+            self._work.notify_all()
+
+    def shut_down_with_drain(self, deadline: float) -> bool:
+        """Shut down and wait until nothing is queued or in hand, until `deadline` (monotonic); whether that came."""
+        self.shut_down()
+        with self._idle:
+            while not self._state.is_idle():
+                left = deadline - self._clock.monotonic()
+                if left <= 0:
+                    return False
+                self._clock.wait(self._idle, left)
+            return True
+
+    def refresh(self) -> None:
+        """Bring the metrics about keys in hand up to date; to be called now and then."""
+        with self._work:
+            now = self._clock.monotonic()
+            ages = [now - since for since in self._state.in_hand_since()]
+            self._metrics.unfinished(sum(ages))
+            self._metrics.longest(max(ages, default=0.0))
+
+    def _add_locked(self, key: K) -> None:
+        if self._state.add(key, self._clock.monotonic()):
+            self._metrics.added()
+            self._metrics.depth(len(self._state))
+            self._work.notify()
+
+    def _promote_locked(self, now: float) -> None:
+        for _ in range(self._state.promote(now)):
+            self._metrics.added()
+
+    def _hand_out_locked(self, key: K, since: float, now: float) -> K:
+        self._metrics.waited(now - since)
+        self._metrics.depth(len(self._state))
+        if len(self._state):
+            self._work.notify()  # keys that came due together woke only this thread
+        return key
+
+    def _wake(self) -> None:
+        with self._work:
+            self._work.notify_all()
