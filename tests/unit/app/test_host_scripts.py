@@ -309,7 +309,7 @@ class Udev:
                         done = self.host.run(Path(value.split()[0]).name, *value.split()[1:])
                         if done.returncode:
                             break
-                        environment.update(line.split("=", 1) for line in done.stdout.splitlines())
+                        environment.update(re.findall(r"(\w+)=(.*)", done.stdout))
                     case ("NAME", "="):
                         state["NAME"] = value
                     case ("ENV", "="):
@@ -359,6 +359,7 @@ class TestUdevRule:
         [
             {"driver": "ice", "vendor": "0x8086", "device": "0x159b"},
             {"driver": "mlx5_core", "vendor": NVIDIA, "device": "0x1017"},
+            {"driver": "mlx5_core", "vendor": "0x1af4", "device": BLUEFIELD_3},
             {"driver": "vfio-pci", "vendor": NVIDIA, "device": BLUEFIELD_3},
         ],
     )
