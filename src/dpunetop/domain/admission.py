@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 
-from dpunetop.domain.types import DpuClusterConfig
+from dpunetop.domain.types import DpuClusterConfig, Refused, parse_config
+from dpunetop.kube.meta import Obj
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _FOREIGN_POOLS = ("master", "worker")
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Why nothing is done for a DpuClusterConfig; both members are made for its condition."""
-
-    reason: str
-    message: str
-
-
-def refusal(config: DpuClusterConfig, others: Iterable[DpuClusterConfig]) -> Refused | None:
-    """Why `config` is not served, or None. `others` are all DpuClusterConfigs that the operator sees.
+def admit(objects: Iterable[Obj]) -> list[DpuClusterConfig]:
+    """Read all DpuClusterConfigs that the operator sees and judge which of them are served.
 
     Guarantees: of several that claim one namespace or one pool exactly one is served: the oldest, a terminating one
-        too until it is gone.
+        too until it is gone. Those of them that are refused for themselves claim nothing.
     """
-    rivals = [other for other in others if other.uid != config.uid]
-    return _reserved(config) or _bad_pool(config) or _younger(config, rivals)
+    configs = [replace(config, refused=_reserved(config) or _bad_pool(config)) for config in map(parse_config, objects)]
+    rivals = [config for config in configs if config.refused is None]
+    return [replace(config, refused=config.refused or _younger(config, rivals)) for config in configs]
 
 
 def _reserved(config: DpuClusterConfig) -> Refused | None:
@@ -52,7 +46,7 @@ def _bad_pool(config: DpuClusterConfig) -> Refused | None:
 
 def _younger(config: DpuClusterConfig, rivals: list[DpuClusterConfig]) -> Refused | None:
     for rival in sorted(rivals, key=_age):
-        if _age(rival) > _age(config):
+        if _age(rival) >= _age(config):
             return None
         if rival.namespace == config.namespace:
             return Refused(

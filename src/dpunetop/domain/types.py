@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from dpunetop.kube.keys import Key
+from dpunetop.domain.names import FINALIZER
 from dpunetop.kube.meta import Obj, annotations_of, generation_of, is_terminating, name_of, namespace_of, uid_of
 
 
@@ -27,11 +27,19 @@ class DeletionPolicy(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """Why nothing is done for a DpuClusterConfig; both members are made for its condition."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class DpuClusterConfig:
     """One tenant, as its custom resource asks for it.
 
-    `live` is the object it was read from; None members were not given. `tenant_uid` is the identity of the tenant
-    cluster that the status remembers.
+    `refused` says why it is not served, None that it is (see `admission`). `live` is the object it was read from; None
+    members were not given. `tenant_uid` is the identity of the tenant cluster that the status remembers.
     """
 
     live: Obj
@@ -40,6 +48,7 @@ class DpuClusterConfig:
     uid: str
     generation: int
     terminating: bool
+    has_finalizer: bool
     pool_name: str
     node_selector: Mapping[str, Any] | None
     kubeconfig_secret: str | None
@@ -49,6 +58,7 @@ class DpuClusterConfig:
     deletion_policy: DeletionPolicy
     tenant_uid: str | None
     annotations: Mapping[str, str]
+    refused: Refused | None = None
 
     @property
     def tenant_cluster(self) -> str:
@@ -75,6 +85,7 @@ def parse_config(obj: Obj) -> DpuClusterConfig:
         uid=uid_of(obj),
         generation=generation_of(obj),
         terminating=is_terminating(obj),
+        has_finalizer=FINALIZER in (obj["metadata"].get("finalizers") or []),
         pool_name=spec.get("poolName") or "",
         node_selector=spec.get("nodeSelector") or None,
         kubeconfig_secret=spec.get("kubeConfigFile") or None,
@@ -85,8 +96,3 @@ def parse_config(obj: Obj) -> DpuClusterConfig:
         tenant_uid=(obj.get("status") or {}).get("tenantUID") or None,
         annotations=annotations_of(obj),
     )
-
-
-def key_of(cluster: str, config: DpuClusterConfig) -> Key:
-    """The key under which a DpuClusterConfig is reconciled."""
-    return Key(cluster, config.namespace, config.name)

@@ -1,0 +1,108 @@
+"""From finalizer to farewell: what a DpuClusterConfig needs while it lives, and the order in which it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dpunetop.domain.names import (
+    CURRENT_CONFIG_ANNOTATION,
+    DESIRED_CONFIG_ANNOTATION,
+    DPUCLUSTERCONFIGS,
+    FINALIZER,
+    MACHINECONFIGPOOLS,
+    MACHINECONFIGS,
+)
+from dpunetop.domain.status import READY, report, summary
+from dpunetop.domain.types import DeletionPolicy, DpuClusterConfig
+from dpunetop.kube.conditions import Condition
+from dpunetop.kube.keys import DAEMONSETS, INFRA, SERVICEACCOUNTS, Resource
+from dpunetop.kube.meta import Obj, annotations_of, name_of, new_object
+from dpunetop.kube.plan import Apply, Delete, Plan, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What bears our owner label and is still there when a DpuClusterConfig is deleted."""
+
+    pool: Obj | None
+    machine_config: Obj | None
+    nodes: tuple[Obj, ...]
+    """All Nodes of infra: who still runs a configuration of the pool shows in their annotations."""
+    daemonset: Obj | None
+    pods: tuple[Obj, ...]
+    copies: tuple[tuple[Resource, Obj], ...]
+    service_account: Obj | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigView:
+    """`leftovers` is given exactly when the DpuClusterConfig is being deleted."""
+
+    config: DpuClusterConfig
+    leftovers: Leftovers | None
+    field_manager: str
+
+
+def plan_config(view: ConfigView) -> Plan:
+    """Keep finalizer and `Ready` right; once deleted, take down one stage after the other."""
+    if view.leftovers is not None:
+        return _teardown(view, view.leftovers)
+    if view.config.refused is not None:
+        refused = Condition(READY, "False", view.config.refused.reason, view.config.refused.message)
+        return Plan(_status(view, refused))
+    return Plan((_finalizer(view, present=(FINALIZER,)), *_status(view, summary(view.config))))
+
+
+def _teardown(view: ConfigView, left: Leftovers) -> Plan:
+    """Each stage waits until the one before it is gone for good; the finalizer goes last.
+
+    The pool comes first: its nodes leave while OVN-Kubernetes still runs on them.
+    """
+    if view.config.deletion_policy is DeletionPolicy.DELETE:
+        if deletes := _deletes((MACHINECONFIGS, left.machine_config), (MACHINECONFIGPOOLS, left.pool)):
+            return _waiting(view, deletes, "removing the MachineConfig and the pool")
+        if staying := _nodes_in_pool(view.config.pool_name, left.nodes):
+            return _waiting(
+                view, (), f"{len(staying)} nodes have not left pool {view.config.pool_name}: {_some(staying)}"
+            )
+    if deletes := _deletes((DAEMONSETS, left.daemonset)):
+        return _waiting(view, deletes, "removing the DaemonSet")
+    if left.pods:
+        return _waiting(view, (), f"{len(left.pods)} pods of the DaemonSet are still ending")
+    if deletes := _deletes(*left.copies, (SERVICEACCOUNTS, left.service_account)):
+        return _waiting(view, deletes, "removing copies, credential and ServiceAccount")
+    return Plan((_finalizer(view, present=()),))
+
+
+def _deletes(*objects: tuple[Resource, Obj | None]) -> tuple[Step, ...]:
+    return tuple(Delete(INFRA, resource, obj) for resource, obj in objects if obj is not None)
+
+
+def _waiting(view: ConfigView, steps: tuple[Step, ...], doing: str) -> Plan:
+    return Plan((*steps, *_status(view, Condition(READY, "False", "Terminating", doing))))
+
+
+def _nodes_in_pool(pool: str, nodes: tuple[Obj, ...]) -> list[str]:
+    prefix = f"rendered-{pool}-"
+    marks = (CURRENT_CONFIG_ANNOTATION, DESIRED_CONFIG_ANNOTATION)
+    return sorted(
+        name_of(node) for node in nodes if any(annotations_of(node).get(mark, "").startswith(prefix) for mark in marks)
+    )
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (" …" if len(names) > most else "")
+
+
+def _status(view: ConfigView, condition: Condition) -> tuple[Step, ...]:
+    config = view.config
+    return report(INFRA, config.live, (condition,), view.field_manager, observedGeneration=config.generation)
+
+
+def _finalizer(view: ConfigView, present: tuple[str, ...]) -> Apply:
+    """An apply that no longer names a finalizer gives it up, which removes it."""
+    config = view.config
+    desired = new_object(DPUCLUSTERCONFIGS, config.namespace, config.name)
+    if present:
+        desired["metadata"]["finalizers"] = list(present)
+    return Apply(INFRA, DPUCLUSTERCONFIGS, desired, config.live, view.field_manager)

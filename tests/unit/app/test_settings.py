@@ -1,0 +1,75 @@
+import pytest
+
+from dpunetop.app.settings import Address, LeaderElection, SettingsError, parse_settings
+
+ENV = {"NAMESPACE": "default"}
+
+
+def test_the_defaults_are_those_that_are_documented():
+    settings = parse_settings([], ENV)
+    assert settings.metrics == Address("", 49555)
+    assert settings.health == Address("", 49556)
+    assert settings.metrics_secure is True
+    assert settings.leader_election is None
+    assert settings.max_concurrent_reconciles == 16
+    assert settings.tenant_namespace == "openshift-ovn-kubernetes"
+    assert settings.watch_namespaces == ("default",)
+    assert settings.log_format == "json"
+
+
+def test_election_has_the_timings_of_client_go():
+    assert parse_settings(["--leader-elect"], ENV).leader_election == LeaderElection(15.0, 10.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "namespaces"),
+    {
+        "unset": ([], {}, ("default",)),
+        "as OLM sets it for all": ([], {"WATCH_NAMESPACE": ""}, None),
+        "star": ([], {"WATCH_NAMESPACE": "*"}, None),
+        "a list": ([], {"WATCH_NAMESPACE": "b, a"}, ("a", "b")),
+        "the flag wins": (["--watch-namespaces=c"], {"WATCH_NAMESPACE": "a"}, ("c",)),
+    }.values(),
+)
+def test_which_namespaces_are_served(arguments, environment, namespaces):
+    assert parse_settings(arguments, {**ENV, **environment}).watch_namespaces == namespaces
+
+
+def test_a_flag_wins_over_the_environment():
+    assert parse_settings(["--kubeconfig", "a"], {**ENV, "KUBECONFIG": "b"}).kubeconfig == "a"
+
+
+def test_go_durations_are_understood():
+    flags = ["--leader-elect", "--leader-elect-lease-duration=1m30s", "--leader-elect-retry-period=500ms"]
+    election = parse_settings(flags, ENV).leader_election
+    assert election == LeaderElection(90.0, 10.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "named"),
+    {
+        "no namespace": ([], {"NAMESPACE": ""}, "NAMESPACE"),
+        "bad namespace": ([], {"NAMESPACE": "Not One"}, "NAMESPACE"),
+        "empty tenant namespace": ([], {"TENANT_NAMESPACE": ""}, "TENANT_NAMESPACE"),
+        "unknown flag": (["--no-such"], {}, "--no-such"),
+        "abbreviated flag": (["--metrics-bind=:1"], {}, "--metrics-bind"),
+        "stray argument": (["extra"], {}, "extra"),
+        "bad address": (["--metrics-bind-address=49555"], {}, "--metrics-bind-address"),
+        "port too high": (["--health-probe-bind-address=:70000"], {}, "--health-probe-bind-address"),
+        "bad truth": (["--leader-elect=maybe"], {}, "--leader-elect"),
+        "bad count": (["--max-concurrent-reconciles=0"], {}, "--max-concurrent-reconciles"),
+        "bad duration": (["--leader-elect", "--leader-elect-retry-period=2"], {}, "--leader-elect-retry-period"),
+        "renew too slow": (["--leader-elect", "--leader-elect-renew-deadline=20s"], {}, "longer than"),
+        "retry too slow": (["--leader-elect", "--leader-elect-retry-period=9s"], {}, "1.2 times"),
+        "bad network": ([], {"TENANT_ALLOWED_CIDRS": "10.0.0.1/8"}, "TENANT_ALLOWED_CIDRS"),
+        "bad proxy": ([], {"TENANT_PROXY_URL": "proxy:3128"}, "TENANT_PROXY_URL"),
+        "bad log format": (["--log-format=xml"], {}, "--log-format"),
+        "bad watched namespace": ([], {"WATCH_NAMESPACE": "a,B"}, "WATCH_NAMESPACE"),
+    }.values(),
+)
+def test_a_wrong_value_is_one_line_that_names_it(arguments, environment, named):
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(arguments, {**ENV, **environment})
+    text = str(caught.value)
+    assert named in text
+    assert "\n" not in text

@@ -1,0 +1,60 @@
+import pytest
+
+from dpunetop.domain.admission import admit
+from support.objects import config
+
+
+def created(obj, second):
+    obj["metadata"]["creationTimestamp"] = f"2026-01-01T00:00:{second:02d}Z"
+    return obj
+
+
+def reasons(*objects):
+    return {
+        f"{judged.namespace}/{judged.name}": judged.refused and judged.refused.reason for judged in admit(list(objects))
+    }
+
+
+def test_a_config_alone_is_served():
+    assert reasons(config()) == {"dpu-one/sample": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    {
+        "infra's own network": (config(namespace="openshift-ovn-kubernetes"), "ReservedNamespace"),
+        "a namespace of the system": (config(namespace="kube-public"), "ReservedNamespace"),
+        "the pool master": (config(poolName="master"), "PoolNameReserved"),
+        "the pool worker": (config(poolName="worker"), "PoolNameReserved"),
+        "a stored config without pool": (config(poolName=""), "PoolNameInvalid"),
+        "a pool that is no label": (config(poolName="Dpu_1"), "PoolNameInvalid"),
+    }.values(),
+)
+def test_what_is_refused_for_itself(given, reason):
+    assert list(reasons(given).values()) == [reason]
+
+
+def test_the_older_of_two_in_one_namespace_is_served():
+    older, younger = created(config("b"), 1), created(config("a", poolName="other"), 2)
+    assert reasons(younger, older) == {"dpu-one/b": None, "dpu-one/a": "NamespaceTaken"}
+
+
+def test_the_older_of_two_that_name_one_pool_is_served():
+    older, younger = created(config("a", "ns-b"), 1), created(config("a", "ns-a"), 2)
+    assert reasons(younger, older) == {"ns-b/a": None, "ns-a/a": "PoolTaken"}
+
+
+def test_of_two_made_in_one_second_exactly_one_is_served():
+    judged = reasons(config("a", "ns-a"), config("a", "ns-b"))
+    assert sorted(judged.values(), key=str) == [None, "PoolTaken"]
+
+
+def test_one_that_is_refused_for_itself_claims_nothing():
+    older, younger = created(config("a", poolName="master"), 1), created(config("b"), 2)
+    assert reasons(older, younger) == {"dpu-one/a": "PoolNameReserved", "dpu-one/b": None}
+
+
+def test_one_that_is_being_deleted_keeps_its_claim_until_it_is_gone():
+    ending, waiting = created(config("a"), 1), created(config("b", poolName="other"), 2)
+    ending["metadata"]["deletionTimestamp"] = "2026-01-02T00:00:00Z"
+    assert reasons(ending, waiting)["dpu-one/b"] == "NamespaceTaken"

@@ -1,0 +1,73 @@
+import pytest
+
+from dpunetop.domain.status import report, summary
+from dpunetop.domain.types import parse_config
+from dpunetop.kube.conditions import Condition
+from dpunetop.kube.plan import ApplyStatus, Emit
+from support.objects import condition, config
+
+ALL = ("McpReady", "CredentialsValid", "TenantReachable", "TenantObjsSynced", "OvnKubeReady")
+
+
+def with_conditions(obj, *conditions):
+    return parse_config({**obj, "status": {"conditions": list(conditions)}})
+
+
+def all_true(**but):
+    return [but.get(type_) or condition(type_, "True", "Fine") for type_ in ALL]
+
+
+def short(judged):
+    return judged.status, judged.reason, judged.message
+
+
+def test_ready_when_all_is_true():
+    assert short(summary(with_conditions(config(), *all_true()))) == ("True", "AllReady", "")
+
+
+def test_ready_says_the_first_thing_that_is_not():
+    conditions = all_true(
+        TenantReachable=condition("TenantReachable", "False", "Refused", "nobody listens"),
+        OvnKubeReady=condition("OvnKubeReady", "False", "Progressing"),
+    )
+    assert short(summary(with_conditions(config(), *conditions))) == (
+        "False",
+        "Refused",
+        "TenantReachable: nobody listens",
+    )
+
+
+def test_what_was_judged_for_an_older_generation_is_not_known_yet():
+    conditions = all_true(McpReady=condition("McpReady", "True", "RolledOut", generation=2))
+    assert short(summary(with_conditions(config(), *conditions)))[:2] == ("Unknown", "Progressing")
+
+
+def test_a_condition_that_is_absent_is_not_known_yet():
+    assert summary(with_conditions(config(), *all_true()[:-1])).message == "OvnKubeReady is not known yet"
+
+
+def test_without_a_tenant_only_the_host_configuration_counts():
+    host_only = with_conditions(config(kubeConfigFile=None), condition("McpReady", "True", "RolledOut"))
+    assert summary(host_only).status == "True"
+
+
+def test_an_infra_without_machine_configs_can_be_ready():
+    conditions = all_true(McpReady=condition("McpReady", "False", "ApiNotServed"))
+    assert summary(with_conditions(config(), *conditions)).status == "True"
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    {
+        "new": ([], ["Broken"]),
+        "same, other words": ([condition("McpReady", "False", "Broken", "once")], []),
+        "other reason": ([condition("McpReady", "False", "Else")], ["Broken"]),
+        "other status": ([condition("McpReady", "True", "Broken")], ["Broken"]),
+    }.values(),
+)
+def test_an_event_is_told_exactly_when_status_or_reason_changes(stored, told):
+    live = {**config(), "status": {"conditions": stored}}
+    status, *events = report("infra", live, (Condition("McpReady", "False", "Broken", "twice"),), "dpunetop-x")
+    assert isinstance(status, ApplyStatus)
+    assert [event.reason for event in events if isinstance(event, Emit)] == told
+    assert all(event.type == "Warning" for event in events)
