@@ -196,13 +196,22 @@ class TestHostRepresentor:
         assert host.run("ovs-add-pf.sh").returncode == 0
         assert attached(host) == ["--timeout=30 --may-exist add-port br-ex rep1"]
 
-    def test_a_bond_of_both_ports_gets_the_first_one_only(self, host: FakeHost) -> None:
-        host.bluefield()
+    def test_a_bond_of_both_ports_gets_the_lower_one_only_whatever_the_order_of_names(self, host: FakeHost) -> None:
+        host.bluefield(names=("second", "first"))
         host.interface("bond0")
-        host.stack("bond0", "p1", "p0")
+        host.stack("bond0", "first", "second")
         uplink(host, "bond0")
         assert host.run("ovs-add-pf.sh").returncode == 0
         assert attached(host) == ["--timeout=30 --may-exist add-port br-ex rep0"]
+
+    def test_a_bond_whose_lower_port_has_no_host_gets_the_other_one(self, host: FakeHost) -> None:
+        host.bluefield()
+        (host.root / "sys/class/net/rep0/phys_port_name").unlink()
+        host.interface("bond0")
+        host.stack("bond0", "p0", "p1")
+        uplink(host, "bond0")
+        assert host.run("ovs-add-pf.sh").returncode == 0
+        assert attached(host) == ["--timeout=30 --may-exist add-port br-ex rep1"]
 
     def test_a_vlan_on_a_bond_is_followed_down(self, host: FakeHost) -> None:
         host.bluefield()
