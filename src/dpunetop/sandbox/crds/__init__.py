@@ -1,0 +1,11 @@
+"""CustomResourceDefinitions of the operators beside ours: true schemas of the fields that anyone here touches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MACHINE_CONFIGURATION = Path(__file__).with_name("machineconfiguration.yaml")
+"""MachineConfig and MachineConfigPool, for the infra cluster."""
+
+NODE_MAINTENANCE = Path(__file__).with_name("nodemaintenance.yaml")
+"""NodeMaintenance, for the tenant cluster; that a node has one at most is the stand-in's to see to."""

@@ -1,0 +1,88 @@
+"""Processes end with their warden, folders with their processes, and a port is one run's alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dpunetop.sandbox.processes import RunFolder, WardenError, reserve_port
+
+FOREVER = [sys.executable, "-c", "import signal; signal.pause()"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[RunFolder]:
+    made = RunFolder("run", tmp_path)
+    yield made
+    made.close()
+
+
+def test_output_goes_to_the_log_and_the_code_is_known(folder: RunFolder) -> None:
+    log = folder.path / "log"
+    argv = [sys.executable, "-c", "import os; print(os.environ['WHO'], flush=True); raise SystemExit(3)"]
+    process = folder.warden.spawn(argv, log, {"WHO": "me"})
+    assert (process.wait(10), process.poll(), log.read_text()) == (3, 3, "me\n")
+
+
+def test_what_cannot_be_started_is_said(folder: RunFolder) -> None:
+    with pytest.raises(WardenError, match="No such file or directory"):
+        folder.warden.spawn(["/no/such/program"], folder.path / "log")
+
+
+def test_waiting_ends_with_the_time_and_a_signal_is_seen(folder: RunFolder) -> None:
+    process = folder.warden.spawn(FOREVER, folder.path / "log")
+    assert process.wait(0.05) is None
+    process.signal(signal.SIGKILL)
+    assert process.wait(10) == -signal.SIGKILL
+    process.signal(signal.SIGKILL)  # to nobody, and no error
+
+
+def test_closing_kills_the_processes_and_removes_the_folder(tmp_path: Path) -> None:
+    folder = RunFolder("run", tmp_path)
+    process = folder.warden.spawn(FOREVER, folder.path / "log")
+    folder.close()
+    folder.close()
+    assert not folder.path.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
+    with pytest.raises(WardenError):
+        folder.warden.spawn(FOREVER, folder.path / "log")
+
+
+def test_a_folder_without_a_warden_is_swept_and_a_living_one_is_not(tmp_path: Path, folder: RunFolder) -> None:
+    abandoned = tmp_path / "run-1-abandoned"
+    abandoned.mkdir()
+    (abandoned / "owner.lock").touch()
+    (tmp_path / "run-2-without-lock").mkdir()
+    second = RunFolder("run", tmp_path)
+    left = {path for path in tmp_path.iterdir() if path.is_dir()}
+    second.close()
+    assert left == {folder.path, second.path}
+
+
+def test_only_the_owner_may_look_into_a_run_folder(folder: RunFolder) -> None:
+    assert folder.path.stat().st_mode & 0o777 == 0o700
+
+
+_RESERVES_ONE = """
+import sys
+from dpunetop.sandbox import processes
+processes._PORTS = range(int(sys.argv[1]), int(sys.argv[1]) + 1)
+processes.reserve_port()
+"""
+
+
+def test_a_reserved_port_is_refused_to_another_process_until_it_is_released() -> None:
+    port = reserve_port()
+    argv = [sys.executable, "-c", _RESERVES_ONE, str(port.number)]
+    refused = subprocess.run(argv, capture_output=True, text=True, check=False)
+    port.release()
+    port.release()
+    granted = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert ("no free port" in refused.stderr, granted.returncode) == (True, 0)
