@@ -1,0 +1,158 @@
+"""Whose fields: read `managedFields`, so that an apply that would change nothing need not be sent.
+
+The shape of `fieldsV1` alone tells associative lists, sets and atomic values apart, so no schema is needed. Desired
+objects must be canonical, that is spelled as the server prints them: quantities, `fieldRef.apiVersion`, no null, no
+empty maps or strings that the server drops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from dpunetop.base import jsonio
+from dpunetop.kube.meta import Obj
+
+FieldsV1 = Mapping[str, Any]
+KeyFields = tuple[tuple[str, Any], ...]
+
+_TYPE = frozenset(("apiVersion", "kind", "metadata"))
+_IDENTITY = frozenset(("name", "namespace", "uid", "resourceVersion"))
+
+
+def would_change(desired: Obj, live: Obj, field_manager: str, subresource: str = "") -> bool:
+    """Whether the server would change `live` if `field_manager` applied `desired`, which is canonical.
+
+    Guarantees: False only if `field_manager` owns exactly the fields of `desired`, at this API version, and `live` has
+        their values, list items in the same order. Needs no more of the live `managedFields` than our own entry.
+    Source: Kubernetes API reference, FieldsV1; structured-merge-diff.
+    """
+    owned = _owned_fields(live, field_manager, subresource, str(desired["apiVersion"]))
+    ours = _without_identity(desired)
+    if owned is None:
+        return bool(ours)
+    return _members_differ(owned, ours, live)
+
+
+def projection(live: Obj, field_manager: str, subresource: str = "") -> Any:
+    """The part of `live` that `field_manager` owns; equal parts say that nobody has touched our fields."""
+    owned = _owned_fields(live, field_manager, subresource, str(live["apiVersion"]))
+    return None if owned is None else _projected(owned, live)
+
+
+def _owned_fields(live: Obj, field_manager: str, subresource: str, api_version: str) -> FieldsV1 | None:
+    for entry in live["metadata"].get("managedFields") or ():
+        if (
+            entry.get("manager") == field_manager
+            and entry.get("operation") == "Apply"
+            and entry.get("subresource", "") == subresource
+            and entry.get("apiVersion") == api_version
+        ):
+            fields: FieldsV1 = entry.get("fieldsV1") or {}
+            return fields
+    return None
+
+
+def _without_identity(desired: Obj) -> dict[str, Any]:
+    # What the server never lists as owned: type, and what tells which object is meant.
+    ours = {name: value for name, value in desired.items() if name not in _TYPE}
+    metadata = {name: value for name, value in desired["metadata"].items() if name not in _IDENTITY}
+    if metadata:
+        ours["metadata"] = metadata
+    return ours
+
+
+def _differs(owned: FieldsV1, desired: Any, live: Any) -> bool:
+    if not owned:  # a leaf: a scalar, or a value that is replaced as a whole
+        return bool(desired != live)
+    match desired:
+        case dict():
+            return not isinstance(live, dict) or _members_differ(owned, desired, live)
+        case list():
+            return not isinstance(live, list) or _items_differ(owned, desired, live)
+    return True
+
+
+def _members_differ(owned: FieldsV1, desired: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
+    seen = 0
+    for path, below in owned.items():
+        if path == ".":  # the member as such, beside what is in it
+            continue
+        name = path[2:]
+        if name not in desired or name not in live or _differs(below, desired[name], live[name]):
+            return True
+        seen += 1
+    return seen != len(desired)
+
+
+def _items_differ(owned: FieldsV1, desired: list[Any], live: list[Any]) -> bool:
+    paths = [path for path in owned if path != "."]
+    if not paths or len(paths) != len(desired):
+        return bool(paths or desired)
+    if paths[0].startswith("v:"):
+        return _values_differ(paths, desired, live)
+    return _keyed_items_differ({_key_fields(path): owned[path] for path in paths}, desired, live)
+
+
+def _values_differ(paths: list[str], desired: list[Any], live: list[Any]) -> bool:
+    wanted = [jsonio.canonical(item) for item in desired]
+    if {jsonio.canonical(jsonio.loads(path[2:])) for path in paths} != set(wanted):
+        return True
+    rest = iter([jsonio.canonical(item) for item in live])
+    return not all(item in rest for item in wanted)  # each is looked for behind the one before
+
+
+def _keyed_items_differ(owned: Mapping[KeyFields, FieldsV1], desired: list[Any], live: list[Any]) -> bool:
+    names = [name for name, _ in next(iter(owned))]
+    places = {_key_of(item, names): place for place, item in enumerate(live)}
+    last = -1
+    for item in desired:
+        key = _owned_key(owned, names, item)
+        place = -1 if key is None else places.get(key, -1)
+        if key is None or place <= last or _differs(owned[key], item, live[place]):
+            return True
+        last = place
+    return False
+
+
+def _owned_key(owned: Mapping[KeyFields, FieldsV1], names: list[str], item: Any) -> KeyFields | None:
+    # A key field that desired leaves out was filled in by the server, such as a port's protocol.
+    if not isinstance(item, dict):
+        return None
+    key = tuple((name, item.get(name)) for name in names)
+    if key in owned:
+        return key
+    given = {pair for pair in key if pair[1] is not None}
+    fitting = [candidate for candidate in owned if given <= set(candidate)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _key_of(item: Any, names: list[str]) -> KeyFields:
+    return tuple((name, item.get(name)) for name in names) if isinstance(item, dict) else ()
+
+
+@lru_cache(maxsize=4096)
+def _key_fields(path: str) -> KeyFields:
+    return tuple(jsonio.loads(path[2:]).items())
+
+
+def _projected(owned: FieldsV1, live: Any) -> Any:
+    paths = [path for path in owned if path != "."]
+    if not paths:
+        return live
+    match live:
+        case dict():
+            return {path[2:]: _projected(owned[path], live[path[2:]]) for path in paths if path[2:] in live}
+        case list() if paths[0].startswith("k:"):
+            return _projected_items({_key_fields(path): owned[path] for path in paths}, live)
+        case list():
+            values = {jsonio.canonical(jsonio.loads(path[2:])) for path in paths}
+            return [item for item in live if jsonio.canonical(item) in values]
+    return live
+
+
+def _projected_items(owned: Mapping[KeyFields, FieldsV1], live: list[Any]) -> list[Any]:
+    names = [name for name, _ in next(iter(owned))]
+    keyed = ((_key_of(item, names), item) for item in live)
+    return [_projected(owned[key], item) for key, item in keyed if key in owned]
