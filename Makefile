@@ -79,8 +79,8 @@ imports: $(READY) ## import-linter: who may import whom
 	$(BIN)/lint-imports --no-cache
 
 .PHONY: verify
-verify: $(READY) ## Fail if deploy/ is not what config/ renders to
-	$(BIN)/python hack/render.py --check
+verify: controlplane ## Fail if deploy/ is not what config/ renders to
+	hack/render --check "$$($(BIN)/python -m dpunetop.sandbox.binaries)/kubectl"
 
 ## Change it
 .PHONY: format
@@ -89,8 +89,8 @@ format: $(READY) ## Put the code into the one format
 	$(BIN)/ruff format .
 
 .PHONY: manifests
-manifests: $(READY) ## Render deploy/ from config/
-	$(BIN)/python hack/render.py
+manifests: controlplane ## Render deploy/ from config/
+	hack/render "$$($(BIN)/python -m dpunetop.sandbox.binaries)/kubectl"
 
 .PHONY: lock
 lock: $(READY) ## Choose versions anew within the ranges of setup.cfg (run it on Python 3.11)
