@@ -1,0 +1,214 @@
+"""A shared cache of one collection: one reflector, one store, many handlers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+from dpunetop.base.clock import Clock
+from dpunetop.base.stop import Stop
+from dpunetop.kube.errors import ApiError
+from dpunetop.kube.requests import Selection
+from dpunetop.runtime.cache.change import Change, Filled, Troubled
+from dpunetop.runtime.cache.reflector import ListWatch, Reflector, TimeWentBack
+from dpunetop.runtime.cache.store import Feed, Indexer, Lister, Store
+from dpunetop.runtime.cache.transform import Transform
+from dpunetop.runtime.metrics import InformerMetrics
+
+Handler = Callable[[Change], None]
+
+
+class Informer:
+    """A cache of what `selection` covers, and word of each change in it.
+
+    Guarantees: a handler is called for one change at a time, in order, after the store and its indexes show it; per
+        object the states it sees are a subsequence of the server's. A change of nothing but the resourceVersion is
+        stored and not announced. Between lists nothing is repeated; a list announces only differences.
+    Threads: `run` once, in a thread of its own; everything else from any thread. Handlers run in that thread, or for
+        the replay in the thread that adds them; they must be quick and must not block.
+    """
+
+    def __init__(
+        self,
+        source: ListWatch,
+        selection: Selection,
+        *,
+        transform: Transform,
+        indexers: Mapping[str, Indexer],
+        page_size: int,
+        clock: Clock,
+        random: Callable[[], float],
+        metrics: InformerMetrics,
+        on_time_went_back: TimeWentBack,
+    ) -> None:
+        self.selection = selection
+        self._clock = clock
+        self._metrics = metrics
+        self._store = Store(indexers)
+        self._guard = threading.Lock()  # guards the three below
+        self._trouble: ApiError | None = None
+        self._subscriptions: tuple[_Subscription, ...] = ()
+        self._closed = False
+        self._reflector = Reflector(
+            source,
+            selection,
+            self._store.writer,
+            transform=transform,
+            page_size=page_size,
+            clock=clock,
+            random=random,
+            on_stored=self._deliver,
+            on_trouble=self._troubled,
+            on_time_went_back=on_time_went_back,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Informer {self.selection} {self._store!r}>"
+
+    @property
+    def lister(self) -> Lister:
+        """The reading half of the cache. What it says of absence counts only once `has_synced`."""
+        return self._store.lister
+
+    def run(self, stop: Stop) -> None:
+        """Keep the cache up to date until `stop`; see `Reflector.run`."""
+        self._reflector.run(stop)
+
+    def hasten(self) -> None:
+        """The server is known to answer again: cut a pause short."""
+        self._reflector.hasten()
+
+    def has_synced(self) -> bool:
+        """Whether a complete list has been stored since the start. Never false again."""
+        return self._store.is_filled()
+
+    def wait_synced(self, stop: Stop, timeout_seconds: float) -> bool:
+        """Wait until `has_synced` and the handlers added before were told all of it; say whether it is so."""
+        synced = stop.child()
+        forget = self.add_handler(lambda _: None, synced.set)
+        synced.wait(timeout_seconds)
+        synced.set()
+        forget()
+        return self.has_synced()
+
+    @property
+    def trouble(self) -> ApiError | None:
+        """Why the cache is not being kept up to date; None while it is, or before anything went wrong."""
+        with self._guard:
+            return self._trouble
+
+    def add_handler(
+        self,
+        handler: Handler,
+        on_synced: Callable[[], None] = lambda: None,
+        on_trouble: Callable[[], None] = lambda: None,
+    ) -> Callable[[], None]:
+        """Call `handler` for everything there is, then for each change; `on_synced` once, after the first complete
+        list; `on_trouble` when `trouble` has got another reason. Returns how to end that.
+
+        Guarantees: no call is begun or under way once the returned function has returned, unless the handler itself
+            called it.
+        """
+        subscription = _Subscription(self._store.subscribe(), handler, on_synced, on_trouble)
+        with self._guard:
+            closed = self._closed
+            if not closed:
+                self._subscriptions = (*self._subscriptions, subscription)
+        if closed:
+            self._store.unsubscribe(subscription.feed)
+        else:
+            subscription.drain()
+        return lambda: self._remove(subscription)
+
+    def close(self) -> None:
+        """Call no handler any more; to be used when `run` has ended, or is about to."""
+        with self._guard:
+            self._closed = True
+            subscriptions = self._subscriptions
+        for subscription in subscriptions:
+            self._remove(subscription)
+
+    def _remove(self, subscription: _Subscription) -> None:
+        with self._guard:
+            self._subscriptions = tuple(other for other in self._subscriptions if other is not subscription)
+        self._store.unsubscribe(subscription.feed)
+        subscription.close()
+
+    def _troubled(self, error: ApiError) -> None:
+        with self._guard:
+            self._trouble = error
+            subscriptions = self._subscriptions
+        for subscription in subscriptions:
+            subscription.feed.append(Troubled())
+            subscription.drain()
+
+    def _deliver(self, resource_version: str) -> None:
+        self._metrics.resource_version(resource_version)
+        with self._guard:
+            self._trouble = None
+            subscriptions = self._subscriptions
+        waiting = max((len(subscription.feed) for subscription in subscriptions), default=0)
+        if not waiting:
+            return
+        began = self._clock.monotonic()
+        self._metrics.queued(waiting)
+        for subscription in subscriptions:
+            subscription.drain()
+        self._metrics.queued(0)
+        self._metrics.processed((self._clock.monotonic() - began) / waiting)
+
+
+class _Subscription:
+    """One handler and what it has still to be told.
+
+    Guarantees: one call at a time and in order, whichever threads drain it; whoever comes while another drains may
+        leave, because that one looks again before it goes.
+    """
+
+    def __init__(
+        self, feed: Feed, handler: Handler, on_synced: Callable[[], None], on_trouble: Callable[[], None]
+    ) -> None:
+        self.feed = feed  # filled by the store under its lock, emptied by the thread in _calling
+        self._handler = handler
+        self._on_synced = on_synced
+        self._on_trouble = on_trouble
+        self._cond = threading.Condition()  # guards the two below
+        self._calling: int | None = None  # the thread that calls the handler
+        self._closed = False
+
+    def drain(self) -> None:
+        """Tell the handler all that waits, unless another thread is doing so."""
+        while self._begin():
+            try:
+                self._call_all()
+            finally:
+                self._end()
+
+    def close(self) -> None:
+        """Begin no further call, and wait for the one under way unless it is ours."""
+        with self._cond:
+            self._closed = True
+            while self._calling not in (None, threading.get_ident()):
+                self._cond.wait()
+
+    def _begin(self) -> bool:
+        with self._cond:
+            if self._closed or self._calling is not None or not self.feed:
+                return False
+            self._calling = threading.get_ident()
+            return True
+
+    def _end(self) -> None:
+        with self._cond:
+            self._calling = None
+            self._cond.notify_all()
+
+    def _call_all(self) -> None:
+        while self.feed and not self._closed:
+            match self.feed.popleft():
+                case Filled():
+                    self._on_synced()
+                case Troubled():
+                    self._on_trouble()
+                case change:
+                    self._handler(change)

@@ -1,0 +1,459 @@
+"""List, watch, resume, relist: how one collection of an API server gets into a store and stays there.
+
+`Course` decides and never blocks; `Reflector` carries out what it decides.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Protocol, assert_never
+
+import structlog
+
+from dpunetop.base.clock import Clock
+from dpunetop.base.stop import Stop
+from dpunetop.kube.errors import ApiError, Forbidden, Gone, NotFound, TooManyRequests, Unauthorized, Unreachable
+from dpunetop.kube.meta import Obj, name_of, namespace_of, version_of
+from dpunetop.kube.requests import Selection
+from dpunetop.kube.watch import Drop, Progress, Put, WatchEvent, interpret
+from dpunetop.runtime.cache.store import Place, Writer
+from dpunetop.runtime.cache.transform import Transform
+from dpunetop.runtime.flowcontrol import Backoff
+
+TimeWentBack = Callable[[Selection, int, int], None]
+"""Told of a complete list that is older than what was seen before: the selection, the version seen, the one got."""
+
+BRIEF_SECONDS = 1.0
+"""A watch that ends in less without having brought anything is taken for a failure."""
+
+LONGEST_PAUSE_SECONDS = 60.0
+"""No server may ask for a longer silence."""
+
+
+class Page(Protocol):
+    """One part of a list."""
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """The objects, freshly decoded."""
+
+    @property
+    def resource_version(self) -> str:
+        """The version of the whole list, the same on every page."""
+
+
+class ListWatch(Protocol):
+    """Where a reflector reads from; a `Client` is one.
+
+    Raises: ApiError, from each method and from each iterator.
+    """
+
+    def pages(self, selection: Selection, page_size: int) -> Iterator[Page]:
+        """All that there is, from quorum, in pages."""
+
+    def watch(self, selection: Selection, resource_version: str) -> Iterator[WatchEvent]:
+        """What changes from that version on; ends when the server's time is up, raises `IdleTimeout` in silence."""
+
+    def watch_list(self, selection: Selection) -> Iterator[WatchEvent]:
+        """All that there is as events, a bookmark that ends it, then what changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPages:
+    """List the collection in pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStream:
+    """Open a WatchList stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Watch from this version on."""
+
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Do nothing for so long."""
+
+    seconds: float
+
+
+Action = ReadPages | ReadStream | Follow | Rest
+
+
+class _Streaming(Enum):
+    """What is known of the server's WatchList."""
+
+    WANTED = auto()
+    NOT_NOW = auto()
+    NOT_SERVED = auto()
+
+
+class Course:
+    """What to ask of the server next, and what its answers mean for the store.
+
+    Guarantees: within one watch no object goes back to an earlier version, however often an event is repeated; a
+        complete list replaces everything, lower versions too; an incomplete one changes nothing; two failures never
+        follow each other without a pause in between.
+    Threads: one owner, who calls `next`, then `take` for each thing the action brings, then `ended` or `failed`.
+    """
+
+    def __init__(
+        self,
+        selection: Selection,
+        writer: Writer,
+        transform: Transform,
+        backoff: Backoff,
+        on_time_went_back: TimeWentBack,
+    ) -> None:
+        self._selection = selection
+        self._writer = writer
+        self._transform = transform
+        self._backoff = backoff
+        self._on_time_went_back = on_time_went_back
+        self._streaming = _Streaming.WANTED
+        self._pause = 0.0
+        self._version: int | None = None  # where to resume; None: all has to be read first
+        self._seen = 0  # version of the last state that was complete
+        self._floor = 0  # everything up to this version has been delivered: an event below it is a repetition
+        self._graves: dict[Place, int] = {}  # what was deleted above the floor, and when
+        self._incoming: dict[Place, Obj] | None = None  # a list in the making; None while following
+        self._incoming_version = ""
+        self._stirred = False  # something came since the last complete list
+        self._brought = False  # something came from the action under way
+
+    @property
+    def resource_version(self) -> str:
+        """The version that the store has reached; empty while it has to be read anew."""
+        return "" if self._version is None else str(self._version)
+
+    def next(self) -> Action:
+        """What to do now."""
+        if self._pause > 0:
+            pause, self._pause = self._pause, 0.0
+            return Rest(pause)
+        self._brought = False
+        if self._version is not None:
+            return Follow(str(self._version))
+        self._incoming = {}
+        self._incoming_version = ""
+        return ReadStream() if self._streaming is _Streaming.WANTED else ReadPages()
+
+    def hasten(self) -> None:
+        """The server is known to answer again: forget earlier failures."""
+        self._backoff.reset()
+        self._pause = 0.0
+
+    def take(self, given: Page | WatchEvent) -> None:
+        """Take in one page or one event. Raises: ApiError, to be handed to `failed`."""
+        if isinstance(given, WatchEvent):
+            self._take_event(given)
+        else:
+            self._take_page(given)
+
+    def ended(self, lasted_seconds: float) -> None:
+        """The action has run its course. Raises: ApiError, if what it brought is no usable list."""
+        if self._incoming is None:
+            self._watch_ended(lasted_seconds)
+        elif self._streaming is _Streaming.WANTED:  # a stream that never said that its first part was over
+            self._streaming = _Streaming.NOT_SERVED
+        else:
+            self._complete(self._incoming_version)
+
+    def failed(self, error: ApiError) -> None:
+        """The action broke off."""
+        if self._incoming is None:
+            self._watch_failed(error)
+        elif self._streaming is _Streaming.WANTED:
+            self._stream_failed(error)
+        else:
+            self._reading_failed(error)
+
+    def _take_page(self, page: Page) -> None:
+        for item in page.items:
+            self._collect(self._transform(item))
+        self._incoming_version = page.resource_version
+
+    def _take_event(self, event: WatchEvent) -> None:
+        text, meaning = interpret(event)
+        version = _number(text)
+        if self._incoming is not None:
+            self._take_initial(meaning, text)
+            return
+        match meaning:
+            case Progress():
+                self._progress(version)
+            case Put(obj):
+                self._put(obj, version)
+            case Drop(obj):
+                self._drop(obj, version)
+            case _:
+                assert_never(meaning)
+
+    def _take_initial(self, meaning: Put | Drop | Progress, version: str) -> None:
+        match meaning:
+            case Put(obj):
+                self._collect(self._transform(obj))
+            case Drop(obj):
+                if self._incoming is not None:
+                    self._incoming.pop(_place(obj), None)
+            case Progress(is_initial_end=True):
+                self._complete(version)
+            case Progress():
+                pass
+            case _:
+                assert_never(meaning)
+
+    def _collect(self, obj: Obj) -> None:
+        """Add to the list in the making; what has not changed stays the object we have, so memory does not double.
+
+        Equal means equal content: a restored etcd hands out the same version twice.
+        """
+        assert self._incoming is not None
+        place = _place(obj)
+        known, doubled = self._writer.get(place), self._incoming.get(place)
+        if doubled is not None and _version(doubled) > _version(obj):
+            return
+        self._incoming[place] = known if known is not None and known == obj else obj
+
+    def _complete(self, text: str) -> None:
+        version = _number(text)
+        assert self._incoming is not None
+        objects, self._incoming = self._incoming, None
+        if version < self._seen:
+            self._on_time_went_back(self._selection, self._seen, version)
+        self._writer.replace(objects)
+        self._version = self._seen = self._floor = version
+        self._graves.clear()
+        self._stirred = False
+        if self._streaming is _Streaming.NOT_NOW:
+            self._streaming = _Streaming.WANTED
+
+    def _progress(self, version: int) -> None:
+        if version < self._floor:
+            raise Gone(410, "WentBack", f"bookmark {version} is below {self._floor}")
+        self._floor = version
+        self._graves.clear()
+        self._advance(version)
+
+    def _put(self, obj: dict[str, Any], version: int) -> None:
+        place = _place(obj)
+        if self._is_repeated(place, version):
+            return
+        self._writer.put(self._transform(obj))
+        self._graves.pop(place, None)
+        self._advance(version)
+
+    def _drop(self, obj: dict[str, Any], version: int) -> None:
+        place = _place(obj)
+        if self._is_repeated(place, version):
+            return
+        self._writer.drop(self._transform(obj))
+        self._graves[place] = version
+        self._advance(version)
+
+    def _is_repeated(self, place: Place, version: int) -> bool:
+        stored = self._writer.get(place)
+        known = self._graves.get(place, 0) if stored is None else _version(stored)
+        return version <= max(self._floor, known)
+
+    def _advance(self, version: int) -> None:
+        """Only progress earns a fast retry: a mere connection does not."""
+        self._version = self._seen = max(version, self._version or 0)
+        self._stirred = self._brought = True
+        self._backoff.reset()
+
+    def _watch_ended(self, lasted_seconds: float) -> None:
+        if not self._brought and lasted_seconds < BRIEF_SECONDS:
+            self._pause = self._backoff.next()
+
+    def _watch_failed(self, error: ApiError) -> None:
+        if _leaves_us_in_step(error):
+            self._pause = self._pause_after(error)
+            return
+        self._version = None
+        if not self._stirred:  # the last list already led nowhere
+            self._pause = self._pause_after(error)
+
+    def _stream_failed(self, error: ApiError) -> None:
+        self._incoming = {}
+        if _is_refusal(error):
+            self._streaming = _Streaming.NOT_SERVED
+            return
+        self._streaming = _Streaming.NOT_NOW
+        self._pause = self._pause_after(error)
+
+    def _reading_failed(self, error: ApiError) -> None:
+        self._incoming = {}  # a list that lost its continue token starts anew
+        self._pause = self._pause_after(error)
+
+    def _pause_after(self, error: ApiError) -> float:
+        asked = min(error.retry_after_seconds or 0.0, LONGEST_PAUSE_SECONDS)
+        return max(self._backoff.next(), asked)
+
+
+class Reflector:
+    """Mirror one collection of the API server into a store.
+
+    Guarantees: readers see, per object, a subsequence of the server's states in order; what was deleted while the
+        watch was down is gone after the next list. The store is eventually right, never promised to be fresh.
+    Threads: `run` is the store's only writer; call it once. Everything else from any thread.
+    Raises: nothing that the server says. ApiError is answered with a pause; anything else is a bug and leaves `run`.
+    """
+
+    def __init__(
+        self,
+        source: ListWatch,
+        selection: Selection,
+        writer: Writer,
+        *,
+        transform: Transform,
+        page_size: int,
+        clock: Clock,
+        random: Callable[[], float],
+        on_stored: Callable[[str], None],
+        on_trouble: Callable[[ApiError], None],
+        on_time_went_back: TimeWentBack,
+    ) -> None:
+        self._source = source
+        self._selection = selection
+        self._page_size = page_size
+        self._clock = clock
+        self._on_stored = on_stored
+        self._on_trouble = on_trouble
+        backoff = Backoff(0.8, 2.0, 30.0, 1.0, random)
+        self._course = Course(selection, writer, transform, backoff, on_time_went_back)  # of the thread in run
+        self._last_reason = ""  # of the thread in run
+        self._log = structlog.get_logger().bind(selection=str(selection))
+        self._guard = threading.Lock()  # guards the two below
+        self._nap: Stop | None = None
+        self._hastened = False
+
+    def run(self, stop: Stop) -> None:
+        """Keep the store up to date until `stop`."""
+        while not stop.is_set():
+            match self._course.next():
+                case Rest(seconds):
+                    self._rest(seconds, stop)
+                case action:
+                    self._carry_out(action, stop)
+
+    def hasten(self) -> None:
+        """The server is known to answer again: cut a pause short."""
+        with self._guard:
+            nap, self._hastened = self._nap, True
+        if nap is not None:
+            nap.set()
+
+    def _carry_out(self, action: ReadPages | ReadStream | Follow, stop: Stop) -> None:
+        began = self._clock.monotonic()
+        try:
+            with closing(self._opened(action)) as parts:
+                for part in parts:
+                    if stop.is_set():
+                        return
+                    self._course.take(part)
+                    self._stored()
+            self._course.ended(self._clock.monotonic() - began)
+            self._stored()
+        except ApiError as error:
+            if not stop.is_set():
+                self._report(action, error)
+                self._course.failed(error)
+
+    def _opened(self, action: ReadPages | ReadStream | Follow) -> _Parts:
+        match action:
+            case ReadPages():
+                return _Parts(self._source.pages(self._selection, self._page_size))
+            case ReadStream():
+                return _Parts(self._source.watch_list(self._selection))
+            case Follow(version):
+                return _Parts(self._source.watch(self._selection, version))
+            case _:
+                assert_never(action)
+
+    def _stored(self) -> None:
+        self._last_reason = ""
+        self._on_stored(self._course.resource_version)
+
+    def _rest(self, seconds: float, stop: Stop) -> None:
+        nap = stop.child()
+        with self._guard:
+            hastened, self._hastened = self._hastened, False
+            self._nap = nap
+        if hastened or (nap.wait(seconds) and not stop.is_set()):
+            self._course.hasten()
+        with self._guard:
+            self._nap, self._hastened = None, False
+        nap.set()
+
+    def _report(self, action: Action, error: ApiError) -> None:
+        """A cause is worth one warning; its repetitions are not."""
+        if error.reason == self._last_reason:
+            return
+        self._last_reason = error.reason
+        doing = type(action).__name__
+        self._log.warning("reading failed", doing=doing, code=error.code, reason=error.reason, error=error.message)
+        self._on_trouble(error)
+
+
+class _Parts:
+    """An iterator that can be closed, whatever it was made from: closing it gives the connection back."""
+
+    def __init__(self, parts: Iterator[Page] | Iterator[WatchEvent]) -> None:
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[Page | WatchEvent]:
+        return iter(self._parts)
+
+    def close(self) -> None:
+        close = getattr(self._parts, "close", None)
+        if close is not None:
+            close()
+
+
+def _place(obj: Obj) -> Place:
+    return namespace_of(obj), name_of(obj)
+
+
+def _number(version: str) -> int:
+    """Source: resourceVersions of one resource compare as integers (Kubernetes API Concepts, KEP-5504)."""
+    if not version.isdecimal():
+        raise ApiError(0, "BadAnswer", f"resourceVersion {version[:40]!r} is no number")
+    return int(version)
+
+
+def _version(obj: Obj) -> int:
+    return _number(version_of(obj))
+
+
+def _leaves_us_in_step(error: ApiError) -> bool:
+    """Whether a watch that failed so may go on from where it was: nothing was missed, the server just was not there.
+
+    Anything else may have cost us an event, or its version is of no use to this server: all has to be read again.
+    """
+    match error:
+        case Unreachable():
+            return error.reason not in ("IdleTimeout", "TooLarge", "BadAnswer")
+        case TooManyRequests() | Unauthorized() | Forbidden() | NotFound():
+            return True
+    return error.code >= 500 and not _is_too_large_version(error)
+
+
+def _is_too_large_version(error: ApiError) -> bool:
+    return any(cause.get("reason") == "ResourceVersionTooLarge" for cause in error.causes)
+
+
+def _is_refusal(error: ApiError) -> bool:
+    """Whether a WatchList that failed so is not worth another try: the server does not have it, or never ends it."""
+    if isinstance(error, Unreachable):
+        return error.reason == "IdleTimeout"
+    return 400 <= error.code < 500 and not isinstance(error, Unauthorized | TooManyRequests | Gone)

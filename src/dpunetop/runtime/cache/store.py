@@ -1,0 +1,202 @@
+"""The mirror of one collection, in two halves: one Writer, many readers."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from dpunetop.kube.meta import Obj, name_of, namespace_of, version_of
+from dpunetop.runtime.cache.change import Change, Filled, Troubled
+
+Indexer = Callable[[Obj], Iterable[str]]
+"""Under which values an object is found. Pure; called without a lock."""
+
+Place = tuple[str, str]
+"""Namespace and name."""
+
+Feed = deque[Change | Filled | Troubled]
+"""What happened to a store since it was subscribed to, in order; the subscriber takes from the left."""
+
+_Index = dict[str, dict[Place, Obj]]
+_Objects = list[Obj]  # within Lister, `list` is its method
+
+
+@dataclass(slots=True)
+class _State:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    # lock guards all below; the writer's thread alone changes `objects` and `indices`, so it may read them without.
+    # Invariant: `indices` holds what the indexers say of `objects`, and of nothing else.
+    objects: dict[Place, Obj] = field(default_factory=dict)
+    indices: dict[str, _Index] = field(default_factory=dict)
+    filled: bool = False
+    feeds: list[Feed] = field(default_factory=list)
+
+
+class Store:
+    """All objects of one collection, as last seen.
+
+    Guarantees: every query sees one state, before or after a change and never within; an index agrees with the
+        objects at all times; a feed gets each announced change once, in order, after readers see it.
+    Threads: `writer` one, everything else any. Objects are shared and must not be changed by anyone.
+    """
+
+    def __init__(self, indexers: Mapping[str, Indexer] | None = None) -> None:
+        self._state = _State(indices={name: {} for name in indexers or {}})
+        self.writer = Writer(self._state, dict(indexers or {}))
+        self.lister = Lister(self._state)
+
+    def __repr__(self) -> str:
+        state = self._state
+        with state.lock:
+            return f"<Store {len(state.objects)} objects{'' if state.filled else ', not filled'}>"
+
+    def is_filled(self) -> bool:
+        """Whether a complete list has ever been stored. An unfilled store says nothing about absence."""
+        with self._state.lock:
+            return self._state.filled
+
+    def subscribe(self) -> Feed:
+        """A feed that begins with what is there now."""
+        state = self._state
+        with state.lock:
+            feed: Feed = deque(Change(None, obj) for obj in state.objects.values())
+            if state.filled:
+                feed.append(Filled())
+            state.feeds.append(feed)
+        return feed
+
+    def unsubscribe(self, feed: Feed) -> None:
+        """Add nothing more to `feed`."""
+        with self._state.lock:
+            self._state.feeds = [other for other in self._state.feeds if other is not feed]
+
+
+class Writer:
+    """The half that changes. Threads: one."""
+
+    def __init__(self, state: _State, indexers: Mapping[str, Indexer]) -> None:
+        self._state = state
+        self._indexers = indexers
+
+    def get(self, place: Place) -> Obj | None:
+        """The object at that place, as last stored."""
+        return self._state.objects.get(place)
+
+    def put(self, obj: Obj) -> None:
+        """Store `obj` in place of what was there; announced unless only the resourceVersion differs."""
+        place = (namespace_of(obj), name_of(obj))
+        old = self.get(place)
+        change = None if _says_the_same(old, obj) else Change(old, obj)
+        before, after = self._entries(old), self._entries(obj)
+        with self._state.lock:
+            self._state.objects[place] = obj
+            self._reindex_locked(place, before, after, obj)
+            self._announce_locked(change)
+
+    def drop(self, last: Obj) -> None:
+        """Forget the object whose last state is `last`; nothing happens if it is not there."""
+        place = (namespace_of(last), name_of(last))
+        old = self.get(place)
+        if old is None:
+            return
+        before = self._entries(old)
+        with self._state.lock:
+            del self._state.objects[place]
+            self._reindex_locked(place, before, (), last)
+            self._announce_locked(Change(last, None))
+
+    def replace(self, objects: Mapping[Place, Obj]) -> None:
+        """Let `objects` be the whole content, whatever the versions; the first time, the store becomes filled.
+
+        Guarantees: readers see all of it or nothing; what vanished is announced with its last known state, what is
+            unchanged is not announced.
+        """
+        changes = list(_differences(self._state.objects, objects))
+        indices = {name: self._built(indexer, objects) for name, indexer in self._indexers.items()}
+        fresh = dict(objects)
+        with self._state.lock:
+            self._state.objects = fresh
+            self._state.indices = indices
+            for change in changes:
+                self._announce_locked(change)
+            if not self._state.filled:
+                self._state.filled = True
+                self._announce_locked(Filled())
+
+    def _entries(self, obj: Obj | None) -> tuple[tuple[str, str], ...]:
+        if obj is None or not self._indexers:
+            return ()
+        return tuple((name, value) for name, indexer in self._indexers.items() for value in indexer(obj))
+
+    @staticmethod
+    def _built(indexer: Indexer, objects: Mapping[Place, Obj]) -> _Index:
+        index: _Index = {}
+        for place, obj in objects.items():
+            for value in indexer(obj):
+                index.setdefault(value, {})[place] = obj
+        return index
+
+    def _reindex_locked(
+        self, place: Place, before: Iterable[tuple[str, str]], after: Iterable[tuple[str, str]], obj: Obj
+    ) -> None:
+        for name, value in before:
+            bucket = self._state.indices[name].get(value, {})
+            bucket.pop(place, None)
+            if not bucket:
+                self._state.indices[name].pop(value, None)
+        for name, value in after:
+            self._state.indices[name].setdefault(value, {})[place] = obj
+
+    def _announce_locked(self, change: Change | Filled | None) -> None:
+        if change is not None:
+            for feed in self._state.feeds:
+                feed.append(change)
+
+
+class Lister:
+    """The half that reads.
+
+    Guarantees: each answer is one state of the store; the objects are the store's own and must not be changed.
+    Threads: any.
+    """
+
+    def __init__(self, state: _State) -> None:
+        self._state = state
+
+    def get(self, namespace: str, name: str) -> Obj | None:
+        """The object of that name; None if the store does not hold it."""
+        with self._state.lock:
+            return self._state.objects.get((namespace, name))
+
+    def list(self, namespace: str | None = None) -> _Objects:
+        """All objects, or those of one namespace, in no particular order."""
+        with self._state.lock:
+            items = list(self._state.objects.items())
+        return [obj for (where, _), obj in items if namespace is None or where == namespace]
+
+    def by_index(self, index: str, value: str) -> _Objects:
+        """The objects that the indexer `index` puts under `value`. Raises: KeyError, where there is no such index."""
+        with self._state.lock:
+            return list(self._state.indices[index].get(value, {}).values())
+
+
+def _differences(old: Mapping[Place, Obj], new: Mapping[Place, Obj]) -> Iterator[Change]:
+    for place, gone in old.items():
+        if place not in new:
+            yield Change(gone, None, final_state_unknown=True)
+    for place, obj in new.items():
+        before = old.get(place)
+        if not _says_the_same(before, obj):
+            yield Change(before, obj)
+
+
+def _says_the_same(old: Obj | None, new: Obj) -> bool:
+    """Whether the two differ in nothing but the resourceVersion."""
+    if old is new:
+        return True
+    if old is None or old.keys() != new.keys():
+        return False
+    metadata = {**old["metadata"], "resourceVersion": version_of(new)}
+    return bool(metadata == new["metadata"]) and all(old[key] == new[key] for key in new if key != "metadata")

@@ -1,0 +1,391 @@
+"""One API server as a unit: its client, its informers and its health, started and stopped as one.
+
+Clusters come and go while the process runs; `Clusters` knows which are there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from dpunetop.base.clock import Clock
+from dpunetop.base.stop import Stop
+from dpunetop.kube.errors import ApiError, Unreachable
+from dpunetop.kube.keys import NODES, Resource
+from dpunetop.kube.requests import Selection
+from dpunetop.runtime.cache.informer import Handler, Informer
+from dpunetop.runtime.cache.store import Indexer, Lister
+from dpunetop.runtime.cache.transform import Transform, strip_foreign_managed_fields, strip_node
+from dpunetop.runtime.metrics import Metrics
+
+if TYPE_CHECKING:
+    from dpunetop.runtime.client.client import Client
+
+_L = TypeVar("_L", bound=Callable[..., None])
+
+PROBE_SECONDS = 5.0
+"""Pause between probes while the server answers."""
+PROBE_AGAIN_SECONDS = 2.0
+"""Pause between probes while it does not: work goes on so soon after it is back."""
+PROBE_TIMEOUT_SECONDS = 5.0
+PROBE_FAILURES = 3
+"""So many in a row, and a server that answered before counts as unreachable."""
+PAGE_SIZE = 500
+NODE_PAGE_SIZE = 100
+"""Nodes are big: decoding a page holds all threads up."""
+TRANSFORMS: Mapping[Resource, Transform] = {NODES: strip_node()}
+"""What is cut off objects, unless a cluster is given something else."""
+
+
+class Reach(Enum):
+    """What is known of the way to a server."""
+
+    UNKNOWN = "Unknown"
+    """Not probed yet."""
+    REACHABLE = "Reachable"
+    UNREACHABLE = "Unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a server answers.
+
+    `reason` is why not; of one that is reachable, what it refused the probe with (`Unauthorized`), or empty.
+    """
+
+    reach: Reach
+    reason: str
+    message: str
+    since: datetime
+
+
+class Hold:
+    """A right to a running informer, given back by `release`. Threads: any."""
+
+    def __init__(self, informer: Informer, release: Callable[[], None]) -> None:
+        self._informer = informer
+        self._guard = threading.Lock()  # guards _release, which is used once
+        self._release: Callable[[], None] | None = release
+
+    @property
+    def lister(self) -> Lister:
+        """The reading half of the cache."""
+        return self._informer.lister
+
+    def has_synced(self) -> bool:
+        """See `Informer.has_synced`."""
+        return self._informer.has_synced()
+
+    @property
+    def trouble(self) -> ApiError | None:
+        """See `Informer.trouble`."""
+        return self._informer.trouble
+
+    def release(self) -> None:
+        """Give it back; the handler is not called any more. The second time nothing happens."""
+        with self._guard:
+            release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+@dataclass(slots=True)
+class _Entry:
+    informer: Informer
+    stop: Stop
+    holds: int = 0
+    is_kept: bool = False
+
+
+class Cluster:
+    """One API server: its client, its informers, its health.
+
+    Guarantees: one informer a selection, however many hold it; when `run` has returned, no thread of this cluster
+        lives and none of its callbacks is called any more.
+    Threads: `run` once; everything else from any thread. Health callbacks run in the thread of `run`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        client: Client,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        random: Callable[[], float],
+        stop: Stop | None = None,
+        transforms: Mapping[Resource, Transform] = TRANSFORMS,
+        page_sizes: Mapping[Resource, int] | None = None,
+        indexers: Mapping[Resource, Mapping[str, Indexer]] | None = None,
+    ) -> None:
+        self.name = name
+        self.client = client
+        self.stop = stop or Stop(clock)  # set: this cluster ends; the one that its transport was built with, if given
+        self._clock = clock
+        self._metrics = metrics
+        self._random = random
+        self._transforms = transforms
+        self._page_sizes = page_sizes or {NODES: NODE_PAGE_SIZE}
+        self._indexers = indexers or {}
+        self._log = structlog.get_logger().bind(cluster=name)
+        self._failures = 0  # of the thread in run
+        self._guard = threading.Lock()  # guards all below
+        self._entries: dict[Selection, _Entry] = {}
+        self._threads: list[threading.Thread] = []
+        self._is_running = False
+        self._health = Health(Reach.UNKNOWN, "NotProbed", "", clock.now())
+        self._listeners: list[Callable[[], None]] = []
+        self._time_went_back: list[Callable[[Selection], None]] = []
+
+    def __repr__(self) -> str:
+        with self._guard:
+            return f"<Cluster {self.name} {self._health.reach.value}, {len(self._entries)} informers>"
+
+    @property
+    def health(self) -> Health:
+        """What the last probes say."""
+        with self._guard:
+            return self._health
+
+    def on_health(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` whenever `health` has changed; returns how to end that."""
+        return self._listen(self._listeners, callback)
+
+    def on_time_went_back(self, callback: Callable[[Selection], None]) -> Callable[[], None]:
+        """Call `callback` when a complete list is older than what was seen before (an etcd restored from a backup),
+        before the store shows that list; returns how to end that."""
+        return self._listen(self._time_went_back, callback)
+
+    def informer(self, selection: Selection, indexers: Mapping[str, Indexer] | None = None) -> Informer:
+        """The informer of that selection, which then runs as long as the cluster does.
+
+        `indexers` count for the first who asks; else the cluster's own for that resource are used.
+        """
+        with self._guard:
+            entry = self._entry_locked(selection, indexers)
+            entry.is_kept = True
+        return entry.informer
+
+    def hold(
+        self,
+        selection: Selection,
+        handler: Handler,
+        on_synced: Callable[[], None] = lambda: None,
+        on_trouble: Callable[[], None] = lambda: None,
+    ) -> Hold:
+        """Share the informer of that selection; it runs until the last hold is released.
+
+        The callbacks as in `Informer.add_handler`: what is there already is replayed before this returns.
+        """
+        with self._guard:
+            entry = self._entry_locked(selection, None)
+            entry.holds += 1
+        forget = entry.informer.add_handler(handler, on_synced, on_trouble)
+
+        def release() -> None:
+            forget()
+            self._release(selection, entry)
+
+        return Hold(entry.informer, release)
+
+    def run(self, stop: Stop) -> None:
+        """Run all informers, also those asked for later, and probe the server, until `stop` or `self.stop`."""
+        forget = stop.on_set(self.stop.set)
+        with self._guard:
+            self._is_running = True
+            for entry in self._entries.values():
+                self._start_locked(entry)
+        try:
+            self._probe_until_stopped()
+        finally:
+            self.stop.set()
+            forget()
+            self._end()
+
+    def _entry_locked(self, selection: Selection, indexers: Mapping[str, Indexer] | None) -> _Entry:
+        entry = self._entries.get(selection)
+        if entry is None:
+            entry = _Entry(self._new_informer(selection, indexers), self.stop.child())
+            self._entries[selection] = entry
+            if self._is_running:
+                self._start_locked(entry)
+        return entry
+
+    def _new_informer(self, selection: Selection, indexers: Mapping[str, Indexer] | None) -> Informer:
+        resource = selection.resource
+        return Informer(
+            self.client,
+            selection,
+            transform=self._transforms.get(resource) or strip_foreign_managed_fields(),
+            indexers=self._indexers.get(resource, {}) if indexers is None else indexers,
+            page_size=self._page_sizes.get(resource, PAGE_SIZE),
+            clock=self._clock,
+            random=self._random,
+            metrics=self._metrics.informer(self.name, resource),
+            on_time_went_back=self._tell_time_went_back,
+        )
+
+    def _start_locked(self, entry: _Entry) -> None:
+        if self.stop.is_set():
+            return
+        name = f"informer {self.name} {entry.informer.selection}"
+        thread = threading.Thread(target=entry.informer.run, args=(entry.stop,), name=name)
+        self._threads = [other for other in self._threads if other.is_alive()] + [thread]
+        thread.start()
+
+    def _release(self, selection: Selection, entry: _Entry) -> None:
+        with self._guard:
+            entry.holds -= 1
+            if entry.holds > 0 or entry.is_kept:
+                return
+            if self._entries.get(selection) is entry:
+                del self._entries[selection]
+        entry.stop.set()
+
+    def _end(self) -> None:
+        with self._guard:
+            threads, entries = self._threads, list(self._entries.values())
+        while threads:
+            # A reader may have opened a connection after the last round: shut them down until nobody is left.
+            self.client.close_connections()
+            threads[0].join(0.2)
+            threads = [thread for thread in threads if thread.is_alive()]
+        for entry in entries:
+            entry.informer.close()
+
+    def _probe_until_stopped(self) -> None:
+        while not self.stop.is_set():
+            error = self._probe()
+            if self.stop.is_set():
+                return
+            self._judge(error)
+            is_up = self.health.reach is Reach.REACHABLE and not self._failures
+            self.stop.wait(PROBE_SECONDS if is_up else PROBE_AGAIN_SECONDS)
+
+    def _probe(self) -> ApiError | None:
+        try:
+            self.client.probe(PROBE_TIMEOUT_SECONDS)
+        except ApiError as error:
+            return error
+        return None
+
+    def _judge(self, error: ApiError | None) -> None:
+        if error is None or not (isinstance(error, Unreachable) or error.code >= 500):
+            self._failures = 0
+            self._set_health(Reach.REACHABLE, error)
+            return
+        self._failures += 1
+        if self._failures >= PROBE_FAILURES or self.health.reach is Reach.UNKNOWN:
+            if self._failures == PROBE_FAILURES and isinstance(error, Unreachable):
+                self.client.close_connections()
+            self._set_health(Reach.UNREACHABLE, error)
+
+    def _set_health(self, reach: Reach, error: ApiError | None) -> None:
+        reason, message = (error.reason, error.message) if error else ("", "")
+        with self._guard:
+            before = self._health
+            if (before.reach, before.reason) == (reach, reason):
+                return
+            since = before.since if before.reach is reach else self._clock.now()
+            self._health = Health(reach, reason, message, since)
+            informers = [entry.informer for entry in self._entries.values()]
+            listeners = list(self._listeners)
+        self._log.info("health changed", reach=reach.value, reason=reason, message=message)
+        if reach is Reach.REACHABLE:
+            for informer in informers:
+                informer.hasten()
+        for listener in listeners:
+            listener()
+
+    def _tell_time_went_back(self, selection: Selection, seen: int, got: int) -> None:
+        self._log.warning("time went back", selection=str(selection), seen=seen, got=got)
+        with self._guard:
+            listeners = list(self._time_went_back)
+        for listener in listeners:
+            listener(selection)
+
+    def _listen(self, listeners: list[_L], callback: _L) -> Callable[[], None]:
+        with self._guard:
+            listeners.append(callback)
+
+        def forget() -> None:
+            with self._guard:
+                if callback in listeners:
+                    listeners.remove(callback)
+
+        return forget
+
+
+class Clusters:
+    """The clusters that are there now; the tenants among them come and go.
+
+    Threads: any, but `disengage` never from a callback of the cluster that it ends. Callbacks of `on_change` run in
+        the thread that engages or disengages, or in the one that saw the health change.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()  # guards all below
+        self._engaged: dict[str, tuple[Cluster, threading.Thread]] = {}
+        self._listeners: list[Callable[[str], None]] = []
+
+    def __repr__(self) -> str:
+        return f"<Clusters {self.names()}>"
+
+    def engage(self, cluster: Cluster) -> None:
+        """Run `cluster` until it is disengaged. Raises: ValueError, if one of that name is there."""
+        thread = threading.Thread(target=cluster.run, args=(cluster.stop,), name=f"cluster {cluster.name}")
+        with self._guard:
+            if cluster.name in self._engaged:
+                raise ValueError(f"cluster {cluster.name} is engaged already")
+            self._engaged[cluster.name] = (cluster, thread)
+            cluster.on_health(lambda: self._tell(cluster.name))
+            thread.start()
+        self._tell(cluster.name)
+
+    def disengage(self, name: str) -> None:
+        """End the cluster of that name, if there is one, and wait until its threads have ended.
+
+        Guarantees: nobody finds it from the moment this is called; none of its callbacks is called after this returns.
+        """
+        with self._guard:
+            engaged = self._engaged.pop(name, None)
+        if engaged is None:
+            return
+        cluster, thread = engaged
+        cluster.stop.set()
+        thread.join()
+        self._tell(name)
+
+    def run(self, stop: Stop) -> None:
+        """Wait for `stop`, then disengage all, the last first."""
+        stop.wait(None)
+        for name in reversed(self.names()):
+            self.disengage(name)
+
+    def get(self, name: str) -> Cluster | None:
+        """The cluster of that name; None if it is not engaged."""
+        with self._guard:
+            engaged = self._engaged.get(name)
+        return engaged[0] if engaged else None
+
+    def names(self) -> list[str]:
+        """The engaged ones, the first engaged first."""
+        with self._guard:
+            return list(self._engaged)
+
+    def on_change(self, callback: Callable[[str], None]) -> None:
+        """Call `callback` with a cluster's name when it is engaged, has been disengaged, or its health has changed."""
+        with self._guard:
+            self._listeners.append(callback)
+
+    def _tell(self, name: str) -> None:
+        with self._guard:
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener(name)

@@ -1,0 +1,233 @@
+"""What reconcilers read through: caches only, and never one that is not filled.
+
+A pass says what it reads by reading it; whatever it read wakes its key when it changes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from dpunetop.kube.errors import ApiError
+from dpunetop.kube.keys import Key
+from dpunetop.kube.meta import Obj
+from dpunetop.kube.requests import Selection
+from dpunetop.runtime.cache.change import Change
+from dpunetop.runtime.cache.store import Lister
+from dpunetop.runtime.cluster import Cluster, Clusters, Hold
+
+Want = tuple[str, Selection]
+"""A selection of a cluster, by the cluster's name."""
+
+
+class NotSynced(Exception):
+    """The cache of `selection` in `cluster` is not filled yet, so it says nothing; the key is enqueued when it is.
+
+    `error` is what the server says to reading it, if that is the cause; the key is enqueued when the reason changes.
+    """
+
+    def __init__(self, cluster: str, selection: Selection, error: ApiError | None = None) -> None:
+        super().__init__(cluster, selection, error)
+        self.cluster = cluster
+        self.selection = selection
+        self.error = error
+
+    def __str__(self) -> str:
+        return f"{self.selection} of {self.cluster} is not synced yet" + (f": {self.error}" if self.error else "")
+
+
+class NotEngaged(Exception):
+    """There is no such cluster now; the key is enqueued when it comes."""
+
+    def __init__(self, cluster: str) -> None:
+        super().__init__(cluster)
+        self.cluster = cluster
+
+    def __str__(self) -> str:
+        return f"cluster {self.cluster} is not engaged"
+
+
+class Readings:
+    """Who reads what: keeps the informers that are asked for running, and enqueues the keys whose view changed.
+
+    Guarantees: a key that was refused with NotSynced or NotEngaged is enqueued when that ends; a key is enqueued for
+        each announced change of a selection that it read in its last pass, and when a cluster that it read comes, goes
+        or changes its health. It may be enqueued without need, never missed.
+    Threads: any; one pass of a key at a time. `enqueue` is called without a lock held.
+    """
+
+    def __init__(self, clusters: Clusters, enqueue: Callable[[Key], None]) -> None:
+        self._clusters = clusters
+        self._enqueue = enqueue
+        self._guard = threading.Lock()  # guards all below; a want is in _keys as long as a key has it in _wants
+        self._wants: dict[Key, set[Want]] = {}
+        self._keys: dict[Want, set[Key]] = {}
+        self._followed: dict[Want, _Followed] = {}
+        clusters.on_change(self._cluster_changed)
+
+    @contextmanager
+    def reading(self, key: Key) -> Iterator[Reader]:
+        """One pass of `key`. On a clean exit, what earlier passes read and this one did not is released."""
+        reader = Reader(self, key)
+        yield reader
+        self._settle(key, reader.asked)
+
+    def forget(self, key: Key) -> None:
+        """Release all that was read for `key`; it is gone."""
+        self._settle(key, set())
+
+    def interested(self, cluster: str) -> set[Key]:
+        """The keys that read something of that cluster."""
+        with self._guard:
+            return {key for (name, _), keys in self._keys.items() if name == cluster for key in keys}
+
+    def lister(self, key: Key, want: Want) -> Lister:
+        """The cache behind `want`, in which `key` is interested from now on. Raises: NotEngaged, NotSynced."""
+        name, selection = want
+        with self._guard:  # before looking, so that what happens meanwhile wakes the key
+            self._wants.setdefault(key, set()).add(want)
+            self._keys.setdefault(want, set()).add(key)
+        cluster = self._clusters.get(name)
+        if cluster is None:
+            raise NotEngaged(name)
+        hold = self._follow(want, cluster).hold
+        assert hold is not None
+        if not hold.has_synced():
+            raise NotSynced(name, selection, hold.trouble)
+        return hold.lister
+
+    def _follow(self, want: Want, cluster: Cluster) -> _Followed:
+        with self._guard:
+            known = self._followed.get(want)
+            if known is not None and known.cluster is cluster:
+                return known
+        mine = _Followed(cluster, lambda: self._wake(want))
+        mine.begin(want[1])
+        with self._guard:
+            known = self._followed.get(want)
+            is_late = known is not None and known.cluster is cluster  # another pass was faster
+            if not is_late:
+                self._followed[want] = mine
+        if known is None:
+            return mine
+        used, unneeded = (known, mine) if is_late else (mine, known)
+        unneeded.end()
+        return used
+
+    def _settle(self, key: Key, asked: set[Want]) -> None:
+        with self._guard:
+            unneeded = [
+                followed
+                for want in self._wants.get(key, set()) - asked
+                if (followed := self._without_locked(key, want)) is not None
+            ]
+            if asked:
+                self._wants[key] = set(asked)
+            else:
+                self._wants.pop(key, None)
+        for followed in unneeded:
+            followed.end()
+
+    def _without_locked(self, key: Key, want: Want) -> _Followed | None:
+        """Take `want` from `key`; what nobody wants any more is returned, to be ended without the lock."""
+        keys = self._keys[want]
+        keys.discard(key)
+        if keys:
+            return None
+        del self._keys[want]
+        return self._followed.pop(want, None)
+
+    def _wake(self, want: Want) -> None:
+        with self._guard:
+            keys = list(self._keys.get(want, ()))
+        for key in keys:
+            self._enqueue(key)
+
+    def _cluster_changed(self, name: str) -> None:
+        cluster = self._clusters.get(name)
+        with self._guard:
+            gone = [w for w, followed in self._followed.items() if w[0] == name and followed.cluster is not cluster]
+            ended = [self._followed.pop(want) for want in gone]
+        for followed in ended:
+            followed.end()
+        for key in self.interested(name):
+            self._enqueue(key)
+
+
+class Reader:
+    """The caches as one pass sees them.
+
+    Guarantees: each answer is one state of one cache; two answers may be of different moments. The objects are shared
+        and must not be changed.
+    Raises: NotEngaged, NotSynced, each method.
+    """
+
+    def __init__(self, readings: Readings, key: Key) -> None:
+        self._readings = readings
+        self._key = key
+        self.asked: set[Want] = set()
+
+    def get(self, cluster: str, selection: Selection, namespace: str, name: str) -> Obj | None:
+        """The object of that name within the selection; None means that it does not exist there."""
+        return self._lister(cluster, selection).get(namespace, name)
+
+    def list(self, cluster: str, selection: Selection) -> _Objects:
+        """All objects of the selection, in no particular order."""
+        return self._lister(cluster, selection).list()
+
+    def by_index(self, cluster: str, selection: Selection, index: str, value: str) -> _Objects:
+        """The objects that the cluster's indexer `index` puts under `value`."""
+        return self._lister(cluster, selection).by_index(index, value)
+
+    def _lister(self, cluster: str, selection: Selection) -> Lister:
+        want = (cluster, selection)
+        self.asked.add(want)
+        return self._readings.lister(self._key, want)
+
+
+_Objects = list[Obj]  # within Reader, `list` is its method
+
+
+class _Followed:
+    """One hold of a want, and what of its changes is worth a wake.
+
+    The content of the first list is not: nobody could read before it was complete, and who waits is woken once then.
+    Nor is what comes while the hold is being taken: whoever takes it looks afterwards.
+    """
+
+    def __init__(self, cluster: Cluster, wake: Callable[[], None]) -> None:
+        self.cluster = cluster
+        self.hold: Hold | None = None  # set once, by begin, before others see this object
+        self._wake = wake
+        self._guard = threading.Lock()  # guards the two below
+        self._is_synced = False
+        self._is_live = False
+
+    def begin(self, selection: Selection) -> None:
+        self.hold = self.cluster.hold(selection, self._changed, self._synced, self._troubled)
+        with self._guard:
+            self._is_live = True
+
+    def end(self) -> None:
+        if self.hold is not None:
+            self.hold.release()
+
+    def _synced(self) -> None:
+        with self._guard:
+            self._is_synced = True
+            is_live = self._is_live
+        if is_live:
+            self._wake()
+
+    def _troubled(self) -> None:
+        with self._guard:
+            counts = self._is_live and not self._is_synced
+        if counts:
+            self._wake()
+
+    def _changed(self, _: Change) -> None:
+        with self._guard:
+            counts = self._is_synced and self._is_live
+        if counts:
+            self._wake()

@@ -1,0 +1,60 @@
+"""What holds for every test: nothing outlives it, and nobody writes into a cache."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from dpunetop.base import jsonio
+from dpunetop.runtime.cache.store import Place, Writer
+
+settings.register_profile(
+    "gate", derandomize=True, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("nightly", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
+
+JOIN_SECONDS = 5.0
+
+
+@pytest.fixture(autouse=True)
+def no_thread_outlives_the_test() -> Iterator[None]:
+    """Fail a test that leaves a thread behind: something was not stopped, or not joined."""
+    before = set(threading.enumerate())
+    yield
+    left = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in left:
+        if not thread.name.startswith("pytest_timeout"):
+            thread.join(JOIN_SECONDS)
+    alive = [thread.name for thread in left if thread.is_alive() and not thread.name.startswith("pytest_timeout")]
+    assert not alive, f"threads left behind: {alive}"
+
+
+@pytest.fixture(autouse=True)
+def no_reader_changes_a_cached_object(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test in which an object changed after it was stored: caches are shared, and read-only."""
+    stored: list[tuple[Any, bytes]] = []
+    put, replace = Writer.put, Writer.replace
+
+    def remember(obj: Any) -> None:
+        stored.append((obj, jsonio.canonical(obj)))
+
+    def put_and_remember(self: Writer, obj: Any) -> None:
+        remember(obj)
+        put(self, obj)
+
+    def replace_and_remember(self: Writer, objects: Mapping[Place, Any]) -> None:
+        for obj in objects.values():
+            remember(obj)
+        replace(self, objects)
+
+    monkeypatch.setattr(Writer, "put", put_and_remember)
+    monkeypatch.setattr(Writer, "replace", replace_and_remember)
+    yield
+    changed = [obj["metadata"]["name"] for obj, before in stored if jsonio.canonical(obj) != before]
+    assert not changed, f"cached objects were changed: {changed}"
