@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import base64
+import datetime
+from typing import Any
+
+import pytest
+
+from dpunetop.domain.copies import (
+    AUTHORITY,
+    CERTIFICATE,
+    CONFIGURATION,
+    Copy,
+    CopyProblem,
+    Refused,
+    Source,
+    content_digest,
+    copy_of,
+)
+from dpunetop.domain.ownership import Owner
+from support.pki import pair
+
+OWNER = Owner({"metadata": {"name": "c", "namespace": "ns", "uid": "cr"}}, "0123")
+METADATA = {"name": "x", "namespace": "t", "labels": {"evil": "x"}, "annotations": {"evil": "y"}, "uid": "u"}
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def secret(cert: bytes, key: bytes, **more: str) -> dict[str, Any]:
+    return {"metadata": METADATA, "type": "Opaque", "data": {"tls.crt": b64(cert), "tls.key": b64(key), **more}}
+
+
+def config_map(**data: str) -> dict[str, Any]:
+    return {"metadata": METADATA, "data": {key.replace("_", "."): value for key, value in data.items()}}
+
+
+GOOD = {
+    "certificate": (CERTIFICATE, secret(pair().cert, pair().key, **{"extra.key": "eA=="})),
+    "authority": (AUTHORITY, {"metadata": METADATA, "data": {"ca-bundle.crt": pair("ca").cert.decode(), "x": "y"}}),
+    "configuration": (CONFIGURATION, config_map(ovnkube_conf='[default]\nmtu="1400"\n', other="x")),
+}
+
+
+def copied(source: Source, seen: dict[str, Any]) -> Copy:
+    found = copy_of(source, seen, "ns", OWNER)
+    assert isinstance(found, Copy)
+    return found
+
+
+@pytest.mark.parametrize(("source", "seen"), GOOD.values(), ids=GOOD.keys())
+def test_a_copy_bears_our_marks_and_none_of_the_tenants(source: Source, seen: dict[str, Any]) -> None:
+    desired = copied(source, seen).desired
+    assert desired["metadata"] == {
+        "name": source.name,
+        "namespace": "ns",
+        "labels": {"dpu.openshift.io/owner": "0123"},
+        "ownerReferences": [
+            {
+                "apiVersion": "dpu.openshift.io/v1alpha1",
+                "kind": "DpuClusterConfig",
+                "name": "c",
+                "uid": "cr",
+                "controller": True,
+            }
+        ],
+    }
+    assert desired["kind"] == source.resource.kind
+
+
+@pytest.mark.parametrize(("source", "seen"), GOOD.values(), ids=GOOD.keys())
+def test_a_copy_of_a_copy_is_the_same(source: Source, seen: dict[str, Any]) -> None:
+    first = copied(source, seen)
+    second = copied(source, first.desired)
+    assert (second.desired, second.digest) == (first.desired, first.digest)
+    assert content_digest(first.desired) == first.digest
+
+
+def test_a_certificate_is_copied_with_its_end() -> None:
+    copy = copied(*GOOD["certificate"])
+    assert copy.desired["type"] == "kubernetes.io/tls"
+    assert copy.desired["data"] == {"tls.crt": b64(pair().cert), "tls.key": b64(pair().key)}
+    assert copy.not_after == datetime.datetime(2027, 1, 1, tzinfo=datetime.UTC)
+
+
+def test_an_authority_bundle_loses_what_is_no_certificate() -> None:
+    bundle = "# signer one\n" + pair("ca").cert.decode() + "\n\n" + pair("ca2", 10).cert.decode() + "end\n"
+    copy = copied(AUTHORITY, {"metadata": METADATA, "data": {"ca-bundle.crt": bundle}})
+    assert copy.desired["data"] == {"ca-bundle.crt": (pair("ca").cert + pair("ca2", 10).cert).decode()}
+    assert copy.not_after == datetime.datetime(2026, 1, 11, tzinfo=datetime.UTC)
+
+
+def test_a_configuration_says_what_was_left_out() -> None:
+    copy = copied(CONFIGURATION, config_map(ovnkube_conf="[default]\nmtu=1400\nsflow-targets=1.2.3.4:5\n"))
+    assert copy.desired["data"] == {"ovnkube.conf": "[default]\nmtu=1400\n"}
+    assert copy.dropped == ("default/sflow-targets",)
+
+
+REFUSED = {
+    "absent": (CERTIFICATE, None, CopyProblem.ABSENT, "does not exist"),
+    "terminating": (
+        CERTIFICATE,
+        secret(pair().cert, pair().key) | {"metadata": METADATA | {"deletionTimestamp": "t"}},
+        CopyProblem.TERMINATING,
+        "being deleted",
+    ),
+    "no data": (CERTIFICATE, {"metadata": METADATA}, CopyProblem.INVALID, "no key tls.crt"),
+    "not base64": (
+        CERTIFICATE,
+        {"metadata": METADATA, "data": {"tls.crt": "!", "tls.key": "!"}},
+        CopyProblem.INVALID,
+        "tls.crt is not base64",
+    ),
+    "another key": (CERTIFICATE, secret(pair().cert, pair("v").key), CopyProblem.INVALID, "does not belong"),
+    "key in the certificate": (
+        CERTIFICATE,
+        secret(pair().cert + pair().key, pair().key),
+        CopyProblem.INVALID,
+        "tls.crt holds a block that is not a CERTIFICATE",
+    ),
+    "garbage bundle": (AUTHORITY, config_map(**{"ca-bundle_crt": "x"}), CopyProblem.INVALID, "no PEM block"),
+    "no bundle": (AUTHORITY, config_map(ca="x"), CopyProblem.INVALID, "no key ca-bundle.crt"),
+    "no configuration": (CONFIGURATION, config_map(a="b"), CopyProblem.INVALID, "no key ovnkube.conf"),
+    "hybrid": (
+        CONFIGURATION,
+        config_map(ovnkube_conf="[hybridoverlay]\nenabled=true"),
+        CopyProblem.INVALID,
+        "hybridoverlay",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "seen", "reason", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_trusted_is_not_copied_and_says_why(
+    source: Source, seen: dict[str, Any] | None, reason: CopyProblem, words: str
+) -> None:
+    found = copy_of(source, seen, "ns", OWNER)
+    assert isinstance(found, Refused)
+    assert found.reason is reason
+    assert words in found.message
+    assert source.name in found.message
