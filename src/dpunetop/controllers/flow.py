@@ -1,0 +1,132 @@
+"""The one way in which each controller serves a DpuClusterConfig: gather, plan, execute, and say what went wrong."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+from dpunetop.base.stop import Stop
+from dpunetop.domain.admission import admit
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, field_manager, owner_hash
+from dpunetop.domain.status import report
+from dpunetop.domain.types import DpuClusterConfig
+from dpunetop.kube.conditions import Condition
+from dpunetop.kube.errors import ApiError, Unreachable
+from dpunetop.kube.keys import INFRA, NAMESPACES, Key, Resource
+from dpunetop.kube.meta import Obj, uid_of
+from dpunetop.kube.plan import Plan
+from dpunetop.kube.requests import Selection
+from dpunetop.kube.selectors import by_name
+from dpunetop.runtime.controller import Terminal
+from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.reading import NotSynced, Reader, Readings
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What is the same for every DpuClusterConfig that this process serves."""
+
+    served: tuple[str, ...] | None
+    """Namespaces in which DpuClusterConfigs are served; None: all."""
+    tenant_namespace: str
+    ovnkube_image: str | None
+
+    def selections(self) -> tuple[Selection, ...]:
+        """What to watch to see every DpuClusterConfig that is served."""
+        if self.served is None:
+            return (Selection(DPUCLUSTERCONFIGS),)
+        return tuple(Selection(DPUCLUSTERCONFIGS, namespace) for namespace in self.served)
+
+
+def one(resource: Resource, namespace: str, name: str) -> Selection:
+    """The selection of a single object: all that rights by name allow to watch."""
+    return Selection(resource, namespace, by_name(name))
+
+
+class ConfigController(ABC, Generic[V]):
+    """A Reconciler of DpuClusterConfigs, told apart from the others by what it gathers and plans.
+
+    Guarantees: reads caches only, writes through the executor only; what keeps it from working is said in one of its
+        conditions, unless infra itself does not answer.
+    Threads: `reconcile` from any worker, one at a time a key.
+    """
+
+    name: ClassVar[str]
+    """Names the controller in metrics, logs and, behind a prefix, as field manager."""
+    condition: ClassVar[str]
+    """Type of the condition that says what went wrong."""
+
+    def __init__(self, installation: Installation, executor: Executor) -> None:
+        self.installation = installation
+        self._executor = executor
+        self._readings: Readings | None = None
+
+    def read_through(self, readings: Readings) -> None:
+        """Hand over what this controller reads through; once, before the first reconcile."""
+        self._readings = readings
+
+    @property
+    def manager(self) -> str:
+        """Field manager of all that this controller writes."""
+        return field_manager(self.name)
+
+    @abstractmethod
+    def gather(self, reader: Reader, config: DpuClusterConfig) -> V:
+        """Read all that the decision may look at. Raises: NotSynced, NotEngaged."""
+
+    @abstractmethod
+    def plan(self, view: V) -> Plan:
+        """Decide; pure."""
+
+    def forget(self, key: Key) -> None:
+        """The DpuClusterConfig is gone or no longer served: drop what is held in memory for it."""
+
+    def serves(self, config: DpuClusterConfig) -> bool:
+        """Whether there is something to do: not before the finalizer stands, nor once the end has begun."""
+        return config.refused is None and config.has_finalizer and not config.terminating
+
+    def reconcile(self, key: Key, stop: Stop) -> float | None:
+        """See `runtime.controller.Reconciler`. Raises: ApiError, NotSynced, NotEngaged, Stopped."""
+        assert self._readings is not None
+        live: DpuClusterConfig | None = None
+        try:
+            with self._readings.reading(key) as reader:
+                configs = admit(self._all(reader))
+                live = next((c for c in configs if (c.namespace, c.name) == (key.namespace, key.name)), None)
+                if live is None or not self.serves(live):
+                    self.forget(key)
+                    return None
+                view = self.gather(reader, live)
+            plan = self.plan(view)
+            self._executor.execute(plan, stop)
+        except NotSynced as err:
+            if live is not None and err.error is not None:
+                self._confess(live, err.error, f"cannot watch {err.selection}: ", stop)
+            raise
+        except ApiError as err:
+            if live is not None and not isinstance(err, Unreachable):
+                self._confess(live, err, "", stop)
+            raise
+        return plan.requeue_after_seconds
+
+    def infra_uid(self, reader: Reader) -> str:
+        """UID of infra's `kube-system`: what tells this cluster from any other. Raises: NotSynced."""
+        kube_system = reader.get(INFRA, one(NAMESPACES, "", KUBE_SYSTEM), "", KUBE_SYSTEM)
+        if kube_system is None:
+            raise Terminal("infra has no namespace kube-system")
+        return uid_of(kube_system)
+
+    def owner(self, reader: Reader, config: DpuClusterConfig) -> str:
+        """Value of the owner label on all that is written for `config`. Raises: NotSynced."""
+        return owner_hash(self.infra_uid(reader), config.namespace, config.name)
+
+    def _all(self, reader: Reader) -> list[Obj]:
+        return [obj for selection in self.installation.selections() for obj in reader.list(INFRA, selection)]
+
+    def _confess(self, config: DpuClusterConfig, err: ApiError, doing: str, stop: Stop) -> None:
+        """Say in our condition what the API server refuses; the message of a 403 names verb and resource."""
+        condition = Condition(self.condition, "False", err.reason, doing + err.message)
+        self._executor.execute(Plan(report(INFRA, config.live, (condition,), self.manager)), stop)

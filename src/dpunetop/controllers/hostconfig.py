@@ -1,0 +1,60 @@
+"""Host configuration: the pool of the DPU nodes and the MachineConfig that turns them into offload nodes."""
+
+from __future__ import annotations
+
+from dpunetop.controllers.flow import ConfigController, Installation, one
+from dpunetop.domain import names
+from dpunetop.domain.entries import serving_nodes
+from dpunetop.domain.hostconfig import HostConfigView, plan_host_config
+from dpunetop.domain.machineconfig import HostAssets
+from dpunetop.domain.status import MCP_READY
+from dpunetop.domain.types import DpuClusterConfig
+from dpunetop.kube.keys import CONFIGMAPS, CUSTOMRESOURCEDEFINITIONS, INFRA, NODES, PODS, crd_name
+from dpunetop.kube.meta import Obj
+from dpunetop.kube.plan import Plan
+from dpunetop.kube.requests import Selection
+from dpunetop.kube.selectors import by_labels
+from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.reading import Reader
+
+
+class HostConfig(ConfigController[HostConfigView]):
+    """Sees to MachineConfigPool, MachineConfig and `McpReady`."""
+
+    name = "hostconfig"
+    condition = MCP_READY
+
+    def __init__(self, installation: Installation, executor: Executor, assets: HostAssets) -> None:
+        super().__init__(installation, executor)
+        self._assets = assets
+
+    def gather(self, reader: Reader, config: DpuClusterConfig) -> HostConfigView:
+        """See `ConfigController.gather`."""
+        machine_config = names.machine_config_name(config.pool_name)
+        crd = crd_name(names.MACHINECONFIGPOOLS)
+        served = reader.get(INFRA, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is not None
+        return HostConfigView(
+            config=config,
+            owner=self.owner(reader, config),
+            assets=self._assets,
+            pools=tuple(reader.list(INFRA, Selection(names.MACHINECONFIGPOOLS))) if served else None,
+            machine_config=self._machine_config(reader, machine_config) if served else None,
+            nodes=tuple(reader.list(INFRA, Selection(NODES))),
+            serving=self._serving(reader, config.namespace),
+            field_manager=self.manager,
+        )
+
+    def plan(self, view: HostConfigView) -> Plan:
+        """See `ConfigController.plan`."""
+        return plan_host_config(view)
+
+    def _machine_config(self, reader: Reader, name: str) -> Obj | None:
+        return reader.get(INFRA, one(names.MACHINECONFIGS, "", name), "", name)
+
+    def _serving(self, reader: Reader, namespace: str) -> frozenset[str]:
+        entries = names.OVNKUBE_NODE_ENTRIES
+        pods = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
+        return serving_nodes(
+            reader.get(INFRA, one(CONFIGMAPS, namespace, entries), namespace, entries),
+            reader.list(INFRA, pods),
+        )

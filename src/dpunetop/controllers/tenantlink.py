@@ -1,0 +1,149 @@
+"""The link to each tenant: from the kubeconfig Secret to an engaged Cluster, changed while everything runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from dpunetop.controllers.flow import ConfigController, Installation, one
+from dpunetop.domain.names import KUBE_SYSTEM, TENANT_CREDENTIAL
+from dpunetop.domain.ownership import Owner
+from dpunetop.domain.status import CREDENTIALS_VALID
+from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, fingerprint
+from dpunetop.domain.tenantlink import (
+    Attempt,
+    Choice,
+    Denied,
+    Linked,
+    LinkView,
+    Unanswered,
+    Unlinked,
+    choose,
+    identity_problem,
+    plan_link,
+)
+from dpunetop.domain.types import DpuClusterConfig, tenant_cluster_name
+from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized
+from dpunetop.kube.keys import INFRA, NAMESPACES, SECRETS, Key
+from dpunetop.kube.meta import Obj, uid_of
+from dpunetop.kube.plan import Plan
+from dpunetop.runtime.cluster import Cluster, Clusters, Reach
+from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
+
+_VERIFY_SECONDS = 5.0
+
+BuildTenant = Callable[[str, TenantKubeconfig], Cluster]
+"""Makes the Cluster of that name, not yet running, behind that kubeconfig."""
+
+
+class TenantLink(ConfigController[LinkView]):
+    """Sees to the tenant's Cluster, our copy of its kubeconfig, `CredentialsValid` and `TenantReachable`.
+
+    Guarantees: a new kubeconfig takes over only after its cluster has answered and proved to be the remembered one;
+        until then, and when the Secret is bad or gone, the last good link stays.
+    """
+
+    name = "tenantlink"
+    condition = CREDENTIALS_VALID
+
+    def __init__(
+        self, installation: Installation, executor: Executor, clusters: Clusters, build_tenant: BuildTenant
+    ) -> None:
+        super().__init__(installation, executor)
+        self._clusters = clusters
+        self._build_tenant = build_tenant
+        self._lock = threading.Lock()  # guards _engaged
+        self._engaged: dict[str, tuple[str, str]] = {}  # cluster name -> fingerprint of its kubeconfig, its UID
+
+    def gather(self, reader: Reader, config: DpuClusterConfig) -> LinkView:
+        """See `ConfigController.gather`; also asks the tenant who it is, which no cache can answer."""
+        owner = Owner(config.live, self.owner(reader, config))
+        stored = self._secret(reader, config.namespace, TENANT_CREDENTIAL)
+        given = config.kubeconfig_secret and self._secret(reader, config.namespace, config.kubeconfig_secret)
+        choice = choose(config, given or None, stored, owner)
+        self._check_identity(reader, config.tenant_cluster)
+        attempt = self._attempt(config, choice, self.infra_uid(reader))
+        kept = None if isinstance(attempt, Linked) else self._kept(config.tenant_cluster)
+        return LinkView(config, owner, choice, attempt, kept, stored, self.manager)
+
+    def plan(self, view: LinkView) -> Plan:
+        """See `ConfigController.plan`."""
+        return plan_link(view)
+
+    def forget(self, key: Key) -> None:
+        """See `ConfigController.forget`: the tenant is let go."""
+        self._disengage(tenant_cluster_name(key.namespace, key.name))
+
+    def _secret(self, reader: Reader, namespace: str, name: str) -> Obj | None:
+        return reader.get(INFRA, one(SECRETS, namespace, name), namespace, name)
+
+    def _check_identity(self, reader: Reader, name: str) -> None:
+        """Let go of a cluster that is no longer the one that was verified; wakes us when its health changes, too."""
+        try:
+            kube_system = reader.get(name, one(NAMESPACES, "", KUBE_SYSTEM), "", KUBE_SYSTEM)
+        except (NotEngaged, NotSynced):
+            return
+        with self._lock:
+            _, uid = self._engaged.get(name, ("", ""))
+        if kube_system is not None and uid_of(kube_system) != uid:
+            self._disengage(name)
+
+    def _attempt(self, config: DpuClusterConfig, choice: Choice, infra_uid: str) -> Attempt:
+        if choice.kubeconfig is None:
+            if config.kubeconfig_secret is None:
+                self._disengage(config.tenant_cluster)
+            return Unlinked()
+        with self._lock:
+            known, _ = self._engaged.get(config.tenant_cluster, ("", ""))
+        if known == fingerprint(choice.kubeconfig):
+            if denied := self._denied(config.tenant_cluster):
+                return denied
+            if kept := self._kept(config.tenant_cluster):
+                return kept
+        return self._connect(config, choice.kubeconfig, infra_uid)
+
+    def _kept(self, name: str) -> Linked | None:
+        cluster = self._clusters.get(name)
+        with self._lock:
+            _, uid = self._engaged.get(name, ("", ""))
+        if cluster is None or not uid:
+            return None
+        health = cluster.health
+        is_silent = health.reach is Reach.UNREACHABLE
+        return Linked(uid, f"{health.reason}: {health.message}" if is_silent else None)
+
+    def _denied(self, name: str) -> Denied | None:
+        """What an engaged tenant refuses its probe with, once the credential is no longer accepted."""
+        cluster = self._clusters.get(name)
+        if cluster is None or cluster.health.reach is not Reach.REACHABLE or not cluster.health.reason:
+            return None
+        return Denied(cluster.health.reason, cluster.health.message)
+
+    def _connect(self, config: DpuClusterConfig, kubeconfig: TenantKubeconfig, infra_uid: str) -> Attempt:
+        """Verify, then swap."""
+        candidate = self._build_tenant(config.tenant_cluster, kubeconfig)
+        try:
+            uid = uid_of(candidate.client.get(NAMESPACES, "", KUBE_SYSTEM, _VERIFY_SECONDS))
+        except (Unauthorized, Forbidden) as err:
+            candidate.stop.set()
+            return Denied(err.reason, err.message)
+        except ApiError as err:
+            candidate.stop.set()
+            return Unanswered(err.reason, err.message)
+        if problem := identity_problem(config, infra_uid, uid):
+            candidate.stop.set()
+            return problem
+        self._engage(candidate, fingerprint(kubeconfig), uid)
+        return Linked(uid, None)
+
+    def _engage(self, cluster: Cluster, print_: str, uid: str) -> None:
+        self._clusters.disengage(cluster.name)
+        with self._lock:
+            self._engaged[cluster.name] = (print_, uid)
+        self._clusters.engage(cluster)
+
+    def _disengage(self, name: str) -> None:
+        with self._lock:
+            self._engaged.pop(name, None)
+        self._clusters.disengage(name)

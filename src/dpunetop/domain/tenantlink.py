@@ -1,0 +1,205 @@
+"""Which credential to reach a tenant with, which cluster is accepted behind it, and what is said about the link."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from dpunetop.domain.names import ACCEPT_TENANT_ANNOTATION, TENANT_CREDENTIAL
+from dpunetop.domain.names import TENANT_CREDENTIAL_KEY as KEY
+from dpunetop.domain.ownership import Owner
+from dpunetop.domain.status import CREDENTIALS_VALID, TENANT_REACHABLE, report
+from dpunetop.domain.tenantkubeconfig import (
+    KubeconfigRejected,
+    TenantKubeconfig,
+    parse_kubeconfig,
+    parse_secret,
+    render_kubeconfig,
+)
+from dpunetop.domain.types import DpuClusterConfig
+from dpunetop.kube.conditions import Condition
+from dpunetop.kube.keys import INFRA, SECRETS
+from dpunetop.kube.meta import Obj, is_terminating, new_object
+from dpunetop.kube.plan import Apply, Plan, Step
+
+_RETRY_UNANSWERED_SECONDS = 3.0
+_RETRY_DENIED_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The kubeconfig to use, and what is wrong with the one that was given.
+
+    Both None: the DpuClusterConfig asks for no tenant. `problem` beside a kubeconfig: an earlier one is still used.
+    """
+
+    kubeconfig: TenantKubeconfig | None
+    problem: Condition | None
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """The tenant is engaged. `silent` says why it does not answer at the moment, None that it does."""
+
+    tenant_uid: str
+    silent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """The tenant behind the kubeconfig could not be asked who it is."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The tenant answered, and refused the credential or a right that it needs."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrongCluster:
+    """The tenant answered, and is a cluster that must not be used."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unlinked:
+    """There is no kubeconfig to try."""
+
+
+Attempt = Linked | Unanswered | Denied | WrongCluster | Unlinked
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """All that the decision looks at. `attempt` is what came of the chosen kubeconfig, `kept` an older link that stays
+    in use because the new one did not come about. `stored` is our own Secret with the last kubeconfig that worked."""
+
+    config: DpuClusterConfig
+    owner: Owner
+    choice: Choice
+    attempt: Attempt
+    kept: Linked | None
+    stored: Obj | None
+    field_manager: str
+
+
+def choose(config: DpuClusterConfig, given: Obj | None, stored: Obj | None, owner: Owner) -> Choice:
+    """Pick the kubeconfig to reach the tenant with: the given one, else the last that worked."""
+    if config.kubeconfig_secret is None:
+        return Choice(None, None)
+    try:
+        if given is None:
+            problem = _invalid(
+                "SecretNotFound", f"Secret {config.kubeconfig_secret} does not exist; create it with the key config"
+            )
+        else:
+            return Choice(parse_secret(given), None)
+    except KubeconfigRejected as err:
+        problem = _invalid("InvalidKubeconfig", f"Secret {config.kubeconfig_secret}: {err.message} ({err.reason})")
+    last_good = _last_good(stored, owner)
+    if last_good is not None:
+        problem = _invalid(problem.reason, f"{problem.message}. The last good one stays in use")
+    return Choice(last_good, problem)
+
+
+def identity_problem(config: DpuClusterConfig, infra_uid: str, uid: str) -> WrongCluster | None:
+    """Why the cluster whose `kube-system` has this UID must not be this tenant, or None."""
+    if uid == infra_uid:
+        return WrongCluster("TenantIsInfra", "the kubeconfig leads to the infra cluster itself; give the tenant's")
+    if config.tenant_uid in (None, uid) or config.annotations.get(ACCEPT_TENANT_ANNOTATION) == uid:
+        return None
+    return WrongCluster(
+        "TenantSwapped",
+        f"the kubeconfig leads to cluster {uid[:64]}, not to {config.tenant_uid} as before; nothing of it is used. "
+        f"If that is meant, annotate {ACCEPT_TENANT_ANNOTATION}={uid[:64]}",
+    )
+
+
+def plan_link(view: LinkView) -> Plan:
+    """Keep the last kubeconfig that worked, and say how the link stands."""
+    if view.config.kubeconfig_secret is None:
+        return Plan(report(INFRA, view.config.live, (), view.field_manager))
+    steps = _credential(view)
+    uid = view.attempt.tenant_uid if isinstance(view.attempt, Linked) else view.config.tenant_uid
+    members: dict[str, Any] = {"tenantUID": uid} if uid else {}
+    conditions = (_credentials(view), _reachable(view))
+    return Plan((*steps, *report(INFRA, view.config.live, conditions, view.field_manager, **members)), _retry(view))
+
+
+def _retry(view: LinkView) -> float | None:
+    match view.attempt:
+        case Unanswered():
+            return _RETRY_UNANSWERED_SECONDS
+        case Denied():
+            return _RETRY_DENIED_SECONDS
+        case Linked() | WrongCluster() | Unlinked():
+            return None
+    assert_never(view.attempt)
+
+
+def _credentials(view: LinkView) -> Condition:
+    if view.choice.problem is not None:
+        return view.choice.problem
+    match view.attempt:
+        case Linked():
+            return Condition(CREDENTIALS_VALID, "True", "Verified")
+        case Unanswered(reason, message):
+            return Condition(
+                CREDENTIALS_VALID, "Unknown", "NotVerified", f"the tenant did not answer: {reason}: {message}"
+            )
+        case Denied(reason, message) | WrongCluster(reason, message):
+            return _invalid(reason, message)
+        case Unlinked():
+            return Condition(CREDENTIALS_VALID, "Unknown", "NotVerified", "there is no kubeconfig")
+    assert_never(view.attempt)
+
+
+def _reachable(view: LinkView) -> Condition:
+    match view.kept or view.attempt:
+        case Linked(_, None):
+            return Condition(TENANT_REACHABLE, "True", "Reachable")
+        case Linked(_, str(silent)):
+            return Condition(TENANT_REACHABLE, "False", "Unreachable", f"{silent}; what runs is kept as it is")
+        case Unanswered(reason, message):
+            return Condition(TENANT_REACHABLE, "False", reason, message)
+        case Denied(_, message):
+            return Condition(TENANT_REACHABLE, "True", "Answered", message)
+        case WrongCluster(reason, message):
+            return Condition(TENANT_REACHABLE, "Unknown", reason, message)
+        case _:
+            return Condition(TENANT_REACHABLE, "Unknown", "NoCredentials", "there is no kubeconfig that could be tried")
+
+
+def _credential(view: LinkView) -> tuple[Step, ...]:
+    """Our copy of the kubeconfig, rebuilt: what pods mount, and what is left when the given one goes bad."""
+    stored = view.stored
+    verified = isinstance(view.attempt, Linked) and view.choice.problem is None
+    writable = view.owner.owns(stored) and not (stored is not None and is_terminating(stored))
+    if not verified or not writable or view.choice.kubeconfig is None:
+        return ()
+    desired = view.owner.mark(new_object(SECRETS, view.config.namespace, TENANT_CREDENTIAL, type="Opaque"))
+    desired["data"] = {KEY: base64.b64encode(render_kubeconfig(view.choice.kubeconfig)).decode()}
+    return (Apply(INFRA, SECRETS, desired, stored, view.field_manager),)
+
+
+def _last_good(stored: Obj | None, owner: Owner) -> TenantKubeconfig | None:
+    if stored is None or not owner.owns(stored):
+        return None
+    try:
+        return parse_kubeconfig(base64.b64decode((stored.get("data") or {}).get(KEY, ""), validate=True))
+    except (KubeconfigRejected, binascii.Error):
+        return None
+
+
+def _invalid(reason: str, message: str) -> Condition:
+    return Condition(CREDENTIALS_VALID, "False", reason, message)

@@ -1,0 +1,110 @@
+from dataclasses import replace
+
+import pytest
+
+from dpunetop.domain.lifecycle import ConfigView, Leftovers, plan_config
+from dpunetop.domain.types import DeletionPolicy, Refused, parse_config
+from dpunetop.kube.keys import CONFIGMAPS
+from dpunetop.kube.plan import Apply, ApplyStatus, Delete
+from support.objects import config, node
+
+MANAGER = "dpunetop-clusterconfig"
+NOTHING = Leftovers(None, None, (), None, (), (), None)
+
+
+def named(name):
+    return {"metadata": {"name": name, "namespace": "dpu-one", "uid": f"uid-of-{name}"}}
+
+
+EVERYTHING = Leftovers(
+    pool=named("dpu"),
+    machine_config=named("00-dpu-bluefield-switchdev"),
+    nodes=(node("bf2-1", **{"machineconfiguration.openshift.io/currentConfig": "rendered-dpu-1"}),),
+    daemonset=named("ovnkube-node"),
+    pods=(named("ovnkube-node-x"),),
+    copies=((CONFIGMAPS, named("ovn-ca")),),
+    service_account=named("ovn-kubernetes-node"),
+)
+
+
+def ending(left, policy=DeletionPolicy.RETAIN):
+    doomed = replace(parse_config(config()), terminating=True, deletion_policy=policy)
+    return plan_config(ConfigView(doomed, left, MANAGER))
+
+
+def deleted(plan):
+    return [step.live["metadata"]["name"] for step in plan.steps if isinstance(step, Delete)]
+
+
+def ready(plan):
+    (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
+    (condition,) = status.conditions
+    return condition.status, condition.reason, condition.message
+
+
+def finalizers(plan):
+    return [step.desired["metadata"].get("finalizers") for step in plan.steps if isinstance(step, Apply)]
+
+
+def test_the_finalizer_comes_before_everything_else():
+    plan = plan_config(ConfigView(parse_config(config()), None, MANAGER))
+    assert isinstance(plan.steps[0], Apply)
+    assert finalizers(plan) == [["dpu.openshift.io/teardown"]]
+
+
+def test_a_refused_config_gets_a_reason_and_no_finalizer():
+    refused = replace(parse_config(config()), refused=Refused("PoolTaken", "another one has it"))
+    plan = plan_config(ConfigView(refused, None, MANAGER))
+    assert finalizers(plan) == []
+    assert ready(plan) == ("False", "PoolTaken", "another one has it")
+
+
+def test_the_observed_generation_is_said():
+    plan = plan_config(ConfigView(parse_config(config()), None, MANAGER))
+    (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
+    assert status.members == {"observedGeneration": 3}
+
+
+TEARDOWN = {
+    "retain: the DaemonSet goes first": (EVERYTHING, DeletionPolicy.RETAIN, ["ovnkube-node"], []),
+    "delete: MachineConfig and pool go first": (
+        EVERYTHING,
+        DeletionPolicy.DELETE,
+        ["00-dpu-bluefield-switchdev", "dpu"],
+        [],
+    ),
+    "delete: nodes must have left the pool": (
+        replace(EVERYTHING, pool=None, machine_config=None),
+        DeletionPolicy.DELETE,
+        [],
+        [],
+    ),
+    "its pods must have ended": (replace(EVERYTHING, daemonset=None), DeletionPolicy.RETAIN, [], []),
+    "then copies and ServiceAccount": (
+        replace(EVERYTHING, daemonset=None, pods=()),
+        DeletionPolicy.RETAIN,
+        ["ovn-ca", "ovn-kubernetes-node"],
+        [],
+    ),
+    "then the finalizer": (NOTHING, DeletionPolicy.RETAIN, [], [None]),
+    "retain: pool and MachineConfig hold up nothing": (
+        replace(NOTHING, pool=named("dpu"), nodes=EVERYTHING.nodes),
+        DeletionPolicy.RETAIN,
+        [],
+        [None],
+    ),
+}
+
+
+@pytest.mark.parametrize(("left", "policy", "deletes", "releases"), TEARDOWN.values(), ids=TEARDOWN.keys())
+def test_teardown_goes_stage_by_stage(left, policy, deletes, releases):
+    plan = ending(left, policy)
+    assert deleted(plan) == deletes
+    assert finalizers(plan) == releases
+    if not releases:
+        assert ready(plan)[:2] == ("False", "Terminating")
+
+
+def test_nodes_that_hold_up_the_end_are_named():
+    plan = ending(replace(EVERYTHING, pool=None, machine_config=None), DeletionPolicy.DELETE)
+    assert ready(plan)[2] == "1 nodes have not left pool dpu: bf2-1"

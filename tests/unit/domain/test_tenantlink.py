@@ -1,0 +1,142 @@
+import base64
+
+import pytest
+
+from dpunetop.domain.names import OWNER_LABEL, TENANT_CREDENTIAL_KEY
+from dpunetop.domain.ownership import Owner
+from dpunetop.domain.tenantkubeconfig import parse_kubeconfig, render_kubeconfig
+from dpunetop.domain.tenantlink import (
+    Choice,
+    Denied,
+    Linked,
+    LinkView,
+    Unanswered,
+    WrongCluster,
+    choose,
+    identity_problem,
+    plan_link,
+)
+from dpunetop.domain.types import parse_config
+from dpunetop.kube.plan import Apply, ApplyStatus
+from support.kubeconfigs import good_kubeconfig
+from support.objects import config
+
+OWNER = Owner(config(), "0123")
+GOOD = good_kubeconfig()
+MODEL = parse_kubeconfig(GOOD)
+
+
+def secret(data, labels=None, key="config"):
+    encoded = {key: base64.b64encode(data).decode()} if data is not None else {}
+    return {"metadata": {"name": "s", "namespace": "dpu-one", "uid": "u", "labels": labels or {}}, "data": encoded}
+
+
+STORED = secret(render_kubeconfig(MODEL), {OWNER_LABEL: "0123"}, TENANT_CREDENTIAL_KEY)
+
+
+def view(choice, attempt, kept=None, stored=None, **spec):
+    return LinkView(parse_config(config(**spec)), OWNER, choice, attempt, kept, stored, "dpunetop-tenantlink")
+
+
+def said(plan):
+    (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
+    return {condition.type: (condition.status, condition.reason) for condition in status.conditions}
+
+
+CHOICES = {  # given, stored -> kubeconfig used, reason
+    "good": (secret(GOOD), None, True, None),
+    "good, and an old one": (secret(GOOD), STORED, True, None),
+    "absent": (None, None, False, "SecretNotFound"),
+    "absent, last good kept": (None, STORED, True, "SecretNotFound"),
+    "without key": (secret(None), None, False, "InvalidKubeconfig"),
+    "garbage": (secret(b"\x00\xff"), None, False, "InvalidKubeconfig"),
+    "garbage, last good kept": (secret(b"{"), STORED, True, "InvalidKubeconfig"),
+    "garbage, and a stranger's Secret in our place": (
+        secret(b"{"),
+        secret(GOOD, {}, TENANT_CREDENTIAL_KEY),
+        False,
+        "InvalidKubeconfig",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "stored", "usable", "reason"), CHOICES.values(), ids=CHOICES.keys())
+def test_which_kubeconfig_is_used(given, stored, usable, reason):
+    choice = choose(parse_config(config()), given, stored, OWNER)
+    assert (choice.kubeconfig is not None) == usable
+    assert (choice.problem.reason if choice.problem else None) == reason
+    if choice.problem and usable:
+        assert "last good one stays in use" in choice.problem.message
+
+
+IDENTITIES = {  # remembered, accepted, seen -> reason
+    "first seen": (None, None, "t1", None),
+    "same again": ("t1", None, "t1", None),
+    "infra itself": (None, None, "infra", "TenantIsInfra"),
+    "infra itself, accepted by mistake": ("t1", "infra", "infra", "TenantIsInfra"),
+    "another": ("t1", None, "t2", "TenantSwapped"),
+    "another, accepted": ("t1", "t2", "t2", None),
+    "another, a third one accepted": ("t1", "t3", "t2", "TenantSwapped"),
+}
+
+
+@pytest.mark.parametrize(("remembered", "accepted", "seen", "reason"), IDENTITIES.values(), ids=IDENTITIES.keys())
+def test_which_cluster_may_be_the_tenant(remembered, accepted, seen, reason):
+    obj = {**config(), "status": {"tenantUID": remembered}}
+    if accepted:
+        obj["metadata"]["annotations"] = {"dpu.openshift.io/accept-tenant": accepted}
+    problem = identity_problem(parse_config(obj), "infra", seen)
+    assert (problem.reason if problem else None) == reason
+
+
+GOOD_CHOICE = Choice(MODEL, None)
+LINKS = {   # attempt, kept -> CredentialsValid, TenantReachable, seconds to the next try
+    "linked": (Linked("t1", None), None, ("True", "Verified"), ("True", "Reachable"), None),
+    "linked, silent": (Linked("t1", "Timeout"), None, ("True", "Verified"), ("False", "Unreachable"), None),
+    "refused": (Unanswered("Refused", "m"), None, ("Unknown", "NotVerified"), ("False", "Refused"), 3.0),
+    "refused, old link kept": (
+        Unanswered("Refused", "m"), Linked("t1", None), ("Unknown", "NotVerified"), ("True", "Reachable"), 3.0,
+    ),
+    "bad token": (Denied("Unauthorized", "m"), None, ("False", "Unauthorized"), ("True", "Answered"), 30.0),
+    "swapped": (
+        WrongCluster("TenantSwapped", "m"), None, ("False", "TenantSwapped"), ("Unknown", "TenantSwapped"), None,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("attempt", "kept", "valid", "reachable", "retry"), LINKS.values(), ids=LINKS.keys())
+def test_what_is_said_of_the_link(attempt, kept, valid, reachable, retry):
+    plan = plan_link(view(GOOD_CHOICE, attempt, kept))
+    assert said(plan) == {"CredentialsValid": valid, "TenantReachable": reachable}
+    assert plan.requeue_after_seconds == retry
+
+
+def test_without_a_secret_asked_for_nothing_is_said():
+    assert said(plan_link(view(Choice(None, None), Linked("t1", None), kubeConfigFile=None))) == {}
+
+
+def test_a_kubeconfig_that_worked_is_kept_rebuilt():
+    (apply,) = [step for step in plan_link(view(GOOD_CHOICE, Linked("t1", None))).steps if isinstance(step, Apply)]
+    assert base64.b64decode(apply.desired["data"][TENANT_CREDENTIAL_KEY]) == render_kubeconfig(MODEL)
+    assert apply.live is None
+
+
+@pytest.mark.parametrize(
+    ("attempt", "stored"),
+    {
+        "did not answer": (Unanswered("Timeout", "m"), None),
+        "wrong cluster": (WrongCluster("TenantSwapped", "m"), None),
+        "a stranger's Secret in our place": (Linked("t1", None), secret(b"x")),
+    }.values(),
+)
+def test_a_kubeconfig_that_did_not_prove_itself_replaces_nothing(attempt, stored):
+    plan = plan_link(view(GOOD_CHOICE, attempt, stored=stored))
+    assert not [step for step in plan.steps if isinstance(step, Apply)]
+
+
+def test_the_identity_of_the_tenant_is_remembered_and_stays_while_it_is_silent():
+    linked = plan_link(view(GOOD_CHOICE, Linked("t1", None)))
+    assert [step.members for step in linked.steps if isinstance(step, ApplyStatus)] == [{"tenantUID": "t1"}]
+    obj = {**config(), "status": {"tenantUID": "t1"}}
+    silent = LinkView(parse_config(obj), OWNER, GOOD_CHOICE, Unanswered("Timeout", "m"), None, None, "m")
+    assert [s.members for s in plan_link(silent).steps if isinstance(s, ApplyStatus)] == [{"tenantUID": "t1"}]
