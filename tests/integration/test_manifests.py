@@ -1,0 +1,133 @@
+"""What is shipped in config/ and deploy/, on a real API server."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dpunetop.kube.errors import Forbidden
+from dpunetop.sandbox import binaries
+from dpunetop.sandbox.controlplane import ControlPlane
+
+ROOT = Path(__file__).parents[2]
+OPERATOR = "system:serviceaccount:openshift-dpu-network-operator:dpunetop"
+
+Obj = dict[str, Any]
+
+
+def documents(name: str) -> list[Obj]:
+    return [document for document in yaml.safe_load_all((ROOT / "deploy" / name).read_text()) if document]
+
+
+def test_deploy_is_what_config_renders_to(programs: binaries.Binaries) -> None:
+    check = subprocess.run(
+        [ROOT / "hack" / "render", "--check", programs.path("kubectl")], capture_output=True, text=True, check=False
+    )
+    assert (check.returncode, check.stdout + check.stderr) == (0, "")
+
+
+@pytest.fixture
+def installed(infra: ControlPlane) -> ControlPlane:
+    """The operator's manifests, applied as a cluster administrator would; no pod runs."""
+    infra.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "openshift-ovn-kubernetes"}})
+    infra.apply([without_replicas(document) for document in documents("dpunetop.yaml")])
+    infra.apply(documents("tenant-namespace.yaml"))
+    return infra
+
+
+def without_replicas(document: Obj) -> Obj:
+    return {**document, "spec": {**document["spec"], "replicas": 0}} if document["kind"] == "Deployment" else document
+
+
+def test_the_operators_pod_is_accepted_where_pods_are_restricted(installed: ControlPlane) -> None:
+    [deployment] = [document for document in documents("dpunetop.yaml") if document["kind"] == "Deployment"]
+    template = deployment["spec"]["template"]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "probe", "labels": {"probe": "yes"}},
+        "spec": template["spec"],
+    }
+    path = f"/api/v1/namespaces/{deployment['metadata']['namespace']}/pods"
+    created = installed.admin.create(path, pod)
+    installed.admin.delete(f"{path}/probe", {"gracePeriodSeconds": 0})
+    assert created["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def allowed(
+    cluster: ControlPlane, verb: str, resource: str, name: str = "", group: str = "", namespace: str = ""
+) -> bool:
+    attributes = {"verb": verb, "group": group, "resource": resource, "name": name, "namespace": namespace}
+    review = cluster.admin.create(
+        "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+        {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {"user": OPERATOR, "groups": ["system:authenticated"], "resourceAttributes": attributes},
+        },
+    )
+    answer: bool = review["status"]["allowed"]
+    return answer
+
+
+TENANT = "tenant-cluster-1"
+GRANTED = [
+    ("get", "secrets", "tenant-cluster-1-kubeconf", "", TENANT),
+    ("patch", "secrets", "ovn-cert", "", TENANT),
+    ("watch", "configmaps", "env-overrides", "", TENANT),
+    ("delete", "configmaps", "ovn-ca", "", TENANT),
+    ("create", "daemonsets", "ovnkube-node", "apps", TENANT),
+    ("list", "pods", "", "", TENANT),
+    ("create", "events", "", "", TENANT),
+    ("create", "machineconfigs", "", "machineconfiguration.openshift.io", ""),
+    ("update", "leases", "dpunetop", "coordination.k8s.io", "openshift-dpu-network-operator"),
+    ("get", "namespaces", "kube-system", "", ""),
+    ("create", "tokenreviews", "", "authentication.k8s.io", ""),
+]
+DENIED = [
+    ("list", "secrets", "", "", ""),
+    ("list", "secrets", "", "", TENANT),
+    ("get", "secrets", "another", "", TENANT),
+    ("patch", "secrets", "tenant-cluster-1-kubeconf", "", TENANT),
+    ("get", "secrets", "ovn-cert", "", "kube-system"),
+    ("list", "configmaps", "", "", TENANT),
+    ("patch", "configmaps", "env-overrides", "", TENANT),
+    ("create", "pods", "", "", TENANT),
+    ("patch", "nodes", "dpu-1", "", ""),
+    ("create", "serviceaccounts/token", "ovn-kubernetes-node", "", TENANT),
+    ("delete", "dpuclusterconfigs", "tenant", "dpu.openshift.io", TENANT),
+    ("patch", "daemonsets", "ovnkube-node", "apps", "openshift-ovn-kubernetes"),
+    ("get", "leases", "another", "coordination.k8s.io", "openshift-dpu-network-operator"),
+    ("patch", "namespaces", TENANT, "", ""),
+]
+
+
+@pytest.mark.parametrize(("verb", "resource", "name", "group", "namespace"), GRANTED, ids=str)
+def test_the_operator_may(
+    installed: ControlPlane, verb: str, resource: str, name: str, group: str, namespace: str
+) -> None:
+    assert allowed(installed, verb, resource, name, group, namespace)
+
+
+@pytest.mark.parametrize(("verb", "resource", "name", "group", "namespace"), DENIED, ids=str)
+def test_the_operator_may_not(
+    installed: ControlPlane, verb: str, resource: str, name: str, group: str, namespace: str
+) -> None:
+    assert not allowed(installed, verb, resource, name, group, namespace)
+
+
+def test_an_object_with_a_fixed_name_is_created_by_apply_and_by_nothing_else(installed: ControlPlane) -> None:
+    token = installed.service_account_token("openshift-dpu-network-operator", "dpunetop")
+    operator = installed.client(token)
+    path = f"/api/v1/namespaces/{TENANT}/configmaps"
+    desired = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ovn-ca", "namespace": TENANT}}
+    with pytest.raises(Forbidden):
+        operator.create(path, desired)
+    created = operator.apply_at(f"{path}/ovn-ca", desired, "dpunetop-tenantobjects")
+    operator.delete(f"{path}/ovn-ca")
+    operator.close()
+    assert created["metadata"]["name"] == "ovn-ca"
