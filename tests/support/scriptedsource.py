@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from dpunetop.base import jsonio
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError, Invalid, Unreachable
 from dpunetop.kube.requests import Selection
@@ -227,7 +228,7 @@ class LossySource:
             items, version = list(self._objects.values()), str(self._version)
         parts = [items[i : i + page_size] for i in range(0, len(items), page_size)] or [[]]
         for index, part in enumerate(parts):
-            yield Page([{**item} for item in part], version, index < len(parts) - 1)
+            yield Page([jsonio.deep_copy(item) for item in part], version, index < len(parts) - 1)
 
     def watch(self, selection: Selection, resource_version: str) -> Iterator[WatchEvent]:
         with self._guard:
@@ -240,12 +241,7 @@ class LossySource:
             self._guard.notify_all()
         try:
             while True:
-                with self._guard:
-                    assert self._guard.wait_for(lambda: self._cuts != cuts or self._version > position, timeout=20)
-                    if self._cuts != cuts and self._cut is not None:
-                        raise self._cut
-                    news = [event for version, event in self._history if version > position]
-                    position = self._version
+                news, position = self._news(cuts, position)
                 yield from news
         finally:
             with self._guard:
@@ -255,6 +251,14 @@ class LossySource:
         with self._guard:
             self._serve("stream")
         raise NOT_SERVED
+
+    def _news(self, cuts: int, position: int) -> tuple[list[WatchEvent], int]:
+        with self._guard:
+            assert self._guard.wait_for(lambda: self._cuts != cuts or self._version > position, timeout=20)
+            if self._cuts != cuts and self._cut is not None:
+                raise self._cut
+            news = [_copied(event) for version, event in self._history if version > position]
+            return news, self._version
 
     def _serve(self, what: str) -> None:
         self.asked.append(what)
@@ -282,3 +286,7 @@ class LossySource:
         if tell:
             self._history = [*self._history, (self._version, event)][-self._window :]
         self._guard.notify_all()
+
+
+def _copied(event: WatchEvent) -> WatchEvent:
+    return WatchEvent(event.type, jsonio.deep_copy(event.object))

@@ -280,7 +280,7 @@ class Course:
             self._pause = self._pause_after(error)
             return
         self._version = None
-        if not self._stirred:  # the last list already led nowhere
+        if not self._stirred and not _is_silence(error):  # the last list led nowhere, and at once
             self._pause = self._pause_after(error)
 
     def _stream_failed(self, error: ApiError) -> None:
@@ -448,12 +448,16 @@ def _leaves_us_in_step(error: ApiError) -> bool:
     return error.code >= 500 and not _is_too_large_version(error)
 
 
+def _is_silence(error: ApiError) -> bool:
+    return isinstance(error, Unreachable) and error.reason == "IdleTimeout"
+
+
 def _is_too_large_version(error: ApiError) -> bool:
     return any(cause.get("reason") == "ResourceVersionTooLarge" for cause in error.causes)
 
 
 def _is_refusal(error: ApiError) -> bool:
     """Whether a WatchList that failed so is not worth another try: the server does not have it, or never ends it."""
-    if isinstance(error, Unreachable):
-        return error.reason == "IdleTimeout"
+    if _is_silence(error):
+        return True
     return 400 <= error.code < 500 and not isinstance(error, Unauthorized | TooManyRequests | Gone)

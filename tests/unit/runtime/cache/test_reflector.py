@@ -1,0 +1,419 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from dpunetop.base.stop import Stop
+from dpunetop.kube.errors import ApiError, Gone, TooManyRequests, Unreachable
+from dpunetop.kube.keys import CONFIGMAPS
+from dpunetop.kube.meta import name_of
+from dpunetop.kube.requests import Selection
+from dpunetop.kube.watch import WatchEvent
+from dpunetop.runtime.cache.change import Change
+from dpunetop.runtime.cache.reflector import BRIEF_SECONDS, Course, Follow, ReadPages, ReadStream, Reflector, Rest
+from dpunetop.runtime.cache.store import Feed, Store
+from dpunetop.runtime.flowcontrol import Backoff
+from support.clock import FakeClock
+from support.scriptedsource import (
+    NOT_SERVED,
+    Hang,
+    ScriptedSource,
+    added,
+    bookmark,
+    deleted,
+    expired,
+    modified,
+    obj,
+    pages,
+)
+
+SELECTION = Selection(CONFIGMAPS, "ns")
+REFUSED = Unreachable(0, "Refused", "connection refused")
+SILENT = Unreachable(0, "IdleTimeout", "nothing came for 90 s")
+TOO_LARGE_VERSION = ApiError(504, "Timeout", "too large", causes=({"reason": "ResourceVersionTooLarge"},))
+
+
+class Following:
+    """A course without a server: the test plays the answers."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.reports: list[tuple[int, int]] = []
+        self.course = Course(
+            SELECTION,
+            self.store.writer,
+            lambda o: o,
+            Backoff(0.8, 2.0, 30.0, 1.0, lambda: 0.0),
+            lambda _, seen, got: self.reports.append((seen, got)),
+        )
+
+    def list(self, version: int, *parts: list[dict[str, Any]]) -> None:
+        if isinstance(self.course.next(), ReadStream):
+            self.course.failed(NOT_SERVED)
+            assert self.course.next() == ReadPages()
+        for page in pages(version, *parts):
+            self.course.take(page)
+        self.course.ended(0.1)
+
+    def watching(self, version: int, *events: WatchEvent) -> None:
+        assert self.course.next() == Follow(str(version))
+        for event in events:
+            self.course.take(event)
+
+    def feed(self) -> Feed:
+        feed = self.store.subscribe()
+        feed.clear()
+        return feed
+
+    def names(self) -> list[str]:
+        return sorted(name_of(o) for o in self.store.lister.list())
+
+
+@pytest.fixture
+def following() -> Following:
+    following = Following()
+    following.list(10, [obj("a", 5)], [obj("b", 7)])
+    return following
+
+
+def test_the_first_thing_asked_is_a_stream_of_all_there_is() -> None:
+    assert Following().course.next() == ReadStream()
+
+
+def test_a_stream_fills_the_store_only_at_its_closing_bookmark() -> None:
+    following = Following()
+    following.course.next()
+    for event in (added("a", 5), bookmark(8), added("b", 7), deleted("a", 9)):
+        following.course.take(event)
+    assert (following.names(), following.store.is_filled()) == ([], False)
+    following.course.take(bookmark(10, ends_initial=True))
+    assert (following.names(), following.store.is_filled()) == (["b"], True)
+    following.course.take(added("c", 11))
+    following.course.ended(300)
+    assert following.course.next() == Follow("11")
+
+
+def test_a_refused_stream_is_replaced_by_a_list_at_once_and_for_good() -> None:
+    following = Following()
+    following.list(10, [obj("a", 5)])
+    following.watching(10)
+    following.course.failed(SILENT)
+    assert following.course.next() == ReadPages()
+
+
+def test_a_stream_that_ends_before_its_closing_bookmark_is_replaced_by_a_list_and_leaves_nothing() -> None:
+    following = Following()
+    following.course.next()
+    following.course.take(added("a", 5))
+    following.course.ended(300)
+    assert following.course.next() == ReadPages()
+    assert not following.store.is_filled()
+
+
+def test_a_stream_that_was_cut_is_followed_by_a_pause_and_a_list_then_streams_are_wanted_again() -> None:
+    following = Following()
+    following.course.next()
+    following.course.failed(REFUSED)
+    assert following.course.next() == Rest(0.8)
+    following.list(10, [obj("a", 5)])
+    following.watching(10, modified("a", 11))
+    following.course.failed(SILENT)
+    assert following.course.next() == ReadStream()
+
+
+def test_all_pages_of_a_list_become_visible_together(following: Following) -> None:
+    following.watching(10)
+    following.course.failed(SILENT)
+    following.course.next()
+    first, second = pages(20, [obj("a", 5)], [obj("c", 12)])
+    following.course.take(first)
+    following.course.take(second)
+    assert following.names() == ["a", "b"]
+    following.course.ended(0.1)
+    assert following.names() == ["a", "c"]
+
+
+def test_a_list_keeps_the_objects_that_have_not_changed(following: Following) -> None:
+    before = following.store.lister.get("ns", "a")
+    following.watching(10)
+    following.course.failed(SILENT)
+    following.list(20, [obj("a", 5), obj("b", 12)])
+    assert following.store.lister.get("ns", "a") is before
+
+
+def test_events_are_stored_and_the_watch_resumes_at_the_last(following: Following) -> None:
+    following.watching(10, modified("a", 11, x=1), added("c", 12), deleted("b", 13))
+    following.course.ended(300)
+    assert following.course.next() == Follow("13")
+    assert following.names() == ["a", "c"]
+    assert following.store.lister.get("ns", "a") == obj("a", 11, x=1)
+
+
+def test_a_bookmark_moves_the_version_to_resume_from(following: Following) -> None:
+    following.watching(10, bookmark(50))
+    following.course.failed(REFUSED)
+    assert following.course.next() == Rest(0.8)
+    assert following.course.next() == Follow("50")
+
+
+def test_repeated_and_overtaken_events_change_nothing(following: Following) -> None:
+    following.watching(10, modified("a", 11, x=1), modified("a", 12, x=2), deleted("b", 13))
+    feed = following.feed()
+    for repeated in (modified("a", 11, x=1), modified("a", 12, x=2), modified("b", 9), deleted("b", 13), added("b", 7)):
+        following.course.take(repeated)
+    assert (list(feed), following.names()) == ([], ["a"])
+
+
+def test_an_object_created_anew_after_its_deletion_is_stored_whatever_was_repeated(following: Following) -> None:
+    following.watching(10, deleted("a", 11), added("a", 12, uid="new"), deleted("a", 11))
+    assert following.store.lister.get("ns", "a") == obj("a", 12, uid="new")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [REFUSED, TooManyRequests(429, "TooManyRequests", ""), ApiError(503, "ServiceUnavailable", "")],
+    ids=["refused", "429", "503"],
+)
+def test_a_server_that_is_not_there_is_watched_again_after_a_pause_without_a_list(
+    following: Following, error: ApiError
+) -> None:
+    following.watching(10)
+    following.course.failed(error)
+    assert following.course.next() == Rest(0.8)
+    assert following.course.next() == Follow("10")
+    following.course.failed(error)
+    assert following.course.next() == Rest(1.6)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SILENT,
+        Gone(410, "Expired", ""),
+        TOO_LARGE_VERSION,
+        Unreachable(0, "TooLarge", ""),
+        ApiError(0, "BadAnswer", "unknown watch event type"),
+    ],
+    ids=["silence", "410", "too large version", "too large event", "nonsense"],
+)
+def test_a_watch_that_may_have_missed_something_is_followed_by_a_list_at_once(
+    following: Following, error: ApiError
+) -> None:
+    following.watching(10, bookmark(11))
+    following.course.failed(error)
+    assert following.course.next() == ReadPages()
+
+
+def test_lists_that_lead_nowhere_are_spaced(following: Following) -> None:
+    pauses = []
+    for _ in range(8):
+        following.watching(10)
+        following.course.failed(Gone(410, "Expired", ""))
+        rest = following.course.next()
+        assert isinstance(rest, Rest)
+        pauses.append(rest.seconds)
+        following.list(10, [])
+    assert pauses == [0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0]
+
+
+def test_an_expired_watch_says_so_within_its_stream_or_by_its_status(following: Following) -> None:
+    following.watching(10, bookmark(11))
+    with pytest.raises(Gone):
+        following.course.take(expired())
+
+
+@pytest.mark.parametrize(
+    "event",
+    [WatchEvent("MOVED", obj("a", 11)), WatchEvent("ADDED", {"metadata": {"name": "x"}}), modified("a", 11, uid="u")],
+    ids=["unknown type", "no version", "version that is no number"],
+)
+def test_an_event_that_makes_no_sense_is_an_error(following: Following, event: WatchEvent) -> None:
+    if event.type == "MODIFIED":
+        event.object["metadata"]["resourceVersion"] = "eleven"
+    following.watching(10)
+    with pytest.raises(ApiError):
+        following.course.take(event)
+
+
+def test_progress_makes_pauses_short_again_and_a_mere_connection_does_not(following: Following) -> None:
+    def pause() -> float:
+        following.course.failed(REFUSED)
+        rest = following.course.next()
+        assert isinstance(rest, Rest)
+        return rest.seconds
+
+    following.watching(10)
+    assert pause() == 0.8
+    following.watching(10)
+    assert pause() == 1.6
+    following.watching(10, bookmark(11))
+    assert pause() == 0.8
+
+
+def test_a_watch_that_the_server_ends_in_time_is_resumed_at_once_and_an_empty_brief_one_after_a_pause(
+    following: Following,
+) -> None:
+    following.watching(10)
+    following.course.ended(BRIEF_SECONDS)
+    following.watching(10, bookmark(11))
+    following.course.ended(0.0)
+    following.watching(11)
+    following.course.ended(0.0)
+    assert following.course.next() == Rest(0.8)
+
+
+def test_a_list_that_loses_its_continue_token_starts_anew_and_changes_nothing(following: Following) -> None:
+    following.watching(10)
+    following.course.failed(SILENT)
+    following.course.next()
+    following.course.next()
+    following.course.take(pages(20, [obj("z", 15)], [])[0])
+    following.course.failed(Gone(410, "Expired", "continue token too old"))
+    assert following.names() == ["a", "b"]
+    assert isinstance(following.course.next(), Rest)
+    following.list(21, [obj("c", 12)])
+    assert following.names() == ["c"]
+
+
+def test_a_list_older_than_what_was_seen_is_reported_and_replaces_everything(following: Following) -> None:
+    following.watching(10, modified("a", 30))
+    following.course.failed(SILENT)
+    following.list(20, [obj("a", 4, restored=True)])
+    assert following.reports == [(30, 20)]
+    assert following.store.lister.list() == [obj("a", 4, restored=True)]
+    following.watching(20, modified("a", 21))
+    assert following.store.lister.get("ns", "a") == obj("a", 21)
+
+
+def test_a_restored_server_that_gives_a_version_out_twice_is_believed(following: Following) -> None:
+    following.watching(10, bookmark(11))
+    following.course.failed(SILENT)
+    following.list(9, [obj("a", 5, restored=True)])
+    assert following.store.lister.list() == [obj("a", 5, restored=True)]
+
+
+def test_a_bookmark_below_what_was_seen_means_another_history(following: Following) -> None:
+    following.watching(10)
+    with pytest.raises(Gone):
+        following.course.take(bookmark(9))
+
+
+def test_the_server_may_ask_for_a_longer_pause_within_reason(following: Following) -> None:
+    following.watching(10)
+    following.course.failed(TooManyRequests(429, "TooManyRequests", "", retry_after_seconds=7))
+    assert following.course.next() == Rest(7)
+    following.watching(10)
+    following.course.failed(TooManyRequests(429, "TooManyRequests", "", retry_after_seconds=86400))
+    assert following.course.next() == Rest(60)
+
+
+def test_a_list_without_a_version_is_no_list() -> None:
+    following = Following()
+    following.course.next()
+    following.course.failed(NOT_SERVED)
+    following.course.next()
+    with pytest.raises(ApiError):
+        following.course.ended(0.1)
+    assert not following.store.is_filled()
+
+
+# ---- the reflector in its thread
+
+
+class Running:
+    """A reflector at work in a thread of its own."""
+
+    def __init__(self, source: ScriptedSource) -> None:
+        self.source = source
+        self.clock = FakeClock()
+        self.store = Store()
+        self.feed = self.store.subscribe()
+        self.troubles: list[str] = []
+        self.stop = Stop(self.clock)
+        self.reflector = Reflector(
+            source,
+            SELECTION,
+            self.store.writer,
+            transform=lambda o: o,
+            page_size=2,
+            clock=self.clock,
+            random=lambda: 0.0,
+            on_stored=lambda _: None,
+            on_trouble=lambda error: self.troubles.append(error.reason),
+            on_time_went_back=lambda *_: None,
+        )
+        self.thread = threading.Thread(target=self.reflector.run, args=(self.stop,), name="reflector")
+        self.thread.start()
+
+    def end(self) -> None:
+        self.stop.set()
+        self.source.close_connections()
+        self.thread.join(5)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def running() -> Iterator[Callable[..., Running]]:
+    started: list[Running] = []
+
+    def start(**scripts: Any) -> Running:
+        started.append(Running(ScriptedSource(**scripts)))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.end()
+
+
+def test_a_reflector_lists_then_watches(running: Callable[..., Running]) -> None:
+    at_work = running(lists=[pages(10, [obj("a", 5)], [obj("b", 6)])], watches=[[added("c", 11), Hang()]])
+    assert at_work.source.until_asked(3) == ["stream", "list", "watch 10"]
+    at_work.source.until_hanging()
+    assert sorted(name_of(o) for o in at_work.store.lister.list()) == ["a", "b", "c"]
+
+
+def test_a_reflector_follows_the_stream_that_it_read(running: Callable[..., Running]) -> None:
+    at_work = running(streams=[[added("a", 5), bookmark(10, ends_initial=True), modified("a", 11), Hang()]])
+    at_work.source.until_hanging()
+    assert at_work.source.asked == ["stream"]
+    assert at_work.store.lister.get("ns", "a") == obj("a", 11)
+
+
+def test_an_expired_watch_costs_one_list_that_announces_what_was_missed(running: Callable[..., Running]) -> None:
+    at_work = running(
+        lists=[pages(10, [obj("a", 5), obj("b", 6)]), pages(20, [obj("b", 6), obj("c", 15)])],
+        watches=[[bookmark(11), expired()], [Hang()]],
+    )
+    assert at_work.source.until_asked(5) == ["stream", "list", "watch 10", "list", "watch 20"]
+    at_work.source.until_hanging()
+    changes = [item for item in at_work.feed if isinstance(item, Change)]
+    assert changes[2:] == [Change(obj("a", 5), None, final_state_unknown=True), Change(None, obj("c", 15))]
+
+
+def test_a_reflector_rests_between_failures_and_warns_once_for_each_cause(running: Callable[..., Running]) -> None:
+    at_work = running(lists=[[REFUSED], [REFUSED], pages(10, [])])
+    at_work.clock.until_parked(1)
+    assert at_work.source.asked == ["stream", "list"]
+    at_work.clock.step(0.8)
+    at_work.source.until_asked(3)
+    at_work.clock.until_parked(1)
+    assert at_work.troubles == ["Invalid", "Refused"]
+    at_work.clock.step(1.6)
+    assert at_work.source.until_asked(5) == ["stream", "list", "list", "list", "watch 10"]
+
+
+def test_a_pause_is_cut_short_when_the_server_is_known_to_answer_again(running: Callable[..., Running]) -> None:
+    at_work = running(lists=[[REFUSED], pages(10, [])])
+    at_work.clock.until_parked(1)
+    at_work.reflector.hasten()
+    assert at_work.source.until_asked(4) == ["stream", "list", "list", "watch 10"]
+
+
+def test_a_reflector_that_rests_ends_when_it_is_told_to(running: Callable[..., Running]) -> None:
+    at_work = running(lists=[[REFUSED]])
+    at_work.clock.until_parked(1)
+    at_work.end()
+    assert at_work.source.asked == ["stream", "list"]

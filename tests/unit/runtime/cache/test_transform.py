@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from typing import Any
+
+from dpunetop.base import jsonio
+from dpunetop.runtime.cache.transform import strip_foreign_managed_fields, strip_node
+
+
+def entry(manager: str) -> dict[str, Any]:
+    return {"manager": manager, "operation": "Apply", "fieldsV1": {"f:data": {}}}
+
+
+def test_only_our_own_managed_fields_are_kept() -> None:
+    metadata = {"name": "a", "managedFields": [entry("kubectl"), entry("dpunetop-ovnkube")]}
+    kept = strip_foreign_managed_fields()({"metadata": metadata, "data": {"k": "v"}})
+    assert kept == {"metadata": {"name": "a", "managedFields": [entry("dpunetop-ovnkube")]}, "data": {"k": "v"}}
+
+
+def test_managed_fields_of_others_alone_leave_no_member_behind() -> None:
+    kept = strip_foreign_managed_fields()({"metadata": {"name": "a", "managedFields": [entry("kubectl")]}})
+    assert kept == {"metadata": {"name": "a"}}
+    assert strip_foreign_managed_fields()({"metadata": {"name": "a"}}) == {"metadata": {"name": "a"}}
+
+
+def node(heartbeat: str, version: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": "n",
+            "uid": "u",
+            "resourceVersion": version,
+            "labels": {"kubernetes.io/arch": "arm64"},
+            "annotations": {"x": "y"},
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "generateName": "dropped",
+            "managedFields": [entry("kubelet"), entry("dpunetop-drain")],
+        },
+        "spec": {"unschedulable": True, "taints": [{"key": "t"}], "podCIDR": "10.0.0.0/24"},
+        "status": {
+            "conditions": [
+                {"type": "MemoryPressure", "status": "False", "lastHeartbeatTime": heartbeat},
+                {"type": "Ready", "status": "True", "lastHeartbeatTime": heartbeat, "reason": "KubeletReady"},
+            ],
+            "addresses": [{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "10.0.0.1"}],
+            "nodeInfo": {"bootID": "b", "kernelVersion": "6"},
+            "images": [{"names": ["big"], "sizeBytes": 1}],
+        },
+    }
+
+
+def test_of_a_node_only_what_somebody_reads_is_kept() -> None:
+    assert strip_node()(node("t", "7")) == {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": "n",
+            "uid": "u",
+            "resourceVersion": "7",
+            "labels": {"kubernetes.io/arch": "arm64"},
+            "annotations": {"x": "y"},
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "managedFields": [entry("dpunetop-drain")],
+        },
+        "spec": {"unschedulable": True, "taints": [{"key": "t"}]},
+        "status": {
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
+            "nodeInfo": {"bootID": "b"},
+        },
+    }
+
+
+def test_a_beat_of_the_kubelet_leaves_the_kept_part_unchanged() -> None:
+    before, after = strip_node()(node("00:00", "7")), strip_node()(node("00:05", "7"))
+    assert jsonio.canonical(before) == jsonio.canonical(after)
+
+
+def test_a_node_that_has_just_been_registered_may_lack_everything() -> None:
+    assert strip_node()({"metadata": {"name": "n"}}) == {"metadata": {"name": "n"}, "spec": {}, "status": {}}
