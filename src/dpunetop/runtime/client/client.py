@@ -1,0 +1,386 @@
+"""What one asks of an API server: objects in, objects out, errors as types."""
+
+from __future__ import annotations
+
+import random as _random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tenacity import RetryCallState, Retrying
+
+from dpunetop.base import jsonio
+from dpunetop.base.clock import Clock
+from dpunetop.kube import requests
+from dpunetop.kube.errors import ApiError, NotFound, Unauthorized, Unreachable
+from dpunetop.kube.keys import Resource
+from dpunetop.kube.meta import Obj, name_of, namespace_of
+from dpunetop.kube.requests import Request, Selection
+from dpunetop.kube.watch import WatchEvent
+from dpunetop.runtime.client.transport import Pool, Response, Transport, error_of
+from dpunetop.runtime.flowcontrol import TokenBucket
+from dpunetop.runtime.metrics import ClientMetrics
+
+CALL_SECONDS = 10.0
+PAGE_SECONDS = 30.0
+WATCH_SECONDS = (300, 600)
+"""How long the server is asked to keep a watch open; drawn anew each time, so that watches do not end all at once."""
+
+RETRIES = 3
+RETRY_RATE_PER_SECOND = 1.0
+RETRY_BURST = 10
+
+_METADATA_SHAPE: Mapping[str, type] = {
+    "namespace": str,
+    "uid": str,
+    "resourceVersion": str,
+    "deletionTimestamp": str,
+    "generation": int,
+    "labels": dict,
+    "annotations": dict,
+    "finalizers": list,
+    "ownerReferences": list,
+    "managedFields": list,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list; the version is that of the whole list."""
+
+    items: list[dict[str, Any]]
+    resource_version: str
+    remaining: bool
+
+
+class Client:
+    """Requests to one API server.
+
+    Guarantees: an object handed out has the shape of an object in its metadata, whatever the server sent. A request is
+        sent again only when the server said that it was not carried out: with 429 or 503 and a time to come back that
+        fits into the call's own, out of a budget that all calls share; or with 401 when the token was renewed. What
+        became of a request that got no answer is not known, and is the caller's to find out.
+    Threads: any; an iterator belongs to the thread that made it, and holds a connection until it ends or is closed.
+    Raises: the ApiError of each answer that is not success; Unreachable where there was none, or none of use.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        clock: Clock,
+        metrics: ClientMetrics,
+        name: str,
+        random: Callable[[], float] = _random.random,
+        pool: Pool = Pool.CALLS,
+    ) -> None:
+        self.name = name
+        self._transport = transport
+        self._clock = clock
+        self._metrics = metrics
+        self._random = random
+        self._pool = pool
+        self._retry_budget = TokenBucket(RETRY_RATE_PER_SECOND, RETRY_BURST, clock)
+
+    def __repr__(self) -> str:
+        return f"<Client {self.name} {self._pool.name.lower()} {self._transport!r}>"
+
+    def for_lease(self) -> Client:
+        """The same server over two connections of its own, so that a renewal waits for nobody; the server's "later" is
+        passed on instead of waited for, since an elector has its own pace."""
+        return Client(
+            self._transport,
+            clock=self._clock,
+            metrics=self._metrics,
+            name=self.name,
+            random=self._random,
+            pool=Pool.LEASE,
+        )
+
+    def get(
+        self, resource: Resource, namespace: str, name: str, timeout_seconds: float = CALL_SECONDS
+    ) -> dict[str, Any]:
+        """The object as a quorum read shows it. Raises: NotFound."""
+        return self._object(requests.get(resource, namespace, name), timeout_seconds)
+
+    def pages(self, selection: Selection, page_size: int) -> Iterator[Page]:
+        """All objects of a selection as of one moment, page by page, each with its type filled in.
+
+        Guarantees: a page that is too large for one answer is asked for again, smaller.
+        Raises: Gone when reading took so long that the moment is forgotten.
+        """
+        token = ""
+        while True:
+            page, following, page_size = self._page(selection, page_size, token)
+            yield page
+            if not following:
+                return
+            if following == token:
+                raise Unreachable(0, "BadAnswer", "the list goes in circles: the same continue token again")
+            token = following
+
+    def watch(self, selection: Selection, resource_version: str) -> Iterator[WatchEvent]:
+        """Changes after `resource_version`, until the server or the idle limit ends it."""
+        return self._follow(requests.watch(selection, resource_version, self._watch_seconds()))
+
+    def watch_list(self, selection: Selection) -> Iterator[WatchEvent]:
+        """The present state as ADDED events up to a marked BOOKMARK, then changes.
+
+        Raises: ApiError where the server does not have this; then list and watch.
+        """
+        return self._follow(requests.watch_list(selection, self._watch_seconds()))
+
+    def apply(
+        self, resource: Resource, body: Obj, field_manager: str, timeout_seconds: float = CALL_SECONDS
+    ) -> dict[str, Any]:
+        """Server-side apply; what is expected of the live object is in the body's metadata.
+
+        Raises: Conflict when it is not as expected; Invalid with cause `metadata.uid` when it is another object.
+        """
+        request = requests.apply(resource, namespace_of(body), name_of(body), body, field_manager)
+        return self._object(request, timeout_seconds)
+
+    def apply_status(
+        self, resource: Resource, body: Obj, field_manager: str, timeout_seconds: float = CALL_SECONDS
+    ) -> dict[str, Any]:
+        """Server-side apply to the status; as `apply`."""
+        request = requests.apply_status(resource, namespace_of(body), name_of(body), body, field_manager)
+        return self._object(request, timeout_seconds)
+
+    def merge_patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        patch: Obj,
+        field_manager: str,
+        timeout_seconds: float = CALL_SECONDS,
+    ) -> dict[str, Any]:
+        """JSON merge patch; with uid and resourceVersion in it, only of that very state."""
+        return self._object(requests.merge_patch(resource, namespace, name, patch, field_manager), timeout_seconds)
+
+    def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        uid: str,
+        resource_version: str = "",
+        timeout_seconds: float = CALL_SECONDS,
+    ) -> None:
+        """Delete the object of that uid (and version). Raises: NotFound; Conflict when it is another one."""
+        self._document(requests.delete(resource, namespace, name, uid, resource_version), timeout_seconds)
+
+    def create(
+        self, resource: Resource, namespace: str, obj: Obj, timeout_seconds: float = CALL_SECONDS
+    ) -> dict[str, Any]:
+        """POST to the collection: reviews, events."""
+        return self._document(requests.create(resource, namespace, obj), timeout_seconds)
+
+    def create_sub(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        sub: str,
+        obj: Obj,
+        timeout_seconds: float = CALL_SECONDS,
+    ) -> dict[str, Any]:
+        """POST to a subresource: `eviction`, `token`, `binding`. Raises: TooManyRequests when a budget forbids it."""
+        return self._document(requests.create_sub(resource, namespace, name, sub, obj), timeout_seconds)
+
+    def update(
+        self, resource: Resource, namespace: str, name: str, obj: Obj, timeout_seconds: float = CALL_SECONDS
+    ) -> dict[str, Any]:
+        """PUT the whole object. Raises: Conflict when it changed since it was read."""
+        return self._object(requests.update(resource, namespace, name, obj), timeout_seconds)
+
+    def serves(self, resource: Resource, timeout_seconds: float = CALL_SECONDS) -> bool:
+        """Whether the server knows the resource in that version."""
+        root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+        try:
+            found = self._document(Request("GET", root), timeout_seconds).get("resources")
+        except NotFound:
+            return False
+        return any(isinstance(r, dict) and r.get("name") == resource.plural for r in _listed(found))
+
+    def probe(self, timeout_seconds: float) -> None:
+        """Return if the server is there and ready to serve.
+
+        Guarantees: one request, never repeated; a server that does not let us ask, or has no such path, is there.
+        Raises: Unreachable; Unauthorized; ApiError for a server that says it is not ready.
+        """
+        response = self._transport.call(Request("GET", "/readyz"), timeout_seconds, Pool.LEASE)
+        if response.status == 401 or response.status >= 500:
+            raise error_of(response)
+
+    def close_connections(self) -> None:
+        """Give up on all connections to the server at once; see `Transport.close_connections`."""
+        self._transport.close_connections()
+
+    def _page(self, selection: Selection, size: int, token: str) -> tuple[Page, str, int]:
+        while True:
+            try:
+                document = self._document(requests.list_page(selection, size, token), PAGE_SECONDS)
+            except Unreachable as err:
+                if err.reason != "TooLarge" or size <= 1:
+                    raise
+                size = max(1, size // 4)
+                continue
+            page, following = _page_of(selection.resource, document)
+            return page, following, size
+
+    def _follow(self, request: Request) -> Iterator[WatchEvent]:
+        try:
+            yield from self._events(request)
+        except Unauthorized:
+            if not self._transport.renew_credential():
+                raise
+            yield from self._events(request)
+
+    def _events(self, request: Request) -> Iterator[WatchEvent]:
+        with self._transport.stream(request) as lines:
+            for line in lines:
+                yield _event(line)
+
+    def _watch_seconds(self) -> int:
+        least, most = WATCH_SECONDS
+        return least + int((most - least) * self._random())
+
+    def _object(self, request: Request, timeout_seconds: float) -> dict[str, Any]:
+        return _checked_object(self._document(request, timeout_seconds))
+
+    def _document(self, request: Request, timeout_seconds: float) -> dict[str, Any]:
+        return _document(self._answer(request, timeout_seconds))
+
+    def _answer(self, request: Request, timeout_seconds: float) -> Response:
+        attempts = _Attempts(
+            request, self._transport, self._pool, self._clock, timeout_seconds, self._metrics, self._may_retry
+        )
+        return Retrying(
+            retry=attempts.is_another_worth_it,
+            wait=attempts.pause_seconds,
+            sleep=attempts.pause,
+            reraise=True,
+        )(attempts.once)
+
+    def _may_retry(self) -> bool:
+        return self._pool is not Pool.LEASE and self._retry_budget.take()
+
+
+class _Attempts:
+    """The tries of one request within one time-out. Threads: one."""
+
+    def __init__(
+        self,
+        request: Request,
+        transport: Transport,
+        pool: Pool,
+        clock: Clock,
+        timeout_seconds: float,
+        metrics: ClientMetrics,
+        may_retry: Callable[[], bool],
+    ) -> None:
+        self._request = request
+        self._transport = transport
+        self._pool = pool
+        self._clock = clock
+        self._deadline = clock.monotonic() + timeout_seconds
+        self._metrics = metrics
+        self._may_retry = may_retry
+        self._renewed = False
+
+    def once(self) -> Response:
+        response = self._transport.call(self._request, self._left(), self._pool)
+        if not 200 <= response.status < 300:
+            raise error_of(response)
+        return response
+
+    def is_another_worth_it(self, state: RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        match error:
+            case Unauthorized(code=401) if not self._renewed:
+                self._renewed = True
+                worth = self._transport.renew_credential()
+            case ApiError(code=429 | 503, retry_after_seconds=float(seconds)) if state.attempt_number <= RETRIES:
+                worth = seconds < self._left() and self._may_retry()
+            case _:
+                return False
+        if worth:
+            self._metrics.retried(self._request.method, error.code)
+        return worth
+
+    def pause_seconds(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        return (error.retry_after_seconds or 0.0) if isinstance(error, ApiError) else 0.0
+
+    def pause(self, seconds: float) -> None:
+        self._transport.stop.wait(seconds)  # once it is set, the transport refuses the next try
+
+    def _left(self) -> float:
+        return max(self._deadline - self._clock.monotonic(), 0.001)
+
+
+def _document(response: Response) -> dict[str, Any]:
+    try:
+        document = jsonio.loads(response.body)
+    except jsonio.DecodeError as err:
+        raise Unreachable(0, "BadAnswer", f"{response.status} with a body that is not JSON") from err
+    if not isinstance(document, dict):
+        raise Unreachable(0, "BadAnswer", f"{response.status} with JSON that is not an object")
+    return document
+
+
+def _page_of(resource: Resource, document: dict[str, Any]) -> tuple[Page, str]:
+    metadata = document.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    version, following = metadata.get("resourceVersion"), metadata.get("continue") or ""
+    if not isinstance(version, str) or not version or not isinstance(following, str):
+        raise Unreachable(0, "BadAnswer", "a list without a resourceVersion")
+    items = _listed(document.get("items"))
+    for item in items:
+        _checked_object(item)
+        item.setdefault("apiVersion", resource.api_version)
+        item.setdefault("kind", resource.kind)
+    return Page(items, version, bool(following)), following
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is not None and not isinstance(value, list):
+        raise Unreachable(0, "BadAnswer", "a list that is none")
+    return value or []
+
+
+def _event(line: bytes) -> WatchEvent:
+    try:
+        event = jsonio.loads(line)
+    except jsonio.DecodeError as err:
+        raise Unreachable(0, "BadAnswer", "a watch event that is not JSON") from err
+    match event:
+        case {"type": "ERROR", "object": dict(status)}:
+            return WatchEvent("ERROR", status)
+        case {"type": "BOOKMARK", "object": {"metadata": dict(metadata)} as mark}:
+            _check_metadata(metadata)
+            return WatchEvent("BOOKMARK", mark)
+        case {"type": str(kind), "object": dict(obj)}:
+            return WatchEvent(kind, _checked_object(obj))
+    raise Unreachable(0, "BadAnswer", "a watch event without type or object")
+
+
+def _checked_object(obj: Any) -> dict[str, Any]:
+    """The object itself, if all code may rely on the shape of its metadata: the server may be hostile."""
+    metadata = obj.get("metadata") if isinstance(obj, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        raise Unreachable(0, "BadAnswer", "an object without a name")
+    _check_metadata(metadata)
+    return obj  # type: ignore[no-any-return]
+
+
+def _check_metadata(metadata: dict[str, Any]) -> None:
+    for member, shape in _METADATA_SHAPE.items():
+        value = metadata.get(member)
+        if value is not None and not isinstance(value, shape):
+            raise Unreachable(0, "BadAnswer", f"an object whose metadata.{member} is not a {shape.__name__}")
+    for member in ("labels", "annotations"):
+        if not all(isinstance(value, str) for value in (metadata.get(member) or {}).values()):
+            raise Unreachable(0, "BadAnswer", f"an object whose metadata.{member} holds more than text")

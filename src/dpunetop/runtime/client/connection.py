@@ -1,0 +1,167 @@
+"""How to reach one API server, and as whom: settings as data. No socket is opened here."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from dpunetop.base.clock import Clock
+from dpunetop.kube.errors import Unauthorized
+
+REREAD_SECONDS = 30.0
+"""How long a token that was read is used before it is read again."""
+
+_TOKEN = re.compile(r"[\x21-\x7e]+")  # what fits into one header line
+
+
+class ConfigurationError(Exception):
+    """A setting that cannot work; its text is one line for the person who made it, without any secret."""
+
+
+class Hidden(Protocol):
+    """Text that shows itself to nobody but who asks for it by name."""
+
+    def reveal(self) -> str:
+        """The text itself."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Redacted:
+    """A secret that neither repr, str nor format gives away."""
+
+    _text: str
+
+    def reveal(self) -> str:
+        """The text itself; only for the place that sends it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+
+@dataclass(frozen=True, slots=True)
+class Anonymous:
+    """Nobody in particular."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaticToken:
+    """A bearer token that stays what it is."""
+
+    token: Hidden
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFile:
+    """A bearer token in a file that someone else renews, such as a pod's projected ServiceAccount token."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSource:
+    """A bearer token from a function, such as a kubeconfig's plugin; `read` may block and raises OSError."""
+
+    read: Callable[[], str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """A certificate and its key, both PEM."""
+
+    cert_pem: str = field(repr=False)
+    key_pem: Hidden
+
+
+Credential = Anonymous | StaticToken | TokenFile | TokenSource | ClientCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One API server: where it is, whom it must prove to be, and who asks.
+
+    `ca_pem` None trusts the machine's own authorities. `proxy_url` is `http://…`; no proxy is ever taken from the
+    environment. `address_policy` says of an IP address why it may not be connected to, or None; it is asked for every
+    address at every connection. Behind a proxy it is asked only where the URL itself names an address, since names are
+    then resolved by the proxy.
+    """
+
+    url: str
+    ca_pem: str | None = field(repr=False)
+    credential: Credential
+    tls_server_name: str | None = None
+    proxy_url: str | None = field(default=None, repr=False)  # may carry a password
+    address_policy: Callable[[str], str | None] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    token: Redacted
+    read_at: float
+
+
+class Bearer:
+    """The `Authorization` header of a credential.
+
+    Guarantees: a token that comes from elsewhere is read again after 30 seconds; when that fails, the last one is used.
+    Threads: any. Two may read the source at once; either result is right.
+    Raises: Unauthorized when there is no token to send.
+    """
+
+    def __init__(self, credential: Credential, clock: Clock) -> None:
+        self._clock = clock
+        self._read = _reader(credential)
+        self._guard = threading.Lock()  # guards _held
+        self._held: _Held | None = None
+
+    def header(self) -> str | None:
+        """The header's value; None for a credential that is not a token."""
+        if self._read is None:
+            return None
+        held = self._held
+        if held is None or self._clock.monotonic() - held.read_at > REREAD_SECONDS:
+            held = self._reread(self._read)
+        return f"Bearer {held.token.reveal()}"
+
+    def renew(self) -> bool:
+        """Read the token again at once, and say whether it is another one: only then is it worth trying again."""
+        if self._read is None:
+            return False
+        before = self._held
+        after = self._reread(self._read)
+        return before is None or after.token != before.token
+
+    def _reread(self, read: Callable[[], str]) -> _Held:
+        try:
+            fresh: _Held | None = _Held(Redacted(_checked(read())), self._clock.monotonic())
+            failure = ""
+        except (OSError, ValueError) as err:
+            fresh, failure = None, f"{type(err).__name__}: {err}"
+        with self._guard:
+            if fresh is not None:
+                self._held = fresh
+            if self._held is None:
+                raise Unauthorized(0, "TokenUnreadable", failure[:200])
+            return self._held
+
+
+def _reader(credential: Credential) -> Callable[[], str] | None:
+    match credential:
+        case StaticToken(token):
+            return token.reveal
+        case TokenFile(path):
+            return lambda: Path(path).read_text("utf-8")
+        case TokenSource(read):
+            return read
+    return None
+
+
+def _checked(text: str) -> str:
+    token = text.strip()
+    if not _TOKEN.fullmatch(token):
+        raise ValueError("a token is one word of printable ASCII")
+    return token

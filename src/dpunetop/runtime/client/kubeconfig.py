@@ -1,0 +1,118 @@
+"""Where the infra API server is, and who we are there: from a kubeconfig, or from the pod that we run in.
+
+Only for the infra side, whose kubeconfig is trusted: its plugins are run and its paths are read. A tenant's never comes
+here.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dpunetop.runtime.client.connection import (
+    Anonymous,
+    ClientCertificate,
+    ConfigurationError,
+    Connection,
+    Credential,
+    Redacted,
+    TokenFile,
+    TokenSource,
+)
+
+if TYPE_CHECKING:
+    from kubernetes.client.configuration import Configuration
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+
+
+def infra_connection(
+    kubeconfig: str | None, environ: Mapping[str, str] = os.environ, service_account: Path = SERVICE_ACCOUNT
+) -> Connection:
+    """The connection to infra: by the kubeconfig, without one by the pod's ServiceAccount, else by `~/.kube/config`.
+
+    Raises: ConfigurationError, in one line, when there is none of these, or what there is cannot be used.
+    """
+    if kubeconfig:
+        return _from_kubeconfig(kubeconfig)
+    if environ.get(_IN_CLUSTER):
+        return _from_pod(environ, service_account)
+    default = Path(environ.get("HOME", "/")) / ".kube" / "config"
+    if default.is_file():
+        return _from_kubeconfig(str(default))
+    raise ConfigurationError("no cluster: give --kubeconfig or KUBECONFIG, or run in a pod with a ServiceAccount")
+
+
+def _from_pod(environ: Mapping[str, str], service_account: Path) -> Connection:
+    from kubernetes.config import ConfigException
+    from kubernetes.config.incluster_config import InClusterConfigLoader
+
+    settings = _settings()
+    token, authority = service_account / "token", service_account / "ca.crt"
+    try:
+        loader = InClusterConfigLoader(str(token), str(authority), environ=environ)  # type: ignore[no-untyped-call]
+        loader.load_and_set(settings)  # type: ignore[no-untyped-call]
+        return Connection(settings.host, authority.read_text("utf-8"), TokenFile(str(token)))
+    except (ConfigException, OSError, ValueError) as err:
+        raise ConfigurationError(_line("the pod's ServiceAccount cannot be used", err)) from err
+
+
+def _from_kubeconfig(path: str) -> Connection:
+    from kubernetes.config import ConfigException
+    from kubernetes.config.kube_config import load_kube_config
+    from yaml import YAMLError
+
+    settings = _settings()
+    # The loader writes embedded certificates and keys to files; they are read back and go with the folder.
+    with tempfile.TemporaryDirectory(prefix="dpunetop-") as folder:
+        try:
+            load_kube_config(  # type: ignore[no-untyped-call]
+                path, client_configuration=settings, persist_config=False, temp_file_path=folder
+            )
+            return _connection(path, settings)
+        except (ConfigException, OSError, YAMLError, ValueError, TypeError, AttributeError) as err:
+            raise ConfigurationError(_line(f"kubeconfig {path} cannot be used", err)) from err
+
+
+def _connection(path: str, settings: Configuration) -> Connection:
+    if not settings.verify_ssl:
+        raise ConfigurationError(f"kubeconfig {path}: insecure-skip-tls-verify is not supported; give the CA")
+    if settings.proxy:
+        raise ConfigurationError(f"kubeconfig {path}: proxy-url is not supported for infra")
+    return Connection(
+        settings.host,
+        Path(settings.ssl_ca_cert).read_text("utf-8") if settings.ssl_ca_cert else None,
+        _credential(path, settings),
+        settings.tls_server_name or None,
+    )
+
+
+def _credential(path: str, settings: Configuration) -> Credential:
+    if "BearerToken" in settings.api_key:
+        if not _bearer(settings):
+            raise ConfigurationError(f"kubeconfig {path}: user and password are not supported; use a token")
+        return TokenSource(lambda: _bearer(settings))
+    if settings.cert_file and settings.key_file:
+        key = Redacted(Path(settings.key_file).read_text("utf-8"))
+        return ClientCertificate(Path(settings.cert_file).read_text("utf-8"), key)
+    return Anonymous()
+
+
+def _bearer(settings: Configuration) -> str:
+    """The token as it is now: the loader's hook runs a plugin again when what it gave has expired."""
+    scheme, _, token = str(settings.get_api_key_with_prefix("BearerToken")).partition(" ")
+    return token if scheme.lower() == "bearer" else ""
+
+
+def _settings() -> Configuration:
+    from kubernetes.client.configuration import Configuration
+
+    return Configuration(proxy="", no_proxy="")
+
+
+def _line(what: str, err: Exception) -> str:
+    return f"{what}: {' '.join(str(err).split())[:200]}"

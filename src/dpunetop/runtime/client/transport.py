@@ -1,0 +1,771 @@
+"""The only client sockets: connections to one API server, with a deadline on everything that may block.
+
+Underneath are the pools of urllib3 as the `kubernetes` package sets them up. What this module adds is what they lack:
+deadlines that cover a whole call however slowly its bytes drip, addresses that are checked and then connected to as
+checked, sizes that are capped, a way to shut all sockets down from another thread, and one vocabulary for what goes
+wrong. Nothing is retried, redirected, decompressed, or routed by the environment.
+"""
+
+from __future__ import annotations
+
+import functools
+import http
+import http.client
+import ipaddress
+import math
+import os
+import re
+import socket
+import ssl
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import urllib3
+from urllib3 import exceptions as pool_errors
+from urllib3.connection import HTTPSConnection
+
+from dpunetop.base import jsonio
+from dpunetop.base.clock import Clock
+from dpunetop.base.stop import Stop
+from dpunetop.kube.errors import ApiError, Unreachable, error_from_status
+from dpunetop.kube.requests import Request
+from dpunetop.runtime.client.connection import (
+    Anonymous,
+    Bearer,
+    ClientCertificate,
+    ConfigurationError,
+    Connection,
+    Credential,
+    Redacted,
+    StaticToken,
+    TokenFile,
+    TokenSource,
+)
+from dpunetop.runtime.metrics import ClientMetrics
+
+if TYPE_CHECKING:
+    from urllib3.connectionpool import HTTPSConnectionPool
+
+__all__ = [
+    "Anonymous",
+    "ClientCertificate",
+    "ConfigurationError",
+    "Connection",
+    "Credential",
+    "Pool",
+    "Redacted",
+    "Response",
+    "StaticToken",
+    "TokenFile",
+    "TokenSource",
+    "Transport",
+    "error_of",
+]
+
+MIB = 1 << 20
+MAX_READ_BYTES = 16 * MIB
+"""Largest answer to a read; a page of a list must fit."""
+MAX_WRITE_ANSWER_BYTES = 4 * MIB
+"""Largest answer to a write, and longest line of a stream: one object, of which etcd takes no more than 1.5 MiB."""
+MAX_ERROR_BYTES = 64 << 10
+CONNECT_SECONDS = 10.0
+"""How long the connection and the first bytes of a stream may take; a call has its own time-out."""
+
+_CHUNK_BYTES = 64 << 10
+_LEASE_CONNECTIONS = 2
+_IDLE_WATCH_CONNECTIONS = 16  # kept for the next watch; no limit on how many are in use
+_KEEPALIVE = {"idle": 15, "interval": 5, "count": 3}
+_USER_TIMEOUT_MS = 30_000
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
+
+_FOREIGN = (pool_errors.HTTPError, http.client.HTTPException, OSError)  # ssl.SSLError is an OSError
+_SocketOptions = list[tuple[int, int, int]]
+_Address = tuple[int, tuple[Any, ...]]  # family, sockaddr
+Lookup = Callable[[str, int], list[_Address]]
+
+
+class Pool(Enum):
+    """Whose connections a request uses, so that one kind of traffic never waits for another."""
+
+    CALLS = auto()
+    WATCHES = auto()
+    LEASE = auto()
+    """For the Lease, and for the probe: what tells whether the server lives must not wait behind what hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer, whatever its status; header names are matched in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class Transport:
+    """Connections to one API server.
+
+    Guarantees: a call ends by its time-out, a stream by its idle limit, both when `stop` is set or
+        `close_connections` is called; what is sent is sent once; at most `max_calls` calls are under way at a time
+        (of the Lease: 2), each on one connection that is kept.
+    Threads: any; a stream belongs to the thread that opened it.
+    Raises: Unreachable, with one of the reasons DNS, Refused, Timeout, TLS, Reset, AddressRefused, TooLarge,
+        IdleTimeout, BadAnswer, Stopped; Unauthorized where there is no token to send; ConfigurationError from the
+        constructor.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        stop: Stop,
+        *,
+        user_agent: str,
+        metrics: ClientMetrics,
+        clock: Clock,
+        max_calls: int = 24,
+        max_response_bytes: int = MAX_READ_BYTES,
+        idle_seconds: float = 90.0,
+        lookup: Lookup | None = None,
+    ) -> None:
+        url = _checked_url(connection.url)
+        self.stop = stop
+        self._connection = connection
+        self._prefix = url.path.rstrip("/")
+        self._user_agent = user_agent
+        self._metrics = metrics
+        self._clock = clock
+        self._max_response_bytes = max_response_bytes
+        self._idle_seconds = idle_seconds
+        self._bearer = Bearer(connection.credential, clock)
+        self._sockets = _Sockets(clock)
+        self._dialer = _Dialer(connection, self._sockets, stop, metrics, clock, lookup or _look_up)
+        context = _tls_context(connection, self._sockets)
+        self._pools = {
+            Pool.CALLS: self._pool(context, max_calls),
+            Pool.WATCHES: self._pool(context, _IDLE_WATCH_CONNECTIONS),
+            Pool.LEASE: self._pool(context, _LEASE_CONNECTIONS),
+        }
+        # A semaphore a pool, since urllib3 counts its own waiting for a connection beside the call's time-out.
+        self._slots = {
+            Pool.CALLS: threading.BoundedSemaphore(max_calls),
+            Pool.LEASE: threading.BoundedSemaphore(_LEASE_CONNECTIONS),
+        }
+        stop.on_set(self._shut)
+
+    def __repr__(self) -> str:
+        return f"<Transport {self._connection.url} {len(self._sockets)} sockets>"
+
+    def call(self, request: Request, timeout_seconds: float, pool: Pool = Pool.CALLS) -> Response:
+        """Send one request and read its whole answer, whatever its status, within `timeout_seconds`."""
+        started = self._clock.monotonic()
+        deadline = started + timeout_seconds
+        headers = self._headers(request)
+        with self._slot(request.method, pool, timeout_seconds):
+            status, size = 0, 0
+            try:
+                raw = self._send(request, headers, pool, urllib3.Timeout(total=self._left(deadline)))
+                body = _whole_body(raw, self._body_limit(request.method))
+                status, size = raw.status, len(body)
+            except _FOREIGN as err:
+                raise self._failure(err) from err
+            finally:
+                self._count(request, status, started, size)
+        return Response(status, raw.headers, body)
+
+    @contextmanager
+    def stream(self, request: Request) -> Iterator[Iterator[bytes]]:
+        """Open a watch and hand out its lines as they come, without their ends.
+
+        Guarantees: a line that is not complete within the idle limit ends the stream, one byte at a time or none.
+        Raises: beside Unreachable, the ApiError of an answer that is not success.
+        """
+        started = self._clock.monotonic()
+        raw = self._open_stream(request, started)
+        try:
+            if not 200 <= raw.status < 300:
+                raise self._refusal(raw)
+            yield self._lines(raw)
+        finally:
+            if not raw.closed:  # not read to its end: what is left of it would be taken for the next answer
+                raw.close()
+            raw.release_conn()
+
+    def renew_credential(self) -> bool:
+        """After a 401: read the token again; True if it is another one, so that trying again makes sense."""
+        return self._bearer.renew()
+
+    def close_connections(self) -> None:
+        """Shut all sockets down at once: whoever waits on one gets Unreachable `Reset`; later requests connect anew."""
+        self._sockets.shut_down()
+
+    def _shut(self) -> None:
+        self._sockets.shut_down()
+        for pool in self._pools.values():
+            pool.close()
+
+    def _pool(self, context: ssl.SSLContext, maxsize: int) -> HTTPSConnectionPool:
+        pool = _rest_pool(self._connection, context, maxsize)
+        pool.ConnectionCls = cast(Any, functools.partial(_Connection, dialer=self._dialer, sockets=self._sockets))
+        return pool
+
+    def _send(
+        self, request: Request, headers: Mapping[str, str], pool: Pool, timeout: urllib3.Timeout
+    ) -> urllib3.BaseHTTPResponse:
+        if self.stop.is_set():
+            raise Unreachable(0, "Stopped", "no request is sent after the stop")
+        return self._pools[pool].urlopen(
+            request.method,
+            self._prefix + request.target,
+            body=request.body,
+            headers=headers,
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            timeout=timeout,
+            release_conn=False,
+            preload_content=False,
+            decode_content=False,
+        )
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": self._user_agent}
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
+        authorization = self._bearer.header()
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        return headers
+
+    @contextmanager
+    def _slot(self, method: str, pool: Pool, timeout_seconds: float) -> Iterator[None]:
+        slots = self._slots[pool]
+        if not slots.acquire(blocking=False):
+            started = self._clock.monotonic()
+            acquired = slots.acquire(timeout=timeout_seconds)
+            self._metrics.limited(method, self._clock.monotonic() - started)
+            if not acquired:
+                raise Unreachable(0, "Timeout", "all connections stayed busy; nothing was sent")
+        try:
+            yield
+        finally:
+            slots.release()
+
+    def _left(self, deadline: float) -> float:
+        left = deadline - self._clock.monotonic()
+        if left <= 0:
+            raise Unreachable(0, "Timeout", "all connections stayed busy; nothing was sent")
+        return left
+
+    def _open_stream(self, request: Request, started: float) -> urllib3.BaseHTTPResponse:
+        status = 0
+        try:
+            timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=self._idle_seconds)
+            raw = self._send(request, self._headers(request), Pool.WATCHES, timeout)
+            status = raw.status
+        except _FOREIGN as err:
+            raise self._failure(err) from err
+        finally:
+            self._count(request, status, started, 0)
+        return raw
+
+    def _refusal(self, raw: urllib3.BaseHTTPResponse) -> ApiError:
+        _bound(raw, self._clock.monotonic() + CONNECT_SECONDS)
+        try:
+            return error_of(Response(raw.status, raw.headers, _read(raw, MAX_ERROR_BYTES)))
+        except _FOREIGN as err:
+            return self._failure(err)
+
+    def _lines(self, raw: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        try:
+            _refuse_encoded(raw)
+            yield from self._split(raw)
+        except _FOREIGN as err:
+            failure = self._failure(err)
+            if failure.reason == "Timeout":
+                failure = Unreachable(0, "IdleTimeout", f"nothing came for {self._idle_seconds:g} s")
+            raise failure from err
+
+    def _split(self, raw: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        rest = bytearray()
+        _bound(raw, self._clock.monotonic() + self._idle_seconds)
+        while chunk := raw.read1(_CHUNK_BYTES, decode_content=False):
+            *lines, tail = chunk.split(b"\n")
+            for line in lines:
+                yield bytes(rest) + line if rest else line
+                rest.clear()
+            rest += tail
+            if len(rest) > MAX_WRITE_ANSWER_BYTES:
+                raise Unreachable(0, "TooLarge", f"a line of more than {MAX_WRITE_ANSWER_BYTES} bytes")
+            if lines:
+                _bound(raw, self._clock.monotonic() + self._idle_seconds)
+        if rest:
+            raise Unreachable(0, "Reset", "the stream ended within a line")
+
+    def _body_limit(self, method: str) -> int:
+        return self._max_response_bytes if method == "GET" else min(MAX_WRITE_ANSWER_BYTES, self._max_response_bytes)
+
+    def _failure(self, err: BaseException) -> Unreachable:
+        if self.stop.is_set():
+            return Unreachable(0, "Stopped", "cut off by the stop")
+        return _unreachable(err)
+
+    def _count(self, request: Request, status: int, started: float, size: int) -> None:
+        seconds = self._clock.monotonic() - started
+        self._metrics.requested(request.method, status, seconds, len(request.body or b""), size)
+
+
+def error_of(response: Response) -> ApiError:
+    """The error that an answer other than success stands for.
+
+    Guarantees: takes any body, from a `Status` object to the HTML of a proxy; text is printable and short.
+    """
+    retry_after = _retry_after(response.headers)
+    status: Any = None
+    with suppress(ValueError):
+        status = jsonio.loads(response.body)
+    if isinstance(status, dict) and status.get("kind") == "Status":
+        told = {**status, "code": response.status, "message": _printable(str(status.get("message") or ""), 1000)}
+        return error_from_status(told, response.status, retry_after)
+    text = _printable(response.body[:1000].decode("utf-8", "replace"), 200)
+    return error_from_status({"reason": _word(response.status), "message": text}, response.status, retry_after)
+
+
+def _word(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase.replace(" ", "")
+    except ValueError:
+        return "Unknown"
+
+
+def _printable(text: str, limit: int) -> str:
+    return _UNPRINTABLE.sub(" ", text)[:limit].strip()
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _unreachable(err: BaseException) -> Unreachable:
+    """Say in our words what urllib3, http.client, ssl or the system said in theirs."""
+    match err:
+        case (
+            pool_errors.ProxyError(original_error=OSError() as inner)
+            | pool_errors.ProxyError(original_error=pool_errors.HTTPError() as inner)
+        ):
+            return _unreachable(inner)
+        case pool_errors.TimeoutError() | TimeoutError():
+            reason = "Timeout"
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
+            reason = "Reset"
+        case (
+            pool_errors.SSLError(args=(BaseException() as inner, *_))
+            | pool_errors.ProtocolError(args=(_, BaseException() as inner, *_))
+        ):
+            return _unreachable(inner)
+        case ssl.SSLError() | ssl.CertificateError() | pool_errors.SSLError():
+            reason = "TLS"
+        case ConnectionRefusedError():
+            reason = "Refused"
+        case OSError() | pool_errors.EmptyPoolError() | http.client.IncompleteRead():
+            reason = "Reset"
+        case _:
+            reason = "BadAnswer"
+    return Unreachable(0, reason, _printable(f"{type(err).__name__}: {err}", 200))
+
+
+def _whole_body(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
+    try:
+        _refuse_encoded(raw)
+        return _read(raw, limit)
+    except BaseException:
+        raw.close()  # half-read: of no use to the next request
+        raise
+    finally:
+        raw.release_conn()
+
+
+def _read(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
+    announced = raw.headers.get("Content-Length", "")
+    if announced.isdigit() and int(announced[:20]) > limit:
+        raise Unreachable(0, "TooLarge", f"an answer of {announced[:20]} bytes, more than {limit}")
+    parts: list[bytes] = []
+    left = limit + 1
+    while left > 0 and (part := raw.read(left, decode_content=False)):
+        parts.append(part)
+        left -= len(part)
+    if left <= 0:
+        raise Unreachable(0, "TooLarge", f"an answer of more than {limit} bytes")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _refuse_encoded(raw: urllib3.BaseHTTPResponse) -> None:
+    encoding = raw.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity":
+        raise Unreachable(0, "BadAnswer", f"content encoding {_printable(encoding, 20)!r} was not asked for")
+
+
+def _bound(raw: urllib3.BaseHTTPResponse, deadline: float) -> None:
+    connection = raw.connection
+    if isinstance(connection, _Connection):
+        connection.bound(deadline)
+
+
+class _Sockets:
+    """All open sockets of one transport, so that any thread can shut them down; the clock that their deadlines mean.
+
+    Threads: any.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._guard = threading.Lock()  # guards _open and generation
+        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self.generation = 0  # how often all were shut down
+
+    def __len__(self) -> int:
+        with self._guard:
+            return sum(sock.fileno() >= 0 for sock in self._open)
+
+    def add(self, sock: socket.socket) -> None:
+        with self._guard:
+            self._open.add(sock)
+
+    def shut_down(self) -> None:
+        with self._guard:
+            self.generation += 1
+            doomed = list(self._open)
+        for sock in doomed:
+            with suppress(OSError):  # closed already
+                # Not SSLSocket.shutdown: that takes the TLS state away under a reader's feet.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+def _limit(sock: _PlainSocket | _TlsSocket, clock: Clock) -> None:
+    left = sock.deadline - clock.monotonic()
+    if left <= 0:
+        raise TimeoutError("the time for this is over")
+    sock.settimeout(None if math.isinf(left) else left)
+
+
+class _PlainSocket(socket.socket):
+    """A TCP socket that gives up at a point in time, not after a pause: bytes that drip do not extend it."""
+
+    deadline: float = math.inf
+    clock: Clock
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> int:
+        _limit(self, self.clock)
+        return super().recv_into(buffer, nbytes, flags)
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        _limit(self, self.clock)
+        super().sendall(data, flags)
+
+
+class _TlsContext(ssl.SSLContext):
+    sockets: _Sockets
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """As `_PlainSocket`, with TLS; known to `_Sockets` before its handshake."""
+
+    deadline: float = math.inf
+    context: _TlsContext
+
+    def do_handshake(self, block: bool = False) -> None:
+        self.context.sockets.add(self)
+        super().do_handshake(block)
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        _limit(self, self.context.sockets.clock)
+        return super().recv_into(buffer, nbytes, flags)
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        _limit(self, self.context.sockets.clock)
+        return super().send(data, flags)
+
+
+class _Connection(HTTPSConnection):
+    """A connection that dials through `_Dialer`, and on which the time-outs of urllib3 are deadlines.
+
+    urllib3 sets `timeout` once before it connects and sends, and once before it reads, each time to what is then left
+    of the whole: so the moment of setting it is the moment to count from.
+    """
+
+    def __init__(self, host: str, *, dialer: _Dialer, sockets: _Sockets, **settings: Any) -> None:
+        self._dialer = dialer
+        self._sockets = sockets
+        super().__init__(host, **settings)
+
+    @property
+    def timeout(self) -> float:
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float | None) -> None:
+        self._timeout = CONNECT_SECONDS if seconds is None else seconds
+        self._deadline = self._sockets.clock.monotonic() + self._timeout
+
+    def _new_conn(self) -> socket.socket:
+        options = cast(_SocketOptions, self.socket_options or [])
+        return self._dialer.dial(self._dns_host, self.port, self._deadline, options)
+
+    def connect(self) -> None:
+        generation = self._sockets.generation
+        super().connect()
+        self.bound(self._deadline)
+        if generation != self._sockets.generation:
+            raise ConnectionResetError("shut down while it was being opened")
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self.bound(self._deadline)
+        super().request(*args, **kwargs)
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        self.bound(self._deadline)
+        return super().getresponse()
+
+    def bound(self, deadline: float) -> None:
+        """From now on, whatever is read or written is over at `deadline`."""
+        if isinstance(self.sock, _PlainSocket | _TlsSocket):
+            self.sock.deadline = deadline
+
+
+class _Dialer:
+    """Opens TCP connections: to addresses that were checked, in the order that the resolver gave, by a deadline.
+
+    Source: spec of the tenant kubeconfig policy: no connection to an address that was not checked at that moment.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        sockets: _Sockets,
+        stop: Stop,
+        metrics: ClientMetrics,
+        clock: Clock,
+        lookup: Lookup,
+    ) -> None:
+        policy = connection.address_policy or (lambda _: None)
+        self._policy = policy if connection.proxy_url is None else _unrefused
+        self._refused = _refused_behind_proxy(connection, policy)
+        self._sockets = sockets
+        self._clock = clock
+        self._resolver = _Resolver(lookup, stop, metrics, clock)
+
+    def dial(self, host: str, port: int, deadline: float, options: _SocketOptions) -> _PlainSocket:
+        """Connect to the first of the host's addresses that may be connected to and answers."""
+        addresses = self._allowed(host, self._resolver.addresses(host, port, deadline))
+        failure: OSError = TimeoutError("no time was left to connect")
+        for tried, address in enumerate(addresses):
+            left = deadline - self._clock.monotonic()
+            try:
+                return self._open(address, left / (len(addresses) - tried), deadline, options)
+            except OSError as err:
+                failure = err
+        raise _unreachable(failure) from failure
+
+    def _allowed(self, host: str, addresses: list[_Address]) -> list[_Address]:
+        if self._refused is not None:
+            raise Unreachable(0, "AddressRefused", self._refused)
+        verdicts = [(address, self._policy(_canonical(address))) for address in addresses]
+        allowed = [address for address, refusal in verdicts if refusal is None]
+        if not allowed:
+            reasons = "; ".join(sorted({refusal for _, refusal in verdicts if refusal is not None}))
+            raise Unreachable(0, "AddressRefused", _printable(f"{host}: {reasons}", 200))
+        return allowed
+
+    def _open(self, address: _Address, timeout: float, deadline: float, options: _SocketOptions) -> _PlainSocket:
+        family, sockaddr = address
+        sock = _PlainSocket(family, socket.SOCK_STREAM)
+        sock.clock, sock.deadline = self._clock, deadline
+        self._sockets.add(sock)
+        try:
+            for option in options:
+                sock.setsockopt(*option)
+            sock.settimeout(max(timeout, 0.001))
+            sock.connect(sockaddr)
+            sock.settimeout(max(deadline - self._clock.monotonic(), 0.001))  # for the whole TLS handshake
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+def _unrefused(_: str) -> None:
+    return None
+
+
+def _refused_behind_proxy(connection: Connection, policy: Callable[[str], str | None]) -> str | None:
+    if connection.proxy_url is None:
+        return None
+    try:
+        address = ipaddress.ip_address(urlsplit(connection.url).hostname or "")
+    except ValueError:
+        return None
+    return policy(str(address))
+
+
+def _canonical(address: _Address) -> str:
+    """The address as the policy is to judge it: the IPv4 one where IPv6 only wraps it."""
+    ip = ipaddress.ip_address(address[1][0])
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return str(mapped or ip)
+
+
+def _look_up(host: str, port: int) -> list[_Address]:
+    return [(family, sockaddr) for family, _, _, _, sockaddr in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+class _Flight:
+    """One lookup under way. `answer` and `failure` belong to its thread until `done` is set."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.answer: list[_Address] = []
+        self.failure: Exception | None = None
+
+
+class _Resolver:
+    """Looks names up by a deadline, which the system's resolver does not know.
+
+    Threads: any; the lookup runs in a thread of its own, one at a time for all who ask. One that is given up on ends
+        when the system's resolver does; until then others who ask wait for it too: there is never a second one.
+    """
+
+    def __init__(self, lookup: Lookup, stop: Stop, metrics: ClientMetrics, clock: Clock) -> None:
+        self._lookup = lookup
+        self._stop = stop
+        self._metrics = metrics
+        self._clock = clock
+        self._guard = threading.Lock()  # guards _flight
+        self._flight: _Flight | None = None
+
+    def addresses(self, host: str, port: int, deadline: float) -> list[_Address]:
+        literal = _literal(host, port)
+        if literal is not None:
+            return [literal]
+        flight = self._join(host, port)
+        forget = self._stop.on_set(flight.done.set)
+        try:
+            flight.done.wait(max(deadline - self._clock.monotonic(), 0.0))
+        finally:
+            forget()
+        return self._landed(flight, host)
+
+    def _landed(self, flight: _Flight, host: str) -> list[_Address]:
+        if flight.failure is not None:
+            raise Unreachable(0, "DNS", _printable(f"{host}: {flight.failure}", 200)) from flight.failure
+        if not flight.answer:
+            raise Unreachable(0, "DNS", f"{_printable(host, 100)}: no answer in time")
+        return flight.answer
+
+    def _join(self, host: str, port: int) -> _Flight:
+        with self._guard:
+            if self._flight is None:
+                self._flight = _Flight()
+                thread = threading.Thread(target=self._fly, args=(self._flight, host, port), name=f"resolve-{host}")
+                thread.start()
+            return self._flight
+
+    def _fly(self, flight: _Flight, host: str, port: int) -> None:
+        started = self._clock.monotonic()
+        try:
+            flight.answer = self._lookup(host, port)
+        except (OSError, UnicodeError) as err:
+            flight.failure = err
+        self._metrics.resolved(self._clock.monotonic() - started)
+        with self._guard:
+            self._flight = None
+        flight.done.set()
+
+
+def _literal(host: str, port: int) -> _Address | None:
+    bare = host.strip("[]")
+    try:
+        version = ipaddress.ip_address(bare).version
+    except ValueError:
+        return None
+    return (socket.AF_INET, (bare, port)) if version == 4 else (socket.AF_INET6, (bare, port, 0, 0))
+
+
+def _checked_url(text: str) -> SplitResult:
+    try:
+        url = urlsplit(text)
+        usable = (
+            url.scheme == "https" and url.hostname and not (url.username or url.query or url.fragment) and url.port != 0
+        )
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigurationError(
+            f"the API server's URL must be https://host[:port][/path], not {_printable(text, 100)!r}"
+        )
+    return url
+
+
+def _rest_pool(connection: Connection, context: ssl.SSLContext, maxsize: int) -> HTTPSConnectionPool:
+    # Imported here: the package brings 20 MiB of models that a process without a cluster does without.
+    from kubernetes.client.configuration import Configuration
+    from kubernetes.client.rest import RESTClientObject
+    from kubernetes.utils.keepalive import tcp_keepalive_socket_options
+
+    # Empty, not None: None means whatever the environment says.
+    settings = Configuration(host=connection.url, proxy=connection.proxy_url or "", no_proxy="")
+    settings.tls_server_name = connection.tls_server_name
+    settings.connection_pool_maxsize = maxsize
+    settings.retries = False
+    settings.proxy_headers = _proxy_headers(connection.proxy_url)
+    settings.socket_options = [
+        *tcp_keepalive_socket_options(**_KEEPALIVE),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS),
+    ]
+    manager = RESTClientObject(settings).pool_manager
+    manager.connection_pool_kw["ssl_context"] = context  # one for all: building one costs more than a handshake
+    return cast("HTTPSConnectionPool", manager.connection_from_url(connection.url))
+
+
+def _proxy_headers(proxy_url: str | None) -> dict[str, str] | None:
+    if proxy_url is None:
+        return None
+    url = urlsplit(proxy_url)
+    if url.scheme != "http" or not url.hostname:
+        raise ConfigurationError("the proxy's URL must be http://host[:port]")
+    if url.username is None:
+        return {}
+    secret = f"{unquote(url.username)}:{unquote(url.password or '')}"
+    return dict(urllib3.make_headers(proxy_basic_auth=secret))
+
+
+def _tls_context(connection: Connection, sockets: _Sockets) -> ssl.SSLContext:
+    context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sockets = sockets
+    context.sslsocket_class = _TlsSocket
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # any certificate given as CA is an anchor, as for kubectl
+    try:
+        if connection.ca_pem is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(cadata=connection.ca_pem)
+        if isinstance(connection.credential, ClientCertificate):
+            _load_certificate(context, connection.credential)
+    except (ssl.SSLError, ValueError) as err:
+        raise ConfigurationError(f"unusable CA or client certificate: {_printable(str(err), 100)}") from err
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, credential: ClientCertificate) -> None:
+    """Give the key to OpenSSL, which takes files only, through memory that no other process and no disk sees."""
+    descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(f"{credential.cert_pem}\n{credential.key_pem.reveal()}\n".encode())
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
