@@ -14,7 +14,11 @@ from dpunetop.domain.names import TENANT_NODE_ENV
 from dpunetop.domain.quoting import quoted
 
 SIZE_LIMIT_BYTES = 16 * 1024
-_TUNABLE = ("OVN_CONTROLLER_INACTIVITY_PROBE", "OVN_KUBE_LOG_LEVEL", "OVN_LOG_LEVEL")
+_TUNABLE: Mapping[str, re.Pattern[str]] = {
+    "OVN_CONTROLLER_INACTIVITY_PROBE": re.compile(r"[0-9]{1,8}"),
+    "OVN_KUBE_LOG_LEVEL": re.compile(r"[0-9]{1,2}"),
+    "OVN_LOG_LEVEL": re.compile(r"off|emer|err|warn|info|dbg"),
+}
 _OBSOLETE = frozenset({"SMART_NIC_IP", "DPU_IP", "MGMT_IFNAME"})
 _LINE = re.compile(r"([A-Z][A-Z0-9_]*)=([A-Za-z0-9._:,-]*)")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -96,8 +100,8 @@ def _pair(number: int, line: str) -> tuple[str, str]:
         raise _Malformed(f"line {number}: the key {quoted(key)} is not known; known are {_KNOWN}")
     if key == TENANT_NODE_ENV and _SUBDOMAIN.fullmatch(value) is None:
         raise _Malformed(f"line {number}: {quoted(value)} is not the name of a node")
-    if not value:
-        raise _Malformed(f"line {number}: {key} has no value")
+    if key in _TUNABLE and _TUNABLE[key].fullmatch(value) is None:
+        raise _Malformed(f"line {number}: {key} cannot be {quoted(value)}")
     return key, value
 
 

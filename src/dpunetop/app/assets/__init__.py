@@ -5,6 +5,7 @@ The text lies in files of its own kind, so that an editor, a linter and a test t
 
 from importlib.resources import files
 
+from dpunetop.domain.daemonset import ContainerScripts, OvnkubeScripts
 from dpunetop.domain.ignition import DropIn, File, Unit
 from dpunetop.domain.machineconfig import HostAssets
 
@@ -33,6 +34,22 @@ def host_assets() -> HostAssets:
         units=tuple(Unit(name, _host_text(name)) for name in _UNITS)
         + tuple(Unit(name, drop_ins=(DropIn(part, _host_text(part)),)) for name, part in _DROP_INS),
     )
+
+
+def ovnkube_scripts() -> OvnkubeScripts:
+    """Entry and probe scripts of the pods that run on DPUs, as shipped with this version."""
+    return OvnkubeScripts(_container_scripts("ovn-controller"), _container_scripts("ovnkube-node"))
+
+
+def _container_scripts(container: str) -> ContainerScripts:
+    return ContainerScripts(
+        entry=f"{_ovnkube_text('entry.sh')}\n{_ovnkube_text(f'{container}.sh')}",
+        probe=_ovnkube_text(f"{container}-probe.sh"),
+    )
+
+
+def _ovnkube_text(name: str) -> str:
+    return files(__name__).joinpath("ovnkube", name).read_text(encoding="utf-8")
 
 
 def _host_text(name: str) -> str:
