@@ -1,0 +1,246 @@
+"""Events: what people are told about an object, without telling them the same thing a thousand times."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from dpunetop.base import jsonio
+from dpunetop.base.clock import Clock
+from dpunetop.base.stop import Stop
+from dpunetop.kube.errors import ApiError
+from dpunetop.kube.keys import EVENTS
+from dpunetop.kube.meta import name_of, namespace_of, new_object, uid_of
+from dpunetop.kube.plan import Emit
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.flowcontrol import TokenBucket
+from dpunetop.runtime.reading import NotEngaged
+
+SERIES_ENDS_SECONDS = 600.0
+"""After so long without its like, an event starts a new series."""
+REFRESH_SECONDS = 60.0
+"""The count of a series is written at most this often."""
+BURST = 25
+REFILL_SECONDS = 300.0
+"""How many different events one object may have at once, and how long it takes to earn another."""
+MUTE_SECONDS = 30.0
+"""So long no event goes to a cluster that did not take one: events are worth no queue."""
+TIMEOUT_SECONDS = 5.0
+NOTE_LIMIT = 1024
+ACTION = "Reconcile"
+
+_REMEMBERED = 4096
+
+Like = tuple[str, str, str, str, str]
+"""What makes two events alike: cluster, uid, type, reason, note."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One request to make: an event to create or, with a count above 1, the series of one to bring up to date."""
+
+    like: Like
+    event: dict[str, Any]
+    count: int
+    last_observed: datetime
+
+
+@dataclass(slots=True)
+class _Series:
+    event: dict[str, Any]
+    seen_at: float
+    last_observed: datetime
+    count: int = 1
+    posted: int = 0
+
+
+class EventBook:
+    """Which events there were, and what of them is still to be written; without threads or I/O.
+
+    Guarantees: alike events within ten minutes become one event with a count; one object has at most 25 different
+        events at once, and one more every five minutes; a bounded number is remembered.
+    Threads: one owner, or under its owner's lock.
+    """
+
+    def __init__(self, clock: Clock, component: str, instance: str) -> None:
+        self._clock = clock
+        self._reporter = {"reportingController": component, "reportingInstance": instance}
+        self._series: OrderedDict[Like, _Series] = OrderedDict()  # the most recently seen last
+        self._due: dict[Like, float] = {}  # when (monotonic) there is something to write of a series
+        self._budgets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
+        self._muted_until: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def saw(self, step: Emit) -> None:
+        """Count one event."""
+        now = self._clock.monotonic()
+        like: Like = (step.cluster, uid_of(step.regarding), step.type, step.reason, step.note)
+        series = self._series.get(like)
+        if series is None or now - series.seen_at >= SERIES_ENDS_SECONDS:
+            self._begin(like, step, now)
+            return
+        series.count += 1
+        series.seen_at, series.last_observed = now, self._clock.now()
+        self._due.setdefault(like, now + REFRESH_SECONDS)
+        self._series.move_to_end(like)
+
+    def next_due_at(self) -> float | None:
+        """When (monotonic) the next request is to be made."""
+        return min(self._due.values(), default=None)
+
+    def take_due(self) -> list[Post]:
+        """The requests that are due; each that is not made is to be dropped."""
+        now = self._clock.monotonic()
+        return [self._post(like, now) for like, due_at in list(self._due.items()) if due_at <= now]
+
+    def drop(self, post: Post) -> None:
+        """The request was not made: begin anew when its like is seen again."""
+        self._series.pop(post.like, None)
+        self._due.pop(post.like, None)
+
+    def failed(self, post: Post) -> None:
+        """The request did not succeed: drop it, and give the cluster a rest."""
+        self.drop(post)
+        self._muted_until[post.like[0]] = self._clock.monotonic() + MUTE_SECONDS
+
+    def is_muted(self, cluster: str) -> bool:
+        """Whether the cluster is given a rest."""
+        return self._clock.monotonic() < self._muted_until.get(cluster, 0.0)
+
+    def _begin(self, like: Like, step: Emit, now: float) -> None:
+        if self.is_muted(step.cluster) or not self._budget(like[:2]).take():
+            return
+        seen = self._clock.now()
+        self._series[like] = _Series(self._event(step, seen), now, seen)
+        self._series.move_to_end(like)
+        self._due[like] = now
+        while len(self._series) > _REMEMBERED:
+            oldest, _ = self._series.popitem(last=False)
+            self._due.pop(oldest, None)
+
+    def _budget(self, regarding: tuple[str, str]) -> TokenBucket:
+        budget = self._budgets.get(regarding)
+        if budget is None:
+            budget = self._budgets[regarding] = TokenBucket(1 / REFILL_SECONDS, BURST, self._clock)
+        self._budgets.move_to_end(regarding)
+        while len(self._budgets) > _REMEMBERED:
+            self._budgets.popitem(last=False)
+        return budget
+
+    def _post(self, like: Like, now: float) -> Post:
+        series = self._series[like]
+        count = series.count if series.posted else 1  # a new event is one without a series
+        series.posted = count
+        if count == series.count:
+            del self._due[like]
+        else:
+            self._due[like] = now + REFRESH_SECONDS
+        return Post(like, series.event, count, series.last_observed)
+
+    def _event(self, step: Emit, seen: datetime) -> dict[str, Any]:
+        regarding = step.regarding
+        namespace, uid = namespace_of(regarding), uid_of(regarding)
+        reference = {
+            "apiVersion": step.resource.api_version,
+            "kind": step.resource.kind,
+            "name": name_of(regarding),
+            "uid": uid,
+            **({"namespace": namespace} if namespace else {}),
+        }
+        digest = jsonio.digest([step.type, step.reason, step.note, uid, _micro_time(seen)])
+        return new_object(
+            EVENTS,
+            namespace or "default",
+            f"{name_of(regarding)[:200]}.{digest}",
+            eventTime=_micro_time(seen),
+            type=step.type,
+            reason=step.reason,
+            action=ACTION,
+            note=step.note[:NOTE_LIMIT],
+            regarding=reference,
+            **self._reporter,
+        )
+
+
+class EventRecorder:
+    """Writes events, aside from the work that they tell of.
+
+    Guarantees: `emit` never blocks and never fails; events are lost rather than waited for.
+    Threads: `emit` from any thread; call `run` once.
+    """
+
+    def __init__(self, clients: Callable[[str], Client], component: str, clock: Clock, *, instance: str) -> None:
+        self._clients = clients
+        self._clock = clock
+        self._log: FilteringBoundLogger = structlog.get_logger().bind()
+        self._cond = threading.Condition()  # guards _book; told when something may have become due
+        self._book = EventBook(clock, component, instance)
+
+    def __repr__(self) -> str:
+        with self._cond:
+            return f"<EventRecorder {len(self._book)} series>"
+
+    def emit(self, step: Emit) -> None:
+        """Have an event written, soon."""
+        with self._cond:
+            self._book.saw(step)
+            self._cond.notify_all()
+
+    def run(self, stop: Stop) -> None:
+        """Write events until `stop` is set; what is not written then is dropped."""
+        forget = stop.on_set(self._wake)
+        while not stop.is_set():
+            for post in self._wait_for_due(stop):
+                if not stop.is_set():
+                    self._send(post)
+        forget()
+
+    def _wake(self) -> None:
+        with self._cond:
+            self._cond.notify_all()
+
+    def _wait_for_due(self, stop: Stop) -> list[Post]:
+        with self._cond:
+            if stop.is_set():
+                return []
+            due_at = self._book.next_due_at()
+            left = None if due_at is None else due_at - self._clock.monotonic()
+            if left is None or left > 0:
+                self._clock.wait(self._cond, left)
+            return self._book.take_due()
+
+    def _send(self, post: Post) -> None:
+        cluster = post.like[0]
+        with self._cond:
+            if self._book.is_muted(cluster):
+                self._book.drop(post)
+                return
+        try:
+            _request(self._clients(cluster), post)
+        except (ApiError, NotEngaged) as err:
+            with self._cond:
+                self._book.failed(post)
+            self._log.warning("event not written", cluster=cluster, about=post.event["reason"], error=str(err))
+
+
+def _request(client: Client, post: Post) -> None:
+    namespace, name = namespace_of(post.event), name_of(post.event)
+    if post.count == 1:
+        client.create(EVENTS, namespace, post.event, timeout_seconds=TIMEOUT_SECONDS)
+        return
+    series = {"count": post.count, "lastObservedTime": _micro_time(post.last_observed)}
+    manager = str(post.event["reportingController"])
+    client.merge_patch(EVENTS, namespace, name, {"series": series}, manager, timeout_seconds=TIMEOUT_SECONDS)
+
+
+def _micro_time(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

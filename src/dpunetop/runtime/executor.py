@@ -1,0 +1,364 @@
+"""Carries out plans: the only way from a decision to an API server.
+
+Every write says what it expects of the object, and a step that would change nothing sends no request.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar, assert_never
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from dpunetop.base import jsonio
+from dpunetop.base.clock import Clock
+from dpunetop.base.stop import Stop, Stopped
+from dpunetop.kube.conditions import stamp
+from dpunetop.kube.errors import Conflict, Invalid, NotFound
+from dpunetop.kube.fieldsets import projection, would_change
+from dpunetop.kube.keys import Resource
+from dpunetop.kube.meta import Obj, generation_of, is_terminating, name_of, namespace_of, new_object, uid_of, version_of
+from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Fence, Patch, Plan, Step
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.events import EventRecorder
+from dpunetop.runtime.gate import WriteGate
+
+TIMEOUT_SECONDS = 10.0
+"""Longest time of one write."""
+TRUST_SECONDS = 30.0
+"""So long the answer to our own write counts as newer than a cache that has not shown it yet."""
+PATCH_MANAGER = "dpunetop-patch"
+"""Field manager of merge patches; nobody reads what it owns."""
+CREATE_ONLY = "1"
+"""The resourceVersion that no object has: an apply that names it creates, or fails with Conflict."""
+
+_REMEMBERED = 8192
+
+_K = TypeVar("_K", bound=Hashable)
+_V = TypeVar("_V")
+
+
+class Executor:
+    """Carries out the steps of a plan in order, and stops at the first that fails.
+
+    Guarantees: a step whose outcome stands already sends no request; what our own last write did is known before the
+        cache shows it; a write that the server answers without taking our values (a webhook, another spelling) is not
+        repeated until something changes; no request starts or lasts longer than the gate allows; none is sent twice.
+    Threads: any; two plans for one object at once are told apart by the server.
+    """
+
+    def __init__(
+        self, clients: Callable[[str], Client], gate: WriteGate, recorder: EventRecorder, clock: Clock
+    ) -> None:
+        self._clients = clients
+        self._gate = gate
+        self._recorder = recorder
+        self._clock = clock
+        self._memory = _Memory(clock)
+        self._log: FilteringBoundLogger = structlog.get_logger().bind()
+
+    def execute(self, plan: Plan, stop: Stop) -> bool:
+        """Carry out all steps; whether anything was written.
+
+        Raises: Stopped when `stop` is set before a step; Conflict when an object is not what its step expects; other
+            ApiErrors as the server gives them, Unreachable with the outcome unknown; NotEngaged when there is no such
+            cluster now; LeadershipLost.
+        """
+        wrote = False
+        for step in plan.steps:
+            if stop.is_set():
+                raise Stopped
+            wrote = self._carry_out(step) or wrote
+        return wrote
+
+    def forget(self, cluster: str) -> None:
+        """Trust the caches of `cluster` again in everything: its state may be another than we left."""
+        self._memory.forget(cluster)
+
+    def _carry_out(self, step: Step) -> bool:
+        match step:
+            case Apply():
+                return self._apply(step)
+            case ApplyStatus():
+                return self._apply_status(step)
+            case Patch():
+                return self._patch(step)
+            case Delete():
+                return self._delete(step)
+            case Emit():
+                self._recorder.emit(step)
+                return False
+        assert_never(step)
+
+    def _apply(self, step: Apply) -> bool:
+        place = _Place.of(step, step.desired)
+        current = self._current(place, step.live)
+        write = _Write(place, step.field_manager, "", step.desired)
+        if current is not None and self._stands(write, current):
+            return False
+        client, timeout = self._door(place)
+        body = _with_metadata(step.desired, _expectations(step, current))
+        with _uid_mismatch_as_conflict():
+            answer = client.apply(step.resource, body, step.field_manager, timeout_seconds=timeout)
+        self._learn(write, answer)
+        return True
+
+    def _apply_status(self, step: ApplyStatus) -> bool:
+        place = _Place.of(step, step.live)
+        current = self._current(place, step.live) or step.live
+        write = _Write(place, step.field_manager, "status", self._desired_status(step, current))
+        if self._stands(write, current):
+            return False
+        client, timeout = self._door(place)
+        body = _with_metadata(write.desired, {"uid": uid_of(step.live)})
+        with _uid_mismatch_as_conflict():
+            answer = client.apply_status(step.resource, body, step.field_manager, timeout_seconds=timeout)
+        self._learn(write, answer)
+        return True
+
+    def _desired_status(self, step: ApplyStatus, current: Obj) -> Obj:
+        # Times come from the newest state, the generation from the one that the decision saw.
+        now = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        status = dict(step.members)
+        if step.conditions:
+            status["conditions"] = stamp(current, step.conditions, generation_of(step.live), now)
+        return new_object(step.resource, namespace_of(step.live), name_of(step.live), status=status)
+
+    def _patch(self, step: Patch) -> bool:
+        place = _Place.of(step, step.live)
+        if not _patch_changes(step.patch, self._current(place, step.live) or step.live):
+            return False
+        client, timeout = self._door(place)
+        body = _with_metadata(step.patch, _same_version(step.live))
+        with _uid_mismatch_as_conflict():
+            answer = client.merge_patch(
+                step.resource, place.namespace, place.name, body, PATCH_MANAGER, timeout_seconds=timeout
+            )
+        self._memory.wrote(place, answer)
+        self._log.info("patched", **place.shown())
+        return True
+
+    def _delete(self, step: Delete) -> bool:
+        place, uid = _Place.of(step, step.live), uid_of(step.live)
+        if is_terminating(step.live) or self._memory.is_deleted(place, uid):
+            return False
+        client, timeout = self._door(place)
+        version = version_of(step.live) if step.fence is Fence.VERSION else ""
+        try:
+            client.delete(step.resource, place.namespace, place.name, uid, version, timeout_seconds=timeout)
+        except NotFound:
+            self._memory.deleted(place, uid)
+            return False
+        self._memory.deleted(place, uid)
+        self._log.info("deleted", **place.shown())
+        return True
+
+    def _current(self, place: _Place, seen: Obj | None) -> Obj | None:
+        """The newest state that is known: what the cache shows, or our own last write if the cache is behind it."""
+        written = self._memory.newer_than(place, seen)
+        if written is None or seen is not None:
+            return written or seen
+        return self._asked(place, uid_of(written))
+
+    def _asked(self, place: _Place, uid: str) -> Obj | None:
+        # We made it and the cache shows nothing: behind, or it is gone again already. Only the server knows.
+        client, timeout = self._door(place)
+        try:
+            found = client.get(place.resource, place.namespace, place.name, timeout_seconds=timeout)
+        except NotFound:
+            self._memory.gone(place)
+            return None
+        self._memory.wrote(place, found)
+        return found if uid_of(found) == uid else None
+
+    def _stands(self, write: _Write, live: Obj) -> bool:
+        """Whether sending `write` would change nothing."""
+        if not would_change(write.desired, live, write.field_manager, write.subresource):
+            return True
+        return self._memory.has_settled(write, live)
+
+    def _learn(self, write: _Write, answer: Obj) -> None:
+        self._memory.wrote(write.place, answer)
+        self._memory.settle(write, answer)
+        self._log.info("applied", manager=write.field_manager, subresource=write.subresource, **write.place.shown())
+
+    def _door(self, place: _Place) -> tuple[Client, float]:
+        return self._clients(place.cluster), min(TIMEOUT_SECONDS, self._gate.seconds_left())
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where one object is, whichever it is."""
+
+    cluster: str
+    resource: Resource
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, step: Apply | ApplyStatus | Patch | Delete, obj: Obj) -> _Place:
+        return cls(step.cluster, step.resource, namespace_of(obj), name_of(obj))
+
+    def shown(self) -> dict[str, str]:
+        """For logs."""
+        path = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return {"cluster": self.cluster, "resource": str(self.resource), "object": path}
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """What one field manager wants of an object, or of a subresource of it."""
+
+    place: _Place
+    field_manager: str
+    subresource: str
+    desired: Obj
+
+    @property
+    def slot(self) -> tuple[_Place, str, str]:
+        return self.place, self.field_manager, self.subresource
+
+    def digests(self, live: Obj) -> tuple[str, str]:
+        ours = projection(live, self.field_manager, self.subresource)
+        return jsonio.digest(self.desired), jsonio.digest(ours)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    answer: Obj
+    until: float
+
+
+class _Memory:
+    """What our own writes did, as far as caches may not show it yet. Threads: any; never holds its lock over I/O."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._guard = threading.Lock()  # guards all below; each holds the most recent few thousand
+        self._written: OrderedDict[_Place, _Written] = OrderedDict()
+        self._deleted: OrderedDict[_Place, str] = OrderedDict()  # uid
+        self._settled: OrderedDict[tuple[_Place, str, str], tuple[str, str]] = OrderedDict()
+
+    def newer_than(self, place: _Place, seen: Obj | None) -> Obj | None:
+        """The server's answer to our last write, if `seen` is an older state of the same object, or nothing yet."""
+        with self._guard:
+            written = self._written.get(place)
+            if written is None:
+                return None
+            if self._clock.monotonic() >= written.until or not _is_behind(seen, written.answer):
+                del self._written[place]
+                return None
+        return written.answer if seen is None or uid_of(seen) == uid_of(written.answer) else None
+
+    def wrote(self, place: _Place, answer: Obj) -> None:
+        """The server shows `answer`, after a write of ours."""
+        with self._guard:
+            known = self._written.get(place)
+            if known is None or _is_behind(known.answer, answer):
+                _put(self._written, place, _Written(answer, self._clock.monotonic() + TRUST_SECONDS))
+            self._drop_expired_locked()
+
+    def _drop_expired_locked(self) -> None:
+        now = self._clock.monotonic()
+        while self._written and next(iter(self._written.values())).until <= now:  # the oldest come first
+            self._written.popitem(last=False)
+
+    def gone(self, place: _Place) -> None:
+        """There is no such object."""
+        with self._guard:
+            self._written.pop(place, None)
+
+    def deleted(self, place: _Place, uid: str) -> None:
+        """The object of that uid is deleted, or about to be."""
+        with self._guard:
+            self._written.pop(place, None)
+            _put(self._deleted, place, uid)
+
+    def is_deleted(self, place: _Place, uid: str) -> bool:
+        """Whether the object of that uid was deleted by us; a uid never comes back."""
+        with self._guard:
+            return self._deleted.get(place) == uid
+
+    def settle(self, write: _Write, answer: Obj) -> None:
+        """Remember a write after which the server still shows something else than what is wanted."""
+        unsettled = would_change(write.desired, answer, write.field_manager, write.subresource)
+        digests = write.digests(answer) if unsettled else None
+        with self._guard:
+            self._settled.pop(write.slot, None)
+            if digests is not None:
+                _put(self._settled, write.slot, digests)
+
+    def has_settled(self, write: _Write, live: Obj) -> bool:
+        """Whether `write` was sent before, and what it left of our fields is what `live` shows of them."""
+        with self._guard:
+            known = self._settled.get(write.slot)
+        return known is not None and known == write.digests(live)
+
+    def forget(self, cluster: str) -> None:
+        """Drop all that is known of the cluster."""
+        with self._guard:
+            for place in [place for place in self._written if place.cluster == cluster]:
+                del self._written[place]
+            for place in [place for place in self._deleted if place.cluster == cluster]:
+                del self._deleted[place]
+            for slot in [slot for slot in self._settled if slot[0].cluster == cluster]:
+                del self._settled[slot]
+
+
+def _put(entries: OrderedDict[_K, _V], key: _K, value: _V) -> None:
+    entries[key] = value
+    entries.move_to_end(key)
+    while len(entries) > _REMEMBERED:
+        entries.popitem(last=False)
+
+
+def _is_behind(seen: Obj | None, answer: Obj) -> bool:
+    # Versions of one resource come from one counter, also across objects that follow each other under one name.
+    if seen is None:
+        return True
+    old, new = version_of(seen), version_of(answer)
+    return old.isdecimal() and new.isdecimal() and int(old) < int(new)
+
+
+def _expectations(step: Apply, current: Obj | None) -> Mapping[str, str]:
+    if current is None:
+        return {"resourceVersion": CREATE_ONLY}
+    if step.fence is Fence.UID:
+        return {"uid": uid_of(current)}
+    return _same_version(step.live) if step.live is not None else {"resourceVersion": CREATE_ONLY}
+
+
+def _same_version(live: Obj) -> Mapping[str, str]:
+    return {"uid": uid_of(live), "resourceVersion": version_of(live)}
+
+
+def _with_metadata(obj: Obj, more: Mapping[str, str]) -> dict[str, Any]:
+    return {**obj, "metadata": {**(obj.get("metadata") or {}), **more}}
+
+
+def _patch_changes(patch: Any, live: Any) -> bool:
+    """Whether a merge patch changes anything. Source: RFC 7396."""
+    if not isinstance(patch, Mapping):
+        return bool(patch != live)
+    if not isinstance(live, Mapping):
+        return True
+    return any(
+        name in live if value is None else name not in live or _patch_changes(value, live[name])
+        for name, value in patch.items()
+    )
+
+
+@contextmanager
+def _uid_mismatch_as_conflict() -> Iterator[None]:
+    """Another object under the name is a conflict, although apply and patch call it invalid."""
+    try:
+        yield
+    except Invalid as err:
+        if any(cause.get("field") == "metadata.uid" for cause in err.causes):
+            raise Conflict(err.code, err.reason, err.message, causes=err.causes) from err
+        raise

@@ -1,0 +1,212 @@
+import threading
+
+import pytest
+
+from dpunetop.base.stop import Stop
+from dpunetop.kube.errors import Forbidden, NotFound, Unreachable
+from dpunetop.kube.keys import EVENTS, INFRA, NODES, PODS
+from dpunetop.kube.plan import Emit
+from dpunetop.runtime.events import EventBook, EventRecorder
+from dpunetop.runtime.reading import NotEngaged
+from support.clock import FakeClock
+
+
+def emit(reason="Held", note="host is not drained", uid="u-1", cluster=INFRA):
+    return Emit(cluster, NODES, {"metadata": {"name": "dpu-1", "uid": uid}}, "Warning", reason, note)
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def book(clock):
+    return EventBook(clock, "dpunetop", "pod-1")
+
+
+def counts(posts):
+    return [(post.event["reason"], post.count) for post in posts]
+
+
+def test_an_event_is_due_at_once(book):
+    book.saw(emit())
+    assert counts(book.take_due()) == [("Held", 1)]
+    assert book.take_due() == []
+
+
+def test_an_event_says_what_happened_to_what_and_who_says_so(book):
+    book.saw(emit())
+    event = book.take_due()[0].event
+    assert event["metadata"].pop("name").startswith("dpu-1.")
+    assert event == {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"namespace": "default"},
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+        "type": "Warning",
+        "reason": "Held",
+        "action": "Reconcile",
+        "note": "host is not drained",
+        "regarding": {"apiVersion": "v1", "kind": "Node", "name": "dpu-1", "uid": "u-1"},
+        "reportingController": "dpunetop",
+        "reportingInstance": "pod-1",
+    }
+
+
+def test_an_event_about_a_namespaced_object_lies_in_its_namespace(book):
+    pod = {"metadata": {"name": "p", "namespace": "n", "uid": "u"}}
+    book.saw(Emit(INFRA, PODS, pod, "Normal", "Started", ""))
+    event = book.take_due()[0].event
+    assert (event["metadata"]["namespace"], event["regarding"]["namespace"]) == ("n", "n")
+
+
+def test_a_note_is_cut_to_what_the_api_takes(book):
+    book.saw(emit(note="x" * 5000))
+    assert len(book.take_due()[0].event["note"]) == 1024
+
+
+def test_alike_events_become_one_with_a_count(book, clock):
+    book.saw(emit())
+    book.take_due()
+    for _ in range(99):
+        book.saw(emit())
+    assert book.take_due() == []
+    clock.step(60)
+    assert counts(book.take_due()) == [("Held", 100)]
+
+
+def test_what_is_counted_before_the_event_exists_follows_later(book, clock):
+    book.saw(emit())
+    book.saw(emit())
+    assert counts(book.take_due()) == [("Held", 1)]
+    clock.step(60)
+    assert counts(book.take_due()) == [("Held", 2)]
+    clock.step(60)
+    assert book.take_due() == []
+
+
+def test_an_unlike_event_is_another_one(book):
+    for step in (emit(), emit(reason="Opened"), emit(note="other"), emit(uid="u-2"), emit(cluster="tenant/n/t")):
+        book.saw(step)
+    assert len(book.take_due()) == 5
+
+
+def test_a_series_ends_after_ten_quiet_minutes(book, clock):
+    book.saw(emit())
+    first = book.take_due()[0]
+    clock.step(600)
+    book.saw(emit())
+    second = book.take_due()[0]
+    assert second.count == 1
+    assert second.event["metadata"]["name"] != first.event["metadata"]["name"]
+
+
+def test_one_object_cannot_flood_the_cluster(book, clock):
+    for number in range(100):
+        book.saw(emit(note=str(number)))
+    book.saw(emit(uid="u-2"))
+    assert len(book.take_due()) == 26
+    clock.step(300)
+    for number in range(100, 200):
+        book.saw(emit(note=str(number)))
+    assert len(book.take_due()) == 1
+
+
+def test_a_cluster_that_refuses_events_gets_none_for_a_while(book, clock):
+    book.saw(emit())
+    book.failed(book.take_due()[0])
+    book.saw(emit())
+    assert book.take_due() == []
+    clock.step(30)
+    book.saw(emit())
+    assert counts(book.take_due()) == [("Held", 1)]
+
+
+def test_only_so_many_series_are_remembered(book):
+    for number in range(5000):
+        book.saw(emit(uid=str(number)))
+        book.take_due()
+    assert len(book) == 4096
+
+
+class Server:
+    """Notes what it is sent, and fails with what it is told to."""
+
+    def __init__(self):
+        self.sent = []
+        self.got_one = threading.Event()
+        self.failure = None
+
+    def create(self, resource, namespace, obj, timeout_seconds):
+        self._take("create", resource, namespace, obj["metadata"]["name"], obj)
+
+    def merge_patch(self, resource, namespace, name, patch, field_manager, timeout_seconds):
+        self._take("patch", resource, namespace, name, patch)
+
+    def _take(self, *request):
+        self.sent.append(request)
+        self.got_one.set()
+        if self.failure is not None:
+            raise self.failure
+
+
+@pytest.fixture
+def server():
+    return Server()
+
+
+@pytest.fixture
+def running(clock, server):
+    def clients(cluster):
+        if cluster != INFRA:
+            raise NotEngaged(cluster)
+        return server
+
+    recorder = EventRecorder(clients, "dpunetop", clock, instance="pod-1")
+    stop = Stop()
+    thread = threading.Thread(target=recorder.run, args=(stop,), name="events")
+    thread.start()
+    clock.until_parked(1)
+    yield recorder
+    stop.set()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_an_emitted_event_is_created_and_its_series_patched(running, server, clock):
+    running.emit(emit())
+    assert server.got_one.wait(5)
+    clock.until_parked(1)
+    server.got_one.clear()
+    running.emit(emit())
+    clock.until_parked(1)
+    clock.step(60)
+    assert server.got_one.wait(5)
+    (create, *_, event), (patch, resource, namespace, name, body) = server.sent
+    assert (create, patch) == ("create", "patch")
+    assert (resource, namespace, name) == (EVENTS, "default", event["metadata"]["name"])
+    assert body == {"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:00.000000Z"}}
+
+
+@pytest.mark.parametrize(
+    "failure", [Forbidden(403, "Forbidden", "no"), NotFound(404, "NotFound", ""), Unreachable(0, "Timeout", "")]
+)
+def test_a_refused_event_is_dropped_and_the_next_one_written(running, server, clock, failure):
+    server.failure = failure
+    running.emit(emit())
+    assert server.got_one.wait(5)
+    clock.until_parked(1)
+    server.failure = None
+    server.got_one.clear()
+    clock.step(30)
+    running.emit(emit())
+    assert server.got_one.wait(5)
+    assert [request[0] for request in server.sent] == ["create", "create"]
+
+
+def test_an_event_for_a_cluster_that_is_gone_is_dropped(running, server, clock):
+    running.emit(emit(cluster="tenant/n/t"))
+    running.emit(emit())
+    assert server.got_one.wait(5)
+    assert len(server.sent) == 1
