@@ -38,7 +38,7 @@ def would_change(desired: Obj, live: Obj, field_manager: str, subresource: str =
 def projection(live: Obj, field_manager: str, subresource: str = "") -> Any:
     """The part of `live` that `field_manager` owns; equal parts say that nobody has touched our fields."""
     owned = _owned_fields(live, field_manager, subresource, str(live["apiVersion"]))
-    return None if owned is None else _projected(owned, live)
+    return _projected(owned, live) if owned else None
 
 
 def _owned_fields(live: Obj, field_manager: str, subresource: str, api_version: str) -> FieldsV1 | None:

@@ -1,0 +1,472 @@
+import copy
+
+import pytest
+
+from dpunetop.base.stop import Stop, Stopped
+from dpunetop.kube.conditions import Condition
+from dpunetop.kube.errors import Conflict, Invalid, NotFound, Unreachable
+from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES, Resource
+from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Fence, Patch, Plan
+from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.gate import LeadershipLost, OpenGate
+from support.clock import FakeClock
+
+US = "dpunetop-ovnkube"
+CONFIGS = Resource("dpu.openshift.io", "v1alpha1", "dpuclusterconfigs", "DpuClusterConfig", True)
+
+
+class Script:
+    """A client that answers with what the test prepared, in order, and notes what it was asked."""
+
+    def __init__(self):
+        self.answers = []
+        self.asked = []
+        self.timeouts = []
+
+    def get(self, resource, namespace, name, timeout_seconds):
+        return self._answer(timeout_seconds, "get", name)
+
+    def apply(self, resource, body, field_manager, timeout_seconds):
+        return self._answer(timeout_seconds, "apply", body)
+
+    def apply_status(self, resource, body, field_manager, timeout_seconds):
+        return self._answer(timeout_seconds, "apply_status", body)
+
+    def merge_patch(self, resource, namespace, name, patch, field_manager, timeout_seconds):
+        return self._answer(timeout_seconds, "merge_patch", patch)
+
+    def delete(self, resource, namespace, name, uid, resource_version, timeout_seconds):
+        return self._answer(timeout_seconds, "delete", uid, resource_version)
+
+    def _answer(self, timeout_seconds, *request):
+        self.asked.append(request)
+        self.timeouts.append(timeout_seconds)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Recorder:
+    def __init__(self):
+        self.emitted = []
+
+    def emit(self, step):
+        self.emitted.append(step)
+
+
+class Gate:
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def seconds_left(self):
+        if self.seconds <= 0:
+            raise LeadershipLost
+        return self.seconds
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def server():
+    return Script()
+
+
+@pytest.fixture
+def recorder():
+    return Recorder()
+
+
+@pytest.fixture
+def executor(server, recorder, clock):
+    return Executor(lambda cluster: server, OpenGate(), recorder, clock)
+
+
+@pytest.fixture
+def execute(executor):
+    return lambda *steps: executor.execute(Plan(steps), Stop())
+
+
+def config_map(**data):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "n"}, "data": data}
+
+
+def stored(version, uid="u-1", owned=("a",), **data):
+    """`config_map` as the server shows it; we own the keys `owned`."""
+    obj = config_map(**data)
+    entry = {
+        "manager": US,
+        "operation": "Apply",
+        "apiVersion": "v1",
+        "fieldsV1": {"f:data": {f"f:{key}": {} for key in owned}} if owned else {},
+    }
+    obj["metadata"].update(uid=uid, resourceVersion=version, managedFields=[entry])
+    return obj
+
+
+def apply(live, fence=Fence.UID, **data):
+    return Apply(INFRA, CONFIGMAPS, config_map(**data), live, US, fence)
+
+
+def expectations(request):
+    """What an apply says of the live object."""
+    return {name: value for name, value in request[1]["metadata"].items() if name in ("uid", "resourceVersion")}
+
+
+EXPECTATIONS = {
+    "nothing there": (None, Fence.UID, {"resourceVersion": "1"}),
+    "nothing there, fenced": (None, Fence.VERSION, {"resourceVersion": "1"}),
+    "the same object": (stored("7", a="0"), Fence.UID, {"uid": "u-1"}),
+    "the same object, unchanged": (stored("7", a="0"), Fence.VERSION, {"uid": "u-1", "resourceVersion": "7"}),
+}
+
+
+@pytest.mark.parametrize(("live", "fence", "expected"), EXPECTATIONS.values(), ids=EXPECTATIONS.keys())
+def test_an_apply_says_what_it_expects(execute, server, live, fence, expected):
+    server.answers = [stored("8", a="1")]
+    assert execute(apply(live, fence, a="1"))
+    assert expectations(server.asked[0]) == expected
+
+
+def test_an_apply_sends_what_is_wanted_and_nothing_else(execute, server):
+    server.answers = [stored("8", a="1")]
+    execute(apply(stored("7", a="0"), a="1"))
+    expected = config_map(a="1")
+    expected["metadata"]["uid"] = "u-1"
+    assert server.asked == [("apply", expected)]
+
+
+def test_an_apply_that_would_change_nothing_is_not_sent(execute, server):
+    assert not execute(apply(stored("7", a="1"), a="1"))
+    assert server.asked == []
+
+
+def test_our_last_write_is_known_before_the_cache_shows_it(execute, server):
+    server.answers = [stored("8", a="1")]
+    behind = stored("7", a="0")
+    execute(apply(behind, a="1"))
+    assert [execute(apply(behind, a="1")) for _ in range(100)] == [False] * 100
+    assert len(server.asked) == 1
+
+
+def test_a_cache_that_is_past_our_last_write_is_believed(execute, server):
+    server.answers = [stored("8", a="1"), stored("10", a="1")]
+    execute(apply(stored("7", a="0"), a="1"))
+    assert execute(apply(stored("9", a="0"), a="1"))
+
+
+def test_a_cache_that_stays_behind_is_believed_in_the_end(execute, server, clock):
+    server.answers = [stored("8", a="1"), stored("8", a="1")]
+    execute(apply(stored("7", a="0"), a="1"))
+    clock.step(30)
+    assert execute(apply(stored("7", a="0"), a="1"))
+
+
+def test_a_cluster_whose_time_went_back_is_believed_at_once(execute, executor, server):
+    server.answers = [stored("8", a="1"), stored("8", a="1")]
+    execute(apply(stored("7", a="0"), a="1"))
+    executor.forget("tenant/n/t")
+    assert not execute(apply(stored("7", a="0"), a="1"))
+    executor.forget(INFRA)
+    assert execute(apply(stored("7", a="0"), a="1"))
+
+
+def test_another_object_under_the_name_is_not_taken_for_our_last_write(execute, server):
+    server.answers = [stored("8", a="1"), stored("12", uid="u-2", a="1")]
+    execute(apply(stored("7", a="0"), a="1"))
+    execute(apply(stored("10", uid="u-2", a="0"), a="1"))
+    assert expectations(server.asked[1]) == {"uid": "u-2"}
+
+
+def test_a_fence_names_the_version_that_the_decision_saw(execute, server):
+    server.answers = [stored("8", a="1"), Conflict(409, "Conflict", "")]
+    behind = stored("7", a="0")
+    execute(apply(behind, a="1"))
+    with pytest.raises(Conflict):
+        execute(apply(behind, Fence.VERSION, a="2"))
+    assert expectations(server.asked[1]) == {"uid": "u-1", "resourceVersion": "7"}
+
+
+def test_an_object_that_we_made_and_the_cache_does_not_show_is_asked_for_and_not_made_again(execute, server):
+    server.answers = [stored("8", a="1"), stored("8", a="1")]
+    execute(apply(None, a="1"))
+    assert not execute(apply(None, a="1"))
+    assert server.asked[1:] == [("get", "m")]
+
+
+def test_an_object_that_we_made_and_someone_deleted_is_made_again(execute, server):
+    server.answers = [stored("8", a="1"), NotFound(404, "NotFound", ""), stored("11", uid="u-2", a="1")]
+    execute(apply(None, a="1"))
+    assert execute(apply(None, a="1"))
+    assert expectations(server.asked[2]) == {"resourceVersion": "1"}
+
+
+def test_a_stranger_in_the_place_of_what_we_made_is_not_touched(execute, server):
+    server.answers = [stored("8", a="1"), stored("12", uid="u-2", owned=(), b="1"), Conflict(409, "Conflict", "")]
+    execute(apply(None, a="1"))
+    with pytest.raises(Conflict):
+        execute(apply(None, a="1"))
+    assert expectations(server.asked[2]) == {"resourceVersion": "1"}
+
+
+def test_what_the_server_makes_something_else_of_is_written_once(execute, server):
+    server.answers = [stored("8", owned=(), a="changed by a webhook")]
+    execute(apply(stored("7", a="0"), a="1"))
+    assert not execute(apply(stored("8", owned=(), a="changed by a webhook"), a="1"))
+    assert not execute(apply(stored("9", owned=(), a="changed by a webhook", b="foreign"), a="1"))
+    assert len(server.asked) == 1
+
+
+CHANGES = {
+    "our field changes": (stored("9", owned=("a",), a="other"), {"a": "01"}),
+    "we want something else": (stored("8", a="1"), {"a": "02"}),
+}
+
+
+@pytest.mark.parametrize(("live", "wanted"), CHANGES.values(), ids=CHANGES.keys())
+def test_it_is_written_again_once(execute, server, live, wanted):
+    server.answers = [stored("8", a="1"), stored("10", a="1")]
+    execute(apply(stored("7", a="0"), a="01"))
+    assert execute(apply(live, **wanted))
+    assert not execute(apply(stored("10", a="1"), **wanted))
+
+
+def test_an_apply_to_another_object_than_the_expected_is_a_conflict(execute, server):
+    server.answers = [Invalid(422, "Invalid", "no", causes=({"field": "metadata.uid"},))]
+    with pytest.raises(Conflict):
+        execute(apply(stored("7", a="0"), a="1"))
+
+
+def test_an_invalid_object_stays_invalid(execute, server):
+    server.answers = [Invalid(422, "Invalid", "no", causes=({"field": "data"},))]
+    with pytest.raises(Invalid):
+        execute(apply(stored("7", a="0"), a="1"))
+
+
+def test_an_unknown_outcome_is_not_tried_again_by_itself(execute, server):
+    server.answers = [Unreachable(0, "Timeout", "")]
+    with pytest.raises(Unreachable):
+        execute(apply(stored("7", a="0"), a="1"))
+    assert len(server.asked) == 1
+
+
+def custom_resource(version="5", *conditions):
+    entry = {
+        "manager": US,
+        "operation": "Apply",
+        "apiVersion": "dpu.openshift.io/v1alpha1",
+        "subresource": "status",
+        "fieldsV1": {
+            "f:status": {
+                "f:conditions": {
+                    f'k:{{"type":"{condition["type"]}"}}': {
+                        ".": {},
+                        **{f"f:{member}": {} for member in condition},
+                    }
+                    for condition in conditions
+                }
+            }
+        },
+    }
+    return {
+        "apiVersion": "dpu.openshift.io/v1alpha1",
+        "kind": "DpuClusterConfig",
+        "metadata": {
+            "name": "c",
+            "namespace": "n",
+            "uid": "u-1",
+            "resourceVersion": version,
+            "generation": 3,
+            "managedFields": [entry] if conditions else [],
+        },
+        "spec": {"poolName": "dpu"},
+        "status": {"conditions": list(conditions)} if conditions else {},
+    }
+
+
+def condition(status, since, generation=3):
+    return {
+        "type": "Ready",
+        "status": status,
+        "reason": "Good",
+        "message": "",
+        "observedGeneration": generation,
+        "lastTransitionTime": since,
+    }
+
+
+def ready(live, status="True"):
+    return ApplyStatus(INFRA, CONFIGS, live, (Condition("Ready", status, "Good"),), US)
+
+
+def test_a_status_is_stamped_with_time_and_generation(execute, server, clock):
+    clock.step(60)
+    server.answers = [custom_resource("6")]
+    assert execute(ready(custom_resource()))
+    assert server.asked == [
+        (
+            "apply_status",
+            {
+                "apiVersion": "dpu.openshift.io/v1alpha1",
+                "kind": "DpuClusterConfig",
+                "metadata": {"name": "c", "namespace": "n", "uid": "u-1"},
+                "status": {"conditions": [condition("True", "2026-01-01T00:01:00Z")]},
+            },
+        )
+    ]
+
+
+def test_a_status_that_says_so_already_is_not_written(execute, server, clock):
+    clock.step(60)
+    assert not execute(ready(custom_resource("5", condition("True", "2025-12-31T00:00:00Z"))))
+    assert server.asked == []
+
+
+def test_a_status_keeps_its_transition_time_while_only_the_generation_changes(execute, server, clock):
+    clock.step(60)
+    server.answers = [custom_resource("6")]
+    execute(ready(custom_resource("5", condition("True", "2025-12-31T00:00:00Z", generation=2))))
+    written = server.asked[0][1]["status"]["conditions"][0]
+    assert (written["observedGeneration"], written["lastTransitionTime"]) == (3, "2025-12-31T00:00:00Z")
+
+
+def test_a_status_that_we_wrote_keeps_its_time_before_the_cache_shows_it(execute, server, clock):
+    server.answers = [custom_resource("6", condition("True", "2026-01-01T00:00:00Z"))]
+    execute(ready(custom_resource()))
+    clock.step(10)
+    assert not execute(ready(custom_resource()))
+
+
+def test_other_members_of_the_status_are_written_with_it(execute, server):
+    server.answers = [custom_resource("6")]
+    execute(ApplyStatus(INFRA, CONFIGS, custom_resource(), (), US, {"tenantUID": "t"}))
+    assert server.asked[0][1]["status"] == {"tenantUID": "t"}
+
+
+def node(version="5", **spec):
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": "dpu-1", "uid": "u-1", "resourceVersion": version, "annotations": {"a": "1"}},
+        "spec": spec,
+    }
+
+
+PATCHES = {
+    "value as it is": ({"spec": {"unschedulable": True}}, False),
+    "value changed": ({"spec": {"unschedulable": False}}, True),
+    "absent member set": ({"spec": {"podCIDR": "x"}}, True),
+    "absent map set": ({"status": {"x": 1}}, True),
+    "present member removed": ({"metadata": {"annotations": {"a": None}}}, True),
+    "absent member removed": ({"metadata": {"annotations": {"b": None}}}, False),
+    "member of a scalar": ({"spec": {"unschedulable": {"x": 1}}}, True),
+}
+
+
+@pytest.mark.parametrize(("patch", "sent"), PATCHES.values(), ids=PATCHES.keys())
+def test_a_patch_is_sent_if_it_changes_something(execute, server, patch, sent):
+    server.answers = [node("6")]
+    assert execute(Patch(INFRA, NODES, node(unschedulable=True), patch)) is sent
+    assert len(server.asked) == sent
+
+
+def test_a_patch_is_for_exactly_the_state_that_was_seen(execute, server):
+    server.answers = [node("6")]
+    execute(Patch(INFRA, NODES, node(), {"metadata": {"annotations": {"a": "2"}}, "spec": {"unschedulable": True}}))
+    assert server.asked == [
+        (
+            "merge_patch",
+            {
+                "metadata": {"annotations": {"a": "2"}, "uid": "u-1", "resourceVersion": "5"},
+                "spec": {"unschedulable": True},
+            },
+        )
+    ]
+
+
+FENCES = {"object": (Fence.UID, ""), "state": (Fence.VERSION, "7")}
+
+
+@pytest.mark.parametrize(("fence", "version"), FENCES.values(), ids=FENCES.keys())
+def test_a_delete_is_for_exactly_the_object_or_state_that_was_seen(execute, server, fence, version):
+    server.answers = [None]
+    assert execute(Delete(INFRA, CONFIGMAPS, stored("7"), fence))
+    assert server.asked == [("delete", "u-1", version)]
+
+
+def test_what_is_gone_counts_as_deleted(execute, server):
+    server.answers = [NotFound(404, "NotFound", "")]
+    assert not execute(Delete(INFRA, CONFIGMAPS, stored("7")))
+
+
+def test_what_is_terminating_counts_as_deleted(execute, server):
+    live = stored("7")
+    live["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert not execute(Delete(INFRA, CONFIGMAPS, live))
+    assert server.asked == []
+
+
+def test_a_delete_is_known_before_the_cache_shows_it(execute, server):
+    server.answers = [None, None]
+    execute(Delete(INFRA, CONFIGMAPS, stored("7")))
+    assert not execute(Delete(INFRA, CONFIGMAPS, stored("7")))
+    assert execute(Delete(INFRA, CONFIGMAPS, stored("9", uid="u-2")))
+
+
+def test_an_object_that_we_made_and_deleted_is_made_again_without_asking(execute, server):
+    server.answers = [stored("8", a="1"), None, stored("11", uid="u-2", a="1")]
+    execute(apply(None, a="1"))
+    execute(Delete(INFRA, CONFIGMAPS, stored("8", a="1")))
+    execute(apply(None, a="1"))
+    assert [request[0] for request in server.asked] == ["apply", "delete", "apply"]
+
+
+def test_steps_are_carried_out_in_order_and_end_at_the_first_that_fails(execute, server):
+    server.answers = [stored("8", a="1"), Conflict(409, "Conflict", "")]
+    with pytest.raises(Conflict):
+        execute(apply(None, a="1"), Delete(INFRA, NODES, node()), ready(custom_resource()))
+    assert [request[0] for request in server.asked] == ["apply", "delete"]
+
+
+def test_no_step_begins_once_it_is_time_to_stop(executor, server):
+    stop = Stop()
+    stop.set()
+    with pytest.raises(Stopped):
+        executor.execute(Plan((apply(None, a="1"),)), stop)
+    assert server.asked == []
+
+
+def test_an_empty_plan_writes_nothing(execute):
+    assert not execute()
+
+
+def test_an_event_goes_to_the_recorder_and_is_no_write(execute, recorder):
+    step = Emit(INFRA, NODES, node(), "Normal", "Opened", "")
+    assert not execute(step)
+    assert recorder.emitted == [step]
+
+
+@pytest.mark.parametrize(("left", "timeout"), [(100.0, 10.0), (2.5, 2.5)])
+def test_no_request_lasts_longer_than_the_gate_allows(server, recorder, clock, left, timeout):
+    server.answers = [stored("8", a="1")]
+    Executor(lambda cluster: server, Gate(left), recorder, clock).execute(Plan((apply(None, a="1"),)), Stop())
+    assert server.timeouts == [timeout]
+
+
+def test_nothing_is_written_once_the_gate_is_closed(server, recorder, clock):
+    steps = (apply(None, a="1"),)
+    with pytest.raises(LeadershipLost):
+        Executor(lambda cluster: server, Gate(0.0), recorder, clock).execute(Plan(steps), Stop())
+    assert server.asked == []
+
+
+def test_the_objects_of_a_plan_are_left_as_they_are(execute, server):
+    live = stored("7", a="0")
+    step = apply(live, a="1")
+    before = copy.deepcopy(step)
+    server.answers = [stored("8", a="1")]
+    execute(step)
+    assert step == before
