@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,12 @@ def plan_host_config(view: HostConfigView) -> Plan:
     return Plan(_writes(view, pool, view.config.node_selector)).then(*_status(view, _judge(view, pool)))
 
 
+def dropped_nodes(selector: Mapping[str, Any], nodes: Iterable[Obj], serving: frozenset[str]) -> list[str]:
+    """Names of the serving nodes that `selector` does not select, sorted."""
+    left_out = (node for node in nodes if not matches(selector, labels_of(node)))
+    return sorted(name_of(node) for node in left_out if name_of(node) in serving)
+
+
 def _stranger(view: HostConfigView, pool: Obj | None) -> str | None:
     for kind, obj in (("MachineConfigPool", pool), ("MachineConfig", view.machine_config)):
         if obj is not None and labels_of(obj).get(OWNER_LABEL) != view.owner:
@@ -97,10 +103,7 @@ def _rolls(view: HostConfigView) -> bool:
 
 
 def _dropped(view: HostConfigView) -> list[str]:
-    selector = view.config.node_selector or {}
-    return sorted(
-        name_of(node) for node in view.nodes if name_of(node) in view.serving and not matches(selector, labels_of(node))
-    )
+    return dropped_nodes(view.config.node_selector or {}, view.nodes, view.serving)
 
 
 def _judge(view: HostConfigView, pool: Obj | None) -> Condition:

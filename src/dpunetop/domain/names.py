@@ -70,6 +70,14 @@ TENANT_CREDENTIAL_KEY: Final = "kubeconfig"
 OVNKUBE_MASTER: Final = "ovnkube-master"
 """Tenant: DaemonSet of the central databases, and its pods' label `app`."""
 
+OVNKUBE_CONTROL_PLANE: Final = "ovnkube-control-plane"
+"""Tenant: Deployment of an interconnect cluster's cluster manager."""
+OVNKUBE_SCRIPT_LIB: Final = "ovnkube-script-lib"
+"""Tenant: ConfigMap that only an interconnect cluster has."""
+CLUSTERVERSIONS: Final = Resource("config.openshift.io", "v1", "clusterversions", "ClusterVersion", False)
+CLUSTERVERSION: Final = "version"
+"""Name of the one ClusterVersion."""
+
 # Fixed places in the clusters.
 OVN_KUBERNETES_NAMESPACE: Final = "openshift-ovn-kubernetes"
 KUBE_SYSTEM: Final = "kube-system"

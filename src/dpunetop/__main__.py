@@ -1,0 +1,45 @@
+"""`python -m dpunetop [run|sandbox]`: the operator, or a playground for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from dpunetop import __version__
+
+_USAGE = """usage: python -m dpunetop [run] [flags]     the operator; `run --help` lists its flags
+       python -m dpunetop sandbox [flags]   two real API servers with stand-ins, to play with
+       python -m dpunetop --version"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Pick the command and run it; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    match given:
+        case ["--version", *_]:
+            print(f"dpunetop {__version__}")
+            return 0
+        case ["-h" | "--help", *_]:
+            print(_USAGE)
+            return 0
+        case ["sandbox", *rest]:
+            from dpunetop.sandbox.cli import sandbox  # only here: the operator never needs its sandbox
+
+            return sandbox(rest)
+        case ["run", *rest]:
+            return _run(rest)
+        case [str(word), *_] if not word.startswith("-"):
+            print(f"dpunetop: unknown command {word!r}; there are run and sandbox", file=sys.stderr)
+            return 2
+        case _:
+            return _run(given)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    from dpunetop.app.cli import run
+
+    return run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
