@@ -52,23 +52,22 @@ pause() {
 
 # Return once this pod serves a host; the variables of its entry are set then.
 take_entry() {
-  local offered="$entries/$K8S_NODE" waited=0 said=''
+  local offered="$entries/$K8S_NODE" since='' said=''
   trap 'exit 0' TERM INT
   until [[ -e $state/entry ]]; do
     if ! (read_entry "$offered"); then
-      waited=0
+      since=''
       : >"$state/idle"
       if [[ -e $offered ]]; then
         say_once "the entry of node $K8S_NODE names no host: idle"
       else
         say_once "node $K8S_NODE has no entry: idle"
       fi
-    elif [[ ! -e $state/idle ]] || ((waited >= grace)); then
+    elif [[ ! -e $state/idle ]] || ((SECONDS - ${since:=$SECONDS} >= grace)); then
       pin_entry "$offered"
       continue
     else
       say_once "node $K8S_NODE has an entry now: idle until this pod is replaced, or for $grace s"
-      waited=$((waited + poll))
     fi
     pause "$poll"
   done
