@@ -62,7 +62,20 @@ class Hang:
     """In a script: nothing comes until the test lets go, or the connections are closed."""
 
 
-Part = Page | WatchEvent | ApiError | Hang
+class Gate:
+    """In a script: what follows waits until the test opens it."""
+
+    def __init__(self) -> None:
+        self._latch = Stop()
+
+    def open(self) -> None:
+        self._latch.set()
+
+    def until_open(self) -> None:
+        assert self._latch.wait(20), "a gate stayed shut"
+
+
+Part = Page | WatchEvent | ApiError | Hang | Gate
 
 
 @dataclass
@@ -138,11 +151,15 @@ class ScriptedSource:
 
     def _played(self, script: Iterable[Part]) -> Iterator[Any]:
         for part in script:
-            if isinstance(part, ApiError):
-                raise part
-            if isinstance(part, Hang):
-                self._hang()
-            yield part
+            match part:
+                case ApiError():
+                    raise part
+                case Hang():
+                    self._hang()
+                case Gate():
+                    part.until_open()
+                case _:
+                    yield part
 
     def _hang(self) -> None:
         latch = Stop()

@@ -20,7 +20,7 @@ from dpunetop.kube.errors import ApiError, Forbidden, Gone, NotFound, TooManyReq
 from dpunetop.kube.meta import Obj, name_of, namespace_of, version_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.watch import Drop, Progress, Put, WatchEvent, interpret
-from dpunetop.runtime.cache.store import Place, Writer
+from dpunetop.runtime.cache.store import Place, Writer, has_same_content
 from dpunetop.runtime.cache.transform import Transform
 from dpunetop.runtime.flowcontrol import Backoff
 
@@ -32,6 +32,9 @@ BRIEF_SECONDS = 1.0
 
 LONGEST_PAUSE_SECONDS = 60.0
 """No server may ask for a longer silence."""
+
+MOST_OBJECTS = 100_000
+"""A collection with more is refused: no cluster of a size that exists has them, so its server means harm."""
 
 
 class Page(Protocol):
@@ -168,14 +171,15 @@ class Course:
         else:
             self._complete(self._incoming_version)
 
-    def failed(self, error: ApiError) -> None:
-        """The action broke off."""
+    def failed(self, error: ApiError) -> bool:
+        """The action broke off; say whether that is trouble, and not just a server without WatchList."""
         if self._incoming is None:
             self._watch_failed(error)
         elif self._streaming is _Streaming.WANTED:
             self._stream_failed(error)
         else:
             self._reading_failed(error)
+        return self._streaming is not _Streaming.NOT_SERVED or self._pause > 0
 
     def _take_page(self, page: Page) -> None:
         for item in page.items:
@@ -220,9 +224,11 @@ class Course:
         assert self._incoming is not None
         place = _place(obj)
         known, doubled = self._writer.get(place), self._incoming.get(place)
-        if doubled is not None and _version(doubled) > _version(obj):
+        version = _version(obj)
+        if doubled is not None and _version(doubled) > version:
             return
-        self._incoming[place] = known if known is not None and known == obj else obj
+        _check_room(len(self._incoming))
+        self._incoming[place] = known if known is not None and has_same_content(known, obj) else obj
 
     def _complete(self, text: str) -> None:
         version = _number(text)
@@ -248,6 +254,7 @@ class Course:
         place = _place(obj)
         if self._is_repeated(place, version):
             return
+        _check_room(len(self._writer))
         self._writer.put(self._transform(obj))
         self._graves.pop(place, None)
         self._advance(version)
@@ -365,9 +372,8 @@ class Reflector:
             self._course.ended(self._clock.monotonic() - began)
             self._stored()
         except ApiError as error:
-            if not stop.is_set():
+            if not stop.is_set() and self._course.failed(error):
                 self._report(action, error)
-                self._course.failed(error)
 
     def _opened(self, action: ReadPages | ReadStream | Follow) -> _Parts:
         match action:
@@ -426,9 +432,14 @@ def _place(obj: Obj) -> Place:
 
 def _number(version: str) -> int:
     """Source: resourceVersions of one resource compare as integers (Kubernetes API Concepts, KEP-5504)."""
-    if not version.isdecimal():
+    if not (version.isascii() and version.isdecimal() and len(version) <= 20):
         raise ApiError(0, "BadAnswer", f"resourceVersion {version[:40]!r} is no number")
     return int(version)
+
+
+def _check_room(objects: int) -> None:
+    if objects >= MOST_OBJECTS:
+        raise ApiError(0, "TooLarge", f"the collection holds more than {MOST_OBJECTS} objects")
 
 
 def _version(obj: Obj) -> int:

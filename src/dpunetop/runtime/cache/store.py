@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from dpunetop.kube.meta import Obj, name_of, namespace_of, version_of
 from dpunetop.runtime.cache.change import Change, Filled, Troubled
@@ -79,6 +80,9 @@ class Writer:
     def __init__(self, state: _State, indexers: Mapping[str, Indexer]) -> None:
         self._state = state
         self._indexers = indexers
+
+    def __len__(self) -> int:
+        return len(self._state.objects)
 
     def get(self, place: Place) -> Obj | None:
         """The object at that place, as last stored."""
@@ -192,11 +196,19 @@ def _differences(old: Mapping[Place, Obj], new: Mapping[Place, Obj]) -> Iterator
             yield Change(before, obj)
 
 
+def has_same_content(one: Any, other: Any) -> bool:
+    """Whether two values are equal; two that are nested too deeply to be compared are not."""
+    try:
+        return bool(one == other)
+    except RecursionError:
+        return False
+
+
 def _says_the_same(old: Obj | None, new: Obj) -> bool:
     """Whether the two differ in nothing but the resourceVersion."""
     if old is new:
         return True
-    if old is None or old.keys() != new.keys():
+    if old is None:
         return False
     metadata = {**old["metadata"], "resourceVersion": version_of(new)}
-    return bool(metadata == new["metadata"]) and all(old[key] == new[key] for key in new if key != "metadata")
+    return metadata == new["metadata"] and has_same_content({**old, "metadata": metadata}, new)

@@ -1,6 +1,7 @@
 """What is cut off an object before it is stored, so that a cache costs what its readers need and no more.
 
-A transform is given a freshly decoded object, which nobody else holds: it may change and return it.
+A transform is given a freshly decoded object, which nobody else holds: it may change and return it. It copes with any
+JSON beside well-formed metadata, since a tenant's server may be hostile.
 """
 
 from __future__ import annotations
@@ -11,7 +12,15 @@ from typing import Any
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
-_NODE_METADATA = ("name", "uid", "resourceVersion", "annotations", "creationTimestamp", "deletionTimestamp")
+_NODE_METADATA = (
+    "name",
+    "uid",
+    "resourceVersion",
+    "annotations",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "managedFields",
+)
 
 
 def strip_foreign_managed_fields(prefix: str = "dpunetop-") -> Transform:
@@ -31,50 +40,53 @@ def strip_node(prefix: str = "dpunetop-") -> Transform:
     """
 
     def strip(node: dict[str, Any]) -> dict[str, Any]:
-        spec, status = node.get("spec") or {}, node.get("status") or {}
         kept: dict[str, Any] = {key: node[key] for key in ("apiVersion", "kind") if key in node}
         kept["metadata"] = _node_metadata(node["metadata"], prefix)
-        kept["spec"] = {key: spec[key] for key in ("unschedulable", "taints") if key in spec}
-        kept["status"] = _node_status(status)
+        kept["spec"] = _only(_mapping(node.get("spec")), "unschedulable", "taints")
+        kept["status"] = _node_status(_mapping(node.get("status")))
         return kept
 
     return strip
 
 
 def _keep_own_fields(metadata: dict[str, Any], prefix: str) -> None:
-    own = [entry for entry in metadata.pop("managedFields", None) or () if _manager(entry).startswith(prefix)]
+    entries = _mappings(metadata.pop("managedFields", None))
+    own = [entry for entry in entries if str(entry.get("manager")).startswith(prefix)]
     if own:
         metadata["managedFields"] = own
 
 
-def _manager(entry: Mapping[str, Any]) -> str:
-    return str(entry.get("manager", ""))
-
-
 def _node_metadata(metadata: dict[str, Any], prefix: str) -> dict[str, Any]:
-    kept = {key: metadata[key] for key in _NODE_METADATA if key in metadata}
+    kept = _only(metadata, *_NODE_METADATA)
+    _keep_own_fields(kept, prefix)
     if "labels" in metadata:
         # Thousands of nodes share most label values; interned, they are stored once.
-        kept["labels"] = {sys.intern(key): sys.intern(value) for key, value in metadata["labels"].items()}
-    if "managedFields" in metadata:
-        kept["managedFields"] = metadata["managedFields"]
-        _keep_own_fields(kept, prefix)
+        labels = _mapping(metadata["labels"])
+        kept["labels"] = {sys.intern(key): sys.intern(str(value)) for key, value in labels.items()}
     return kept
 
 
 def _node_status(status: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
-    ready = [_only(c, "type", "status") for c in status.get("conditions") or () if c.get("type") == "Ready"]
-    addresses = [a for a in status.get("addresses") or () if a.get("type") == "InternalIP"]
-    boot = (status.get("nodeInfo") or {}).get("bootID")
+    ready = [_only(c, "type", "status") for c in _mappings(status.get("conditions")) if c.get("type") == "Ready"]
+    addresses = [a for a in _mappings(status.get("addresses")) if a.get("type") == "InternalIP"]
+    boot = _only(_mapping(status.get("nodeInfo")), "bootID")
     if ready:
         kept["conditions"] = ready
     if addresses:
         kept["addresses"] = addresses
-    if boot is not None:
-        kept["nodeInfo"] = {"bootID": boot}
+    if boot:
+        kept["nodeInfo"] = boot
     return kept
 
 
 def _only(value: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: value[name] for name in names if name in value}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []

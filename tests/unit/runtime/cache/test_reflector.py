@@ -400,7 +400,7 @@ def test_a_reflector_rests_between_failures_and_warns_once_for_each_cause(runnin
     at_work.clock.step(0.8)
     at_work.source.until_asked(3)
     at_work.clock.until_parked(1)
-    assert at_work.troubles == ["Invalid", "Refused"]
+    assert at_work.troubles == ["Refused"]
     at_work.clock.step(1.6)
     assert at_work.source.until_asked(5) == ["stream", "list", "list", "list", "watch 10"]
 

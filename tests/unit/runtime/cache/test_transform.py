@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from dpunetop.base import jsonio
 from dpunetop.runtime.cache.transform import strip_foreign_managed_fields, strip_node
 
@@ -78,3 +80,15 @@ def test_a_beat_of_the_kubelet_leaves_the_kept_part_unchanged() -> None:
 
 def test_a_node_that_has_just_been_registered_may_lack_everything() -> None:
     assert strip_node()({"metadata": {"name": "n"}}) == {"metadata": {"name": "n"}, "spec": {}, "status": {}}
+
+
+@pytest.mark.parametrize("nonsense", [None, 7, "x", [None], ["x", {"type": 1}], {"a": []}])
+def test_nonsense_from_a_hostile_server_is_dropped(nonsense: Any) -> None:
+    hostile = {
+        "metadata": {"name": "n", "labels": None, "managedFields": nonsense},
+        "spec": nonsense,
+        "status": {"conditions": nonsense, "addresses": nonsense, "nodeInfo": nonsense},
+    }
+    kept = strip_node()(hostile)
+    assert kept == {"metadata": {"name": "n", "labels": {}}, "spec": {}, "status": {}}
+    assert strip_node()({"metadata": {"name": "n"}, "status": nonsense})["status"] == {}

@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+
+from dpunetop.base.stop import Stop
+from dpunetop.kube.errors import ApiError, Unauthorized, Unreachable
+from dpunetop.kube.keys import CONFIGMAPS, NODES
+from dpunetop.kube.requests import Selection
+from dpunetop.runtime.cache.change import Change
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.cluster import PROBE_AGAIN_SECONDS, PROBE_SECONDS, Cluster, Clusters, Health, Reach
+from dpunetop.runtime.metrics import Metrics
+from support.clock import EPOCH, FakeClock
+from support.scriptedsource import LossySource, ScriptedSource, obj, pages
+
+MAPS = Selection(CONFIGMAPS, "ns")
+REFUSED = Unreachable(0, "Refused", "connection refused")
+NOT_READY = ApiError(500, "InternalError", "not ready")
+
+
+class Probed(threading.Thread):
+    """A cluster that runs; `probe` lets the next one happen and waits until it is over."""
+
+    def __init__(self, source: Any) -> None:
+        super().__init__(name="cluster")
+        self.source = source
+        self.clock = FakeClock()
+        self.stop = Stop(self.clock)
+        self.cluster = made("infra", source, self.clock)
+        self.heard: list[Reach] = []
+        self.cluster.on_health(lambda: self.heard.append(self.cluster.health.reach))
+
+    def run(self) -> None:
+        self.cluster.run(self.stop)
+
+    def begun(self) -> Probed:
+        self.start()
+        self.clock.until_parked(1)
+        return self
+
+    def probe(self, after_seconds: float) -> Health:
+        self.clock.until_parked(1)
+        done = threading.Event()
+        self.source.on_probe = done.set
+        self.clock.step(after_seconds)
+        assert done.wait(5)
+        self.clock.until_parked(1)
+        return self.cluster.health
+
+    def end(self) -> None:
+        self.stop.set()
+        self.join(5)
+        assert not self.is_alive()
+
+
+class ProbedSource(ScriptedSource):
+    on_probe: Callable[[], None] | None = None
+
+    def probe(self, timeout_seconds: float) -> None:
+        try:
+            super().probe(timeout_seconds)
+        finally:
+            if self.on_probe is not None:
+                self.on_probe()
+
+
+def made(name: str, source: Any, clock: FakeClock) -> Cluster:
+    return Cluster(name, cast(Client, source), clock=clock, metrics=Metrics(), random=lambda: 0.0)
+
+
+@pytest.fixture
+def begun() -> Iterator[Callable[[Any], Probed]]:
+    started: list[Probed] = []
+
+    def begin(source: Any) -> Probed:
+        started.append(Probed(source).begun())
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.end()
+
+
+def test_a_cluster_is_unknown_before_its_first_probe() -> None:
+    health = made("infra", ScriptedSource(), FakeClock()).health
+    assert health == Health(Reach.UNKNOWN, "NotProbed", "", EPOCH)
+
+
+def test_a_cluster_that_never_answered_is_unreachable_after_one_failure(begun: Callable[[Any], Probed]) -> None:
+    probed = begun(ProbedSource(probes=[REFUSED]))
+    assert (probed.cluster.health.reach, probed.cluster.health.reason) == (Reach.UNREACHABLE, "Refused")
+
+
+def test_a_cluster_that_answered_is_unreachable_after_three_failures_and_loses_its_connections(
+    begun: Callable[[Any], Probed],
+) -> None:
+    probed = begun(ProbedSource(probes=[None, REFUSED, REFUSED, REFUSED, None]))
+    assert probed.probe(PROBE_SECONDS).reach is Reach.REACHABLE
+    assert probed.probe(PROBE_AGAIN_SECONDS).reach is Reach.REACHABLE
+    assert probed.source.closings == 0
+    health = probed.probe(PROBE_AGAIN_SECONDS)
+    assert (health.reach, health.reason, probed.source.closings) == (Reach.UNREACHABLE, "Refused", 1)
+    assert (health.since - EPOCH).total_seconds() == PROBE_SECONDS + 2 * PROBE_AGAIN_SECONDS
+    assert probed.probe(PROBE_AGAIN_SECONDS).reach is Reach.REACHABLE
+    assert probed.heard == [Reach.REACHABLE, Reach.UNREACHABLE, Reach.REACHABLE]
+
+
+def test_a_server_that_says_it_is_not_ready_keeps_its_connections(begun: Callable[[Any], Probed]) -> None:
+    probed = begun(ProbedSource(probes=[None, NOT_READY, NOT_READY, NOT_READY]))
+    for pause in (PROBE_SECONDS, PROBE_AGAIN_SECONDS, PROBE_AGAIN_SECONDS):
+        health = probed.probe(pause)
+    assert (health.reach, health.reason, probed.source.closings) == (Reach.UNREACHABLE, "InternalError", 0)
+
+
+def test_a_server_that_refuses_the_credential_is_reachable_and_says_why(begun: Callable[[Any], Probed]) -> None:
+    probed = begun(ProbedSource(probes=[Unauthorized(401, "Unauthorized", "who?"), None]))
+    assert (probed.cluster.health.reach, probed.cluster.health.reason) == (Reach.REACHABLE, "Unauthorized")
+    assert probed.probe(PROBE_SECONDS).reason == ""
+    assert len(probed.heard) == 2
+
+
+def test_informers_stop_waiting_when_the_server_answers_again(begun: Callable[[Any], Probed]) -> None:
+    probed = begun(ProbedSource(probes=[REFUSED, None], lists=[[REFUSED], pages(10, [])]))
+    informer = probed.cluster.informer(MAPS)
+    probed.clock.until_parked(2)
+    probed.source.on_probe = None
+    probed.clock.step(0.1)  # too early for the informer's next try, and for the probe
+    probed.clock.until_parked(2)
+    assert not informer.has_synced()
+    probed.clock.step(PROBE_AGAIN_SECONDS - 0.1)
+    assert informer.wait_synced(probed.stop, 60)
+
+
+def test_one_selection_has_one_informer_however_many_hold_it(begun: Callable[[Any], Probed]) -> None:
+    probed = begun(ProbedSource(lists=[pages(10, [obj("a", 5)])]))
+    told: list[Change] = []
+    synced = threading.Event()
+    first = probed.cluster.hold(MAPS, told.append, synced.set)
+    assert synced.wait(5)
+    second = probed.cluster.hold(MAPS, told.append)
+    assert told == [Change(None, obj("a", 5))] * 2
+    assert second.has_synced()
+    assert second.lister.get("ns", "a") == obj("a", 5)
+    assert probed.source.asked.count("list") == 1
+    first.release()
+    first.release()
+    assert "1 informers" in repr(probed.cluster)
+    second.release()
+    assert "0 informers" in repr(probed.cluster)
+
+
+def test_an_informer_that_was_released_by_all_is_made_anew_when_wanted_again(begun: Callable[[Any], Probed]) -> None:
+    probed = begun(ProbedSource(lists=[pages(10, [obj("a", 5)]), pages(11, [obj("b", 6)])]))
+    for name in ("a", "b"):
+        synced = threading.Event()
+        hold = probed.cluster.hold(MAPS, lambda _: None, synced.set)
+        assert synced.wait(5)
+        assert hold.lister.get("ns", name) is not None
+        hold.release()
+
+
+def test_an_informer_asked_for_by_itself_outlives_its_holds(begun: Callable[[Any], Probed]) -> None:
+    probed = begun(ProbedSource(lists=[pages(10, [])]))
+    informer = probed.cluster.informer(MAPS)
+    probed.cluster.hold(MAPS, lambda _: None).release()
+    assert probed.cluster.informer(MAPS) is informer
+
+
+def test_informers_asked_for_before_the_cluster_runs_start_with_it() -> None:
+    probed = Probed(ProbedSource(lists=[pages(10, [])]))
+    informer = probed.cluster.informer(MAPS)
+    probed.begun()
+    assert informer.wait_synced(probed.stop, 60)
+    probed.end()
+
+
+def test_nodes_are_listed_in_small_pages_and_stripped(begun: Callable[[Any], Probed]) -> None:
+    asked: list[int] = []
+
+    class Counting(ProbedSource):
+        def pages(self, selection: Selection, page_size: int) -> Any:
+            asked.append(page_size)
+            return super().pages(selection, page_size)
+
+    probed = begun(Counting(lists=[pages(10, [obj("n", 5, status={"images": ["big"]})])]))
+    informer = probed.cluster.informer(Selection(NODES))
+    assert informer.wait_synced(probed.stop, 60)
+    node = informer.lister.get("", "n")
+    assert asked == [100]
+    assert node is not None
+    assert node["status"] == {}
+
+
+def test_no_thread_and_no_callback_is_left_when_a_cluster_has_ended(begun: Callable[[Any], Probed]) -> None:
+    source = LossySource()
+    probed = begun(source)
+    told: list[Change] = []
+    hold = probed.cluster.hold(MAPS, told.append)
+    source.until_open()
+    probed.end()
+    source.put("late")
+    assert (told, source.open) == ([], 0)
+    probed.cluster.hold(MAPS, told.append)
+    assert (told, hold.has_synced()) == ([], True)
+
+
+def test_a_restored_server_is_told_before_its_list_shows(begun: Callable[[Any], Probed]) -> None:
+    silence = Unreachable(0, "IdleTimeout", "")
+    source = ProbedSource(lists=[pages(10, [obj("a", 5)]), pages(4, [])], watches=[[silence]])
+    clock = FakeClock()
+    cluster = made("infra", source, clock)
+    shown: list[int] = []
+    cluster.on_time_went_back(lambda selection: shown.append(len(cluster.informer(selection).lister.list())))
+    cluster.informer(MAPS)
+    clusters = Clusters()
+    clusters.engage(cluster)
+    source.until_hanging()
+    clusters.disengage("infra")
+    assert shown == [1]
+
+
+# ---- clusters that come and go
+
+
+def test_a_cluster_is_found_while_it_is_engaged_and_everyone_hears_of_it() -> None:
+    clusters = Clusters()
+    heard: list[tuple[str, bool]] = []
+    clusters.on_change(lambda name: heard.append((name, clusters.get(name) is not None)))
+    cluster = made("tenant/a/b", LossySource(), FakeClock())
+    clusters.engage(cluster)
+    assert clusters.get("tenant/a/b") is cluster
+    with pytest.raises(ValueError, match="engaged already"):
+        clusters.engage(cluster)
+    clusters.disengage("tenant/a/b")
+    clusters.disengage("tenant/a/b")
+    assert clusters.get("tenant/a/b") is None
+    assert heard[0] == ("tenant/a/b", True)
+    assert heard[-1] == ("tenant/a/b", False)
+
+
+def test_a_change_of_health_is_heard_with_the_name_of_the_cluster() -> None:
+    clusters = Clusters()
+    heard: list[Reach] = []
+    reached = threading.Event()
+
+    def hear(name: str) -> None:
+        cluster = clusters.get(name)
+        heard.append(cluster.health.reach if cluster else Reach.UNKNOWN)
+        if heard[-1] is Reach.REACHABLE:
+            reached.set()
+
+    clusters.on_change(hear)
+    clusters.engage(made("infra", LossySource(), FakeClock()))
+    assert reached.wait(5)
+    clusters.disengage("infra")
+
+
+def test_stopping_ends_all_clusters_the_last_engaged_first() -> None:
+    clusters, stop = Clusters(), Stop()
+    for name in ("infra", "tenant/a/b"):
+        clusters.engage(made(name, LossySource(), FakeClock()))
+    ended: list[str] = []
+    clusters.on_change(lambda name: ended.append(name) if clusters.get(name) is None else None)
+    runner = threading.Thread(target=clusters.run, args=(stop,), name="clusters")
+    runner.start()
+    stop.set()
+    runner.join(5)
+    assert list(dict.fromkeys(ended)) == ["tenant/a/b", "infra"]  # a last change of health may be among them
+    assert repr(clusters) == "<Clusters []>"

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+
+from dpunetop.kube.errors import Forbidden
+from dpunetop.kube.keys import CONFIGMAPS, INFRA, SECRETS, Key
+from dpunetop.kube.requests import Selection
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.cluster import Cluster, Clusters
+from dpunetop.runtime.metrics import Metrics
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings
+from support.clock import FakeClock
+from support.scriptedsource import Gate, LossySource, ScriptedSource, obj, pages
+
+MAPS, OTHERS = Selection(CONFIGMAPS, "ns"), Selection(SECRETS, "ns")
+ONE, TWO = Key(INFRA, "ns", "one"), Key(INFRA, "ns", "two")
+TENANT = "tenant/ns/one"
+
+
+class Desk:
+    """Clusters, what is read through, and what was enqueued."""
+
+    def __init__(self) -> None:
+        self.clusters = Clusters()
+        self.readings = Readings(self.clusters, self._enqueue)
+        self._cond = threading.Condition()  # guards _woken
+        self._woken: Counter[Key] = Counter()
+
+    def _enqueue(self, key: Key) -> None:
+        with self._cond:
+            self._woken[key] += 1
+            self._cond.notify_all()
+
+    def engage(self, name: str, source: Any) -> Cluster:
+        cluster = Cluster(
+            name, cast(Client, source), clock=FakeClock(), metrics=Metrics(), random=lambda: 0.0,
+            indexers={CONFIGMAPS: {"color": lambda o: [o.get("color", "")]}},
+        )  # fmt: skip
+        answered = threading.Event()
+        cluster.on_health(answered.set)
+        self.clusters.engage(cluster)
+        assert answered.wait(5)
+        return cluster
+
+    def woken(self, key: Key) -> int:
+        """How often the key was enqueued since last asked."""
+        with self._cond:
+            return self._woken.pop(key, 0)
+
+    def until_woken(self, key: Key) -> int:
+        with self._cond:
+            assert self._cond.wait_for(lambda: self._woken[key] > 0, timeout=5)
+        return self.woken(key)
+
+    def read(self, key: Key, what: Callable[[Reader], Any]) -> Any:
+        """Reconcile until the caches are filled."""
+        for _ in range(10):
+            try:
+                with self.readings.reading(key) as reader:
+                    return what(reader)
+            except (NotSynced, NotEngaged):
+                self.until_woken(key)
+        raise AssertionError("never synced")
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    desk = Desk()
+    yield desk
+    for name in desk.clusters.names():
+        desk.clusters.disengage(name)
+
+
+def maps(reader: Reader) -> list[str]:
+    return sorted(o["metadata"]["name"] for o in reader.list(INFRA, MAPS))
+
+
+def test_a_key_that_came_before_its_cluster_is_woken_when_it_is_engaged(desk: Desk) -> None:
+    with pytest.raises(NotEngaged) as refused, desk.readings.reading(ONE) as reader:
+        reader.list(INFRA, MAPS)
+    assert refused.value.cluster == INFRA
+    source = LossySource()
+    source.put("a")
+    desk.engage(INFRA, source)
+    desk.until_woken(ONE)
+    assert desk.read(ONE, maps) == ["a"]
+
+
+def test_a_cache_that_is_not_filled_refuses_and_wakes_once_it_is(desk: Desk) -> None:
+    gate = Gate()
+    desk.engage(INFRA, ScriptedSource(lists=[[gate, *pages(10, [obj("a", 5)], [obj("b", 6)])]]))
+    with pytest.raises(NotSynced) as refused, desk.readings.reading(ONE) as reader:
+        reader.list(INFRA, MAPS)
+    assert (refused.value.cluster, refused.value.selection, refused.value.error) == (INFRA, MAPS, None)
+    gate.open()
+    assert desk.until_woken(ONE) == 1
+    assert desk.read(ONE, maps) == ["a", "b"]
+
+
+def test_why_a_cache_cannot_be_filled_is_said_and_wakes(desk: Desk) -> None:
+    forbidden = Forbidden(403, "Forbidden", "cannot list")
+    gate = Gate()
+    desk.engage(INFRA, ScriptedSource(lists=[[gate, forbidden]]))
+    with pytest.raises(NotSynced), desk.readings.reading(ONE) as reader:
+        reader.list(INFRA, MAPS)
+    gate.open()
+    desk.until_woken(ONE)
+    with pytest.raises(NotSynced) as refused, desk.readings.reading(ONE) as reader:
+        reader.list(INFRA, MAPS)
+    assert refused.value.error is forbidden
+
+
+def test_each_change_wakes_the_keys_that_read_it_and_no_others(desk: Desk) -> None:
+    source = LossySource()
+    desk.engage(INFRA, source)
+    desk.read(ONE, maps)
+    source.until_open()
+    desk.read(TWO, lambda reader: reader.list(INFRA, OTHERS))
+    source.until_open(2)
+    desk.readings.forget(TWO)
+    desk.woken(ONE)
+    desk.woken(TWO)
+    source.put("a")
+    assert desk.until_woken(ONE) == 1
+    assert desk.woken(TWO) == 0
+
+
+def test_a_second_key_that_reads_a_filled_cache_is_answered_at_once_and_not_woken(desk: Desk) -> None:
+    source = LossySource()
+    source.put("a")
+    desk.engage(INFRA, source)
+    desk.read(ONE, maps)
+    desk.woken(TWO)
+    with desk.readings.reading(TWO) as reader:
+        assert maps(reader) == ["a"]
+    assert desk.woken(TWO) == 0
+
+
+def test_what_a_later_pass_does_not_read_is_released(desk: Desk) -> None:
+    source = LossySource()
+    cluster = desk.engage(INFRA, source)
+    desk.read(ONE, lambda reader: (reader.list(INFRA, MAPS), reader.list(INFRA, OTHERS)))
+    assert "2 informers" in repr(cluster)
+    desk.read(ONE, maps)
+    assert "1 informers" in repr(cluster)
+    desk.readings.forget(ONE)
+    assert "0 informers" in repr(cluster)
+    assert desk.readings.interested(INFRA) == set()
+
+
+def test_a_pass_that_failed_releases_nothing(desk: Desk) -> None:
+    source = LossySource()
+    cluster = desk.engage(INFRA, source)
+    desk.read(ONE, lambda reader: (reader.list(INFRA, MAPS), reader.list(INFRA, OTHERS)))
+    with pytest.raises(ZeroDivisionError), desk.readings.reading(ONE):
+        raise ZeroDivisionError
+    assert "2 informers" in repr(cluster)
+    assert desk.readings.interested(INFRA) == {ONE}
+
+
+def test_what_another_key_still_reads_is_kept(desk: Desk) -> None:
+    cluster = desk.engage(INFRA, LossySource())
+    desk.read(ONE, maps)
+    desk.read(TWO, maps)
+    desk.readings.forget(ONE)
+    assert "1 informers" in repr(cluster)
+    assert desk.readings.interested(INFRA) == {TWO}
+
+
+def test_a_cluster_that_goes_and_another_that_comes_in_its_name_wake_those_who_read_it(desk: Desk) -> None:
+    def tenants(reader: Reader) -> list[str]:
+        return sorted(o["metadata"]["name"] for o in reader.list(TENANT, MAPS))
+
+    first, second = LossySource(), LossySource()
+    first.put("old")
+    second.put("new")
+    desk.engage(TENANT, first)
+    assert desk.read(ONE, tenants) == ["old"]
+    desk.woken(ONE)
+    desk.clusters.disengage(TENANT)
+    assert desk.woken(ONE) == 1
+    with pytest.raises(NotEngaged), desk.readings.reading(ONE) as reader:
+        reader.list(TENANT, MAPS)
+    desk.engage(TENANT, second)
+    desk.until_woken(ONE)
+    assert desk.read(ONE, tenants) == ["new"]
+
+
+def test_an_object_is_read_by_name_and_by_index(desk: Desk) -> None:
+    source = LossySource()
+    made = source.put("a", color="red")
+    desk.engage(INFRA, source)
+    assert desk.read(ONE, lambda reader: reader.get(INFRA, MAPS, "ns", "a")) == made
+    assert desk.read(ONE, lambda reader: reader.get(INFRA, MAPS, "ns", "b")) is None
+    assert desk.read(ONE, lambda reader: reader.by_index(INFRA, MAPS, "color", "red")) == [made]
+
+
+def test_refusals_say_what_is_missing() -> None:
+    assert str(NotEngaged(TENANT)) == "cluster tenant/ns/one is not engaged"
+    assert str(NotSynced(INFRA, MAPS)) == "configmaps/ns of infra is not synced yet"
