@@ -1,0 +1,74 @@
+"""Logs: a constant message and fields, one line each, as JSON for machines or aligned for people; on stderr."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+_FOREIGN_LEVEL = logging.WARNING
+
+
+def configure(level: str, log_format: str) -> None:
+    """Set logging up for this process, with `log_format` `json` or `console`: our own lines from `level` on, those of
+    libraries from WARNING on.
+
+    Guarantees: what is not plain data is shown as its `repr`, so whatever hides itself there stays hidden; tracebacks
+        show no local variables.
+    Threads: call once, before others log. Logging is safe from any thread, and a line is written whole.
+    """
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    is_json = log_format == "json"
+    renderer: Processor = _json_line if is_json else _console()
+    structlog.configure(
+        processors=[*_shared(), renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=_bytes_to_stderr() if is_json else structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    _route_libraries(_json_text if is_json else _console())
+
+
+def _shared() -> list[Processor]:
+    return [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+
+
+def _bytes_to_stderr() -> structlog.BytesLoggerFactory:
+    return structlog.BytesLoggerFactory(sys.stderr.buffer)
+
+
+def _console() -> structlog.dev.ConsoleRenderer:
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(),
+        pad_event_to=28,
+        exception_formatter=structlog.dev.plain_traceback,  # the others show local variables
+    )
+
+
+def _json_line(logger: WrappedLogger, name: str, event: EventDict) -> bytes:
+    plain = structlog.processors.format_exc_info(logger, name, event)
+    # Dataclasses are passed to `repr` too: JSON of their fields would show what their `repr` hides.
+    return orjson.dumps(plain, default=repr, option=orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS)
+
+
+def _json_text(logger: WrappedLogger, name: str, event: EventDict) -> str:
+    return _json_line(logger, name, event).decode()
+
+
+def _route_libraries(renderer: Any) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *_shared()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=_FOREIGN_LEVEL, force=True)
+    logging.captureWarnings(True)

@@ -1,0 +1,133 @@
+import json
+import logging
+import sys
+import warnings
+from dataclasses import dataclass
+
+import pytest
+import structlog
+
+from dpunetop.app.logs import configure
+from dpunetop.runtime.client.connection import Redacted
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    """Leave the process's logging as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def lines(capfd):
+    return lambda: capfd.readouterr().err.splitlines()
+
+
+def logged(lines):
+    return [json.loads(line) for line in lines()]
+
+
+def without_time(entry):
+    assert entry.pop("timestamp").endswith("Z")
+    return entry
+
+
+def test_json_is_one_object_a_line(lines):
+    configure("info", "json")
+    structlog.get_logger().bind(controller="pools").info("applied", object="n/m")
+    assert [without_time(entry) for entry in logged(lines)] == [
+        {"event": "applied", "level": "info", "controller": "pools", "object": "n/m"}
+    ]
+
+
+@pytest.mark.parametrize(("level", "shown"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_only_lines_from_the_level_on_are_shown(lines, level, shown):
+    configure(level, "json")
+    log = structlog.get_logger().bind()
+    log.debug("a")
+    log.info("b")
+    log.warning("c")
+    log.error("d")
+    assert len(lines()) == shown
+
+
+def test_console_lines_are_for_people(lines):
+    configure("info", "console")
+    structlog.get_logger().bind().info("applied", object="n/m")
+    (line,) = lines()
+    assert "[info     ] applied" in line
+    assert line.endswith("object=n/m")
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_libraries_are_heard_from_warning_on_in_the_same_form(lines, log_format):
+    configure("debug", log_format)
+    library = logging.getLogger("urllib3.connectionpool")
+    library.info("unheard")
+    library.warning("pool is full: %s", "host")
+    (line,) = lines()
+    assert "pool is full: host" in line
+    assert "urllib3.connectionpool" in line
+
+
+def test_warnings_of_python_are_logged(lines):
+    configure("info", "json")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(False)
+        logging.captureWarnings(True)
+        warnings.warn("old ways", stacklevel=1)
+    (entry,) = logged(lines)
+    assert "old ways" in entry["event"]
+
+
+@dataclass(frozen=True, repr=False)
+class Hiding:
+    text: str
+
+    def __repr__(self):
+        return "***"
+
+
+HIDDEN = {
+    "a secret": Redacted("hunter2"),
+    "a secret in a list": [Redacted("hunter2")],
+    "a secret in a map": {"token": Redacted("hunter2")},
+    "a dataclass that hides itself": Hiding("hunter2"),
+}
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize("value", HIDDEN.values(), ids=HIDDEN.keys())
+def test_what_hides_itself_stays_hidden(lines, log_format, value):
+    configure("info", log_format)
+    structlog.get_logger().bind().info("connected", credential=value)
+    (line,) = lines()
+    assert "hunter2" not in line
+    assert "***" in line
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_is_shown_without_the_values_of_variables(lines, log_format):
+    configure("info", log_format)
+    token = "".join(("hunter", "2"))
+    try:
+        raise ValueError(len(token))
+    except ValueError:
+        structlog.get_logger().bind().exception("reconcile panicked")
+    text = "\n".join(lines())
+    assert "ValueError: 7" in text
+    assert "hunter2" not in text
+
+
+def test_what_is_no_data_is_shown_as_its_repr(lines):
+    configure("info", "json")
+    structlog.get_logger().bind().info("odd", value=sys, keys={1: 2})
+    (entry,) = logged(lines)
+    assert entry["value"] == repr(sys)
+    assert entry["keys"] == {"1": 2}
