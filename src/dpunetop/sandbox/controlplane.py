@@ -291,9 +291,13 @@ class _Run:
         self.authority = Authority(spec.name)
         self._run_folder = RunFolder(spec.name)
         self.folder = self._run_folder.path
-        self.ca_file = _write(self.folder / "ca.pem", self.authority.pem)
         self.audit_log = self.folder / "audit.log"
-        self._write_credentials()
+        try:
+            self.ca_file = _write(self.folder / "ca.pem", self.authority.pem)
+            self._write_credentials()
+        except BaseException:
+            self._run_folder.close()
+            raise
         self.admin_kubeconfig = self.folder / "admin.kubeconfig"
         credential = Credential(certificate=self.folder / "admin.pem", key=self.folder / "admin.key")
         self.admin = AdminClient(self.url, self.ca_file, credential)
