@@ -16,9 +16,13 @@ from typing import Any
 import trustme
 
 
-@functools.cache
 def authority(name: str = "test") -> trustme.CA:
     """The certificate authority of that name: the same one each time."""
+    return _authority(name)
+
+
+@functools.cache
+def _authority(name: str) -> trustme.CA:
     return trustme.CA(organization_name=name)
 
 
@@ -81,7 +85,7 @@ class Wire:
     def reset(self) -> None:
         """End the connection with a RST instead of a FIN."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._sock.close()
+        socket.close(self._sock.detach())  # not close(): that waits for who still reads
 
 
 Answer = Callable[[Wire, Asked], None]

@@ -1,0 +1,607 @@
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dpunetop.kube.errors import ApiError, Gone, TooManyRequests, Unreachable
+from dpunetop.kube.requests import APPLY, Request
+from dpunetop.runtime.client.transport import (
+    ClientCertificate,
+    ConfigurationError,
+    Pool,
+    Redacted,
+    StaticToken,
+    Transport,
+)
+from dpunetop.runtime.metrics import Metrics
+from support.lyingserver import Asked, LyingServer, Wire, authority, ca_pem, head
+from support.proxy import ConnectProxy
+
+GET = Request("GET", "/api/v1/nodes/one")
+WATCH = Request("GET", "/api/v1/nodes?watch=1")
+PATIENCE = 5.0
+
+
+def honest(wire: Wire, asked: Asked) -> None:
+    wire.json(200, {"metadata": {"name": "one"}})
+
+
+def silent(wire: Wire, asked: Asked) -> None:
+    wire.silence()
+
+
+def reason_of(action: Callable[[], Any]) -> str:
+    with pytest.raises(Unreachable) as caught:
+        action()
+    assert caught.value.code == 0
+    return caught.value.reason
+
+
+def lines_of(transport: Transport) -> list[bytes]:
+    with transport.stream(WATCH) as lines:
+        return list(lines)
+
+
+# -- what is sent ------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_arrives_as_it_was_described(connect):
+    with LyingServer(honest) as server:
+        transport = connect(server, StaticToken(Redacted("abc")))
+        answer = transport.call(Request("PATCH", "/api/v1/nodes/one?force=true", b'{"a":1}', APPLY), PATIENCE)
+    assert (answer.status, answer.body) == (200, b'{"metadata": {"name": "one"}}')
+    [asked] = server.asked
+    assert (asked.method, asked.target, asked.body) == ("PATCH", "/api/v1/nodes/one?force=true", b'{"a":1}')
+    assert asked.headers["content-type"] == APPLY
+    assert asked.headers["authorization"] == "Bearer abc"
+    assert asked.headers["user-agent"] == "dpunetop-test"
+    assert asked.headers["accept-encoding"] == "identity"
+
+
+def test_the_path_of_the_url_goes_before_each_request(connect):
+    with LyingServer(honest) as server:
+        connect(server.url + "/clusters/c-1/").call(GET, PATIENCE)
+    assert server.asked[0].target == "/clusters/c-1/api/v1/nodes/one"
+
+
+def test_an_answer_that_is_no_success_is_an_answer(connect):
+    with LyingServer(lambda wire, _: wire.answer(404, b"nothing", {"Retry-After": "3"})) as server:
+        answer = connect(server).call(GET, PATIENCE)
+    assert (answer.status, answer.body, answer.headers["retry-after"]) == (404, b"nothing", "3")
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed(connect):
+    with LyingServer(honest) as target:
+        location = {"Location": target.url + GET.target}
+        with LyingServer(lambda wire, _: wire.answer(307, b"", location)) as server:
+            transport = connect(server, StaticToken(Redacted("secret")))
+            assert transport.call(GET, PATIENCE).status == 307
+            with pytest.raises(ApiError) as caught, transport.stream(WATCH):
+                pass
+    assert (caught.value.code, caught.value.reason) == (307, "TemporaryRedirect")
+    assert target.asked == []
+
+
+def test_a_proxy_of_the_environment_is_not_used(connect, monkeypatch):
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with LyingServer(honest) as server:
+        assert connect(server).call(GET, PATIENCE).status == 200
+
+
+def test_the_proxy_that_was_given_is_used_and_the_server_still_has_to_prove_itself(connect):
+    with LyingServer(honest) as server, ConnectProxy() as proxy:
+        url = f"http://user:pass%20word@127.0.0.1:{proxy.port}"
+        assert connect(server, proxy_url=url).call(GET, PATIENCE).status == 200
+        assert reason_of(lambda: connect(server, proxy_url=url, ca_pem=ca_pem("other")).call(GET, PATIENCE)) == "TLS"
+    assert proxy.asked[0] == ("CONNECT", f"127.0.0.1:{server.port}", "Basic dXNlcjpwYXNzIHdvcmQ=")
+
+
+def test_behind_a_proxy_an_address_in_the_url_is_still_checked(connect):
+    with LyingServer(honest) as server, ConnectProxy() as proxy:
+        transport = connect(server, proxy_url=f"http://127.0.0.1:{proxy.port}", address_policy=lambda _: "loopback")
+        assert reason_of(lambda: transport.call(GET, PATIENCE)) == "AddressRefused"
+    assert proxy.asked == []
+
+
+# -- connections -------------------------------------------------------------------------------------------------------
+
+
+def test_calls_share_few_connections_and_keep_them(connect):
+    with LyingServer(honest) as server:
+        transport = connect(server, max_calls=2)
+        threads = [threading.Thread(target=transport.call, args=(GET, PATIENCE)) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert len(server.asked) == 12
+    assert len(server.peers) <= 2
+
+
+def test_a_call_that_finds_all_connections_busy_gives_up_in_time_and_sends_nothing(connect, metrics):
+    with LyingServer(silent) as server:
+        transport = connect(server, max_calls=1)
+        holder = threading.Thread(target=reason_of, args=(lambda: transport.call(GET, PATIENCE),))
+        holder.start()
+        wait_until(lambda: len(server.asked) == 1)
+        assert reason_of(lambda: transport.call(GET, 0.1)) == "Timeout"
+        assert reason_of(lambda: transport.call(GET, 0.1, Pool.LEASE)) == "Timeout"  # sent: on a connection of its own
+        transport.stop.set()
+        holder.join(PATIENCE)
+    assert len(server.asked) == 2
+    assert sample(metrics, "rest_client_rate_limiter_duration_seconds_count", verb="GET") == 1
+
+
+def test_a_kept_connection_that_died_meanwhile_is_replaced(connect):
+    with LyingServer(honest) as server:
+        transport = connect(server)
+        transport.call(GET, PATIENCE)
+        server.cut_all()
+        wait_until(lambda: len(server.asked) == 1)
+        assert transport.call(GET, PATIENCE).status == 200
+    assert len(server.peers) == 2
+
+
+def test_a_dead_peer_is_found_by_the_kernel_too(connect):
+    with LyingServer(honest) as server:
+        transport = connect(server)
+        transport.call(GET, PATIENCE)
+        [sock] = [sock for sock in transport._sockets._open if sock.fileno() >= 0]
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+def test_closing_connections_wakes_who_waits_for_an_answer_and_the_next_call_connects_anew(connect):
+    answers = iter((silent, honest))
+    with LyingServer(lambda wire, asked: next(answers)(wire, asked)) as server:
+        transport = connect(server)
+        reasons = in_thread(lambda: reason_of(lambda: transport.call(GET, 30)))
+        wait_until(lambda: len(server.asked) == 1)
+        transport.close_connections()
+        assert reasons() == "Reset"
+        assert transport.call(GET, PATIENCE).status == 200
+
+
+def test_closing_connections_wakes_who_reads_a_stream(connect):
+    def one_line(wire: Wire, asked: Asked) -> None:
+        wire.begin_stream()
+        wire.chunk(b"{}\n")
+        wire.silence()
+
+    with LyingServer(one_line) as server:
+        transport = connect(server)
+        with transport.stream(WATCH) as lines:
+            assert next(lines) == b"{}"
+            threading.Timer(0.05, transport.close_connections).start()
+            assert reason_of(lambda: next(lines)) == "Reset"
+
+
+def test_stop_wakes_who_is_still_shaking_hands_and_nothing_is_sent_after_it(connect):
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        transport = connect(f"https://127.0.0.1:{deaf.getsockname()[1]}")
+        reasons = in_thread(lambda: reason_of(lambda: transport.call(GET, 30)))
+        peer, _ = deaf.accept()
+        with peer:
+            assert peer.recv(1) == b"\x16"  # its hello
+            transport.stop.set()
+            assert reasons() == "Stopped"
+    assert reason_of(lambda: transport.call(GET, PATIENCE)) == "Stopped"
+    assert repr(transport).endswith("0 sockets>")
+
+
+# -- addresses ---------------------------------------------------------------------------------------------------------
+
+
+def test_all_addresses_of_a_name_are_tried_in_order(connect):
+    with LyingServer(honest) as server:
+        judged: list[str] = []
+        transport = connect(
+            f"https://localhost:{server.port}",
+            lookup=lambda _, port: [v4("127.0.0.9", port), v6("::1", port), v4("127.0.0.1", port)],
+            address_policy=judged.append,
+        )
+        assert transport.call(GET, PATIENCE).status == 200
+    assert judged == ["127.0.0.9", "::1", "127.0.0.1"]
+
+
+def test_a_refused_address_is_not_connected_to_whatever_name_led_there(connect):
+    with LyingServer(honest) as server:
+        refuse = {"127.0.0.1": "loopback"}.get
+        direct = connect(server, address_policy=refuse)
+        named = connect(
+            f"https://localhost:{server.port}", lookup=lambda _, port: [v4("127.0.0.1", port)], address_policy=refuse
+        )
+        wrapped = connect(f"https://[::ffff:127.0.0.1]:{server.port}", address_policy=refuse)
+        for transport in (direct, named, wrapped):
+            assert reason_of(lambda: transport.call(GET, PATIENCE)) == "AddressRefused"  # noqa: B023
+    assert server.peers == []
+
+
+def test_a_name_that_changes_its_address_is_checked_at_each_connection(connect):
+    with LyingServer(honest) as good, LyingServer(honest, address="127.0.0.2") as evil:
+        addresses = iter([("127.0.0.1", good.port), ("127.0.0.2", evil.port)])
+        transport = connect(
+            f"https://localhost:{good.port}",
+            StaticToken(Redacted("secret")),
+            lookup=lambda *_: [v4(*next(addresses))],
+            address_policy={"127.0.0.2": "link-local"}.get,
+        )
+        assert transport.call(GET, PATIENCE).status == 200
+        transport.close_connections()
+        assert reason_of(lambda: transport.call(GET, PATIENCE)) == "AddressRefused"
+    assert (len(good.asked), evil.peers) == (1, [])
+
+
+def test_nobody_listening_is_refused(connect):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert reason_of(lambda: connect(f"https://127.0.0.1:{port}").call(GET, PATIENCE)) == "Refused"
+
+
+def test_a_name_that_does_not_resolve_is_dns(connect):
+    def unknown(host: str, port: int) -> list[Any]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    assert reason_of(lambda: connect("https://tenant.invalid", lookup=unknown).call(GET, PATIENCE)) == "DNS"
+    assert reason_of(lambda: connect(f"https://{'x' * 70}.invalid").call(GET, PATIENCE)) == "DNS"
+
+
+def test_a_resolver_that_hangs_does_not_hold_the_call_and_is_asked_once(connect):
+    release, asked = threading.Event(), []
+
+    def hang(host: str, port: int) -> list[Any]:
+        asked.append(host)
+        release.wait(PATIENCE)
+        return [v4("127.0.0.1", 1)]
+
+    transport = connect("https://tenant.example", lookup=hang)
+    assert reason_of(lambda: transport.call(GET, 0.05)) == "DNS"
+    assert reason_of(lambda: transport.call(GET, 0.05)) == "DNS"
+    reasons = in_thread(lambda: reason_of(lambda: transport.call(GET, 30)))
+    transport.stop.set()
+    assert reasons() in ("DNS", "Stopped")
+    release.set()
+    assert asked == ["tenant.example"]
+
+
+# -- who it is ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_certified_by_someone_else_is_refused(connect):
+    with LyingServer(honest, certified_by="other") as server:
+        assert reason_of(lambda: connect(server).call(GET, PATIENCE)) == "TLS"
+    assert server.asked == []
+
+
+def test_a_server_with_another_name_is_refused_unless_that_name_is_the_one_wanted(connect):
+    with LyingServer(honest, names=("kubernetes.default.svc",)) as server:
+        assert reason_of(lambda: connect(server).call(GET, PATIENCE)) == "TLS"
+        assert connect(server, tls_server_name="kubernetes.default.svc").call(GET, PATIENCE).status == 200
+
+
+def test_a_client_certificate_is_shown(connect):
+    mine = authority().issue_cert("operator@example.test")
+    credential = ClientCertificate(
+        "".join(pem.bytes().decode() for pem in mine.cert_chain_pems), Redacted(mine.private_key_pem.bytes().decode())
+    )
+    with LyingServer(honest, asks_client_certificate=True) as server:
+        assert connect(server, credential).call(GET, PATIENCE).status == 200
+    assert ("email", "operator@example.test") in server.peers[0]["subjectAltName"]
+
+
+def test_a_key_that_does_not_match_is_a_mistake_in_the_configuration(connect):
+    mine, other = authority().issue_cert("a.test"), authority().issue_cert("b.test")
+    credential = ClientCertificate(
+        mine.cert_chain_pems[0].bytes().decode(), Redacted(other.private_key_pem.bytes().decode())
+    )
+    with pytest.raises(ConfigurationError):
+        connect("https://127.0.0.1:1", credential)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://h", "https://", "https://u:p@h", "https://h?x=1", "https://h#f", "https://h:0", "https://h:x", "h:6443"],
+)
+def test_a_url_that_is_not_plain_https_is_a_mistake_in_the_configuration(connect, url):
+    with pytest.raises(ConfigurationError):
+        connect(url)
+
+
+def test_a_ca_that_is_none_is_a_mistake_in_the_configuration(connect):
+    with pytest.raises(ConfigurationError):
+        connect("https://127.0.0.1:1", ca_pem="-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n")
+
+
+def test_no_secret_shows_in_any_repr(connect):
+    credential = StaticToken(Redacted("hunter2"))
+    transport = connect("https://127.0.0.1:1", credential)
+    shown = f"{transport!r} {transport._connection!r} {credential!r} {transport._connection}"
+    assert "hunter2" not in shown
+    assert "***" in shown
+
+
+# -- lies --------------------------------------------------------------------------------------------------------------
+
+
+def no_answer(wire: Wire, asked: Asked) -> None:
+    wire.reset()
+
+
+def cut_in_the_body(wire: Wire, asked: Asked) -> None:
+    wire.send(head(200, {"Content-Length": "1000"}) + b'{"kind":')
+    wire.reset()
+
+
+def shorter_than_announced(wire: Wire, asked: Asked) -> None:
+    wire.send(head(200, {"Content-Length": "1000", "Connection": "close"}) + b'{"kind":')
+    wire._sock.unwrap()
+
+
+def cut_between_chunks(wire: Wire, asked: Asked) -> None:
+    wire.begin_stream()
+    wire.chunk(b"{}")
+    wire.reset()
+
+
+def not_http(wire: Wire, asked: Asked) -> None:
+    wire.send(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
+
+
+def header_without_end(wire: Wire, asked: Asked) -> None:
+    wire.send(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n")
+
+
+def too_many_headers(wire: Wire, asked: Asked) -> None:
+    wire.send(b"HTTP/1.1 200 OK\r\n" + b"".join(b"X%d: x\r\n" % i for i in range(500)) + b"\r\n")
+
+
+def chunk_that_is_none(wire: Wire, asked: Asked) -> None:
+    wire.begin_stream()
+    wire.send(b"zz\r\nxx\r\n")
+
+
+def lengths_that_differ(wire: Wire, asked: Asked) -> None:
+    wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\nabcde")
+
+
+def gzip_garbage(wire: Wire, asked: Asked) -> None:
+    wire.answer(200, b"\x1f\x8b\x08not gzip at all", {"Content-Encoding": "gzip"})
+
+
+def huge_announced(wire: Wire, asked: Asked) -> None:
+    wire.send(head(200, {"Content-Length": str(2 << 30)}) + b" " * 100)
+    wire.silence()
+
+
+def huge_in_chunks(wire: Wire, asked: Asked) -> None:
+    wire.begin_stream()
+    while True:
+        wire.chunk(b" " * 65536)
+
+
+def dripping_body(wire: Wire, asked: Asked) -> None:
+    wire.send(head(200, {"Content-Length": "10000"}))
+    wire.drip(b" " * 10_000, 0.02)
+
+
+def dripping_headers(wire: Wire, asked: Asked) -> None:
+    wire.drip(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000, 0.02)
+
+
+LIES = {
+    no_answer: ("Reset", PATIENCE),
+    cut_in_the_body: ("Reset", PATIENCE),
+    shorter_than_announced: ("Reset", PATIENCE),
+    cut_between_chunks: ("Reset", PATIENCE),
+    not_http: ("BadAnswer", PATIENCE),
+    header_without_end: ("BadAnswer", PATIENCE),
+    too_many_headers: ("BadAnswer", PATIENCE),
+    chunk_that_is_none: ("Reset", PATIENCE),
+    lengths_that_differ: ("BadAnswer", PATIENCE),
+    gzip_garbage: ("BadAnswer", PATIENCE),
+    huge_announced: ("TooLarge", PATIENCE),
+    huge_in_chunks: ("TooLarge", PATIENCE),
+    silent: ("Timeout", 0.3),
+    dripping_body: ("Timeout", 0.3),
+    dripping_headers: ("Timeout", 0.3),
+}
+
+
+@pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.__name__)
+def test_a_bad_answer_is_unreachable_with_a_reason_and_in_time(connect, lie):
+    reason, timeout = LIES[lie]
+    with LyingServer(lie) as server:
+        transport = connect(server, max_response_bytes=1 << 20)
+        started = time.monotonic()
+        assert reason_of(lambda: transport.call(Request("PUT", "/x", b"{}"), timeout)) == reason
+        assert time.monotonic() - started < timeout + 0.5
+        server.answer = honest
+        assert transport.call(GET, PATIENCE).status == 200  # nothing of the lie is left in a connection
+    assert [asked.method for asked in server.asked] == ["PUT", "GET"]  # and nothing was sent twice
+
+
+def test_what_was_requested_is_counted_by_code(connect, metrics):
+    with LyingServer(honest) as server:
+        transport = connect(server)
+        transport.call(GET, PATIENCE)
+        server.answer = no_answer
+        reason_of(lambda: transport.call(GET, PATIENCE))
+    assert sample(metrics, "rest_client_requests_total", code="200", method="GET") == 1
+    assert sample(metrics, "rest_client_requests_total", code="<error>", method="GET") == 1
+
+
+# -- streams -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_hands_out_lines_however_they_are_cut(connect):
+    def sliced(wire: Wire, asked: Asked) -> None:
+        wire.begin_stream()
+        for part in (b'{"a":', b'1}\n{"b"', b":2}\n", b'{"c":3}\n{"d":4}\n'):
+            wire.chunk(part)
+        wire.end_stream()
+
+    with LyingServer(sliced) as server:
+        transport = connect(server)
+        assert lines_of(transport) == [b'{"a":1}', b'{"b":2}', b'{"c":3}', b'{"d":4}']
+        assert len(lines_of(transport)) == 4
+    assert len(server.peers) == 1  # read to its end, so its connection is used again
+
+
+def test_a_stream_that_is_left_early_does_not_leave_its_rest_to_the_next(connect):
+    def endless(wire: Wire, asked: Asked) -> None:
+        wire.begin_stream()
+        while True:
+            wire.chunk(b"{}\n" * 100)
+
+    with LyingServer(endless) as server:
+        transport = connect(server)
+        with transport.stream(WATCH) as lines:
+            assert next(lines) == b"{}"
+        with transport.stream(WATCH) as lines:
+            assert next(lines) == b"{}"
+    assert len(server.peers) == 2
+
+
+def test_a_stream_cut_within_a_line_is_a_reset_after_the_whole_lines(connect):
+    read = threading.Event()  # a RST takes with it what was not read yet
+
+    def cut(wire: Wire, asked: Asked) -> None:
+        wire.begin_stream()
+        wire.chunk(b'{"a":1}\n{"b"')
+        read.wait(PATIENCE)
+        wire.reset()
+
+    with LyingServer(cut) as server, connect(server).stream(WATCH) as lines:
+        assert next(lines) == b'{"a":1}'
+        read.set()
+        assert reason_of(lambda: next(lines)) == "Reset"
+
+
+def test_a_stream_that_ends_within_a_line_is_a_reset(connect):
+    def half(wire: Wire, asked: Asked) -> None:
+        wire.begin_stream()
+        wire.chunk(b'{"b"')
+        wire.end_stream()
+
+    with LyingServer(half) as server:
+        assert reason_of(lambda: lines_of(connect(server))) == "Reset"
+
+
+def test_a_silent_stream_is_given_up_after_the_idle_limit(connect):
+    def quiet(wire: Wire, asked: Asked) -> None:
+        wire.begin_stream()
+        wire.chunk(b"{}\n")
+        wire.silence()
+
+    with LyingServer(quiet) as server, connect(server, idle_seconds=0.2).stream(WATCH) as lines:
+        assert next(lines) == b"{}"
+        assert reason_of(lambda: next(lines)) == "IdleTimeout"
+
+
+def test_a_line_that_never_gets_complete_does_not_count_as_life(connect):
+    def dripping(wire: Wire, asked: Asked) -> None:
+        wire.begin_stream()
+        for _ in range(1000):
+            wire.drip(b"1\r\nx\r\n", 0.01)
+
+    with LyingServer(dripping) as server:
+        assert reason_of(lambda: lines_of(connect(server, idle_seconds=0.3))) == "IdleTimeout"
+
+
+def test_the_time_that_the_reader_takes_is_not_silence(connect):
+    def two_lines(wire: Wire, asked: Asked) -> None:
+        wire.begin_stream()
+        wire.chunk(b"{}\n{}\n")
+        wire.chunk(b"{}\n")
+        wire.end_stream()
+
+    busy = threading.Event()
+    with LyingServer(two_lines) as server, connect(server, idle_seconds=0.1).stream(WATCH) as lines:
+        for _ in lines:
+            busy.wait(0.15)
+
+
+def test_a_line_without_end_is_too_large(connect):
+    def endless(wire: Wire, asked: Asked) -> None:
+        wire.begin_stream()
+        while True:
+            wire.chunk(b"x" * 65536)
+
+    with LyingServer(endless) as server:
+        assert reason_of(lambda: lines_of(connect(server))) == "TooLarge"
+
+
+def test_a_compressed_stream_is_a_bad_answer(connect):
+    with LyingServer(gzip_garbage) as server:
+        assert reason_of(lambda: lines_of(connect(server))) == "BadAnswer"
+
+
+def test_a_stream_refused_as_expired_is_gone(connect):
+    status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
+    with LyingServer(lambda wire, _: wire.json(410, status)) as server, pytest.raises(Gone) as caught:
+        lines_of(connect(server))
+    assert (caught.value.code, caught.value.reason) == (410, "Expired")
+
+
+def test_the_plain_text_of_an_overloaded_server_is_an_error_with_the_time_to_come_back(connect):
+    text = b"Too many requests, please try again later.\n"
+    with (
+        LyingServer(
+            lambda wire, _: wire.answer(429, text, {"Retry-After": "1", "Content-Type": "text/plain"})
+        ) as server,
+        pytest.raises(TooManyRequests) as caught,
+    ):
+        lines_of(connect(server))
+    error = caught.value
+    assert (error.reason, error.retry_after_seconds, error.message) == ("TooManyRequests", 1.0, text.decode().strip())
+
+
+def test_the_page_of_a_proxy_in_between_is_cut_short_and_made_printable(connect):
+    page = "<html>\x1b[31m502\r\nBad Gatewäy" + "x" * 5000
+    with LyingServer(lambda wire, _: wire.answer(502, page.encode())) as server, pytest.raises(ApiError) as caught:
+        lines_of(connect(server))
+    error = caught.value
+    assert (error.code, error.reason, len(error.message)) == (502, "BadGateway", 200)
+    assert error.message.startswith("<html> [31m502 Bad Gatew y")
+
+
+# -- tools -------------------------------------------------------------------------------------------------------------
+
+
+def v4(address: str, port: int) -> tuple[int, tuple[Any, ...]]:
+    return socket.AF_INET, (address, port)
+
+
+def v6(address: str, port: int) -> tuple[int, tuple[Any, ...]]:
+    return socket.AF_INET6, (address, port, 0, 0)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    pause, deadline = threading.Event(), time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        pause.wait(0.005)
+
+
+def in_thread(action: Callable[[], Any]) -> Callable[[], Any]:
+    """Start the action; the function that is returned waits for its result."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(action()))
+    thread.start()
+
+    def result() -> Any:
+        thread.join(PATIENCE)
+        return results[0] if results else None
+
+    return result
+
+
+def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, {"host": "server", **labels})
