@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from dpunetop.app.assets import ovnkube_scripts
 from dpunetop.domain.copies import AUTHORITY, CERTIFICATE, CONFIGURATION, Copy, Source, copy_of
