@@ -1,0 +1,68 @@
+"""Answers from a list instead of from a server, for tests of what is made of answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from dpunetop.base.stop import Stop
+from dpunetop.kube.errors import ApiError
+from dpunetop.kube.requests import Request
+from dpunetop.runtime.client.transport import Pool, Response, error_of
+
+
+def response(status: int, document: Any = None, **headers: str) -> Response:
+    body = document if isinstance(document, bytes) else json.dumps(document or {}).encode()
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+
+
+def status_object(code: int, reason: str, **members: Any) -> Mapping[str, Any]:
+    return {"kind": "Status", "apiVersion": "v1", "code": code, "reason": reason, **members}
+
+
+@dataclass(frozen=True)
+class Sent:
+    request: Request
+    timeout_seconds: float
+    pool: Pool
+
+
+class ScriptedTransport:
+    """Gives each request the next answer: a Response, or an ApiError to raise, or for a stream its lines.
+
+    `renewals` says what each `renew_credential` answers.
+    """
+
+    def __init__(self, *answers: Response | ApiError | list[bytes], renewals: tuple[bool, ...] = ()) -> None:
+        self.stop = Stop()
+        self.sent: list[Sent] = []
+        self._answers = list(answers)
+        self._renewals = list(renewals)
+
+    @property
+    def targets(self) -> list[str]:
+        return [sent.request.target for sent in self.sent]
+
+    def call(self, request: Request, timeout_seconds: float, pool: Pool = Pool.CALLS) -> Response:
+        self.sent.append(Sent(request, timeout_seconds, pool))
+        answer = self._answers.pop(0)
+        if isinstance(answer, ApiError):
+            raise answer
+        assert isinstance(answer, Response)
+        return answer
+
+    @contextmanager
+    def stream(self, request: Request) -> Iterator[Iterator[bytes]]:
+        self.sent.append(Sent(request, 0.0, Pool.WATCHES))
+        answer = self._answers.pop(0)
+        if isinstance(answer, ApiError):
+            raise answer
+        if isinstance(answer, Response):
+            raise error_of(answer)
+        yield iter(answer)
+
+    def renew_credential(self) -> bool:
+        return self._renewals.pop(0)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from dpunetop.kube.errors import Gone, TooManyRequests, Unreachable
+from dpunetop.kube.keys import LEASES, NODES
+from dpunetop.kube.requests import Selection
+from dpunetop.kube.watch import interpret
+from dpunetop.runtime.client.transport import TokenFile
+from support.lyingserver import Asked, LyingServer, Wire
+
+NODE = {"metadata": {"name": "dpu-1", "resourceVersion": "7"}}
+
+
+def test_a_token_that_was_replaced_is_read_when_the_old_one_is_refused(connect, client_of, tmp_path):
+    file = tmp_path / "token"
+    file.write_text("old")
+
+    def only_new(wire: Wire, asked: Asked) -> None:
+        known = asked.headers["authorization"] == "Bearer new"
+        wire.json(200, NODE) if known else wire.answer(401, b"")
+
+    with LyingServer(only_new) as server:
+        client = client_of(connect(server, TokenFile(str(file))))
+        server.answer = lambda wire, _: wire.json(200, NODE)
+        client.get(NODES, "", "dpu-1")
+        file.write_text("new")
+        server.answer = only_new
+        assert client.update(NODES, "", "dpu-1", NODE) == NODE
+    assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer old", "Bearer old", "Bearer new"]
+
+
+def test_an_overloaded_server_is_waited_for(connect, client_of):
+    answers = iter((429, 200))
+
+    def once_too_many(wire: Wire, asked: Asked) -> None:
+        if next(answers) == 429:
+            wire.answer(429, b"Too many requests, please try again later.\n", {"Retry-After": "1"})
+        else:
+            wire.json(200, NODE)
+
+    with LyingServer(once_too_many) as server:
+        assert client_of(connect(server)).get(NODES, "", "dpu-1") == NODE
+
+
+def test_a_budget_that_forbids_an_eviction_is_said_at_once(connect, client_of):
+    status = {"kind": "Status", "code": 429, "details": {"causes": [{"reason": "DisruptionBudget"}]}}
+    with LyingServer(lambda wire, _: wire.json(429, status)) as server, pytest.raises(TooManyRequests) as caught:
+        client_of(connect(server)).create_sub(NODES, "", "p", "eviction", {})
+    assert caught.value.causes == ({"reason": "DisruptionBudget"},)
+
+
+def test_a_watch_whose_version_expired_says_so_in_its_first_line(connect, client_of):
+    def expired(wire: Wire, asked: Asked) -> None:
+        wire.begin_stream()
+        wire.event("ERROR", {"kind": "Status", "code": 410, "reason": "Expired"})
+        wire.end_stream()
+
+    with LyingServer(expired) as server:
+        [event] = client_of(connect(server)).watch(Selection(NODES), "1")
+    with pytest.raises(Gone):
+        interpret(event)
+
+
+def test_a_renewal_does_not_wait_for_calls_that_hang(connect, client_of):
+    def hang_but_for_leases(wire: Wire, asked: Asked) -> None:
+        wire.json(200, NODE) if "leases" in asked.target else wire.silence()
+
+    with LyingServer(hang_but_for_leases) as server:
+        client = client_of(connect(server, max_calls=1))
+        hanging = threading.Thread(target=pytest.raises, args=(Unreachable, client.get, NODES, "", "dpu-1"))
+        hanging.start()
+        while not server.asked:
+            threading.Event().wait(0.005)
+        assert client.for_lease().get(LEASES, "ns", "l") == NODE
+        client.close_connections()
+        hanging.join(5)
+    assert [asked.target.rsplit("/", 1)[-1] for asked in server.asked] == ["dpu-1", "l"]

@@ -1,0 +1,375 @@
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from dpunetop.base import jsonio
+from dpunetop.base.stop import Stop
+from dpunetop.kube.errors import (
+    ApiError,
+    Conflict,
+    Gone,
+    Invalid,
+    NotFound,
+    TooManyRequests,
+    Unauthorized,
+    Unreachable,
+)
+from dpunetop.kube.keys import CONFIGMAPS, NODES, PODS, SECRETS, Resource
+from dpunetop.kube.requests import Selection
+from dpunetop.kube.watch import WatchEvent
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.client.transport import Pool
+from dpunetop.runtime.metrics import Metrics
+from support.clock import FakeClock
+from support.scriptedtransport import ScriptedTransport, response, status_object
+
+NODE = {"metadata": {"name": "dpu-1", "resourceVersion": "7"}}
+LATER = response(429, b"Too many requests", Retry_After="2")
+UNREACHABLE = Unreachable(0, "Reset", "gone")
+
+
+def client(*answers: Any, **options: Any) -> tuple[Client, ScriptedTransport, FakeClock]:
+    clock = FakeClock()
+    transport = ScriptedTransport(*answers, **options)
+    transport.stop = Stop(clock)
+    made = Client(transport, clock=clock, metrics=Metrics().client("h"), name="infra", random=lambda: 0.5)  # type: ignore[arg-type]
+    return made, transport, clock
+
+
+def page(*names: str, version: str = "9", following: str = "") -> Any:
+    items = [{"metadata": {"name": name, "resourceVersion": "1"}} for name in names]
+    return response(200, {"metadata": {"resourceVersion": version, "continue": following}, "items": items})
+
+
+def line(kind: str, obj: Any) -> bytes:
+    return jsonio.dumps({"type": kind, "object": obj})
+
+
+# -- lists and watches -------------------------------------------------------------------------------------------------
+
+
+def test_a_list_is_read_page_by_page_and_its_items_know_their_type():
+    made, transport, _ = client(page("a", "b", following="t=="), page("c"))
+    pages = list(made.pages(Selection(CONFIGMAPS, "ns", "metadata.name=a"), 2))
+    assert [(p.resource_version, p.remaining) for p in pages] == [("9", True), ("9", False)]
+    assert [i["metadata"]["name"] for p in pages for i in p.items] == ["a", "b", "c"]
+    assert {(i["apiVersion"], i["kind"]) for p in pages for i in p.items} == {("v1", "ConfigMap")}
+    assert transport.targets == [
+        "/api/v1/namespaces/ns/configmaps?limit=2&fieldSelector=metadata.name%3Da",
+        "/api/v1/namespaces/ns/configmaps?limit=2&continue=t%3D%3D&fieldSelector=metadata.name%3Da",
+    ]
+
+
+def test_a_list_without_items_is_empty():
+    made, _, _ = client(response(200, {"metadata": {"resourceVersion": "9"}, "items": None}))
+    assert [p.items for p in made.pages(Selection(NODES), 5)] == [[]]
+
+
+def test_a_page_that_is_too_large_is_asked_for_again_smaller():
+    too_large = Unreachable(0, "TooLarge", "")
+    made, transport, _ = client(too_large, too_large, page("a", following="t"), page("b"))
+    assert [len(p.items) for p in made.pages(Selection(NODES), 100)] == [1, 1]
+    assert [t.split("limit=")[1] for t in transport.targets] == ["100", "25", "6", "6&continue=t"]
+
+
+def test_one_object_that_is_too_large_is_an_error():
+    made, _, _ = client(Unreachable(0, "TooLarge", ""))
+    with pytest.raises(Unreachable, match="TooLarge"):
+        list(made.pages(Selection(NODES), 1))
+
+
+def test_a_list_that_goes_in_circles_ends():
+    made, _, _ = client(page("a", following="t"), page("b", following="t"))
+    with pytest.raises(Unreachable, match="BadAnswer"):
+        list(made.pages(Selection(NODES), 1))
+
+
+def test_a_continue_token_that_expired_is_gone():
+    made, _, _ = client(page("a", following="t"), response(410, status_object(410, "Expired")))
+    with pytest.raises(Gone):
+        list(made.pages(Selection(NODES), 1))
+
+
+def test_a_watch_asks_for_bookmarks_and_an_end_and_hands_out_events():
+    made, transport, _ = client([line("ADDED", NODE), line("BOOKMARK", {"metadata": {"resourceVersion": "8"}})])
+    assert list(made.watch(Selection(NODES), "7")) == [
+        WatchEvent("ADDED", NODE),
+        WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "8"}}),
+    ]
+    assert transport.targets == ["/api/v1/nodes?watch=1&allowWatchBookmarks=true&resourceVersion=7&timeoutSeconds=450"]
+
+
+def test_an_error_in_a_watch_is_an_event_for_whoever_interprets_events():
+    status = status_object(410, "Expired")
+    made, _, _ = client([line("ERROR", status)])
+    assert list(made.watch(Selection(NODES), "7")) == [WatchEvent("ERROR", dict(status))]
+
+
+def test_a_watch_list_that_the_server_refuses_is_its_error():
+    made, transport, _ = client(response(422, status_object(422, "Invalid")))
+    with pytest.raises(Invalid):
+        next(made.watch_list(Selection(NODES)))
+    assert "sendInitialEvents=true&resourceVersionMatch=NotOlderThan" in transport.targets[0]
+
+
+def test_a_watch_is_opened_once_more_with_a_new_token():
+    refused = Unauthorized(401, "Unauthorized", "")
+    made, transport, _ = client(refused, [line("ADDED", NODE)], renewals=(True,))
+    assert len(list(made.watch(Selection(NODES), "7"))) == 1
+    made, transport, _ = client(refused, renewals=(False,))
+    with pytest.raises(Unauthorized):
+        list(made.watch(Selection(NODES), "7"))
+    assert len(transport.sent) == 1
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"{",
+        b"[]",
+        b"null",
+        b'{"type":"ADDED"}',
+        b'{"type":1,"object":{}}',
+        b'{"type":"ADDED","object":{}}',
+        b'{"type":"ADDED","object":{"metadata":[]}}',
+        b'{"type":"ADDED","object":{"metadata":{}}}',
+        b'{"type":"ADDED","object":{"metadata":{"name":1}}}',
+        b'{"type":"ADDED","object":{"metadata":{"name":"a","labels":[]}}}',
+        b'{"type":"ADDED","object":{"metadata":{"name":"a","labels":{"x":1}}}}',
+        b'{"type":"ADDED","object":{"metadata":{"name":"a","annotations":{"x":null}}}}',
+        b'{"type":"ADDED","object":{"metadata":{"name":"a","uid":{}}}}',
+        b'{"type":"ADDED","object":{"metadata":{"name":"a","ownerReferences":"x"}}}',
+        b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":1}}}',
+        b'{"type":"ADDED","object":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    ],
+    ids=lambda bad: bad[:60].decode(),
+)
+def test_a_watch_line_without_the_shape_of_an_event_is_a_bad_answer(bad):
+    made, _, _ = client([bad])
+    with pytest.raises(Unreachable, match="BadAnswer"):
+        list(made.watch(Selection(NODES), "7"))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        b"[]",
+        b'{"metadata":{"resourceVersion":"9"},"items":{}}',
+        b'{"metadata":{"resourceVersion":"9"},"items":[1]}',
+        b'{"metadata":{"resourceVersion":"9"},"items":[{"metadata":{"namespace":"x"}}]}',
+        b'{"metadata":{"resourceVersion":9},"items":[]}',
+        b'{"metadata":{},"items":[]}',
+        b'{"metadata":"x","items":[]}',
+        b'{"items":[]}',
+        b'{"metadata":{"resourceVersion":"9","continue":1},"items":[]}',
+    ],
+)
+def test_a_page_without_the_shape_of_a_list_is_a_bad_answer(bad):
+    made, _, _ = client(response(200, bad))
+    with pytest.raises(Unreachable, match="BadAnswer"):
+        list(made.pages(Selection(NODES), 1))
+
+
+# -- single objects ----------------------------------------------------------------------------------------------------
+
+
+def test_an_apply_names_itself_by_the_body_and_goes_by_its_manager():
+    body = {"metadata": {"name": "a/b", "namespace": "ns", "resourceVersion": "1"}, "data": {"k": "v"}}
+    made, transport, _ = client(response(201, NODE), response(200, NODE))
+    assert made.apply(CONFIGMAPS, body, "dpunetop-x", 3.0) == NODE
+    made.apply_status(CONFIGMAPS, body, "dpunetop-x")
+    assert transport.targets == [
+        "/api/v1/namespaces/ns/configmaps/a%2Fb?fieldManager=dpunetop-x&force=true",
+        "/api/v1/namespaces/ns/configmaps/a%2Fb/status?fieldManager=dpunetop-x&force=true",
+    ]
+    [sent, _] = transport.sent
+    assert (sent.request.method, jsonio.loads(sent.request.body or b""), sent.timeout_seconds) == ("PATCH", body, 3.0)
+
+
+def test_a_delete_says_which_object_it_means():
+    made, transport, _ = client(response(200, {}), response(200, {}))
+    made.delete(PODS, "ns", "p", "uid-1")
+    made.delete(PODS, "ns", "p", "uid-1", "17")
+    assert [jsonio.loads(sent.request.body or b"")["preconditions"] for sent in transport.sent] == [
+        {"uid": "uid-1"},
+        {"uid": "uid-1", "resourceVersion": "17"},
+    ]
+
+
+def test_what_is_created_need_not_have_a_name():
+    made, transport, _ = client(response(201, {"metadata": {}, "status": {"allowed": True}}), response(201, {}))
+    assert made.create(NODES, "", {})["status"] == {"allowed": True}
+    made.create_sub(PODS, "ns", "p", "eviction", {})
+    assert transport.targets == ["/api/v1/nodes", "/api/v1/namespaces/ns/pods/p/eviction"]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "kind"),
+    [
+        (404, "NotFound", NotFound),
+        (409, "Conflict", Conflict),
+        (422, "Invalid", Invalid),
+        (500, "InternalError", ApiError),
+    ],
+)
+def test_an_answer_that_is_no_success_is_an_error_of_its_kind(code, reason, kind):
+    causes = [{"reason": "FieldValueInvalid", "field": "metadata.uid"}]
+    made, _, _ = client(response(code, status_object(code, reason, message="m\x00m", details={"causes": causes})))
+    with pytest.raises(kind) as caught:
+        made.get(NODES, "", "dpu-1")
+    error = caught.value
+    assert (error.code, error.reason, error.message, error.causes) == (code, reason, "m m", tuple(causes))
+
+
+def test_the_code_of_an_error_is_that_of_the_answer_whatever_its_body_claims():
+    made, _, _ = client(response(403, status_object(404, "NotFound")))
+    with pytest.raises(ApiError) as caught:
+        made.get(NODES, "", "dpu-1")
+    assert caught.value.code == 403
+
+
+def test_a_success_with_a_truncated_body_is_a_bad_answer_and_is_not_repeated():
+    made, transport, _ = client(response(200, b'{"metadata":{"na'))
+    with pytest.raises(Unreachable, match="BadAnswer"):
+        made.update(SECRETS, "ns", "s", {})
+    assert len(transport.sent) == 1
+
+
+def test_a_resource_is_served_if_its_version_lists_it():
+    things = Resource("example.test", "v1", "things", "Thing", True)
+    listing = response(200, {"resources": [{"name": "others"}, {"name": "things"}, 3]})
+    made, transport, _ = client(listing, response(200, {"resources": []}), response(404, b"404 page not found"))
+    assert [made.serves(things), made.serves(things), made.serves(NODES)] == [True, False, False]
+    assert transport.targets == ["/apis/example.test/v1", "/apis/example.test/v1", "/api/v1"]
+
+
+@pytest.mark.parametrize("status", [200, 403, 404])
+def test_a_probe_is_content_with_a_server_that_answers(status):
+    made, transport, _ = client(response(status, b"ok"))
+    made.probe(5.0)
+    assert (transport.targets, transport.sent[0].timeout_seconds) == (["/readyz"], 5.0)
+    assert transport.sent[0].pool is Pool.LEASE
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [(response(500, b"etcd failed"), ApiError), (response(401, b""), Unauthorized), (UNREACHABLE, Unreachable)],
+)
+def test_a_probe_says_when_the_server_is_not_there_or_not_ready(answer, kind):
+    made, transport, _ = client(answer)
+    with pytest.raises(kind):
+        made.probe(5.0)
+    assert len(transport.sent) == 1
+
+
+# -- trying again ------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_without_an_answer_is_never_sent_again():
+    made, transport, _ = client(UNREACHABLE)
+    with pytest.raises(Unreachable):
+        made.get(NODES, "", "dpu-1")
+    assert len(transport.sent) == 1
+
+
+def test_an_overloaded_server_is_asked_again_when_it_said():
+    made, transport, clock = client(LATER, response(503, b"", Retry_After="1"), response(200, NODE))
+    got: list[Any] = []
+    thread = threading.Thread(target=lambda: got.append(made.get(NODES, "", "dpu-1")))
+    thread.start()
+    for seconds in (2.0, 1.0):
+        clock.until_parked(1)
+        clock.step(seconds)
+        wait_for(transport, int(3 - seconds) + 1)
+    thread.join(5)
+    assert got == [NODE]
+    assert [sent.timeout_seconds for sent in transport.sent] == [10.0, 8.0, 7.0]
+
+
+def wait_for(transport: ScriptedTransport, requests: int) -> None:
+    pause = threading.Event()
+    for _ in range(1000):
+        if len(transport.sent) >= requests:
+            return
+        pause.wait(0.005)
+    raise AssertionError(f"{len(transport.sent)} requests")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        response(429, b"later"),
+        response(503, b"down"),
+        response(500, b"oops", Retry_After="1"),
+        response(429, b"later", Retry_After="10"),
+        response(429, b"later", Retry_After="Wed, 21 Oct 2026 07:28:00 GMT"),
+    ],
+    ids=["429 without a time", "503 without a time", "500", "a time beyond the call's own", "a date"],
+)
+def test_nothing_else_is_asked_again(answer):
+    made, transport, _ = client(answer)
+    with pytest.raises(ApiError):
+        made.get(NODES, "", "dpu-1")
+    assert len(transport.sent) == 1
+
+
+def test_a_call_is_asked_again_only_so_often():
+    now = response(429, b"later", Retry_After="0")
+    made, transport, _ = client(*[now] * 10)
+    with pytest.raises(TooManyRequests):
+        made.get(NODES, "", "dpu-1")
+    assert len(transport.sent) == 4
+
+
+def test_all_calls_together_have_one_budget_of_retries():
+    now = response(429, b"later", Retry_After="0")
+    made, transport, clock = client(*[now] * 100)
+    for _ in range(20):
+        with pytest.raises(TooManyRequests):
+            made.get(NODES, "", "dpu-1")
+    assert len(transport.sent) == 20 + 10
+    clock.step(2.0)
+    with pytest.raises(TooManyRequests):
+        made.get(NODES, "", "dpu-1")
+    assert len(transport.sent) == 20 + 10 + 1 + 2
+
+
+def test_a_refused_token_is_read_again_and_tried_once():
+    refused = response(401, status_object(401, "Unauthorized"))
+    made, transport, _ = client(refused, response(200, NODE), renewals=(True,))
+    assert made.get(NODES, "", "dpu-1") == NODE
+    made, transport, _ = client(refused, refused, renewals=(True,))
+    with pytest.raises(Unauthorized):
+        made.get(NODES, "", "dpu-1")
+    made, transport, _ = client(refused, renewals=(False,))
+    with pytest.raises(Unauthorized):
+        made.get(NODES, "", "dpu-1")
+    assert len(transport.sent) == 1
+
+
+def test_the_lease_has_connections_of_its_own_and_waits_for_nothing():
+    made, transport, _ = client(response(429, b"later", Retry_After="0"))
+    with pytest.raises(TooManyRequests):
+        made.for_lease().get(NODES, "", "dpu-1")
+    assert [sent.pool for sent in transport.sent] == [Pool.LEASE]
+
+
+def test_a_stop_ends_the_waiting():
+    made, transport, clock = client(LATER, Unreachable(0, "Stopped", ""))
+    errors: list[ApiError] = []
+
+    def ask() -> None:
+        with pytest.raises(Unreachable) as caught:
+            made.get(NODES, "", "dpu-1")
+        errors.append(caught.value)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    clock.until_parked(1)
+    transport.stop.set()
+    thread.join(5)
+    assert [error.reason for error in errors] == ["Stopped"]
