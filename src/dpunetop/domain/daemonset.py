@@ -26,7 +26,7 @@ from dpunetop.domain.ownership import Owner
 from dpunetop.kube.keys import DAEMONSETS, SERVICEACCOUNTS
 from dpunetop.kube.meta import Obj, new_object
 
-METRICS_PORT = 29103
+_METRICS_PORT = 29103
 
 _OVN_CONTROLLER = "ovn-controller"
 _DESCRIPTION = "Runs OVN-Kubernetes on each DPU on behalf of the tenant host that carries it"
@@ -177,7 +177,7 @@ def _ovnkube_node(given: CentralInput) -> dict[str, Any]:
     container = _container(
         given, OVNKUBE_NODE, given.scripts.ovnkube_node, environment, (*_COMMON_MOUNTS, *_OVNKUBE_MOUNTS)
     )
-    container["ports"] = [{"name": "metrics-port", "containerPort": METRICS_PORT, "protocol": "TCP"}]
+    container["ports"] = [{"name": "metrics-port", "containerPort": _METRICS_PORT, "protocol": "TCP"}]
     return container
 
 

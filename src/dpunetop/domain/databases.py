@@ -11,8 +11,8 @@ from dpunetop.domain.names import OVNKUBE_MASTER
 from dpunetop.domain.tenantkubeconfig import Address, Network, refused_address
 from dpunetop.kube.meta import Obj, is_terminating, labels_of, namespace_of
 
-NB_PORT = 9641
-SB_PORT = 9642
+_NB_PORT = 9641
+_SB_PORT = 9642
 _MOST = 9
 
 
@@ -63,7 +63,7 @@ def databases(
         words = f"the tenant's pods {OVNKUBE_MASTER} have more than {_MOST} addresses"
         return NoDatabases(DatabaseProblem.TOO_MANY, words)
     ordered = sorted(found, key=lambda address: (address.version, int(address)))
-    return DatabaseList(_listed(ordered, NB_PORT), _listed(ordered, SB_PORT))
+    return DatabaseList(_listed(ordered, _NB_PORT), _listed(ordered, _SB_PORT))
 
 
 def _is_master(pod: Obj, namespace: str) -> bool:

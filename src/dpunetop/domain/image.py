@@ -60,17 +60,17 @@ def choose_image(view: ImageView) -> ChosenImage | NoImage:
     for text, source in ((view.spec_image, ImageSource.SPEC), (view.environment_image, ImageSource.ENVIRONMENT)):
         if text:
             return _said(text, source)
-    tenant = container_image(view.tenant_daemonset)
+    tenant = _container_image(view.tenant_daemonset)
     if view.tenant_architecture == "Multi" and tenant is not None and _PINNED.fullmatch(tenant):
         return ChosenImage(tenant, ImageSource.TENANT)
-    infra = container_image(view.infra_daemonset)
+    infra = _container_image(view.infra_daemonset)
     if infra is not None:
         return ChosenImage(infra, ImageSource.INFRA)
     place = f"{OVN_KUBERNETES_NAMESPACE}/{OVNKUBE_NODE}"
     return NoImage(f"no image: infra has no DaemonSet {place} to take it from; set spec.image or OVNKUBE_IMAGE")
 
 
-def container_image(daemonset: Obj | None) -> str | None:
+def _container_image(daemonset: Obj | None) -> str | None:
     """The image of the container that runs ovnkube, found by name; None if there is none or it is no reference."""
     spec = (daemonset or {}).get("spec") or {}
     pod = (spec.get("template") or {}).get("spec") or {}

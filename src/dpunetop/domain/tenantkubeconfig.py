@@ -2,7 +2,7 @@
 
 Whoever writes the Secret is not trusted: a kubeconfig can name programs to run, files to send and proxies to go
 through. So nothing here resolves anything; what the model has no place for is refused, with one line that says what,
-where and what to do. Source: the policy in docs/security.md.
+where and what to do. Source: Kubernetes, the kubeconfig types `clientcmd/api/v1`.
 """
 
 from __future__ import annotations
@@ -121,6 +121,8 @@ def parse_kubeconfig(data: bytes) -> TenantKubeconfig:
     user_entry, user = _only(root, "users", "user")
     context_entry, context = _only(root, "contexts", "context")
     context.allow("cluster", "user", "namespace")
+    if not isinstance(context.members().get("namespace"), str | None):
+        _refuse(Rejection.WRONG_TYPE, f"{context.path}.namespace", "is not text")
     _check_link(root, "current-context", context_entry)
     _check_link(context, "cluster", cluster_entry)
     _check_link(context, "user", user_entry)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.image import ChosenImage, ImageSource, ImageView, NoImage, choose_image, container_image
+from dpunetop.domain.image import ChosenImage, ImageSource, ImageView, NoImage, choose_image
 
 PINNED = f"quay.io/tenant/ovn@sha256:{'a' * 64}"
 
@@ -59,7 +59,5 @@ def test_without_an_image_there_is_a_reason(view: ImageView, words: str) -> None
     assert words in found.message
 
 
-def test_a_container_is_found_by_name_never_by_place() -> None:
-    assert container_image(INFRA) == "infra:1"
-    assert container_image(daemonset(ovnkube_node="a\nb")) is None
-    assert container_image(None) is None
+def test_an_image_that_is_no_reference_is_not_found() -> None:
+    assert isinstance(choose_image(ImageView(None, None, None, None, daemonset(ovnkube_node="a\nb"))), NoImage)

@@ -109,6 +109,7 @@ FORBIDDEN = {
     "context of another cluster": ("context", "cluster", "other", Rejection.MISSING_VALUE),
     "another current context": ("", "current-context", "other", Rejection.MISSING_VALUE),
     "another kind": ("", "kind", "Secret", Rejection.WRONG_TYPE),
+    "namespace that is a list": ("context", "namespace", ["a"], Rejection.WRONG_TYPE),
     "no users": ("", "users", [], Rejection.MISSING_VALUE),
 }
 
