@@ -92,6 +92,10 @@ format: $(READY) ## Put the code into the one format
 manifests: controlplane ## Render deploy/ from config/
 	hack/render "$$($(BIN)/python -m dpunetop.sandbox.binaries)/kubectl"
 
+.PHONY: tree
+tree: $(READY) ## Write the tree of modules into docs/architecture.md
+	$(BIN)/python hack/tree.py
+
 .PHONY: lock
 lock: $(READY) ## Choose versions anew within the ranges of setup.cfg (run it on Python 3.11)
 	$(LOCK) -o requirements.txt setup.py

@@ -1,0 +1,61 @@
+"""Write the tree of modules into docs/architecture.md, each with the first sentence of its docstring."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "dpunetop"
+DOCUMENT = ROOT / "docs" / "architecture.md"
+WIDTH = 150
+ROOMS = {
+    "__main__.py": "python -m dpunetop [run|sandbox]",
+    "app": "FRONT DOOR",
+    "app/assets": "scripts and units that are shipped as they are",
+    "base": "FOUNDATION: neither Kubernetes nor DPUs",
+    "controllers": "HANDS: gather, let decide, execute",
+    "domain": "DECISIONS about DPUs: pure functions from views to plans",
+    "kube": "VOCABULARY of the Kubernetes API",
+    "runtime": "ENGINE: would run any operator",
+    "runtime/cache": "what mirrors collections",
+    "runtime/client": "what talks to API servers",
+    "sandbox": "HARNESS: real control planes and stand-ins on one machine",
+    "sandbox/crds": "kinds of the operators beside ours",
+}
+
+
+def first_sentence(module: Path) -> str:
+    text = (ast.get_docstring(ast.parse(module.read_text())) or "").split("\n\n")[0]
+    sentence = re.split(r"\.(?= |$)", " ".join(text.split()))[0]
+    return sentence
+
+
+def lines(folder: Path, indent: str) -> Iterator[str]:
+    for path in sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name)):
+        name = path.relative_to(PACKAGE).as_posix()
+        if path.name in ("__pycache__", "__init__.py") or not (path.is_dir() or path.suffix == ".py"):
+            continue
+        text = ROOMS.get(name) or (first_sentence(path) if path.is_file() else "")
+        yield shortened(f"{indent + path.name + '/' * path.is_dir():<28}{text}")
+        if path.is_dir() and name != "app/assets":
+            yield from lines(path, indent + "  ")
+
+
+def shortened(line: str) -> str:
+    if len(line) <= WIDTH:
+        return line.rstrip()
+    return line[: line.rfind(" ", 0, WIDTH - 2)].rstrip(",:;") + " …"
+
+
+def main() -> None:
+    """Replace what stands between `src/dpunetop/` and the end of its block."""
+    tree = "src/dpunetop/\n" + "\n".join(lines(PACKAGE, "  ")) + "\n"
+    document = DOCUMENT.read_text()
+    DOCUMENT.write_text(re.sub(r"(?s)src/dpunetop/\n.*?(?=```)", lambda _: tree, document, count=1))
+
+
+if __name__ == "__main__":
+    main()

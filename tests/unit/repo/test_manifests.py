@@ -1,0 +1,193 @@
+"""What config/ and deploy/ say agrees with the code and asks for no more rights than it must."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dpunetop.app.settings import DEFAULT_HEALTH_PORT, DEFAULT_METRICS_PORT, parse_settings
+from dpunetop.domain import names
+from dpunetop.domain.types import DeletionPolicy, TopologyChoice
+from dpunetop.kube.keys import crd_name
+
+ROOT = Path(__file__).parents[3]
+OPERATOR_NAMESPACE = "openshift-dpu-network-operator"
+ALL_OF_ONES_OWN = {"get", "list", "watch", "create", "patch", "delete"}
+READ = {"get", "list", "watch"}
+
+Obj = dict[str, Any]
+
+
+def documents(*patterns: str) -> Iterator[Obj]:
+    for pattern in patterns:
+        for path in sorted(ROOT.glob(pattern)):
+            yield from (document for document in yaml.safe_load_all(path.read_text()) if document)
+
+
+def of_kind(kind: str, *patterns: str) -> list[Obj]:
+    return [document for document in documents(*patterns) if document["kind"] == kind]
+
+
+def one(kind: str, name: str, pattern: str) -> Obj:
+    [found] = [document for document in of_kind(kind, pattern) if document["metadata"]["name"] == name]
+    return found
+
+
+def verbs(role: Obj, resource: str, name: str | None = None) -> set[str]:
+    """What a role grants on a resource as a whole, or on one object of it."""
+    granted: set[str] = set()
+    for rule in role["rules"]:
+        names_match = name in rule["resourceNames"] if "resourceNames" in rule else name is None
+        if resource in rule.get("resources", ()) and names_match:
+            granted |= set(rule["verbs"])
+    return granted
+
+
+def tenant_role() -> Obj:
+    return one("Role", "dpunetop-tenant", "config/tenant-namespace/*.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("config/**/*.yaml")) + sorted(ROOT.glob("deploy/*.yaml")), ids=str)
+def test_every_manifest_parses_and_has_a_kind(path: Path) -> None:
+    assert all(document["apiVersion"] and document["kind"] for document in yaml.safe_load_all(path.read_text()))
+
+
+def test_there_is_one_definition_and_it_is_of_the_kind_that_the_code_reads() -> None:
+    [crd] = of_kind("CustomResourceDefinition", "config/**/*.yaml")
+    assert crd["metadata"]["name"] == crd_name(names.DPUCLUSTERCONFIGS)
+    assert crd["spec"]["names"]["kind"] == names.DPUCLUSTERCONFIGS.kind
+
+
+def test_the_schema_knows_the_choices_that_the_code_knows() -> None:
+    [crd] = of_kind("CustomResourceDefinition", "config/crd/dpu*.yaml")
+    fields = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    assert fields["topology"]["enum"] == [choice.value for choice in TopologyChoice]
+    assert fields["deletionPolicy"]["enum"] == [choice.value for choice in DeletionPolicy]
+
+
+@pytest.mark.parametrize(
+    ("resource", "name", "expected"),
+    [
+        ("secrets", "tenant-cluster-1-kubeconf", READ),
+        ("secrets", names.OVN_CERT, ALL_OF_ONES_OWN),
+        ("secrets", names.TENANT_CREDENTIAL, ALL_OF_ONES_OWN),
+        ("secrets", None, set()),
+        ("configmaps", names.ENV_OVERRIDES, READ),
+        ("configmaps", names.OVN_CA, ALL_OF_ONES_OWN),
+        ("configmaps", names.OVNKUBE_CONFIG, ALL_OF_ONES_OWN),
+        ("configmaps", names.OVNKUBE_NODE_ENTRIES, ALL_OF_ONES_OWN),
+        ("configmaps", None, set()),
+        ("serviceaccounts", names.OVNKUBE_SERVICE_ACCOUNT, ALL_OF_ONES_OWN),
+        ("daemonsets", names.OVNKUBE_NODE, ALL_OF_ONES_OWN),
+        ("daemonsets", None, set()),
+        ("pods", None, {*READ, "delete"}),
+        ("events", None, {"create", "patch"}),
+    ],
+    ids=str,
+)
+def test_a_served_namespace_grants(resource: str, name: str | None, expected: set[str]) -> None:
+    assert verbs(tenant_role(), resource, name) == expected
+
+
+def test_nothing_more_is_granted_there_than_by_the_names_that_the_code_uses() -> None:
+    granted = {name for rule in tenant_role()["rules"] for name in rule.get("resourceNames", ())}
+    assert granted == {
+        "tenant-cluster-1-kubeconf",
+        names.ENV_OVERRIDES,
+        names.OVN_CERT,
+        names.OVN_CA,
+        names.OVNKUBE_CONFIG,
+        names.OVNKUBE_NODE,
+        names.OVNKUBE_NODE_ENTRIES,
+        names.OVNKUBE_SERVICE_ACCOUNT,
+        names.TENANT_CREDENTIAL,
+    }
+
+
+def test_the_cluster_grants_the_operator_what_has_no_namespace() -> None:
+    role = one("ClusterRole", "dpunetop", "config/rbac/*.yaml")
+    assert verbs(role, "nodes") == READ
+    assert verbs(role, "namespaces", names.KUBE_SYSTEM) == READ
+    assert verbs(role, "machineconfigs") == verbs(role, "machineconfigpools") == ALL_OF_ONES_OWN
+    for resource in (names.DPUCLUSTERCONFIGS, names.MACHINECONFIGPOOLS):
+        assert verbs(role, "customresourcedefinitions", crd_name(resource)) == READ
+    assert {resource for rule in role["rules"] for resource in rule["resources"]}.isdisjoint({"secrets", "configmaps"})
+
+
+def test_no_role_holds_a_wildcard_or_a_right_to_more_rights() -> None:
+    roles = of_kind("Role", "config/**/*.yaml") + of_kind("ClusterRole", "config/**/*.yaml")
+    dangerous = {"*", "escalate", "bind", "impersonate", "serviceaccounts/token", "pods/exec"}
+    said = {word for role in roles for rule in role["rules"] for words in rule.values() for word in words}
+    assert said.isdisjoint(dangerous)
+
+
+def test_no_role_for_the_whole_cluster_reads_secrets() -> None:
+    roles = of_kind("ClusterRole", "config/**/*.yaml")
+    assert not [rule for role in roles for rule in role["rules"] if "secrets" in rule.get("resources", ())]
+
+
+def manager() -> Obj:
+    return one("Deployment", "dpunetop", "config/manager/*.yaml")
+
+
+def container() -> Obj:
+    [found] = manager()["spec"]["template"]["spec"]["containers"]
+    return dict(found)
+
+
+def test_the_pod_starts_with_settings_that_are_accepted() -> None:
+    environment = {entry["name"]: entry.get("value", OPERATOR_NAMESPACE) for entry in container()["env"]}
+    settings = parse_settings(container()["args"][1:], environment)
+    assert (settings.leader_election is not None, settings.watch_namespaces, settings.tenant_namespace) == (
+        True,
+        None,
+        "openshift-ovn-kubernetes",
+    )
+
+
+def test_ports_and_probes_are_those_that_the_operator_listens_on() -> None:
+    ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
+    assert ports == {"metrics": DEFAULT_METRICS_PORT, "health": DEFAULT_HEALTH_PORT}
+    probes = [container()[name]["httpGet"] for name in ("livenessProbe", "readinessProbe")]
+    assert probes == [{"path": "/healthz", "port": "health"}, {"path": "/readyz", "port": "health"}]
+    settings = parse_settings(container()["args"][1:], {"NAMESPACE": "x"})
+    listening = [address.port for address in (settings.metrics, settings.health) if address]
+    assert listening == [DEFAULT_METRICS_PORT, DEFAULT_HEALTH_PORT]
+    [port] = one("Service", "dpunetop-metrics", "config/manager/*.yaml")["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (DEFAULT_METRICS_PORT, "metrics")
+
+
+def test_the_pod_is_restricted_and_writes_to_memory_only() -> None:
+    pod = manager()["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert container()["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert [volume["emptyDir"]["medium"] for volume in pod["volumes"] if "emptyDir" in volume] == ["Memory"]
+
+
+def test_the_pods_keep_off_the_dpus() -> None:
+    affinity = manager()["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+    [term] = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert {"key": names.DPU_NODE_LABEL, "operator": "DoesNotExist"} in term["matchExpressions"]
+
+
+def test_two_replicas_of_which_one_always_stays() -> None:
+    [budget] = of_kind("PodDisruptionBudget", "config/manager/*.yaml")
+    assert (manager()["spec"]["replicas"], budget["spec"]["maxUnavailable"]) == (2, 1)
+    assert budget["spec"]["selector"] == manager()["spec"]["selector"]
+
+
+def test_every_binding_of_the_operator_names_its_own_account() -> None:
+    account = one("ServiceAccount", "dpunetop", "config/rbac/*.yaml")["metadata"]
+    bindings = [*of_kind("RoleBinding", "config/**/*.yaml"), *of_kind("ClusterRoleBinding", "config/**/*.yaml")]
+    subjects = [subject for binding in bindings for subject in binding["subjects"] if subject["name"] == "dpunetop"]
+    assert subjects
+    assert all(subject["namespace"] == account["namespace"] for subject in subjects)
+    assert manager()["spec"]["template"]["spec"]["serviceAccountName"] == account["name"]
