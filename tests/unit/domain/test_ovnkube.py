@@ -1,0 +1,202 @@
+from dataclasses import replace
+
+import pytest
+
+from dpunetop.app.assets import ovnkube_scripts
+from dpunetop.domain.daemonset import deployed_databases
+from dpunetop.domain.names import OVN_CA, OVN_CERT, OVNKUBE_CONFIG, OWNER_LABEL, TENANT_CREDENTIAL
+from dpunetop.domain.ovnkube import OvnKubeView, Stage, TenantSigns, plan_ovnkube
+from dpunetop.domain.ownership import Owner
+from dpunetop.domain.types import parse_config
+from dpunetop.kube.plan import Apply, ApplyStatus, Delete
+from support.objects import config, node
+
+OWNER = Owner(config(), "0123")
+DONE = {
+    "machineconfiguration.openshift.io/state": "Done",
+    "machineconfiguration.openshift.io/currentConfig": "rendered-dpu-1",
+    "machineconfiguration.openshift.io/desiredConfig": "rendered-dpu-1",
+}
+POOL = {
+    "metadata": {"name": "dpu"},
+    "spec": {"configuration": {"name": "rendered-dpu-1", "source": [{"name": "00-dpu-bluefield-switchdev"}]}},
+}
+
+
+def ours(name, **members):
+    metadata = {"name": name, "namespace": "dpu-one", "uid": f"uid-of-{name}", "labels": {OWNER_LABEL: "0123"}}
+    return {"metadata": {**metadata, "generation": 1}, **members}
+
+
+def daemonset(containers):
+    pods = {"containers": [{"name": name} for name in containers]}
+    return {"metadata": {"name": "ovnkube-node"}, "spec": {"template": {"spec": pods}}}
+
+
+def master(ip):
+    return {
+        "metadata": {
+            "name": f"m-{ip}",
+            "namespace": "openshift-ovn-kubernetes",
+            "labels": {"app": "ovnkube-master"},
+            "ownerReferences": [{"kind": "DaemonSet", "name": "ovnkube-master", "controller": True}],
+        },
+        "status": {"podIP": ip, "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+
+
+CENTRAL = TenantSigns(daemonset(["ovn-controller", "ovnkube-node"]), (master("10.0.0.1"),), None, None, None)
+STAGE = Stage(
+    service_account=None,
+    daemonset=None,
+    entries=None,
+    pods=(),
+    overrides={"metadata": {"name": "env-overrides"}, "data": {"bf2-1": "TENANT_K8S_NODE=host-1"}},
+    mounted={name: ours(name, data={"k": name}) for name in (OVN_CERT, OVN_CA, OVNKUBE_CONFIG, TENANT_CREDENTIAL)},
+    nodes=(node("bf2-1", **DONE),),
+    pool=POOL,
+    has_machine_configs=True,
+    infra_daemonset=None,
+)
+VIEW = OvnKubeView(
+    config=parse_config(config(image="registry.example/ovn@sha256:" + "0" * 64)),
+    owner=OWNER,
+    tenant_namespace="openshift-ovn-kubernetes",
+    tenant=CENTRAL,
+    blind="",
+    stage=STAGE,
+    environment_image=None,
+    scripts=ovnkube_scripts(),
+    allowed_networks=(),
+    field_manager="dpunetop-ovnkube",
+)
+
+
+def at(**stage):
+    return replace(VIEW, stage=replace(STAGE, **stage))
+
+
+def written(plan):
+    return [step.desired["kind"] for step in plan.steps if isinstance(step, Apply)]
+
+
+def said(plan):
+    (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
+    return status.conditions[0].status, status.conditions[0].reason
+
+
+def entries(plan):
+    return next(s.desired for s in plan.steps if isinstance(s, Apply) and s.desired["kind"] == "ConfigMap").get("data")
+
+
+def rolled_out(wanted=1, available=1, observed=1):
+    status = {
+        "observedGeneration": observed,
+        "desiredNumberScheduled": wanted,
+        "updatedNumberScheduled": wanted,
+        "numberAvailable": available,
+    }
+    spec = next(
+        s.desired for s in plan_ovnkube(VIEW).steps if isinstance(s, Apply) and s.desired["kind"] == "DaemonSet"
+    )
+    return ours("ovnkube-node", spec=spec["spec"], status=status)
+
+
+def test_the_service_account_comes_first_and_the_entries_before_the_pods_that_read_them():
+    assert written(plan_ovnkube(VIEW)) == ["ServiceAccount", "ConfigMap", "DaemonSet"]
+
+
+HELD = {
+    "the tenant is not engaged": (replace(VIEW, tenant=None, blind="gone"), "TenantNotRead"),
+    "interconnect": (
+        replace(VIEW, tenant=replace(CENTRAL, daemonset=daemonset(["nbdb"]), masters=())),
+        "InterconnectNotSupported",
+    ),
+    "migrating": (
+        replace(VIEW, tenant=replace(CENTRAL, control_plane=ours("ovnkube-control-plane"))),
+        "TopologyMigrating",
+    ),
+    "unknown": (replace(VIEW, tenant=replace(CENTRAL, daemonset=None)), "TopologyUnknown"),
+    "a copy is not there yet": (at(mounted={**STAGE.mounted, OVN_CA: None}), "WaitingForTenantObjects"),
+    "no masters": (replace(VIEW, tenant=replace(CENTRAL, masters=())), "NoMasters"),
+    "masters without address": (replace(VIEW, tenant=replace(CENTRAL, masters=(master(""),))), "NoMasterAddress"),
+    "no image": (replace(VIEW, config=parse_config(config())), "NoImage"),
+    "no selector": (replace(VIEW, config=parse_config(config(nodeSelector=None))), "NodeSelectorMissing"),
+    "a DaemonSet of somebody else": (at(daemonset={"metadata": {"name": "ovnkube-node"}}), "NotOurs"),
+    "a ServiceAccount of somebody else": (at(service_account={"metadata": {"name": "sa"}}), "NotOurs"),
+    "a copy of somebody else": (at(mounted={**STAGE.mounted, OVN_CA: {"metadata": {"name": "a"}}}), "NotOurs"),
+}
+
+
+@pytest.mark.parametrize(("view", "reason"), HELD.values(), ids=HELD.keys())
+def test_nothing_is_written_and_a_reason_is_given(view, reason):
+    plan = plan_ovnkube(view)
+    assert written(plan) == []
+    assert said(plan) == ("False", reason)
+
+
+def test_masters_that_vanish_leave_the_last_good_list():
+    live = rolled_out()
+    plan = plan_ovnkube(replace(VIEW, tenant=replace(CENTRAL, masters=()), stage=replace(STAGE, daemonset=live)))
+    (desired,) = [s.desired for s in plan.steps if isinstance(s, Apply) and s.desired["kind"] == "DaemonSet"]
+    assert deployed_databases(desired) == deployed_databases(live)
+
+
+def test_a_new_master_reaches_the_pods():
+    both = replace(CENTRAL, masters=(master("10.0.0.2"), master("10.0.0.1")))
+    plan = plan_ovnkube(replace(VIEW, tenant=both, stage=replace(STAGE, daemonset=rolled_out())))
+    (desired,) = [s.desired for s in plan.steps if isinstance(s, Apply) and s.desired["kind"] == "DaemonSet"]
+    found = deployed_databases(desired)
+    assert found is not None
+    assert found.nb == "ssl:10.0.0.1:9641,ssl:10.0.0.2:9641"
+
+
+def test_an_entry_waits_until_the_host_configuration_has_arrived():
+    plan = plan_ovnkube(at(nodes=(node("bf2-1"),)))
+    assert entries(plan) is None
+    assert said(plan) == ("False", "HostNotConfigured")
+
+
+def test_without_machine_configs_in_infra_nobody_waits_for_them():
+    plan = plan_ovnkube(at(nodes=(node("bf2-1"),), has_machine_configs=False, pool=None))
+    assert entries(plan) == {"bf2-1": "TENANT_K8S_NODE=host-1\n"}
+
+
+def test_an_idle_pod_whose_entry_has_come_is_restarted_after_the_entry_is_written():
+    pod = {**ours("ovnkube-node-x"), "spec": {"nodeName": "bf2-1"}, "status": {"phase": "Running"}}
+    empty = ours("ovnkube-node-entries", data={})
+    plan = plan_ovnkube(at(pods=(pod,), entries=empty))
+    kinds = [type(step) for step in plan.steps]
+    assert kinds.index(Delete) > max(i for i, kind in enumerate(kinds) if kind is Apply)
+    assert [step.live["metadata"]["uid"] for step in plan.steps if isinstance(step, Delete)] == [
+        "uid-of-ovnkube-node-x"
+    ]
+
+
+SAID = {
+    "all pods available": (at(daemonset=rolled_out()), ("True", "Serving")),
+    "an old generation observed": (at(daemonset=rolled_out(observed=0)), ("False", "Progressing")),
+    "a pod missing": (at(daemonset=rolled_out(wanted=2)), ("False", "Progressing")),
+    "none wanted": (at(daemonset=rolled_out(wanted=0, available=0)), ("False", "NoNodes")),
+    "no overrides": (at(daemonset=rolled_out(), overrides=None), ("False", "EnvOverridesMissing")),
+    "no entries": (at(daemonset=rolled_out(), overrides={"metadata": {}, "data": {}}), ("False", "NoPairs")),
+    "a command for an entry": (
+        at(daemonset=rolled_out(), overrides={"metadata": {}, "data": {"bf2-1": "TENANT_K8S_NODE=$(id)"}}),
+        ("False", "EntryRejected"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("view", "expected"), SAID.values(), ids=SAID.keys())
+def test_what_is_said(view, expected):
+    assert said(plan_ovnkube(view)) == expected
+
+
+def test_a_selector_that_drops_a_dpu_that_serves_does_not_reach_the_daemonset():
+    pod = {**ours("ovnkube-node-x"), "spec": {"nodeName": "bf2-1"}, "status": {"phase": "Running"}}
+    live = ours("ovnkube-node-entries", data={"bf2-1": "TENANT_K8S_NODE=host-1\n"})
+    narrow = parse_config(config(nodeSelector={"matchLabels": {"no": "such"}}, image=VIEW.config.image))
+    plan = plan_ovnkube(replace(at(pods=(pod,), entries=live, daemonset=rolled_out()), config=narrow))
+    assert written(plan) == ["ServiceAccount", "ConfigMap"]
+    assert said(plan) == ("False", "SelectorDropsServing")
+    assert entries(plan) == {"bf2-1": "TENANT_K8S_NODE=host-1\n"}
