@@ -1,0 +1,200 @@
+"""Whether a caller may do something: asked of the API server, and remembered for a while."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from dpunetop.base.clock import Clock
+from dpunetop.base.stop import Stop
+from dpunetop.kube.errors import ApiError, Unreachable
+from dpunetop.kube.keys import SUBJECTACCESSREVIEWS, TOKENREVIEWS, Resource
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.flowcontrol import Backoff
+
+TOKEN_SECONDS = 60.0
+ALLOWED_SECONDS = 300.0
+DENIED_SECONDS = 30.0
+"""How long each answer is remembered."""
+DEADLINE_SECONDS = 10.0
+TRIES = 5
+"""How long, and how often, one review is tried while the API server does not give an answer."""
+MAX_TOKEN_BYTES = 16 << 10
+
+_REMEMBERED = 1024
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Verdict(Enum):
+    """What a caller is told; the value is the HTTP status."""
+
+    ALLOWED = 200
+    UNKNOWN_CALLER = 401
+    DENIED = 403
+    UNDECIDED = 500
+    """The API server could not be asked; so no."""
+
+
+@dataclass(frozen=True, slots=True)
+class _User:
+    name: str
+    uid: str
+    groups: tuple[str, ...]
+    extra: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class Reviewer:
+    """Judges callers by TokenReview and SubjectAccessReview.
+
+    Guarantees: whoever is not known and allowed for sure is refused; a token is reviewed at most once a minute, however
+        many ask at once; neither tokens nor their hashes are logged.
+    Threads: any; `judge` blocks up to twice the deadline.
+    Source: Kubernetes API reference, TokenReview v1 and SubjectAccessReview v1.
+    """
+
+    def __init__(self, client: Client, clock: Clock, random: Callable[[], float]) -> None:
+        self._client = client
+        self._clock = clock
+        self._random = random
+        self._users: _Answers[bytes, _User | None] = _Answers(clock)
+        self._rights: _Answers[tuple[_User, str, str], bool] = _Answers(clock)
+        self._log: FilteringBoundLogger = structlog.get_logger().bind()
+
+    def judge(self, token: str, path: str, verb: str, stop: Stop) -> Verdict:
+        """Whether the bearer of `token` may `verb` (lower case) the non-resource `path`."""
+        if not token or len(token) > MAX_TOKEN_BYTES:
+            return Verdict.UNKNOWN_CALLER
+        try:
+            digest = hashlib.sha256(token.encode()).digest()
+            user = self._users.get(digest, lambda: self._authenticate(token, stop))
+            if user is None:
+                return Verdict.UNKNOWN_CALLER
+            is_allowed = self._rights.get((user, path, verb), lambda: self._authorize(user, path, verb, stop))
+        except ApiError as err:
+            self._log.warning("review failed", code=err.code, reason=err.reason, error=err.message)
+            return Verdict.UNDECIDED
+        return Verdict.ALLOWED if is_allowed else Verdict.DENIED
+
+    def _authenticate(self, token: str, stop: Stop) -> tuple[_User | None, float]:
+        status = self._review(TOKENREVIEWS, {"token": token}, stop)
+        # Without audiences in the question the API server accepts its own only.
+        user = _user(status.get("user")) if status.get("authenticated") is True else None
+        return user, TOKEN_SECONDS
+
+    def _authorize(self, user: _User, path: str, verb: str, stop: Stop) -> tuple[bool, float]:
+        spec = {
+            "user": user.name,
+            "uid": user.uid,
+            "groups": list(user.groups),
+            "extra": {key: list(values) for key, values in user.extra},
+            "nonResourceAttributes": {"path": path, "verb": verb},
+        }
+        is_allowed = self._review(SUBJECTACCESSREVIEWS, spec, stop).get("allowed") is True
+        return is_allowed, ALLOWED_SECONDS if is_allowed else DENIED_SECONDS
+
+    def _review(self, resource: Resource, spec: Mapping[str, Any], stop: Stop) -> Mapping[str, Any]:
+        review = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {}, "spec": spec}
+        deadline = self._clock.monotonic() + DEADLINE_SECONDS
+        backoff = Backoff(0.5, 1.5, DEADLINE_SECONDS, 0.2, self._random)
+        tries = TRIES
+        while True:
+            timeout = max(0.1, deadline - self._clock.monotonic())
+            try:
+                return _status(self._client.create(resource, "", review, timeout_seconds=timeout))
+            except ApiError as err:
+                tries -= 1
+                if not (tries and _is_passing(err) and self._pause(backoff.next(), deadline, stop)):
+                    raise
+
+    def _pause(self, seconds: float, deadline: float, stop: Stop) -> bool:
+        """Wait before another try; False if there is no time for one."""
+        return self._clock.monotonic() + seconds < deadline and not stop.wait(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known(Generic[V]):
+    value: V
+    until: float
+
+
+class _Answers(Generic[K, V]):
+    """Answers that are remembered for a while; who asks what is being asked already waits for that answer."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._guard = threading.Lock()  # guards both below
+        self._known: OrderedDict[K, _Known[V]] = OrderedDict()
+        self._flights: dict[K, Future[V]] = {}
+
+    def get(self, key: K, ask: Callable[[], tuple[V, float]]) -> V:
+        """The answer for `key`: remembered, or from `ask`, which also says for how long (seconds) it holds.
+
+        Raises: the ApiError of `ask`, also to those who waited for it.
+        """
+        with self._guard:
+            known = self._known.get(key)
+            if known is not None and self._clock.monotonic() < known.until:
+                return known.value
+            flight = self._flights.get(key)
+            mine: Future[V] = Future()
+            if flight is None:
+                self._flights[key] = mine
+        if flight is None:
+            return self._ask(key, mine, ask)
+        try:
+            return flight.result(DEADLINE_SECONDS + 1)
+        except (TimeoutError, CancelledError) as err:
+            raise Unreachable(0, "Timeout", "nobody got an answer in time") from err
+
+    def _ask(self, key: K, flight: Future[V], ask: Callable[[], tuple[V, float]]) -> V:
+        try:
+            value, seconds = ask()
+            self._remember(key, _Known(value, self._clock.monotonic() + seconds))
+            flight.set_result(value)
+            return value
+        except ApiError as err:
+            flight.set_exception(err)
+            raise
+        finally:
+            flight.cancel()  # frees who waits if something else was raised; else too late to matter
+            with self._guard:
+                del self._flights[key]
+
+    def _remember(self, key: K, known: _Known[V]) -> None:
+        with self._guard:
+            self._known[key] = known
+            self._known.move_to_end(key)
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+
+
+def _is_passing(err: ApiError) -> bool:
+    return isinstance(err, Unreachable) or err.code == 429 or err.code >= 500
+
+
+def _status(review: Mapping[str, Any]) -> Mapping[str, Any]:
+    status = review.get("status")
+    return status if isinstance(status, Mapping) else {}
+
+
+def _user(given: Any) -> _User | None:
+    if not isinstance(given, Mapping) or not given.get("username"):
+        return None
+    extra = given.get("extra") or {}
+    return _User(
+        str(given["username"]),
+        str(given.get("uid") or ""),
+        tuple(given.get("groups") or ()),
+        tuple((key, tuple(values)) for key, values in sorted(extra.items())),
+    )
