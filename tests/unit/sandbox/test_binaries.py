@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,17 +85,29 @@ def test_an_installed_folder_holds_every_program_and_replaces_an_incomplete_one(
     assert (answer.stdout, sorted(path.name for path in folder.parent.iterdir())) == ("kube-scheduler\n", ["v1"])
 
 
-def test_only_one_of_several_builds(tmp_path: Path, module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    built: list[Path] = []
+def test_of_two_that_ask_at_once_one_builds_and_the_other_waits(
+    tmp_path: Path, module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    building, waiting, built = threading.Event(), threading.Event(), list[Path]()
 
     def build(cache: Path, lock: int) -> None:
+        building.set()
+        assert waiting.wait(5)
         built.append(fill(cache))
 
+    def said(text: str) -> None:
+        assert text == "another process is building the control plane: waiting for it"
+        waiting.set()
+
     monkeypatch.setattr(binaries, "_build", build)
+    monkeypatch.setattr(binaries, "_say", said)
     monkeypatch.setattr(binaries, "_MODULE", module)
-    for _ in range(2):
-        binaries.find({"XDG_CACHE_HOME": str(tmp_path)})
-    assert len(built) == 1
+    first = threading.Thread(target=binaries.find, args=({"XDG_CACHE_HOME": str(tmp_path)},), name="first")
+    first.start()
+    assert building.wait(5)
+    second = binaries.find({"XDG_CACHE_HOME": str(tmp_path)})
+    first.join(5)
+    assert built == [second.folder]
 
 
 def test_progress_tells_fetching_from_compiling() -> None:
