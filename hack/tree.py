@@ -29,8 +29,7 @@ ROOMS = {
 
 def first_sentence(module: Path) -> str:
     text = (ast.get_docstring(ast.parse(module.read_text())) or "").split("\n\n")[0]
-    sentence = re.split(r"\.(?= |$)", " ".join(text.split()))[0]
-    return sentence
+    return re.split(r"\.(?= |$)", " ".join(text.split()))[0]
 
 
 def lines(folder: Path, indent: str) -> Iterator[str]:

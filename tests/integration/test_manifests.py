@@ -82,7 +82,7 @@ GRANTED = [
     ("delete", "configmaps", "ovn-ca", "", TENANT),
     ("create", "daemonsets", "ovnkube-node", "apps", TENANT),
     ("list", "pods", "", "", TENANT),
-    ("create", "events", "", "", TENANT),
+    ("create", "events", "", "events.k8s.io", TENANT),
     ("create", "machineconfigs", "", "machineconfiguration.openshift.io", ""),
     ("update", "leases", "dpunetop", "coordination.k8s.io", "openshift-dpu-network-operator"),
     ("get", "namespaces", "kube-system", "", ""),
