@@ -9,9 +9,9 @@ from typing import ClassVar, Generic, TypeVar
 from dpunetop.base.stop import Stop
 from dpunetop.domain.admission import admit
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, field_manager, owner_hash
-from dpunetop.domain.status import report
+from dpunetop.domain.status import TENANT_REACHABLE, report
 from dpunetop.domain.types import DpuClusterConfig
-from dpunetop.kube.conditions import Condition
+from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.errors import ApiError, Unreachable
 from dpunetop.kube.keys import INFRA, NAMESPACES, Key, Resource
 from dpunetop.kube.meta import Obj, uid_of
@@ -20,7 +20,7 @@ from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_name
 from dpunetop.runtime.controller import Terminal
 from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.reading import NotSynced, Reader, Readings
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings
 
 V = TypeVar("V")
 
@@ -44,6 +44,22 @@ class Installation:
 def one(resource: Resource, namespace: str, name: str) -> Selection:
     """The selection of a single object: all that rights by name allow to watch."""
     return Selection(resource, namespace, by_name(name))
+
+
+def blindness(config: DpuClusterConfig, err: NotEngaged | NotSynced) -> str:
+    """Say why the tenant cannot be read, once that is more than the first moment of a start.
+
+    A start that finds all as it was must write nothing; whether the tenant is really out of sight is what
+    `TenantReachable` says, and a change of it wakes all.
+    Raises: `err` again, if it is about infra or will pass by itself.
+    """
+    if err.cluster == INFRA:
+        raise err
+    refusal = err.error if isinstance(err, NotSynced) else None
+    reachable = condition_of(config.live, TENANT_REACHABLE) or {"status": "True"}
+    if reachable["status"] == "True" and (refusal is None or isinstance(refusal, Unreachable)):
+        raise err
+    return str(err)
 
 
 class ConfigController(ABC, Generic[V]):

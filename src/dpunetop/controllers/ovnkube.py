@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dpunetop.controllers.flow import ConfigController, Installation, one
+from dpunetop.controllers.flow import ConfigController, Installation, blindness, one
 from dpunetop.domain import names
 from dpunetop.domain.daemonset import OvnkubeScripts
 from dpunetop.domain.ovnkube import OvnKubeView, Stage, TenantSigns, plan_ovnkube
@@ -60,7 +60,7 @@ class OvnKube(ConfigController[OvnKubeView]):
         try:
             tenant = self._tenant(reader, config, tenant_namespace)
         except (NotEngaged, NotSynced) as err:
-            blind = str(err)
+            blind = blindness(config, err)
         return OvnKubeView(
             config=config,
             owner=Owner(config.live, self.owner(reader, config)),

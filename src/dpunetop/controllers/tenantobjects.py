@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dpunetop.controllers.flow import ConfigController, one
+from dpunetop.controllers.flow import ConfigController, blindness, one
 from dpunetop.domain.copies import SOURCES, Source
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.status import TENANT_OBJS_SYNCED
@@ -27,13 +27,11 @@ class TenantObjects(ConfigController[TenantObjectsView]):
         """See `ConfigController.gather`."""
         owner = Owner(config.live, self.owner(reader, config))
         blind, pairs = None, []
-        for source in SOURCES:  # all of them, so that each keeps being watched
+        for source in SOURCES:
             try:
                 pairs.append(self._pair(reader, config, source))
             except (NotEngaged, NotSynced) as err:
-                if err.cluster == INFRA:
-                    raise
-                blind = str(err)
+                blind = blindness(config, err)
         return TenantObjectsView(config, owner, () if blind else tuple(pairs), blind, self.manager)
 
     def plan(self, view: TenantObjectsView) -> Plan:

@@ -8,6 +8,7 @@ from typing import Any
 
 from dpunetop.domain.machineconfig import (
     HostAssets,
+    PoolReason,
     PoolView,
     content_hash,
     machine_config,
@@ -116,6 +117,8 @@ def _judge(view: HostConfigView, pool: Obj | None) -> Condition:
     if dropped := _dropped(view):
         message = f"spec.nodeSelector would drop DPUs that serve: {', '.join(dropped[:5])}; the old selector stays"
         return Condition(MCP_READY, "False", "SelectorDropsServing", message)
+    if pool is None:
+        return Condition(MCP_READY, "False", PoolReason.NOT_OBSERVED.value, "the pool has just been written")
     shared = shared_nodes(view.config.pool_name, view.pools or (), view.nodes)
     state = pool_status(PoolView(pool, machine_config_name(view.config.pool_name), shared))
     return Condition(MCP_READY, "True" if state.is_ready else "False", state.reason.value, state.message)

@@ -49,7 +49,7 @@ def test_the_machine_config_is_written_before_the_pool_that_would_roll_without_i
     plan = plan_host_config(view(pools=(), machine_config=None))
     assert written(plan) == ["MachineConfig", "MachineConfigPool"]
     assert [step.live for step in plan.steps if isinstance(step, Apply)] == [None, None]
-    assert said(plan) == ("False", "PoolNotFound")
+    assert said(plan) == ("False", "NotObserved")
 
 
 NOTHING_WRITTEN = {
