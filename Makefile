@@ -72,7 +72,7 @@ lint: $(READY) ## ruff: style and formatting
 
 .PHONY: types
 types: $(READY) ## mypy --strict
-	$(BIN)/mypy src
+	$(BIN)/mypy src hack
 
 .PHONY: imports
 imports: $(READY) ## import-linter: who may import whom

@@ -69,25 +69,26 @@ def test_the_schema_knows_the_choices_that_the_code_knows() -> None:
     assert fields["deletionPolicy"]["enum"] == [choice.value for choice in DeletionPolicy]
 
 
+GRANTED: list[tuple[str, str | None, set[str]]] = [
+    ("secrets", "tenant-cluster-1-kubeconf", READ),
+    ("secrets", names.OVN_CERT, ALL_OF_ONES_OWN),
+    ("secrets", names.TENANT_CREDENTIAL, ALL_OF_ONES_OWN),
+    ("secrets", None, set()),
+    ("configmaps", names.ENV_OVERRIDES, READ),
+    ("configmaps", names.OVN_CA, ALL_OF_ONES_OWN),
+    ("configmaps", names.OVNKUBE_CONFIG, ALL_OF_ONES_OWN),
+    ("configmaps", names.OVNKUBE_NODE_ENTRIES, ALL_OF_ONES_OWN),
+    ("configmaps", None, set()),
+    ("serviceaccounts", names.OVNKUBE_SERVICE_ACCOUNT, ALL_OF_ONES_OWN),
+    ("daemonsets", names.OVNKUBE_NODE, ALL_OF_ONES_OWN),
+    ("daemonsets", None, set()),
+    ("pods", None, {*READ, "delete"}),
+    ("events", None, {"create", "patch"}),
+]
+
+
 @pytest.mark.parametrize(
-    ("resource", "name", "expected"),
-    [
-        ("secrets", "tenant-cluster-1-kubeconf", READ),
-        ("secrets", names.OVN_CERT, ALL_OF_ONES_OWN),
-        ("secrets", names.TENANT_CREDENTIAL, ALL_OF_ONES_OWN),
-        ("secrets", None, set()),
-        ("configmaps", names.ENV_OVERRIDES, READ),
-        ("configmaps", names.OVN_CA, ALL_OF_ONES_OWN),
-        ("configmaps", names.OVNKUBE_CONFIG, ALL_OF_ONES_OWN),
-        ("configmaps", names.OVNKUBE_NODE_ENTRIES, ALL_OF_ONES_OWN),
-        ("configmaps", None, set()),
-        ("serviceaccounts", names.OVNKUBE_SERVICE_ACCOUNT, ALL_OF_ONES_OWN),
-        ("daemonsets", names.OVNKUBE_NODE, ALL_OF_ONES_OWN),
-        ("daemonsets", None, set()),
-        ("pods", None, {*READ, "delete"}),
-        ("events", None, {"create", "patch"}),
-    ],
-    ids=str,
+    ("resource", "name", "expected"), GRANTED, ids=[f"{resource}-{name}" for resource, name, _ in GRANTED]
 )
 def test_a_served_namespace_grants(resource: str, name: str | None, expected: set[str]) -> None:
     assert verbs(tenant_role(), resource, name) == expected
