@@ -1,0 +1,52 @@
+import threading
+from datetime import UTC
+
+from dpunetop.base.clock import RealClock
+from support.clock import FakeClock
+
+
+def test_the_real_clock_tells_utc_and_never_goes_back():
+    clock = RealClock()
+    first = clock.monotonic()
+    assert clock.monotonic() >= first
+    assert clock.now().tzinfo is UTC
+
+
+def test_waiting_ends_when_the_time_is_up():
+    cond = threading.Condition()
+    with cond:
+        RealClock().wait(cond, 0.01)
+
+
+def test_waiting_ends_when_told():
+    cond, waiting = threading.Condition(), threading.Event()
+
+    def wait():
+        with cond:
+            waiting.set()
+            RealClock().wait(cond, None)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert waiting.wait(5)
+    with cond:
+        cond.notify_all()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_the_fake_clock_wakes_who_waits_when_it_is_moved():
+    clock, cond = FakeClock(), threading.Condition()
+
+    def wait():
+        with cond:
+            while clock.monotonic() < 5:
+                clock.wait(cond, 5)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    clock.until_parked(1)
+    clock.step(5)
+    thread.join(5)
+    assert not thread.is_alive()
+    assert (clock.now() - FakeClock().now()).total_seconds() == 5

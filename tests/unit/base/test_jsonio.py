@@ -1,0 +1,35 @@
+import pytest
+
+from dpunetop.base import jsonio
+
+VALUE = {"b": [1, 2.5, None, True], "a": {"ä": "“x”"}}
+
+
+def test_what_is_encoded_is_decoded_to_the_same():
+    assert jsonio.loads(jsonio.dumps(VALUE)) == VALUE
+    assert jsonio.loads(jsonio.canonical(VALUE)) == VALUE
+
+
+def test_equal_values_have_one_canonical_form_and_one_digest():
+    turned = {"a": VALUE["a"], "b": VALUE["b"]}
+    assert jsonio.canonical(turned) == jsonio.canonical(VALUE) == '{"a":{"ä":"“x”"},"b":[1,2.5,null,true]}'.encode()
+    assert jsonio.digest(turned) == jsonio.digest(VALUE)
+
+
+def test_unequal_values_have_other_digests_of_16_digits():
+    digests = {jsonio.digest(value) for value in ({}, [], "", 0, None, {"a": 1}, {"a": 2})}
+    assert len(digests) == 7
+    assert all(len(digest) == 16 and int(digest, 16) >= 0 for digest in digests)
+
+
+@pytest.mark.parametrize("text", ["", "{", "{'a': 1}", "[1,]", "NaN", b"\xff"])
+def test_what_is_no_json_is_an_error(text):
+    with pytest.raises(jsonio.DecodeError):
+        jsonio.loads(text)
+
+
+def test_a_copy_is_equal_and_independent():
+    copy = jsonio.deep_copy(VALUE)
+    assert copy == VALUE
+    copy["a"]["ä"] = "y"
+    assert VALUE["a"]["ä"] == "“x”"

@@ -1,0 +1,43 @@
+import pytest
+
+from dpunetop.kube.selectors import by_labels, by_name, matches
+
+LABELS = {"role": "dpu", "zone": "a"}
+
+
+def expression(key, operator, *values):
+    return {"matchExpressions": [{"key": key, "operator": operator, "values": list(values)}]}
+
+
+SELECTORS = {
+    "nothing": ({}, False),
+    "empty members": ({"matchLabels": {}, "matchExpressions": []}, False),
+    "null members": ({"matchLabels": None, "matchExpressions": None}, False),
+    "a label": ({"matchLabels": {"role": "dpu"}}, True),
+    "another value": ({"matchLabels": {"role": "host"}}, False),
+    "a label that is not there": ({"matchLabels": {"rack": ""}}, False),
+    "one of two": ({"matchLabels": {"role": "dpu", "zone": "b"}}, False),
+    "In": (expression("zone", "In", "a", "b"), True),
+    "In, others": (expression("zone", "In", "b"), False),
+    "In, not there": (expression("rack", "In", "a"), False),
+    "NotIn": (expression("zone", "NotIn", "b"), True),
+    "NotIn, there": (expression("zone", "NotIn", "a"), False),
+    "NotIn, not there": (expression("rack", "NotIn", "a"), True),
+    "Exists": (expression("zone", "Exists"), True),
+    "Exists, not there": (expression("rack", "Exists"), False),
+    "DoesNotExist": (expression("rack", "DoesNotExist"), True),
+    "DoesNotExist, there": (expression("zone", "DoesNotExist"), False),
+    "an unknown operator": (expression("zone", "Like", "a"), False),
+    "no operator": ({"matchExpressions": [{"key": "zone"}]}, False),
+    "labels and expressions": ({"matchLabels": {"role": "dpu"}, **expression("zone", "In", "b")}, False),
+}
+
+
+@pytest.mark.parametrize(("selector", "expected"), SELECTORS.values(), ids=SELECTORS.keys())
+def test_a_selector_matches_as_the_api_says(selector, expected):
+    assert matches(selector, LABELS) is expected
+
+
+def test_selectors_are_written_as_the_server_reads_them():
+    assert by_name("ovn-ca") == "metadata.name=ovn-ca"
+    assert by_labels({"b": "2", "a": "1"}) == "a=1,b=2"
