@@ -248,11 +248,8 @@ class _Memory:
         """The server's answer to our last write, if `seen` is an older state of the same object, or nothing yet."""
         with self._guard:
             written = self._written.get(place)
-            if written is None:
-                return None
-            if self._clock.monotonic() >= written.until or not _is_behind(seen, written.answer):
-                del self._written[place]
-                return None
+            if written is None or self._clock.monotonic() >= written.until or not _is_behind(seen, written.answer):
+                return None  # kept although one view has caught up: another may have been gathered before
         return written.answer if seen is None or uid_of(seen) == uid_of(written.answer) else None
 
     def wrote(self, place: _Place, answer: Obj) -> None:

@@ -158,6 +158,14 @@ def test_a_cache_that_is_past_our_last_write_is_believed(execute, server):
     assert execute(apply(stored("9", a="0"), a="1"))
 
 
+def test_a_view_that_was_gathered_before_another_caught_up_does_not_repeat_a_write(execute, server):
+    server.answers = [stored("7", a="2")]
+    assert execute(apply(stored("5", a="1"), a="2"))
+    assert not execute(apply(stored("8", a="2"), a="2"))
+    assert not execute(apply(stored("5", a="1"), a="2"))
+    assert len(server.asked) == 1
+
+
 def test_a_cache_that_stays_behind_is_believed_in_the_end(execute, server, clock):
     server.answers = [stored("8", a="1"), stored("8", a="1")]
     execute(apply(stored("7", a="0"), a="1"))
