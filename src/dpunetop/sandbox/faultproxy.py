@@ -296,6 +296,7 @@ class _Core:
     async def _accept(self, listener: socket.socket) -> None:
         while True:
             sock, _ = await self._loop.sock_accept(listener)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a head and its body go in two pieces
             with _closed_on_error(sock):
                 await self.flow.wait()
             self._spawn(self._serve(sock))
