@@ -3,13 +3,15 @@ from __future__ import annotations
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from dpunetop.kube.errors import ApiError, Gone, TooManyRequests, Unreachable
-from dpunetop.kube.requests import APPLY, Request
+from dpunetop.kube.keys import NODES
+from dpunetop.kube.requests import APPLY, Request, Selection
 from dpunetop.runtime.client.transport import (
     ClientCertificate,
     ConfigurationError,
@@ -194,6 +196,23 @@ def test_stop_wakes_who_is_still_shaking_hands_and_nothing_is_sent_after_it(conn
             assert reasons() == "Stopped"
     assert reason_of(lambda: transport.call(GET, PATIENCE)) == "Stopped"
     assert repr(transport).endswith("0 sockets>")
+
+
+def test_closing_connections_wakes_who_waits_for_a_connection_that_nobody_takes(connect):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
+        transport = connect(f"https://127.0.0.1:{full.getsockname()[1]}")
+        reasons = in_thread(lambda: reason_of(lambda: transport.call(GET, 30)))
+        wait_until(lambda: len(transport._sockets) == 1)
+        transport.close_connections()
+        assert reasons() == "Reset"
+
+
+def test_a_connection_that_nobody_takes_is_given_up_in_time(connect):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
+        transport = connect(f"https://127.0.0.1:{full.getsockname()[1]}")
+        started = time.monotonic()
+        assert reason_of(lambda: transport.call(GET, 0.3)) == "Timeout"
+        assert time.monotonic() - started < 0.8
 
 
 # -- addresses ---------------------------------------------------------------------------------------------------------
@@ -395,7 +414,30 @@ def dripping_headers(wire: Wire, asked: Asked) -> None:
     wire.drip(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000, 0.02)
 
 
+def length_in_other_digits(wire: Wire, asked: Asked) -> None:
+    wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: \xb2\r\nConnection: close\r\n\r\nab")
+    wire.silence()
+
+
+def negative_length(wire: Wire, asked: Asked) -> None:
+    wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nab")
+    wire.silence()
+
+
+def status_out_of_range(wire: Wire, asked: Asked) -> None:
+    wire.send(b"HTTP/1.1 99999 OK\r\n\r\n")
+
+
+def endless_continue(wire: Wire, asked: Asked) -> None:
+    while True:
+        wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
 LIES = {
+    length_in_other_digits: ("BadAnswer", PATIENCE),
+    negative_length: ("BadAnswer", PATIENCE),
+    status_out_of_range: ("BadAnswer", PATIENCE),
+    endless_continue: ("Timeout", 0.3),
     no_answer: ("Reset", PATIENCE),
     cut_in_the_body: ("Reset", PATIENCE),
     shorter_than_announced: ("Reset", PATIENCE),
@@ -427,6 +469,30 @@ def test_a_bad_answer_is_unreachable_with_a_reason_and_in_time(connect, lie):
     assert [asked.method for asked in server.asked] == ["PUT", "GET"]  # and nothing was sent twice
 
 
+def test_what_a_hostile_server_can_make_us_hold_is_bounded(connect, client_of):
+    """S8: two gigabytes announced or sent, and the JSON that grows most when it is decoded."""
+    nested = b'{"metadata":{"resourceVersion":"1"},"items":[' + b"[]," * 300_000 + b"[]]}"
+    limit = 900 << 10
+    tracemalloc.start()
+    try:
+        with LyingServer(huge_in_chunks) as server:
+            client = client_of(connect(server, max_response_bytes=limit))
+            assert reason_of(lambda: list(client.pages(Selection(NODES), 1))) == "TooLarge"
+            server.answer = lambda wire, _: wire.answer(200, nested)
+            assert reason_of(lambda: list(client.pages(Selection(NODES), 1))) == "BadAnswer"
+            server.answer = endless_line
+            assert reason_of(lambda: list(client.watch(Selection(NODES), "1"))) == "TooLarge"
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def endless_line(wire: Wire, asked: Asked) -> None:
+    wire.begin_stream()
+    while True:
+        wire.chunk(b"x" * 65536)
+
+
 def test_what_was_requested_is_counted_by_code(connect, metrics):
     with LyingServer(honest) as server:
         transport = connect(server)
@@ -435,6 +501,16 @@ def test_what_was_requested_is_counted_by_code(connect, metrics):
         reason_of(lambda: transport.call(GET, PATIENCE))
     assert sample(metrics, "rest_client_requests_total", code="200", method="GET") == 1
     assert sample(metrics, "rest_client_requests_total", code="<error>", method="GET") == 1
+
+
+def test_the_page_of_an_old_proxy_that_ends_with_its_connection_is_still_an_answer(connect):
+    def unframed(wire: Wire, asked: Asked) -> None:
+        wire.send(b"HTTP/1.0 503 Service Unavailable\r\n\r\n<html>503</html>")
+        wire._sock.unwrap()
+
+    with LyingServer(unframed) as server:
+        answer = connect(server).call(GET, PATIENCE)
+    assert (answer.status, answer.body) == (503, b"<html>503</html>")
 
 
 # -- streams -----------------------------------------------------------------------------------------------------------
@@ -529,12 +605,7 @@ def test_the_time_that_the_reader_takes_is_not_silence(connect):
 
 
 def test_a_line_without_end_is_too_large(connect):
-    def endless(wire: Wire, asked: Asked) -> None:
-        wire.begin_stream()
-        while True:
-            wire.chunk(b"x" * 65536)
-
-    with LyingServer(endless) as server:
+    with LyingServer(endless_line) as server:
         assert reason_of(lambda: lines_of(connect(server))) == "TooLarge"
 
 

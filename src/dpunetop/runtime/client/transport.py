@@ -70,8 +70,8 @@ __all__ = [
 
 MIB = 1 << 20
 MAX_READ_BYTES = 16 * MIB
-"""Largest answer to a read; a page of a list must fit."""
-MAX_WRITE_ANSWER_BYTES = 4 * MIB
+"""Largest answer to a read; a page of a list must fit. Decoding JSON made for it takes up to 35 times as much."""
+MAX_OBJECT_BYTES = 4 * MIB
 """Largest answer to a write, and longest line of a stream: one object, of which etcd takes no more than 1.5 MiB."""
 MAX_ERROR_BYTES = 64 << 10
 CONNECT_SECONDS = 10.0
@@ -79,7 +79,7 @@ CONNECT_SECONDS = 10.0
 
 _CHUNK_BYTES = 64 << 10
 _LEASE_CONNECTIONS = 2
-_IDLE_WATCH_CONNECTIONS = 16  # kept for the next watch; no limit on how many are in use
+_IDLE_WATCH_CONNECTIONS = 64  # kept for the next watch; no limit on how many are in use
 _KEEPALIVE = {"idle": 15, "interval": 5, "count": 3}
 _USER_TIMEOUT_MS = 30_000
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
@@ -140,7 +140,8 @@ class Transport:
         self._user_agent = user_agent
         self._metrics = metrics
         self._clock = clock
-        self._max_response_bytes = max_response_bytes
+        self._max_read_bytes = max_response_bytes
+        self._max_object_bytes = min(MAX_OBJECT_BYTES, max_response_bytes)
         self._idle_seconds = idle_seconds
         self._bearer = Bearer(connection.credential, clock)
         self._sockets = _Sockets(clock)
@@ -170,7 +171,9 @@ class Transport:
             status, size = 0, 0
             try:
                 raw = self._send(request, headers, pool, urllib3.Timeout(total=self._left(deadline)))
-                body = _whole_body(raw, self._body_limit(request.method))
+                body = self._whole_body(
+                    raw, self._max_read_bytes if request.method == "GET" else self._max_object_bytes
+                )
                 status, size = raw.status, len(body)
             except _FOREIGN as err:
                 raise self._failure(err) from err
@@ -194,7 +197,7 @@ class Transport:
         finally:
             if not raw.closed:  # not read to its end: what is left of it would be taken for the next answer
                 raw.close()
-            raw.release_conn()
+            self._give_back(raw)
 
     def renew_credential(self) -> bool:
         """After a 401: read the token again; True if it is another one, so that trying again makes sense."""
@@ -232,6 +235,23 @@ class Transport:
             preload_content=False,
             decode_content=False,
         )
+
+    def _whole_body(self, raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
+        try:
+            _refuse_encoded(raw)
+            _refuse_unframed(raw)
+            return _read(raw, limit)
+        except BaseException:
+            raw.close()  # half-read: of no use to the next request
+            raise
+        finally:
+            self._give_back(raw)
+
+    def _give_back(self, raw: urllib3.BaseHTTPResponse) -> None:
+        connection = raw.connection
+        raw.release_conn()
+        if self.stop.is_set() and connection is not None:  # the pool may have been emptied just before
+            connection.close()
 
     def _headers(self, request: Request) -> dict[str, str]:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": self._user_agent}
@@ -300,15 +320,12 @@ class Transport:
                 yield bytes(rest) + line if rest else line
                 rest.clear()
             rest += tail
-            if len(rest) > MAX_WRITE_ANSWER_BYTES:
-                raise Unreachable(0, "TooLarge", f"a line of more than {MAX_WRITE_ANSWER_BYTES} bytes")
+            if len(rest) > self._max_object_bytes:
+                raise Unreachable(0, "TooLarge", f"a line of more than {self._max_object_bytes} bytes")
             if lines:
                 _bound(raw, self._clock.monotonic() + self._idle_seconds)
         if rest:
             raise Unreachable(0, "Reset", "the stream ended within a line")
-
-    def _body_limit(self, method: str) -> int:
-        return self._max_response_bytes if method == "GET" else min(MAX_WRITE_ANSWER_BYTES, self._max_response_bytes)
 
     def _failure(self, err: BaseException) -> Unreachable:
         if self.stop.is_set():
@@ -380,20 +397,9 @@ def _unreachable(err: BaseException) -> Unreachable:
     return Unreachable(0, reason, _printable(f"{type(err).__name__}: {err}", 200))
 
 
-def _whole_body(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
-    try:
-        _refuse_encoded(raw)
-        return _read(raw, limit)
-    except BaseException:
-        raw.close()  # half-read: of no use to the next request
-        raise
-    finally:
-        raw.release_conn()
-
-
 def _read(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
     announced = raw.headers.get("Content-Length", "")
-    if announced.isdigit() and int(announced[:20]) > limit:
+    if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
         raise Unreachable(0, "TooLarge", f"an answer of {announced[:20]} bytes, more than {limit}")
     parts: list[bytes] = []
     left = limit + 1
@@ -409,6 +415,13 @@ def _refuse_encoded(raw: urllib3.BaseHTTPResponse) -> None:
     encoding = raw.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         raise Unreachable(0, "BadAnswer", f"content encoding {_printable(encoding, 20)!r} was not asked for")
+
+
+def _refuse_unframed(raw: urllib3.BaseHTTPResponse) -> None:
+    """A success whose end only shows in the end of the connection may have been cut; of an error, a part will do."""
+    is_chunked = raw.headers.get("Transfer-Encoding", "").lower() == "chunked"
+    if 200 <= raw.status < 300 and raw.status != 204 and raw.length_remaining is None and not is_chunked:
+        raise Unreachable(0, "BadAnswer", "an answer that does not say where it ends")
 
 
 def _bound(raw: urllib3.BaseHTTPResponse, deadline: float) -> None:
@@ -482,6 +495,15 @@ class _TlsSocket(ssl.SSLSocket):
     def do_handshake(self, block: bool = False) -> None:
         self.context.sockets.add(self)
         super().do_handshake(block)
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        try:
+            return super().recv(buflen, flags)
+        except (
+            OSError
+        ):  # only the constructor calls this, on a connection cut before its handshake; it forgets to close
+            self.close()
+            raise
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
         _limit(self, self.context.sockets.clock)
@@ -670,9 +692,9 @@ class _Resolver:
     def _join(self, host: str, port: int) -> _Flight:
         with self._guard:
             if self._flight is None:
-                self._flight = _Flight()
-                thread = threading.Thread(target=self._fly, args=(self._flight, host, port), name=f"resolve-{host}")
-                thread.start()
+                flight = _Flight()
+                threading.Thread(target=self._fly, args=(flight, host, port), name=f"resolve-{host}").start()
+                self._flight = flight
             return self._flight
 
     def _fly(self, flight: _Flight, host: str, port: int) -> None:
