@@ -34,7 +34,7 @@ class ConfigSource:
     def start(self) -> None:
         """Begin to look for the CustomResourceDefinition; returns at once."""
         selection = one(CUSTOMRESOURCEDEFINITIONS, "", crd_name(DPUCLUSTERCONFIGS))
-        self._definition = self._infra.hold(selection, self._definition_changed)
+        self._definition = self._infra.hold(selection, self._definition_changed, on_synced=self._definition_read)
 
     def trouble(self) -> str | None:
         """Why not all DpuClusterConfigs are known yet, or None; a line for /readyz."""
@@ -44,6 +44,11 @@ class ConfigSource:
         if not configs:
             return f"waiting for the CustomResourceDefinition {crd_name(DPUCLUSTERCONFIGS)} to be installed"
         return None if all(hold.has_synced() for hold in configs) else "DpuClusterConfigs have not been read yet"
+
+    def _definition_read(self) -> None:
+        """Told once, after the first list: what it held has been told before."""
+        if not self._configs:
+            self._log.warning("waiting for the CustomResourceDefinition to be installed")
 
     def _definition_changed(self, change: Change) -> None:
         if self._configs or change.new is None or not _is_established(change.new):

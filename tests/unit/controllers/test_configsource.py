@@ -1,0 +1,88 @@
+from dpunetop.controllers.configsource import ConfigSource
+from dpunetop.domain.names import DPUCLUSTERCONFIGS
+from dpunetop.kube.keys import INFRA, Key
+from dpunetop.kube.requests import Selection
+from dpunetop.runtime.cache.change import Change
+from support.objects import config
+
+ESTABLISHED = {
+    "metadata": {"name": "dpuclusterconfigs.dpu.openshift.io"},
+    "status": {"conditions": [{"type": "Established", "status": "True"}]},
+}
+NOT_YET = {"metadata": {"name": "dpuclusterconfigs.dpu.openshift.io"}, "status": {"conditions": None}}
+
+
+class Hold:
+    def __init__(self, cluster, selection):
+        self.cluster, self.selection = cluster, selection
+
+    def has_synced(self):
+        return self.selection in self.cluster.synced
+
+
+class Cluster:
+    """Holds what it is asked to, and is told what to tell."""
+
+    def __init__(self):
+        self.handlers = {}
+        self.synced = set()
+
+    def hold(self, selection, handler, on_synced=lambda: None):
+        self.handlers[selection] = handler, on_synced
+        return Hold(self, selection)
+
+    def shows(self, selection, obj):
+        self.handlers[selection][0](Change(None, obj, False))
+
+    def has_read(self, selection):
+        self.synced.add(selection)
+        self.handlers[selection][1]()
+
+
+CONFIGS = (Selection(DPUCLUSTERCONFIGS, "a"), Selection(DPUCLUSTERCONFIGS, "b"))
+
+
+def started():
+    cluster, woken = Cluster(), []
+    source = ConfigSource(cluster, CONFIGS, woken.append)
+    source.start()
+    (definition,) = cluster.handlers
+    return cluster, source, woken, definition
+
+
+def test_only_the_definition_is_watched_until_it_is_established():
+    cluster, source, _, definition = started()
+    cluster.shows(definition, NOT_YET)
+    cluster.has_read(definition)
+    assert list(cluster.handlers) == [definition]
+    assert "waiting for the CustomResourceDefinition" in source.trouble()
+
+
+def test_configs_are_watched_once_the_definition_is_established():
+    cluster, source, _, definition = started()
+    cluster.has_read(definition)
+    cluster.shows(definition, ESTABLISHED)
+    cluster.shows(definition, ESTABLISHED)
+    assert list(cluster.handlers) == [definition, *CONFIGS]
+    assert source.trouble() == "DpuClusterConfigs have not been read yet"
+
+
+def test_there_is_no_trouble_once_all_has_been_read():
+    cluster, source, _, definition = started()
+    cluster.shows(definition, ESTABLISHED)
+    for selection in (definition, *CONFIGS):
+        cluster.has_read(selection)
+    assert source.trouble() is None
+
+
+def test_before_anything_was_read_that_is_the_trouble():
+    _, source, _, _ = started()
+    assert source.trouble() == "the infra API server has not been read yet"
+
+
+def test_every_change_of_a_config_wakes_its_key_and_its_end_does_too():
+    cluster, _, woken, definition = started()
+    cluster.shows(definition, ESTABLISHED)
+    cluster.shows(CONFIGS[0], config())
+    cluster.handlers[CONFIGS[0]][0](Change(config(), None, False))
+    assert woken == [Key(INFRA, "dpu-one", "sample")] * 2
