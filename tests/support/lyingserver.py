@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import trustme
 
@@ -82,10 +82,11 @@ class Wire:
         """Keep the connection and say nothing until the server closes."""
         self._over.wait(30)
 
-    def reset(self) -> None:
-        """End the connection with a RST instead of a FIN."""
+    def reset(self) -> NoReturn:
+        """End the connection with a RST instead of a FIN, and the thread that serves it."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         socket.close(self._sock.detach())  # not close(): that waits for who still reads
+        raise ConnectionResetError  # whoever read on would read from whatever gets this descriptor next
 
 
 Answer = Callable[[Wire, Asked], None]
