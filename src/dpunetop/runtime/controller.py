@@ -1,0 +1,153 @@
+"""Workers that take keys from a queue, have them reconciled, and decide what becomes of each: done, later, or again."""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from dpunetop.base.clock import Clock
+from dpunetop.base.stop import Stop, Stopped
+from dpunetop.kube.errors import ApiError
+from dpunetop.kube.keys import Key
+from dpunetop.runtime.flowcontrol import ItemBackoff
+from dpunetop.runtime.gate import LeadershipLost
+from dpunetop.runtime.metrics import Metrics, Result
+from dpunetop.runtime.reading import NotEngaged, NotSynced
+from dpunetop.runtime.workqueue import WorkQueue
+
+_REFRESH_SECONDS = 0.5
+
+
+class Terminal(Exception):
+    """Trying again is pointless until something changes; whatever changes wakes the key by itself."""
+
+
+class Reconciler(Protocol):
+    """Brings the world of one key closer to what it should be, from whatever state it is in."""
+
+    def reconcile(self, key: Key, stop: Stop) -> float | None:
+        """Look at `key` once; never told why.
+
+        Returns None when there is nothing to do until something changes, or in how many seconds to look again without
+        being woken (0: soon, with a growing pause).
+        Threads: any worker; never two at once for one key.
+        Raises: ApiError to be tried again with a growing pause; Terminal not to be; NotSynced and NotEngaged when what
+            it reads is not there yet and will wake it; Stopped and LeadershipLost when it may not go on.
+        """
+
+
+class Controller:
+    """A queue and its workers.
+
+    Guarantees: each key that is added is reconciled after that; a pass that fails, in whatever way, is tried again with
+        a pause that grows until a pass succeeds; after `stop` is set no new pass begins.
+    Threads: `queue` from any thread; call `run` once.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reconciler: Reconciler,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        workers: int,
+        logger: FilteringBoundLogger,
+    ) -> None:
+        self.name = name
+        self.queue: WorkQueue[Key] = WorkQueue(clock, metrics.workqueue(name), ItemBackoff())
+        self._reconciler = reconciler
+        self._clock = clock
+        self._metrics = metrics.controller(name)
+        self._metrics.max_concurrent(workers)
+        self._workers = workers
+        self._log: FilteringBoundLogger = logger.bind(controller=name)
+        self._guard = threading.Lock()  # guards _active
+        self._active = 0
+
+    def run(self, stop: Stop) -> None:
+        """Work until `stop` is set and the passes under way have ended.
+
+        Raises: RuntimeError when a worker died, which is a bug; its own traceback was shown when it did.
+        """
+        ended = stop.child()
+        threads = [
+            threading.Thread(target=self._work, args=(stop, ended), name=f"{self.name}-{number}")
+            for number in range(self._workers)
+        ]
+        for thread in threads:
+            thread.start()
+        while not ended.wait(_REFRESH_SECONDS):
+            self.queue.refresh()
+        self.queue.shut_down()
+        for thread in threads:
+            thread.join()
+        if not stop.is_set():
+            raise RuntimeError(f"a worker of controller {self.name} died")
+
+    def _work(self, stop: Stop, ended: Stop) -> None:
+        try:
+            while (key := self.queue.get(stop)) is not None:
+                self._hold(+1)
+                try:
+                    self._process(key, stop)
+                finally:
+                    self.queue.done(key)
+                    self._hold(-1)
+        finally:
+            ended.set()  # workers end together: with `stop`, or because one of them died
+
+    def _process(self, key: Key, stop: Stop) -> None:
+        started = self._clock.monotonic()
+        result = self._outcome(key, stop)
+        if result is not None:
+            self._metrics.reconciled(result, self._clock.monotonic() - started)
+
+    def _outcome(self, key: Key, stop: Stop) -> Result | None:
+        try:
+            return self._succeeded(key, self._reconciler.reconcile(key, stop))
+        except (NotSynced, NotEngaged) as err:
+            self._log.debug("waiting for a cache", key=str(key), reason=str(err))
+            return "requeue"
+        except (Stopped, LeadershipLost):
+            return None
+        except Terminal as err:
+            self._log.error("reconcile gave up", key=str(key), error=str(err))
+            self._metrics.terminal_error()
+        except ApiError as err:
+            if stop.is_set():
+                return None  # its connections were closed on purpose
+            self._failed(key, err)
+        except Exception as err:  # noqa: BLE001  (the one place: whatever else goes wrong is a bug, and one key is no reason to end)
+            self._log.exception("reconcile panicked", key=str(key), kind=type(err).__name__)
+            self._metrics.panicked()
+            self.queue.add_rate_limited(key)
+        return "error"
+
+    def _succeeded(self, key: Key, again_seconds: float | None) -> Result:
+        if again_seconds is not None and again_seconds <= 0:
+            self.queue.add_rate_limited(key)
+            return "requeue"
+        self.queue.forget(key)
+        if again_seconds is None:
+            return "success"
+        self.queue.add_after(key, again_seconds)
+        return "requeue_after"
+
+    def _failed(self, key: Key, err: ApiError) -> None:
+        self.queue.add_rate_limited(key, err.retry_after_seconds or 0.0)
+        self._log.warning(
+            "reconcile failed",
+            key=str(key),
+            code=err.code,
+            reason=err.reason,
+            error=err.message,
+            retries=self.queue.retries(key),
+        )
+
+    def _hold(self, change: int) -> None:
+        with self._guard:
+            self._active += change
+            self._metrics.active(self._active)
