@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,37 @@ def test_the_operators_pod_is_accepted_where_pods_are_restricted(installed: Cont
     created = installed.admin.create(path, pod)
     installed.admin.delete(f"{path}/probe", {"gracePeriodSeconds": 0})
     assert created["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def leaves(value: Any, path: str = "") -> dict[str, Any]:
+    """Every scalar of an object by its path."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if pairs is None:
+        return {path: value}
+    return {key: leaf for name, inner in pairs for key, leaf in leaves(inner, f"{path}/{name}").items()}
+
+
+def test_the_host_network_changes_nothing_but_itself(programs: binaries.Binaries, tmp_path: Path) -> None:
+    here = {name: os.path.relpath(ROOT / "config" / name, tmp_path) for name in ("default", "host-network")}
+    overlay = {"resources": [here["default"]], "components": [here["host-network"]]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    rendered = subprocess.run(
+        [programs.path("kubectl"), "kustomize", tmp_path], capture_output=True, text=True, check=True
+    )
+    [before, after] = (
+        leaves(document["spec"]["template"]["spec"])
+        for text in ((ROOT / "deploy" / "dpunetop.yaml").read_text(), rendered.stdout)
+        for document in yaml.safe_load_all(text)
+        if document["kind"] == "Deployment"
+    )
+    assert before.keys() <= after.keys()
+    assert {path: value for path, value in after.items() if before.get(path) != value} == {
+        "/hostNetwork": True,
+        "/dnsPolicy": "ClusterFirstWithHostNet",
+        "/containers/0/args/5": "--health-probe-bind-address=127.0.0.1:49556",
+        "/containers/0/livenessProbe/httpGet/host": "127.0.0.1",
+        "/containers/0/readinessProbe/httpGet/host": "127.0.0.1",
+    }
 
 
 def allowed(
