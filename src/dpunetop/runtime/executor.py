@@ -34,6 +34,8 @@ TRUST_SECONDS = 30.0
 """So long the answer to our own write counts as newer than a cache that has not shown it yet."""
 PATCH_MANAGER = "dpunetop-patch"
 """Field manager of merge patches; nobody reads what it owns."""
+STATUS_TRIES = 4
+"""How often a status is tried while others write the same object."""
 CREATE_ONLY = "1"
 """The resourceVersion that no object has: an apply that names it creates, or fails with Conflict."""
 
@@ -111,11 +113,24 @@ class Executor:
     def _apply_status(self, step: ApplyStatus) -> bool:
         place = _Place.of(step, step.live)
         current = self._current(place, step.live) or step.live
+        for _ in range(STATUS_TRIES - 1):
+            try:
+                return self._apply_status_to(step, place, current)
+            except Conflict:
+                found = self._asked(place, uid_of(step.live))
+                if found is None:
+                    raise
+                current = found
+        return self._apply_status_to(step, place, current)
+
+    def _apply_status_to(self, step: ApplyStatus, place: _Place, current: Obj) -> bool:
+        # For the status of a custom resource the server ignores a uid and compares a resourceVersion, which no two
+        # objects share; that others write their own conditions meanwhile is no reason to give up.
         write = _Write(place, step.field_manager, "status", self._desired_status(step, current))
         if self._stands(write, current):
             return False
         client, timeout = self._door(place)
-        body = _with_metadata(write.desired, {"uid": uid_of(step.live)})
+        body = _with_metadata(write.desired, _same_version(current))
         with _uid_mismatch_as_conflict():
             answer = client.apply_status(step.resource, body, step.field_manager, timeout_seconds=timeout)
         self._learn(write, answer)
@@ -245,11 +260,16 @@ class _Memory:
         self._settled: OrderedDict[tuple[_Place, str, str], tuple[str, str]] = OrderedDict()
 
     def newer_than(self, place: _Place, seen: Obj | None) -> Obj | None:
-        """The server's answer to our last write, if `seen` is an older state of the same object, or nothing yet."""
+        """The newest state after our last write, if `seen` is an older state of the same object, or nothing yet."""
         with self._guard:
             written = self._written.get(place)
-            if written is None or self._clock.monotonic() >= written.until or not _is_behind(seen, written.answer):
-                return None  # kept although one view has caught up: another may have been gathered before
+            if written is None or self._clock.monotonic() >= written.until:
+                return None
+            if seen is not None and not _is_behind(seen, written.answer):
+                # Kept although this view has caught up: another may have been gathered before. And kept as the cache's
+                # own object, which costs no memory.
+                self._written[place] = _Written(seen, written.until)
+                return None
         return written.answer if seen is None or uid_of(seen) == uid_of(written.answer) else None
 
     def wrote(self, place: _Place, answer: Obj) -> None:

@@ -112,5 +112,5 @@ class Conditions(RuleBasedStateMachine):
         assert stored == self.turned
 
 
-Conditions.TestCase.settings = settings(stateful_step_count=20)
+Conditions.TestCase.settings = settings(stateful_step_count=10)
 TestConditions = Conditions.TestCase

@@ -320,7 +320,7 @@ def test_a_status_is_stamped_with_time_and_generation(execute, server, clock):
             {
                 "apiVersion": "dpu.openshift.io/v1alpha1",
                 "kind": "DpuClusterConfig",
-                "metadata": {"name": "c", "namespace": "n", "uid": "u-1"},
+                "metadata": {"name": "c", "namespace": "n", "uid": "u-1", "resourceVersion": "5"},
                 "status": {"conditions": [condition("True", "2026-01-01T00:01:00Z")]},
             },
         )
@@ -346,6 +346,36 @@ def test_a_status_that_we_wrote_keeps_its_time_before_the_cache_shows_it(execute
     execute(ready(custom_resource()))
     clock.step(10)
     assert not execute(ready(custom_resource()))
+
+
+def test_a_status_is_tried_on_what_others_have_made_of_the_object(execute, server):
+    other = {**condition("True", "2025-12-31T00:00:00Z"), "type": "McpReady"}
+    theirs = {**custom_resource("6"), "status": {"conditions": [other]}}
+    server.answers = [Conflict(409, "Conflict", ""), theirs, custom_resource("7")]
+    assert execute(ready(custom_resource("5")))
+    assert [request[0] for request in server.asked] == ["apply_status", "get", "apply_status"]
+    assert [request[1]["metadata"]["resourceVersion"] for request in server.asked[::2]] == ["5", "6"]
+
+
+def test_a_status_that_others_have_written_for_us_stands(execute, server):
+    server.answers = [Conflict(409, "Conflict", ""), custom_resource("6", condition("True", "2025-12-31T00:00:00Z"))]
+    assert not execute(ready(custom_resource("5")))
+
+
+BEATEN = {
+    "the object is gone": (NotFound(404, "NotFound", ""), 1),
+    "another has its name": ({**custom_resource(), "metadata": {**custom_resource()["metadata"], "uid": "u-2"}}, 1),
+    "others write without end": (custom_resource("9"), 4),
+}
+
+
+@pytest.mark.parametrize(("found", "tries"), BEATEN.values(), ids=BEATEN.keys())
+def test_a_status_that_cannot_be_written_is_a_conflict_in_the_end(execute, server, found, tries):
+    server.answers = [Conflict(409, "Conflict", ""), found] * 4
+    with pytest.raises(Conflict):
+        execute(ready(custom_resource("5")))
+    written = [request for request in server.asked if request[0] == "apply_status"]
+    assert [request[1]["metadata"]["uid"] for request in written] == ["u-1"] * tries
 
 
 def test_other_members_of_the_status_are_written_with_it(execute, server):
