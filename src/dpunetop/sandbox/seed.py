@@ -1,0 +1,212 @@
+"""The quick start as data: what two clusters hold before it, and each thing that a user then puts there."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dpunetop.domain.names import (
+    DPU_HOST_LABEL,
+    DPU_NODE_LABEL,
+    DPU_WORKER_LABEL,
+    DPUCLUSTERCONFIGS,
+    ENV_OVERRIDES,
+    KUBECONFIG_KEY,
+    MACHINE_CONFIG_ROLE_LABEL,
+    MACHINECONFIGPOOLS,
+    MACHINECONFIGS,
+    OVN_KUBERNETES_NAMESPACE,
+    TENANT_NODE_ENV,
+)
+from dpunetop.kube.keys import CONFIGMAPS, NODES, SECRETS, SERVICEACCOUNTS
+from dpunetop.kube.meta import Obj, new_object
+from dpunetop.sandbox.admin import objects_of
+from dpunetop.sandbox.controlplane import ControlPlane, ControlPlanePair
+from dpunetop.sandbox.crds import MACHINE_CONFIGURATION, NODE_MAINTENANCE
+from dpunetop.sandbox.standins.ovnkube import central_tenant, infra_network
+
+OPERATOR_NAMESPACE = "openshift-dpu-network-operator"
+OPERATOR_ACCOUNT = "dpunetop"
+"""Who the operator is in infra: the ServiceAccount of config/rbac."""
+
+_ROOT = Path(__file__).resolve().parents[3]
+_TENANT_ACCOUNT = "dpu-network-operator"
+_TOKEN_SECONDS = 30 * 24 * 3600
+_FIRST_NUMBER = 13
+_RIGHTS = {
+    "Namespace",
+    "CustomResourceDefinition",
+    "ServiceAccount",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Role",
+    "RoleBinding",
+}
+# Parameters of the component config/tenant-namespace, as they stand in its rendered form.
+_SAMPLE_NAMESPACE, _SAMPLE_SECRET = "tenant-cluster-1", "tenant-cluster-1-kubeconf"
+
+
+@dataclass(frozen=True)
+class QuickStart:
+    """The names that the quick start uses, for a number of DPUs."""
+
+    dpus: int = 3
+    namespace: str = "default"
+    tenant_namespace: str = OVN_KUBERNETES_NAMESPACE
+    secret: str = "tenant-cluster-1-kubeconf"
+    pool: str = "dpu"
+    name: str = "dpuclusterconfig-sample"
+
+    @property
+    def pairs(self) -> dict[str, str]:
+        """DPU node to the host that carries it."""
+        numbers = range(_FIRST_NUMBER, _FIRST_NUMBER + self.dpus)
+        return {f"bf2-worker-advnetlab{number}": f"worker-advnetlab{number}" for number in numbers}
+
+
+# --- what is there before the quick start -----------------------------------------------------------------------------
+
+
+def seed_infra(pair: ControlPlanePair, quick_start: QuickStart) -> None:
+    """Make infra what the quick start presumes, and install the operator's kind and rights.
+
+    The rights in the served namespace are those of the component config/tenant-namespace.
+    """
+    pair.infra.apply(MACHINE_CONFIGURATION)
+    pair.infra.apply(infra_network(OVN_KUBERNETES_NAMESPACE))
+    pair.infra.apply(operator_installation())
+    pair.infra.apply(served_namespace(quick_start.namespace, quick_start.secret))
+    pair.infra.apply(_built_in_pools())
+    pair.infra.apply(_node("infra-master-0", "master"))
+    pair.infra.apply(dpu_node(name) for name in quick_start.pairs)
+
+
+def seed_tenant(pair: ControlPlanePair, quick_start: QuickStart) -> None:
+    """Make the tenant what the quick start presumes: hosts, masters, a central OVN-Kubernetes, someone who may read."""
+    pair.tenant.apply(NODE_MAINTENANCE)
+    pair.tenant.apply(central_tenant(quick_start.tenant_namespace))
+    pair.tenant.apply(_tenant_reader(quick_start.tenant_namespace))
+    pair.tenant.apply(_node(f"tenant-master-{number}", "master") for number in range(3))
+    pair.tenant.apply(_node(host, "worker", {DPU_HOST_LABEL: ""}) for host in quick_start.pairs.values())
+
+
+def operator_installation() -> list[Obj]:
+    """Kind, ServiceAccount and rights of the operator, as `deploy/` has them; without its Deployment."""
+    shipped = objects_of(_ROOT / "deploy" / "dpunetop.yaml")
+    return [obj for obj in shipped if obj["kind"] in _RIGHTS]
+
+
+def served_namespace(namespace: str, secret: str) -> list[Obj]:
+    """What config/tenant-namespace gives one served namespace."""
+    names = {_SAMPLE_NAMESPACE: namespace, _SAMPLE_SECRET: secret}
+    return [_renamed(obj, names) for obj in objects_of(_ROOT / "deploy" / "tenant-namespace.yaml")]
+
+
+def dpu_node(name: str) -> dict[str, Any]:
+    """A DPU as infra knows it, with the two labels that its administrator sets."""
+    return _node(name, "worker", {DPU_WORKER_LABEL: "", DPU_NODE_LABEL: ""}, arch="arm64")
+
+
+def operator_token(pair: ControlPlanePair) -> str:
+    """A token of the operator's ServiceAccount, so that it has the rights of config/rbac and no others."""
+    return pair.infra.service_account_token(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT, _TOKEN_SECONDS)
+
+
+# --- what the user does -----------------------------------------------------------------------------------------------
+
+
+def tenant_kubeconfig(tenant: ControlPlane, quick_start: QuickStart, url: str | None = None) -> dict[str, Any]:
+    """A kubeconfig of someone in the tenant who may read what is needed; `url` is another way to it."""
+    token = tenant.service_account_token(quick_start.tenant_namespace, _TENANT_ACCOUNT, _TOKEN_SECONDS)
+    return tenant.token_kubeconfig(token, url=url)
+
+
+def kubeconfig_secret(quick_start: QuickStart, kubeconfig: Mapping[str, Any]) -> dict[str, Any]:
+    """The Secret that holds the tenant's kubeconfig."""
+    data = {KUBECONFIG_KEY: base64.b64encode(json.dumps(kubeconfig).encode()).decode()}
+    return new_object(SECRETS, quick_start.namespace, quick_start.secret, data=data)
+
+
+def env_overrides(quick_start: QuickStart) -> dict[str, Any]:
+    """The ConfigMap that says which DPU serves which host."""
+    data = {dpu: f"{TENANT_NODE_ENV}={host}\n" for dpu, host in quick_start.pairs.items()}
+    return new_object(CONFIGMAPS, quick_start.namespace, ENV_OVERRIDES, data=data)
+
+
+def dpu_cluster_config(quick_start: QuickStart) -> dict[str, Any]:
+    """The DpuClusterConfig."""
+    spec = {
+        "kubeConfigFile": quick_start.secret,
+        "poolName": quick_start.pool,
+        "nodeSelector": {"matchLabels": {DPU_WORKER_LABEL: ""}},
+    }
+    return new_object(DPUCLUSTERCONFIGS, quick_start.namespace, quick_start.name, spec=spec)
+
+
+def _node(name: str, role: str, labels: Mapping[str, str] | None = None, arch: str = "amd64") -> dict[str, Any]:
+    node = new_object(NODES, "", name)
+    node["metadata"]["labels"] = {
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": arch,
+        f"node-role.kubernetes.io/{role}": "",
+        **(labels or {}),
+    }
+    return node
+
+
+def _built_in_pools() -> Iterable[dict[str, Any]]:
+    for role in ("master", "worker"):
+        config = new_object(MACHINECONFIGS, "", f"00-{role}", spec={"config": {"ignition": {"version": "3.2.0"}}})
+        config["metadata"]["labels"] = {MACHINE_CONFIG_ROLE_LABEL: role}
+        yield config
+        spec = {
+            "machineConfigSelector": {"matchLabels": {MACHINE_CONFIG_ROLE_LABEL: role}},
+            "nodeSelector": {"matchLabels": {f"node-role.kubernetes.io/{role}": ""}},
+        }
+        yield new_object(MACHINECONFIGPOOLS, "", role, spec=spec)
+
+
+def _tenant_reader(namespace: str) -> Iterable[dict[str, Any]]:
+    rules = {
+        "Role": [
+            {"apiGroups": [""], "resources": ["secrets", "configmaps", "pods"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": ["apps"], "resources": ["daemonsets", "deployments"], "verbs": ["get", "list", "watch"]},
+        ],
+        "ClusterRole": [
+            {"apiGroups": [""], "resources": ["namespaces", "nodes"], "verbs": ["get", "list", "watch"]},
+            {
+                "apiGroups": ["config.openshift.io"],
+                "resources": ["clusterversions"],
+                "verbs": ["get", "list", "watch"],
+            },
+        ],
+    }
+    subject = {"kind": "ServiceAccount", "namespace": namespace, "name": _TENANT_ACCOUNT}
+    yield new_object(SERVICEACCOUNTS, namespace, _TENANT_ACCOUNT)
+    for kind, granted in rules.items():
+        where = {"namespace": namespace} if kind == "Role" else {}
+        metadata = {"name": _TENANT_ACCOUNT, **where}
+        yield {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata, "rules": granted}
+        yield {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": f"{kind}Binding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": _TENANT_ACCOUNT},
+            "subjects": [subject],
+        }
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    match value:
+        case str():
+            return names.get(value, value)
+        case list():
+            return [_renamed(item, names) for item in value]
+        case Mapping():
+            return {key: _renamed(item, names) for key, item in value.items()}
+    return value

@@ -1,0 +1,1 @@
+"""Stand-ins for the programs that have no place on one machine: small controllers on the project's own engine."""

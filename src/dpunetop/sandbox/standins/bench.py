@@ -1,0 +1,255 @@
+"""What stand-ins work with: the engine on one control plane, as its administrator."""
+
+from __future__ import annotations
+
+import random
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
+
+import structlog
+
+from dpunetop.base import jsonio
+from dpunetop.base.clock import RealClock
+from dpunetop.base.stop import Stop
+from dpunetop.kube import requests
+from dpunetop.kube.errors import NotFound, TooManyRequests
+from dpunetop.kube.keys import PODS, Key, Resource
+from dpunetop.kube.meta import Obj, name_of, namespace_of, uid_of
+from dpunetop.kube.plan import Apply, ApplyStatus, Plan
+from dpunetop.kube.requests import Request, Selection
+from dpunetop.runtime.cache.change import Change
+from dpunetop.runtime.cache.informer import Informer
+from dpunetop.runtime.cache.store import Lister
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.client.connection import ClientCertificate, Connection, Redacted
+from dpunetop.runtime.client.transport import Transport, error_of
+from dpunetop.runtime.cluster import Cluster, Clusters
+from dpunetop.runtime.controller import Controller
+from dpunetop.runtime.events import EventRecorder
+from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.gate import OpenGate
+from dpunetop.runtime.metrics import Metrics
+from dpunetop.sandbox.controlplane import ControlPlane
+
+BY_NODE = "node"
+"""Index of pods by the name of their node."""
+
+_CALL_SECONDS = 10.0
+_SYNC_SECONDS = 60.0
+_WORKERS = 2
+
+
+class Bench:
+    """One control plane as stand-ins see it: caches to read, and the few writes they need.
+
+    Threads: any. Raises: ApiError, each write.
+    """
+
+    def __init__(self, control_plane: ControlPlane, cluster: str) -> None:
+        self.cluster = cluster
+        self.clock = RealClock()
+        self.metrics = Metrics()
+        self._stop = Stop(self.clock)
+        client_metrics = self.metrics.client(urlsplit(control_plane.url).netloc)
+        connection = _admin_connection(control_plane)
+        self._transport = Transport(
+            connection, self._stop, user_agent="dpunetop-standin", metrics=client_metrics, clock=self.clock
+        )
+        self.client = Client(self._transport, clock=self.clock, metrics=client_metrics, name=cluster)
+        recorder = EventRecorder(lambda _: self.client, "dpunetop-standin", self.clock, instance=cluster)  # never run
+        self._executor = Executor(lambda _: self.client, OpenGate(), recorder, self.clock)
+        self._clusters = Clusters()
+        self._informers: list[Informer] = []
+        self._cluster = Cluster(
+            cluster,
+            self.client,
+            clock=self.clock,
+            metrics=self.metrics,
+            random=random.random,
+            stop=self._stop,
+            indexers={PODS: {BY_NODE: _node_of}},
+        )
+
+    def start(self) -> None:
+        """Fill all caches that were asked for. Raises: TimeoutError."""
+        self._clusters.engage(self._cluster)
+        for informer in self._informers:
+            if not informer.wait_synced(self._stop, _SYNC_SECONDS):
+                raise TimeoutError(f"{self.cluster}: {informer.selection} was not read: {informer.trouble}")
+
+    def close(self) -> None:
+        """End all caches and connections; may be called again."""
+        self._clusters.disengage(self.cluster)
+        self._stop.set()
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def follow(self, resource: Resource, on_change: Callable[[Obj], None] = lambda _: None) -> Lister:
+        """A cache of all objects of `resource`; `on_change` gets each one that changed or went. Before `start`."""
+        informer = self._cluster.informer(Selection(resource))
+        self._informers.append(informer)
+
+        def changed(change: Change) -> None:
+            for obj in (change.new, change.old):
+                if obj is not None:
+                    on_change(obj)
+                    return
+
+        informer.add_handler(changed)
+        return informer.lister
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def apply(self, resource: Resource, desired: Obj, live: Obj | None, manager: str, stop: Stop) -> None:
+        """Server-side apply, unless nothing would change."""
+        self._executor.execute(Plan((Apply(self.cluster, resource, desired, live, manager),)), stop)
+
+    def apply_status(self, resource: Resource, live: Obj, members: Mapping[str, Any], manager: str, stop: Stop) -> None:
+        """Server-side apply of status members, unless nothing would change."""
+        step = ApplyStatus(self.cluster, resource, live, (), manager, members)
+        self._executor.execute(Plan((step,)), stop)
+
+    def patch(self, resource: Resource, live: Obj, patch: Obj, manager: str) -> None:
+        """Merge patch of that very object, whatever its version."""
+        metadata = {**patch.get("metadata", {}), "uid": uid_of(live)}
+        body = {**patch, "metadata": metadata}
+        self.client.merge_patch(resource, namespace_of(live), name_of(live), body, manager)
+
+    def end_pod(self, pod: Obj) -> None:
+        """Remove a pod from the API server as a kubelet does once its processes have ended."""
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid_of(pod)}}
+        target = requests.get(PODS, namespace_of(pod), name_of(pod)).target
+        answer = self._transport.call(Request("DELETE", target, jsonio.dumps(options)), _CALL_SECONDS)
+        if answer.status >= 300 and answer.status not in (404, 409):
+            raise error_of(answer)
+
+    def evict(self, pod: Obj) -> bool:
+        """Ask for an eviction; False if a budget forbids it for now."""
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name_of(pod), "namespace": namespace_of(pod)},
+            "deleteOptions": {"preconditions": {"uid": uid_of(pod)}},
+        }
+        try:
+            self.client.create_sub(PODS, namespace_of(pod), name_of(pod), "eviction", eviction)
+        except TooManyRequests:
+            return False
+        except NotFound:
+            pass
+        return True
+
+
+class StandIn(ABC):
+    """A reconciler that plays one program.
+
+    Threads: `attach` once, before the bench starts; `reconcile` from any worker, one at a time a key.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def manager(self) -> str:
+        """Field manager of all it applies; the prefix keeps its entry in the engine's caches."""
+        return f"dpunetop-standin-{self.name}"
+
+    @abstractmethod
+    def attach(self, bench: Bench, enqueue: Callable[[Key], None]) -> None:
+        """Ask for the caches; whatever is enqueued from now on is reconciled once the bench has started."""
+
+    @abstractmethod
+    def reconcile(self, key: Key, stop: Stop) -> float | None:
+        """See `runtime.controller.Reconciler`."""
+
+
+class Crew:
+    """The stand-ins of one control plane: a context manager, or `start` and `close`.
+
+    Guarantees: when `start` returns, all caches are filled and all stand-ins at work; after `close` no thread is left.
+    Threads: one.
+    """
+
+    def __init__(self, control_plane: ControlPlane, cluster: str, stand_ins: Sequence[StandIn]) -> None:
+        self._bench = Bench(control_plane, cluster)
+        self._stand_ins = stand_ins
+        self._stop = Stop()
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Fill the caches and set to work. Raises: TimeoutError when a kind is not served or not readable."""
+        controllers = [self._controller(stand_in) for stand_in in self._stand_ins]
+        try:
+            self._bench.start()
+        except BaseException:
+            self.close()
+            raise
+        for controller in controllers:
+            thread = threading.Thread(
+                target=controller.run, args=(self._stop,), name=f"standin {self._bench.cluster} {controller.name}"
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def close(self) -> None:
+        """End all stand-ins; may be called again."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        self._bench.close()
+
+    def _controller(self, stand_in: StandIn) -> Controller:
+        controller = Controller(
+            f"standin-{stand_in.name}",
+            stand_in,
+            clock=self._bench.clock,
+            metrics=self._bench.metrics,
+            workers=_WORKERS,
+            logger=structlog.get_logger().bind(cluster=self._bench.cluster),
+        )
+        stand_in.attach(self._bench, controller.queue.add)
+        return controller
+
+
+def drainable(pods: Iterable[Obj]) -> list[Obj]:
+    """The pods that a drain moves away: not those of DaemonSets, nor static ones, nor those that have ended."""
+    return [pod for pod in pods if not _is_daemons(pod) and not _is_static(pod) and not has_ended(pod)]
+
+
+def has_ended(pod: Obj) -> bool:
+    """Whether its containers have ended for good."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _is_daemons(pod: Obj) -> bool:
+    owners = pod["metadata"].get("ownerReferences") or []
+    return any(owner.get("controller") and owner["kind"] == "DaemonSet" for owner in owners)
+
+
+def _is_static(pod: Obj) -> bool:
+    return "kubernetes.io/config.mirror" in (pod["metadata"].get("annotations") or {})
+
+
+def _node_of(pod: Obj) -> list[str]:
+    node = (pod.get("spec") or {}).get("nodeName")
+    return [node] if node else []
+
+
+def _admin_connection(control_plane: ControlPlane) -> Connection:
+    credential = control_plane.admin.credential
+    assert credential.certificate is not None
+    assert credential.key is not None
+    certificate = ClientCertificate(credential.certificate.read_text(), Redacted(credential.key.read_text()))
+    return Connection(control_plane.url, control_plane.ca_pem.decode(), certificate)

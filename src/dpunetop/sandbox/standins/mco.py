@@ -1,0 +1,180 @@
+"""Stand-in for the Machine Config Operator: renders pools, rolls them out node by node, drains, reboots, reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dpunetop.base.stop import Stop
+from dpunetop.domain.names import (
+    CURRENT_CONFIG_ANNOTATION,
+    DESIRED_CONFIG_ANNOTATION,
+    MACHINE_CONFIG_STATE_ANNOTATION,
+    MACHINECONFIGPOOLS,
+    MACHINECONFIGS,
+    WORKER_ROLE,
+)
+from dpunetop.kube.keys import NODES, PODS, Key
+from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, namespace_of, new_object, uid_of
+from dpunetop.sandbox.standins import mcorules
+from dpunetop.sandbox.standins.bench import BY_NODE, Bench, StandIn, drainable
+from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION, boot_id
+from dpunetop.sandbox.standins.mcorules import Action, PoolView
+
+
+@dataclass
+class _Drain:
+    """A drain under way: the pods that were there when it began, and those of them that may go."""
+
+    mark: str
+    pods: dict[str, tuple[str, str]]  # uid -> namespace, name
+    granted: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    name: str
+    sources: tuple[str, ...]
+
+
+class MachineConfigOperator(StandIn):
+    """All of the Machine Config Operator, one key for the whole cluster.
+
+    Guarantees: a drain evicts each pod that it saw at its beginning once, asks again only where a budget refused, and
+        looks at no pod that came later; a node always comes back schedulable, whoever had cordoned it; a node that is
+        new has the configuration of the worker pool from the start. A node marked `Degraded` is left alone.
+    """
+
+    name = "mco"
+
+    def __init__(self, *, retry_seconds: float = 1.0) -> None:
+        """`retry_seconds`: the pause before an eviction that a budget refused is asked for again."""
+        self._retry_seconds = retry_seconds
+        # Node -> its drain. Changed by the worker that has the one key; the thread of the pods' cache only looks, and
+        # what it misses the next try finds.
+        self._drains: dict[str, _Drain] = {}
+
+    def attach(self, bench: Bench, enqueue: Callable[[Key], None]) -> None:
+        """See `StandIn.attach`."""
+        key = Key(bench.cluster, "", "all")
+        self._bench = bench
+        self._pools = bench.follow(MACHINECONFIGPOOLS, lambda _: enqueue(key))
+        self._configs = bench.follow(MACHINECONFIGS, lambda _: enqueue(key))
+        self._nodes = bench.follow(NODES, lambda _: enqueue(key))
+        self._pods = bench.follow(PODS, lambda pod: enqueue(key) if self._awaits(pod) else None)
+
+    def reconcile(self, key: Key, stop: Stop) -> float | None:
+        """See `StandIn.reconcile`."""
+        pools = sorted(self._pools.list(), key=name_of)
+        nodes = sorted(self._nodes.list(), key=name_of)
+        rendered = self._render(pools, stop)
+        members = {name: [n for n in nodes if mcorules.pool_of(n, pools) == name] for name in map(name_of, pools)}
+        for node in nodes:
+            self._welcome(node, rendered)
+        for pool in pools:
+            self._begin(pool, members[name_of(pool)], rendered)
+        for node in nodes:
+            self._advance(node)
+        for pool in pools:
+            self._report(pool, members[name_of(pool)], rendered, stop)
+        return self._retry_seconds if self._drains else None
+
+    # --- pools ------------------------------------------------------------------------------------------------------
+
+    def _render(self, pools: Sequence[Obj], stop: Stop) -> dict[str, _Rendered]:
+        rendered = {}
+        for pool in pools:
+            configs = mcorules.selected(pool, self._configs.list())
+            if not configs:
+                continue
+            name = mcorules.rendered_name(name_of(pool), configs)
+            rendered[name_of(pool)] = _Rendered(name, tuple(map(name_of, configs)))
+            spec = {"configuration": mcorules.configuration(name, rendered[name_of(pool)].sources)}
+            desired = new_object(MACHINECONFIGPOOLS, "", name_of(pool), spec=spec)
+            self._bench.apply(MACHINECONFIGPOOLS, desired, pool, self.manager, stop)
+        return rendered
+
+    def _report(self, pool: Obj, members: Sequence[Obj], rendered: Mapping[str, _Rendered], stop: Stop) -> None:
+        result = rendered.get(name_of(pool))
+        if result is None or (pool["spec"].get("configuration") or {}).get("name") != result.name:
+            return  # the next pass sees it
+        now = self._bench.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        status = mcorules.pool_status(PoolView(pool, members, result.sources, now))
+        self._bench.apply_status(MACHINECONFIGPOOLS, pool, status, self.manager, stop)
+
+    # --- nodes ------------------------------------------------------------------------------------------------------
+
+    def _welcome(self, node: Obj, rendered: Mapping[str, _Rendered]) -> None:
+        if CURRENT_CONFIG_ANNOTATION in annotations_of(node):
+            return
+        is_master = mcorules.pool_of(node, self._pools.list()) == mcorules.MASTER_ROLE
+        pool = mcorules.MASTER_ROLE if is_master else WORKER_ROLE
+        first = rendered[pool].name if pool in rendered else mcorules.rendered_name(pool, ())
+        configs = {CURRENT_CONFIG_ANNOTATION: first, DESIRED_CONFIG_ANNOTATION: first}
+        self._mark(node, {**configs, MACHINE_CONFIG_STATE_ANNOTATION: mcorules.DONE})
+
+    def _begin(self, pool: Obj, members: Sequence[Obj], rendered: Mapping[str, _Rendered]) -> None:
+        target = rendered.get(name_of(pool))
+        known = [node for node in members if CURRENT_CONFIG_ANNOTATION in annotations_of(node)]
+        if target is None or len(known) != len(members):
+            return
+        for node in mcorules.next_nodes(pool, members, target.name):
+            self._mark(node, {DESIRED_CONFIG_ANNOTATION: target.name})
+
+    def _advance(self, node: Obj) -> None:
+        desired = mcorules.desired_config(node)
+        match mcorules.next_action(node):
+            case Action.BEGIN:
+                drain = {mcorules.DESIRED_DRAIN_ANNOTATION: mcorules.drain_mark(desired)}
+                self._mark(node, {MACHINE_CONFIG_STATE_ANNOTATION: mcorules.WORKING, REBOOT_ANNOTATION: None, **drain})
+            case Action.DRAIN:
+                self._drain(node, mcorules.drain_mark(desired))
+            case Action.REBOOT:
+                self._mark(node, {REBOOT_ANNOTATION: boot_id(node)})
+            case Action.ASK_UNCORDON:
+                uncordon = {mcorules.DESIRED_DRAIN_ANNOTATION: mcorules.uncordon_mark(desired)}
+                self._mark(node, {REBOOT_ANNOTATION: None, **uncordon})
+            case Action.UNCORDON:
+                self._uncordon(node, mcorules.uncordon_mark(desired))
+            case Action.FINISH:
+                finished = {CURRENT_CONFIG_ANNOTATION: desired, MACHINE_CONFIG_STATE_ANNOTATION: mcorules.DONE}
+                self._mark(node, finished)
+            case Action.NOTHING | Action.WAIT_FOR_BOOT:
+                self._drains.pop(name_of(node), None)
+
+    def _drain(self, node: Obj, mark: str) -> None:
+        name = name_of(node)
+        if not mcorules.is_cordoned(node):
+            self._bench.patch(NODES, node, {"spec": {"unschedulable": True}}, self.manager)
+            return
+        drain = self._drains.get(name)
+        if drain is None or drain.mark != mark:
+            seen = {uid_of(pod): (namespace_of(pod), name_of(pod)) for pod in self._drainable(name)}
+            drain = self._drains[name] = _Drain(mark, seen)
+        if not self._push(drain):
+            del self._drains[name]
+            self._mark(node, {mcorules.LAST_APPLIED_DRAIN_ANNOTATION: mark})
+
+    def _drainable(self, node: str) -> list[Obj]:
+        return drainable(self._pods.by_index(BY_NODE, node))
+
+    def _push(self, drain: _Drain) -> bool:
+        """Ask for the evictions that are not granted yet; whether any pod of the drain is still there."""
+        found = [(uid, self._pods.get(*place)) for uid, place in drain.pods.items()]
+        left = [pod for uid, pod in found if pod is not None and uid_of(pod) == uid]
+        for pod in left:
+            if uid_of(pod) not in drain.granted and (is_terminating(pod) or self._bench.evict(pod)):
+                drain.granted.add(uid_of(pod))
+        return bool(left)
+
+    def _uncordon(self, node: Obj, mark: str) -> None:
+        if mcorules.is_cordoned(node):
+            self._bench.patch(NODES, node, {"spec": {"unschedulable": None}}, self.manager)
+            return
+        self._mark(node, {mcorules.LAST_APPLIED_DRAIN_ANNOTATION: mark})
+
+    def _awaits(self, pod: Obj) -> bool:
+        return (pod.get("spec") or {}).get("nodeName") in self._drains
+
+    def _mark(self, node: Obj, annotations: Mapping[str, str | None]) -> None:
+        self._bench.patch(NODES, node, {"metadata": {"annotations": annotations}}, self.manager)

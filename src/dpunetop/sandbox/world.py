@@ -1,0 +1,141 @@
+"""Two clusters with everything that the operator meets in them, as one context manager."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from dpunetop.domain.names import DPUCLUSTERCONFIGS
+from dpunetop.kube.conditions import condition_of
+from dpunetop.kube.keys import INFRA
+from dpunetop.kube.requests import get
+from dpunetop.sandbox import seed
+from dpunetop.sandbox.admin import Obj
+from dpunetop.sandbox.controlplane import WITH_CONTROLLERS, Component, ControlPlanePair, Spec
+from dpunetop.sandbox.seed import QuickStart
+from dpunetop.sandbox.standins.bench import Crew
+from dpunetop.sandbox.standins.kubelet import Kubelet
+from dpunetop.sandbox.standins.mco import MachineConfigOperator
+
+TENANT = "tenant"
+_POLL_SECONDS = 0.1
+
+
+class World:
+    """Both control planes, their stand-ins, and what the quick start presumes; the user's own steps are methods.
+
+    Guarantees: when `start` returns, nodes are Ready, pools rendered or about to be, and the tenant's masters about to
+        run; after `close` no process, thread or file is left.
+    Threads: one.
+    """
+
+    def __init__(
+        self,
+        *,
+        dpus: int = 3,
+        infra: Spec | None = None,
+        tenant: Spec | None = None,
+        quick_start: QuickStart | None = None,
+        heartbeat_seconds: float = 10.0,
+        boot_seconds: float = 1.0,
+        retry_seconds: float = 1.0,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`quick_start` given, `dpus` does not count; `say` hears of each step."""
+        self.quick_start = quick_start or QuickStart(dpus=dpus)
+        tenant = tenant or Spec(TENANT, WITH_CONTROLLERS)
+        self.pair = ControlPlanePair(infra, tenant)
+        self.infra, self.tenant = self.pair.infra, self.pair.tenant
+        self.infra_kubelet = Kubelet(heartbeat_seconds=heartbeat_seconds, boot_seconds=boot_seconds)
+        self.tenant_kubelet = Kubelet(
+            heartbeat_seconds=heartbeat_seconds,
+            boot_seconds=boot_seconds,
+            binds_daemon_pods=Component.SCHEDULER not in tenant.components,
+        )
+        self.mco = MachineConfigOperator(retry_seconds=retry_seconds)
+        self._say = say
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start all of it. Raises: as `ControlPlanePair.start`; TimeoutError; what is started is stopped then."""
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop all of it; may be called again."""
+        self._open.close()
+
+    # --- the user's steps -------------------------------------------------------------------------------------------
+
+    def store_kubeconfig(self, *, url: str | None = None) -> None:
+        """Store the tenant's kubeconfig in the Secret; `url` is another way to the tenant, such as a proxy."""
+        kubeconfig = seed.tenant_kubeconfig(self.tenant, self.quick_start, url)
+        self.infra.apply(seed.kubeconfig_secret(self.quick_start, kubeconfig))
+
+    def store_overrides(self) -> None:
+        """Say which DPU serves which host."""
+        self.infra.apply(seed.env_overrides(self.quick_start))
+
+    def create_config(self) -> None:
+        """Create the DpuClusterConfig."""
+        self.infra.apply(seed.dpu_cluster_config(self.quick_start))
+
+    # --- for the operator -------------------------------------------------------------------------------------------
+
+    def operator_kubeconfig(self, *, url: str | None = None) -> dict[str, Any]:
+        """A kubeconfig of infra with the operator's own rights; `url` is another way there."""
+        return self.infra.token_kubeconfig(seed.operator_token(self.pair), url=url)
+
+    @property
+    def operator_environment(self) -> dict[str, str]:
+        """The environment of the quick start."""
+        return {"TENANT_NAMESPACE": self.quick_start.tenant_namespace, "NAMESPACE": self.quick_start.namespace}
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def config(self) -> Obj:
+        """The DpuClusterConfig as it is; `{}` if there is none."""
+        path = get(DPUCLUSTERCONFIGS, self.quick_start.namespace, self.quick_start.name).target
+        return self.infra.admin.get_or_empty(path)
+
+    def wait_condition(self, type_: str = "Ready", status: str = "True", timeout: float = 60.0) -> dict[str, Any]:
+        """Wait until the DpuClusterConfig has that condition. Raises: TimeoutError with all of its conditions."""
+        deadline = time.monotonic() + timeout
+        while True:
+            config = self.config()
+            condition = condition_of(config, type_) or {}
+            if condition.get("status") == status:
+                return condition
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{type_} is not {status} after {timeout:g} s: {_conditions(config)}")
+            time.sleep(_POLL_SECONDS)
+
+    def _start(self) -> None:
+        self._say("starting two control planes")
+        self._open.enter_context(self.pair)
+        self._say("seeding what the quick start presumes")
+        seed.seed_infra(self.pair, self.quick_start)
+        seed.seed_tenant(self.pair, self.quick_start)
+        self._say("starting the stand-ins")
+        self._open.enter_context(Crew(self.infra, INFRA, (self.infra_kubelet, self.mco)))
+        self._open.enter_context(Crew(self.tenant, TENANT, (self.tenant_kubelet,)))
+
+
+def _conditions(config: Obj) -> list[str]:
+    found = (config.get("status") or {}).get("conditions") or []
+    return [f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in found]
