@@ -15,13 +15,15 @@ class Stopped(Exception):
 class Stop:
     """A set-once latch that every blocking call takes.
 
-    Guarantees: once set it stays set; a child is set with its parent, never the other way round; each callback runs
-        exactly once, in the thread that sets the latch, or at once if the latch was set before.
+    Guarantees: once set it stays set; a child is set with its parent, before the first callback of either runs, never
+        the other way round; each callback runs exactly once, in the thread that sets the latch, or at once if the
+        latch was set before.
     Threads: all methods from any thread. Callbacks run without a lock held.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, parent: Stop | None = None) -> None:
         self._clock = clock or RealClock()
+        self._parent = parent
         self._cond = threading.Condition()  # guards _set and _callbacks; _callbacks is empty once _set is true
         self._set = False
         self._callbacks: dict[int, Callable[[], None]] = {}
@@ -32,7 +34,7 @@ class Stop:
 
     def is_set(self) -> bool:
         """Whether it is time to end."""
-        return self._set
+        return self._set or (self._parent is not None and self._parent.is_set())
 
     def set(self) -> None:
         """Set the latch, wake all waiters, run all callbacks."""
@@ -70,7 +72,7 @@ class Stop:
 
     def child(self) -> Stop:
         """A latch that is set when this one is, and may be set earlier by itself."""
-        child = Stop(self._clock)
+        child = Stop(self._clock, self)
         forget = self.on_set(child.set)
         child.on_set(forget)
         return child

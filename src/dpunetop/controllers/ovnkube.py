@@ -10,7 +10,6 @@ from dpunetop.domain.ownership import Owner
 from dpunetop.domain.status import OVN_KUBE_READY
 from dpunetop.domain.tenantkubeconfig import Network
 from dpunetop.domain.types import DpuClusterConfig
-from dpunetop.kube.errors import NotFound
 from dpunetop.kube.keys import (
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
@@ -97,15 +96,16 @@ class OvnKube(ConfigController[OvnKubeView]):
         )
 
     def _architecture(self, reader: Reader, cluster: str) -> str | None:
-        """What the tenant's release is built for; None where it is no OpenShift cluster."""
+        """What the tenant's release is built for; None where it is no OpenShift cluster.
+
+        Asked of the definition first: a list of what is not served would fail, again and again.
+        """
+        crd = crd_name(names.CLUSTERVERSIONS)
+        if reader.get(cluster, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is None:
+            return None
         version = one(names.CLUSTERVERSIONS, "", names.CLUSTERVERSION)
-        try:
-            found = reader.get(cluster, version, "", names.CLUSTERVERSION)
-        except NotSynced as err:
-            if isinstance(err.error, NotFound):
-                return None
-            raise
-        desired = ((found or {}).get("status") or {}).get("desired") or {}
+        found = reader.get(cluster, version, "", names.CLUSTERVERSION) or {}
+        desired = (found.get("status") or {}).get("desired") or {}
         return desired.get("architecture") or None
 
     def _stage(self, reader: Reader, config: DpuClusterConfig) -> Stage:

@@ -121,3 +121,11 @@ def test_many_who_set_it_at_once_run_its_callbacks_once(stop):
     for thread in threads:
         thread.join(5)
     assert called == [1]
+
+
+def test_a_child_is_set_before_the_first_callback_of_its_parent_runs(stop):
+    seen = []
+    stop.on_set(lambda: seen.append(child.is_set()))
+    child = stop.child()
+    stop.set()
+    assert seen == [True]
