@@ -293,8 +293,8 @@ class ElectionMachine(RuleBasedStateMachine):
             self.world.truth += 0.5
 
 
-TestElection = ElectionMachine.TestCase
-TestElection.settings = settings(max_examples=150, stateful_step_count=50, deadline=None, derandomize=True)
+TestElection: Any = ElectionMachine.TestCase
+TestElection.settings = settings(stateful_step_count=50)
 
 
 def test_phase_names_are_in_the_order_in_which_a_candidate_goes_through_them() -> None:

@@ -1,0 +1,174 @@
+"""H1: a work queue against a model that is too simple to be wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from dpunetop.base.stop import Stop
+from dpunetop.runtime.flowcontrol import ItemBackoff
+from dpunetop.runtime.metrics import Metrics
+from dpunetop.runtime.workqueue import QueueState, WorkQueue
+from support.clock import FakeClock
+
+keys = st.sampled_from("abcd")
+delays = st.sampled_from([0.0, 0.001, 0.5, 1.0, 1.5, 3.0])
+
+
+class Model:
+    """Lists and dicts, searched from end to end."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.queued: list[str] = []
+        self.in_hand: set[str] = set()
+        self.dirty: list[str] = []
+        self.waiting: list[tuple[float, int, str]] = []
+        self.failures: dict[str, int] = {}
+        self.closed = False
+        self.adds = self.retries = self.delays = 0
+
+    def add(self, key: str) -> None:
+        if self.closed or key in self.queued or key in self.dirty:
+            return
+        self.adds += 1
+        (self.dirty if key in self.in_hand else self.queued).append(key)
+
+    def add_after(self, key: str, seconds: float) -> None:
+        if self.closed:
+            return
+        if seconds <= 0:
+            self.add(key)
+            return
+        due = self.now + seconds
+        if any(other == key and at <= due for at, _, other in self.waiting):
+            return
+        self.delays += 1
+        self.waiting = [entry for entry in self.waiting if entry[2] != key] + [(due, self.delays, key)]
+
+    def add_rate_limited(self, key: str) -> None:
+        pause = min(1000.0, 0.005 * 2 ** self.failures.get(key, 0))
+        self.failures[key] = self.failures.get(key, 0) + 1
+        self.retries += 1
+        self.add_after(key, pause)
+
+    def promote(self) -> None:
+        for entry in sorted(self.waiting):
+            if entry[0] <= self.now:
+                self.waiting.remove(entry)
+                self.add(entry[2])
+
+    def get(self) -> str | None:
+        self.promote()
+        if not self.queued:
+            return None
+        key = self.queued.pop(0)
+        self.in_hand.add(key)
+        return key
+
+    def done(self, key: str) -> None:
+        self.in_hand.remove(key)
+        if key in self.dirty:
+            self.dirty.remove(key)
+            self.queued.append(key)
+
+    def close(self) -> None:
+        self.closed = True
+        self.waiting.clear()
+
+
+class QueueMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = FakeClock()
+        self.metrics = Metrics()
+        self.queue: WorkQueue[str] = WorkQueue(self.clock, self.metrics.workqueue("q"), ItemBackoff())
+        self.stop = Stop(self.clock)
+        self.model = Model()
+        self.wanted: set[str] = set()  # added and not handed out since
+
+    @rule(key=keys)
+    def add(self, key: str) -> None:
+        self.queue.add(key)
+        self.model.add(key)
+        if not self.model.closed:
+            self.wanted.add(key)
+
+    @rule(key=keys, seconds=delays)
+    def add_after(self, key: str, seconds: float) -> None:
+        self.queue.add_after(key, seconds)
+        self.model.add_after(key, seconds)
+
+    @rule(key=keys)
+    def add_rate_limited(self, key: str) -> None:
+        self.queue.add_rate_limited(key)
+        self.model.add_rate_limited(key)
+
+    @rule()
+    def get(self) -> None:
+        self.model.promote()
+        if not self.model.queued and not self.model.closed:
+            return  # it would wait
+        expected = self.model.get()
+        assert self.queue.get(self.stop) == expected
+        self.wanted.discard(expected or "")
+
+    @precondition(lambda self: self.model.in_hand)
+    @rule(data=st.data())
+    def done(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.model.in_hand)))
+        self.queue.done(key)
+        self.model.done(key)
+
+    @rule(key=keys)
+    def forget(self, key: str) -> None:
+        self.queue.forget(key)
+        self.model.failures.pop(key, None)
+
+    @rule(seconds=st.sampled_from([0.001, 0.5, 1.0, 10.0]))
+    def tick(self, seconds: float) -> None:
+        self.clock.step(seconds)
+        self.model.now = self.clock.monotonic()
+
+    @precondition(lambda self: self.model.adds > 10)
+    @rule()
+    def shut_down(self) -> None:
+        self.queue.shut_down()
+        self.model.close()
+
+    @precondition(lambda self: self.model.adds > 10)
+    @rule()
+    def drain(self) -> None:
+        is_idle = not (self.model.queued or self.model.in_hand)
+        assert self.queue.shut_down_with_drain(self.clock.monotonic()) is is_idle
+        self.model.close()
+
+    @invariant()
+    def state_is_the_model_s(self) -> None:
+        # Keys that are due are added by the next get; until then they count as waiting.
+        queued, waiting, in_hand = len(self.model.queued), len(self.model.waiting), len(self.model.in_hand)
+        state: QueueState[str] = self.queue._state
+        assert len(self.queue) == queued
+        assert sorted(state._in_hand) == sorted(self.model.in_hand)
+        assert repr(self.queue) == f"<WorkQueue [{queued} queued, {waiting} waiting, {in_hand} in hand]>"
+
+    @invariant()
+    def no_add_is_lost(self) -> None:
+        assert self.wanted <= {*self.model.queued, *self.model.dirty}
+
+    @invariant()
+    def metrics_are_the_model_s(self) -> None:
+        assert self._shown("workqueue_depth", priority="") == len(self.model.queued)
+        assert self._shown("workqueue_adds_total") == self.model.adds
+        assert self._shown("workqueue_retries_total") == self.model.retries
+        assert all(self.queue.retries(key) == self.model.failures.get(key, 0) for key in "abcd")
+
+    def _shown(self, metric: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(metric, {"name": "q", "controller": "q", **labels})
+
+
+TestQueue: Any = QueueMachine.TestCase
+TestQueue.settings = settings(stateful_step_count=50)
