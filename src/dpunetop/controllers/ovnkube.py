@@ -10,6 +10,7 @@ from dpunetop.domain.ownership import Owner
 from dpunetop.domain.status import OVN_KUBE_READY
 from dpunetop.domain.tenantkubeconfig import Network
 from dpunetop.domain.types import DpuClusterConfig
+from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import (
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
@@ -101,8 +102,13 @@ class OvnKube(ConfigController[OvnKubeView]):
         Asked of the definition first: a list of what is not served would fail, again and again.
         """
         crd = crd_name(names.CLUSTERVERSIONS)
-        if reader.get(cluster, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is None:
-            return None
+        try:
+            if reader.get(cluster, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is None:
+                return None
+        except NotSynced as err:
+            if isinstance(err.error, Forbidden):
+                return None  # whoever may not look gets infra's image, as on any other cluster
+            raise
         version = one(names.CLUSTERVERSIONS, "", names.CLUSTERVERSION)
         found = reader.get(cluster, version, "", names.CLUSTERVERSION) or {}
         desired = (found.get("status") or {}).get("desired") or {}

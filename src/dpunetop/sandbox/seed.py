@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dpunetop.domain.names import (
+    CLUSTERVERSION,
+    CLUSTERVERSIONS,
     DPU_HOST_LABEL,
     DPU_NODE_LABEL,
     DPU_WORKER_LABEL,
@@ -26,7 +29,7 @@ from dpunetop.kube.keys import CONFIGMAPS, NODES, SECRETS, SERVICEACCOUNTS
 from dpunetop.kube.meta import Obj, new_object
 from dpunetop.sandbox.admin import objects_of
 from dpunetop.sandbox.controlplane import ControlPlane, ControlPlanePair
-from dpunetop.sandbox.crds import MACHINE_CONFIGURATION, NODE_MAINTENANCE
+from dpunetop.sandbox.crds import CLUSTER_VERSION, MACHINE_CONFIGURATION, NODE_MAINTENANCE
 from dpunetop.sandbox.standins.ovnkube import central_tenant, infra_network
 
 OPERATOR_NAMESPACE = "openshift-dpu-network-operator"
@@ -50,6 +53,10 @@ _RIGHTS = {
 _SAMPLE_NAMESPACE, _SAMPLE_SECRET = "tenant-cluster-1", "tenant-cluster-1-kubeconf"
 
 
+class NoCheckout(Exception):
+    """The manifests that the sandbox applies are not there."""
+
+
 @dataclass(frozen=True)
 class QuickStart:
     """The names that the quick start uses, for a number of DPUs."""
@@ -71,6 +78,12 @@ class QuickStart:
 # --- what is there before the quick start -----------------------------------------------------------------------------
 
 
+def check() -> None:
+    """Raises: NoCheckout, in one line, where the package was installed without the repository around it."""
+    if not (_ROOT / "deploy").is_dir():
+        raise NoCheckout(f"{_ROOT / 'deploy'} does not exist: the sandbox needs a checkout of the repository")
+
+
 def seed_infra(pair: ControlPlanePair, quick_start: QuickStart) -> None:
     """Make infra what the quick start presumes, and install the operator's kind and rights.
 
@@ -88,6 +101,8 @@ def seed_infra(pair: ControlPlanePair, quick_start: QuickStart) -> None:
 def seed_tenant(pair: ControlPlanePair, quick_start: QuickStart) -> None:
     """Make the tenant what the quick start presumes: hosts, masters, a central OVN-Kubernetes, someone who may read."""
     pair.tenant.apply(NODE_MAINTENANCE)
+    pair.tenant.apply(CLUSTER_VERSION)
+    pair.tenant.apply(_cluster_version())
     pair.tenant.apply(central_tenant(quick_start.tenant_namespace))
     pair.tenant.apply(_tenant_reader(quick_start.tenant_namespace))
     pair.tenant.apply(_node(f"tenant-master-{number}", "master") for number in range(3))
@@ -171,6 +186,10 @@ def _built_in_pools() -> Iterable[dict[str, Any]]:
         yield new_object(MACHINECONFIGPOOLS, "", role, spec=spec)
 
 
+def _cluster_version() -> dict[str, Any]:
+    return new_object(CLUSTERVERSIONS, "", CLUSTERVERSION, spec={"clusterID": str(uuid.uuid4())})
+
+
 def _tenant_reader(namespace: str) -> Iterable[dict[str, Any]]:
     rules = {
         "Role": [
@@ -179,6 +198,11 @@ def _tenant_reader(namespace: str) -> Iterable[dict[str, Any]]:
         ],
         "ClusterRole": [
             {"apiGroups": [""], "resources": ["namespaces", "nodes"], "verbs": ["get", "list", "watch"]},
+            {
+                "apiGroups": ["apiextensions.k8s.io"],
+                "resources": ["customresourcedefinitions"],
+                "verbs": ["get", "list", "watch"],
+            },
             {
                 "apiGroups": ["config.openshift.io"],
                 "resources": ["clusterversions"],

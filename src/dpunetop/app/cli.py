@@ -1,0 +1,70 @@
+"""The command `run`: settings in, operator wired and run, exit code out."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from dpunetop.app.logs import configure
+from dpunetop.app.settings import Settings, SettingsError, parse_settings
+from dpunetop.app.wiring import wire
+from dpunetop.base.stop import Stop
+from dpunetop.runtime.client.connection import ConfigurationError
+from dpunetop.runtime.manager import Outcome
+
+USAGE_EXIT = 2
+_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+_SWITCH_SECONDS = 0.001
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the operator until SIGTERM or SIGINT; a second signal ends it at once.
+
+    Guarantees: a setting that cannot be used is one line on stderr and exit code 2, before anything is started; any end
+        but a clean one leaves by `os._exit`, because threads may be left that must not write any more.
+    Threads: the main one, which alone may set up signals.
+    """
+    try:
+        settings = parse_settings(arguments, os.environ)
+        configure(settings.log_level, settings.log_format)
+        return _run(settings)
+    except (SettingsError, ConfigurationError) as err:
+        print(f"dpunetop: {err}", file=sys.stderr)
+        return USAGE_EXIT
+
+
+def _run(settings: Settings) -> int:
+    _tune()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # before any thread is started: all inherit it
+    stop, ended = Stop(), Stop()
+    manager = wire(settings, stop)
+    watcher = threading.Thread(target=_wait_for_signals, args=(stop, ended), name="signals")
+    watcher.start()
+    outcome = manager.run(stop)
+    if outcome is not Outcome.STOPPED:
+        sys.stdout.flush()
+        os._exit(outcome.value)
+    ended.set()
+    watcher.join()
+    return int(outcome.value)
+
+
+def _tune() -> None:
+    """Fewer collections of garbage, shorter turns: the lease must be renewed beside lists being decoded."""
+    gc.set_threshold(50_000, 20, 100)
+    sys.setswitchinterval(_SWITCH_SECONDS)
+
+
+def _wait_for_signals(stop: Stop, ended: Stop) -> None:
+    """A thread of its own waits, because a handler would run within whatever the main thread holds."""
+    while not ended.is_set():
+        if signal.sigtimedwait(_SIGNALS, 0.2) is None:
+            continue
+        if stop.is_set():
+            os._exit(128 + signal.SIGTERM)
+        # Beside this one, so that a second signal is seen while the first is being obeyed.
+        threading.Thread(target=stop.set, name="stopping").start()

@@ -1,0 +1,226 @@
+"""The composition root: the one place that knows all classes, and how they are put together."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from ipaddress import ip_address, ip_network
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+
+from dpunetop import __version__
+from dpunetop.app.assets import host_assets, ovnkube_scripts
+from dpunetop.app.settings import Address, Network, Settings
+from dpunetop.base.clock import Clock, RealClock
+from dpunetop.base.stop import Stop
+from dpunetop.controllers.clusterconfig import ClusterConfig
+from dpunetop.controllers.configsource import ConfigSource
+from dpunetop.controllers.flow import ConfigController, Installation
+from dpunetop.controllers.hostconfig import HostConfig
+from dpunetop.controllers.ovnkube import OvnKube
+from dpunetop.controllers.tenantlink import TenantLink
+from dpunetop.controllers.tenantobjects import TenantObjects
+from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, refused_address
+from dpunetop.kube.keys import INFRA, NODES, Key
+from dpunetop.kube.requests import Selection
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.client.connection import Anonymous, ClientCertificate, Connection, Credential, StaticToken
+from dpunetop.runtime.client.kubeconfig import infra_connection
+from dpunetop.runtime.client.transport import Transport
+from dpunetop.runtime.cluster import Cluster, Clusters
+from dpunetop.runtime.controller import Controller
+from dpunetop.runtime.election import Timings
+from dpunetop.runtime.events import EventRecorder
+from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.gate import OpenGate, WriteGate
+from dpunetop.runtime.leaderelection import Elector
+from dpunetop.runtime.manager import Group, Manager
+from dpunetop.runtime.metrics import Metrics
+from dpunetop.runtime.reading import NotEngaged, Readings
+from dpunetop.runtime.reviews import Reviewer
+from dpunetop.runtime.server import Certificate, Guarded, HealthServer, MetricsServer, Plain
+
+LEASE_NAME = "dpunetop"
+COMPONENT = "dpunetop"
+_LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+Runs = Mapping[str, Callable[[Stop], None]]
+
+
+def wire(settings: Settings, stop: Stop) -> Manager:
+    """Put the operator together; nothing runs before the Manager does.
+
+    Raises: ConfigurationError when infra's connection or a listening address cannot be used.
+    """
+    return _Wiring(settings, infra_connection(settings.kubeconfig), stop).manager()
+
+
+class _Wiring:
+    """What is shared by the parts while they are put together."""
+
+    def __init__(self, settings: Settings, connection: Connection, stop: Stop) -> None:
+        self._settings = settings
+        self._clock: Clock = RealClock()
+        self._metrics = Metrics()
+        self._identity = f"{os.uname().nodename}_{random.SystemRandom().getrandbits(64):016x}"
+        self._log = structlog.get_logger().bind()
+        self._allowed = _allowed_networks(settings, connection)
+        # Ends with its cluster, not with the process: what controllers have under way is finished first.
+        self._infra = self._cluster(INFRA, connection, Stop(self._clock))
+        self._clusters = Clusters()
+        self._elector = self._new_elector()
+        self._gate: WriteGate = self._elector.gate if self._elector else OpenGate()
+        self._recorder = EventRecorder(self._client, COMPONENT, self._clock, instance=self._identity)
+        self._executor = Executor(self._client, self._gate, self._recorder, self._clock)
+        self._installation = Installation(settings.watch_namespaces, settings.tenant_namespace, settings.ovnkube_image)
+        self._controllers = [self._controller(each) for each in self._reconcilers()]
+        self._source = ConfigSource(self._infra, self._installation.selections(), self._wake)
+
+    def manager(self) -> Manager:
+        """The order of starting; stopping goes the other way, so that the Lease is given back after the last write."""
+        groups = [
+            Group("servers", self._servers()),
+            Group("caches", self._caches()),
+            Group("events", {"events": self._recorder.run}),
+        ]
+        if self._elector:
+            groups.append(Group("elector", {"elector": self._elector.run}, ready=self._elector.wait_leading))
+        groups.append(Group("controllers", {each.name: each.run for each in self._controllers}))
+        return Manager(groups, clock=self._clock, logger=self._log)
+
+    def _reconcilers(self) -> Sequence[ConfigController[Any]]:
+        given = self._installation, self._executor
+        return (
+            ClusterConfig(*given),
+            HostConfig(*given, host_assets()),
+            TenantLink(*given, self._clusters, self._tenant),
+            TenantObjects(*given),
+            OvnKube(*given, ovnkube_scripts(), self._allowed),
+        )
+
+    def _controller(self, reconciler: ConfigController[Any]) -> Controller:
+        controller = Controller(
+            reconciler.name,
+            reconciler,
+            clock=self._clock,
+            metrics=self._metrics,
+            workers=self._settings.max_concurrent_reconciles,
+            logger=self._log,
+        )
+        reconciler.read_through(Readings(self._clusters, controller.queue.add))
+        return controller
+
+    def _wake(self, key: Key) -> None:
+        for controller in self._controllers:
+            controller.queue.add(key)
+
+    def _client(self, name: str) -> Client:
+        cluster = self._clusters.get(name)
+        if cluster is None:
+            raise NotEngaged(name)
+        return cluster.client
+
+    def _caches(self) -> Runs:
+        if self._elector is None:
+            return {"clusters": self._run_clusters}
+        watch = self._elector.watch
+        # Ends when the connections of infra are closed, so with its cluster and not by the group's Stop.
+        return {"clusters": self._run_clusters, "lease-watch": lambda _: watch(self._infra.stop)}
+
+    def _run_clusters(self, stop: Stop) -> None:
+        self._infra.informer(Selection(NODES))  # read by all; a standby has it warm
+        self._clusters.engage(self._infra)
+        self._source.start()
+        self._clusters.run(stop)
+
+    def _cluster(self, name: str, connection: Connection, stop: Stop) -> Cluster:
+        metrics = self._metrics.client(urlsplit(connection.url).netloc)
+        agent = f"dpunetop/{__version__} ({self._identity})"
+        workers = self._settings.max_concurrent_reconciles
+        transport = Transport(
+            connection, stop, user_agent=agent, metrics=metrics, clock=self._clock, max_calls=workers + 8
+        )
+        client = Client(transport, clock=self._clock, metrics=metrics, name=name)
+        cluster = Cluster(name, client, clock=self._clock, metrics=self._metrics, random=random.random, stop=stop)
+        cluster.on_time_went_back(lambda _: self._executor.forget(name))
+        return cluster
+
+    def _tenant(self, name: str, kubeconfig: TenantKubeconfig) -> Cluster:
+        connection = Connection(
+            url=kubeconfig.server,
+            ca_pem=kubeconfig.ca_pem,
+            credential=_credential(kubeconfig),
+            tls_server_name=kubeconfig.tls_server_name,
+            proxy_url=self._settings.tenant_proxy_url,
+            address_policy=partial(refused_address, allowed=self._allowed),
+        )
+        return self._cluster(name, connection, Stop(self._clock))
+
+    def _new_elector(self) -> Elector | None:
+        election = self._settings.leader_election
+        if election is None:
+            return None
+        timings = Timings(
+            election.lease_duration_seconds, election.renew_deadline_seconds, election.retry_period_seconds
+        )
+        return Elector(
+            self._infra.client.for_lease(),
+            self._settings.namespace,
+            LEASE_NAME,
+            self._identity,
+            timings,
+            clock=self._clock,
+            metrics=self._metrics.elector(LEASE_NAME),
+            random=random.random,
+            logger=self._log,
+        )
+
+    def _servers(self) -> Runs:
+        runs: dict[str, Callable[[Stop], None]] = {}
+        settings = self._settings
+        if settings.health is not None:
+            health = HealthServer(_pair(settings.health), healthy=_no_trouble, ready=self._unready, clock=self._clock)
+            runs["health"] = health.run
+        if settings.metrics is not None:
+            runs["metrics"] = MetricsServer(_pair(settings.metrics), self._metrics, self._door(), clock=self._clock).run
+        return runs
+
+    def _door(self) -> Plain | Guarded:
+        if not self._settings.metrics_secure:
+            return Plain()
+        certificate = Certificate(self._settings.metrics_cert_path, self._metrics.certificate(), self._clock)
+        return Guarded(Reviewer(self._infra.client, self._clock, random.random), certificate)
+
+    def _unready(self) -> str:
+        return self._source.trouble() or ""
+
+
+def _no_trouble() -> str:
+    """A process that answers lives: a thread that dies, and a Lease that is lost, end it by themselves."""
+    return ""
+
+
+def _credential(kubeconfig: TenantKubeconfig) -> Credential:
+    if kubeconfig.token is not None:
+        return StaticToken(kubeconfig.token)
+    if kubeconfig.client_cert_pem is not None and kubeconfig.client_key_pem is not None:
+        return ClientCertificate(kubeconfig.client_cert_pem, kubeconfig.client_key_pem)
+    return Anonymous()
+
+
+def _allowed_networks(settings: Settings, infra: Connection) -> tuple[Network, ...]:
+    """Tenants on loopback are for development: allowed where infra is there too."""
+    host = urlsplit(infra.url).hostname or ""
+    try:
+        is_local = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        is_local = False
+    return settings.tenant_allowed_cidrs + (_LOOPBACK if is_local else ())
+
+
+def _pair(address: Address) -> tuple[str, int]:
+    return address.host, address.port
