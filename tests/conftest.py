@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 from dpunetop.base import jsonio
 from dpunetop.runtime.cache.store import Place, Writer
 
+pytest_plugins = ["support.controlplanes"]
+
 settings.register_profile(
     "gate", derandomize=True, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -1,4 +1,4 @@
-"""Real control planes for tests: shared ones for the session, own ones for tests that break something."""
+"""Plugin of real control planes: shared ones for the session, own ones for tests that break something."""
 
 from __future__ import annotations
 
