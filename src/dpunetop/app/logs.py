@@ -71,4 +71,5 @@ def _route_libraries(renderer: Any) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=_FOREIGN_LEVEL, force=True)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # warns of each odd header, which a hostile server can repeat
     logging.captureWarnings(True)

@@ -222,6 +222,6 @@ def _proxy(text: str, source: str) -> str | None:
     if not text:
         return None
     url = urlsplit(text)
-    if url.scheme not in ("http", "https") or not url.hostname:
+    if url.scheme != "http" or not url.hostname:
         raise SettingsError(f"{source}: {text!r} is not a proxy URL, such as http://proxy.example:3128")
     return text

@@ -30,7 +30,7 @@ from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.connection import Anonymous, ClientCertificate, Connection, Credential, StaticToken
 from dpunetop.runtime.client.kubeconfig import infra_connection
-from dpunetop.runtime.client.transport import Transport
+from dpunetop.runtime.client.transport import MAX_READ_BYTES, Transport
 from dpunetop.runtime.cluster import Cluster, Clusters
 from dpunetop.runtime.controller import Controller
 from dpunetop.runtime.election import Timings
@@ -46,6 +46,8 @@ from dpunetop.runtime.server import Certificate, Guarded, HealthServer, MetricsS
 
 LEASE_NAME = "dpunetop"
 COMPONENT = "dpunetop"
+TENANT_RESPONSE_BYTES = 900 << 10
+"""Hostile JSON grows to 35 times its size when decoded: this bounds what a tenant can cost to 32 MiB."""
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 Runs = Mapping[str, Callable[[Stop], None]]
@@ -137,12 +139,20 @@ class _Wiring:
         self._source.start()
         self._clusters.run(stop)
 
-    def _cluster(self, name: str, connection: Connection, stop: Stop) -> Cluster:
+    def _cluster(
+        self, name: str, connection: Connection, stop: Stop, max_response_bytes: int = MAX_READ_BYTES
+    ) -> Cluster:
         metrics = self._metrics.client(urlsplit(connection.url).netloc)
         agent = f"dpunetop/{__version__} ({self._identity})"
         workers = self._settings.max_concurrent_reconciles
         transport = Transport(
-            connection, stop, user_agent=agent, metrics=metrics, clock=self._clock, max_calls=workers + 8
+            connection,
+            stop,
+            user_agent=agent,
+            metrics=metrics,
+            clock=self._clock,
+            max_calls=workers + 8,
+            max_response_bytes=max_response_bytes,
         )
         client = Client(transport, clock=self._clock, metrics=metrics, name=name)
         cluster = Cluster(name, client, clock=self._clock, metrics=self._metrics, random=random.random, stop=stop)
@@ -158,7 +168,7 @@ class _Wiring:
             proxy_url=self._settings.tenant_proxy_url,
             address_policy=partial(refused_address, allowed=self._allowed),
         )
-        return self._cluster(name, connection, Stop(self._clock))
+        return self._cluster(name, connection, Stop(self._clock), TENANT_RESPONSE_BYTES)
 
     def _new_elector(self) -> Elector | None:
         election = self._settings.leader_election

@@ -27,6 +27,7 @@ from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized
 from dpunetop.kube.keys import INFRA, NAMESPACES, SECRETS, Key
 from dpunetop.kube.meta import Obj, uid_of
 from dpunetop.kube.plan import Plan
+from dpunetop.runtime.client.connection import ConfigurationError
 from dpunetop.runtime.cluster import Cluster, Clusters, Reach
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
@@ -122,7 +123,10 @@ class TenantLink(ConfigController[LinkView]):
 
     def _connect(self, config: DpuClusterConfig, kubeconfig: TenantKubeconfig, infra_uid: str) -> Attempt:
         """Verify, then swap."""
-        candidate = self._build_tenant(config.tenant_cluster, kubeconfig)
+        try:
+            candidate = self._build_tenant(config.tenant_cluster, kubeconfig)
+        except ConfigurationError as err:
+            return Denied("InvalidKubeconfig", str(err))
         try:
             uid = uid_of(candidate.client.get(NAMESPACES, "", KUBE_SYSTEM, _VERIFY_SECONDS))
         except (Unauthorized, Forbidden) as err:
