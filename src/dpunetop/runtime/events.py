@@ -15,9 +15,9 @@ from structlog.typing import FilteringBoundLogger
 from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
-from dpunetop.kube.errors import ApiError
+from dpunetop.kube.errors import ApiError, Forbidden, NotFound
 from dpunetop.kube.keys import EVENTS
-from dpunetop.kube.meta import name_of, namespace_of, new_object, uid_of
+from dpunetop.kube.meta import Obj, name_of, namespace_of, new_object, uid_of
 from dpunetop.kube.plan import Emit
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.flowcontrol import TokenBucket
@@ -31,7 +31,7 @@ BURST = 25
 REFILL_SECONDS = 300.0
 """How many different events one object may have at once, and how long it takes to earn another."""
 MUTE_SECONDS = 30.0
-"""So long no event goes to a cluster that did not take one: events are worth no queue."""
+"""So long no event goes to a namespace that refused one, or to a cluster that did not answer."""
 TIMEOUT_SECONDS = 5.0
 NOTE_LIMIT = 1024
 ACTION = "Reconcile"
@@ -75,7 +75,7 @@ class EventBook:
         self._series: OrderedDict[Like, _Series] = OrderedDict()  # the most recently seen last
         self._due: dict[Like, float] = {}  # when (monotonic) there is something to write of a series
         self._budgets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
-        self._muted_until: dict[str, float] = {}
+        self._muted_until: dict[tuple[str, str], float] = {}  # cluster, namespace ("": all of them)
 
     def __len__(self) -> int:
         return len(self._series)
@@ -108,16 +108,27 @@ class EventBook:
         self._due.pop(post.like, None)
 
     def failed(self, post: Post) -> None:
-        """The request did not succeed: drop it, and give the cluster a rest."""
+        """The cluster took no request: drop it, and give the cluster a rest."""
         self.drop(post)
-        self._muted_until[post.like[0]] = self._clock.monotonic() + MUTE_SECONDS
+        self._mute(post.like[0], "")
 
-    def is_muted(self, cluster: str) -> bool:
-        """Whether the cluster is given a rest."""
-        return self._clock.monotonic() < self._muted_until.get(cluster, 0.0)
+    def refused(self, post: Post) -> None:
+        """The namespace does not take events (no right, or it ends): drop it, and leave that namespace alone."""
+        self.drop(post)
+        self._mute(post.like[0], namespace_of(post.event))
+
+    def is_muted(self, cluster: str, namespace: str) -> bool:
+        """Whether the cluster is given a rest, or the namespace left alone."""
+        now = self._clock.monotonic()
+        return any(now < self._muted_until.get((cluster, place), 0.0) for place in ("", namespace))
+
+    def _mute(self, cluster: str, namespace: str) -> None:
+        now = self._clock.monotonic()
+        self._muted_until = {place: until for place, until in self._muted_until.items() if until > now}
+        self._muted_until[cluster, namespace] = now + MUTE_SECONDS
 
     def _begin(self, like: Like, step: Emit, now: float) -> None:
-        if self.is_muted(step.cluster) or not self._budget(like[:2]).take():
+        if self.is_muted(step.cluster, _namespace_for(step.regarding)) or not self._budget(like[:2]).take():
             return
         seen = self._clock.now()
         self._series[like] = _Series(self._event(step, seen), now, seen)
@@ -159,7 +170,7 @@ class EventBook:
         digest = jsonio.digest([step.type, step.reason, step.note, uid, _micro_time(seen)])
         return new_object(
             EVENTS,
-            namespace or "default",
+            _namespace_for(regarding),
             f"{name_of(regarding)[:200]}.{digest}",
             eventTime=_micro_time(seen),
             type=step.type,
@@ -221,15 +232,22 @@ class EventRecorder:
     def _send(self, post: Post) -> None:
         cluster = post.like[0]
         with self._cond:
-            if self._book.is_muted(cluster):
+            if self._book.is_muted(cluster, namespace_of(post.event)):
                 self._book.drop(post)
                 return
         try:
             _request(self._clients(cluster), post)
+        except (Forbidden, NotFound) as err:
+            with self._cond:
+                self._book.refused(post)
+            self._tell(post, err)
         except (ApiError, NotEngaged) as err:
             with self._cond:
                 self._book.failed(post)
-            self._log.warning("event not written", cluster=cluster, about=post.event["reason"], error=str(err))
+            self._tell(post, err)
+
+    def _tell(self, post: Post, err: Exception) -> None:
+        self._log.warning("event not written", cluster=post.like[0], about=post.event["reason"], error=str(err))
 
 
 def _request(client: Client, post: Post) -> None:
@@ -240,6 +258,11 @@ def _request(client: Client, post: Post) -> None:
     series = {"count": post.count, "lastObservedTime": _micro_time(post.last_observed)}
     manager = str(post.event["reportingController"])
     client.merge_patch(EVENTS, namespace, name, {"series": series}, manager, timeout_seconds=TIMEOUT_SECONDS)
+
+
+def _namespace_for(regarding: Obj) -> str:
+    """Where the API wants an event: with its object, or in `default` for one of the cluster."""
+    return namespace_of(regarding) or "default"
 
 
 def _micro_time(at: datetime) -> str:

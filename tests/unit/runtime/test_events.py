@@ -123,6 +123,22 @@ def test_a_cluster_that_refuses_events_gets_none_for_a_while(book, clock):
     assert counts(book.take_due()) == [("Held", 1)]
 
 
+def test_a_namespace_that_refuses_events_silences_no_other(book, clock):
+    def about(namespace):
+        return Emit(
+            INFRA, PODS, {"metadata": {"name": "p", "namespace": namespace, "uid": namespace}}, "Normal", "A", ""
+        )
+
+    book.saw(about("ending"))
+    book.refused(book.take_due()[0])
+    for namespace in ("ending", "other"):
+        book.saw(about(namespace))
+    assert [post.event["metadata"]["namespace"] for post in book.take_due()] == ["other"]
+    clock.step(30)
+    book.saw(about("ending"))
+    assert [post.event["metadata"]["namespace"] for post in book.take_due()] == ["ending"]
+
+
 def test_only_so_many_series_are_remembered(book):
     for number in range(5000):
         book.saw(emit(uid=str(number)))
