@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -35,8 +36,16 @@ class FakeClock:
                 self._parked.remove(cond)
 
     def until_parked(self, threads: int) -> None:
+        """Return when so many threads wait on this clock and nobody has woken them since."""
+        deadline = time.monotonic() + 5
         with self._guard:
-            assert self._guard.wait_for(lambda: len(self._parked) >= threads, timeout=5)
+            while self._waiting() < threads:
+                assert time.monotonic() < deadline, f"{self._waiting()} threads are parked, not {threads}"
+                self._guard.wait(0.001)
+
+    def _waiting(self) -> int:
+        # A thread that was notified still stands in _parked until it runs; its condition knows better.
+        return sum(len(cond._waiters) for cond in set(self._parked))  # type: ignore[attr-defined,misc]
 
     def step(self, seconds: float) -> None:
         with self._guard:

@@ -61,6 +61,9 @@ class Model:
                 self.waiting.remove(entry)
                 self.add(entry[2])
 
+    def has_work(self) -> bool:
+        return bool(self.queued) or any(at <= self.now and key not in self.in_hand for at, _, key in self.waiting)
+
     def get(self) -> str | None:
         self.promote()
         if not self.queued:
@@ -109,8 +112,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def get(self) -> None:
-        self.model.promote()
-        if not self.model.queued and not self.model.closed:
+        if not self.model.closed and not self.model.has_work():
             return  # it would wait
         expected = self.model.get()
         assert self.queue.get(self.stop) == expected

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from dpunetop.base.stop import Stop, Stopped
+from dpunetop.kube.errors import ApiError, Conflict
+from dpunetop.kube.keys import INFRA, NODES, Key
+from dpunetop.kube.requests import Selection
+from dpunetop.runtime.controller import Controller, Terminal
+from dpunetop.runtime.gate import LeadershipLost
+from dpunetop.runtime.metrics import Metrics
+from dpunetop.runtime.reading import NotEngaged, NotSynced
+from support.clock import FakeClock
+
+A, B = Key(INFRA, "ns", "a"), Key(INFRA, "ns", "b")
+
+
+class Scripted:
+    """Reconciles by script: each pass takes the next step, the last one for ever; a step returns or raises."""
+
+    def __init__(self, *script: Any) -> None:
+        self._script = list(script)
+        self._told = threading.Condition()  # guards passes
+        self.passes: list[Key] = []
+
+    def reconcile(self, key: Key, stop: Stop) -> float | None:
+        with self._told:
+            step = self._script.pop(0) if len(self._script) > 1 else self._script[0]
+            self.passes.append(key)
+            self._told.notify_all()
+        result = step(stop) if callable(step) else step
+        if isinstance(result, Exception):
+            raise result
+        return result  # type: ignore[no-any-return]
+
+    def until(self, passes: int) -> None:
+        with self._told:
+            assert self._told.wait_for(lambda: len(self.passes) >= passes, 5)
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.stop = Stop(self.clock)
+        self.metrics = Metrics()
+        self.log = LogCapture()
+        self.raised: list[BaseException] = []
+        self.thread: threading.Thread | None = None
+
+    def start(self, reconciler: Any, workers: int = 1) -> Controller:
+        logger = structlog.wrap_logger(
+            None, processors=[self.log], wrapper_class=structlog.make_filtering_bound_logger(0)
+        )
+        self.controller = Controller(
+            "c", reconciler, clock=self.clock, metrics=self.metrics, workers=workers, logger=logger
+        )
+        self.thread = threading.Thread(target=self._run, name="controller")
+        self.thread.start()
+        return self.controller
+
+    def quiet(self, workers: int = 1) -> None:
+        """Wait until all workers, and the thread in run, have nothing to do."""
+        self.clock.until_parked(workers + 1)
+
+    def end(self) -> None:
+        self.stop.set()
+        if self.thread is not None:
+            self.thread.join(5)
+            assert not self.thread.is_alive()
+
+    def shown(self, metric: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(metric, {"controller": "c", **labels})
+
+    def results(self) -> dict[str, float | None]:
+        names = ("success", "error", "requeue", "requeue_after")
+        shown = {name: self.shown("controller_runtime_reconcile_total", result=name) for name in names}
+        return {name: count for name, count in shown.items() if count}
+
+    def _run(self) -> None:
+        try:
+            self.controller.run(self.stop)
+        except RuntimeError as err:
+            self.raised.append(err)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.end()
+
+
+def test_each_added_key_is_reconciled(bench: Bench) -> None:
+    reconciler = Scripted(None)
+    controller = bench.start(reconciler, workers=2)
+    controller.queue.add(A)
+    controller.queue.add(B)
+    reconciler.until(2)
+    bench.quiet(2)
+    assert sorted(reconciler.passes) == [A, B]
+    assert bench.results() == {"success": 2}
+    assert bench.shown("controller_runtime_active_workers") == 0
+    assert bench.shown("controller_runtime_max_concurrent_reconciles") == 2
+
+
+def test_a_key_that_asks_for_it_is_looked_at_again_later(bench: Bench) -> None:
+    reconciler = Scripted(30.0, None)
+    bench.start(reconciler).queue.add(A)
+    reconciler.until(1)
+    bench.quiet()
+    bench.clock.step(29.0)
+    bench.quiet()
+    assert reconciler.passes == [A]
+    bench.clock.step(1.0)
+    reconciler.until(2)
+    bench.quiet()
+    assert bench.results() == {"requeue_after": 1, "success": 1}
+
+
+def test_a_key_that_asks_for_soon_comes_again_with_a_growing_pause(bench: Bench) -> None:
+    reconciler = Scripted(0.0, 0.0, None)
+    bench.start(reconciler).queue.add(A)
+    for seconds in (0.005, 0.01):
+        bench.quiet()
+        bench.clock.step(seconds)
+    reconciler.until(3)
+    bench.quiet()
+    assert bench.results() == {"requeue": 2, "success": 1}
+
+
+def test_an_api_error_is_tried_again_with_a_growing_pause_and_a_line_without_traceback(bench: Bench) -> None:
+    reconciler = Scripted(Conflict(409, "Conflict", "changed"), Conflict(409, "Conflict", "changed"), None)
+    bench.start(reconciler).queue.add(A)
+    reconciler.until(1)
+    bench.quiet()
+    assert bench.controller.queue.retries(A) == 1
+    bench.clock.step(0.005)
+    reconciler.until(2)
+    bench.quiet()
+    assert bench.controller.queue.retries(A) == 2
+    bench.clock.step(0.01)
+    reconciler.until(3)
+    bench.quiet()
+    assert bench.controller.queue.retries(A) == 0
+    assert bench.results() == {"error": 2, "success": 1}
+    assert [(e["log_level"], e["event"], e["reason"]) for e in bench.log.entries] == [
+        ("warning", "reconcile failed", "Conflict"),
+        ("warning", "reconcile failed", "Conflict"),
+    ]
+    assert all("exc_info" not in entry for entry in bench.log.entries)
+
+
+def test_the_server_s_retry_after_is_waited_for(bench: Bench) -> None:
+    reconciler = Scripted(ApiError(503, "ServiceUnavailable", "", retry_after_seconds=20.0), None)
+    bench.start(reconciler).queue.add(A)
+    reconciler.until(1)
+    bench.quiet()
+    bench.clock.step(19.0)
+    bench.quiet()
+    assert len(reconciler.passes) == 1
+    bench.clock.step(1.0)
+    reconciler.until(2)
+
+
+def test_a_panic_is_an_error_that_is_counted_shown_and_tried_again(bench: Bench) -> None:
+    reconciler = Scripted(ZeroDivisionError("bug"), None)
+    bench.start(reconciler).queue.add(A)
+    reconciler.until(1)
+    bench.quiet()
+    bench.clock.step(0.005)
+    reconciler.until(2)
+    bench.quiet()
+    assert bench.results() == {"error": 1, "success": 1}
+    assert bench.shown("controller_runtime_reconcile_panics_total") == 1
+    assert bench.shown("controller_runtime_reconcile_errors_total") == 1
+    (entry,) = bench.log.entries
+    assert (entry["log_level"], entry["kind"], bool(entry["exc_info"])) == ("error", "ZeroDivisionError", True)
+
+
+def test_a_terminal_error_is_counted_and_not_tried_again(bench: Bench) -> None:
+    reconciler = Scripted(Terminal("spec is wrong"))
+    bench.start(reconciler).queue.add(A)
+    reconciler.until(1)
+    bench.quiet()
+    bench.clock.step(2000.0)
+    bench.quiet()
+    assert reconciler.passes == [A]
+    assert bench.results() == {"error": 1}
+    assert bench.shown("controller_runtime_terminal_reconcile_errors_total") == 1
+
+
+@pytest.mark.parametrize("quiet", [NotSynced("infra", Selection(NODES)), NotEngaged("tenant/ns/a")])
+def test_a_pass_without_its_caches_ends_quietly_and_is_woken_by_them(bench: Bench, quiet: Exception) -> None:
+    reconciler = Scripted(quiet)
+    bench.start(reconciler).queue.add(A)
+    reconciler.until(1)
+    bench.quiet()
+    bench.clock.step(2000.0)
+    bench.quiet()
+    assert reconciler.passes == [A]
+    assert bench.results() == {"requeue": 1}
+    assert [entry["log_level"] for entry in bench.log.entries] == ["debug"]
+
+
+@pytest.mark.parametrize("end", [Stopped(), LeadershipLost("gone")])
+def test_a_pass_that_may_not_go_on_is_no_error(bench: Bench, end: Exception) -> None:
+    reconciler = Scripted(end)
+    bench.start(reconciler).queue.add(A)
+    reconciler.until(1)
+    bench.quiet()
+    assert (bench.results(), bench.log.entries) == ({}, [])
+
+
+def test_after_stop_no_pass_begins_and_the_one_under_way_is_waited_for(bench: Bench) -> None:
+    go_on = threading.Event()
+
+    def pass_that_takes_long(_: Stop) -> None:
+        assert go_on.wait(5)
+
+    reconciler = Scripted(pass_that_takes_long)
+    controller = bench.start(reconciler)
+    controller.queue.add(A)
+    reconciler.until(1)
+    controller.queue.add(B)
+    bench.stop.set()
+    assert bench.thread is not None
+    bench.thread.join(0.05)
+    assert bench.thread.is_alive()
+    go_on.set()
+    bench.end()
+    assert reconciler.passes == [A]
+    assert bench.raised == []
+
+
+def test_an_api_error_of_connections_closed_on_purpose_is_not_reported(bench: Bench) -> None:
+    def cut_off(stop: Stop) -> ApiError:
+        stop.wait(None)
+        return ApiError(0, "Reset", "closed")
+
+    reconciler = Scripted(cut_off)
+    bench.start(reconciler).queue.add(A)
+    reconciler.until(1)
+    bench.end()
+    assert (bench.results(), bench.log.entries) == ({}, [])
+
+
+def test_one_key_is_never_in_two_passes_at_once(bench: Bench) -> None:
+    inside = threading.Lock()
+    overlaps: list[str] = []
+
+    def exclusive(_: Stop) -> None:
+        if not inside.acquire(blocking=False):
+            overlaps.append("two passes")
+            return
+        controller.queue.add(A) if len(reconciler.passes) < 200 else None
+        inside.release()
+
+    reconciler = Scripted(exclusive)
+    controller = bench.start(reconciler, workers=8)
+    for _ in range(20):
+        controller.queue.add(A)
+    reconciler.until(200)
+    assert overlaps == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_dies_ends_the_controller(bench: Bench) -> None:
+    def die(_: Stop) -> None:
+        raise SystemExit(1)
+
+    bench.start(Scripted(die), workers=3).queue.add(A)
+    assert bench.thread is not None
+    bench.thread.join(5)
+    assert [str(err) for err in bench.raised] == ["a worker of controller c died"]
+
+
+def test_keys_in_hand_show_in_the_metrics_while_they_are_worked_on(bench: Bench) -> None:
+    def slow(stop: Stop) -> None:
+        stop.wait(100.0)
+
+    reconciler = Scripted(slow)
+    bench.start(reconciler).queue.add(A)
+    reconciler.until(1)
+    bench.quiet()
+    bench.clock.step(3.0)
+    bench.quiet()
+    bench.clock.step(1.0)
+    bench.quiet()
+    longest = bench.shown("workqueue_longest_running_processor_seconds", name="c")
+    assert (longest, bench.shown("controller_runtime_active_workers")) == (4.0, 1)
