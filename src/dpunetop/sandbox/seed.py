@@ -204,6 +204,11 @@ def _tenant_reader(namespace: str) -> Iterable[dict[str, Any]]:
                 "verbs": ["get", "list", "watch"],
             },
             {
+                "apiGroups": ["apiextensions.k8s.io"],
+                "resources": ["customresourcedefinitions"],
+                "verbs": ["get", "list", "watch"],
+            },
+            {
                 "apiGroups": ["config.openshift.io"],
                 "resources": ["clusterversions"],
                 "verbs": ["get", "list", "watch"],

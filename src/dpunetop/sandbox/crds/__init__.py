@@ -9,3 +9,6 @@ MACHINE_CONFIGURATION = Path(__file__).with_name("machineconfiguration.yaml")
 
 NODE_MAINTENANCE = Path(__file__).with_name("nodemaintenance.yaml")
 """NodeMaintenance, for the tenant cluster; that a node has one at most is the stand-in's to see to."""
+
+CLUSTER_VERSION = Path(__file__).with_name("clusterversion.yaml")
+"""ClusterVersion, for the tenant cluster."""
