@@ -152,9 +152,12 @@ class Election:
 
         All guarded work must have ended, and no request be under way.
         """
-        if not self.is_lost(now) and self.phase is not Phase.ENDED:
-            self.phase = Phase.RELEASING if self.phase is Phase.LEADING else Phase.ENDED
-            self._fell_back = False
+        if self.is_lost(now):
+            return
+        if self.phase is Phase.LEADING:
+            self.phase, self._fell_back = Phase.RELEASING, False
+        elif self.phase is Phase.STANDBY:
+            self.phase = Phase.ENDED
 
     def wrote(self, request: Create | Update, answer: Obj, sent_at: float, now: float) -> None:
         """`request`, sent at `sent_at`, is answered with the Lease as it made it."""

@@ -310,6 +310,7 @@ def test_a_release_is_tried_again_after_a_conflict_if_the_lease_is_still_ours() 
     assert candidate.failed(update(candidate, 1.0), CONFLICT, 1.0, 1.1) is True
     assert isinstance(candidate.ask(1.1, WALL), Read)
     candidate.read(lease("me", 12), 1.2)
+    candidate.resign(1.2)
     assert update(candidate, 1.2).lease["metadata"]["resourceVersion"] == "12"
 
 
@@ -318,6 +319,7 @@ def test_a_lease_that_is_not_ours_is_not_released(found: dict[str, Any] | None) 
     candidate = leader()
     candidate.resign(1.0)
     candidate.failed(update(candidate, 1.0), CONFLICT, 1.0, 1.1)
+    candidate.resign(1.1)
     candidate.ask(1.1, WALL)
     candidate.read(found, 1.2)
     assert candidate.ask(1.2, WALL) == End()
