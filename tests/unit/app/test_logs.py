@@ -67,12 +67,12 @@ def test_console_lines_are_for_people(lines):
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_libraries_are_heard_from_warning_on_in_the_same_form(lines, log_format):
     configure("debug", log_format)
-    library = logging.getLogger("urllib3.connectionpool")
+    library = logging.getLogger("kubernetes.client.rest")
     library.info("unheard")
     library.warning("pool is full: %s", "host")
     (line,) = lines()
     assert "pool is full: host" in line
-    assert "urllib3.connectionpool" in line
+    assert "kubernetes.client.rest" in line
 
 
 def test_warnings_of_python_are_logged(lines):
