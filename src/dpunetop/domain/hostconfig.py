@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpunetop.domain.machineconfig import (
+    NOT_OBSERVED_YET,
     HostAssets,
     PoolReason,
     PoolView,
@@ -118,7 +119,7 @@ def _judge(view: HostConfigView, pool: Obj | None) -> Condition:
         message = f"spec.nodeSelector would drop DPUs that serve: {', '.join(dropped[:5])}; the old selector stays"
         return Condition(MCP_READY, "False", "SelectorDropsServing", message)
     if pool is None:
-        return Condition(MCP_READY, "False", PoolReason.NOT_OBSERVED.value, "the pool has just been written")
+        return Condition(MCP_READY, "False", PoolReason.NOT_OBSERVED.value, NOT_OBSERVED_YET)
     shared = shared_nodes(view.config.pool_name, view.pools or (), view.nodes)
     state = pool_status(PoolView(pool, machine_config_name(view.config.pool_name), shared))
     return Condition(MCP_READY, "True" if state.is_ready else "False", state.reason.value, state.message)

@@ -162,6 +162,9 @@ def node_configured(annotations: Mapping[str, str], pool: Obj, machine_config: s
     )
 
 
+NOT_OBSERVED_YET = "the machine-config operator has not looked at the newest pool yet"
+"""One message for all of its short steps: each other one would be another write."""
+
 _Rule = Callable[[PoolView, Obj], PoolState | None]
 
 _DEGRADED_TYPES = frozenset({"Degraded", "NodeDegraded", "RenderDegraded"})
@@ -202,10 +205,9 @@ def _waiting(view: PoolView, pool: Obj) -> PoolState | None:
 
 
 def _unobserved(pool: Obj) -> PoolState | None:
-    observed, generation = _count(pool, "observedGeneration"), generation_of(pool)
-    if observed == generation:
+    if _count(pool, "observedGeneration") == generation_of(pool):
         return None
-    return PoolState(PoolReason.NOT_OBSERVED, f"the pool's generation {generation} is not observed yet")
+    return PoolState(PoolReason.NOT_OBSERVED, NOT_OBSERVED_YET)
 
 
 def _unrendered(view: PoolView, pool: Obj) -> PoolState | None:

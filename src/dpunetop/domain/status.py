@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal
 
 from dpunetop.domain.names import DPUCLUSTERCONFIGS
@@ -22,6 +21,21 @@ API_NOT_SERVED = "ApiNotServed"
 """Reason of McpReady on an infra cluster without the MachineConfig API; it does not count against Ready."""
 
 _OF_THE_TENANT = (CREDENTIALS_VALID, TENANT_REACHABLE, TENANT_OBJS_SYNCED, OVN_KUBE_READY)
+
+
+_ON_THE_WAY = frozenset(
+    {
+        "Progressing",
+        "NotObserved",
+        "NotRendered",
+        "RollingOut",
+        "HostNotConfigured",
+        "SeveralPods",
+        "WaitingForTenantObjects",
+        "Terminating",
+    }
+)
+"""Reasons of a condition that is False because something takes its time, and that nobody has to do anything about."""
 
 
 def summary(config: DpuClusterConfig) -> Condition:
@@ -46,21 +60,15 @@ def report(
 ) -> tuple[Step, ...]:
     """Steps that write `conditions` to the DpuClusterConfig `live` and tell of those that change.
 
-    Guarantees: an Event for each condition whose status or reason differs from `live`'s, none at rest; the status comes
-        first, so that an Event that cannot be written holds up nothing.
+    Guarantees: an Event for each condition whose status or reason the write changes, none at rest; a Warning only for
+        what does not pass by itself.
     """
-    status = ApplyStatus(cluster, DPUCLUSTERCONFIGS, live, conditions, field_manager, members)
-    return (status, *(_event(cluster, live, condition) for condition in _changed(live, conditions)))
-
-
-def _changed(live: Obj, conditions: Iterable[Condition]) -> Iterable[Condition]:
-    for condition in conditions:
-        old = condition_of(live, condition.type) or {}
-        if (old.get("status"), old.get("reason")) != (condition.status, condition.reason):
-            yield condition
+    telling = {condition.type: _event(cluster, live, condition) for condition in conditions}
+    return (ApplyStatus(cluster, DPUCLUSTERCONFIGS, live, conditions, field_manager, members, telling),)
 
 
 def _event(cluster: str, live: Obj, condition: Condition) -> Emit:
     note = f"{condition.type} is {condition.status}" + (f": {condition.message}" if condition.message else "")
-    severity: Literal["Normal", "Warning"] = "Warning" if condition.status == "False" else "Normal"
+    is_trouble = condition.status == "False" and condition.reason not in _ON_THE_WAY
+    severity: Literal["Normal", "Warning"] = "Warning" if is_trouble else "Normal"
     return Emit(cluster, DPUCLUSTERCONFIGS, live, severity, condition.reason, note)

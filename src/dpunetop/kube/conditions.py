@@ -32,6 +32,19 @@ def condition_of(obj: Obj, type_: str) -> dict[str, Any] | None:
     return None
 
 
+def changed(live: Obj, conditions: Iterable[Condition]) -> list[Condition]:
+    """Those whose status or reason `live` does not have; a message may change without anything having happened."""
+    return [
+        condition
+        for condition in conditions
+        if not _says(condition_of(live, condition.type) or {}, condition.status, condition.reason)
+    ]
+
+
+def _says(stored: dict[str, Any], status: str, reason: str) -> bool:
+    return (stored.get("status"), stored.get("reason")) == (status, reason)
+
+
 def stamp(live: Obj, conditions: Iterable[Condition], observed_generation: int, now: str) -> list[dict[str, Any]]:
     """The conditions as they are to be stored in `live`'s status, sorted by type.
 

@@ -58,6 +58,18 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class Emit:
+    """Tell a person who looks at `regarding`: one Event, aggregated with its like."""
+
+    cluster: str
+    resource: Resource
+    regarding: Obj
+    type: Literal["Normal", "Warning"]
+    reason: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class ApplyStatus:
     """Server-side apply of our conditions, and of other status members, to the status of `live`.
 
@@ -70,18 +82,8 @@ class ApplyStatus:
     conditions: tuple[Condition, ...]
     field_manager: str
     members: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Emit:
-    """Tell a person who looks at `regarding`: one Event, aggregated with its like."""
-
-    cluster: str
-    resource: Resource
-    regarding: Obj
-    type: Literal["Normal", "Warning"]
-    reason: str
-    note: str
+    telling: Mapping[str, Emit] = field(default_factory=dict)
+    """By type of condition: what to tell once this write has changed its status or reason."""
 
 
 Step = Apply | Patch | Delete | ApplyStatus | Emit

@@ -18,7 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop, Stopped
-from dpunetop.kube.conditions import stamp
+from dpunetop.kube.conditions import changed, stamp
 from dpunetop.kube.errors import Conflict, Invalid, NotFound
 from dpunetop.kube.fieldsets import projection, would_change
 from dpunetop.kube.keys import Resource
@@ -134,6 +134,9 @@ class Executor:
         with _uid_mismatch_as_conflict():
             answer = client.apply_status(step.resource, body, step.field_manager, timeout_seconds=timeout)
         self._learn(write, answer)
+        for condition in changed(current, step.conditions):
+            if condition.type in step.telling:
+                self._recorder.emit(step.telling[condition.type])
         return True
 
     def _desired_status(self, step: ApplyStatus, current: Obj) -> Obj:

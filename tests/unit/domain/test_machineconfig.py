@@ -11,6 +11,7 @@ import pytest
 
 from dpunetop.app.assets import host_assets
 from dpunetop.domain.machineconfig import (
+    NOT_OBSERVED_YET,
     HostAssets,
     PoolReason,
     PoolView,
@@ -141,9 +142,9 @@ STATES: dict[str, tuple[dict[str, Any] | None, PoolReason, str]] = {
     "just made": (
         {"metadata": {"name": "dpu", "generation": 1}, "spec": {}},
         PoolReason.NOT_OBSERVED,
-        "the pool's generation 1 is not observed yet",
+        NOT_OBSERVED_YET,
     ),
-    "changed since": (pool(generation=4), PoolReason.NOT_OBSERVED, "the pool's generation 4 is not observed yet"),
+    "changed since": (pool(generation=4), PoolReason.NOT_OBSERVED, NOT_OBSERVED_YET),
     "updated without our config": (
         pool(spec={"configuration": OLD}, configuration=OLD),
         PoolReason.NOT_RENDERED,

@@ -3,7 +3,7 @@ import pytest
 from dpunetop.domain.status import report, summary
 from dpunetop.domain.types import parse_config
 from dpunetop.kube.conditions import Condition
-from dpunetop.kube.plan import ApplyStatus, Emit
+from dpunetop.kube.plan import ApplyStatus
 from support.objects import condition, config
 
 ALL = ("McpReady", "CredentialsValid", "TenantReachable", "TenantObjsSynced", "OvnKubeReady")
@@ -57,17 +57,24 @@ def test_an_infra_without_machine_configs_can_be_ready():
 
 
 @pytest.mark.parametrize(
-    ("stored", "told"),
-    {
-        "new": ([], ["Broken"]),
-        "same, other words": ([condition("McpReady", "False", "Broken", "once")], []),
-        "other reason": ([condition("McpReady", "False", "Else")], ["Broken"]),
-        "other status": ([condition("McpReady", "True", "Broken")], ["Broken"]),
-    }.values(),
+    ("status", "reason", "severity"),
+    [
+        ("True", "Fine", "Normal"),
+        ("False", "Broken", "Warning"),
+        ("False", "RollingOut", "Normal"),
+        ("Unknown", "Progressing", "Normal"),
+    ],
 )
-def test_an_event_is_told_exactly_when_status_or_reason_changes(stored, told):
-    live = {**config(), "status": {"conditions": stored}}
-    status, *events = report("infra", live, (Condition("McpReady", "False", "Broken", "twice"),), "dpunetop-x")
-    assert isinstance(status, ApplyStatus)
-    assert [event.reason for event in events if isinstance(event, Emit)] == told
-    assert all(event.type == "Warning" for event in events)
+def test_a_condition_is_reported_with_an_event_that_warns_only_of_what_does_not_pass_by_itself(
+    status, reason, severity
+):
+    (step,) = report("infra", config(), (Condition("McpReady", status, reason, "words"),), "dpunetop-x", tenantUID="t")
+    assert isinstance(step, ApplyStatus)
+    assert step.members == {"tenantUID": "t"}
+    event = step.telling["McpReady"]
+    assert (event.type, event.reason, event.note) == (severity, reason, f"McpReady is {status}: words")
+
+
+def test_a_condition_without_a_message_is_told_in_short():
+    (step,) = report("infra", config(), (Condition("Ready", "True", "AllReady"),), "dpunetop-x")
+    assert step.telling["Ready"].note == "Ready is True"

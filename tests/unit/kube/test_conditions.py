@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from dpunetop.kube.conditions import MESSAGE_LIMIT, Condition, condition_of, stamp
+from dpunetop.kube.conditions import MESSAGE_LIMIT, Condition, changed, condition_of, stamp
 
 OLD, NOW = "2025-12-31T00:00:00Z", "2026-01-01T00:00:00Z"
 
@@ -114,3 +114,17 @@ class Conditions(RuleBasedStateMachine):
 
 Conditions.TestCase.settings = settings(stateful_step_count=10)
 TestConditions = Conditions.TestCase
+
+
+CHANGES = {  # what is stored -> whether saying False/Broken changes it
+    "never said before": (live(), True),
+    "same, in other words": (live({**stored("False"), "reason": "Broken", "message": "once"}), False),
+    "another reason": (live({**stored("False"), "reason": "Else"}), True),
+    "another status": (live({**stored("True"), "reason": "Broken"}), True),
+}
+
+
+@pytest.mark.parametrize(("before", "is_change"), CHANGES.values(), ids=CHANGES)
+def test_a_condition_changes_with_status_or_reason(before, is_change):
+    said = Condition("Ready", "False", "Broken", "twice")
+    assert changed(before, [said]) == ([said] if is_change else [])

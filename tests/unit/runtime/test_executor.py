@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import pytest
 
@@ -376,6 +377,48 @@ def test_a_status_that_cannot_be_written_is_a_conflict_in_the_end(execute, serve
         execute(ready(custom_resource("5")))
     written = [request for request in server.asked if request[0] == "apply_status"]
     assert [request[1]["metadata"]["uid"] for request in written] == ["u-1"] * tries
+
+
+def telling(live, status="True"):
+    event = Emit(INFRA, CONFIGS, live, "Normal", "Good", f"Ready is {status}")
+    return replace(ready(live, status), telling={"Ready": event}), event
+
+
+def test_a_status_is_told_of_when_it_is_written(execute, server, recorder):
+    server.answers = [custom_resource("6", condition("True", "2026-01-01T00:00:00Z"))]
+    step, event = telling(custom_resource())
+    execute(step)
+    assert recorder.emitted == [event]
+
+
+def test_a_status_that_is_not_written_is_not_told_of(execute, server, recorder):
+    step, _ = telling(custom_resource("5", condition("True", "2025-12-31T00:00:00Z")))
+    execute(step)
+    assert recorder.emitted == []
+
+
+def test_a_status_that_cannot_be_written_is_not_told_of(execute, server, recorder):
+    server.answers = [Unreachable(0, "Timeout", "")]
+    step, _ = telling(custom_resource())
+    with pytest.raises(Unreachable):
+        execute(step)
+    assert recorder.emitted == []
+
+
+def test_other_words_for_the_same_are_written_and_not_told(execute, server, recorder):
+    before = {**condition("True", "2025-12-31T00:00:00Z"), "message": "in other words"}
+    server.answers = [custom_resource("6", condition("True", "2025-12-31T00:00:00Z"))]
+    step, _ = telling(custom_resource("5", before))
+    assert execute(step)
+    assert recorder.emitted == []
+
+
+def test_a_view_that_was_gathered_before_our_last_write_tells_nothing_again(execute, server, recorder):
+    server.answers = [custom_resource("6", condition("True", "2026-01-01T00:00:00Z"))]
+    step, event = telling(custom_resource("5"))
+    execute(step)
+    execute(step)
+    assert recorder.emitted == [event]
 
 
 def test_other_members_of_the_status_are_written_with_it(execute, server):
