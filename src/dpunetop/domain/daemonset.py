@@ -6,47 +6,39 @@ variable or as a mounted file that the operator rendered. Desired objects are ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dpunetop.domain.databases import DatabaseList
 from dpunetop.domain.names import (
-    DPU_NODE_LABEL,
     GROUP,
     OVN_CA,
     OVN_CERT,
     OVNKUBE_CONFIG,
     OVNKUBE_NODE,
-    OVNKUBE_NODE_ENTRIES,
     OVNKUBE_SERVICE_ACCOUNT,
     TENANT_CREDENTIAL,
 )
+from dpunetop.domain.ovnkubepod import (
+    CREDENTIAL_FOLDER,
+    METRICS_PORT,
+    STATE_MOUNTS,
+    ContainerScripts,
+    Part,
+    Shape,
+    daemonset,
+    field_of_pod,
+    host_paths,
+    secret_volume,
+    state_volumes,
+    value,
+)
 from dpunetop.domain.ownership import Owner
-from dpunetop.kube.keys import DAEMONSETS, SERVICEACCOUNTS
+from dpunetop.kube.keys import SERVICEACCOUNTS
 from dpunetop.kube.meta import Obj, new_object
 
-_METRICS_PORT = 29103
-
 _OVN_CONTROLLER = "ovn-controller"
-_DESCRIPTION = "Runs OVN-Kubernetes on each DPU on behalf of the tenant host that carries it"
-_POD_LABELS: Mapping[str, str] = {
-    "app": OVNKUBE_NODE,
-    "component": "network",
-    "type": "infra",
-    "openshift.io/component": "network",
-    "kubernetes.io/os": "linux",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerScripts:
-    """The constant shell text of one container."""
-
-    entry: str
-    """Its command."""
-    probe: str
-    """Its probes; takes `ready` or `alive` as argument."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +94,19 @@ def central_daemonset(given: CentralInput) -> dict[str, Any]:
 
     Guarantees: equal input gives equal output; the pod template changes only with what it must be restarted for.
     """
-    spec = {
-        "selector": {"matchLabels": {"app": OVNKUBE_NODE}},
-        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
-        "template": {
-            "metadata": {"labels": dict(_POD_LABELS), "annotations": given.hashes.annotations()},
-            "spec": _pod(given),
-        },
-    }
-    desired = given.owner.mark(new_object(DAEMONSETS, given.namespace, OVNKUBE_NODE, spec=spec))
-    desired["metadata"]["annotations"] = {"kubernetes.io/description": _DESCRIPTION}
-    return desired
+    return daemonset(
+        Shape(
+            namespace=given.namespace,
+            owner=given.owner,
+            image=given.image,
+            node_selector=given.node_selector,
+            annotations=given.hashes.annotations(),
+            labels={},
+            members={},
+            parts=(_ovn_controller(given), _ovnkube_node(given)),
+            volumes=_volumes(),
+        )
+    )
 
 
 def deployed_databases(daemonset: Obj | None) -> DatabaseList | None:
@@ -128,92 +122,23 @@ def deployed_databases(daemonset: Obj | None) -> DatabaseList | None:
     return DatabaseList(nb, sb) if nb and sb else None
 
 
-def _pod(given: CentralInput) -> dict[str, Any]:
-    pod: dict[str, Any] = {
-        "serviceAccountName": OVNKUBE_SERVICE_ACCOUNT,
-        "automountServiceAccountToken": False,
-        "hostNetwork": True,
-        "hostPID": True,
-        "priorityClassName": "system-node-critical",
-        "nodeSelector": {"kubernetes.io/os": "linux", **(given.node_selector.get("matchLabels") or {})},
-        "affinity": _affinity(given.node_selector),
-        "tolerations": [{"operator": "Exists"}],
-        "containers": [_ovn_controller(given), _ovnkube_node(given)],
-        "volumes": _volumes(),
-    }
-    return pod
+def _ovn_controller(given: CentralInput) -> Part:
+    environment = (value("OVN_LOG_LEVEL", "info"), field_of_pod("K8S_NODE", "spec.nodeName"))
+    return Part(_OVN_CONTROLLER, given.scripts.ovn_controller, environment, _COMMON_MOUNTS)
 
 
-def _affinity(node_selector: Mapping[str, Any]) -> dict[str, Any]:
-    expressions = [{"key": DPU_NODE_LABEL, "operator": "Exists"}]
-    expressions += [_requirement(expression) for expression in node_selector.get("matchExpressions") or []]
-    terms = [{"matchExpressions": expressions}]
-    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
-
-
-def _requirement(expression: Mapping[str, Any]) -> dict[str, Any]:
-    # The operators of a label selector mean the same in a node selector; `values` must be absent where there are none.
-    requirement = {"key": expression["key"], "operator": expression["operator"]}
-    if expression.get("values"):
-        requirement["values"] = list(expression["values"])
-    return requirement
-
-
-def _ovn_controller(given: CentralInput) -> dict[str, Any]:
-    environment = [_value("OVN_LOG_LEVEL", "info"), _field("K8S_NODE", "spec.nodeName")]
-    return _container(given, _OVN_CONTROLLER, given.scripts.ovn_controller, environment, _COMMON_MOUNTS)
-
-
-def _ovnkube_node(given: CentralInput) -> dict[str, Any]:
-    environment = [
-        _value("OVN_CONTROLLER_INACTIVITY_PROBE", "30000"),
-        _value("OVN_KUBE_LOG_LEVEL", "4"),
-        _value("OVN_NB_DB_LIST", given.databases.nb),
-        _value("OVN_SB_DB_LIST", given.databases.sb),
-        _field("K8S_NODE", "spec.nodeName"),
-        _field("POD_NAME", "metadata.name"),
-        _field("NODE_IP", "status.hostIP"),
-    ]
-    container = _container(
-        given, OVNKUBE_NODE, given.scripts.ovnkube_node, environment, (*_COMMON_MOUNTS, *_OVNKUBE_MOUNTS)
+def _ovnkube_node(given: CentralInput) -> Part:
+    environment = (
+        value("OVN_CONTROLLER_INACTIVITY_PROBE", "30000"),
+        value("OVN_KUBE_LOG_LEVEL", "4"),
+        value("OVN_NB_DB_LIST", given.databases.nb),
+        value("OVN_SB_DB_LIST", given.databases.sb),
+        field_of_pod("K8S_NODE", "spec.nodeName"),
+        field_of_pod("POD_NAME", "metadata.name"),
+        field_of_pod("NODE_IP", "status.hostIP"),
     )
-    container["ports"] = [{"name": "metrics-port", "containerPort": _METRICS_PORT, "protocol": "TCP"}]
-    return container
-
-
-def _container(
-    given: CentralInput,
-    name: str,
-    scripts: ContainerScripts,
-    environment: list[dict[str, Any]],
-    mounts: Iterable[Mapping[str, Any]],
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "image": given.image,
-        "command": ["/bin/bash", "-c", scripts.entry, name],
-        "env": environment,
-        "securityContext": {"privileged": True},
-        "resources": {"requests": {"cpu": "10m", "memory": "300Mi"}},
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "readinessProbe": _probe(scripts, "ready", initialDelaySeconds=5, periodSeconds=10, failureThreshold=3),
-        # Five minutes of silence: only a process that hangs, not one that is busy with a large recomputation.
-        "livenessProbe": _probe(scripts, "alive", initialDelaySeconds=60, periodSeconds=30, failureThreshold=10),
-        "volumeMounts": [dict(mount) for mount in mounts],
-    }
-
-
-def _probe(scripts: ContainerScripts, question: str, **pace: int) -> dict[str, Any]:
-    command = ["/bin/bash", "-c", scripts.probe, "probe", question]
-    return {"exec": {"command": command}, "timeoutSeconds": 10, **pace}
-
-
-def _value(name: str, value: str) -> dict[str, Any]:
-    return {"name": name, "value": value}
-
-
-def _field(name: str, path: str) -> dict[str, Any]:
-    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
+    mounts = (*_COMMON_MOUNTS, *_OVNKUBE_MOUNTS)
+    return Part(OVNKUBE_NODE, given.scripts.ovnkube_node, environment, mounts, metrics_port=METRICS_PORT)
 
 
 _COMMON_MOUNTS: tuple[Mapping[str, Any], ...] = (
@@ -222,13 +147,12 @@ _COMMON_MOUNTS: tuple[Mapping[str, Any], ...] = (
     {"name": "etc-openvswitch", "mountPath": "/etc/openvswitch"},
     {"name": "etc-openvswitch", "mountPath": "/etc/ovn"},
     {"name": "var-lib-openvswitch", "mountPath": "/var/lib/openvswitch"},
-    {"name": "entries", "mountPath": "/dpunetop/entries", "readOnly": True},
-    {"name": "state", "mountPath": "/dpunetop/state"},
+    *STATE_MOUNTS,
     {"name": OVN_CERT, "mountPath": "/ovn-cert", "readOnly": True},
     {"name": OVN_CA, "mountPath": "/ovn-ca", "readOnly": True},
 )
 _OVNKUBE_MOUNTS: tuple[Mapping[str, Any], ...] = (
-    {"name": "tenant-credential", "mountPath": "/var/run/secrets/tenant-kubeconfig", "readOnly": True},
+    {"name": "tenant-credential", "mountPath": CREDENTIAL_FOLDER, "readOnly": True},
     {"name": OVNKUBE_CONFIG, "mountPath": "/run/ovnkube-config", "readOnly": True},
     {"name": "host-run-ovn-kubernetes", "mountPath": "/run/ovn-kubernetes"},
     {
@@ -248,13 +172,12 @@ _HOST_PATHS: Mapping[str, str] = {
 }
 
 
-def _volumes() -> list[dict[str, Any]]:
-    return [
-        *({"name": name, "hostPath": {"path": path}} for name, path in _HOST_PATHS.items()),
-        {"name": "entries", "configMap": {"name": OVNKUBE_NODE_ENTRIES}},
-        {"name": "state", "emptyDir": {}},
+def _volumes() -> tuple[Mapping[str, Any], ...]:
+    return (
+        *host_paths(_HOST_PATHS),
+        *state_volumes(),
         {"name": OVNKUBE_CONFIG, "configMap": {"name": OVNKUBE_CONFIG}},
         {"name": OVN_CA, "configMap": {"name": OVN_CA}},
-        {"name": OVN_CERT, "secret": {"secretName": OVN_CERT, "defaultMode": 0o400}},
-        {"name": "tenant-credential", "secret": {"secretName": TENANT_CREDENTIAL, "defaultMode": 0o400}},
-    ]
+        secret_volume(OVN_CERT, OVN_CERT),
+        secret_volume("tenant-credential", TENANT_CREDENTIAL),
+    )

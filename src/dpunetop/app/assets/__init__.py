@@ -5,9 +5,10 @@ The text lies in files of its own kind, so that an editor, a linter and a test t
 
 from importlib.resources import files
 
-from dpunetop.domain.daemonset import ContainerScripts, OvnkubeScripts
+from dpunetop.domain.daemonset import OvnkubeScripts
 from dpunetop.domain.ignition import DropIn, File, Unit
 from dpunetop.domain.machineconfig import HostAssets
+from dpunetop.domain.ovnkubepod import ContainerScripts
 
 _PLAIN = 0o644
 _EXECUTABLE = 0o755
