@@ -108,11 +108,15 @@ def test_why_a_cache_cannot_be_filled_is_said_and_wakes(desk: Desk) -> None:
     desk.engage(INFRA, ScriptedSource(lists=[[gate, forbidden]]))
     with pytest.raises(NotSynced), desk.readings.reading(ONE) as reader:
         reader.list(INFRA, MAPS)
+    desk.woken(ONE)
     gate.open()
-    desk.until_woken(ONE)
-    with pytest.raises(NotSynced) as refused, desk.readings.reading(ONE) as reader:
-        reader.list(INFRA, MAPS)
-    assert refused.value.error is forbidden
+    error = None
+    while error is None:  # the cluster's health may wake it, too
+        desk.until_woken(ONE)
+        with pytest.raises(NotSynced) as refused, desk.readings.reading(ONE) as reader:
+            reader.list(INFRA, MAPS)
+        error = refused.value.error
+    assert error is forbidden
 
 
 def test_each_change_wakes_the_keys_that_read_it_and_no_others(desk: Desk) -> None:

@@ -18,6 +18,7 @@ from dpunetop.runtime.cache.transform import strip_foreign_managed_fields
 from dpunetop.runtime.metrics import Metrics
 from support.clock import FakeClock
 from support.scriptedsource import Hang, LossySource, ScriptedSource, added, bookmark, modified, obj, pages
+from support.told import Told
 
 SELECTION = Selection(CONFIGMAPS, "ns")
 CUT = Unreachable(0, "Reset", "cut")
@@ -25,39 +26,6 @@ CUT = Unreachable(0, "Reset", "cut")
 
 def by_color(o: Obj) -> Iterable[str]:
     return [o["color"]] if "color" in o else []
-
-
-class Told:
-    """What a handler was told, to be waited for."""
-
-    def __init__(self) -> None:
-        self._cond = threading.Condition()
-        self.changes: list[Change] = []
-        self.synced = 0
-        self.troubles = 0
-
-    def change(self, change: Change) -> None:
-        with self._cond:
-            self.changes.append(change)
-            self._cond.notify_all()
-
-    def filled(self) -> None:
-        with self._cond:
-            self.synced += 1
-            self._cond.notify_all()
-
-    def trouble(self) -> None:
-        with self._cond:
-            self.troubles += 1
-            self._cond.notify_all()
-
-    def until(self, holds: Callable[[Told], bool]) -> None:
-        with self._cond:
-            assert self._cond.wait_for(lambda: holds(self), timeout=5), (self.changes, self.synced, self.troubles)
-
-    def names(self) -> list[str]:
-        with self._cond:
-            return [name_of(change.new or change.old or {}) for change in self.changes]
 
 
 class AtWork:
