@@ -20,11 +20,26 @@ NODEMAINTENANCES: Final = Resource(
     "nodemaintenance.medik8s.io", "v1beta1", "nodemaintenances", "NodeMaintenance", False
 )
 
+PODDISRUPTIONBUDGETS: Final = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", True)
+
 # Ours, on what we create or guard.
 OWNER_LABEL: Final = f"{GROUP}/owner"
 """On every object we create; its value is `owner_hash`."""
 FINALIZER: Final = f"{GROUP}/teardown"
 """On the DpuClusterConfig, from before the first object is written until the last one is gone."""
+
+SERVES_ANNOTATION: Final = f"{GROUP}/serves"
+"""On the budget of a DPU: the tenant host that it serves. Only where it stands is a cordon a wish for a drain."""
+CYCLE_ANNOTATION: Final = f"{GROUP}/cycle"
+"""On the budget of a DPU: the record of its running drain, see `drain.record`."""
+LEAVING_ANNOTATION: Final = f"{GROUP}/leaving"
+"""On the budget of a DPU whose entry is gone: uids of the pods that may still have read it."""
+OPEN_FOR_PREFIX: Final = f"{GROUP}/open-for."
+"""On a NodeMaintenance, with a hash of the DPU behind it: that DPU's budget is open, or about to be."""
+CORDONED_BEFORE_ANNOTATION: Final = f"{GROUP}/cordoned-before"
+"""On a tenant Node and on its NodeMaintenance: `yes` or `no`, whether the host was cordoned before we drained it."""
+DRAIN_BLOCKER: Final = "dpu-drain-blocker"
+"""ServiceAccount of the blockers, and how their names begin."""
 
 # Set by a person on the DpuClusterConfig.
 ADOPT_ANNOTATION: Final = f"{GROUP}/adopt"
@@ -34,6 +49,8 @@ FORCE_DELETE_ANNOTATION: Final = f"{GROUP}/force-delete"
 
 # Set by a person on a DPU's Node in infra.
 TENANT_NODE_ANNOTATION: Final = f"{GROUP}/tenant-node"
+DRAIN_ANNOTATION: Final = f"{GROUP}/drain"
+"""`skip`, `hold` or `force:<bootID>`."""
 
 # Labels that others set on Nodes.
 DPU_NODE_LABEL: Final = "network.operator.openshift.io/dpu"
@@ -47,6 +64,13 @@ WORKER_ROLE: Final = "worker"
 MACHINE_CONFIG_STATE_ANNOTATION: Final = "machineconfiguration.openshift.io/state"
 CURRENT_CONFIG_ANNOTATION: Final = "machineconfiguration.openshift.io/currentConfig"
 DESIRED_CONFIG_ANNOTATION: Final = "machineconfiguration.openshift.io/desiredConfig"
+
+DESIRED_DRAIN_ANNOTATION: Final = "machineconfiguration.openshift.io/desiredDrain"
+LAST_APPLIED_DRAIN_ANNOTATION: Final = "machineconfiguration.openshift.io/lastAppliedDrain"
+
+# The node maintenance operator's.
+MAINTENANCE_TAINT: Final = "medik8s.io/drain"
+"""On a tenant Node from before its cordon until before its uncordon."""
 
 # Objects with fixed names in the namespace of a DpuClusterConfig.
 KUBECONFIG_KEY: Final = "config"
@@ -67,6 +91,8 @@ IDLE_PODS_ANNOTATION: Final = f"{GROUP}/idle-pods"
 TENANT_CREDENTIAL: Final = "dpunetop-tenant-credential"
 """Secret of ours that the pods mount: the rebuilt kubeconfig, never the one that a person stored."""
 TENANT_CREDENTIAL_KEY: Final = "kubeconfig"
+CREDENTIAL_TOKEN_KEY: Final = "token"
+"""Key of a Secret of ours whose kubeconfig names a token file: the token, which pods read anew as it changes."""
 OVNKUBE_MASTER: Final = "ovnkube-master"
 """Tenant: DaemonSet of the central databases, and its pods' label `app`."""
 
@@ -74,6 +100,11 @@ OVNKUBE_CONTROL_PLANE: Final = "ovnkube-control-plane"
 """Tenant: Deployment of an interconnect cluster's cluster manager."""
 OVNKUBE_SCRIPT_LIB: Final = "ovnkube-script-lib"
 """Tenant: ConfigMap that only an interconnect cluster has."""
+OVNKUBE_NODE_DPU_HOST: Final = "ovnkube-node-dpu-host"
+"""Tenant: DaemonSet of the hosts that carry a DPU."""
+OVNKUBE_CONTROLLER: Final = "ovnkube-controller"
+"""Container that runs ovnkube in an interconnect cluster, there and here."""
+OVN_CONTROLLER: Final = "ovn-controller"
 CLUSTERVERSIONS: Final = Resource("config.openshift.io", "v1", "clusterversions", "ClusterVersion", False)
 CLUSTERVERSION: Final = "version"
 """Name of the one ClusterVersion."""
@@ -87,6 +118,31 @@ KUBE_SYSTEM: Final = "kube-system"
 def machine_config_name(pool: str) -> str:
     """Name of the one MachineConfig we write for a pool."""
     return f"00-{pool}-bluefield-switchdev"
+
+
+def blocker_name(node: str) -> str:
+    """Name of a DPU node's Deployment and budget, and value of the label by which they find their pod.
+
+    Guarantees: the predecessor's name wherever that is a valid label value, else cut, with a hash in its place.
+    """
+    name = f"{DRAIN_BLOCKER}-{node}"
+    return name if len(name) <= 63 else f"{name[:46].rstrip('-.')}-{short_hash(node)}"
+
+
+def maintenance_name(host: str) -> str:
+    """Name of our NodeMaintenance of a tenant host; the predecessor's wherever it is a valid name."""
+    name = f"dpu-tenant-{host}"
+    return name if len(name) <= 253 else f"dpu-tenant-{short_hash(host)}"
+
+
+def open_for(dpu: str) -> str:
+    """Annotation of a NodeMaintenance that stands for the open budget of one DPU."""
+    return f"{OPEN_FOR_PREFIX}{short_hash(dpu)}"
+
+
+def short_hash(text: str) -> str:
+    """16 hex digits that tell names apart."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def field_manager(controller: str) -> str:

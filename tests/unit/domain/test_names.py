@@ -2,7 +2,14 @@
 
 import re
 
-from dpunetop.domain.names import field_manager, machine_config_name, owner_hash
+from dpunetop.domain.names import (
+    blocker_name,
+    field_manager,
+    machine_config_name,
+    maintenance_name,
+    open_for,
+    owner_hash,
+)
 
 
 def test_the_owner_is_the_same_for_a_config_made_anew() -> None:
@@ -26,3 +33,20 @@ def test_the_machine_config_keeps_the_name_of_the_predecessor() -> None:
 
 def test_each_controller_has_a_field_manager_of_its_own() -> None:
     assert field_manager("hostconfig") == "dpunetop-hostconfig"
+
+
+def test_blocker_and_maintenance_keep_the_names_of_the_predecessor() -> None:
+    assert blocker_name("bf2-1") == "dpu-drain-blocker-bf2-1"
+    assert maintenance_name("host-1") == "dpu-tenant-host-1"
+
+
+def test_long_names_are_cut_to_what_is_valid_and_stay_apart() -> None:
+    nodes = [f"{'n' * 200}.{i}" for i in range(3)]
+    assert len({blocker_name(node) for node in nodes}) == 3
+    assert all(re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?", blocker_name(node)) for node in nodes)
+    assert all(len(maintenance_name("h" * 253)) <= 253 for _ in nodes)
+
+
+def test_a_mark_of_an_open_budget_is_a_valid_annotation_for_any_name() -> None:
+    assert re.fullmatch(r"dpu\.openshift\.io/open-for\.[0-9a-f]{16}", open_for("n" * 253))
+    assert open_for("bf2-1") != open_for("bf2-2")
