@@ -215,6 +215,18 @@ def test_a_connection_that_nobody_takes_is_given_up_in_time(connect):
         assert time.monotonic() - started < 0.8
 
 
+def test_the_same_failure_is_told_in_the_same_words_and_names_the_server(connect):
+    def told(transport: Transport, seconds: float) -> str:
+        with pytest.raises(Unreachable) as caught:
+            transport.call(GET, seconds)
+        return caught.value.message
+
+    with LyingServer(silent) as server:
+        transport = connect(server)
+        assert {told(transport, seconds) for seconds in (0.1, 0.2)} == {f"127.0.0.1:{server.port}: no answer in time"}
+    assert {told(transport, seconds) for seconds in (1, 2)} == {f"127.0.0.1:{server.port}: connection refused"}
+
+
 # -- addresses ---------------------------------------------------------------------------------------------------------
 
 

@@ -39,20 +39,23 @@ _ON_THE_WAY = frozenset(
 
 
 def summary(config: DpuClusterConfig) -> Condition:
-    """`Ready`: the first of the other conditions that is not True, else True.
+    """`Ready`: the first of the other conditions that is False, else the first that is not True, else True.
 
     Guarantees: a condition that is absent, or was judged for an older generation, counts as not yet known.
     """
     wanted = (MCP_READY, *(_OF_THE_TENANT if config.kubeconfig_secret else ()))
-    for type_ in wanted:
-        condition = condition_of(config.live, type_)
-        if condition is None or condition.get("observedGeneration", 0) < config.generation:
-            return Condition(READY, "Unknown", "Progressing", f"{type_} is not known yet")
-        if type_ == MCP_READY and condition["reason"] == API_NOT_SERVED:
-            continue
-        if condition["status"] != "True":
-            return Condition(READY, condition["status"], condition["reason"], f"{type_}: {condition['message']}")
-    return Condition(READY, "True", "AllReady", "")
+    lacking = [lack for type_ in wanted if (lack := _lack(config, type_)) is not None]
+    known = [lack for lack in lacking if lack.status == "False"]
+    return (known or lacking or [Condition(READY, "True", "AllReady")])[0]
+
+
+def _lack(config: DpuClusterConfig, type_: str) -> Condition | None:
+    condition = condition_of(config.live, type_)
+    if condition is None or condition.get("observedGeneration", 0) < config.generation:
+        return Condition(READY, "Unknown", "Progressing", f"{type_} is not known yet")
+    if condition["status"] == "True" or (type_ == MCP_READY and condition["reason"] == API_NOT_SERVED):
+        return None
+    return Condition(READY, condition["status"], condition["reason"], f"{type_}: {condition['message']}")
 
 
 def report(

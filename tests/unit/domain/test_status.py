@@ -37,6 +37,14 @@ def test_ready_says_the_first_thing_that_is_not():
     )
 
 
+def test_what_is_known_to_be_wrong_comes_before_what_is_not_known():
+    conditions = all_true(
+        CredentialsValid=condition("CredentialsValid", "Unknown", "NotVerified", "no answer"),
+        TenantReachable=condition("TenantReachable", "False", "Refused", "nobody listens"),
+    )
+    assert short(summary(with_conditions(config(), *conditions)))[:2] == ("False", "Refused")
+
+
 def test_what_was_judged_for_an_older_generation_is_not_known_yet():
     conditions = all_true(McpReady=condition("McpReady", "True", "RolledOut", generation=2))
     assert short(summary(with_conditions(config(), *conditions)))[:2] == ("Unknown", "Progressing")

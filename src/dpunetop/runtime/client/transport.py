@@ -330,7 +330,7 @@ class Transport:
     def _failure(self, err: BaseException) -> Unreachable:
         if self.stop.is_set():
             return Unreachable(0, "Stopped", "cut off by the stop")
-        return _unreachable(err)
+        return _unreachable(err, urlsplit(self._connection.url).netloc)
 
     def _count(self, request: Request, status: int, started: float, size: int) -> None:
         seconds = self._clock.monotonic() - started
@@ -369,32 +369,35 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-def _unreachable(err: BaseException) -> Unreachable:
-    """Say in our words what urllib3, http.client, ssl or the system said in theirs."""
+def _unreachable(err: BaseException, server: str) -> Unreachable:
+    """Say in our words what urllib3, http.client, ssl or the system said of `server` in theirs.
+
+    Guarantees: what happens again and again is told in the same words, so that a status that shows it stays as it is.
+    """
     match err:
         case (
             pool_errors.ProxyError(original_error=OSError() as inner)
             | pool_errors.ProxyError(original_error=pool_errors.HTTPError() as inner)
         ):
-            return _unreachable(inner)
+            return _unreachable(inner, server)
         case pool_errors.TimeoutError() | TimeoutError():
-            reason = "Timeout"
+            return Unreachable(0, "Timeout", f"{server}: no answer in time")
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
             reason = "Reset"
         case (
             pool_errors.SSLError(args=(BaseException() as inner, *_))
             | pool_errors.ProtocolError(args=(_, BaseException() as inner, *_))
         ):
-            return _unreachable(inner)
+            return _unreachable(inner, server)
         case ssl.SSLError() | ssl.CertificateError() | pool_errors.SSLError():
             reason = "TLS"
         case ConnectionRefusedError():
-            reason = "Refused"
+            return Unreachable(0, "Refused", f"{server}: connection refused")
         case OSError() | pool_errors.EmptyPoolError() | http.client.IncompleteRead():
             reason = "Reset"
         case _:
             reason = "BadAnswer"
-    return Unreachable(0, reason, _printable(f"{type(err).__name__}: {err}", 200))
+    return Unreachable(0, reason, _printable(f"{server}: {type(err).__name__}: {err}", 250))
 
 
 def _read(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
@@ -592,7 +595,7 @@ class _Dialer:
                 return self._open(address, left / (len(addresses) - tried), deadline, options)
             except OSError as err:
                 failure = err
-        raise _unreachable(failure) from failure
+        raise _unreachable(failure, f"{host}:{port}") from failure
 
     def _allowed(self, host: str, addresses: list[_Address]) -> list[_Address]:
         if self._refused is not None:
