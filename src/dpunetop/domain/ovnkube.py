@@ -42,9 +42,9 @@ from dpunetop.domain.status import OVN_KUBE_READY, report
 from dpunetop.domain.tenantkubeconfig import Network
 from dpunetop.domain.topology import Topology, TopologyView, container_names, detect
 from dpunetop.domain.types import DpuClusterConfig
-from dpunetop.kube.conditions import Condition
+from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, INFRA, PODS, SERVICEACCOUNTS, Resource
-from dpunetop.kube.meta import Obj, annotations_of, generation_of, labels_of, name_of
+from dpunetop.kube.meta import Obj, annotations_of, generation_of, is_terminating, labels_of, name_of, uid_of
 from dpunetop.kube.plan import Apply, Delete, Plan, Step
 from dpunetop.kube.selectors import matches
 
@@ -243,7 +243,7 @@ def _dropped(view: OvnKubeView) -> list[str]:
 
 def _judge(view: OvnKubeView, entries: EntriesPlan) -> Condition:
     """The first thing that keeps a pair from serving, else how far the DaemonSet is."""
-    reason, message = _trouble(view, entries) or _progress(view.stage.daemonset) or ("", "")
+    reason, message = _trouble(view, entries) or _progress(view.stage.daemonset) or _silence(view, entries) or ("", "")
     if reason:
         return Condition(OVN_KUBE_READY, "False", reason, message)
     return Condition(OVN_KUBE_READY, "True", "Serving", f"{len(entries.data)} DPUs serve their hosts")
@@ -282,6 +282,23 @@ def _progress(daemonset: Obj | None) -> tuple[str, str] | None:
     if (updated, available) != (wanted, wanted):
         return "Progressing", f"{updated} pods are up to date and {available} available of {wanted}"
     return None
+
+
+def _silence(view: OvnKubeView, entries: EntriesPlan) -> tuple[str, str] | None:
+    """DPUs that do not serve yet although their entry has come: an idle pod is Ready too, and counts as available."""
+    working = {
+        str(pod["spec"].get("nodeName"))
+        for pod in view.stage.pods
+        if _is_ready(pod) and not is_terminating(pod) and uid_of(pod) not in entries.idle_pods.values()
+    }
+    silent = sorted(set(entries.data) - working)
+    if not silent:
+        return None
+    return "Progressing", f"no pod serves yet on {_some(silent)}"
+
+
+def _is_ready(pod: Obj) -> bool:
+    return (condition_of(pod, "Ready") or {}).get("status") == "True"
 
 
 def _some(words: list[str], most: int = 5) -> str:

@@ -102,6 +102,9 @@ def rolled_out(wanted=1, available=1, observed=1):
     return ours("ovnkube-node", spec=spec["spec"], status=status)
 
 
+WITH_ENTRY = ours("ovnkube-node-entries", data={"bf2-1": "TENANT_K8S_NODE=host-1\n"})
+
+
 def test_the_service_account_comes_first_and_the_entries_before_the_pods_that_read_them():
     assert written(plan_ovnkube(VIEW)) == ["ServiceAccount", "ConfigMap", "DaemonSet"]
 
@@ -173,8 +176,21 @@ def test_an_idle_pod_whose_entry_has_come_is_restarted_after_the_entry_is_writte
     ]
 
 
+def pod(name="ovnkube-node-x", ready="True", **metadata):
+    made = ours(name, spec={"nodeName": "bf2-1"}, status={"conditions": [{"type": "Ready", "status": ready}]})
+    return {**made, "metadata": {**made["metadata"], **metadata}}
+
+
+def settled(*pods, entries=WITH_ENTRY):
+    return at(daemonset=rolled_out(), pods=pods, entries=entries)
+
+
 SAID = {
-    "all pods available": (at(daemonset=rolled_out()), ("True", "Serving")),
+    "all pods available": (settled(pod()), ("True", "Serving")),
+    "an entry without a pod": (settled(), ("False", "Progressing")),
+    "a pod that is not ready": (settled(pod(ready="False")), ("False", "Progressing")),
+    "a pod that ends": (settled(pod(deletionTimestamp="2026-01-01T00:00:00Z")), ("False", "Progressing")),
+    "a pod that idles": (settled(pod(), entries=ours("ovnkube-node-entries", data={})), ("False", "Progressing")),
     "an old generation observed": (at(daemonset=rolled_out(observed=0)), ("False", "Progressing")),
     "a pod missing": (at(daemonset=rolled_out(wanted=2)), ("False", "Progressing")),
     "none wanted": (at(daemonset=rolled_out(wanted=0, available=0)), ("False", "NoNodes")),
