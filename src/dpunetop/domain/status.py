@@ -55,7 +55,9 @@ def _lack(config: DpuClusterConfig, type_: str) -> Condition | None:
         return Condition(READY, "Unknown", "Progressing", f"{type_} is not known yet")
     if condition["status"] == "True" or (type_ == MCP_READY and condition["reason"] == API_NOT_SERVED):
         return None
-    return Condition(READY, condition["status"], condition["reason"], f"{type_}: {condition['message']}")
+    # Progress is counted where it is made: to repeat it here would be a second write for each step.
+    message = f"waiting for {type_}" if condition["reason"] in _ON_THE_WAY else f"{type_}: {condition['message']}"
+    return Condition(READY, condition["status"], condition["reason"], message)
 
 
 def report(

@@ -37,6 +37,11 @@ def test_ready_says_the_first_thing_that_is_not():
     )
 
 
+def test_ready_does_not_repeat_how_far_something_is():
+    conditions = all_true(McpReady=condition("McpReady", "False", "RollingOut", "1 updated of 2"))
+    assert short(summary(with_conditions(config(), *conditions))) == ("False", "RollingOut", "waiting for McpReady")
+
+
 def test_what_is_known_to_be_wrong_comes_before_what_is_not_known():
     conditions = all_true(
         CredentialsValid=condition("CredentialsValid", "Unknown", "NotVerified", "no answer"),
