@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dpunetop.domain.copies import content_digest
@@ -299,6 +299,19 @@ def _silence(view: OvnKubeView, entries: EntriesPlan) -> tuple[str, str] | None:
 
 def _is_ready(pod: Obj) -> bool:
     return (condition_of(pod, "Ready") or {}).get("status") == "True"
+
+
+def _absent(entries: EntriesPlan, pods: Iterable[Obj]) -> tuple[str, str] | None:
+    """Nodes on which no pod is Ready that has read their entry; the DaemonSet's own numbers lag behind, and count
+    idle pods."""
+    serving = serving_nodes({"data": entries.data}, (pod for pod in pods if _serves(pod, entries)))
+    absent = sorted(set(entries.data) - serving)
+    return ("Progressing", f"{len(absent)} DPUs do not serve yet: {_some(absent)}") if absent else None
+
+
+def _serves(pod: Obj, entries: EntriesPlan) -> bool:
+    ready = condition_of(pod, "Ready") or {}
+    return not is_terminating(pod) and ready.get("status") == "True" and uid_of(pod) not in entries.idle_pods.values()
 
 
 def _some(words: list[str], most: int = 5) -> str:
