@@ -135,6 +135,7 @@ class Cluster:
         self._indexers = indexers or {}
         self._log = structlog.get_logger().bind(cluster=name)
         self._failures = 0  # of the thread in run
+        self._is_broken = False  # set by the informer thread that broke, before it sets stop; never taken back
         self._guard = threading.Lock()  # guards all below
         self._entries: dict[Selection, _Entry] = {}
         self._threads: list[threading.Thread] = []
@@ -195,7 +196,10 @@ class Cluster:
         return Hold(entry.informer, release)
 
     def run(self, stop: Stop) -> None:
-        """Run all informers, also those asked for later, and probe the server, until `stop` or `self.stop`."""
+        """Run all informers, also those asked for later, and probe the server, until `stop` or `self.stop`.
+
+        Raises: RuntimeError, when an informer ended by an exception.
+        """
         forget = stop.on_set(self.stop.set)
         with self._guard:
             self._is_running = True
@@ -207,6 +211,8 @@ class Cluster:
             self.stop.set()
             forget()
             self._end()
+        if self._is_broken:
+            raise RuntimeError(f"an informer of cluster {self.name} ended by an exception")
 
     def _entry_locked(self, selection: Selection, indexers: Mapping[str, Indexer] | None) -> _Entry:
         entry = self._entries.get(selection)
@@ -235,9 +241,19 @@ class Cluster:
         if self.stop.is_set():
             return
         name = f"informer {self.name} {entry.informer.selection}"
-        thread = threading.Thread(target=entry.informer.run, args=(entry.stop,), name=name)
+        thread = threading.Thread(target=self._run_informer, args=(entry,), name=name)
         self._threads = [other for other in self._threads if other.is_alive()] + [thread]
         thread.start()
+
+    def _run_informer(self, entry: _Entry) -> None:
+        has_ended = False
+        try:
+            entry.informer.run(entry.stop)
+            has_ended = True
+        finally:
+            if not has_ended:  # by an exception, which the interpreter shows: a cache that stands still is worse
+                self._is_broken = True
+                self.stop.set()
 
     def _release(self, selection: Selection, entry: _Entry) -> None:
         with self._guard:
@@ -330,6 +346,7 @@ class Clusters:
     """
 
     def __init__(self) -> None:
+        self._broken = Stop()  # set: a cluster ended by an exception
         self._guard = threading.Lock()  # guards all below
         self._engaged: dict[str, tuple[Cluster, threading.Thread]] = {}
         self._listeners: list[Callable[[str], None]] = []
@@ -339,7 +356,7 @@ class Clusters:
 
     def engage(self, cluster: Cluster) -> None:
         """Run `cluster` until it is disengaged. Raises: ValueError, if one of that name is there."""
-        thread = threading.Thread(target=cluster.run, args=(cluster.stop,), name=f"cluster {cluster.name}")
+        thread = threading.Thread(target=self._run, args=(cluster,), name=f"cluster {cluster.name}")
         with self._guard:
             if cluster.name in self._engaged:
                 raise ValueError(f"cluster {cluster.name} is engaged already")
@@ -363,8 +380,10 @@ class Clusters:
         self._tell(name)
 
     def run(self, stop: Stop) -> None:
-        """Wait for `stop`, then disengage all, the last first."""
-        stop.wait(None)
+        """Wait for `stop`, then disengage all, the last first. Returns earlier when one ended by an exception."""
+        over = stop.child()
+        self._broken.on_set(over.set)
+        over.wait(None)
         for name in reversed(self.names()):
             self.disengage(name)
 
@@ -383,6 +402,15 @@ class Clusters:
         """Call `callback` with a cluster's name when it is engaged, has been disengaged, or its health has changed."""
         with self._guard:
             self._listeners.append(callback)
+
+    def _run(self, cluster: Cluster) -> None:
+        has_ended = False
+        try:
+            cluster.run(cluster.stop)
+            has_ended = True
+        finally:
+            if not has_ended:
+                self._broken.set()
 
     def _tell(self, name: str) -> None:
         with self._guard:

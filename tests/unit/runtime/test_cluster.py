@@ -271,3 +271,19 @@ def test_stopping_ends_all_clusters_the_last_engaged_first() -> None:
     runner.join(5)
     assert list(dict.fromkeys(ended)) == ["tenant/a/b", "infra"]  # a last change of health may be among them
     assert repr(clusters) == "<Clusters []>"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_informer_that_breaks_ends_its_cluster_and_the_run_of_all() -> None:
+    class Broken(LossySource):
+        def watch_list(self, selection: Selection) -> Any:
+            raise ZeroDivisionError
+
+    clusters, stop = Clusters(), Stop()
+    clusters.engage(made("infra", LossySource(), FakeClock()))
+    tenant = made("tenant/a/b", Broken(), FakeClock())
+    tenant.informer(MAPS)
+    clusters.engage(tenant)
+    clusters.run(stop)
+    assert not stop.is_set()
+    assert clusters.names() == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -74,6 +75,15 @@ def desk() -> Iterator[Desk]:
     yield desk
     for name in desk.clusters.names():
         desk.clusters.disengage(name)
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Threads take turns after each microsecond."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
 
 
 def maps(reader: Reader) -> list[str]:
@@ -202,6 +212,40 @@ def test_an_object_is_read_by_name_and_by_index(desk: Desk) -> None:
     assert desk.read(ONE, lambda reader: reader.get(INFRA, MAPS, "ns", "a")) == made
     assert desk.read(ONE, lambda reader: reader.get(INFRA, MAPS, "ns", "b")) is None
     assert desk.read(ONE, lambda reader: reader.by_index(INFRA, MAPS, "color", "red")) == [made]
+
+
+def test_a_tenant_that_comes_and_goes_while_it_is_read_neither_blocks_nor_answers_from_the_past(
+    desk: Desk, hasty_threads: None
+) -> None:
+    over, wrong = threading.Event(), list[str]()
+    turns = iter(range(1000))
+    current = [next(turns)]
+
+    def work(key: Key) -> None:
+        while not over.is_set():
+            before = current[0]
+            try:
+                with desk.readings.reading(key) as reader:
+                    seen = sorted(o["metadata"]["name"] for o in reader.list(TENANT, MAPS))
+            except (NotSynced, NotEngaged):
+                continue
+            if int(seen[0]) < before:
+                wrong.append(f"{seen} after turn {before}")
+
+    workers = [threading.Thread(target=work, args=(key,), name=str(key)) for key in (ONE, TWO)]
+    for worker in workers:
+        worker.start()
+    for _ in range(15):
+        source = LossySource()
+        source.put(str(current[0]))
+        desk.engage(TENANT, source)
+        desk.until_woken(ONE)
+        desk.clusters.disengage(TENANT)
+        current[0] = next(turns)
+    over.set()
+    for worker in workers:
+        worker.join(5)
+    assert wrong == []
 
 
 def test_refusals_say_what_is_missing() -> None:
