@@ -8,7 +8,7 @@ MACHINE_CONFIGURATION = Path(__file__).with_name("machineconfiguration.yaml")
 """MachineConfig and MachineConfigPool, for the infra cluster."""
 
 NODE_MAINTENANCE = Path(__file__).with_name("nodemaintenance.yaml")
-"""NodeMaintenance, for the tenant cluster; that a node has one at most is the stand-in's to see to."""
+"""NodeMaintenance, for the tenant cluster, with a policy that refuses a second one for a node."""
 
 CLUSTER_VERSION = Path(__file__).with_name("clusterversion.yaml")
 """ClusterVersion, for the tenant cluster."""

@@ -41,6 +41,7 @@ BY_NODE = "node"
 _CALL_SECONDS = 10.0
 _SYNC_SECONDS = 60.0
 _WORKERS = 2
+_ROLL_CALL = "roll call"
 
 
 class Bench:
@@ -178,6 +179,7 @@ class Crew:
         self._stand_ins = stand_ins
         self._stop = Stop()
         self._threads: list[threading.Thread] = []
+        self._roll = threading.Barrier(_WORKERS * len(stand_ins) + 1)
 
     def __enter__(self) -> Self:
         self.start()
@@ -202,6 +204,7 @@ class Crew:
             )
             self._threads.append(thread)
             thread.start()
+        self._call_the_roll(controllers)
 
     def close(self) -> None:
         """End all stand-ins; may be called again."""
@@ -213,7 +216,7 @@ class Crew:
     def _controller(self, stand_in: StandIn) -> Controller:
         controller = Controller(
             f"standin-{stand_in.name}",
-            stand_in,
+            _Answering(stand_in, self._roll),
             clock=self._bench.clock,
             metrics=self._bench.metrics,
             workers=_WORKERS,
@@ -221,6 +224,31 @@ class Crew:
         )
         stand_in.attach(self._bench, controller.queue.add)
         return controller
+
+    def _call_the_roll(self, controllers: Sequence[Controller]) -> None:
+        """Wait until every worker is there: whoever counts threads finds the same ones from now on."""
+        for controller in controllers:
+            for number in range(_WORKERS):
+                controller.queue.add(Key(_ROLL_CALL, "", str(number)))
+        try:
+            self._roll.wait(_SYNC_SECONDS)
+        except threading.BrokenBarrierError as err:
+            self.close()
+            raise TimeoutError(f"{self._bench.cluster}: not all stand-ins have come") from err
+
+
+class _Answering:
+    """A stand-in whose workers answer the roll call, each of them once."""
+
+    def __init__(self, stand_in: StandIn, roll: threading.Barrier) -> None:
+        self._stand_in = stand_in
+        self._roll = roll
+
+    def reconcile(self, key: Key, stop: Stop) -> float | None:
+        if key.cluster != _ROLL_CALL:
+            return self._stand_in.reconcile(key, stop)
+        self._roll.wait(_SYNC_SECONDS)
+        return None
 
 
 def drainable(pods: Iterable[Obj]) -> list[Obj]:
