@@ -46,14 +46,19 @@ class Gated:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._cond = threading.Condition()  # guards the two below
+        self._cond = threading.Condition()  # guards the three below
         self._is_open = True
+        self._waiting = 0
         self.asked: list[str] = []
         self.ahead = 0  # added to the version of the next watch
 
-    def shut(self) -> None:
+    def hold_back(self) -> None:
+        """Shut the gate and cut what is open, until the reader stands before the gate."""
         with self._cond:
             self._is_open = False
+            while not self._waiting:
+                self._client.close_connections()
+                self._cond.wait(0.05)
 
     def open(self) -> None:
         with self._cond:
@@ -62,7 +67,10 @@ class Gated:
 
     def _pass(self, what: str) -> None:
         with self._cond:
+            self._waiting += 1
+            self._cond.notify_all()
             assert self._cond.wait_for(lambda: self._is_open, timeout=60)
+            self._waiting -= 1
             self.asked.append(what)
 
     def pages(self, selection: Selection, page_size: int) -> Any:
@@ -201,8 +209,7 @@ def test_after_a_restart_what_was_missed_is_found_by_one_list_and_only_that_is_a
         maps(name)
     engaged = engage()
     informer = engaged.follow()
-    engaged.source.shut()
-    engaged.source.close_connections()
+    engaged.source.hold_back()
     remove(own, "gone")
     maps("changed", "while nobody looked")
     maps("new")
