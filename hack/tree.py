@@ -24,6 +24,7 @@ ROOMS = {
     "runtime/client": "what talks to API servers",
     "sandbox": "HARNESS: real control planes and stand-ins on one machine",
     "sandbox/crds": "kinds of the operators beside ours",
+    "sandbox/standins": "what has no place on one machine, played on our own engine",
 }
 
 

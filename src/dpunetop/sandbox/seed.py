@@ -36,7 +36,8 @@ OPERATOR_NAMESPACE = "openshift-dpu-network-operator"
 OPERATOR_ACCOUNT = "dpunetop"
 """Who the operator is in infra: the ServiceAccount of config/rbac."""
 
-_ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[3]
+"""The checkout that this runs from."""
 _TENANT_ACCOUNT = "dpu-network-operator"
 _TOKEN_SECONDS = 30 * 24 * 3600
 _FIRST_NUMBER = 13
@@ -80,8 +81,8 @@ class QuickStart:
 
 def check() -> None:
     """Raises: NoCheckout, in one line, where the package was installed without the repository around it."""
-    if not (_ROOT / "deploy").is_dir():
-        raise NoCheckout(f"{_ROOT / 'deploy'} does not exist: the sandbox needs a checkout of the repository")
+    if not (ROOT / "deploy").is_dir():
+        raise NoCheckout(f"{ROOT / 'deploy'} does not exist: the sandbox needs a checkout of the repository")
 
 
 def seed_infra(pair: ControlPlanePair, quick_start: QuickStart) -> None:
@@ -111,14 +112,14 @@ def seed_tenant(pair: ControlPlanePair, quick_start: QuickStart) -> None:
 
 def operator_installation() -> list[Obj]:
     """Kind, ServiceAccount and rights of the operator, as `deploy/` has them; without its Deployment."""
-    shipped = objects_of(_ROOT / "deploy" / "dpunetop.yaml")
+    shipped = objects_of(ROOT / "deploy" / "dpunetop.yaml")
     return [obj for obj in shipped if obj["kind"] in _RIGHTS]
 
 
 def served_namespace(namespace: str, secret: str) -> list[Obj]:
     """What config/tenant-namespace gives one served namespace."""
     names = {_SAMPLE_NAMESPACE: namespace, _SAMPLE_SECRET: secret}
-    return [_renamed(obj, names) for obj in objects_of(_ROOT / "deploy" / "tenant-namespace.yaml")]
+    return [_renamed(obj, names) for obj in objects_of(ROOT / "deploy" / "tenant-namespace.yaml")]
 
 
 def dpu_node(name: str) -> dict[str, Any]:

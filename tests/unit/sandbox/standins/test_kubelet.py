@@ -1,0 +1,111 @@
+"""What the stand-in for kubelets says of nodes and pods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dpunetop.domain.names import DPU_NODE_LABEL
+from dpunetop.sandbox.standins import kubelet
+from dpunetop.sandbox.standins.bench import drainable
+
+NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
+
+
+def node(boot: str = "boot-1", **labels: str) -> dict[str, Any]:
+    metadata = {"name": "n", "uid": "uid-of-n", "labels": labels}
+    return {"metadata": metadata, "status": {"nodeInfo": {"bootID": boot}} if boot else {}}
+
+
+def pod(**spec: Any) -> dict[str, Any]:
+    containers = [{"name": "a", "image": "image-a"}, {"name": "b", "image": "image-b"}]
+    return {"metadata": {"name": "p", "uid": "uid-of-p"}, "spec": {"containers": containers, **spec}}
+
+
+def running(boot: str = "boot-1") -> dict[str, Any]:
+    made = pod(hostNetwork=True)
+    made["status"] = kubelet.pod_status(made, node(boot), True, NOW)
+    return made
+
+
+def test_a_pod_of_the_host_network_has_the_address_of_its_node() -> None:
+    status = kubelet.pod_status(pod(hostNetwork=True), node(), True, NOW)
+    address = kubelet.address("n")
+    assert (status["podIP"], status["hostIP"], status["phase"]) == (address, address, "Running")
+    assert [(c["name"], c["ready"], c["image"]) for c in status["containerStatuses"]] == [
+        ("a", True, "image-a"),
+        ("b", True, "image-b"),
+    ]
+
+
+def test_a_pod_of_the_pod_network_has_an_address_of_its_own() -> None:
+    status = kubelet.pod_status(pod(), node(), True, NOW)
+    assert status["podIP"].startswith("10.128.")
+    assert status["podIP"] != status["hostIP"]
+
+
+def test_a_pod_that_stays_as_it_is_has_the_same_status_later() -> None:
+    before = running()
+    assert kubelet.pod_status(before, node(), True, LATER) == before["status"]
+
+
+def test_readiness_lost_moves_the_times_of_readiness_only() -> None:
+    status = kubelet.pod_status(running(), node(), False, LATER)
+    times = {c["type"]: (c["status"], c["lastTransitionTime"]) for c in status["conditions"]}
+    assert (times["Ready"], times["Initialized"]) == (("False", LATER), ("True", NOW))
+    assert [c["restartCount"] for c in status["containerStatuses"]] == [0, 0]
+
+
+def test_containers_start_anew_after_a_boot() -> None:
+    before = running()
+    after = kubelet.pod_status(before, node("boot-2"), True, LATER)
+    old, new = before["status"]["containerStatuses"][0], after["containerStatuses"][0]
+    assert old["containerID"] != new["containerID"]
+    assert (new["restartCount"], new["state"]["running"]["startedAt"], after["startTime"]) == (1, LATER, NOW)
+
+
+def test_only_the_host_network_works_on_a_dpu() -> None:
+    dpu, other = node(**{DPU_NODE_LABEL: ""}), node()
+    given = [(pod(), dpu), (pod(hostNetwork=True), dpu), (pod(), other)]
+    assert [kubelet.may_run(each, where) for each, where in given] == [False, True, True]
+
+
+def test_a_pod_that_runs_when_its_node_becomes_a_dpu_keeps_running() -> None:
+    made = {**pod(), "status": {"phase": "Running"}}
+    assert kubelet.may_run(made, node(**{DPU_NODE_LABEL: ""}))
+
+
+def test_the_next_boot_of_a_state_is_always_the_same_one() -> None:
+    first = kubelet.next_boot_id(node(""))
+    assert first == kubelet.next_boot_id(node(""))
+    assert len({first, kubelet.next_boot_id(node(first)), kubelet.next_boot_id(node("boot-1"))}) == 3
+
+
+def test_a_beat_keeps_the_time_of_transition() -> None:
+    before = {"status": kubelet.node_status(node(), "boot-1", True, {}, NOW)}
+    [ready] = kubelet.node_status(node(), "boot-1", True, before, LATER)["conditions"]
+    [down] = kubelet.node_status(node(), "boot-1", False, before, LATER)["conditions"]
+    assert (ready["lastHeartbeatTime"], ready["lastTransitionTime"]) == (LATER, NOW)
+    assert (down["status"], down["lastTransitionTime"]) == ("False", LATER)
+
+
+def test_a_daemons_pod_says_which_node_it_is_for() -> None:
+    term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+    assert kubelet.daemon_target(pod(affinity={"nodeAffinity": required})) == "n"
+    assert kubelet.daemon_target(pod()) is None
+
+
+def test_addresses_of_many_nodes_differ() -> None:
+    assert len({kubelet.address(f"node-{number}") for number in range(1000)}) > 990
+
+
+def test_a_drain_leaves_daemons_static_and_ended_pods() -> None:
+    def named(name: str, **metadata: Any) -> dict[str, Any]:
+        return {"metadata": {"name": name, **metadata}, "spec": {}, "status": {"phase": "Running"}}
+
+    daemons = named("daemon", ownerReferences=[{"kind": "DaemonSet", "name": "d", "controller": True}])
+    static = named("static", annotations={"kubernetes.io/config.mirror": "x"})
+    replica = named("replica", ownerReferences=[{"kind": "ReplicaSet", "name": "r", "controller": True}])
+    ended = {**named("ended"), "status": {"phase": "Succeeded"}}
+    pods = [daemons, static, replica, ended, named("bare")]
+    assert [each["metadata"]["name"] for each in drainable(pods)] == ["replica", "bare"]

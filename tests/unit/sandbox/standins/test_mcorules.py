@@ -1,0 +1,202 @@
+"""What the stand-in for the Machine Config Operator decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dpunetop.domain.machineconfig import PoolReason, PoolView, node_configured
+from dpunetop.domain.machineconfig import pool_status as judged
+from dpunetop.domain.names import (
+    CURRENT_CONFIG_ANNOTATION,
+    DESIRED_CONFIG_ANNOTATION,
+    MACHINE_CONFIG_ROLE_LABEL,
+    MACHINE_CONFIG_STATE_ANNOTATION,
+)
+from dpunetop.sandbox.standins import mcorules
+from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION
+from dpunetop.sandbox.standins.mcorules import Action
+
+NOW = "2026-01-01T00:00:00Z"
+OLD, NEW = "rendered-worker-1", "rendered-dpu-2"
+
+
+def config(name: str, role: str, content: str = "") -> dict[str, Any]:
+    return {"metadata": {"name": name, "labels": {MACHINE_CONFIG_ROLE_LABEL: role}}, "spec": {"config": content}}
+
+
+def pool(name: str, label: str, **spec: Any) -> dict[str, Any]:
+    selector = {"matchLabels": {label: ""}}
+    return {"metadata": {"name": name, "generation": 4}, "spec": {"nodeSelector": selector, **spec}}
+
+
+def node(name: str, *labels: str, **facts: Any) -> dict[str, Any]:
+    marks = {
+        CURRENT_CONFIG_ANNOTATION: facts.get("current", OLD),
+        DESIRED_CONFIG_ANNOTATION: facts.get("desired", facts.get("current", OLD)),
+        MACHINE_CONFIG_STATE_ANNOTATION: facts.get("state", "Done"),
+        mcorules.DESIRED_DRAIN_ANNOTATION: facts.get("wanted"),
+        mcorules.LAST_APPLIED_DRAIN_ANNOTATION: facts.get("applied"),
+        REBOOT_ANNOTATION: facts.get("reboot"),
+    }
+    ready = {"type": "Ready", "status": str(facts.get("ready", True))}
+    return {
+        "metadata": {
+            "name": name,
+            "labels": dict.fromkeys(labels, ""),
+            "annotations": {key: value for key, value in marks.items() if value is not None},
+        },
+        "spec": {"unschedulable": True} if facts.get("cordoned") else {},
+        "status": {"conditions": [ready], "nodeInfo": {"bootID": facts.get("boot", "boot-1")}},
+    }
+
+
+def test_a_rendered_name_changes_with_content_and_pool_and_not_with_order() -> None:
+    first, second = config("00-a", "dpu"), config("01-b", "dpu")
+    name = mcorules.rendered_name("dpu", [first, second])
+    assert name == mcorules.rendered_name("dpu", [dict(first), dict(second)])
+    assert name.startswith("rendered-dpu-")
+    assert len(name) == len("rendered-dpu-") + 32
+    others = [
+        mcorules.rendered_name("dpu", [first]),
+        mcorules.rendered_name("dpu", [first, config("01-b", "dpu", "changed")]),
+        mcorules.rendered_name("worker", [first, second]),
+    ]
+    assert len({name, *others}) == 4
+
+
+def test_machine_configs_are_laid_over_each_other_by_name() -> None:
+    roles = {"key": MACHINE_CONFIG_ROLE_LABEL, "operator": "In", "values": ["dpu", "worker"]}
+    dpu = pool("dpu", "dpu", machineConfigSelector={"matchExpressions": [roles]})
+    configs = [config("99-z", "dpu"), config("00-w", "worker"), config("00-m", "master"), config("01-d", "dpu")]
+    assert [c["metadata"]["name"] for c in mcorules.selected(dpu, configs)] == ["00-w", "01-d", "99-z"]
+
+
+def test_a_pool_without_selector_takes_nothing() -> None:
+    assert mcorules.selected(pool("dpu", "dpu"), [config("00-d", "dpu")]) == []
+
+
+POOLS = [pool("master", "m"), pool("worker", "w"), pool("dpu", "d"), pool("other", "o")]
+HOMES = {
+    "a worker": (("w",), "worker"),
+    "a custom pool beats worker": (("w", "d"), "dpu"),
+    "master beats a custom pool": (("m", "d"), "master"),
+    "two custom pools are an error": (("w", "d", "o"), None),
+    "no pool at all": (("x",), None),
+}
+
+
+@pytest.mark.parametrize(("labels", "home"), HOMES.values(), ids=HOMES.keys())
+def test_each_node_has_one_pool(labels: tuple[str, ...], home: str | None) -> None:
+    assert mcorules.pool_of(node("n", *labels), POOLS) == home
+
+
+TURNS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], list[str]]] = {
+    "one at a time, by name": ([node("b"), node("a"), node("c")], {}, ["a"]),
+    "as many as the pool allows": ([node("a"), node("b"), node("c")], {"maxUnavailable": 2}, ["a", "b"]),
+    "a share, rounded down": ([node(n) for n in "abcde"], {"maxUnavailable": "50%"}, ["a", "b"]),
+    "a share is one at least": ([node("a"), node("b")], {"maxUnavailable": "10%"}, ["a"]),
+    "paused": ([node("a")], {"paused": True}, []),
+    "one is at it": ([node("a", desired=NEW, state="Working"), node("b")], {}, []),
+    "somebody has cordoned another": ([node("a"), node("b", current=NEW, cordoned=True)], {}, []),
+    "not with a cordoned one": ([node("a", cordoned=True), node("b")], {"maxUnavailable": 2}, ["b"]),
+    "not with one that is down": ([node("a", ready=False), node("b")], {"maxUnavailable": 2}, ["b"]),
+    "all have arrived": ([node("a", current=NEW), node("b", current=NEW)], {}, []),
+}
+
+
+@pytest.mark.parametrize(("members", "spec", "expected"), TURNS.values(), ids=TURNS.keys())
+def test_whose_turn_it_is(members: list[dict[str, Any]], spec: dict[str, Any], expected: list[str]) -> None:
+    turn = mcorules.next_nodes(pool("dpu", "d", **spec), members, NEW)
+    assert [each["metadata"]["name"] for each in turn] == expected
+
+
+DRAIN, UNCORDON = mcorules.drain_mark(NEW), mcorules.uncordon_mark(NEW)
+STEPS: dict[str, tuple[dict[str, Any], Action]] = {
+    "has arrived": ({"current": NEW}, Action.NOTHING),
+    "is to begin": ({"desired": NEW}, Action.BEGIN),
+    "a mark of an earlier update is no mark": ({"desired": NEW, "wanted": "uncordon-other"}, Action.BEGIN),
+    "is to be drained": ({"desired": NEW, "state": "Working", "wanted": DRAIN}, Action.DRAIN),
+    "is drained": ({"desired": NEW, "state": "Working", "wanted": DRAIN, "applied": DRAIN}, Action.REBOOT),
+    "is rebooting": (
+        {"desired": NEW, "state": "Working", "wanted": DRAIN, "applied": DRAIN, "reboot": "boot-1"},
+        Action.WAIT_FOR_BOOT,
+    ),
+    "is up but not Ready": (
+        {"desired": NEW, "state": "Working", "wanted": DRAIN, "applied": DRAIN, "reboot": "boot-0", "ready": False},
+        Action.WAIT_FOR_BOOT,
+    ),
+    "is up": (
+        {"desired": NEW, "state": "Working", "wanted": DRAIN, "applied": DRAIN, "reboot": "boot-0", "cordoned": True},
+        Action.ASK_UNCORDON,
+    ),
+    "is to be uncordoned": (
+        {"desired": NEW, "state": "Working", "wanted": UNCORDON, "applied": DRAIN},
+        Action.UNCORDON,
+    ),
+    "is uncordoned": ({"desired": NEW, "state": "Working", "wanted": UNCORDON, "applied": UNCORDON}, Action.FINISH),
+    "is degraded": ({"desired": NEW, "state": "Degraded", "wanted": DRAIN}, Action.NOTHING),
+}
+
+
+@pytest.mark.parametrize(("facts", "expected"), STEPS.values(), ids=STEPS.keys())
+def test_what_is_next_on_a_node(facts: dict[str, Any], expected: Action) -> None:
+    assert mcorules.next_action(node("n", **facts)) is expected
+
+
+def status_of(members: list[dict[str, Any]], **spec: Any) -> dict[str, Any]:
+    target = mcorules.configuration(NEW, ["00-dpu"])
+    before = pool("dpu", "d", configuration=target, **spec)
+    return mcorules.pool_status(mcorules.PoolView(before, members, ["00-dpu"], NOW))
+
+
+def conditions(status: dict[str, Any]) -> dict[str, str]:
+    return {c["type"]: c["status"] for c in status["conditions"]}
+
+
+def test_a_rolling_pool_counts_and_keeps_its_old_configuration() -> None:
+    members = [node("a", current=NEW), node("b", desired=NEW, state="Working", cordoned=True), node("c")]
+    status = status_of(members)
+    kinds = ("machine", "updatedMachine", "readyMachine", "unavailableMachine", "degradedMachine")
+    counts = [status[f"{kind}Count"] for kind in kinds]
+    assert (counts, status["configuration"], status["observedGeneration"]) == ([3, 1, 1, 1, 0], {}, 4)
+    assert conditions(status) == {
+        "Updated": "False",
+        "Updating": "True",
+        "NodeDegraded": "False",
+        "RenderDegraded": "False",
+        "Degraded": "False",
+    }
+
+
+def test_a_pool_that_has_arrived_is_what_the_operator_calls_rolled_out() -> None:
+    rolled = pool("dpu", "d", configuration=mcorules.configuration(NEW, ["00-dpu"]))
+    rolled["status"] = status_of([node("a", current=NEW)])
+    marks = node("a", current=NEW)["metadata"]["annotations"]
+    assert judged(PoolView(rolled, "00-dpu")).reason is PoolReason.ROLLED_OUT
+    assert node_configured(marks, rolled, "00-dpu")
+
+
+def test_a_pool_without_machines_says_updated_all_the_same() -> None:
+    assert conditions(status_of([]))["Updated"] == "True"
+
+
+def test_a_paused_pool_is_neither_updated_nor_updating() -> None:
+    found = conditions(status_of([node("a")], paused=True))
+    assert (found["Updated"], found["Updating"]) == ("False", "False")
+
+
+def test_a_degraded_machine_degrades_its_pool() -> None:
+    status = status_of([node("a", desired=NEW, state="Degraded")])
+    found = conditions(status)
+    assert (status["degradedMachineCount"], found["NodeDegraded"], found["Degraded"]) == (1, "True", "True")
+
+
+def test_a_condition_keeps_its_time_until_its_status_changes() -> None:
+    target = mcorules.configuration(NEW, ["00-dpu"])
+    before = pool("dpu", "d", configuration=target)
+    before["status"] = {"conditions": [{"type": "Updated", "status": "True", "lastTransitionTime": "then"}]}
+    view = mcorules.PoolView(before, [node("a", current=NEW)], ["00-dpu"], NOW)
+    times = {c["type"]: c["lastTransitionTime"] for c in mcorules.pool_status(view)["conditions"]}
+    assert (times["Updated"], times["Degraded"]) == ("then", NOW)
