@@ -135,10 +135,10 @@ def operator_token(pair: ControlPlanePair) -> str:
 # --- what the user does -----------------------------------------------------------------------------------------------
 
 
-def tenant_kubeconfig(tenant: ControlPlane, quick_start: QuickStart, url: str | None = None) -> dict[str, Any]:
-    """A kubeconfig of someone in the tenant who may read what is needed; `url` is another way to it."""
+def tenant_kubeconfig(tenant: ControlPlane, quick_start: QuickStart) -> dict[str, Any]:
+    """A kubeconfig of someone in the tenant who may read what is needed."""
     token = tenant.service_account_token(quick_start.tenant_namespace, _TENANT_ACCOUNT, _TOKEN_SECONDS)
-    return tenant.token_kubeconfig(token, url=url)
+    return tenant.token_kubeconfig(token)
 
 
 def kubeconfig_secret(quick_start: QuickStart, kubeconfig: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,9 +84,9 @@ class World:
 
     # --- the user's steps -------------------------------------------------------------------------------------------
 
-    def store_kubeconfig(self, *, url: str | None = None) -> None:
-        """Store the tenant's kubeconfig in the Secret; `url` is another way to the tenant, such as a proxy."""
-        kubeconfig = seed.tenant_kubeconfig(self.tenant, self.quick_start, url)
+    def store_kubeconfig(self) -> None:
+        """Store the tenant's kubeconfig in the Secret."""
+        kubeconfig = seed.tenant_kubeconfig(self.tenant, self.quick_start)
         self.infra.apply(seed.kubeconfig_secret(self.quick_start, kubeconfig))
 
     def store_overrides(self) -> None:
@@ -99,9 +99,9 @@ class World:
 
     # --- for the operator -------------------------------------------------------------------------------------------
 
-    def operator_kubeconfig(self, *, url: str | None = None) -> dict[str, Any]:
-        """A kubeconfig of infra with the operator's own rights; `url` is another way there."""
-        return self.infra.token_kubeconfig(seed.operator_token(self.pair), url=url)
+    def operator_kubeconfig(self) -> dict[str, Any]:
+        """A kubeconfig of infra with the operator's own rights."""
+        return self.infra.token_kubeconfig(seed.operator_token(self.pair))
 
     @property
     def operator_environment(self) -> dict[str, str]:
