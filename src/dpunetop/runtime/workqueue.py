@@ -159,7 +159,7 @@ class WorkQueue(Generic[K]):
             if seconds <= 0:
                 self._add_locked(key)
             elif self._state.add_at(key, self._clock.monotonic() + seconds):
-                # Each idle worker must learn the new first due time: the one that knew might get busy before it.
+                # Invariant: every idle worker wakes when the first key is due, so that it waits for no busy one.
                 self._work.notify_all()
 
     def add_rate_limited(self, key: K, at_least_seconds: float = 0.0) -> None:
@@ -252,8 +252,6 @@ class WorkQueue(Generic[K]):
     def _hand_out_locked(self, key: K, since: float, now: float) -> K:
         self._metrics.waited(now - since)
         self._metrics.depth(len(self._state))
-        if len(self._state):
-            self._work.notify()  # keys that came due together woke only this thread
         return key
 
     def _wake(self) -> None:

@@ -126,8 +126,10 @@ def test_a_key_that_asks_for_it_is_looked_at_again_later(bench: Bench) -> None:
 def test_a_key_that_asks_for_soon_comes_again_with_a_growing_pause(bench: Bench) -> None:
     reconciler = Scripted(0.0, 0.0, None)
     bench.start(reconciler).queue.add(A)
-    for seconds in (0.005, 0.01):
+    for retries, seconds in ((1, 0.005), (2, 0.01)):
+        reconciler.until(retries)
         bench.quiet()
+        assert bench.controller.queue.retries(A) == retries
         bench.clock.step(seconds)
     reconciler.until(3)
     bench.quiet()

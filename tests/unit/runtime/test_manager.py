@@ -96,9 +96,15 @@ def test_groups_start_in_order_and_stop_in_reverse(bench: Bench) -> None:
 
 def test_a_group_waits_until_the_one_before_it_is_ready(bench: Bench) -> None:
     synced = threading.Event()
-    bench.start(bench.group("caches", lambda _: synced.wait(5)), bench.group("controllers"))
-    bench.until("+caches")
-    assert bench.events == ["+caches"]
+
+    def sync(_: Stop) -> None:
+        bench.until("+caches")
+        bench.say("syncing")
+        synced.wait(5)
+
+    bench.start(bench.group("caches", sync), bench.group("controllers"))
+    bench.until("syncing")
+    assert bench.events == ["+caches", "syncing"]
     synced.set()
     bench.until("+controllers")
 
@@ -180,6 +186,8 @@ def test_leadership_lost_while_stopping_returns_at_once_too(bench: Bench) -> Non
     bench.start(Group("elector", {"elector": elector}, lambda _: bench.until("+elector")), busy)
     bench.until("+controllers")
     bench.stop.set()
+    bench.until("?controllers")
+    bench.clock.until_parked(1)
     lose.set()
     assert bench.outcome() is Outcome.LEADERSHIP_LOST
     assert "-controllers" not in bench.events

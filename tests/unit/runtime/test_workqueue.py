@@ -268,7 +268,7 @@ def test_a_worker_that_stops_passes_its_call_on(bench: Bench) -> None:
     bench.clock.until_parked(1)
     staying = bench.in_thread()
     bench.clock.until_parked(2)
-    other.set()
+    other._set = True  # the moment in which a Stop is set but has not called back yet
     bench.queue.add("a")
     bench.join()
     assert (leaving, staying) == ([None], ["a"])
