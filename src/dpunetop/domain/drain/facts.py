@@ -1,0 +1,384 @@
+"""What both clusters show of one tenant host and its DPUs, as the decisions see it.
+
+Every reader here takes an object as a cache or as the API server gives it, so that a decision and its fresh reads judge
+alike. What is not known has a type of its own: nothing here can be mistaken for an absence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+
+from dpunetop.domain.drain.record import Cycle, parse_cycle
+from dpunetop.domain.names import (
+    CORDONED_BEFORE_ANNOTATION,
+    CURRENT_CONFIG_ANNOTATION,
+    CYCLE_ANNOTATION,
+    DESIRED_CONFIG_ANNOTATION,
+    DESIRED_DRAIN_ANNOTATION,
+    DRAIN_ANNOTATION,
+    LAST_APPLIED_DRAIN_ANNOTATION,
+    LEAVING_ANNOTATION,
+    MACHINE_CONFIG_STATE_ANNOTATION,
+    MAINTENANCE_TAINT,
+    OPEN_FOR_PREFIX,
+    OWNER_LABEL,
+    SERVES_ANNOTATION,
+    open_for,
+)
+from dpunetop.kube.conditions import condition_of
+from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of, name_of, uid_of
+
+
+class Order(Enum):
+    """What a person asks for with the annotation `drain` of a DPU's Node."""
+
+    NONE = auto()
+    SKIP = auto()
+    HOLD = auto()
+    FORCE = auto()
+    UNKNOWN = auto()
+    """A word that is none of these; it is obeyed like HOLD, because somebody wanted something."""
+
+
+class Mco(Enum):
+    """What the machine-config operator is about to do with a DPU's Node."""
+
+    RESTS = auto()
+    PENDING = auto()
+    """It is at work here, or has a configuration for the node: a drain may follow without another word."""
+    DRAINS = auto()
+    DRAINED = auto()
+    """The drain is done and not given back: a reboot follows without another word."""
+
+
+@dataclass(frozen=True, slots=True)
+class DpuNode:
+    """The infra Node of a DPU."""
+
+    name: str
+    uid: str
+    cordoned: bool
+    ready: bool
+    boot_id: str
+    terminating: bool
+    order: Order
+    """A FORCE that names another boot ID is void, and shows as NONE."""
+    mco: Mco
+
+    @property
+    def held(self) -> bool:
+        """Whether a person forbids that anything is opened or given back."""
+        return self.order in (Order.HOLD, Order.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A Node that is not there. `confirmed`: two quorum reads, far enough apart, say so."""
+
+    confirmed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The disruption budget of a DPU's blocker."""
+
+    live: Obj
+    ours: bool
+    is_open: bool
+    serves: str
+    """The tenant host that the DPU serves under this protection; empty: none."""
+    cycle: Cycle | None
+    leaving: tuple[str, ...]
+    """UIDs of pods that may have read an entry which is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class OvnPod:
+    """An ovnkube-node pod on a DPU."""
+
+    live: Obj
+    uid: str
+    ready: bool
+    terminating: bool
+    current: bool
+    """Whether it runs a template that counts: the newest one, or the last that proved itself while a rollout is off."""
+    containers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DpuView:
+    """One DPU of the host. It is in the view as long as it is paired with the host or its budget says it serves it."""
+
+    name: str
+    node: DpuNode | Gone
+    budget: Budget | None
+    blocker_ready: bool
+    pods: tuple[OvnPod, ...]
+    paired: bool = True
+    """Whether the pairing still asks for it; False: the DPU is on its way out."""
+
+
+class Phase(Enum):
+    """What the node maintenance operator says of a maintenance."""
+
+    NEW = auto()
+    RUNNING = auto()
+    SUCCEEDED = auto()
+    FAILED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """A NodeMaintenance in the tenant."""
+
+    live: Obj
+    name: str
+    uid: str
+    host: str
+    ours: bool
+    terminating: bool
+    phase: Phase
+    marks: Mapping[str, str]
+    """Annotations that stand for open budgets, by their full name."""
+    cordoned_before: bool | None
+    error: str
+    pending: int
+    """How many pods it still waits for."""
+
+    def mark_of(self, dpu: str) -> str:
+        """The mark for that DPU; empty: there is none."""
+        return self.marks.get(open_for(dpu), "")
+
+
+@dataclass(frozen=True, slots=True)
+class HostNode:
+    """The tenant Node of the host."""
+
+    live: Obj
+    uid: str
+    cordoned: bool
+    tainted: bool
+    """Whether the node maintenance operator has its taint on it."""
+    mark: bool | None
+    """`cordoned-before`; None: no mark."""
+    in_own_drain: bool
+    """Whether the tenant's own machine-config operator drains it."""
+    terminating: bool
+
+
+class Blindness(StrEnum):
+    """Why nothing is known of the tenant."""
+
+    NOT_ENGAGED = "TenantNotEngaged"
+    NOT_SYNCED = "TenantNotSynced"
+    UNREACHABLE = "TenantUnreachable"
+    UNAUTHORIZED = "TenantUnauthorized"
+    SWAPPED = "TenantSwapped"
+
+
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """The tenant cannot be read, or must not be: nothing about it may be concluded."""
+
+    why: Blindness
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSeen:
+    """What the tenant shows. `maintenances` are those of this host, whosever they are; None: the kind is not served."""
+
+    node: HostNode | Gone
+    maintenances: tuple[Maintenance, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One sign in the tenant that the DPU's network works; `name` is for a person."""
+
+    name: str
+    holds: bool
+
+
+class OnTimeout(Enum):
+    """What becomes of a drain that takes too long."""
+
+    HOLD = "Hold"
+    ABORT = "Abort"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`spec.drain`, as far as one host needs it."""
+
+    timeout_seconds: int | None = None
+    on_timeout: OnTimeout = OnTimeout.HOLD
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who decides now, and when. A `term` is one leadership: drawn when it begins, and anew when time went back."""
+
+    field_manager: str
+    term: str
+    draw: str
+    """Drawn anew for each decision."""
+    now: int
+    """Seconds of the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where the objects of one host are, and as whom they are written."""
+
+    host: str
+    tenant_cluster: str
+    namespace: str
+    """Of the operator, where the budgets are."""
+    owner: str
+    author: Author
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """One tenant host with all its DPUs: everything that the decision may look at."""
+
+    site: Site
+    tenant: TenantSeen | Blind
+    dpus: tuple[DpuView, ...]
+    serving: str | None
+    """The DPU whose entry names the host; None: none does."""
+    may_start: bool
+    """Whether `allowance.may_start` lets this host be drained now."""
+    signals: tuple[Signal, ...] = ()
+    """Of the serving DPU's network, where the topology has them."""
+    settings: Settings = Settings()
+    unverified: bool = False
+    """A cluster's time went back, and not every cycle has been taken over since."""
+
+
+def dpu_node(obj: Obj) -> DpuNode:
+    """Read the infra Node of a DPU."""
+    notes = annotations_of(obj)
+    boot = str(((obj.get("status") or {}).get("nodeInfo") or {}).get("bootID", ""))
+    return DpuNode(
+        name=name_of(obj),
+        uid=uid_of(obj),
+        cordoned=_is_cordoned(obj),
+        ready=(condition_of(obj, "Ready") or {}).get("status") == "True",
+        boot_id=boot,
+        terminating=is_terminating(obj),
+        order=_order(notes.get(DRAIN_ANNOTATION, ""), boot),
+        mco=_mco(notes),
+    )
+
+
+def budget(obj: Obj, owner: str) -> Budget:
+    """Read a disruption budget.
+
+    Guarantees: anything but a plain `maxUnavailable: 0` counts as open.
+    """
+    spec, notes = obj.get("spec") or {}, annotations_of(obj)
+    closed = spec.get("maxUnavailable") in (0, "0", "0%") and "minAvailable" not in spec
+    return Budget(
+        live=obj,
+        ours=labels_of(obj).get(OWNER_LABEL) == owner,
+        is_open=not closed,
+        serves=notes.get(SERVES_ANNOTATION, ""),
+        cycle=parse_cycle(notes.get(CYCLE_ANNOTATION)),
+        leaving=tuple(notes.get(LEAVING_ANNOTATION, "").split()),
+    )
+
+
+def is_ready_pod(obj: Obj) -> bool:
+    """Whether a pod runs, is Ready and stays."""
+    running = (obj.get("status") or {}).get("phase") == "Running"
+    return running and (condition_of(obj, "Ready") or {}).get("status") == "True" and not is_terminating(obj)
+
+
+def ovn_pod(obj: Obj, revisions: frozenset[str]) -> OvnPod:
+    """Read an ovnkube-node pod; `revisions` are the `controller-revision-hash`es that count as current."""
+    statuses = (obj.get("status") or {}).get("containerStatuses") or []
+    return OvnPod(
+        live=obj,
+        uid=uid_of(obj),
+        ready=is_ready_pod(obj),
+        terminating=is_terminating(obj),
+        current=labels_of(obj).get("controller-revision-hash", "") in revisions,
+        containers=tuple(sorted(str(status["containerID"]) for status in statuses if status.get("containerID"))),
+    )
+
+
+def maintenance(obj: Obj, owner: str) -> Maintenance:
+    """Read a NodeMaintenance."""
+    status, notes = obj.get("status") or {}, annotations_of(obj)
+    return Maintenance(
+        live=obj,
+        name=name_of(obj),
+        uid=uid_of(obj),
+        host=str((obj.get("spec") or {}).get("nodeName", "")),
+        ours=labels_of(obj).get(OWNER_LABEL) == owner,
+        terminating=is_terminating(obj),
+        phase=_PHASES.get(str(status.get("phase", "")), Phase.NEW),
+        marks={name: value for name, value in notes.items() if name.startswith(OPEN_FOR_PREFIX)},
+        cordoned_before=_YES_NO.get(notes.get(CORDONED_BEFORE_ANNOTATION, "")),
+        error=str(status.get("lastError", "")),
+        pending=len(status.get("pendingPods") or ()),
+    )
+
+
+def host_node(obj: Obj) -> HostNode:
+    """Read the tenant Node of a host."""
+    taints = (obj.get("spec") or {}).get("taints") or []
+    notes = annotations_of(obj)
+    asked = notes.get(DESIRED_DRAIN_ANNOTATION, "")
+    return HostNode(
+        live=obj,
+        uid=uid_of(obj),
+        cordoned=_is_cordoned(obj),
+        tainted=any(taint.get("key") == MAINTENANCE_TAINT for taint in taints),
+        mark=_YES_NO.get(notes.get(CORDONED_BEFORE_ANNOTATION, "")),
+        in_own_drain=asked.startswith("drain-") or asked != notes.get(LAST_APPLIED_DRAIN_ANNOTATION, ""),
+        terminating=is_terminating(obj),
+    )
+
+
+def is_taken_back(found: Maintenance, host: HostNode) -> bool:
+    """Whether somebody has uncordoned the host by hand although it is drained.
+
+    Source: the node maintenance operator takes its taint off before it uncordons, and watches no host once it is
+        drained; while it still drains it cordons again by itself.
+    """
+    return found.phase is Phase.SUCCEEDED and not found.terminating and not host.cordoned and host.tainted
+
+
+_PHASES: Mapping[str, Phase] = {"Running": Phase.RUNNING, "Succeeded": Phase.SUCCEEDED, "Failed": Phase.FAILED}
+_YES_NO: Mapping[str, bool] = {"yes": True, "no": False}
+
+
+def _is_cordoned(obj: Obj) -> bool:
+    return bool((obj.get("spec") or {}).get("unschedulable"))
+
+
+def _mco(notes: Mapping[str, str]) -> Mco:
+    asked = notes.get(DESIRED_DRAIN_ANNOTATION, "")
+    if asked.startswith("drain-"):
+        return Mco.DRAINED if notes.get(LAST_APPLIED_DRAIN_ANNOTATION) == asked else Mco.DRAINS
+    differs = notes.get(CURRENT_CONFIG_ANNOTATION) != notes.get(DESIRED_CONFIG_ANNOTATION)
+    return Mco.PENDING if differs or notes.get(MACHINE_CONFIG_STATE_ANNOTATION) == "Working" else Mco.RESTS
+
+
+def _order(text: str, boot: str) -> Order:
+    word, _, argument = text.partition(":")
+    match word, argument:
+        case "", "":
+            return Order.NONE
+        case "skip", "":
+            return Order.SKIP
+        case "hold", "":
+            return Order.HOLD
+        case "force", named if named:
+            return Order.FORCE if named == boot else Order.NONE
+    return Order.UNKNOWN

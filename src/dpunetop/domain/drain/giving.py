@@ -1,0 +1,253 @@
+"""Giving the host back: the reads that must all hold, then the one delete that carries the version of the first.
+
+Whoever opens a budget marks the NodeMaintenance first, which changes its version. So of an opening and a giving back
+that meet, one fails; and of two DPUs in a host the last one decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dpunetop.domain.drain.calls import Done, Procedure, QuorumGet, Result, Steps, Write, fetch, store
+from dpunetop.domain.drain.facts import Budget, DpuNode, Maintenance, Mco, Order, Phase, Site
+from dpunetop.domain.drain.maintenances import mark_host, restore_host, unmark_host
+from dpunetop.domain.drain.reads import (
+    read_blocker_ready,
+    read_budget,
+    read_host,
+    read_maintenance,
+    read_maintenances,
+    read_node,
+)
+from dpunetop.domain.drain.record import State
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, NODEMAINTENANCES
+from dpunetop.kube.keys import INFRA, PODS
+from dpunetop.kube.meta import Obj, name_of, namespace_of, uid_of
+from dpunetop.kube.plan import Delete, Emit, Fence
+
+HOST_LEFT_CORDONED = "HostLeftCordoned"
+"""Reason of the Event about a host that comes out of its maintenance cordoned, because nothing proved its network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One DPU as the decision to give its host back saw it."""
+
+    dpu: str
+    gone: bool = False
+    """Its Node is known to be gone; nothing is asked of it but a closed budget."""
+    forced: bool = False
+    """A person wants it given back whatever it does."""
+    proven_boot: str | None = None
+    """Boot ID that the proof was about; None: this DPU has nothing to prove."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegSeen:
+    """What the reads before the delete showed of one DPU."""
+
+    leg: Leg
+    node: DpuNode | None
+    budget: Budget | None
+    blocker_ready: bool
+
+    @property
+    def is_aborted(self) -> bool:
+        """Whether its cycle is given up, so that its cordon asks for nothing."""
+        cycle = None if self.budget is None else self.budget.cycle
+        return cycle is not None and cycle.state is State.ABORTED
+
+    @property
+    def exempt(self) -> bool:
+        """Whether a person or its absence speaks for it."""
+        return self.leg.gone and self.node is None
+
+
+Guard = Callable[[LegSeen], bool]
+
+
+def _wants_nothing(seen: LegSeen) -> bool:
+    node = seen.node
+    if node is None:
+        return seen.leg.gone
+    return not node.cordoned or node.order is Order.SKIP or seen.is_aborted
+
+
+def _mco_rests(seen: LegSeen) -> bool:
+    """An aborted drain that the budget holds back may go on asking; what is drained already reboots."""
+    if seen.node is None or seen.leg.forced:
+        return True
+    return seen.node.mco is Mco.RESTS or (seen.is_aborted and seen.node.mco is not Mco.DRAINED)
+
+
+def _is_the_proven_one(seen: LegSeen) -> bool:
+    if seen.leg.proven_boot is None:
+        return True
+    return seen.node is not None and seen.node.ready and seen.node.boot_id == seen.leg.proven_boot
+
+
+GIVING: Mapping[str, Guard] = {
+    "the node is there": lambda seen: seen.node is not None or seen.leg.gone,
+    "the drain is not wanted": _wants_nothing,
+    "nobody holds it": lambda seen: seen.node is None or not seen.node.held,
+    "the machine-config operator rests": _mco_rests,
+    "the node runs in the boot of the proof": _is_the_proven_one,
+    "the budget is closed": lambda seen: seen.budget is not None and not seen.budget.is_open,
+    "the blocker is Ready": lambda seen: seen.blocker_ready or seen.exempt,
+}
+"""All must hold for every DPU of the host. The names are for messages and tests."""
+
+FAILED: Mapping[str, Guard] = {name: GIVING[name] for name in ("the budget is closed",)}
+"""What must hold before a failed maintenance is taken away, although the drain is wanted: its host is schedulable."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Delete the maintenance, so that the host gets its workloads back.
+
+    Guarantees: deletes only the maintenance that was read, as it was read, with no mark of an open budget, after all
+        guards held for every DPU; before that the host shows whether it was cordoned before.
+    """
+
+    site: Site
+    maintenance: str
+    """UID."""
+    legs: tuple[Leg, ...]
+    cordoned_before: bool | None = None
+    """What the host is to show; None: what it shows already, or else what the maintenance carries."""
+    config: Obj | None = None
+    """Whom to tell that the host comes out cordoned; None: it does so only if it was so before."""
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        found = yield from _deletable(self.site, self.maintenance)
+        if isinstance(found, Done):
+            return found
+        for leg in self.legs:
+            broken = yield from _broken(self.site, leg, GIVING)
+            if broken:
+                return Done(Result.STALE, f"{leg.dpu}: not true: {broken}")
+        yield from _remember(self.site, found, self.cordoned_before)
+        yield Write(_delete(self.site, found))
+        if self.config is not None:
+            yield Emit(INFRA, DPUCLUSTERCONFIGS, self.config, "Warning", HOST_LEFT_CORDONED, self._farewell())
+        return Done(Result.DONE, f"{self.site.host}: is given back")
+
+    def _farewell(self) -> str:
+        return f"host {self.site.host} is left cordoned: nothing has shown that its network works. Uncordon it yourself"
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUpFailed:
+    """Take a failed maintenance away although the drain is wanted; it is made anew afterwards."""
+
+    site: Site
+    maintenance: str
+    dpus: tuple[str, ...]
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        found = yield from _deletable(self.site, self.maintenance)
+        if isinstance(found, Done):
+            return found
+        if found.phase is not Phase.FAILED:
+            return Done(Result.STALE, f"{self.site.host}: the maintenance has not failed")
+        for dpu in self.dpus:
+            broken = yield from _broken(self.site, Leg(dpu), FAILED)
+            if broken:
+                return Done(Result.STALE, f"{dpu}: not true: {broken}")
+        yield from _remember(self.site, found, None)
+        yield Write(_delete(self.site, found))
+        return Done(Result.DONE, f"{self.site.host}: the failed maintenance is taken away")
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Bring back the cordon that was there before, once no maintenance is left that could undo it."""
+
+    site: Site
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        host = yield from read_host(self.site)
+        if host is None or host.mark is None:
+            return Done(Result.STALE, f"{self.site.host}: nothing to restore")
+        if (yield from read_maintenances(self.site)):
+            return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
+        yield from store(restore_host(self.site, host))
+        return Done(Result.DONE, f"{self.site.host}: is as it was before")
+
+
+@dataclass(frozen=True, slots=True)
+class DropMark:
+    """Take a mark off that was written for a maintenance which never came; the cordon is not ours to change."""
+
+    site: Site
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        host = yield from read_host(self.site)
+        if host is None or host.mark is None:
+            return Done(Result.STALE, f"{self.site.host}: there is no mark")
+        if (yield from read_maintenances(self.site)):
+            return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
+        yield from store(unmark_host(self.site, host))
+        return Done(Result.DONE, f"{self.site.host}: took a mark off that stands for nothing")
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPod:
+    """Delete an outdated ovnkube-node pod of a drained host, so that a current one can prove itself."""
+
+    site: Site
+    dpu: str
+    pod: Obj
+    maintenance: str
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        found = yield from read_maintenance(self.site)
+        host = yield from read_host(self.site)
+        drained = found is not None and not found.terminating and found.phase is Phase.SUCCEEDED
+        if found is None or not drained or found.uid != self.maintenance or host is None or not host.cordoned:
+            return Done(Result.STALE, f"{self.site.host}: is not drained")
+        live = yield from fetch(QuorumGet(INFRA, PODS, namespace_of(self.pod), name_of(self.pod)))
+        if live is None or uid_of(live) != uid_of(self.pod):
+            return Done(Result.STALE, f"{self.dpu}: the pod is gone")
+        yield Write(Delete(INFRA, PODS, live))
+        return Done(Result.DONE, f"{self.dpu}: restarted an outdated pod")
+
+
+def _deletable(site: Site, uid: str) -> Steps[Maintenance | Done]:
+    found = yield from read_maintenance(site)
+    if found is None or not found.ours or found.terminating or found.uid != uid:
+        return Done(Result.STALE, f"{site.host}: the maintenance is not as it was seen")
+    if found.marks:
+        return Done(Result.STALE, f"{site.host}: a budget may be open")
+    return found
+
+
+def _broken(site: Site, leg: Leg, guards: Mapping[str, Guard]) -> Steps[str | None]:
+    """The first guard that does not hold for one DPU."""
+    node = yield from read_node(leg.dpu)
+    read = yield from read_budget(site, leg.dpu)
+    ready = yield from read_blocker_ready(site, leg.dpu)
+    seen = LegSeen(leg, node, read, ready)
+    return next((name for name, holds in guards.items() if not holds(seen)), None)
+
+
+def _remember(site: Site, found: Maintenance, cordoned_before: bool | None) -> Steps[None]:
+    """See to it that the host shows whether it was cordoned before; a host that is gone needs nothing."""
+    host = yield from read_host(site)
+    if host is None:
+        return
+    wanted = cordoned_before
+    if wanted is None:
+        wanted = host.mark if host.mark is not None else bool(found.cordoned_before)
+    if host.mark != wanted:
+        yield from store(mark_host(site, host, wanted))
+
+
+def _delete(site: Site, found: Maintenance) -> Delete:
+    return Delete(site.tenant_cluster, NODEMAINTENANCES, found.live, Fence.VERSION)

@@ -1,0 +1,214 @@
+"""Beginning and ending a cycle on its record, and asking for the host's drain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from dpunetop.domain.drain.blockers import BudgetState, Form, state_of, write_budget
+from dpunetop.domain.drain.calls import Done, Procedure, QuorumList, Result, Steps, fetch_all, store
+from dpunetop.domain.drain.facts import Budget, HostNode, Order, Site, is_taken_back, ovn_pod
+from dpunetop.domain.drain.maintenances import mark_host, new_maintenance, unmark_host
+from dpunetop.domain.drain.reads import read_budget, read_host, read_maintenance, read_maintenances, read_node
+from dpunetop.domain.drain.record import NOTE_LIMIT, Cycle, State, seen_in_boot
+from dpunetop.domain.names import OVNKUBE_NODE
+from dpunetop.kube.errors import ApiError, Conflict, Forbidden, Invalid
+from dpunetop.kube.keys import INFRA, PODS
+from dpunetop.kube.meta import Obj
+from dpunetop.kube.selectors import by_labels
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """Write a record, provided that the one that was seen still stands. Beginning, taking over and ending are such.
+
+    Guarantees: the budget stays as it is read; every write that was decided before fails from then on.
+    """
+
+    site: Site
+    dpu: str
+    seen: Cycle | None
+    becomes: Cycle | None
+    """None: the cycle is over."""
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        read = yield from read_budget(self.site, self.dpu)
+        if read is None or not _is_ours(read, self.site) or read.cycle != self.seen:
+            return Done(Result.STALE, f"{self.dpu}: the record is not as it was seen")
+        yield from store(write_budget(self.site, read, replace(state_of(read), cycle=self.becomes)))
+        return Done(Result.DONE, f"{self.dpu}: {_story(self.becomes)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """Keep boot ID, pod and containers of the record current.
+
+    The containers are read before the boot ID: so none that started after a reboot counts as one from before.
+    """
+
+    site: Site
+    dpu: str
+    pods_namespace: str
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        labels, fields = by_labels({"app": OVNKUBE_NODE}), f"spec.nodeName={self.dpu}"
+        objs = yield from fetch_all(QuorumList(INFRA, PODS, self.pods_namespace, labels, fields))
+        node = yield from read_node(self.dpu)
+        read = yield from read_budget(self.site, self.dpu)
+        if node is None or read is None or not _is_own(read, self.site) or read.cycle is None:
+            return Done(Result.STALE, f"{self.dpu}: there is no record to keep")
+        pod, containers = _containers(objs)
+        becomes = seen_in_boot(read.cycle, node.boot_id, pod, containers)
+        if becomes == read.cycle:
+            return Done(Result.STALE, f"{self.dpu}: the record is current")
+        yield from store(write_budget(self.site, read, replace(state_of(read), cycle=becomes)))
+        return Done(Result.DONE, f"{self.dpu}: recorded what runs")
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Make the maintenance of the host that of the DPU's cycle."""
+
+    site: Site
+    dpu: str
+    maintenance: str
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        found = yield from read_maintenance(self.site)
+        read = yield from read_budget(self.site, self.dpu)
+        if found is None or not found.ours or found.terminating or found.uid != self.maintenance:
+            return Done(Result.STALE, f"{self.dpu}: the maintenance is not as it was seen")
+        if read is None or not _is_own(read, self.site) or read.cycle is None or not _is_wanted(read.cycle):
+            return Done(Result.STALE, f"{self.dpu}: the record is not as it was seen")
+        cycle = replace(read.cycle, state=State.DRAINING, maintenance=found.uid)
+        yield from store(write_budget(self.site, read, replace(state_of(read), cycle=cycle)))
+        return Done(Result.DONE, f"{self.dpu}: its host is being drained")
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Begin anew on the record after its maintenance is gone for good and the host is as it was before."""
+
+    site: Site
+    dpu: str
+    seen: Cycle
+    becomes: Cycle | None
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        host = yield from read_host(self.site)
+        if host is not None and host.mark is not None:
+            return Done(Result.STALE, f"{self.site.host}: has yet to be restored")
+        if (yield from read_maintenances(self.site)):
+            return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
+        return (yield from Rewrite(self.site, self.dpu, self.seen, self.becomes).run())
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Have the host drained, remembering whether it was cordoned before.
+
+    The host is read before it is shown that no maintenance is there, and marked as it was read then: so a cordon that
+    is about to go with another maintenance is not taken for one that a person wants.
+    """
+
+    site: Site
+    dpu: str
+    """One that wants the drain; it keeps the count of refusals."""
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        node = yield from read_node(self.dpu)
+        if node is None or not node.cordoned or node.order is Order.SKIP:
+            return Done(Result.STALE, f"{self.dpu}: wants no drain")
+        host = yield from read_host(self.site)
+        if host is None or host.terminating or host.mark is not None or host.in_own_drain:
+            return Done(Result.STALE, f"{self.site.host}: is not as it was seen")
+        if (yield from read_maintenances(self.site)):
+            return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
+        yield from store(mark_host(self.site, host, host.cordoned))
+        try:
+            yield from store(new_maintenance(self.site, host.cordoned))
+        except Conflict:
+            return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
+        except (Forbidden, Invalid) as refusal:
+            return (yield from self._refused(refusal))
+        return Done(Result.DONE, f"{self.site.host}: is to be drained")
+
+    def _refused(self, refusal: ApiError) -> Steps[Done]:
+        """Write down that it was refused, then take the mark off: it says nothing any more."""
+        read = yield from read_budget(self.site, self.dpu)
+        if read is not None and _is_own(read, self.site) and read.cycle is not None:
+            note = " ".join(refusal.message.split())[:NOTE_LIMIT]
+            cycle = replace(
+                read.cycle, failures=read.cycle.failures + 1, failed_at=self.site.author.now, failed="", note=note
+            )
+            yield from store(write_budget(self.site, read, replace(state_of(read), cycle=cycle)))
+        host = yield from read_host(self.site)
+        if host is not None and host.mark is not None:
+            yield from store(unmark_host(self.site, host))
+        return Done(Result.REFUSED, f"{self.site.host}: {refusal.message}")
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Give the drain of a host up: on the record of every DPU that wants it, with its budget closed in the same write.
+
+    `dpus` are those that want it, each with the record that was seen.
+    """
+
+    site: Site
+    dpus: tuple[tuple[str, Cycle], ...]
+    reason: str
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        for dpu, seen in self.dpus:
+            read = yield from read_budget(self.site, dpu)
+            if read is None or not _is_ours(read, self.site) or read.cycle != seen:
+                return Done(Result.STALE, f"{dpu}: the record is not as it was seen")
+            cycle = replace(read.cycle, state=State.ABORTED, reason=self.reason)
+            yield from store(write_budget(self.site, read, BudgetState(Form.CLOSED, read.serves, cycle, read.leaving)))
+        return Done(Result.DONE, f"{self.site.host}: the drain is aborted: {self.reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class AbortTakenBack:
+    """Abort because a person has uncordoned the host, if both say so when asked: the maintenance and the host."""
+
+    abort: Abort
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        site = self.abort.site
+        found = yield from read_maintenance(site)
+        host: HostNode | None = yield from read_host(site)
+        if found is None or host is None or not is_taken_back(found, host):
+            return Done(Result.STALE, f"{site.host}: nobody has taken it back")
+        return (yield from self.abort.run())
+
+
+def _is_ours(read: Budget, site: Site) -> bool:
+    return read.ours and read.serves == site.host
+
+
+def _is_own(read: Budget, site: Site) -> bool:
+    return _is_ours(read, site) and read.cycle is not None and read.cycle.term == site.author.term
+
+
+def _is_wanted(cycle: Cycle) -> bool:
+    return cycle.state in (State.STARTING, State.DRAINING)
+
+
+def _story(cycle: Cycle | None) -> str:
+    return "the cycle is over" if cycle is None else f"the cycle is {cycle.state}"
+
+
+def _containers(objs: tuple[Obj, ...]) -> tuple[str, tuple[str, ...]]:
+    """UID and containers of the pod that stays on the DPU; the last one by uid if there are several."""
+    pods = (ovn_pod(obj, frozenset()) for obj in objs)
+    staying = sorted((pod for pod in pods if not pod.terminating), key=lambda pod: pod.uid)
+    containers = tuple(container for pod in staying for container in pod.containers)
+    return (staying[-1].uid if staying else "", containers)
