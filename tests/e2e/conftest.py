@@ -1,0 +1,60 @@
+"""The shipped process on two real clusters: one World for all of it, a tenant of its own for each test."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from dpunetop.sandbox import binaries
+from dpunetop.sandbox.controlplane import WITH_CONTROLLERS, Spec
+from dpunetop.sandbox.operatorprocess import OperatorProcess
+from dpunetop.sandbox.world import World
+from support.trial import Trial
+
+NewTrial = Callable[..., Trial]
+NewOperator = Callable[..., OperatorProcess]
+
+
+@pytest.fixture(scope="session")
+def world(programs: binaries.Binaries) -> Iterator[World]:
+    """Two control planes with stand-ins, whose nodes and namespaces the tests bring; nodes boot fast."""
+    with World(
+        dpus=0,
+        infra=Spec("infra", audit=True),
+        tenant=Spec("tenant", WITH_CONTROLLERS, audit=True),
+        boot_seconds=0.2,
+        retry_seconds=0.2,
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def new_trial(world: World) -> Iterator[NewTrial]:
+    """Makes tenants."""
+    made: list[Trial] = []
+
+    def new(dpus: int = 1) -> Trial:
+        made.append(Trial(world, f"t-{secrets.token_hex(4)}", dpus))
+        return made[-1]
+
+    yield new
+    for trial in made:
+        trial.close()
+
+
+@pytest.fixture
+def new_operator(world: World, request: pytest.FixtureRequest) -> Iterator[NewOperator]:
+    """Makes operators that serve one namespace, with the rights of config/rbac; a failing test shows their logs."""
+    made: list[OperatorProcess] = []
+
+    def new(namespace: str, *flags: str, **options: object) -> OperatorProcess:
+        given = {"kubeconfig": world.operator_kubeconfig(), "env": {"NAMESPACE": namespace}, **options}
+        made.append(OperatorProcess(flags=flags, **given))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield new
+    for operator in made:
+        request.node.add_report_section("teardown", operator.name, operator.log_text()[-20_000:])
+        operator.close()

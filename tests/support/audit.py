@@ -1,0 +1,85 @@
+"""What the API servers themselves say of the operator's requests: their audit logs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dpunetop.sandbox.controlplane import ControlPlane
+from dpunetop.sandbox.seed import OPERATOR_ACCOUNT, OPERATOR_NAMESPACE
+from support.trial import ACCOUNT
+
+OPERATOR = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}"
+_READS = ("get", "list", "watch")
+_QUESTIONS = ("tokenreviews", "subjectaccessreviews")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as the server has answered it. Times are the server's, as text that sorts."""
+
+    verb: str
+    resource: str
+    """Plural, with `/subresource` if there is one; empty for paths such as /readyz."""
+    place: str
+    """`namespace/name`, without the namespace for what has none."""
+    code: int
+    received: str
+    agent: str
+    uri: str
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it asks for a change; reviews are questions."""
+        return self.verb not in _READS and self.resource not in _QUESTIONS
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether it was refused, for whatever reason."""
+        return self.code >= 400
+
+
+class Audit:
+    """The requests of one user to one control plane, from now on.
+
+    Threads: one.
+    """
+
+    def __init__(self, control_plane: ControlPlane, user: str) -> None:
+        self._control_plane = control_plane
+        self._user = user
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was until now."""
+        self._mark = self._control_plane.audit_mark()
+
+    def requests(self) -> list[Asked]:
+        """All that were answered since, in the order of the log."""
+        events = self._control_plane.audit_events(user=self._user, since=self._mark)
+        return [_asked(event) for event in events if "responseStatus" in event]
+
+
+def of_operator(infra: ControlPlane) -> Audit:
+    """Audit of the operator in infra."""
+    return Audit(infra, OPERATOR)
+
+
+def of_tenant_reader(tenant: ControlPlane, namespace: str) -> Audit:
+    """Audit of the operator in a tenant, where it comes as the reader of the kubeconfig."""
+    return Audit(tenant, f"system:serviceaccount:{namespace}:{ACCOUNT}")
+
+
+def _asked(event: dict[str, Any]) -> Asked:
+    ref = event.get("objectRef") or {}
+    resource = "/".join(part for part in (ref.get("resource"), ref.get("subresource")) if part)
+    place = "/".join(part for part in (ref.get("namespace"), ref.get("name")) if part)
+    return Asked(
+        event["verb"],
+        resource,
+        place,
+        event["responseStatus"].get("code", 0),
+        event["requestReceivedTimestamp"],
+        event.get("userAgent", ""),
+        event["requestURI"],
+    )
