@@ -52,6 +52,8 @@ class EntriesView:
     """Nodes whose host configuration has arrived (or needs none)."""
     pods: tuple[Obj, ...]
     """All pods of the DaemonSet."""
+    overwritten: frozenset[str] = frozenset()
+    """Nodes whose entry in `live` is somebody else's, so that it does not say what their pods have read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,10 @@ def serving_nodes(live: Obj | None, pods: Iterable[Obj]) -> frozenset[str]:
 def plan_entries(view: EntriesView) -> EntriesPlan:
     """Bring the entries to what is asked for, as far as nobody's network is touched.
 
-    Guarantees: the entry of a serving node stays as it is; a rejected entry leaves the last good one; a host is in one
-        entry only, the one that had it first; a new entry waits for the host configuration. If the ConfigMap itself
-        was deleted, pods that are there count as serving, because nothing says that they idle.
+    Guarantees: the entry of a serving node stays as it is, unless somebody else has written over it; a rejected entry
+        leaves the last good one; a host is in one entry only, the one that had it first; a new entry waits for the host
+        configuration. If the ConfigMap itself was deleted, pods that are there count as serving, because nothing says
+        that they idle.
     """
     return _Planner(view).plan()
 
@@ -127,12 +130,15 @@ class _Planner:
         """Settle a node whose live entry stays; False if it is to be rewritten or dropped."""
         wanted = self._view.desired.get(node)
         same = isinstance(wanted, EntryRejected) or (wanted is not None and render_entry(wanted) == self._live[node])
-        if not same and node not in self._serving:
+        if not same and (node not in self._serving or self._is_overwritten(node)):
             return False
         if not same:
             self._waiting.append(_serves(node, wanted, parse_entry(node, self._live[node])))
         self._write(node, self._live[node])
         return True
+
+    def _is_overwritten(self, node: str) -> bool:
+        return node in self._view.overwritten and isinstance(self._view.desired.get(node), NodeEntry)
 
     def _rewrite(self, node: str) -> None:
         wanted = self._view.desired.get(node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dpunetop.domain.copies import content_digest
@@ -43,6 +43,7 @@ from dpunetop.domain.tenantkubeconfig import Network
 from dpunetop.domain.topology import Topology, TopologyView, container_names, detect
 from dpunetop.domain.types import DpuClusterConfig
 from dpunetop.kube.conditions import Condition, condition_of
+from dpunetop.kube.fieldsets import projection
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, INFRA, PODS, SERVICEACCOUNTS, Resource
 from dpunetop.kube.meta import Obj, annotations_of, generation_of, is_terminating, labels_of, name_of, uid_of
 from dpunetop.kube.plan import Apply, Delete, Plan, Step
@@ -220,7 +221,16 @@ def _wishes(view: OvnKubeView) -> Mapping[str, NodeEntry | EntryRejected]:
 
 
 def _entries_view(view: OvnKubeView) -> EntriesView:
-    return EntriesView(_wishes(view), view.stage.entries, _configured(view), view.stage.pods)
+    overwritten = _overwritten(view.stage.entries, view.field_manager)
+    return EntriesView(_wishes(view), view.stage.entries, _configured(view), view.stage.pods, overwritten)
+
+
+def _overwritten(entries: Obj | None, field_manager: str) -> frozenset[str]:
+    """Nodes whose entry is not as we last wrote it: the server takes a field from us when another changes it."""
+    if entries is None:
+        return frozenset()
+    ours = projection(entries, field_manager) or {}
+    return frozenset(entries.get("data") or {}) - frozenset(ours.get("data") or {})
 
 
 def _configured(view: OvnKubeView) -> frozenset[str]:
@@ -299,19 +309,6 @@ def _silence(view: OvnKubeView, entries: EntriesPlan) -> tuple[str, str] | None:
 
 def _is_ready(pod: Obj) -> bool:
     return (condition_of(pod, "Ready") or {}).get("status") == "True"
-
-
-def _absent(entries: EntriesPlan, pods: Iterable[Obj]) -> tuple[str, str] | None:
-    """Nodes on which no pod is Ready that has read their entry; the DaemonSet's own numbers lag behind, and count
-    idle pods."""
-    serving = serving_nodes({"data": entries.data}, (pod for pod in pods if _serves(pod, entries)))
-    absent = sorted(set(entries.data) - serving)
-    return ("Progressing", f"{len(absent)} DPUs do not serve yet: {_some(absent)}") if absent else None
-
-
-def _serves(pod: Obj, entries: EntriesPlan) -> bool:
-    ready = condition_of(pod, "Ready") or {}
-    return not is_terminating(pod) and ready.get("status") == "True" and uid_of(pod) not in entries.idle_pods.values()
 
 
 def _some(words: list[str], most: int = 5) -> str:

@@ -130,6 +130,22 @@ CASES = {  # (wanted, live, pods) -> (entries, idle pods, restarted, waiting)
 }
 
 
+OVERWRITTEN = {  # (wanted, live, overwritten) -> entries; the pod serves, and is never restarted
+    "by somebody else": (({"a": "x"}, live({"a": "y"}), {"a"}), {"a": "x"}),
+    "by somebody else, and nothing is wanted any more": (({}, live({"a": "y"}), {"a"}), {"a": "y"}),
+    "not this one": (({"a": "x"}, live({"a": "y"}), {"b"}), {"a": "y"}),
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), OVERWRITTEN.values(), ids=OVERWRITTEN.keys())
+def test_what_somebody_else_wrote_over_an_entry_is_put_right(given, expected):
+    wanted, there, overwritten = given
+    desired = parse_entries({node: f"TENANT_K8S_NODE={host}" for node, host in wanted.items()})
+    plan = plan_entries(EntriesView(desired, there, frozenset("abc"), (pod("a", "2"),), frozenset(overwritten)))
+    assert summary(plan)[0] == expected
+    assert plan.restart == ()
+
+
 @pytest.mark.parametrize(("given", "expected"), CASES.values(), ids=CASES.keys())
 def test_entries_follow_what_is_asked_without_touching_what_serves(given: Any, expected: Any) -> None:
     assert summary(planned(*given)) == expected

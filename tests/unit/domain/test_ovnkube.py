@@ -102,7 +102,15 @@ def rolled_out(wanted=1, available=1, observed=1):
     return ours("ovnkube-node", spec=spec["spec"], status=status)
 
 
-WITH_ENTRY = ours("ovnkube-node-entries", data={"bf2-1": "TENANT_K8S_NODE=host-1\n"})
+def entries_map(*written_by_us, **data):
+    """The ConfigMap of entries; the fields in it that nobody has written over."""
+    fields = {"f:data": {f"f:{node}": {} for node in written_by_us}} if written_by_us else {}
+    entry = {"manager": "dpunetop-ovnkube", "operation": "Apply", "apiVersion": "v1", "fieldsV1": fields}
+    found = ours("ovnkube-node-entries", apiVersion="v1", kind="ConfigMap", data=data)
+    return {**found, "metadata": {**found["metadata"], "managedFields": [entry]}}
+
+
+WITH_ENTRY = entries_map("bf2-1", **{"bf2-1": "TENANT_K8S_NODE=host-1\n"})
 
 
 def test_the_service_account_comes_first_and_the_entries_before_the_pods_that_read_them():
@@ -167,7 +175,7 @@ def test_without_machine_configs_in_infra_nobody_waits_for_them():
 
 def test_an_idle_pod_whose_entry_has_come_is_restarted_after_the_entry_is_written():
     pod = {**ours("ovnkube-node-x"), "spec": {"nodeName": "bf2-1"}, "status": {"phase": "Running"}}
-    empty = ours("ovnkube-node-entries", data={})
+    empty = entries_map()
     plan = plan_ovnkube(at(pods=(pod,), entries=empty))
     kinds = [type(step) for step in plan.steps]
     assert kinds.index(Delete) > max(i for i, kind in enumerate(kinds) if kind is Apply)
@@ -190,7 +198,7 @@ SAID = {
     "an entry without a pod": (settled(), ("False", "Progressing")),
     "a pod that is not ready": (settled(pod(ready="False")), ("False", "Progressing")),
     "a pod that ends": (settled(pod(deletionTimestamp="2026-01-01T00:00:00Z")), ("False", "Progressing")),
-    "a pod that idles": (settled(pod(), entries=ours("ovnkube-node-entries", data={})), ("False", "Progressing")),
+    "a pod that idles": (settled(pod(), entries=entries_map()), ("False", "Progressing")),
     "an old generation observed": (at(daemonset=rolled_out(observed=0)), ("False", "Progressing")),
     "a pod missing": (at(daemonset=rolled_out(wanted=2)), ("False", "Progressing")),
     "none wanted": (at(daemonset=rolled_out(wanted=0, available=0)), ("False", "NoNodes")),
@@ -210,9 +218,16 @@ def test_what_is_said(view, expected):
 
 def test_a_selector_that_drops_a_dpu_that_serves_does_not_reach_the_daemonset():
     pod = {**ours("ovnkube-node-x"), "spec": {"nodeName": "bf2-1"}, "status": {"phase": "Running"}}
-    live = ours("ovnkube-node-entries", data={"bf2-1": "TENANT_K8S_NODE=host-1\n"})
+    live = WITH_ENTRY
     narrow = parse_config(config(nodeSelector={"matchLabels": {"no": "such"}}, image=VIEW.config.image))
     plan = plan_ovnkube(replace(at(pods=(pod,), entries=live, daemonset=rolled_out()), config=narrow))
     assert written(plan) == ["ServiceAccount", "ConfigMap"]
     assert said(plan) == ("False", "SelectorDropsServing")
     assert entries(plan) == {"bf2-1": "TENANT_K8S_NODE=host-1\n"}
+
+
+def test_an_entry_that_somebody_has_written_over_is_put_right_although_its_pod_serves():
+    foreign = entries_map(**{"bf2-1": "TENANT_K8S_NODE=another\n"})
+    plan = plan_ovnkube(settled(pod(), entries=foreign))
+    assert entries(plan) == {"bf2-1": "TENANT_K8S_NODE=host-1\n"}
+    assert not [step for step in plan.steps if isinstance(step, Delete)]
