@@ -25,6 +25,7 @@ from dpunetop.domain.names import (
     OPEN_FOR_PREFIX,
     OWNER_LABEL,
     SERVES_ANNOTATION,
+    maintenance_name,
     open_for,
 )
 from dpunetop.kube.conditions import condition_of
@@ -168,22 +169,50 @@ class HostNode:
     terminating: bool
 
 
-class Blindness(StrEnum):
-    """Why nothing is known of the tenant."""
+class Reason(StrEnum):
+    """Why something does not go on; each is a word that status and Events show."""
 
-    NOT_ENGAGED = "TenantNotEngaged"
-    NOT_SYNCED = "TenantNotSynced"
-    UNREACHABLE = "TenantUnreachable"
-    UNAUTHORIZED = "TenantUnauthorized"
-    SWAPPED = "TenantSwapped"
+    ABORTED = "Aborted"
+    BLOCKER_NOT_READY = "BlockerNotReady"
+    BUDGET_NOT_OURS = "BudgetNotOurs"
+    DPU_DRAINING = "DpuDraining"
+    DPU_GONE = "DpuGone"
+    DRAIN_TIMEOUT = "DrainTimeout"
+    FOREIGN_MAINTENANCE = "ForeignMaintenance"
+    HELD_BY_ANNOTATION = "HeldByAnnotation"
+    HOST_ABSENT = "HostAbsent"
+    HOST_DRAINING = "HostDraining"
+    HOST_IN_OWN_DRAIN = "HostInOwnDrain"
+    HOST_UNCORDONED = "HostUncordoned"
+    MACHINE_CONFIG_PENDING = "MachineConfigPending"
+    MAINTENANCE_FAILED = "MaintenanceFailed"
+    MAINTENANCE_REFUSED = "MaintenanceRefused"
+    MAINTENANCE_TERMINATING = "MaintenanceTerminating"
+    NODE_MAINTENANCE_NOT_SERVED = "NodeMaintenanceNotServed"
+    NO_FREE_SLOT = "NoFreeSlot"
+    PROOF_MISSING = "ProofMissing"
+    TEARDOWN = "Teardown"
+    TENANT_NOT_ENGAGED = "TenantNotEngaged"
+    TENANT_NOT_SYNCED = "TenantNotSynced"
+    TENANT_SWAPPED = "TenantSwapped"
+    TENANT_UNAUTHORIZED = "TenantUnauthorized"
+    TENANT_UNREACHABLE = "TenantUnreachable"
+    TIME_WENT_BACK = "TimeWentBack"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What the host waits for, in a word and in a sentence."""
+
+    reason: Reason
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Blind:
-    """The tenant cannot be read, or must not be: nothing about it may be concluded."""
+    """The tenant cannot be read, or must not be: nothing about it may be concluded. `hold` says why."""
 
-    why: Blindness
-    message: str = ""
+    hold: Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +279,12 @@ class HostView:
     dpus: tuple[DpuView, ...]
     serving: str | None
     """The DPU whose entry names the host; None: none does."""
-    may_start: bool
-    """Whether `allowance.may_start` lets this host be drained now."""
+    pods_namespace: str
+    """Of the ovnkube-node pods."""
+    config: Obj
+    """The DpuClusterConfig, whom Events are about."""
+    not_now: Hold | None = None
+    """Why no drain of this host may begin now: see `allowance`, or a teardown."""
     signals: tuple[Signal, ...] = ()
     """Of the serving DPU's network, where the topology has them."""
     settings: Settings = Settings()
@@ -312,14 +345,15 @@ def ovn_pod(obj: Obj, revisions: frozenset[str]) -> OvnPod:
 
 
 def maintenance(obj: Obj, owner: str) -> Maintenance:
-    """Read a NodeMaintenance."""
+    """Read a NodeMaintenance. Ours is what bears our label under the name that we give to its host."""
     status, notes = obj.get("status") or {}, annotations_of(obj)
+    host = str((obj.get("spec") or {}).get("nodeName", ""))
     return Maintenance(
         live=obj,
         name=name_of(obj),
         uid=uid_of(obj),
-        host=str((obj.get("spec") or {}).get("nodeName", "")),
-        ours=labels_of(obj).get(OWNER_LABEL) == owner,
+        host=host,
+        ours=labels_of(obj).get(OWNER_LABEL) == owner and name_of(obj) == maintenance_name(host),
         terminating=is_terminating(obj),
         phase=_PHASES.get(str(status.get("phase", "")), Phase.NEW),
         marks={name: value for name, value in notes.items() if name.startswith(OPEN_FOR_PREFIX)},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, OvnPod, Signal
+from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, Order, OvnPod, Signal
 from dpunetop.domain.drain.record import Cycle
 
 LEASE_CHANGES = 2
@@ -53,7 +53,7 @@ def _of_node(node: DpuNode) -> tuple[str, ...]:
     missing = []
     if not node.ready or node.terminating:
         missing.append("node Ready")
-    if node.cordoned:
+    if node.cordoned and node.order is not Order.SKIP:
         missing.append("node schedulable")
     return tuple(missing)
 

@@ -142,9 +142,9 @@ class Create:
         read = yield from read_budget(self.site, self.dpu)
         if read is not None and _is_own(read, self.site) and read.cycle is not None:
             note = " ".join(refusal.message.split())[:NOTE_LIMIT]
-            cycle = replace(
-                read.cycle, failures=read.cycle.failures + 1, failed_at=self.site.author.now, failed="", note=note
-            )
+            failures = max(read.cycle.failures + 1, 2)  # no refusal is tried again at once
+            now = self.site.author.now
+            cycle = replace(read.cycle, failures=failures, failed_at=now, failed="", note=note)
             yield from store(write_budget(self.site, read, replace(state_of(read), cycle=cycle)))
         host = yield from read_host(self.site)
         if host is not None and host.mark is not None:

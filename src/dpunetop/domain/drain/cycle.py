@@ -1,0 +1,475 @@
+"""What is to be done next about one tenant host: a list of rules, of which the first that has something to say speaks.
+
+The order of the rules is the order of danger: what may be closed comes before what needs the tenant, records come
+before what they are about, and giving back comes last. Nothing is remembered between two decisions but what both
+clusters show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from dpunetop.domain.drain.calls import Task
+from dpunetop.domain.drain.facts import (
+    Blind,
+    DpuNode,
+    DpuView,
+    Gone,
+    Hold,
+    HostNode,
+    HostView,
+    Mco,
+    OnTimeout,
+    Phase,
+    Reason,
+)
+from dpunetop.domain.drain.giving import DropMark, GiveBack, GiveUpFailed, Leg, RestartPod, Restore
+from dpunetop.domain.drain.opening import Close, ForceOpen, Open, Unmark, marked_dpu
+from dpunetop.domain.drain.proof import missing_proofs
+from dpunetop.domain.drain.record import Cycle, State, seen_in_boot
+from dpunetop.domain.drain.scene import Scene
+from dpunetop.domain.drain.starting import Abort, AbortTakenBack, Adopt, Create, Refresh, Reset, Rewrite
+from dpunetop.domain.names import open_for
+
+Move = Task | Hold
+Rule = Callable[[Scene], Move | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do now, or why nothing can be done. At most one of both; neither: all is as it should be."""
+
+    task: Task | None
+    hold: Hold | None
+    recheck_seconds: int | None
+    """When to decide again although nothing wakes; None: only when something wakes."""
+
+
+def decide(view: HostView) -> Decision:
+    """The next task for one host.
+
+    Guarantees: of equal views equal decisions; what the task writes it looks up again first, so a view may be stale.
+    """
+    scene = Scene(view)
+    move = None
+    if not scene.is_quiet or any(scene.is_open(dpu) and scene.serves(dpu) for dpu in view.dpus):
+        move = next((move for move in (rule(scene) for rule in RULES) if move is not None), None)
+    hold = move if isinstance(move, Hold) else None
+    task = None if isinstance(move, Hold) else move
+    return Decision(task, hold, _recheck(scene))
+
+
+FIRST_RETRY_SECONDS = 10
+LAST_RETRY_SECONDS = 300
+
+
+def retry_pause(failures: int) -> int:
+    """How long to wait after the last of so many failures: not at all, then longer and longer."""
+    if failures <= 1:
+        return 0
+    return int(min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(failures - 2, 10)))
+
+
+# --- what needs nothing of the tenant -----------------------------------------------------------------------------
+
+
+def _close(scene: Scene) -> Move | None:
+    for dpu in scene.view.dpus:
+        if scene.serves(dpu) and scene.is_open(dpu) and not scene.may_be_open(dpu):
+            return Close(scene.view.site, dpu.name, scene.view.tenant)
+    return None
+
+
+def _take_over(scene: Scene) -> Move | None:
+    """What another leadership has under way fails from here on."""
+    site = scene.view.site
+    for dpu, cycle in scene.cycles:
+        if cycle.term != site.author.term:
+            return Rewrite(site, dpu.name, cycle, cycle)
+    return None
+
+
+def _begin(scene: Scene) -> Move | None:
+    site = scene.view.site
+    for dpu in scene.active:
+        cycle = scene.cycle(dpu)
+        if cycle is None:
+            return Rewrite(site, dpu.name, None, _first_record(scene, dpu))
+        if isinstance(dpu.node, DpuNode) and cycle.node != dpu.node.uid:  # registered anew, or an unreadable record
+            return Rewrite(site, dpu.name, cycle, replace(cycle, node=dpu.node.uid, since=site.author.now))
+        if cycle.state is State.RETURNING:
+            again = replace(cycle, state=State.STARTING, reason="", since=site.author.now, failures=0, note="")
+            return Rewrite(site, dpu.name, cycle, again)
+    return None
+
+
+def _take_back(scene: Scene) -> Move | None:
+    """A cordon that is gone ends the cycle; a Node that is gone does so only once that is certain."""
+    for dpu, cycle in scene.cycles:
+        is_unsure = isinstance(dpu.node, Gone) and not dpu.node.confirmed
+        if cycle.state is not State.RETURNING and not scene.wants(dpu) and not is_unsure:
+            return Rewrite(scene.view.site, dpu.name, cycle, replace(cycle, state=State.RETURNING))
+    return None
+
+
+def _refresh(scene: Scene) -> Move | None:
+    for dpu, cycle in scene.cycles:
+        if isinstance(dpu.node, DpuNode) and _as_seen(dpu, cycle) != cycle:
+            return Refresh(scene.view.site, dpu.name, scene.view.pods_namespace)
+    return None
+
+
+def _force(scene: Scene) -> Move | None:
+    for dpu in scene.active:
+        if scene.is_forced(dpu) and not scene.is_open(dpu):
+            return ForceOpen(scene.view.site, dpu.name)
+    return None
+
+
+# --- what must be known first ---------------------------------------------------------------------------------------
+
+
+def _blind(scene: Scene) -> Move | None:
+    return scene.view.tenant.hold if isinstance(scene.view.tenant, Blind) else None
+
+
+def _unverified(scene: Scene) -> Move | None:
+    if not scene.view.unverified:
+        return None
+    return Hold(Reason.TIME_WENT_BACK, "a cluster was set back in time; every cycle is checked before anything goes on")
+
+
+def _not_served(scene: Scene) -> Move | None:
+    tenant = scene.view.tenant
+    if isinstance(tenant, Blind) or tenant.maintenances is not None:
+        return None
+    return Hold(Reason.NODE_MAINTENANCE_NOT_SERVED, "the tenant has no node maintenance operator to drain its host")
+
+
+# --- giving up ------------------------------------------------------------------------------------------------------
+
+
+def _abort_taken_back(scene: Scene) -> Move | None:
+    if not scene.taken_back or not scene.active:
+        return None
+    return AbortTakenBack(_abort(scene, Reason.HOST_UNCORDONED))
+
+
+def _abort_timeout(scene: Scene) -> Move | None:
+    """Only as long as no budget of the host was open: afterwards its DPU may be down."""
+    if scene.view.settings.on_timeout is not OnTimeout.ABORT or not _is_overdue(scene):
+        return None
+    if any(cycle.opened for _, cycle in scene.cycles):
+        return None
+    return _abort(scene, Reason.DRAIN_TIMEOUT)
+
+
+def _abort(scene: Scene, reason: Reason) -> Abort:
+    found = ((dpu.name, scene.cycle(dpu)) for dpu in scene.active)
+    return Abort(scene.view.site, tuple((name, cycle) for name, cycle in found if cycle is not None), str(reason))
+
+
+# --- the maintenance ------------------------------------------------------------------------------------------------
+
+
+def _terminating(scene: Scene) -> Move | None:
+    if scene.own is None or not scene.own.terminating:
+        return None
+    return Hold(Reason.MAINTENANCE_TERMINATING, f"the maintenance of {scene.view.site.host} is ending")
+
+
+def _unmark(scene: Scene) -> Move | None:
+    """Marks of closed budgets, but for one that is to be opened now and sets its mark anew."""
+    if scene.own is None:
+        return None
+    by_mark = {open_for(dpu.name): dpu for dpu in scene.view.dpus}
+    for name, text in sorted(scene.own.marks.items()):
+        dpu = by_mark.get(name)
+        if dpu is None:
+            return Unmark(scene.view.site, marked_dpu(text))
+        if not scene.is_open(dpu) and not scene.may_be_open(dpu):
+            return Unmark(scene.view.site, dpu.name)
+    return None
+
+
+def _failed(scene: Scene) -> Move | None:
+    """Count each failure once, then take the maintenance away although the drain is wanted."""
+    own, site = scene.own, scene.view.site
+    if own is None or own.phase is not Phase.FAILED or not scene.active:
+        return None
+    for dpu in scene.active:
+        cycle = scene.cycle(dpu)
+        if cycle is not None and cycle.failed != own.uid:
+            counted = replace(
+                cycle,
+                failures=cycle.failures + 1,
+                failed=own.uid,
+                failed_at=site.author.now,
+                note="",
+                maintenance=own.uid,
+            )
+            return Rewrite(site, dpu.name, cycle, counted)
+    return GiveUpFailed(site, own.uid, tuple(dpu.name for dpu in scene.view.dpus if scene.serves(dpu)))
+
+
+def _adopt(scene: Scene) -> Move | None:
+    own = scene.own
+    for dpu in scene.active if own is not None else ():
+        cycle = scene.cycle(dpu)
+        if own is not None and cycle is not None and (cycle.state, cycle.maintenance) != (State.DRAINING, own.uid):
+            return Adopt(scene.view.site, dpu.name, own.uid)
+    return None
+
+
+def _open(scene: Scene) -> Move | None:
+    for dpu in scene.active:
+        cycle = scene.cycle(dpu)
+        if cycle is not None and not scene.is_open(dpu) and scene.is_drained_for(dpu) and not scene.is_held(dpu):
+            return Open(scene.view.site, dpu.name, cycle)
+    return None
+
+
+def _foreign(scene: Scene) -> Move | None:
+    if scene.foreign is None:
+        return None
+    words = f"the maintenance {scene.foreign.name} of {scene.view.site.host} is somebody else's; it is waited for"
+    return Hold(Reason.FOREIGN_MAINTENANCE, words)
+
+
+def _host_absent(scene: Scene) -> Move | None:
+    if not isinstance(scene.host, Gone) or (scene.host.confirmed and not scene.active):
+        return None
+    words = f"the tenant has no node {scene.view.site.host}; unpair its DPU, or force it"
+    return Hold(Reason.HOST_ABSENT, words)
+
+
+def _restore(scene: Scene) -> Move | None:
+    if scene.own is not None or not isinstance(scene.host, HostNode) or scene.host.mark is None:
+        return None
+    born = [cycle.maintenance for _, cycle in scene.cycles]
+    if born and not any(born):  # written for a maintenance that no record has ever seen
+        return DropMark(scene.view.site)
+    return Restore(scene.view.site)
+
+
+def _reset(scene: Scene) -> Move | None:
+    """The maintenance of the cycle is gone although the drain is wanted: another one is needed."""
+    for dpu in scene.active if scene.own is None else ():
+        cycle = scene.cycle(dpu)
+        if cycle is not None and cycle.maintenance:
+            anew = replace(cycle, state=State.STARTING, maintenance="")
+            return Reset(scene.view.site, dpu.name, cycle, anew)
+    return None
+
+
+def _create(scene: Scene) -> Move | None:
+    if scene.own is not None or not scene.active:
+        return None
+    if isinstance(scene.host, HostNode) and scene.host.in_own_drain:
+        return Hold(Reason.HOST_IN_OWN_DRAIN, f"{scene.view.site.host} is in a drain of its own cluster")
+    if isinstance(scene.host, HostNode) and scene.host.terminating:
+        return Hold(Reason.HOST_ABSENT, f"{scene.view.site.host} is being deleted from its cluster")
+    if waiting := _backing_off(scene):
+        return waiting
+    return scene.view.not_now or Create(scene.view.site, scene.active[0].name)
+
+
+def _wait_for_drain(scene: Scene) -> Move | None:
+    """The rest is for hosts whose drain nobody wants any more."""
+    if not scene.active:
+        return None
+    if any(scene.is_held(dpu) for dpu in scene.active):
+        return Hold(Reason.HELD_BY_ANNOTATION, "a person holds the drain by annotation")
+    if _is_overdue(scene):
+        return Hold(Reason.DRAIN_TIMEOUT, f"the drain of {scene.view.site.host} takes longer than spec.drain.timeout")
+    if scene.own is not None and scene.own.phase is Phase.FAILED:
+        return _failure(scene.own.error)
+    return _progress(scene)
+
+
+# --- giving back ----------------------------------------------------------------------------------------------------
+
+
+def _not_yet(scene: Scene) -> Move | None:
+    """What forbids giving back, proof or no proof."""
+    if scene.own is None:
+        return None
+    for dpu in scene.view.dpus:
+        if not scene.serves(dpu):
+            continue
+        if hold := _leg_waits(scene, dpu):
+            return hold
+    return None
+
+
+def _leg_waits(scene: Scene, dpu: DpuView) -> Hold | None:
+    if isinstance(dpu.node, Gone):
+        return None if dpu.node.confirmed else Hold(Reason.DPU_GONE, f"the node {dpu.name} is gone; it may come back")
+    if dpu.node.held:
+        return Hold(Reason.HELD_BY_ANNOTATION, f"a person holds {dpu.name} by annotation")
+    cycle = scene.cycle(dpu)
+    is_aborted = cycle is not None and cycle.state is State.ABORTED
+    rests = dpu.node.mco is Mco.RESTS or (is_aborted and dpu.node.mco is not Mco.DRAINED)
+    if not rests and not scene.is_forced(dpu):
+        return Hold(Reason.MACHINE_CONFIG_PENDING, f"the machine-config operator is not done with {dpu.name}")
+    if not dpu.blocker_ready:
+        return Hold(Reason.BLOCKER_NOT_READY, f"the blocker of {dpu.name} is not Ready, so nothing would hold it")
+    return None
+
+
+def _prove(scene: Scene) -> Move | None:
+    if scene.own is None or not scene.needs_proof() or _ends_unproven(scene):
+        return None
+    prover = scene.prover()
+    if prover is None:
+        return Hold(Reason.PROOF_MISSING, f"no DPU serves {scene.view.site.host} now")
+    missing = missing_proofs(prover, scene.cycle(prover), scene.view.signals)
+    if not missing:
+        return None
+    return _outdated(scene, prover) or Hold(
+        Reason.PROOF_MISSING, f"{prover.name} has yet to show: {', '.join(missing)}"
+    )
+
+
+def _outdated(scene: Scene, prover: DpuView) -> Move | None:
+    own, host = scene.own, scene.host
+    if own is None or own.phase is not Phase.SUCCEEDED or not isinstance(host, HostNode) or not host.cordoned:
+        return None
+    for pod in prover.pods:
+        if not pod.current and not pod.terminating:
+            return RestartPod(scene.view.site, prover.name, pod.live, own.uid)
+    return None
+
+
+def _give_back(scene: Scene) -> Move | None:
+    if scene.own is None:
+        return None
+    view = scene.view
+    unproven = scene.needs_proof() and _ends_unproven(scene)
+    legs = tuple(_leg(scene, dpu) for dpu in view.dpus if scene.serves(dpu))
+    before = True if unproven else (False if _was_taken_back(scene) else None)
+    return GiveBack(view.site, scene.own.uid, legs, before, view.config if unproven else None)
+
+
+def _leg(scene: Scene, dpu: DpuView) -> Leg:
+    if isinstance(dpu.node, Gone):
+        return Leg(dpu.name, gone=True)
+    proves = scene.needs_proof() and not _ends_unproven(scene) and dpu is scene.prover()
+    return Leg(dpu.name, forced=scene.is_forced(dpu), proven_boot=dpu.node.boot_id if proves else None)
+
+
+def _finish(scene: Scene) -> Move | None:
+    """The maintenance is gone and the host is as it was: what is over needs no record."""
+    for dpu, cycle in scene.cycles if scene.own is None else ():
+        if cycle.state is State.RETURNING:
+            return Reset(scene.view.site, dpu.name, cycle, None)
+    return None
+
+
+def _aborted(scene: Scene) -> Move | None:
+    for dpu, cycle in scene.cycles:
+        if cycle.state is State.ABORTED:
+            words = f"the drain of {dpu.name} is aborted ({cycle.reason}); uncordon it, nothing begins before"
+            return Hold(Reason.ABORTED, words)
+    return None
+
+
+RULES: tuple[Rule, ...] = (
+    _close,
+    _take_over,
+    _begin,
+    _take_back,
+    _refresh,
+    _force,
+    _blind,
+    _unverified,
+    _not_served,
+    _abort_taken_back,
+    _abort_timeout,
+    _terminating,
+    _unmark,
+    _failed,
+    _foreign,
+    _adopt,
+    _open,
+    _host_absent,
+    _restore,
+    _reset,
+    _create,
+    _wait_for_drain,
+    _not_yet,
+    _prove,
+    _give_back,
+    _finish,
+    _aborted,
+)
+
+
+def _first_record(scene: Scene, dpu: DpuView) -> Cycle:
+    assert isinstance(dpu.node, DpuNode)
+    author = scene.view.site.author
+    begun = Cycle(State.STARTING, term=author.term, node=dpu.node.uid, since=author.now)
+    return _as_seen(dpu, begun)
+
+
+def _as_seen(dpu: DpuView, cycle: Cycle) -> Cycle:
+    assert isinstance(dpu.node, DpuNode)
+    staying = sorted((pod for pod in dpu.pods if not pod.terminating), key=lambda pod: pod.uid)
+    containers = tuple(container for pod in staying for container in pod.containers)
+    return seen_in_boot(cycle, dpu.node.boot_id, staying[-1].uid if staying else "", containers)
+
+
+def _backing_off(scene: Scene) -> Hold | None:
+    left = _pause_left(scene)
+    if not left:
+        return None
+    note = next((cycle.note for _, cycle in scene.cycles if cycle.note), "")
+    if note:
+        return Hold(Reason.MAINTENANCE_REFUSED, f"the tenant refuses to drain {scene.view.site.host}: {note}")
+    return _failure("it is tried again after a pause")
+
+
+def _progress(scene: Scene) -> Hold:
+    """What is waited for when all goes as it should."""
+    host, own = scene.view.site.host, scene.own
+    opened = [dpu.name for dpu in scene.active if scene.is_open(dpu)]
+    if opened:
+        return Hold(Reason.DPU_DRAINING, f"{host} is drained; {', '.join(opened)} may be drained and rebooted")
+    left = f", {own.pending} pods are left" if own is not None and own.pending else ""
+    return Hold(Reason.HOST_DRAINING, f"{host} is being drained{left}")
+
+
+def _failure(error: str) -> Hold:
+    return Hold(Reason.MAINTENANCE_FAILED, f"the host could not be drained: {error or 'no reason given'}")
+
+
+def _pause_left(scene: Scene) -> int:
+    now = scene.view.site.author.now
+    ends = [cycle.failed_at + retry_pause(cycle.failures) for dpu, cycle in scene.cycles if scene.is_active(dpu)]
+    left = max(ends, default=now) - now
+    return max(0, min(left, LAST_RETRY_SECONDS))  # a clock that was set back must not make it wait for long
+
+
+def _is_overdue(scene: Scene) -> bool:
+    timeout, now = scene.view.settings.timeout_seconds, scene.view.site.author.now
+    found = (scene.cycle(dpu) for dpu in scene.active)
+    return timeout is not None and any(cycle is not None and now - cycle.since > timeout for cycle in found)
+
+
+def _recheck(scene: Scene) -> int | None:
+    """The next moment at which time alone changes the decision."""
+    view, now = scene.view, scene.view.site.author.now
+    found = [left for left in (_pause_left(scene),) if left]
+    if (timeout := view.settings.timeout_seconds) is not None:
+        begun = [cycle.since for dpu, cycle in scene.cycles if scene.is_active(dpu)]
+        found += [since + timeout + 1 - now for since in begun if since + timeout + 1 > now]
+    return min(found, default=None)
+
+
+def _ends_unproven(scene: Scene) -> bool:
+    return scene.nobody_can_prove() or any(scene.is_forced(dpu) for dpu in scene.view.dpus)
+
+
+def _was_taken_back(scene: Scene) -> bool:
+    return any(cycle.reason == Reason.HOST_UNCORDONED for _, cycle in scene.cycles)

@@ -1,0 +1,139 @@
+"""What follows from a view without deciding anything: who wants what, and whose maintenance is whose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from dpunetop.domain.drain.facts import (
+    Blind,
+    DpuNode,
+    DpuView,
+    Gone,
+    HostNode,
+    HostView,
+    Maintenance,
+    Order,
+    Phase,
+    is_taken_back,
+)
+from dpunetop.domain.drain.record import Cycle, State
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One view, with the questions that several rules ask of it."""
+
+    view: HostView
+
+    @cached_property
+    def maintenances(self) -> tuple[Maintenance, ...]:
+        """Those of the host that are known; empty also when nothing is known."""
+        tenant = self.view.tenant
+        return () if isinstance(tenant, Blind) or tenant.maintenances is None else tenant.maintenances
+
+    @cached_property
+    def own(self) -> Maintenance | None:
+        """Ours, on its way out or not."""
+        return next((found for found in self.maintenances if found.ours), None)
+
+    @cached_property
+    def foreign(self) -> Maintenance | None:
+        """Somebody else's: whoever owns it may uncordon the host at any time."""
+        return next((found for found in self.maintenances if not found.ours), None)
+
+    @cached_property
+    def host(self) -> HostNode | Gone | None:
+        """The tenant Node; None: nothing is known of it."""
+        return None if isinstance(self.view.tenant, Blind) else self.view.tenant.node
+
+    @cached_property
+    def active(self) -> tuple[DpuView, ...]:
+        """DPUs whose drain is wanted and not given up."""
+        return tuple(dpu for dpu in self.view.dpus if self.is_active(dpu))
+
+    @cached_property
+    def cycles(self) -> tuple[tuple[DpuView, Cycle], ...]:
+        """DPUs with a record, in order."""
+        found = ((dpu, self.cycle(dpu)) for dpu in self.view.dpus)
+        return tuple((dpu, cycle) for dpu, cycle in found if cycle is not None)
+
+    @cached_property
+    def is_quiet(self) -> bool:
+        """Whether nothing of a drain is there: no wish, no record, no maintenance of ours, no mark on the host."""
+        marked = isinstance(self.host, HostNode) and self.host.mark is not None
+        return not self.active and not self.cycles and self.own is None and not marked
+
+    @cached_property
+    def taken_back(self) -> bool:
+        """Whether a person seems to have uncordoned the drained host."""
+        return self.own is not None and isinstance(self.host, HostNode) and is_taken_back(self.own, self.host)
+
+    def serves(self, dpu: DpuView) -> bool:
+        """Whether the DPU serves this host under a budget of ours."""
+        return dpu.budget is not None and dpu.budget.ours and dpu.budget.serves == self.view.site.host
+
+    def cycle(self, dpu: DpuView) -> Cycle | None:
+        """The record of the DPU's cycle on this host."""
+        return dpu.budget.cycle if dpu.budget is not None and self.serves(dpu) else None
+
+    def wants(self, dpu: DpuView) -> bool:
+        """Whether its cordon is a wish: where the DPU serves under protection, and nobody says otherwise."""
+        node = dpu.node
+        return self.serves(dpu) and isinstance(node, DpuNode) and node.cordoned and node.order is not Order.SKIP
+
+    def is_active(self, dpu: DpuView) -> bool:
+        """Whether its drain is wanted and not given up."""
+        cycle = self.cycle(dpu)
+        return self.wants(dpu) and (cycle is None or cycle.state is not State.ABORTED)
+
+    def is_open(self, dpu: DpuView) -> bool:
+        """Whether its budget lets its blocker be evicted."""
+        return dpu.budget is not None and dpu.budget.is_open
+
+    def is_drained_for(self, dpu: DpuView) -> bool:
+        """Whether the maintenance of the DPU's cycle has drained the host and nobody else has a hand on it."""
+        own, cycle, host = self.own, self.cycle(dpu), self.host
+        if own is None or cycle is None or self.foreign is not None or not isinstance(host, HostNode):
+            return False
+        held = own.phase is Phase.SUCCEEDED and not own.terminating and host.cordoned
+        return held and cycle.state is State.DRAINING and cycle.maintenance == own.uid
+
+    def is_forced(self, dpu: DpuView) -> bool:
+        """Whether a person named the boot ID that the DPU runs in."""
+        return isinstance(dpu.node, DpuNode) and dpu.node.order is Order.FORCE
+
+    def is_held(self, dpu: DpuView) -> bool:
+        """Whether a person forbids that anything is opened or given back."""
+        return isinstance(dpu.node, DpuNode) and dpu.node.held
+
+    def may_be_open(self, dpu: DpuView) -> bool:
+        """Whether an open budget may stay open, as far as the caches show."""
+        cycle = self.cycle(dpu)
+        going = cycle is not None and cycle.state in (State.STARTING, State.DRAINING)
+        if not going or not self.is_active(dpu) or self.is_held(dpu):
+            return False
+        return self.is_forced(dpu) or self.is_drained_for(dpu)
+
+    def prover(self) -> DpuView | None:
+        """The DPU that is to prove its network: the one that serves."""
+        return next((dpu for dpu in self.view.dpus if dpu.name == self.view.serving), None)
+
+    def needs_proof(self) -> bool:
+        """Whether the host may be given back only on proof.
+
+        A maintenance of ours without any record may have seen an opening whose record is lost.
+        """
+        if self.own is not None and self.own.phase is Phase.FAILED:
+            return False
+        if isinstance(self.host, Gone):
+            return False
+        return not self.cycles or any(cycle.needs_proof for _, cycle in self.cycles)
+
+    def nobody_can_prove(self) -> bool:
+        """Whether no DPU is left that could ever prove this host's network."""
+        return all(not dpu.paired or _is_gone(dpu) for dpu in self.view.dpus)
+
+
+def _is_gone(dpu: DpuView) -> bool:
+    return isinstance(dpu.node, Gone) and dpu.node.confirmed

@@ -1,0 +1,98 @@
+"""Where each DPU stands and why: the words that status, Events and the table of DPUs show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dpunetop.domain.drain.cycle import Decision
+from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, Hold, HostView, Mco, Phase, Reason
+from dpunetop.domain.drain.record import Cycle, State
+from dpunetop.domain.drain.scene import Scene
+
+
+class Stage(StrEnum):
+    """The life of a DPU node."""
+
+    IDLE = "Idle"
+    HOST_DRAINING = "HostDraining"
+    HOST_DRAINED = "HostDrained"
+    DPU_DOWN = "DPUDown"
+    DPU_RECOVERING = "DPURecovering"
+    VERIFYING = "Verifying"
+    HELD = "Held"
+    FAILED = "Failed"
+
+
+class Wish(StrEnum):
+    """Who wants the drain."""
+
+    NOBODY = ""
+    CORDON = "Cordoned"
+    MACHINE_CONFIG = "MachineConfig"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One DPU: its stage, who wants its drain, and what it waits for; `reason` is empty where nothing is in the way."""
+
+    dpu: str
+    stage: Stage
+    wish: Wish
+    reason: str
+    message: str
+    protected: bool
+    """Whether no eviction gets through now: the budget closed over a blocker that is Ready."""
+
+
+_GOOD = frozenset({Reason.HOST_DRAINING, Reason.DPU_DRAINING, Reason.PROOF_MISSING, Reason.MACHINE_CONFIG_PENDING})
+"""Waits that belong to every drain; all others hold it."""
+
+
+def standings(view: HostView, decision: Decision) -> tuple[Standing, ...]:
+    """Where each DPU of the host stands, in the order of the view."""
+    scene = Scene(view)
+    return tuple(_standing(scene, dpu, decision.hold) for dpu in view.dpus)
+
+
+def _standing(scene: Scene, dpu: DpuView, hold: Hold | None) -> Standing:
+    concerned = scene.cycle(dpu) is not None or scene.wants(dpu)
+    hold = hold if concerned else None
+    return Standing(
+        dpu=dpu.name,
+        stage=_stage(scene, dpu, hold),
+        wish=_wish(scene, dpu),
+        reason="" if hold is None else str(hold.reason),
+        message="" if hold is None else hold.message,
+        protected=scene.serves(dpu) and not scene.is_open(dpu) and dpu.blocker_ready,
+    )
+
+
+def _stage(scene: Scene, dpu: DpuView, hold: Hold | None) -> Stage:
+    if hold is not None and hold.reason not in _GOOD:
+        failures = (Reason.MAINTENANCE_FAILED, Reason.MAINTENANCE_REFUSED)
+        return Stage.FAILED if hold.reason in failures else Stage.HELD
+    if scene.own is not None and scene.own.phase is Phase.FAILED and scene.is_active(dpu):
+        return Stage.FAILED
+    cycle = scene.cycle(dpu)
+    if cycle is None:
+        return Stage.HOST_DRAINING if scene.wants(dpu) else Stage.IDLE
+    return _stage_of(scene, dpu, cycle)
+
+
+def _stage_of(scene: Scene, dpu: DpuView, cycle: Cycle) -> Stage:
+    if cycle.opened:
+        if isinstance(dpu.node, Gone) or not dpu.node.ready:
+            return Stage.DPU_DOWN
+        if cycle.state is not State.RETURNING:
+            return Stage.DPU_RECOVERING if cycle.stale else Stage.HOST_DRAINED
+        return Stage.VERIFYING
+    if cycle.state is State.RETURNING:
+        return Stage.VERIFYING
+    return Stage.HOST_DRAINED if scene.is_drained_for(dpu) else Stage.HOST_DRAINING
+
+
+def _wish(scene: Scene, dpu: DpuView) -> Wish:
+    if not scene.wants(dpu) or not isinstance(dpu.node, DpuNode):
+        return Wish.NOBODY
+    return Wish.MACHINE_CONFIG if dpu.node.mco in (Mco.DRAINS, Mco.DRAINED) else Wish.CORDON
