@@ -37,7 +37,7 @@ from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.seed import OPERATOR_NAMESPACE
 from dpunetop.sandbox.standins.ovnkube import IMAGE
 from dpunetop.sandbox.world import World
-from support import audit, oplog
+from support import audit, election, oplog
 from support.audit import Audit
 from support.history import History
 from support.trial import eventually
@@ -46,12 +46,6 @@ pytestmark = pytest.mark.timeout(300)
 
 REST_SECONDS = 60.0
 HEARTBEAT_SECONDS = 5.0
-ELECTION = (
-    "--leader-elect",
-    "--leader-elect-lease-duration=3s",
-    "--leader-elect-renew-deadline=2s",
-    "--leader-elect-retry-period=500ms",
-)
 GOLDEN = Path(__file__).parents[1] / "unit/domain/golden/machineconfig.json"
 CONDITIONS = {READY, MCP_READY, TENANT_REACHABLE, CREDENTIALS_VALID, TENANT_OBJS_SYNCED, OVN_KUBE_READY}
 POOL = "dpu"
@@ -106,12 +100,12 @@ def run(programs: binaries.Binaries) -> Iterator[Run]:
     """The user's steps in the order of the quick start, with the operator in its in-cluster form."""
     infra, tenant = Spec("infra", audit=True), Spec("tenant", WITH_CONTROLLERS, audit=True)
     with World(dpus=len(DPUS), infra=infra, tenant=tenant, heartbeat_seconds=HEARTBEAT_SECONDS) as world:
-        env = {**world.operator_environment, "NAMESPACE": OPERATOR_NAMESPACE, "WATCH_NAMESPACE": "default"}
+        env = {**world.operator_environment, **election.environment("default")}
         audits = audit.of_operator(world.infra), audit.of_tenant_reader(world.tenant, names.OVN_KUBERNETES_NAMESPACE)
         world.store_kubeconfig()
         world.store_overrides()
         history = History(world.infra.admin, "default")
-        with OperatorProcess(world.operator_kubeconfig(), env=env, flags=ELECTION) as operator:
+        with OperatorProcess(world.operator_kubeconfig(), env=env, flags=election.FLAGS) as operator:
             world.create_config()
             world.wait_condition(READY, "True", 90.0)
             yield Run(world, operator, *audits, history)
