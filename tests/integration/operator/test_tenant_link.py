@@ -1,0 +1,269 @@
+"""The link to a tenant while everything runs: credentials that change or go bad, a tenant that goes and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dpunetop.domain import names
+from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, SECRETS, SERVICEACCOUNTS
+from dpunetop.sandbox import seed
+from dpunetop.sandbox.faultproxy import FaultProxy
+from dpunetop.sandbox.operatorprocess import OperatorProcess
+from dpunetop.sandbox.pki import Authority
+from dpunetop.sandbox.world import World
+from support.trial import ACCOUNT, Trial, decoded, encoded, eventually
+
+pytestmark = pytest.mark.timeout(120)
+
+SWITCH_SECONDS = 2.0
+BACK_AFTER_REFUSAL_SECONDS = 5.0
+BACK_AFTER_SILENCE_SECONDS = 15.0
+NOTICE_SECONDS = 30.0
+"""Three probes of 5 s and the pauses between them, with something to spare."""
+
+
+@pytest.fixture
+def way(world: World) -> Iterator[FaultProxy]:
+    """A way to the tenant that a test may cut or silence."""
+    with FaultProxy.before(world.tenant) as proxy:
+        yield proxy
+
+
+def through(way: FaultProxy, trial: Trial) -> None:
+    """Have the operator take that way."""
+    trial.store_kubeconfig(way.kubeconfig(trial.token()))
+
+
+def ready_through(way: FaultProxy, trial: Trial) -> None:
+    """A tenant that is served, by that way."""
+    through(way, trial)
+    trial.store_overrides()
+    trial.create_config()
+    trial.wait("Ready", "True")
+
+
+def credential(trial: Trial) -> str:
+    """The kubeconfig that pods mount."""
+    return decoded(trial.get(SECRETS, names.TENANT_CREDENTIAL), names.TENANT_CREDENTIAL_KEY)
+
+
+def operators_writes(world: World, since: int, *parts: str) -> list[str]:
+    """Verb and path of each effective write of the operator that has `parts` in its path."""
+    account = f"system:serviceaccount:{seed.OPERATOR_NAMESPACE}:{seed.OPERATOR_ACCOUNT}"
+    found = world.infra.audit_events(user=account, since=since)
+    writes = [event for event in found if event["verb"] in ("create", "patch", "update", "delete")]
+    return [f"{e['verb']} {e['requestURI']}" for e in writes if all(part in e["requestURI"] for part in parts)]
+
+
+def new_authority(trial: Trial) -> str:
+    """Change the tenant's `ovn-ca`; its new content."""
+    text = Authority("ovn-next").pem.decode()
+    trial.tenant.patch(trial.tenant_path(CONFIGMAPS, names.OVN_CA), {"data": {"ca-bundle.crt": text}})
+    return text
+
+
+def wait_for_copy(trial: Trial, text: str, within: float) -> None:
+    """Wait until infra's `ovn-ca` has that content."""
+    copy = trial.path(CONFIGMAPS, names.OVN_CA)
+    trial.infra.wait_for(copy, lambda obj: (obj.get("data") or {}).get("ca-bundle.crt") == text, within)
+
+
+# --- the Secret changes -----------------------------------------------------------------------------------------------
+
+
+def test_a_rotated_token_is_used_at_once_and_written_once(trial: Trial, world: World) -> None:
+    trial.ready()
+    before, generation = trial.standing(), trial.get(DAEMONSETS, names.OVNKUBE_NODE)["metadata"]["generation"]
+    token, mark = trial.token(7200), world.infra.audit_mark()
+    trial.store_kubeconfig(trial.kubeconfig(token=token))
+    eventually(lambda: credential(trial), lambda text: token in text, SWITCH_SECONDS)
+    daemonset = trial.infra.wait_for(
+        trial.path(DAEMONSETS, names.OVNKUBE_NODE), lambda obj: obj["metadata"]["generation"] > generation
+    )
+    assert daemonset["metadata"]["generation"] == generation + 1
+    trial.wait("Ready", "True")
+    wait_for_copy(trial, new_authority(trial), 5.0)  # what comes after the switch has arrived, so nothing is under way
+    assert len(operators_writes(world, mark, trial.namespace, names.TENANT_CREDENTIAL)) == 1
+    changed = {
+        place for place, mark_ in trial.standing().items() if before.get(place) != mark_ and "pods/" not in place
+    }
+    assert changed == {"secrets/dpunetop-tenant-credential", "daemonsets/ovnkube-node", "configmaps/ovn-ca"}
+    assert not [event for event in trial.events() if "TenantReachable is False" in event["note"]]
+
+
+def test_a_secret_that_goes_bad_changes_nothing_but_a_condition(trial: Trial) -> None:
+    trial.ready()
+    before = trial.standing()
+    trial.store_secret({names.KUBECONFIG_KEY: encoded("garbage: [")})
+    condition = trial.wait("CredentialsValid", "False", "InvalidKubeconfig")
+    assert condition["message"].endswith("The last good one stays in use")
+    trial.wait_event("InvalidKubeconfig", "The last good one stays in use")
+    assert trial.condition("TenantReachable")["status"] == "True"
+    assert trial.standing() == before
+    wait_for_copy(trial, new_authority(trial), 5.0)
+    trial.store_kubeconfig()
+    trial.wait("Ready", "True")
+
+
+def test_a_deleted_secret_is_no_farewell(trial: Trial) -> None:
+    trial.ready()
+    before, kubeconfig = trial.standing(), trial.get(SECRETS, trial.names.secret)["data"]
+    trial.delete_secret()
+    condition = trial.wait("CredentialsValid", "False", "SecretNotFound")
+    assert condition["message"].endswith("The last good one stays in use")
+    assert trial.condition("TenantReachable")["status"] == "True"
+    assert trial.standing() == before
+    trial.store_secret(kubeconfig)
+    trial.wait("CredentialsValid", "True")
+    trial.wait("Ready", "True")
+    assert trial.standing() == before
+
+
+def test_a_start_without_a_good_secret_uses_the_stored_credential(trial: Trial, operator: OperatorProcess) -> None:
+    trial.ready()
+    trial.store_secret({names.KUBECONFIG_KEY: encoded("garbage: [")})
+    trial.wait("CredentialsValid", "False", "InvalidKubeconfig")
+    before = trial.standing()
+    operator.restart()
+    operator.wait_ready()
+    wait_for_copy(trial, new_authority(trial), 15.0)
+    assert trial.condition("TenantReachable")["status"] == "True"
+    assert trial.condition("CredentialsValid")["reason"] == "InvalidKubeconfig"
+    after = trial.standing()
+    assert after["secrets/dpunetop-tenant-credential"] == before["secrets/dpunetop-tenant-credential"]
+    trial.store_kubeconfig()
+    trial.wait("Ready", "True")
+
+
+# --- the tenant goes and comes back -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cut", "reason", "back_seconds"),
+    [("refuse", "Reset", BACK_AFTER_REFUSAL_SECONDS), ("black_hole", "Timeout", BACK_AFTER_SILENCE_SECONDS)],
+    ids=["refused", "black-holed"],
+)
+def test_a_tenant_that_is_down_at_the_start_is_found_when_it_comes(
+    trial: Trial, way: FaultProxy, cut: str, reason: str, back_seconds: float
+) -> None:
+    getattr(way, cut)()
+    through(way, trial)
+    trial.store_overrides()
+    trial.create_config()
+    condition = trial.wait("TenantReachable", "False")
+    assert condition["reason"] in (reason, "Refused")
+    trial.wait_event(condition["reason"], "TenantReachable is False")
+    trial.wait("CredentialsValid", "Unknown", "NotVerified")
+    trial.wait("McpReady", "True")
+    trial.wait("TenantObjsSynced", "Unknown", "TenantNotRead")
+    trial.wait("OvnKubeReady", "False", "TenantNotRead")
+    trial.wait("Ready", "False")
+    way.restore()
+    trial.wait("TenantReachable", "True", within=back_seconds)
+    trial.wait("Ready", "True")
+
+
+@pytest.mark.parametrize(
+    ("cut", "back_seconds"),
+    [("refuse", BACK_AFTER_REFUSAL_SECONDS), ("black_hole", BACK_AFTER_SILENCE_SECONDS)],
+    ids=["refused", "black-holed"],
+)
+def test_a_tenant_that_goes_leaves_all_that_runs(trial: Trial, way: FaultProxy, cut: str, back_seconds: float) -> None:
+    ready_through(way, trial)
+    before = trial.standing()
+    getattr(way, cut)()
+    condition = trial.wait("TenantReachable", "False", "Unreachable", within=NOTICE_SECONDS)
+    assert condition["message"].endswith("what runs is kept as it is")
+    trial.wait_event("Unreachable", "what runs is kept as it is")
+    trial.wait("Ready", "False", "Unreachable")
+    assert trial.standing() == before
+    text = new_authority(trial)
+    _infra_is_still_looked_after(trial)
+    way.restore()
+    trial.wait("TenantReachable", "True", within=back_seconds)
+    wait_for_copy(trial, text, back_seconds)
+    trial.wait("Ready", "True")
+
+
+def _infra_is_still_looked_after(trial: Trial) -> None:
+    """What people break in infra is repaired, and a DPU that comes is configured."""
+    entries = trial.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)["data"]
+    trial.infra.patch(
+        trial.path(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES), {"data": {trial.nodes[0]: "TENANT_K8S_NODE=x\n"}}
+    )
+    trial.infra.delete(trial.path(DAEMONSETS, names.OVNKUBE_NODE))
+    look = trial.path(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)
+    trial.infra.wait_for(look, lambda obj: obj.get("data") == entries, 5.0)
+    trial.infra.wait_for(trial.path(DAEMONSETS, names.OVNKUBE_NODE), bool, 5.0)
+    trial.nodes.append(f"{trial.pool}-late")
+    trial.add_node(trial.nodes[-1])
+    eventually(lambda: trial.condition("McpReady")["message"], lambda text: "all 2 machines" in text)
+
+
+def test_a_start_while_the_tenant_is_down_leaves_all_that_runs(
+    trial: Trial, way: FaultProxy, operator: OperatorProcess
+) -> None:
+    ready_through(way, trial)
+    before = trial.standing()
+    way.refuse()
+    operator.restart()
+    operator.wait_ready()
+    trial.wait("TenantReachable", "False")
+    trial.wait("TenantObjsSynced", "Unknown", "TenantNotRead")
+    condition = trial.wait("OvnKubeReady", "False", "TenantNotRead")
+    assert condition["message"].endswith("what runs is kept as it is")
+    assert trial.standing() == before
+    way.restore()
+    trial.wait("TenantReachable", "True", within=BACK_AFTER_REFUSAL_SECONDS)
+    trial.wait("Ready", "True")
+    assert trial.standing() == before
+
+
+def test_one_tenant_that_is_silent_holds_up_no_other(trial: Trial, new_trial: Any, way: FaultProxy) -> None:
+    ready_through(way, trial)
+    way.black_hole()
+    other = new_trial()
+    other.ready()
+    wait_for_copy(other, new_authority(other), 5.0)
+    other.delete_config()
+    eventually(other.config, lambda config: not config, 10.0)
+
+
+# --- the tenant takes its trust back ----------------------------------------------------------------------------------
+
+
+def test_a_revoked_token_is_named_and_a_new_one_taken(trial: Trial, world: World) -> None:
+    trial.ready()
+    before = trial.standing()
+    account = trial.tenant_path(SERVICEACCOUNTS, ACCOUNT)
+    trial.tenant.delete(account)
+    condition = trial.wait("CredentialsValid", "False", "Unauthorized", within=NOTICE_SECONDS)
+    trial.wait_event("Unauthorized", "CredentialsValid is False")
+    assert condition["status"] == "False"
+    trial.wait("TenantReachable", "True")
+    trial.wait("Ready", "False", "Unauthorized")
+    assert trial.standing() == before
+    world.tenant.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": ACCOUNT, "namespace": trial.tenant_namespace},
+        }
+    )
+    trial.store_kubeconfig()
+    trial.wait("CredentialsValid", "True", within=SWITCH_SECONDS)
+    trial.wait("Ready", "True")
+
+
+def test_a_token_that_never_was_one_is_named(trial: Trial) -> None:
+    trial.store_kubeconfig(trial.kubeconfig(token="never.was.one"))
+    trial.store_overrides()
+    trial.create_config()
+    trial.wait("CredentialsValid", "False", "Unauthorized")
+    trial.wait("TenantReachable", "True", "Answered")
+    assert trial.get(SECRETS, names.TENANT_CREDENTIAL) == {}
+    trial.store_kubeconfig()
+    trial.wait("Ready", "True")
