@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ class FakeClock:
     def __init__(self) -> None:
         self._guard = threading.Condition()  # guards _now and _parked
         self._now = 0.0
-        self._parked: list[threading.Condition] = []
+        self._parked: dict[object, tuple[threading.Condition, float]] = {}  # by wait: where, and until when
 
     def monotonic(self) -> float:
         with self._guard:
@@ -26,14 +27,15 @@ class FakeClock:
             return EPOCH + timedelta(seconds=self._now)
 
     def wait(self, cond: threading.Condition, timeout: float | None) -> None:
+        wait = object()
         with self._guard:
-            self._parked.append(cond)
+            self._parked[wait] = (cond, math.inf if timeout is None else self._now + timeout)
             self._guard.notify_all()
         try:
             cond.wait(20)  # woken by its owner or by step(); callers check again
         finally:
             with self._guard:
-                self._parked.remove(cond)
+                del self._parked[wait]
 
     def until_parked(self, threads: int) -> None:
         """Return when so many threads wait on this clock and nobody has woken them since."""
@@ -45,12 +47,13 @@ class FakeClock:
 
     def _waiting(self) -> int:
         # A thread that was notified still stands in _parked until it runs; its condition knows better.
-        return sum(len(cond._waiters) for cond in set(self._parked))  # type: ignore[attr-defined,misc]
+        return sum(len(cond._waiters) for cond in {cond for cond, _ in self._parked.values()})  # type: ignore[attr-defined,misc]
 
     def step(self, seconds: float) -> None:
+        """Let time pass, and wake those whose wait is over by it."""
         with self._guard:
             self._now += seconds
-            parked = list(self._parked)
-        for cond in parked:
+            due = {cond for cond, until in self._parked.values() if until <= self._now + 1e-9}
+        for cond in due:
             with cond:
                 cond.notify_all()

@@ -27,8 +27,9 @@ class LeaseServer:
         self.lease: dict[str, Any] | None = None
         self.history: list[WatchEvent] = []
 
-    def client(self) -> LeaseDoor:
-        return LeaseDoor(self)
+    def client(self, stop: Stop) -> LeaseDoor:
+        """A client whose watches end when `stop` is set."""
+        return LeaseDoor(self, stop)
 
     @property
     def holder(self) -> str:
@@ -107,13 +108,13 @@ class LeaseServer:
 class LeaseDoor:
     """A client of the server, with its own faults before a request is carried out and after."""
 
-    def __init__(self, server: LeaseServer) -> None:
+    def __init__(self, server: LeaseServer, stop: Stop) -> None:
         self._server = server
+        self._stop = stop
+        stop.on_set(server.wake)
         self.before: Fault = lambda _: None
         self.after: Fault = lambda _: None
         self.calls: list[tuple[str, float]] = []
-        self.stop = Stop()
-        self.stop.on_set(server.wake)
 
     def get(self, resource: Resource, namespace: str, name: str, timeout_seconds: float) -> dict[str, Any]:
         assert (resource, namespace, name) == (LEASES, "ns", "lease")
@@ -131,8 +132,9 @@ class LeaseDoor:
 
     def watch(self, selection: Selection, resource_version: str) -> Iterator[WatchEvent]:
         assert selection == Selection(LEASES, "ns", "metadata.name=lease")
+        self.calls.append(("watch", 0.0))
         self.before("watch")
-        return self._server.follow(self.stop)
+        return self._server.follow(self._stop)
 
     def verbs(self) -> list[str]:
         return [verb for verb, _ in self.calls]

@@ -28,7 +28,8 @@ class Candidate:
     def __init__(self, bench: Bench, identity: str) -> None:
         self.clock = bench.clock
         self.identity = identity
-        self.door = bench.server.client()
+        self.closed = Stop(bench.clock)
+        self.door = bench.server.client(self.closed)
         self.metrics = Metrics()
         self.log = LogCapture()
         self.stop = Stop(bench.clock)
@@ -47,7 +48,7 @@ class Candidate:
             ),
         )
         self.thread = threading.Thread(target=self._run, name=f"{identity}-run")
-        self.watcher = threading.Thread(target=self.elector.watch, args=(self.door.stop,), name=f"{identity}-watch")
+        self.watcher = threading.Thread(target=self.elector.watch, args=(self.closed,), name=f"{identity}-watch")
 
     def start(self) -> Candidate:
         self.thread.start()
@@ -74,7 +75,7 @@ class Candidate:
 
     def closes_down(self) -> None:
         self.stop.set()
-        self.door.stop.set()
+        self.closed.set()
         self.clock.step(100)
         if self.watcher.ident is not None:
             self.watcher.join(5)
@@ -181,6 +182,14 @@ def test_connection_resets_while_leading_end_leadership_at_the_deadline(bench: B
     assert isinstance(leader.end(), LeadershipLost)
     assert_closed(leader.elector)
     assert leader.shown("leader_election_master_status") == 0
+
+
+def test_the_gate_counts_from_before_a_slow_renewal_was_sent(bench: Bench) -> None:
+    leader = bench.leader()
+    leader.door.before = lambda _: bench.clock.step(1.5)
+    bench.clock.step(2.0)
+    bench.clock.until_parked(2)
+    assert leader.elector.gate.seconds_left() == 8.5
 
 
 def test_a_renewal_that_never_returns_does_not_keep_the_deadline_from_ending_leadership(bench: Bench) -> None:
@@ -297,11 +306,24 @@ def test_a_release_is_taken_over_by_polling_where_the_watch_fails(bench: Bench) 
     standby = bench.candidate("standby")
     standby.door.before = failing(BROKEN, "watch")
     standby.start().watch()
-    bench.clock.until_parked(4)
+    bench.clock.until_parked(5)
     leader.stop.set()
     assert leader.end() is None
     bench.clock.step(2.0)
     assert standby.wait_leading()
+
+
+def test_a_watch_that_fails_is_tried_again_with_a_growing_pause(bench: Bench) -> None:
+    candidate = bench.candidate()
+    candidate.door.before = failing(BROKEN, "watch")
+    candidate.watch()
+    counts = []
+    for seconds in (0.4, 0.1, 0.9, 0.1, 1.9, 0.1):
+        bench.clock.until_parked(1)
+        bench.clock.step(seconds)
+        bench.clock.until_parked(1)
+        counts.append(len(candidate.door.calls))
+    assert counts == [1, 2, 2, 3, 3, 4]
 
 
 def test_a_leader_that_died_is_followed_when_its_lease_runs_out(bench: Bench) -> None:

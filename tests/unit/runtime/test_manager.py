@@ -218,6 +218,22 @@ def test_what_does_not_end_within_the_grace_time_is_left_and_the_lease_is_not_gi
     assert left["threads"] == ["controllers"]
 
 
+def test_the_grace_time_is_for_all_groups_together(bench: Bench) -> None:
+    def slowly() -> None:
+        bench.clock.until_parked(1)  # the manager, in its grace time
+        bench.clock.step(20.0)
+
+    def still_busy() -> None:
+        slowly()
+        bench.let_go.wait(5)
+
+    caches = Group("caches", {"caches": bench.runs("caches", still_busy)}, lambda _: bench.until("+caches"))
+    bench.start(caches, Group("controllers", {"controllers": bench.runs("controllers", slowly)}))
+    bench.until("+controllers")
+    bench.stop.set()
+    assert bench.outcome() is Outcome.GRACE_EXCEEDED
+
+
 def test_a_stop_before_the_start_starts_nothing(bench: Bench) -> None:
     bench.stop.set()
     bench.start(bench.group("servers"))
