@@ -83,11 +83,15 @@ def _waiting(view: ConfigView, steps: tuple[Step, ...], doing: str) -> Plan:
 
 
 def _nodes_in_pool(pool: str, nodes: tuple[Obj, ...]) -> list[str]:
-    prefix = f"rendered-{pool}-"
     marks = (CURRENT_CONFIG_ANNOTATION, DESIRED_CONFIG_ANNOTATION)
     return sorted(
-        name_of(node) for node in nodes if any(annotations_of(node).get(mark, "").startswith(prefix) for mark in marks)
+        name_of(node) for node in nodes if any(_is_of_pool(annotations_of(node).get(mark, ""), pool) for mark in marks)
     )
+
+
+def _is_of_pool(rendered: str, pool: str) -> bool:
+    """`rendered-<pool>-<hash>`; the hash has no dash, so that pool `dpu` is not taken for part of `dpu-east`."""
+    return rendered.rpartition("-")[0] == f"rendered-{pool}"
 
 
 def _some(names: list[str], most: int = 5) -> str:

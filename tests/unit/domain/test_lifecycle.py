@@ -108,3 +108,9 @@ def test_teardown_goes_stage_by_stage(left, policy, deletes, releases):
 def test_nodes_that_hold_up_the_end_are_named():
     plan = ending(replace(EVERYTHING, pool=None, machine_config=None), DeletionPolicy.DELETE)
     assert ready(plan)[2] == "1 nodes have not left pool dpu: bf2-1"
+
+
+def test_nodes_of_a_pool_with_a_longer_name_hold_up_nothing():
+    other = node("bf2-1", **{"machineconfiguration.openshift.io/currentConfig": "rendered-dpu-east-1"})
+    plan = ending(replace(EVERYTHING, pool=None, machine_config=None, nodes=(other,)), DeletionPolicy.DELETE)
+    assert deleted(plan) == ["ovnkube-node"]
