@@ -42,8 +42,16 @@ _KEPT: Mapping[tuple[str, str], re.Pattern[str]] = {
     ("kubernetes", "ovn-config-namespace"): _NAME,
     ("kubernetes", "host-network-namespace"): _NAME,
     ("kubernetes", "platform-type"): _NAME,
+    ("kubernetes", "dns-service-namespace"): _NAME,
+    ("kubernetes", "dns-service-name"): _NAME,
+    ("kubernetes", "ovn-empty-lb-events"): _BOOLEAN,
+    ("kubernetes", "disable-requestedchassis"): _BOOLEAN,
     ("ovnkubernetesfeature", "egressip-node-healthcheck-port"): _NUMBER,
     ("ovnkubernetesfeature", "egressip-reachability-total-timeout"): _NUMBER,
+    ("ovnkubernetesfeature", "advertised-udn-isolation-mode"): re.compile(r"strict|loose"),
+    ("ovnkubernetesfeature", "allow-icmp-network-policy"): _BOOLEAN,
+    ("clustermanager", "v4-transit-subnet"): _SUBNETS,
+    ("clustermanager", "v6-transit-subnet"): _SUBNETS,
     ("gateway", "mode"): _MODE,
     ("gateway", "nodeport"): _BOOLEAN,
     ("gateway", "disable-snat-multiple-gws"): _BOOLEAN,
@@ -65,6 +73,10 @@ class BadOvnkubeConf(ValueError):
     """What is wrong with the file, in one line."""
 
 
+class HybridOverlayEnabled(BadOvnkubeConf):
+    """The file asks for what no DPU can do."""
+
+
 @dataclass(frozen=True, slots=True)
 class OvnkubeConf:
     """What is kept, and what was left out."""
@@ -84,7 +96,7 @@ def parse_ovnkube_conf(text: str) -> OvnkubeConf:
     """
     found = _triples(text)
     if found.get(("hybridoverlay", "enabled"), "false") != "false":
-        raise BadOvnkubeConf("[hybridoverlay] enabled is not possible on a DPU")
+        raise HybridOverlayEnabled("[hybridoverlay] enabled is not possible on a DPU")
     kept = [(section, key, value) for (section, key), value in sorted(found.items()) if _is_kept(section, key, value)]
     dropped = sorted(f"{section}/{key}" for section, key in found if _pattern(section, key) is None)
     if not kept:

@@ -1,0 +1,126 @@
+"""Which release of OVN-Kubernetes a tenant runs, and whether we can run our half of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from dpunetop.domain.image import ChosenImage, ImageSource
+from dpunetop.domain.topology import Topology
+from dpunetop.kube.meta import Obj
+
+RELEASE_ANNOTATION = "release.openshift.io/version"
+"""On what the cluster network operator renders: the release that rendered it, which an upgrade may not have reached
+all of yet."""
+
+_RELEASE_VARIABLE = "OVN_DAEMONSET_VERSION"
+_VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?:[.+-][0-9A-Za-z.+-]{0,60})?")
+_LAST_CENTRAL = (4, 13)
+_FIRST_INTERCONNECT = (4, 20)
+_FIRST_UPSTREAM = (1, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to be said: a reason for a condition, and one line."""
+
+    reason: str
+    message: str
+
+
+class Flavour(Enum):
+    """Who renders OVN-Kubernetes in the tenant, and so where its settings stand."""
+
+    OPENSHIFT = "OpenShift"
+    UPSTREAM = "OVN-Kubernetes"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release, as far as it matters here."""
+
+    flavour: Flavour
+    version: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"{self.flavour.value} {self.version[0]}.{self.version[1]}"
+
+
+def release_of(node_daemonset: Obj | None, cluster_version: Obj | None) -> Release | None:
+    """The release of the tenant's `ovnkube-node`; None: nothing says it in words that are understood.
+
+    Guarantees: what the DaemonSet itself bears comes first, because in an upgrade the ClusterVersion is ahead of it.
+    """
+    annotated = _parsed(_at(node_daemonset, "metadata", "annotations", RELEASE_ANNOTATION))
+    found = annotated or _parsed(_at(cluster_version, "status", "desired", "version"))
+    if found is not None:
+        return Release(Flavour.OPENSHIFT, found)
+    upstream = _parsed(variables(node_daemonset).get(_RELEASE_VARIABLE, {}).get("value"))
+    return None if upstream is None else Release(Flavour.UPSTREAM, upstream)
+
+
+def flavour_of(release: Release | None, tenant_namespace: str) -> Flavour:
+    """Where to look for settings; without a release, the name of the tenant's namespace says it."""
+    if release is not None:
+        return release.flavour
+    return Flavour.OPENSHIFT if tenant_namespace.startswith("openshift-") else Flavour.UPSTREAM
+
+
+def unsupported(topology: Topology, release: Release | None) -> Finding | None:
+    """Why a tenant of this release is not served, for `TopologySupported`; None: it is, or nothing is known of it.
+
+    Guarantees: a release that nothing tells is no reason to stop what runs.
+    """
+    if release is None or _is_supported(topology, release):
+        return None
+    served = "central up to OpenShift 4.13; interconnect from OpenShift 4.20 and OVN-Kubernetes 1.3"
+    words = f"{release} with topology {topology.value} is not supported ({served}); what runs is kept as it is"
+    return Finding("VersionNotSupported", words)
+
+
+def image_skew(image: ChosenImage, tenant: Release | None, infra: Release | None) -> Finding | None:
+    """What to say of an image of another release than the tenant's; None: they are equal, or it cannot be told."""
+    if image.source is not ImageSource.INFRA or tenant is None or infra is None or tenant == infra:
+        return None
+    words = f"the DPUs run the image of infra, {infra}, for a tenant of {tenant}; set spec.image to one of its release"
+    return Finding("ImageSkew", words)
+
+
+def _is_supported(topology: Topology, release: Release) -> bool:
+    if release.flavour is Flavour.UPSTREAM:
+        return topology is Topology.INTERCONNECT and release.version >= _FIRST_UPSTREAM
+    if topology is Topology.CENTRAL:
+        return release.version <= _LAST_CENTRAL
+    return topology is Topology.INTERCONNECT and release.version >= _FIRST_INTERCONNECT
+
+
+def _parsed(text: object) -> tuple[int, int] | None:
+    match = _VERSION.fullmatch(text) if isinstance(text, str) else None
+    return None if match is None else (int(match.group(1)), int(match.group(2)))
+
+
+def variables(daemonset: Obj | None) -> Mapping[str, Mapping[str, Any]]:
+    """Environment variables of a DaemonSet's containers, by name; of several the first.
+
+    Raises: nothing, whatever the shape of what a tenant sent.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for container in _mappings(_at(daemonset, "spec", "template", "spec", "containers")):
+        for variable in _mappings(container.get("env")):
+            name = variable.get("name")
+            if isinstance(name, str):
+                found.setdefault(name, variable)
+    return found
+
+
+def _at(value: object, *path: str) -> object:
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _mappings(value: object) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
