@@ -6,17 +6,16 @@ import os
 import re
 import socket
 import subprocess
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from dpunetop.app.assets import ovnkube_scripts
+from support.podscripts import BASH, RECORDER, TABLES, WRAPPER, answering, end, first_line
+from support.podscripts import ScriptedPod as Pod
 
 SCRIPTS = ovnkube_scripts()
-BASH = "/bin/bash"
 TEXTS = {
     "ovn-controller": SCRIPTS.ovn_controller.entry,
     "ovnkube-node": SCRIPTS.ovnkube_node.entry,
@@ -34,107 +33,12 @@ TEMPLATE = {
     "NODE_IP": "192.0.2.1",
 }
 
-RECORDER = """#!/bin/bash
-{ printf '%s' "${0##*/}"; for a; do printf '\\t%s' "$a"; done; printf '\\n'; } >>"$RECORD"
-env | sort >"$RECORD.env.${0##*/}"
-"""
-# Keeps its rules in a file, as the kernel would: -C looks, -A adds.
-TABLES = """#!/bin/bash
-{ printf '%s' "${0##*/}"; for a; do printf '\\t%s' "$a"; done; printf '\\n'; } >>"$RECORD"
-set -- "${0##*/}" "$@"
-[[ $1 == xtables-nft-multi ]] && shift
-rule="$1 ${*:6}"
-case " $* " in
-  *' -C '*) grep -qxF -- "${rule/ -C / }" "$RECORD.rules" 2>/dev/null ;;
-  *' -A '*) printf '%s\\n' "${rule/ -A / }" >>"$RECORD.rules" ;;
-esac
-"""
-WRAPPER = "#!/bin/bash\nexit 125\n"
-
-
-@dataclass
-class Pod:
-    """The files of one pod: entries, state, and a folder of stub programs."""
-
-    root: Path
-    stubs: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for folder in ("entries", "state", "bin"):
-            (self.root / folder).mkdir()
-        stubs = {"ovnkube": RECORDER, "ovn-controller": RECORDER, "iptables": TABLES, "ip6tables": TABLES}
-        for name, text in {**stubs, **self.stubs}.items():
-            self.program(name, text)
-
-    def program(self, name: str, text: str) -> None:
-        (self.root / "bin" / name).write_text(text)
-        (self.root / "bin" / name).chmod(0o755)
-
-    def without(self, *names: str) -> None:
-        for name in names:
-            (self.root / "bin" / name).unlink()
-
-    def entry(self, text: str, node: str = "dpu-1") -> None:
-        # As a kubelet does it: the file changes all at once.
-        (self.root / "new").write_text(text)
-        (self.root / "new").rename(self.root / "entries" / node)
-
-    def environment(self, **more: str) -> dict[str, str]:
-        return {
-            **TEMPLATE,
-            "PATH": f"{self.root}/bin:/usr/bin:/bin",
-            "RECORD": str(self.root / "record"),
-            "DPUNETOP_ENTRIES": str(self.root / "entries"),
-            "DPUNETOP_STATE": str(self.root / "state"),
-            "DPUNETOP_POLL_SECONDS": "0.05",
-            **more,
-        }
-
-    def start(self, container: str, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [BASH, "-c", TEXTS[container], container],
-            env=self.environment(**environment),
-            cwd=self.root,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def run(self, container: str, **environment: str) -> tuple[int, str]:
-        with self.start(container, **environment) as process:
-            output, _ = process.communicate(timeout=10)
-        return process.returncode, output
-
-    def probe(self, container: str, question: str, **environment: str) -> int:
-        command = [BASH, "-c", TEXTS[f"{container} probe"], "probe", question]
-        return subprocess.run(
-            command, env=self.environment(**environment), check=False, capture_output=True, timeout=10
-        ).returncode
-
-    @property
-    def calls(self) -> list[list[str]]:
-        record = self.root / "record"
-        return [line.split("\t") for line in record.read_text().splitlines()] if record.exists() else []
-
-    def seen_by(self, program: str) -> dict[str, str]:
-        lines = (self.root / f"record.env.{program}").read_text().splitlines()
-        return dict(line.split("=", 1) for line in lines if "=" in line)
-
-
-def first_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline()
-
-
-def end(process: subprocess.Popen[str]) -> int:
-    process.terminate()
-    process.communicate(timeout=10)
-    return process.returncode
+PROGRAMS = {"ovnkube": RECORDER, "ovn-controller": RECORDER, "iptables": TABLES, "ip6tables": TABLES}
 
 
 @pytest.fixture
 def pod(tmp_path: Path) -> Pod:
-    return Pod(tmp_path)
+    return Pod(tmp_path, TEXTS, TEMPLATE, dict(PROGRAMS))
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
@@ -219,7 +123,8 @@ def test_without_the_tools_it_says_so_and_serves(pod: Pod) -> None:
 
 
 def test_a_wrapper_for_a_host_that_is_not_mounted_is_passed_by(tmp_path: Path) -> None:
-    pod = Pod(tmp_path, {"iptables": WRAPPER, "ip6tables": WRAPPER, "xtables-nft-multi": TABLES})
+    stubs = {**PROGRAMS, "iptables": WRAPPER, "ip6tables": WRAPPER, "xtables-nft-multi": TABLES}
+    pod = Pod(tmp_path, TEXTS, TEMPLATE, stubs)
     pod.entry("TENANT_K8S_NODE=a\n")
     status, output = pod.run("ovnkube-node")
     assert status == 0
@@ -340,37 +245,10 @@ def test_ovn_controller_is_ready_when_connected_and_alive_when_it_answers(
     assert (pod.probe("ovn-controller", "alive", **environment) == 0) is alive
 
 
-@dataclass
-class Answering:
-    """A server that gives the same answer to everyone."""
-
-    port: int
-    answer: bytes
-
-
 @pytest.fixture
-def metrics(request: pytest.FixtureRequest) -> Iterator[Answering]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = Answering(listener.getsockname()[1], request.param)
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                with connection.makefile("rb") as request_lines:
-                    while request_lines.readline().strip():
-                        pass
-                connection.sendall(server.answer)
-
-    thread = threading.Thread(target=serve, name="metrics")
-    thread.start()
-    yield server
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
-    thread.join(5)
+def metrics(request: pytest.FixtureRequest) -> Iterator[str]:
+    with answering(request.param) as port:
+        yield port
 
 
 OK = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n# HELP x y\n"
@@ -385,12 +263,11 @@ ANSWERS = {
 
 @pytest.mark.parametrize(("metrics", "ready", "alive"), ANSWERS.values(), ids=ANSWERS.keys(), indirect=["metrics"])
 def test_ovnkube_is_alive_when_it_answers_and_ready_when_the_node_is_set_up(
-    pod: Pod, metrics: Answering, ready: bool, alive: bool
+    pod: Pod, metrics: str, ready: bool, alive: bool
 ) -> None:
     (pod.root / "state" / "entry").write_text("TENANT_K8S_NODE=a\n")
-    port = str(metrics.port)
-    assert (pod.probe("ovnkube-node", "ready", DPUNETOP_METRICS_PORT=port) == 0) is ready
-    assert (pod.probe("ovnkube-node", "alive", DPUNETOP_METRICS_PORT=port) == 0) is alive
+    assert (pod.probe("ovnkube-node", "ready", DPUNETOP_METRICS_PORT=metrics) == 0) is ready
+    assert (pod.probe("ovnkube-node", "alive", DPUNETOP_METRICS_PORT=metrics) == 0) is alive
 
 
 def test_ovnkube_is_not_alive_when_nobody_listens(pod: Pod) -> None:
