@@ -15,6 +15,7 @@ from dpunetop.domain.names import (
     GROUP,
     OVN_CA,
     OVN_CERT,
+    OVN_CONTROLLER,
     OVNKUBE_CONFIG,
     OVNKUBE_NODE,
     OVNKUBE_SERVICE_ACCOUNT,
@@ -37,8 +38,6 @@ from dpunetop.domain.ovnkubepod import (
 from dpunetop.domain.ownership import Owner
 from dpunetop.kube.keys import SERVICEACCOUNTS
 from dpunetop.kube.meta import Obj, new_object
-
-_OVN_CONTROLLER = "ovn-controller"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ def deployed_databases(daemonset: Obj | None) -> DatabaseList | None:
 
 def _ovn_controller(given: CentralInput) -> Part:
     environment = (value("OVN_LOG_LEVEL", "info"), field_of_pod("K8S_NODE", "spec.nodeName"))
-    return Part(_OVN_CONTROLLER, given.scripts.ovn_controller, environment, _COMMON_MOUNTS)
+    return Part(OVN_CONTROLLER, given.scripts.ovn_controller, environment, _COMMON_MOUNTS)
 
 
 def _ovnkube_node(given: CentralInput) -> Part:

@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from dpunetop.domain.daemonset import OvnkubeScripts
 from dpunetop.domain.ignition import DropIn, File, Unit
+from dpunetop.domain.interconnect import InterconnectScripts
 from dpunetop.domain.machineconfig import HostAssets
 from dpunetop.domain.ovnkubepod import ContainerScripts
 
@@ -38,20 +39,39 @@ def host_assets() -> HostAssets:
 
 
 def ovnkube_scripts() -> OvnkubeScripts:
-    """Entry and probe scripts of the pods that run on DPUs, as shipped with this version."""
-    return OvnkubeScripts(_container_scripts("ovn-controller"), _container_scripts("ovnkube-node"))
+    """Entry and probe scripts of the pods that run for a central tenant, as shipped with this version."""
+    return OvnkubeScripts(_central("ovn-controller"), _central("ovnkube-node"))
 
 
-def _container_scripts(container: str) -> ContainerScripts:
-    return ContainerScripts(
-        entry=f"{_ovnkube_text('entry.sh')}\n{_ovnkube_text(f'{container}.sh')}",
-        probe=_ovnkube_text(f"{container}-probe.sh"),
+def interconnect_scripts() -> InterconnectScripts:
+    """Entry and probe scripts of the pods that run for an interconnect tenant, as shipped with this version."""
+    return InterconnectScripts(
+        database=_interconnect("database"),
+        northd=_interconnect("northd"),
+        # Whether it is connected is asked in the same way, wherever its database is.
+        ovn_controller=ContainerScripts(
+            _entry("ovnkube-ic", "ovn-controller"), _text("ovnkube", "ovn-controller-probe.sh")
+        ),
+        ovn_acl_logging=ContainerScripts(_entry("ovnkube-ic", "ovn-acl-logging"), ""),
+        ovnkube_controller=_interconnect("ovnkube-controller"),
     )
 
 
-def _ovnkube_text(name: str) -> str:
-    return files(__name__).joinpath("ovnkube", name).read_text(encoding="utf-8")
+def _central(container: str) -> ContainerScripts:
+    return ContainerScripts(_entry("ovnkube", container), _text("ovnkube", f"{container}-probe.sh"))
+
+
+def _interconnect(container: str) -> ContainerScripts:
+    return ContainerScripts(_entry("ovnkube-ic", container), _text("ovnkube-ic", f"{container}-probe.sh"))
+
+
+def _entry(folder: str, container: str) -> str:
+    return f"{_text('ovnkube', 'entry.sh')}\n{_text(folder, f'{container}.sh')}"
+
+
+def _text(folder: str, name: str) -> str:
+    return files(__name__).joinpath(folder, name).read_text(encoding="utf-8")
 
 
 def _host_text(name: str) -> str:
-    return files(__name__).joinpath("host", name).read_text(encoding="utf-8")
+    return _text("host", name)

@@ -1,0 +1,14 @@
+# Probe of containers nbdb and sbdb; the argument is `ready` or `alive`. An idle pod is both.
+set -o errexit -o nounset -o pipefail
+
+[[ -e ${DPUNETOP_STATE:-/dpunetop/state}/entry ]] || exit 0
+control="/var/run/ovn/ovn${OVN_DATABASE}_db.ctl"
+case $1 in
+  ready)
+    status=$(ovn-appctl -t "$control" --timeout=5 ovsdb-server/sync-status)
+    [[ $status == *'state: active'* ]]
+    ;;
+  alive)
+    ovn-appctl -t "$control" --timeout=5 version >/dev/null
+    ;;
+esac
