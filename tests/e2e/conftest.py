@@ -13,8 +13,23 @@ from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.world import World
 from support.trial import Trial
 
+Measured = Callable[[str], None]
 NewTrial = Callable[..., Trial]
 NewOperator = Callable[..., OperatorProcess]
+
+_MEASURED = pytest.StashKey[list[str]]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what was measured, whether or not tests failed."""
+    for line in config.stash.get(_MEASURED, []):
+        terminalreporter.write_line(f"measured: {line}")
+
+
+@pytest.fixture
+def measured(pytestconfig: pytest.Config) -> Measured:
+    """Takes figures to be printed at the end of the run."""
+    return pytestconfig.stash.setdefault(_MEASURED, []).append
 
 
 @pytest.fixture(scope="session")
