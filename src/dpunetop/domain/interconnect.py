@@ -18,6 +18,7 @@ from dpunetop.domain.names import (
     OVN_CONTROLLER,
     OVNKUBE_CONFIG,
     OVNKUBE_CONTROLLER,
+    TENANT_CREDENTIAL,
 )
 from dpunetop.domain.ovnkubepod import (
     CREDENTIAL_FOLDER,
@@ -37,9 +38,6 @@ from dpunetop.domain.ownership import Owner
 from dpunetop.domain.tenantrelease import Flavour
 from dpunetop.domain.tenantsettings import NodeSettings
 from dpunetop.kube.meta import Obj
-
-TOKEN_FILE = f"{CREDENTIAL_FOLDER}/{CREDENTIAL_TOKEN_KEY}"
-"""What `tokenFile` of a kubeconfig for the pods must name: read anew as it changes, so that no pod restarts for it."""
 
 _DATABASES: Mapping[str, str] = {"nbdb": "nb", "sbdb": "sb"}
 
@@ -80,8 +78,6 @@ class InterconnectInput:
     node_selector: Mapping[str, Any]
     """`spec.nodeSelector` of the DpuClusterConfig: a `metav1.LabelSelector`."""
     settings: NodeSettings
-    credential_secret: str
-    """Secret of ours with the key `kubeconfig`, and `token` where that kubeconfig names `TOKEN_FILE`."""
     hashes: InterconnectHashes
     scripts: InterconnectScripts
 
@@ -219,5 +215,5 @@ def _volumes(given: InterconnectInput) -> tuple[Mapping[str, Any], ...]:
         *host_paths(_HOST_PATHS),
         *state_volumes(),
         *((configuration,) if given.settings.flavour is Flavour.OPENSHIFT else ()),
-        secret_volume("tenant-credential", given.credential_secret),
+        secret_volume("tenant-credential", TENANT_CREDENTIAL),
     )

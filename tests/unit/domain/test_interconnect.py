@@ -15,7 +15,6 @@ from dpunetop.base import jsonio
 from dpunetop.domain.daemonset import CentralInput, ContentHashes, central_daemonset
 from dpunetop.domain.databases import DatabaseList, databases
 from dpunetop.domain.interconnect import (
-    TOKEN_FILE,
     InterconnectHashes,
     InterconnectInput,
     credential_digest,
@@ -41,7 +40,6 @@ GIVEN = InterconnectInput(
     image="ovn:1",
     node_selector={"matchLabels": {"pool": "dpu"}, "matchExpressions": [{"key": "rack", "operator": "Exists"}]},
     settings=settings(openshift((4, 22))),
-    credential_secret="dpunetop-pod-credential",
     hashes=InterconnectHashes("h1", "h2"),
     scripts=interconnect_scripts(),
 )
@@ -125,7 +123,7 @@ def test_a_pod_mounts_only_what_we_rendered_and_never_the_root_of_the_host(given
     volumes = pod(given)["volumes"]
     secrets = [volume["secret"]["secretName"] for volume in volumes if "secret" in volume]
     maps = [volume["configMap"]["name"] for volume in volumes if "configMap" in volume]
-    assert secrets == ["dpunetop-pod-credential"]
+    assert secrets == ["dpunetop-tenant-credential"]
     assert maps == ["ovnkube-node-entries", *(["ovnkube-config"] if given is GIVEN else [])]
     assert all(volume["hostPath"]["path"] not in ("/", "/etc", "/var") for volume in volumes if "hostPath" in volume)
 
@@ -134,7 +132,6 @@ def test_the_files_that_the_scripts_and_options_name_are_where_the_pod_mounts_th
     node = container("ovnkube-controller")
     paths = [mount["mountPath"] for mount in node["volumeMounts"]]
     assert "/var/run/secrets/tenant-kubeconfig/kubeconfig" in node["command"][2]
-    assert TOKEN_FILE == "/var/run/secrets/tenant-kubeconfig/token"
     assert {"/var/run/secrets/tenant-kubeconfig", "/run/ovnkube-config"} <= set(paths)
     assert "--config-file=/run/ovnkube-config/ovnkube.conf" in node["args"]
     for name in ("nbdb", "sbdb"):
