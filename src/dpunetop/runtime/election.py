@@ -113,6 +113,7 @@ class Election:
         self._random = random
         self._deadline = -math.inf  # until when this candidate may write; only counts while LEADING
         self._lease: Obj | None = None  # as last seen; None: not there
+        self._was_there = False  # whether there ever was a Lease
         self._version = -1  # newest version seen, of the Lease or of its deletion; -1: never looked
         self._seen_at = now  # when the Lease was seen to change, or to be gone, for the last time
         self._is_current = False  # whether _lease can be the base of a write without reading it first
@@ -216,6 +217,7 @@ class Election:
     def _take(self, lease: Obj | None, version: int, now: float) -> None:
         is_news = version != self._version or (lease is None) != (self._lease is None)
         self._lease, self._version, self._is_current = lease, version, True
+        self._was_there |= lease is not None
         if is_news:
             self._seen_at = now
         if lease is not None and self.phase is Phase.LEADING and self.holder != self.identity:
@@ -223,7 +225,13 @@ class Election:
 
     def _free_at(self) -> float:
         """From when on this candidate may write the Lease."""
-        if self._lease is None or self.phase is Phase.LEADING or not self.holder:
+        if self.phase is Phase.LEADING:
+            return -math.inf
+        if (
+            self._lease is None
+        ):  # whoever led under a Lease that was deleted notices at its next renewal, and goes first
+            return self._seen_at + 2 * self._timings.retry_period_seconds if self._was_there else -math.inf
+        if not self.holder:
             return -math.inf
         if self.holder == self.identity and not self._has_created:
             return -math.inf  # its answer was lost, but the update was based on a version that was free

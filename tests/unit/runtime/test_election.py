@@ -160,6 +160,15 @@ def test_a_lease_that_is_not_there_is_created_but_leads_only_after_it_has_stood_
     assert candidate.phase is Phase.LEADING
 
 
+def test_a_standby_leaves_a_leader_the_time_to_create_its_deleted_lease_anew() -> None:
+    candidate = election()
+    candidate.read(lease("other", 10), 0.0)
+    candidate.noticed(None, 11, 1.0)
+    assert isinstance(candidate.ask(4.9, WALL), Wait | Read)
+    candidate.read(None, 4.9)
+    assert isinstance(candidate.ask(5.0, WALL), Create)
+
+
 def test_a_leader_whose_lease_was_deleted_creates_it_and_goes_on() -> None:
     candidate = leader()
     candidate.noticed(None, 12, 1.0)
