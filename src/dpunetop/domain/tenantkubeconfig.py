@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import yaml
 
@@ -131,6 +131,15 @@ def parse_kubeconfig(data: bytes) -> TenantKubeconfig:
 
 def render_kubeconfig(model: TenantKubeconfig) -> bytes:
     """The kubeconfig that we hand out: canonical JSON with one cluster, one user, one context, all inline."""
+    return _rendered(model, _user_members(model))
+
+
+def render_with_token_file(model: TenantKubeconfig, path: str) -> bytes:
+    """The same way to the tenant, as whoever the token in a file of ours at `path` says; nobody's secret is in it."""
+    return _rendered(model, {"tokenFile": path})
+
+
+def _rendered(model: TenantKubeconfig, user: Mapping[str, str]) -> bytes:
     cluster = {"server": model.server, "certificate-authority-data": _base64(model.ca_pem)}
     if model.tls_server_name is not None:
         cluster["tls-server-name"] = model.tls_server_name
@@ -140,7 +149,7 @@ def render_kubeconfig(model: TenantKubeconfig) -> bytes:
         "clusters": [{"name": "tenant", "cluster": cluster}],
         "contexts": [{"name": "tenant", "context": {"cluster": "tenant", "user": "tenant"}}],
         "current-context": "tenant",
-        "users": [{"name": "tenant", "user": _user_members(model)}],
+        "users": [{"name": "tenant", "user": user}],
     }
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
@@ -504,8 +513,8 @@ def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def _user_members(model: TenantKubeconfig) -> dict[str, Any]:
-    members: dict[str, Any] = {}
+def _user_members(model: TenantKubeconfig) -> dict[str, str]:
+    members: dict[str, str] = {}
     if model.token is not None:
         members["token"] = model.token.reveal()
     if model.client_cert_pem is not None and model.client_key_pem is not None:

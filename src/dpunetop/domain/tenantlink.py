@@ -106,10 +106,10 @@ def choose(config: DpuClusterConfig, given: Obj | None, stored: Obj | None, owne
             return Choice(parse_secret(given), None)
     except KubeconfigRejected as err:
         problem = _invalid("InvalidKubeconfig", f"Secret {config.kubeconfig_secret}: {err.message} ({err.reason})")
-    last_good = _last_good(stored, owner)
-    if last_good is not None:
+    kept = last_good(stored, owner)
+    if kept is not None:
         problem = _invalid(problem.reason, f"{problem.message}. The last good one stays in use")
-    return Choice(last_good, problem)
+    return Choice(kept, problem)
 
 
 def identity_problem(config: DpuClusterConfig, infra_uid: str, uid: str) -> WrongCluster | None:
@@ -192,7 +192,8 @@ def _credential(view: LinkView) -> tuple[Step, ...]:
     return (Apply(INFRA, SECRETS, desired, stored, view.field_manager),)
 
 
-def _last_good(stored: Obj | None, owner: Owner) -> TenantKubeconfig | None:
+def last_good(stored: Obj | None, owner: Owner) -> TenantKubeconfig | None:
+    """The kubeconfig that worked last, from our own Secret; None if there is none, or the Secret is not ours."""
     if stored is None or not owner.owns(stored):
         return None
     try:

@@ -26,6 +26,17 @@ class DeletionPolicy(Enum):
     DELETE = "Delete"
 
 
+class CredentialChoice(Enum):
+    """What `spec.tenantCredential` asks for: whom the DPU pods are in the tenant."""
+
+    AUTO = "Auto"
+    """Minted where the rights allow it, else provided."""
+    MINTED = "Minted"
+    """A ServiceAccount of our own, with a token that is renewed."""
+    PROVIDED = "Provided"
+    """Whoever the given kubeconfig says."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """Why nothing is done for a DpuClusterConfig; both members are made for its condition."""
@@ -59,6 +70,7 @@ class DpuClusterConfig:
     tenant_uid: str | None
     annotations: Mapping[str, str]
     refused: Refused | None = None
+    tenant_credential: CredentialChoice = CredentialChoice.AUTO
 
     @property
     def tenant_cluster(self) -> str:
@@ -95,4 +107,5 @@ def parse_config(obj: Obj) -> DpuClusterConfig:
         deletion_policy=DeletionPolicy(spec.get("deletionPolicy", "Retain")),
         tenant_uid=(obj.get("status") or {}).get("tenantUID") or None,
         annotations=annotations_of(obj),
+        tenant_credential=CredentialChoice(spec.get("tenantCredential", "Auto")),
     )

@@ -1,9 +1,10 @@
 """Metrics under the names, labels and buckets of client-go and controller-runtime, so that their dashboards and alerts
-work here. Whoever measures gets a small recorder; only this module knows what a metric is called."""
+work here. Whoever measures gets a small recorder; what a metric of the engine is called is known here alone."""
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from operator import itemgetter
@@ -211,6 +212,21 @@ class CertificateMetrics:
         self._errors.inc()
 
 
+class GaugeMetrics:
+    """One number for each of those that its labels name. Threads: any."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+
+    def set(self, value: float, *labels: str) -> None:
+        """The number of `labels` is this now."""
+        self._gauge.labels(*labels).set(value)
+
+    def clear(self, *labels: str) -> None:
+        """There is no number for `labels`, or no longer: the series ends."""
+        self._gauge.remove(*labels)
+
+
 class Metrics:
     """One registry and the recorders that fill it.
 
@@ -221,6 +237,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._guard = threading.Lock()  # guards _gauges
+        self._gauges: dict[str, GaugeMetrics] = {}
         self._families = _Families(self.registry)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -248,6 +266,13 @@ class Metrics:
     def certificate(self) -> CertificateMetrics:
         """The recorder of the serving certificate."""
         return CertificateMetrics(self._families)
+
+    def gauge(self, name: str, text: str, *labels: str) -> GaugeMetrics:
+        """The recorder of a metric that the engine does not know; the first who asks for `name` says what it is."""
+        with self._guard:
+            if name not in self._gauges:
+                self._gauges[name] = GaugeMetrics(Gauge(name, text, labels, registry=self.registry))
+            return self._gauges[name]
 
     def exposition(self) -> tuple[bytes, str]:
         """All series as a scraper reads them, and their content type.

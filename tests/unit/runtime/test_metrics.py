@@ -192,3 +192,14 @@ def test_label_values_are_escaped(metrics):
 
 def test_the_content_type_is_the_text_format(metrics):
     assert metrics.exposition()[1] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_whoever_uses_the_engine_can_have_a_gauge_of_its_own(metrics):
+    gauge = metrics.gauge("x_seconds", "How long.", "name")
+    assert metrics.gauge("x_seconds", "How long.", "name") is gauge
+    gauge.clear("a")
+    gauge.set(7, "a")
+    gauge.set(8, "b")
+    gauge.clear("b")
+    assert (value(metrics, "x_seconds", name="a"), value(metrics, "x_seconds", name="b")) == (7, None)
+    assert 'x_seconds{name="a"} 7\n' in text_of(metrics)

@@ -1,0 +1,428 @@
+"""Whom the DPU pods are in the tenant: a ServiceAccount of ours whose token is minted and renewed in time, or whoever
+the given kubeconfig says.
+
+Nothing about it is kept in memory alone: which credential there is, since when and until when, stands in our Secret.
+What pods hold stays until something better is certain; silence of the tenant changes nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import Any, assert_never
+
+from dpunetop.domain.names import (
+    CREDENTIAL_TOKEN_KEY,
+    DPU_ACCOUNT,
+    EXPIRES_AT_ANNOTATION,
+    MINTED_AT_ANNOTATION,
+    MINTED_IN_ANNOTATION,
+    NODE_LIMITED,
+    TENANT_CREDENTIAL,
+    TENANT_CREDENTIAL_KEY,
+    TENANT_KUBECONFIG,
+)
+from dpunetop.domain.ovnkubepod import CREDENTIAL_FOLDER
+from dpunetop.domain.ownership import Owner
+from dpunetop.domain.pem import PEM_LIMIT_BYTES, BadPem, certificates
+from dpunetop.domain.sensitive import Sensitive
+from dpunetop.domain.status import report
+from dpunetop.domain.tenantaccount import RIGHTS_OF_PODS, TenantSide, named, parse_time
+from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, render_kubeconfig, render_with_token_file
+from dpunetop.domain.types import CredentialChoice, DpuClusterConfig
+from dpunetop.kube.conditions import Condition
+from dpunetop.kube.keys import INFRA, SECRETS
+from dpunetop.kube.meta import Obj, annotations_of, is_terminating, new_object
+from dpunetop.kube.plan import Apply, Plan, Step
+
+DPU_CREDENTIAL_VALID = "DpuCredentialValid"
+
+RENEW_AFTER = timedelta(days=1)
+"""Age at which a token is replaced; one that lives for less than two such is replaced at half of its life."""
+SLACK = timedelta(hours=72)
+"""For so long an operator may be down without costing a host its network."""
+TRY_SECONDS = 300.0
+"""Pause between trials of what pods hold, and before the tenant is asked again for what it refused."""
+
+_SOONEST = timedelta(minutes=1)
+_RETRY_SECONDS = 30.0
+_PREPARING_SECONDS = 1.0
+_LEAST_SECONDS = 1.0
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
+
+
+# --- what pods hold ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A token of our ServiceAccount: when it was asked for, by our clock, and until when the server says it is good."""
+
+    token: Sensitive
+    minted_at: datetime
+    expires_at: datetime
+
+    @property
+    def renewal(self) -> datetime:
+        """From when on it is to be replaced."""
+        life = self.expires_at - self.minted_at
+        return self.minted_at + max(min(RENEW_AFTER, life / 2), _SOONEST)
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it is to be replaced; so is one from the future, since our clock must have been wrong then."""
+        return now < self.minted_at or now >= self.renewal
+
+    def slack(self, now: datetime) -> timedelta:
+        """For how long it stays good without us, if we vanish at the worst moment from now on."""
+        return self.expires_at - max(now, self.renewal)
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """The credential of the given kubeconfig itself."""
+
+
+Held = Minted | Inline | None
+"""What our Secret gives to the pods; None: nothing of use."""
+
+
+def parse_held(secret: Obj | None, owner: Owner) -> Held:
+    """Read what our Secret holds; what a person has damaged counts as nothing."""
+    if secret is None or not owner.owns(secret):
+        return None
+    data = secret.get("data") or {}
+    if CREDENTIAL_TOKEN_KEY not in data:
+        return Inline() if TENANT_CREDENTIAL_KEY in data else None
+    token, marks = _token(_decoded(data[CREDENTIAL_TOKEN_KEY])), annotations_of(secret)
+    minted_at, expires_at = parse_time(marks.get(MINTED_AT_ANNOTATION)), parse_time(marks.get(EXPIRES_AT_ANNOTATION))
+    if token is None or minted_at is None or expires_at is None:
+        return None
+    return Minted(token, minted_at, expires_at)
+
+
+def parse_minted(answer: Mapping[str, Any], asked_at: datetime) -> Minted | Unanswered:
+    """Read the answer to a TokenRequest. Guarantees: takes any mapping, however malformed."""
+    status = answer.get("status")
+    status = status if isinstance(status, Mapping) else {}
+    token, expires_at = _token(status.get("token")), parse_time(status.get("expirationTimestamp"))
+    if token is None or expires_at is None:
+        return Unanswered("BadAnswer", "the tenant's answer to a TokenRequest says no token, or not until when")
+    return Minted(token, asked_at.replace(microsecond=0), expires_at)
+
+
+def expiry(held: Held, kubeconfig: TenantKubeconfig | None) -> datetime | None:
+    """Until when what pods hold is good; None where nobody has said."""
+    match held:
+        case Minted(_, _, expires_at):
+            return expires_at
+        case Inline():
+            return _certificate_end(kubeconfig)
+        case None:
+            return None
+    assert_never(held)
+
+
+def minted_in(stored: Obj) -> tuple[str, ...]:
+    """Namespaces of the tenant in which we have, or had, our ServiceAccount; from the Secret of the last kubeconfig."""
+    return tuple(filter(None, annotations_of(stored).get(MINTED_IN_ANNOTATION, "").split(",")))
+
+
+def as_dpu(kubeconfig: TenantKubeconfig, minted: Minted) -> TenantKubeconfig:
+    """The same way to the tenant, as the pods go it."""
+    return replace(kubeconfig, token=minted.token, client_cert_pem=None, client_key_pem=None)
+
+
+# --- what came of asking the tenant -----------------------------------------------------------------------------------
+
+
+class Trial(Enum):
+    """What the tenant says to a minted token."""
+
+    UNTRIED = auto()
+    ACCEPTED = auto()
+    POWERLESS = auto()
+    """Known, but without the rights that its bindings should give."""
+    REJECTED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class NotAsked:
+    """The given kubeconfig is what is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The tenant gave a clear answer, and it is no."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Nothing is known now."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """ServiceAccount and bindings are being made, or do not work yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The minted token that pods hold stays as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A new token that the tenant has accepted, with the rights that it must have."""
+
+    minted: Minted
+
+
+Finding = NotAsked | Refused | Unanswered | Preparing | Standing | Fresh
+
+POWERLESS = Refused(
+    "MintedWithoutRights",
+    f"ServiceAccount {DPU_ACCOUNT} may not all of {named(RIGHTS_OF_PODS)}; is there no {NODE_LIMITED} in the tenant?",
+)
+"""What is said of a token whose bindings do not give what they should."""
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialView:
+    """All that the decision looks at.
+
+    `kubeconfig` is the one that worked last, from the Secret `stored`. `secret` is what pods mount, `held` what is in
+    it, `trial` what the tenant says to that. `tenant` is given with Preparing, Standing and Fresh.
+    """
+
+    config: DpuClusterConfig
+    owner: Owner
+    kubeconfig: TenantKubeconfig | None
+    stored: Obj | None
+    secret: Obj | None
+    held: Held
+    trial: Trial
+    finding: Finding
+    tenant: TenantSide | None
+    now: datetime
+    field_manager: str
+
+
+# --- the decision -----------------------------------------------------------------------------------------------------
+
+
+def plan_credential(view: CredentialView) -> Plan:
+    """Bring the Secret that pods mount to the best credential that is certain.
+
+    Guarantees: where we shall have to clean up is written down before anything is written to the tenant; a minted token
+        reaches the pods only after the tenant has accepted it; one that works is never given up for another kind.
+    """
+    if view.kubeconfig is None:
+        return _say(view, (), _unknown("NoKubeconfig", "no kubeconfig has worked yet"), None)
+    if not view.owner.owns(view.secret):
+        message = f"Secret {TENANT_CREDENTIAL} exists and is not ours; it is left as it is. Remove it first"
+        return _say(view, (), _false("NotOurs", message), None)
+    if view.secret is not None and is_terminating(view.secret):
+        message = f"Secret {TENANT_CREDENTIAL} is being deleted; it is written anew once it is gone"
+        return _say(view, (), _unknown("Terminating", message), None)
+    return _decide(view, view.kubeconfig)
+
+
+def _decide(view: CredentialView, kubeconfig: TenantKubeconfig) -> Plan:
+    match view.finding:
+        case NotAsked():
+            return _say(view, (_inline(view, kubeconfig),), _given(view, "Provided", ""), None)
+        case Refused() as refused:
+            return _refused(view, kubeconfig, refused)
+        case Unanswered() as unanswered:
+            return _say(view, _keep(view, kubeconfig), _unanswered(view, unanswered), _RETRY_SECONDS)
+        case Preparing():
+            condition = _lacking(view, "Progressing", f"ServiceAccount {DPU_ACCOUNT} is being made in the tenant")
+            return _say(view, (*_tenant(view), *_keep(view, kubeconfig)), condition, _PREPARING_SECONDS)
+        case Standing():
+            return _standing(view, kubeconfig)
+        case Fresh(minted):
+            steps = (*_tenant(view), _minted(view, kubeconfig, minted))
+            return _say(view, steps, _good(minted, view.now), _pause(minted, view.now))
+    assert_never(view.finding)
+
+
+def _standing(view: CredentialView, kubeconfig: TenantKubeconfig) -> Plan:
+    assert isinstance(view.held, Minted)
+    condition = _good(view.held, view.now)
+    if view.trial is Trial.POWERLESS:
+        condition = _false(POWERLESS.reason, POWERLESS.message)
+    return _say(view, (*_tenant(view), *_keep(view, kubeconfig)), condition, _pause(view.held, view.now))
+
+
+def _refused(view: CredentialView, kubeconfig: TenantKubeconfig, refused: Refused) -> Plan:
+    """What works stays; what does not makes way for the given kubeconfig, where that is left to us."""
+    if _works(view) or view.config.tenant_credential is CredentialChoice.MINTED:
+        condition = _lacking(view, refused.reason, refused.message)
+        return _say(view, _keep(view, kubeconfig), condition, TRY_SECONDS)
+    condition = _given(view, refused.reason, f"{refused.message}; the pods use the given kubeconfig itself")
+    return _say(view, (_inline(view, kubeconfig),), condition, TRY_SECONDS)
+
+
+def _works(view: CredentialView) -> bool:
+    """Whether pods hold a minted token that is good as far as is known."""
+    if not isinstance(view.held, Minted):
+        return False
+    match view.trial:
+        case Trial.ACCEPTED | Trial.POWERLESS:
+            return True
+        case Trial.REJECTED:
+            return False
+        case Trial.UNTRIED:
+            return view.now < view.held.expires_at
+    assert_never(view.trial)
+
+
+def _pause(minted: Minted, now: datetime) -> float:
+    return max(min(TRY_SECONDS, (minted.renewal - now).total_seconds()), _LEAST_SECONDS)
+
+
+# --- what is said -----------------------------------------------------------------------------------------------------
+
+
+def _good(minted: Minted, now: datetime) -> Condition:
+    until = f"the token of ServiceAccount {DPU_ACCOUNT} is good until {_text(minted.expires_at)}"
+    if minted.slack(now) >= SLACK:
+        return Condition(DPU_CREDENTIAL_VALID, "True", "Minted", until)
+    message = f"{until}: an operator that is down for {SLACK // timedelta(hours=1)} hours costs hosts their network"
+    return Condition(DPU_CREDENTIAL_VALID, "True", "CredentialShortLived", message)
+
+
+def _given(view: CredentialView, reason: str, message: str) -> Condition:
+    """Of the given kubeconfig, which we cannot renew."""
+    end = _certificate_end(view.kubeconfig)
+    if end is not None and view.now >= end:
+        return _false("Expired", f"the client certificate of the given kubeconfig ended at {_text(end)}")
+    return Condition(DPU_CREDENTIAL_VALID, "True", reason, message)
+
+
+def _lacking(view: CredentialView, reason: str, message: str) -> Condition:
+    """Of what pods have instead of what is wanted."""
+    match view.held:
+        case Minted() as held if _works(view):
+            return _false(reason, f"{message}; the pods keep their token, which is good until {_text(held.expires_at)}")
+        case Minted() if view.trial is Trial.REJECTED:
+            return _false("Revoked", f"the tenant rejects the token of the pods, and there is no new one: {message}")
+        case Minted() as held:
+            ended = f"the token of the pods ended at {_text(held.expires_at)}"
+            return _false("Expired", f"{ended}, and there is no new one: {message}")
+        case Inline():
+            return _false(reason, f"{message}; the pods keep the given kubeconfig itself")
+        case None:
+            return _false(reason, message)
+    assert_never(view.held)
+
+
+def _unanswered(view: CredentialView, unanswered: Unanswered) -> Condition:
+    held = view.held
+    if isinstance(held, Minted) and not _works(view):
+        return _lacking(view, unanswered.reason, unanswered.message)
+    if isinstance(held, Minted) and view.trial is Trial.ACCEPTED:
+        good = _good(held, view.now)
+        return replace(good, message=f"{good.message}; a new one could not be had yet: {unanswered.message}")
+    kept = "; the pods keep what they have" if held is not None else ""
+    return _unknown(unanswered.reason, f"{unanswered.message}{kept}")
+
+
+def _say(view: CredentialView, steps: tuple[Step, ...], condition: Condition, again_seconds: float | None) -> Plan:
+    return Plan((*steps, *report(INFRA, view.config.live, (condition,), view.field_manager)), again_seconds)
+
+
+def _false(reason: str, message: str) -> Condition:
+    return Condition(DPU_CREDENTIAL_VALID, "False", reason, message)
+
+
+def _unknown(reason: str, message: str) -> Condition:
+    return Condition(DPU_CREDENTIAL_VALID, "Unknown", reason, message)
+
+
+# --- what is written --------------------------------------------------------------------------------------------------
+
+
+def _keep(view: CredentialView, kubeconfig: TenantKubeconfig) -> tuple[Step, ...]:
+    """The same credential by today's way to the tenant, once it is known to work there."""
+    match view.held:
+        case Minted() as held if view.trial in (Trial.ACCEPTED, Trial.POWERLESS):
+            return (_minted(view, kubeconfig, held),)
+        case Inline():
+            return (_inline(view, kubeconfig),)
+        case _:
+            return ()
+
+
+def _minted(view: CredentialView, kubeconfig: TenantKubeconfig, minted: Minted) -> Step:
+    data = {
+        TENANT_CREDENTIAL_KEY: render_with_token_file(kubeconfig, f"{CREDENTIAL_FOLDER}/{CREDENTIAL_TOKEN_KEY}"),
+        CREDENTIAL_TOKEN_KEY: minted.token.reveal().encode(),
+    }
+    times = {MINTED_AT_ANNOTATION: _text(minted.minted_at), EXPIRES_AT_ANNOTATION: _text(minted.expires_at)}
+    return _secret(view, data, {"annotations": times})
+
+
+def _inline(view: CredentialView, kubeconfig: TenantKubeconfig) -> Step:
+    return _secret(view, {TENANT_CREDENTIAL_KEY: render_kubeconfig(kubeconfig)}, {})
+
+
+def _secret(view: CredentialView, data: Mapping[str, bytes], metadata: Mapping[str, Any]) -> Step:
+    encoded = {key: base64.b64encode(content).decode() for key, content in data.items()}
+    desired = new_object(SECRETS, view.config.namespace, TENANT_CREDENTIAL, type="Opaque", data=encoded)
+    desired["metadata"].update(metadata)
+    return Apply(INFRA, SECRETS, view.owner.mark(desired), view.secret, view.field_manager)
+
+
+def _tenant(view: CredentialView) -> tuple[Step, ...]:
+    """First the note where we shall have to clean up, then the account and what binds it."""
+    side, stored = view.tenant, view.stored
+    assert side is not None
+    assert stored is not None
+    note = new_object(SECRETS, view.config.namespace, TENANT_KUBECONFIG)
+    note["metadata"]["annotations"] = {MINTED_IN_ANNOTATION: ",".join(sorted({*minted_in(stored), side.namespace}))}
+    applies = (
+        Apply(view.config.tenant_cluster, resource, desired, live, view.field_manager)
+        for resource, desired, live in side.objects(view.owner.hash)
+    )
+    return (Apply(INFRA, SECRETS, note, stored, view.field_manager), *applies)
+
+
+# --- text and time ----------------------------------------------------------------------------------------------------
+
+
+def _certificate_end(kubeconfig: TenantKubeconfig | None) -> datetime | None:
+    if kubeconfig is None or kubeconfig.client_cert_pem is None:
+        return None
+    try:
+        return certificates(kubeconfig.client_cert_pem.encode()).not_after
+    except BadPem:
+        return None
+
+
+def _decoded(text: object) -> str | None:
+    try:
+        return base64.b64decode(text, validate=True).decode("ascii") if isinstance(text, str) else None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _token(text: object) -> Sensitive | None:
+    if not isinstance(text, str) or len(text) > PEM_LIMIT_BYTES or _TOKEN.fullmatch(text) is None:
+        return None
+    return Sensitive(text)
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,168 @@
+"""Our ServiceAccount in the tenant: what it takes to have one, what it looks like, and what it must be able to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from dpunetop.domain.names import DPU_ACCOUNT, NODE_LIMITED, OWNER_LABEL
+from dpunetop.kube.keys import (
+    CLUSTERROLEBINDINGS,
+    ROLEBINDINGS,
+    SELFSUBJECTACCESSREVIEWS,
+    SELFSUBJECTREVIEWS,
+    SERVICEACCOUNTS,
+    Resource,
+)
+from dpunetop.kube.meta import Obj, is_terminating, labels_of, new_object, uid_of
+
+TOKEN_SECONDS = 604_800
+"""What is asked for; the server may give less."""
+TOKEN_REQUEST: Mapping[str, Any] = {
+    "apiVersion": "authentication.k8s.io/v1",
+    "kind": "TokenRequest",
+    "spec": {"expirationSeconds": TOKEN_SECONDS},
+}
+"""Without audiences: the token is for the API server that gives it."""
+WHO_AM_I: Mapping[str, Any] = {"apiVersion": SELFSUBJECTREVIEWS.api_version, "kind": SELFSUBJECTREVIEWS.kind}
+
+_RBAC = "rbac.authorization.k8s.io"
+_FRESH = timedelta(seconds=10)
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One thing that one may do or not; `resource` may name a subresource behind a slash."""
+
+    verb: str
+    group: str
+    resource: str
+    name: str = ""
+    namespace: str = ""
+
+    def __str__(self) -> str:
+        within = f" in {self.namespace}" if self.namespace else ""
+        return f"{self.verb} {self.resource} {self.name}".rstrip() + within
+
+
+RIGHTS_OF_PODS = (
+    Right("list", "", "nodes"),
+    Right("list", "", "pods"),
+    Right("patch", "", "nodes/status"),
+)
+"""What no node's OVN-Kubernetes can do without. A binding to a role that is not there grants nothing and says so
+nowhere: with such a token every DPU would stop."""
+
+
+def rights_to_mint(namespace: str) -> tuple[Right, ...]:
+    """What it takes to have the ServiceAccount, bound to the node's roles, and tokens of it."""
+    verbs = ("get", "list", "watch", "create", "patch")
+    return (
+        Right("create", "", "serviceaccounts/token", DPU_ACCOUNT, namespace),
+        Right("bind", _RBAC, "roles", NODE_LIMITED, namespace),
+        Right("bind", _RBAC, "clusterroles", NODE_LIMITED),
+        *(Right(verb, "", "serviceaccounts", DPU_ACCOUNT, namespace) for verb in verbs),
+        *(Right(verb, _RBAC, "rolebindings", DPU_ACCOUNT, namespace) for verb in verbs),
+        *(Right(verb, _RBAC, "clusterrolebindings", DPU_ACCOUNT) for verb in verbs),
+    )
+
+
+def access_review(right: Right) -> dict[str, Any]:
+    """The question whether whoever asks has `right`."""
+    resource, _, subresource = right.resource.partition("/")
+    attributes = {
+        "verb": right.verb,
+        "group": right.group,
+        "resource": resource,
+        "subresource": subresource,
+        "name": right.name,
+        "namespace": right.namespace,
+    }
+    spec = {"resourceAttributes": {key: text for key, text in attributes.items() if text}}
+    return {"apiVersion": SELFSUBJECTACCESSREVIEWS.api_version, "kind": SELFSUBJECTACCESSREVIEWS.kind, "spec": spec}
+
+
+def is_allowed(review: Mapping[str, Any]) -> bool:
+    """The answer to `access_review`; whatever is not a clear yes is a no."""
+    status = review.get("status")
+    return isinstance(status, Mapping) and status.get("allowed") is True
+
+
+def named(rights: Sequence[Right]) -> str:
+    """The first few of them in words."""
+    more = f" and {len(rights) - _MOST_NAMED} more" if len(rights) > _MOST_NAMED else ""
+    return ", ".join(str(right) for right in rights[:_MOST_NAMED]) + more
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSide:
+    """ServiceAccount and bindings as the tenant shows them; None: known to be absent."""
+
+    namespace: str
+    account: Obj | None
+    role_binding: Obj | None
+    cluster_role_binding: Obj | None
+
+    def stranger(self, owner_hash: str) -> str | None:
+        """The first of them that exists and is not ours, in words."""
+        for resource, _, live in self.objects(owner_hash):
+            if live is not None and labels_of(live).get(OWNER_LABEL) != owner_hash:
+                return f"the tenant's {resource.kind} {DPU_ACCOUNT} exists and is not ours; it is left as it is"
+        return None
+
+    def is_complete(self) -> bool:
+        """Whether all of them stand."""
+        return all(live is not None and not is_terminating(live) for live in self._live())
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Whether one of them is so young that the tenant may not act by it yet."""
+        created = (parse_time(live["metadata"].get("creationTimestamp")) for live in self._live() if live is not None)
+        return any(time is not None and abs(now - time) < _FRESH for time in created)
+
+    @property
+    def account_uid(self) -> str:
+        """UID of the ServiceAccount: tokens of another one are no good. Empty if there is none."""
+        return uid_of(self.account) if self.account is not None else ""
+
+    def objects(self, owner_hash: str) -> Iterator[tuple[Resource, dict[str, Any], Obj | None]]:
+        """Each of them, as it should be and as it is, in the order in which they are made.
+
+        Guarantees: canonical for server-side apply.
+        """
+        yield SERVICEACCOUNTS, _account(self.namespace, owner_hash), self.account
+        yield ROLEBINDINGS, _binding(ROLEBINDINGS, "Role", self.namespace, owner_hash), self.role_binding
+        cluster_wide = _binding(CLUSTERROLEBINDINGS, "ClusterRole", self.namespace, owner_hash)
+        yield CLUSTERROLEBINDINGS, cluster_wide, self.cluster_role_binding
+
+    def _live(self) -> tuple[Obj | None, ...]:
+        return self.account, self.role_binding, self.cluster_role_binding
+
+
+def parse_time(text: object) -> datetime | None:
+    """A time as the API writes it, to the second, UTC; None for whatever is none."""
+    try:
+        time = datetime.fromisoformat(text) if isinstance(text, str) else None
+        return time.astimezone(UTC).replace(microsecond=0) if time is not None and time.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _account(namespace: str, owner_hash: str) -> dict[str, Any]:
+    return _labelled(
+        new_object(SERVICEACCOUNTS, namespace, DPU_ACCOUNT, automountServiceAccountToken=False), owner_hash
+    )
+
+
+def _binding(resource: Resource, role: str, namespace: str, owner_hash: str) -> dict[str, Any]:
+    subject = {"kind": SERVICEACCOUNTS.kind, "name": DPU_ACCOUNT, "namespace": namespace}
+    reference = {"apiGroup": _RBAC, "kind": role, "name": NODE_LIMITED}
+    return _labelled(new_object(resource, namespace, DPU_ACCOUNT, roleRef=reference, subjects=[subject]), owner_hash)
+
+
+def _labelled(desired: dict[str, Any], owner_hash: str) -> dict[str, Any]:
+    # A label alone: what an owner reference names would have to be in the same cluster.
+    desired["metadata"]["labels"] = {OWNER_LABEL: owner_hash}
+    return desired

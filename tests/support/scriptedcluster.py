@@ -1,0 +1,231 @@
+"""As much of an API server as a controller needs to make headway: objects, and answers that a test sets.
+
+Reads see every write at once. For crash tests a request can be the last one that a process makes, either not carried
+out or carried out without an answer.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dpunetop.kube.errors import ApiError, Conflict, Invalid, NotFound
+from dpunetop.kube.keys import Key, Resource
+from dpunetop.kube.meta import Obj, name_of, namespace_of, uid_of
+from dpunetop.kube.requests import Selection
+from dpunetop.runtime.executor import CREATE_ONLY
+
+Place = tuple[str, str, str]
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+class Fuse:
+    """Ends the process at the n-th request to any cluster that shares it; 0: never."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.at = 0
+        self.is_carried_out = False
+
+    def arm(self, at: int, is_carried_out: bool) -> None:
+        self.requests, self.at, self.is_carried_out = 0, at, is_carried_out
+
+    def around(self, request: Callable[[], Any]) -> Any:
+        self.requests += 1
+        if self.requests != self.at:
+            return request()
+        if self.is_carried_out:
+            request()
+        raise Crash
+
+
+class ScriptedCluster:
+    """The client of one cluster, and its caches. `creates` answers POSTs to collections, `subs` those to subresources;
+    an ApiError in `refuses`, by plural, is the answer to each apply there."""
+
+    def __init__(self, name: str, fuse: Fuse, now: Callable[[], str]) -> None:
+        self.name = name
+        self.objects: dict[Place, dict[str, Any]] = {}
+        self.creates: Callable[[Resource, Obj], Obj] = _no_answer
+        self.subs: Callable[[Resource, str, str], Obj] = _no_answer
+        self.refuses: dict[str, ApiError] = {}
+        self.writes: list[str] = []
+        self._fuse = fuse
+        self._now = now
+        self._versions = itertools.count(100)
+
+    # --- the client ---
+
+    def get(self, resource: Resource, namespace: str, name: str, timeout_seconds: float = 10.0) -> Obj:
+        return self._fuse.around(lambda: self._found(resource, namespace, name))
+
+    def apply(self, resource: Resource, body: Obj, field_manager: str, timeout_seconds: float = 10.0) -> Obj:
+        return self._fuse.around(lambda: self._apply(resource, body, field_manager))
+
+    def apply_status(self, resource: Resource, body: Obj, field_manager: str, timeout_seconds: float = 10.0) -> Obj:
+        return self._fuse.around(lambda: self._apply_status(resource, body, field_manager))
+
+    def delete(
+        self, resource: Resource, namespace: str, name: str, uid: str, version: str = "", timeout_seconds: float = 10.0
+    ) -> None:
+        self._fuse.around(lambda: self._delete(resource, namespace, name, uid))
+
+    def create(self, resource: Resource, namespace: str, obj: Obj, timeout_seconds: float = 10.0) -> Obj:
+        return self._fuse.around(lambda: self.creates(resource, obj))
+
+    def create_sub(
+        self, resource: Resource, namespace: str, name: str, sub: str, obj: Obj, timeout_seconds: float = 10.0
+    ) -> Obj:
+        self._found(resource, namespace, name)
+        return self._fuse.around(lambda: self.subs(resource, namespace, name))
+
+    # --- what the test does and sees ---
+
+    def put(self, resource: Resource, obj: Obj) -> None:
+        """An object that somebody else has made or changed."""
+        stored = copy.deepcopy(dict(obj))
+        stored["metadata"].setdefault("uid", f"uid-{next(self._versions)}")
+        stored["metadata"]["resourceVersion"] = str(next(self._versions))
+        self.objects[_place(resource, obj)] = stored
+
+    def shown(self, resource: Resource, namespace: str, name: str) -> Any:
+        """The object, or None."""
+        return self.objects.get((str(resource), namespace, name))
+
+    def drop(self, resource: Resource, namespace: str, name: str) -> None:
+        """Somebody else deletes it."""
+        del self.objects[(str(resource), namespace, name)]
+
+    def content(self) -> dict[Place, Any]:
+        """All objects without what differs from one way to the same end to another."""
+        return {place: _content(obj) for place, obj in self.objects.items()}
+
+    # --- inside ---
+
+    def _found(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        found = self.shown(resource, namespace, name)
+        if found is None:
+            raise NotFound(404, "NotFound", name)
+        return copy.deepcopy(found)  # type: ignore[no-any-return]
+
+    def _apply(self, resource: Resource, body: Obj, manager: str) -> Obj:
+        if resource.plural in self.refuses:
+            raise self.refuses[resource.plural]
+        live, wanted = self.objects.get(_place(resource, body)), dict(body["metadata"])
+        if live is None and wanted.get("resourceVersion") != CREATE_ONLY:
+            raise Conflict(409, "Conflict", "uid mismatch")
+        if live is not None and wanted.get("resourceVersion") == CREATE_ONLY:
+            raise Conflict(409, "Conflict", "exists")
+        if live is not None and wanted.get("uid") != uid_of(live):
+            raise Invalid(422, "Invalid", "", causes=({"field": "metadata.uid"},))
+        self.writes.append(f"{self.name} apply {resource.plural}/{name_of(body)}")
+        return self._store(resource, live, body, manager, "")
+
+    def _apply_status(self, resource: Resource, body: Obj, manager: str) -> Obj:
+        live = self._found(resource, namespace_of(body), name_of(body))
+        self.writes.append(f"{self.name} status {resource.plural}/{name_of(body)}")
+        return self._store(resource, live, body, manager, "status")
+
+    def _delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        if uid_of(self._found(resource, namespace, name)) != uid:
+            raise Conflict(409, "Conflict", "uid mismatch")
+        self.writes.append(f"{self.name} delete {resource.plural}/{name}")
+        self.drop(resource, namespace, name)
+
+    def _store(self, resource: Resource, live: Obj | None, body: Obj, manager: str, sub: str) -> Obj:
+        stored: dict[str, Any] = copy.deepcopy(dict(live)) if live is not None else {"metadata": {}}
+        desired = {key: value for key, value in body.items() if key != "metadata"}
+        ours = {k: v for k, v in body["metadata"].items() if k not in ("uid", "resourceVersion")}
+        entry = {
+            "manager": manager,
+            "operation": "Apply",
+            "apiVersion": body["apiVersion"],
+            "subresource": sub,
+            "fieldsV1": _fields(desired, ours),
+        }
+        entries = stored["metadata"].get("managedFields", [])
+        self._give_up(stored, [e for e in entries if (e["manager"], e["subresource"]) == (manager, sub)], desired)
+        _merge(stored, {**desired, "metadata": ours})
+        metadata = stored["metadata"]
+        metadata["managedFields"] = [
+            *(e for e in entries if (e["manager"], e["subresource"]) != (manager, sub)),
+            entry,
+        ]
+        metadata.setdefault("uid", f"uid-{next(self._versions)}")
+        metadata.setdefault("creationTimestamp", self._now())
+        metadata["resourceVersion"] = str(next(self._versions))
+        self.objects[_place(resource, body)] = stored
+        return copy.deepcopy(stored)
+
+    def _give_up(self, stored: dict[str, Any], entries: list[Any], desired: Obj) -> None:
+        for entry in entries:
+            for key in entry["fieldsV1"].get("f:data", {}):
+                if key[2:] not in desired.get("data", {}):
+                    stored["data"].pop(key[2:], None)
+            for key in entry["fieldsV1"].get("f:metadata", {}).get("f:annotations", {}):
+                stored["metadata"].get("annotations", {}).pop(key[2:], None)
+
+
+class ScriptedReadings:
+    """Caches that show what the clusters hold."""
+
+    def __init__(self, *clusters: ScriptedCluster) -> None:
+        self.clusters = {cluster.name: cluster for cluster in clusters}
+        self.asked: set[tuple[str, str]] = set()
+
+    @contextmanager
+    def reading(self, _: Key) -> Iterator[ScriptedReadings]:
+        self.asked = set()
+        yield self
+
+    def get(self, cluster: str, selection: Selection, namespace: str, name: str) -> Any:
+        self.asked.add((cluster, selection.resource.plural))
+        return copy.deepcopy(self.clusters[cluster].shown(selection.resource, namespace, name))
+
+    def list(self, cluster: str, selection: Selection) -> list[Any]:
+        objects = self.clusters[cluster].objects
+        return [copy.deepcopy(obj) for (plural, _, _), obj in objects.items() if plural == str(selection.resource)]
+
+
+def _no_answer(*request: Any) -> Obj:
+    raise AssertionError(f"nobody expected {request}")
+
+
+def _place(resource: Resource, obj: Obj) -> Place:
+    return str(resource), namespace_of(obj), name_of(obj)
+
+
+def _fields(desired: Obj, metadata: Obj) -> dict[str, Any]:
+    fields = {f"f:{key}": _field(value) for key, value in desired.items() if key not in ("apiVersion", "kind")}
+    ours = {f"f:{key}": _field(value) for key, value in metadata.items() if key not in ("name", "namespace")}
+    return {**fields, **({"f:metadata": ours} if ours else {})}
+
+
+def _field(value: Any) -> dict[str, Any]:
+    """Maps member by member; lists, and whatever is empty, as a whole."""
+    return {f"f:{key}": _field(inner) for key, inner in value.items()} if isinstance(value, dict) else {}
+
+
+def _merge(stored: dict[str, Any], desired: Obj) -> None:
+    for key, value in desired.items():
+        if isinstance(value, dict) and isinstance(stored.get(key), dict):
+            _merge(stored[key], value)
+        elif key == "conditions":
+            others = [c for c in stored.get(key, []) if c["type"] not in {new["type"] for new in value}]
+            stored[key] = [*others, *copy.deepcopy(value)]
+        else:
+            stored[key] = copy.deepcopy(value)
+
+
+def _content(obj: Obj) -> Any:
+    kept = copy.deepcopy({key: value for key, value in obj.items() if key != "metadata"})
+    for condition in (kept.get("status") or {}).get("conditions", []):
+        condition.pop("lastTransitionTime", None)
+    metadata = obj["metadata"]
+    return kept, metadata.get("labels"), sorted(metadata.get("annotations", {}))

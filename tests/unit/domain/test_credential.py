@@ -1,0 +1,307 @@
+import base64
+from datetime import timedelta
+
+import pytest
+
+from dpunetop.domain.credential import (
+    SLACK,
+    CredentialView,
+    Fresh,
+    Inline,
+    Minted,
+    NotAsked,
+    Preparing,
+    Refused,
+    Standing,
+    Trial,
+    Unanswered,
+    expiry,
+    parse_held,
+    parse_minted,
+    plan_credential,
+)
+from dpunetop.domain.names import EXPIRES_AT_ANNOTATION, MINTED_AT_ANNOTATION, MINTED_IN_ANNOTATION, OWNER_LABEL
+from dpunetop.domain.ownership import Owner
+from dpunetop.domain.sensitive import Sensitive
+from dpunetop.domain.tenantaccount import TOKEN_SECONDS, TenantSide
+from dpunetop.domain.tenantkubeconfig import parse_kubeconfig, render_with_token_file
+from dpunetop.domain.types import CredentialChoice, parse_config
+from dpunetop.kube.plan import Apply, ApplyStatus
+from support.clock import EPOCH
+from support.kubeconfigs import good_kubeconfig
+from support.objects import config
+from support.pki import pair
+
+OWNER = Owner(config(), "0123")
+MODEL = parse_kubeconfig(good_kubeconfig())
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+WEEK = timedelta(seconds=TOKEN_SECONDS)
+
+
+def minted(life=WEEK, at=EPOCH):
+    return Minted(Sensitive("to.ken"), at, at + life)
+
+
+def secret(data, annotations=None, owner="0123"):
+    encoded = {key: base64.b64encode(text.encode()).decode() for key, text in data.items()}
+    metadata = {"name": "s", "namespace": "dpu-one", "uid": "u", "labels": {OWNER_LABEL: owner}}
+    return {"metadata": {**metadata, "annotations": annotations or {}}, "data": encoded}
+
+
+TIMES = {MINTED_AT_ANNOTATION: "2026-01-01T00:00:00Z", EXPIRES_AT_ANNOTATION: "2026-01-08T00:00:00Z"}
+FULL = {"kubeconfig": "{}", "token": "to.ken"}
+
+# --- what pods hold ---------------------------------------------------------------------------------------------------
+
+HELD = {
+    "no Secret": (None, None),
+    "a stranger's": (secret(FULL, TIMES, owner="other"), None),
+    "minted": (secret(FULL, TIMES), minted()),
+    "given": (secret({"kubeconfig": "{}"}), Inline()),
+    "empty": (secret({}), None),
+    "without times": (secret(FULL), None),
+    "with a time that is none": (secret(FULL, {**TIMES, EXPIRES_AT_ANNOTATION: "soon"}), None),
+    "with a time of nowhere": (secret(FULL, {**TIMES, EXPIRES_AT_ANNOTATION: "2026-01-08T00:00:00"}), None),
+    "with a token that is none": (secret({**FULL, "token": "a b"}, TIMES), None),
+}
+
+
+@pytest.mark.parametrize(("stored", "held"), HELD.values(), ids=HELD.keys())
+def test_what_pods_hold_is_read_from_the_secret(stored, held):
+    assert parse_held(stored, OWNER) == held
+
+
+ANSWERS = {
+    "good": ({"token": "to.ken", "expirationTimestamp": "2026-01-08T00:00:00Z"}, True),
+    "with another offset": ({"token": "to.ken", "expirationTimestamp": "2026-01-08T02:00:00+02:00"}, True),
+    "no status": (None, False),
+    "no token": ({"expirationTimestamp": "2026-01-08T00:00:00Z"}, False),
+    "a token of two lines": ({"token": "a\nb", "expirationTimestamp": "2026-01-08T00:00:00Z"}, False),
+    "a huge token": ({"token": "a" * 100_000, "expirationTimestamp": "2026-01-08T00:00:00Z"}, False),
+    "no end": ({"token": "to.ken"}, False),
+    "an end before all time": ({"token": "to.ken", "expirationTimestamp": "0001-01-01T00:00:00+14:00"}, False),
+    "an end that is a number": ({"token": "to.ken", "expirationTimestamp": 7}, False),
+}
+
+
+@pytest.mark.parametrize(("status", "is_good"), ANSWERS.values(), ids=ANSWERS.keys())
+def test_only_a_whole_answer_is_a_token(status, is_good):
+    found = parse_minted({"status": status}, EPOCH + timedelta(milliseconds=7))
+    assert found == minted() if is_good else isinstance(found, Unanswered)
+
+
+def test_the_end_of_the_credential_is_that_of_the_token_or_of_the_certificate():
+    material = pair()
+    certificate = parse_kubeconfig(
+        good_kubeconfig(
+            **{
+                "client-certificate-data": base64.b64encode(material.cert).decode(),
+                "client-key-data": base64.b64encode(material.key).decode(),
+            }
+        )
+    )
+    assert expiry(minted(), certificate) == EPOCH + WEEK
+    assert expiry(Inline(), certificate) > EPOCH
+    assert expiry(Inline(), MODEL) is None
+    assert expiry(None, MODEL) is None
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_week_less_a_day_leaves_three_days():
+    token = minted()
+    assert token.renewal == EPOCH + DAY
+    assert token.slack(EPOCH) == 6 * DAY >= SLACK
+    assert token.slack(token.renewal) == 6 * DAY
+
+
+LIVES = {  # life -> renewed after
+    "a week": (WEEK, DAY),
+    "four days": (4 * DAY, DAY),
+    "a day": (DAY, DAY / 2),
+    "an hour": (HOUR, HOUR / 2),
+    "a moment": (timedelta(seconds=1), timedelta(minutes=1)),
+    "none": (-DAY, timedelta(minutes=1)),
+    "ages": (timedelta(days=36_500), DAY),
+}
+
+
+@pytest.mark.parametrize(("life", "renewed_after"), LIVES.values(), ids=LIVES.keys())
+def test_a_token_is_renewed_long_before_its_end_but_not_all_the_time(life, renewed_after):
+    token = minted(life)
+    assert token.renewal - token.minted_at == renewed_after
+    assert not token.is_due(token.renewal - timedelta(seconds=1))
+    assert token.is_due(token.renewal)
+
+
+def test_a_token_from_the_future_is_due():
+    assert minted(at=EPOCH + DAY).is_due(EPOCH)
+
+
+# --- the decision -----------------------------------------------------------------------------------------------------
+
+STORED = secret({"kubeconfig": "{}"})
+SIDE = TenantSide("ovn", None, None, None)
+
+
+def view(finding, held=None, trial=Trial.UNTRIED, now=EPOCH, choice="Auto", **changes):
+    given = {
+        "config": parse_config(config(tenantCredential=choice)),
+        "owner": OWNER,
+        "kubeconfig": MODEL,
+        "stored": STORED,
+        "secret": secret(FULL, TIMES) if held else None,
+        "held": held,
+        "trial": trial,
+        "finding": finding,
+        "tenant": SIDE,
+        "now": now,
+        "field_manager": "dpunetop-credential",
+    }
+    return CredentialView(**{**given, **changes})
+
+
+def said(plan):
+    (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
+    (condition,) = status.conditions
+    return condition.status, condition.reason
+
+
+def written(plan):
+    """Cluster and name of each object, in order; of the pods' Secret, which kind it is."""
+    names = []
+    for step in plan.steps:
+        if isinstance(step, Apply):
+            name = step.desired["metadata"]["name"]
+            kind = " minted" if "token" in step.desired.get("data", {}) else " given"
+            names.append(name.removeprefix("dpunetop-") + (kind if name == "dpunetop-tenant-credential" else ""))
+    return names
+
+
+MADE = ["tenant-kubeconfig", "dpu", "dpu", "dpu"]
+NO, SILENCE = Refused("MintingForbidden", "no"), Unanswered("TenantUnanswered", "silence")
+ACCEPTED, REJECTED, UNTRIED, POWERLESS = Trial.ACCEPTED, Trial.REJECTED, Trial.UNTRIED, Trial.POWERLESS
+DECISIONS = {  # finding, held, trial, now -> written, said, pause
+    "given wanted": (NotAsked(), None, UNTRIED, EPOCH, ["tenant-credential given"], ("True", "Provided"), None),
+    "given wanted, minted there": (
+        NotAsked(), minted(), UNTRIED, EPOCH, ["tenant-credential given"], ("True", "Provided"), None,
+    ),
+    "being made": (Preparing(), None, UNTRIED, EPOCH, MADE, ("False", "Progressing"), 1.0),
+    "being made, given there": (
+        Preparing(), Inline(), UNTRIED, EPOCH, [*MADE, "tenant-credential given"], ("False", "Progressing"), 1.0,
+    ),
+    "made anew under a dead token": (Preparing(), minted(), REJECTED, EPOCH, MADE, ("False", "Revoked"), 1.0),
+    "fresh": (Fresh(minted()), None, UNTRIED, EPOCH, [*MADE, "tenant-credential minted"], ("True", "Minted"), 300.0),
+    "standing": (Standing(), minted(), ACCEPTED, EPOCH, [*MADE, "tenant-credential minted"], ("True", "Minted"), 300.0),
+    "standing, nearly due": (
+        Standing(), minted(), ACCEPTED, EPOCH + DAY - timedelta(seconds=7),
+        [*MADE, "tenant-credential minted"], ("True", "Minted"), 7.0,
+    ),
+    "standing, short-lived": (
+        Standing(), minted(DAY), ACCEPTED, EPOCH,
+        [*MADE, "tenant-credential minted"], ("True", "CredentialShortLived"), 300.0,
+    ),
+    "standing, without rights": (
+        Standing(), minted(), POWERLESS, EPOCH,
+        [*MADE, "tenant-credential minted"], ("False", "MintedWithoutRights"), 300.0,
+    ),
+    "refused": (NO, None, UNTRIED, EPOCH, ["tenant-credential given"], ("True", "MintingForbidden"), 300.0),
+    "refused, a good token there": (
+        NO, minted(), ACCEPTED, EPOCH + 2 * DAY, ["tenant-credential minted"], ("False", "MintingForbidden"), 300.0,
+    ),
+    "refused, a token there that was not tried": (
+        NO, minted(), UNTRIED, EPOCH, [], ("False", "MintingForbidden"), 300.0,
+    ),
+    "refused, a dead token there": (
+        NO, minted(), REJECTED, EPOCH, ["tenant-credential given"], ("True", "MintingForbidden"), 300.0,
+    ),
+    "refused, an expired token there": (
+        NO, minted(), UNTRIED, EPOCH + WEEK, ["tenant-credential given"], ("True", "MintingForbidden"), 300.0,
+    ),
+    "silent": (SILENCE, None, UNTRIED, EPOCH, [], ("Unknown", "TenantUnanswered"), 30.0),
+    "silent, given there": (
+        SILENCE, Inline(), UNTRIED, EPOCH, ["tenant-credential given"], ("Unknown", "TenantUnanswered"), 30.0,
+    ),
+    "silent, a token there": (SILENCE, minted(), UNTRIED, EPOCH, [], ("Unknown", "TenantUnanswered"), 30.0),
+    "silent, an expired token there": (SILENCE, minted(), UNTRIED, EPOCH + WEEK, [], ("False", "Expired"), 30.0),
+    "no new one yet": (
+        SILENCE, minted(), ACCEPTED, EPOCH + 2 * DAY, ["tenant-credential minted"], ("True", "Minted"), 30.0,
+    ),
+    "no new one for long": (
+        SILENCE, minted(), ACCEPTED, EPOCH + 5 * DAY,
+        ["tenant-credential minted"], ("True", "CredentialShortLived"), 30.0,
+    ),
+    "no new one for a dead token": (SILENCE, minted(), REJECTED, EPOCH, [], ("False", "Revoked"), 30.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("finding", "held", "trial", "now", "writes", "says", "pause"), DECISIONS.values(), ids=DECISIONS.keys()
+)
+def test_what_is_written_and_said(finding, held, trial, now, writes, says, pause):
+    plan = plan_credential(view(finding, held, trial, now))
+    assert (written(plan), said(plan), plan.requeue_after_seconds) == (writes, says, pause)
+
+
+MINTED_ONLY = {
+    "nothing there": (None, UNTRIED, [], ("False", "MintingForbidden")),
+    "given there": (Inline(), UNTRIED, ["tenant-credential given"], ("False", "MintingForbidden")),
+    "a dead token there": (minted(), REJECTED, [], ("False", "Revoked")),
+}
+
+
+@pytest.mark.parametrize(("held", "trial", "writes", "says"), MINTED_ONLY.values(), ids=MINTED_ONLY.keys())
+def test_where_only_a_minted_one_is_wanted_nothing_makes_way_for_the_given_one(held, trial, writes, says):
+    plan = plan_credential(view(NO, held, trial, choice="Minted"))
+    assert (written(plan), said(plan)) == (writes, says)
+
+
+def test_without_a_kubeconfig_nothing_is_written():
+    plan = plan_credential(view(NotAsked(), kubeconfig=None, stored=None))
+    assert (written(plan), said(plan)) == ([], ("Unknown", "NoKubeconfig"))
+
+
+def test_a_secret_of_somebody_else_or_on_its_way_out_is_left_alone():
+    strangers = secret(FULL, owner="other")
+    assert written(plan_credential(view(Fresh(minted()), secret=strangers))) == []
+    leaving = secret(FULL, TIMES)
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    plan = plan_credential(view(Fresh(minted()), secret=leaving))
+    assert (written(plan), said(plan)) == ([], ("Unknown", "Terminating"))
+
+
+def test_the_pods_secret_names_the_token_file_and_when_it_ends():
+    plan = plan_credential(view(Fresh(minted())))
+    desired = [step.desired for step in plan.steps if isinstance(step, Apply)][-1]
+    files = {key: base64.b64decode(text) for key, text in desired["data"].items()}
+    assert files == {
+        "kubeconfig": render_with_token_file(MODEL, "/var/run/secrets/tenant-kubeconfig/token"),
+        "token": b"to.ken",
+    }
+    assert desired["metadata"]["annotations"] == TIMES
+    assert b"token-of-a-test" not in files["kubeconfig"]
+
+
+def test_every_namespace_that_held_an_account_is_remembered():
+    stored = secret({"kubeconfig": "{}"}, {MINTED_IN_ANNOTATION: "before"})
+    plan = plan_credential(view(Preparing(), stored=stored))
+    note = plan.steps[0].desired["metadata"]["annotations"]
+    assert note == {MINTED_IN_ANNOTATION: "before,ovn"}
+
+
+def test_a_given_certificate_that_has_ended_is_named():
+    material = pair()
+    user = {
+        "client-certificate-data": base64.b64encode(material.cert).decode(),
+        "client-key-data": base64.b64encode(material.key).decode(),
+    }
+    model = parse_kubeconfig(good_kubeconfig(**user))
+    end = expiry(Inline(), model)
+    assert said(plan_credential(view(NotAsked(), kubeconfig=model, now=end))) == ("False", "Expired")
+    assert said(plan_credential(view(NotAsked(), kubeconfig=model, now=end - DAY))) == ("True", "Provided")
+
+
+def test_the_choice_is_auto_unless_something_else_is_said():
+    assert parse_config(config()).tenant_credential is CredentialChoice.AUTO
+    assert parse_config(config(tenantCredential="Minted")).tenant_credential is CredentialChoice.MINTED
