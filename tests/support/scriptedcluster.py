@@ -188,9 +188,15 @@ class ScriptedReadings:
         self.asked.add((cluster, selection.resource.plural))
         return copy.deepcopy(self.clusters[cluster].shown(selection.resource, namespace, name))
 
+    def refusal(self) -> None:
+        """No cache stands still."""
+
     def list(self, cluster: str, selection: Selection) -> list[Any]:
         objects = self.clusters[cluster].objects
         return [copy.deepcopy(obj) for (plural, _, _), obj in objects.items() if plural == str(selection.resource)]
+
+    def refusal(self) -> None:
+        """Nothing that is read here is out of date."""
 
 
 def _no_answer(*request: Any) -> Obj:
