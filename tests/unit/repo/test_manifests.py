@@ -11,6 +11,8 @@ import yaml
 
 from dpunetop.app.settings import DEFAULT_HEALTH_PORT, DEFAULT_METRICS_PORT, parse_settings
 from dpunetop.domain import names
+from dpunetop.domain.copies import SOURCES
+from dpunetop.domain.tenantaccount import rights_to_mint
 from dpunetop.domain.types import DeletionPolicy, TopologyChoice
 from dpunetop.kube.keys import crd_name
 
@@ -119,16 +121,59 @@ def test_the_cluster_grants_the_operator_what_has_no_namespace() -> None:
     assert {resource for rule in role["rules"] for resource in rule["resources"]}.isdisjoint({"secrets", "configmaps"})
 
 
+def of_tenant(role: Obj) -> bool:
+    return role in list(documents("config/tenant/*.yaml"))
+
+
+def roles() -> list[Obj]:
+    return of_kind("Role", "config/**/*.yaml") + of_kind("ClusterRole", "config/**/*.yaml")
+
+
+def words(rules: list[Obj]) -> set[str]:
+    return {word for rule in rules for named in rule.values() for word in named}
+
+
 def test_no_role_holds_a_wildcard_or_a_right_to_more_rights() -> None:
-    roles = of_kind("Role", "config/**/*.yaml") + of_kind("ClusterRole", "config/**/*.yaml")
-    dangerous = {"*", "escalate", "bind", "impersonate", "serviceaccounts/token", "pods/exec"}
-    said = {word for role in roles for rule in role["rules"] for words in rule.values() for word in words}
-    assert said.isdisjoint(dangerous)
+    infra = [rule for role in roles() if not of_tenant(role) for rule in role["rules"]]
+    assert words(infra).isdisjoint({"*", "escalate", "bind", "impersonate", "serviceaccounts/token", "pods/exec"})
+
+
+def test_in_the_tenant_rights_to_more_rights_are_those_by_name_that_minting_takes() -> None:
+    rules = [rule for role in roles() if of_tenant(role) for rule in role["rules"]]
+    assert words(rules).isdisjoint({"*", "escalate", "impersonate", "pods/exec"})
+    mighty = [rule for rule in rules if {"bind", "serviceaccounts/token"} & words([rule])]
+    assert sorted((rule["resources"], rule["resourceNames"], rule["verbs"]) for rule in mighty) == [
+        (["clusterroles"], [names.NODE_LIMITED], ["bind"]),
+        (["roles"], [names.NODE_LIMITED], ["bind"]),
+        (["serviceaccounts/token"], [names.DPU_ACCOUNT], ["create"]),
+    ]
+    assert [rule["resources"] for rule in rules if "resourceNames" not in rule] == [["pods"]]
+
+
+def test_a_tenant_grants_what_minting_and_its_end_take() -> None:
+    local, wide = (one(kind, "dpunetop-operator", "config/tenant/*.yaml") for kind in ("Role", "ClusterRole"))
+    for right in rights_to_mint(names.OVN_KUBERNETES_NAMESPACE):
+        assert right.verb in verbs(local if right.namespace else wide, right.resource, right.name), right
+    for role, resource in ((local, "serviceaccounts"), (local, "rolebindings"), (wide, "clusterrolebindings")):
+        assert verbs(role, resource, names.DPU_ACCOUNT) == ALL_OF_ONES_OWN
+
+
+def test_a_tenant_grants_what_is_read() -> None:
+    local, wide = (one(kind, "dpunetop-operator", "config/tenant/*.yaml") for kind in ("Role", "ClusterRole"))
+    for source in SOURCES:
+        assert verbs(local, source.resource.plural, source.name) == READ
+    assert verbs(local, "configmaps", names.OVNKUBE_SCRIPT_LIB) == READ
+    assert verbs(local, "daemonsets", names.OVNKUBE_NODE) == READ
+    assert verbs(local, "deployments", names.OVNKUBE_CONTROL_PLANE) == READ
+    assert verbs(local, "pods") == READ
+    assert verbs(wide, "namespaces", names.KUBE_SYSTEM) == READ
+    assert verbs(wide, "customresourcedefinitions", crd_name(names.CLUSTERVERSIONS)) == READ
+    assert verbs(wide, "clusterversions", names.CLUSTERVERSION) == READ
 
 
 def test_no_role_for_the_whole_cluster_reads_secrets() -> None:
-    roles = of_kind("ClusterRole", "config/**/*.yaml")
-    assert not [rule for role in roles for rule in role["rules"] if "secrets" in rule.get("resources", ())]
+    wide = of_kind("ClusterRole", "config/**/*.yaml")
+    assert not [rule for role in wide for rule in role["rules"] if "secrets" in rule.get("resources", ())]
 
 
 def manager() -> Obj:
