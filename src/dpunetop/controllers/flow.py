@@ -9,10 +9,10 @@ from typing import ClassVar, Generic, TypeVar
 from dpunetop.base.stop import Stop
 from dpunetop.domain.admission import admit
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, field_manager, owner_hash
-from dpunetop.domain.status import TENANT_REACHABLE, report
+from dpunetop.domain.status import TENANT_REACHABLE, confession, overruled
 from dpunetop.domain.types import DpuClusterConfig
 from dpunetop.kube.conditions import Condition, condition_of
-from dpunetop.kube.errors import ApiError, Unreachable
+from dpunetop.kube.errors import ApiError, Conflict, TooManyRequests, Unreachable
 from dpunetop.kube.keys import INFRA, NAMESPACES, Key, Resource
 from dpunetop.kube.meta import Obj, uid_of
 from dpunetop.kube.plan import Plan
@@ -23,6 +23,9 @@ from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings
 
 V = TypeVar("V")
+
+_PASSING = (Unreachable, Conflict, TooManyRequests)
+"""Errors that the next try, with fresher caches, has nothing to do with; a person has not either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +119,17 @@ class ConfigController(ABC, Generic[V]):
                     self.forget(key)
                     return None
                 view = self.gather(reader, live)
+                refusal = reader.refusal()
             plan = self.plan(view)
+            if refusal is not None:
+                plan = overruled(plan, self._refused(refusal.error, f"cannot watch {refusal.selection}: "))
             self._executor.execute(plan, stop)
         except NotSynced as err:
             if live is not None and err.error is not None:
                 self._confess(live, err.error, f"cannot watch {err.selection}: ", stop)
             raise
         except ApiError as err:
-            if live is not None and not isinstance(err, Unreachable):
+            if live is not None and not isinstance(err, _PASSING):
                 self._confess(live, err, "", stop)
             raise
         return plan.requeue_after_seconds
@@ -143,6 +149,10 @@ class ConfigController(ABC, Generic[V]):
         return [obj for selection in self.installation.selections() for obj in reader.list(INFRA, selection)]
 
     def _confess(self, config: DpuClusterConfig, err: ApiError, doing: str, stop: Stop) -> None:
-        """Say in our condition what the API server refuses; the message of a 403 names verb and resource."""
-        condition = Condition(self.condition, "False", err.reason, doing + err.message)
-        self._executor.execute(Plan(report(INFRA, config.live, (condition,), self.manager)), stop)
+        """Say in our condition what the API server refuses."""
+        condition = self._refused(err, doing)
+        self._executor.execute(Plan(confession(INFRA, config.live, condition, self.manager)), stop)
+
+    def _refused(self, err: ApiError, doing: str) -> Condition:
+        """Our condition; the message of a 403 names verb and resource."""
+        return Condition(self.condition, "False", err.reason, doing + err.message)

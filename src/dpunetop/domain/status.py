@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from dpunetop.domain.names import DPUCLUSTERCONFIGS
 from dpunetop.domain.types import DpuClusterConfig
 from dpunetop.kube.conditions import Condition, condition_of
+from dpunetop.kube.fieldsets import projection
 from dpunetop.kube.meta import Obj
-from dpunetop.kube.plan import ApplyStatus, Emit, Step
+from dpunetop.kube.plan import ApplyStatus, Emit, Plan, Step
 
 READY = "Ready"
 MCP_READY = "McpReady"
@@ -70,6 +72,32 @@ def report(
     """
     telling = {condition.type: _event(cluster, live, condition) for condition in conditions}
     return (ApplyStatus(cluster, DPUCLUSTERCONFIGS, live, conditions, field_manager, members, telling),)
+
+
+def confession(cluster: str, live: Obj, condition: Condition, field_manager: str) -> tuple[Step, ...]:
+    """Steps that write `condition`, and keep all else that `field_manager` has in the status of `live`.
+
+    An apply that left the rest out would take it away, the identity of the tenant among it.
+    """
+    ours = dict((projection(live, field_manager, "status") or {}).get("status") or {})
+    said = [
+        Condition(each["type"], each["status"], each["reason"], each["message"]) for each in ours.pop("conditions", [])
+    ]
+    others = tuple(each for each in said if each.type != condition.type)
+    return report(cluster, live, (*others, condition), field_manager, **ours)
+
+
+def overruled(plan: Plan, condition: Condition) -> Plan:
+    """The same plan, which says `condition` where it said another of that type."""
+    return replace(plan, steps=tuple(_overruled_step(step, condition) for step in plan.steps))
+
+
+def _overruled_step(step: Step, condition: Condition) -> Step:
+    if not isinstance(step, ApplyStatus) or condition.type not in [said.type for said in step.conditions]:
+        return step
+    conditions = tuple(condition if said.type == condition.type else said for said in step.conditions)
+    telling = {**step.telling, condition.type: _event(step.cluster, step.live, condition)}
+    return replace(step, conditions=conditions, telling=telling)
 
 
 def _event(cluster: str, live: Obj, condition: Condition) -> Emit:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from dpunetop.kube.errors import ApiError
+from dpunetop.kube.errors import ApiError, Forbidden
 from dpunetop.kube.keys import Key
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
@@ -37,6 +38,15 @@ class NotSynced(Exception):
         return f"{self.selection} of {self.cluster} is not synced yet" + (f": {self.error}" if self.error else "")
 
 
+@dataclass(frozen=True, slots=True)
+class Unwatched:
+    """A cache that was filled once and stands still since, because the server forbids to watch what is in it."""
+
+    cluster: str
+    selection: Selection
+    error: Forbidden
+
+
 class NotEngaged(Exception):
     """There is no such cluster now; the key is enqueued when it comes."""
 
@@ -52,8 +62,9 @@ class Readings:
     """Who reads what: keeps the informers that are asked for running, and enqueues the keys whose view changed.
 
     Guarantees: a key that was refused with NotSynced or NotEngaged is enqueued when that ends; a key is enqueued for
-        each announced change of a selection that it read in its last pass, and when a cluster that it read comes, goes
-        or changes its health. It may be enqueued without need, never missed.
+        each announced change of a selection that it read in its last pass, when that can no longer be watched or can
+        again, and when a cluster that it read comes, goes or changes its health. It may be enqueued without need, never
+        missed.
     Threads: any; one pass of a key at a time. `enqueue` is called without a lock held.
     """
 
@@ -96,6 +107,13 @@ class Readings:
         if not hold.has_synced():
             raise NotSynced(name, selection, hold.trouble)
         return hold.lister
+
+    def refusals(self, wants: set[Want]) -> list[Unwatched]:
+        """Those of `wants` whose caches stand still, because the server forbids to watch them."""
+        with self._guard:
+            followed = [(want, self._followed[want]) for want in wants if want in self._followed]
+        troubles = [(want, each.hold.trouble) for want, each in followed if each.hold is not None]
+        return [Unwatched(*want, error) for want, error in troubles if isinstance(error, Forbidden)]
 
     def _follow(self, want: Want, cluster: Cluster) -> _Followed:
         with self._guard:
@@ -180,6 +198,11 @@ class Reader:
         """The objects that the cluster's indexer `index` puts under `value`."""
         return self._lister(cluster, selection).by_index(index, value)
 
+    def refusal(self) -> Unwatched | None:
+        """The first of what this pass has read that does not show what is there now, if any."""
+        found = self._readings.refusals(self.asked)
+        return min(found, key=lambda each: (each.cluster, str(each.selection)), default=None)
+
     def _lister(self, cluster: str, selection: Selection) -> Lister:
         want = (cluster, selection)
         self.asked.add(want)
@@ -200,9 +223,10 @@ class _Followed:
         self.cluster = cluster
         self.hold: Hold | None = None  # set once, by begin, before others see this object
         self._wake = wake
-        self._guard = threading.Lock()  # guards the two below
+        self._guard = threading.Lock()  # guards the three below
         self._is_synced = False
         self._is_live = False
+        self._is_refused = False
 
     def begin(self, selection: Selection) -> None:
         self.hold = self.cluster.hold(selection, self._changed, self._synced, self._troubled)
@@ -221,8 +245,11 @@ class _Followed:
             self._wake()
 
     def _troubled(self) -> None:
+        refused = self.hold is not None and isinstance(self.hold.trouble, Forbidden)
         with self._guard:
-            counts = self._is_live and not self._is_synced
+            # A cut connection heals by itself, and says nothing that the health of the cluster does not say.
+            counts = self._is_live and (not self._is_synced or refused or self._is_refused)
+            self._is_refused = refused
         if counts:
             self._wake()
 

@@ -1,9 +1,9 @@
 import pytest
 
-from dpunetop.domain.status import report, summary
+from dpunetop.domain.status import confession, overruled, report, summary
 from dpunetop.domain.types import parse_config
 from dpunetop.kube.conditions import Condition
-from dpunetop.kube.plan import ApplyStatus
+from dpunetop.kube.plan import ApplyStatus, Plan
 from support.objects import condition, config
 
 ALL = ("McpReady", "CredentialsValid", "TenantReachable", "TenantObjsSynced", "OvnKubeReady")
@@ -91,3 +91,41 @@ def test_a_condition_is_reported_with_an_event_that_warns_only_of_what_does_not_
 def test_a_condition_without_a_message_is_told_in_short():
     (step,) = report("infra", config(), (Condition("Ready", "True", "AllReady"),), "dpunetop-x")
     assert step.telling["Ready"].note == "Ready is True"
+
+
+def test_what_is_overruled_is_neither_said_nor_told():
+    conditions = (Condition("CredentialsValid", "True", "Verified"), Condition("TenantReachable", "True", "Reachable"))
+    plan = Plan(report("infra", config(), conditions, "dpunetop-x", tenantUID="t"), 3.0)
+    refused = Condition("CredentialsValid", "False", "Forbidden", "cannot watch")
+    (step,) = overruled(plan, refused).steps
+    assert step.conditions == (refused, conditions[1])
+    assert step.telling["CredentialsValid"].note == "CredentialsValid is False: cannot watch"
+    assert step.members == {"tenantUID": "t"}
+    assert overruled(plan, refused).requeue_after_seconds == 3.0
+    assert overruled(plan, Condition("Ready", "False", "Forbidden")) == plan
+
+
+def test_a_confession_keeps_what_else_its_manager_has_said():
+    said = [
+        condition("CredentialsValid", "True", "Verified"),
+        condition("TenantReachable", "True", "Reachable"),
+        condition("McpReady", "True", "RolledOut"),
+    ]
+    members = {"f:type": {}, "f:status": {}, "f:reason": {}, "f:message": {}}
+    keys = {f'k:{{"type":"{type_}"}}': members for type_ in ("CredentialsValid", "TenantReachable")}
+    entry = {
+        "manager": "dpunetop-x",
+        "operation": "Apply",
+        "apiVersion": "dpu.openshift.io/v1alpha1",
+        "subresource": "status",
+        "fieldsV1": {"f:status": {"f:tenantUID": {}, "f:conditions": keys}},
+    }
+    live = {**config(), "status": {"tenantUID": "t", "observedGeneration": 1, "conditions": said}}
+    live["metadata"] = {**live["metadata"], "managedFields": [entry]}
+    (step,) = confession("infra", live, Condition("CredentialsValid", "False", "Forbidden", "m"), "dpunetop-x")
+    assert [(each.type, each.status) for each in step.conditions] == [
+        ("TenantReachable", "True"),
+        ("CredentialsValid", "False"),
+    ]
+    assert step.members == {"tenantUID": "t"}
+    assert list(step.telling) == ["TenantReachable", "CredentialsValid"]

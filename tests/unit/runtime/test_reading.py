@@ -14,9 +14,9 @@ from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.cluster import Cluster, Clusters
 from dpunetop.runtime.metrics import Metrics
-from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings, Unwatched
 from support.clock import FakeClock
-from support.scriptedsource import Gate, LossySource, ScriptedSource, obj, pages
+from support.scriptedsource import Gate, Hang, LossySource, ScriptedSource, modified, obj, pages
 
 MAPS, OTHERS = Selection(CONFIGMAPS, "ns"), Selection(SECRETS, "ns")
 ONE, TWO = Key(INFRA, "ns", "one"), Key(INFRA, "ns", "two")
@@ -127,6 +127,26 @@ def test_why_a_cache_cannot_be_filled_is_said_and_wakes(desk: Desk) -> None:
             reader.list(INFRA, MAPS)
         error = refused.value.error
     assert error is forbidden
+
+
+def test_a_cache_that_may_no_longer_be_watched_is_named_and_wakes_when_that_begins_and_ends(desk: Desk) -> None:
+    forbidden = Forbidden(403, "Forbidden", "cannot watch")
+    refusing, granting = Gate(), Gate()
+    watches = [[refusing, forbidden], [granting, modified("a", 11), Hang()]]
+    cluster = desk.engage(INFRA, ScriptedSource(lists=[pages(10, [obj("a", 5)])], watches=watches))
+    assert desk.read(ONE, lambda reader: (maps(reader), reader.refusal())) == (["a"], None)
+    desk.woken(ONE)
+    refusing.open()
+    desk.until_woken(ONE)
+    with desk.readings.reading(ONE) as reader:
+        assert maps(reader) == ["a"]
+        refusal = reader.refusal()
+    assert refusal == Unwatched(INFRA, MAPS, forbidden)
+    desk.woken(ONE)
+    granting.open()
+    cluster.informer(MAPS).hasten()
+    desk.until_woken(ONE)
+    assert desk.read(ONE, lambda reader: (maps(reader), reader.refusal())) == (["a"], None)
 
 
 def test_each_change_wakes_the_keys_that_read_it_and_no_others(desk: Desk) -> None:

@@ -104,7 +104,7 @@ class Informer:
         on_trouble: Callable[[], None] = lambda: None,
     ) -> Callable[[], None]:
         """Call `handler` for everything there is, then for each change; `on_synced` once, after the first complete
-        list; `on_trouble` when `trouble` has got another reason. Returns how to end that.
+        list; `on_trouble` when `trouble` has got another reason, or is over. Returns how to end that.
 
         Guarantees: no call is begun or under way once the returned function has returned, unless the handler itself
             called it.
@@ -145,8 +145,11 @@ class Informer:
     def _deliver(self, resource_version: str) -> None:
         self._metrics.resource_version(resource_version)
         with self._guard:
-            self._trouble = None
+            was_troubled, self._trouble = self._trouble is not None, None
             subscriptions = self._subscriptions
+        if was_troubled:
+            for subscription in subscriptions:
+                subscription.feed.append(Troubled())
         waiting = max((len(subscription.feed) for subscription in subscriptions), default=0)
         if not waiting:
             return

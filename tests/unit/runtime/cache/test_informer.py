@@ -231,6 +231,7 @@ def test_what_keeps_it_from_reading_is_told_once_and_forgotten_when_it_reads(at_
     work.clock.step(1.6)
     told.until(lambda t: t.synced == 1)
     assert work.informer.trouble is None
+    assert told.troubles == 2  # that it is over is told, too
 
 
 def test_waiting_for_the_first_list_ends_with_the_stop_and_with_the_time(at_work: Callable[[Any], AtWork]) -> None:
