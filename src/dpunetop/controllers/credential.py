@@ -236,7 +236,9 @@ class _Talk:
         """What the tenant says to the token that pods hold, now or a few minutes ago."""
         if not isinstance(held, Minted):
             return Trial.UNTRIED
-        about = self._tried(held, side)
+        if side is not None and side.account_uid != held.account_uid:
+            return Trial.REJECTED  # asked, the tenant might still say yes for some seconds
+        about = (*self._about, held.token)
         known: Trial | None = self._memory.get(self._client.name, "trial", about)
         if known is not None:
             return known
@@ -265,14 +267,16 @@ class _Talk:
         if isinstance(found, Fresh) and known is None:
             # Our own write, until the cache shows it: a pass in between must not mint once more.
             self._memory.put(self._client.name, "minting", about, found, _REUSE_SECONDS)
-            self._memory.put(self._client.name, "trial", self._tried(found.minted, side), Trial.ACCEPTED, TRY_SECONDS)
+            self._memory.put(
+                self._client.name, "trial", (*self._about, found.minted.token), Trial.ACCEPTED, TRY_SECONDS
+            )
         if isinstance(found, Refused) and known is None:
             self._memory.put(self._client.name, "minting", about, found, TRY_SECONDS)
         return found
 
     def _mint(self, side: TenantSide) -> Finding:
         try:
-            minted = self._request()
+            minted = self._request(side.account_uid)
         except Forbidden:
             return Refused("MintingForbidden", f"the tenant gives no token of ServiceAccount {DPU_ACCOUNT}")
         except NotFound:
@@ -281,13 +285,14 @@ class _Talk:
             return _unanswered(err)
         return minted if isinstance(minted, Unanswered) else self._judge(minted, side)
 
-    def _request(self) -> Minted | Unanswered:
+    def _request(self, account_uid: str) -> Minted | Unanswered:
         now, name = self._clock.now(), DPU_ACCOUNT
         return parse_minted(
             self._client.create_sub(
                 SERVICEACCOUNTS, self._namespace, name, "token", TOKEN_REQUEST, timeout_seconds=self._left()
             ),
             now,
+            account_uid,
         )
 
     def _judge(self, minted: Minted, side: TenantSide) -> Finding:
@@ -314,9 +319,6 @@ class _Talk:
             return Trial.REJECTED
         finally:
             candidate.stop.set()
-
-    def _tried(self, minted: Minted, side: TenantSide | None) -> object:
-        return *self._about, minted.token, side.account_uid if side else ""
 
     def _introduce(self, client: Client) -> None:
         # Kubernetes before 1.28 does not have this review; whom it does not know it tells 401 all the same.

@@ -21,6 +21,7 @@ from dpunetop.domain.names import (
     DPU_ACCOUNT,
     EXPIRES_AT_ANNOTATION,
     MINTED_AT_ANNOTATION,
+    MINTED_FOR_ANNOTATION,
     MINTED_IN_ANNOTATION,
     NODE_LIMITED,
     TENANT_CREDENTIAL,
@@ -66,6 +67,9 @@ class Minted:
     token: Sensitive
     minted_at: datetime
     expires_at: datetime
+    account_uid: str
+    """UID of the ServiceAccount; with another one under its name the token is dead, although a server may not notice
+    for some seconds."""
 
     @property
     def renewal(self) -> datetime:
@@ -102,23 +106,23 @@ def parse_held(secret: Obj | None, owner: Owner) -> Held:
     minted_at, expires_at = parse_time(marks.get(MINTED_AT_ANNOTATION)), parse_time(marks.get(EXPIRES_AT_ANNOTATION))
     if token is None or minted_at is None or expires_at is None:
         return None
-    return Minted(token, minted_at, expires_at)
+    return Minted(token, minted_at, expires_at, marks.get(MINTED_FOR_ANNOTATION, ""))
 
 
-def parse_minted(answer: Mapping[str, Any], asked_at: datetime) -> Minted | Unanswered:
+def parse_minted(answer: Mapping[str, Any], asked_at: datetime, account_uid: str) -> Minted | Unanswered:
     """Read the answer to a TokenRequest. Guarantees: takes any mapping, however malformed."""
     status = answer.get("status")
     status = status if isinstance(status, Mapping) else {}
     token, expires_at = _token(status.get("token")), parse_time(status.get("expirationTimestamp"))
     if token is None or expires_at is None:
         return Unanswered("BadAnswer", "the tenant's answer to a TokenRequest says no token, or not until when")
-    return Minted(token, asked_at.replace(microsecond=0), expires_at)
+    return Minted(token, asked_at.replace(microsecond=0), expires_at, account_uid)
 
 
 def expiry(held: Held, kubeconfig: TenantKubeconfig | None) -> datetime | None:
     """Until when what pods hold is good; None where nobody has said."""
     match held:
-        case Minted(_, _, expires_at):
+        case Minted(expires_at=expires_at):
             return expires_at
         case Inline():
             return _certificate_end(kubeconfig)
@@ -370,8 +374,12 @@ def _minted(view: CredentialView, kubeconfig: TenantKubeconfig, minted: Minted) 
         TENANT_CREDENTIAL_KEY: render_with_token_file(kubeconfig, f"{CREDENTIAL_FOLDER}/{CREDENTIAL_TOKEN_KEY}"),
         CREDENTIAL_TOKEN_KEY: minted.token.reveal().encode(),
     }
-    times = {MINTED_AT_ANNOTATION: _text(minted.minted_at), EXPIRES_AT_ANNOTATION: _text(minted.expires_at)}
-    return _secret(view, data, {"annotations": times})
+    marks = {
+        MINTED_AT_ANNOTATION: _text(minted.minted_at),
+        EXPIRES_AT_ANNOTATION: _text(minted.expires_at),
+        MINTED_FOR_ANNOTATION: minted.account_uid,
+    }
+    return _secret(view, data, {"annotations": marks})
 
 
 def _inline(view: CredentialView, kubeconfig: TenantKubeconfig) -> Step:

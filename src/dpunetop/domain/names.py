@@ -96,6 +96,8 @@ CREDENTIAL_TOKEN_KEY: Final = "token"  # noqa: S105 - a key, not a token
 MINTED_AT_ANNOTATION: Final = f"{GROUP}/minted-at"
 EXPIRES_AT_ANNOTATION: Final = f"{GROUP}/expires-at"
 """On `TENANT_CREDENTIAL` with a minted token: when that was asked for, and until when it is good; RFC 3339."""
+MINTED_FOR_ANNOTATION: Final = f"{GROUP}/minted-for"
+"""Beside them: UID of the ServiceAccount whose token it is."""
 TENANT_KUBECONFIG: Final = "dpunetop-tenant-kubeconfig"
 """Secret of ours that no pod mounts: the rebuilt kubeconfig that worked last, for the operator itself."""
 MINTED_IN_ANNOTATION: Final = f"{GROUP}/minted-in"

@@ -322,6 +322,15 @@ def test_a_deleted_service_account_is_made_anew_and_so_is_the_token():
     assert world.is_accepted("token.2")
 
 
+def test_a_deleted_service_account_is_noticed_although_the_tenant_still_accepts_its_token():
+    world, process = settled()
+    world.tenant.drop(SERVICEACCOUNTS, OVN, DPU_ACCOUNT)
+    world.is_accepted = lambda token: True
+    process.until_quiet(world)
+    del world.is_accepted
+    assert world.is_accepted(world.secret()["token"])
+
+
 def test_a_right_that_is_lost_costs_no_pod_its_token():
     world, process = settled()
     before = world.secret()

@@ -20,7 +20,13 @@ from dpunetop.domain.credential import (
     parse_minted,
     plan_credential,
 )
-from dpunetop.domain.names import EXPIRES_AT_ANNOTATION, MINTED_AT_ANNOTATION, MINTED_IN_ANNOTATION, OWNER_LABEL
+from dpunetop.domain.names import (
+    EXPIRES_AT_ANNOTATION,
+    MINTED_AT_ANNOTATION,
+    MINTED_FOR_ANNOTATION,
+    MINTED_IN_ANNOTATION,
+    OWNER_LABEL,
+)
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.sensitive import Sensitive
 from dpunetop.domain.tenantaccount import TOKEN_SECONDS, TenantSide
@@ -39,7 +45,7 @@ WEEK = timedelta(seconds=TOKEN_SECONDS)
 
 
 def minted(life=WEEK, at=EPOCH):
-    return Minted(Sensitive("to.ken"), at, at + life)
+    return Minted(Sensitive("to.ken"), at, at + life, "uid-of-account")
 
 
 def secret(data, annotations=None, owner="0123"):
@@ -48,7 +54,11 @@ def secret(data, annotations=None, owner="0123"):
     return {"metadata": {**metadata, "annotations": annotations or {}}, "data": encoded}
 
 
-TIMES = {MINTED_AT_ANNOTATION: "2026-01-01T00:00:00Z", EXPIRES_AT_ANNOTATION: "2026-01-08T00:00:00Z"}
+TIMES = {
+    MINTED_AT_ANNOTATION: "2026-01-01T00:00:00Z",
+    EXPIRES_AT_ANNOTATION: "2026-01-08T00:00:00Z",
+    MINTED_FOR_ANNOTATION: "uid-of-account",
+}
 FULL = {"kubeconfig": "{}", "token": "to.ken"}
 
 # --- what pods hold ---------------------------------------------------------------------------------------------------
@@ -86,7 +96,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize(("status", "is_good"), ANSWERS.values(), ids=ANSWERS.keys())
 def test_only_a_whole_answer_is_a_token(status, is_good):
-    found = parse_minted({"status": status}, EPOCH + timedelta(milliseconds=7))
+    found = parse_minted({"status": status}, EPOCH + timedelta(milliseconds=7), "uid-of-account")
     assert found == minted() if is_good else isinstance(found, Unanswered)
 
 

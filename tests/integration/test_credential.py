@@ -1,0 +1,381 @@
+"""The credential of the DPU pods on two real API servers: rights by name, TokenRequest, rejected tokens."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dpunetop.base.clock import RealClock
+from dpunetop.base.stop import Stop
+from dpunetop.controllers.credential import Credential
+from dpunetop.controllers.flow import Installation
+from dpunetop.domain import names
+from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, parse_kubeconfig, render_kubeconfig
+from dpunetop.domain.types import tenant_cluster_name
+from dpunetop.kube.conditions import condition_of
+from dpunetop.kube.errors import Forbidden, Unauthorized
+from dpunetop.kube.keys import (
+    CLUSTERROLEBINDINGS,
+    INFRA,
+    NAMESPACES,
+    ROLEBINDINGS,
+    SECRETS,
+    SERVICEACCOUNTS,
+    Key,
+    Resource,
+)
+from dpunetop.kube.meta import new_object
+from dpunetop.kube.requests import get
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.client.connection import Connection, StaticToken
+from dpunetop.runtime.client.kubeconfig import infra_connection
+from dpunetop.runtime.client.transport import Transport
+from dpunetop.runtime.cluster import Cluster, Clusters
+from dpunetop.runtime.events import EventRecorder
+from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.gate import OpenGate
+from dpunetop.runtime.metrics import Metrics
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Readings
+from dpunetop.sandbox.controlplane import ControlPlane
+
+ROOT = Path(__file__).parents[2]
+CRD_FILE = ROOT / "config" / "crd" / "dpu.openshift.io_dpuclusterconfigs.yaml"
+OVN = names.OVN_KUBERNETES_NAMESPACE
+RBAC = "rbac.authorization.k8s.io"
+TOKEN_PATH = "/var/run/secrets/tenant-kubeconfig/token"
+OURS: tuple[Resource, ...] = (SERVICEACCOUNTS, ROLEBINDINGS, CLUSTERROLEBINDINGS)
+
+
+def node_roles() -> Iterator[dict[str, Any]]:
+    """What the cluster network operator gives a node's OVN-Kubernetes, as far as it matters here."""
+    cluster = [
+        {"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["nodes/status", "pods/status"], "verbs": ["patch"]},
+    ]
+    local = [
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]},
+        {
+            "apiGroups": ["coordination.k8s.io"],
+            "resources": ["leases"],
+            "verbs": ["create", "get", "list", "update"],
+        },
+    ]
+    name = {"name": names.NODE_LIMITED}
+    yield {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": name, "rules": cluster}
+    yield {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": {**name, "namespace": OVN}, "rules": local}
+
+
+class Operator:
+    """The credential controller with real caches, as the process would run it, pass by pass."""
+
+    def __init__(self, infra: ControlPlane, namespace: str) -> None:
+        self._clock = RealClock()
+        self._stop = Stop()
+        self.metrics = Metrics()
+        self._clusters = Clusters()
+        self._woken = threading.Event()
+        recorder = EventRecorder(self._client, "dpunetop", self._clock, instance="test")
+        executor = Executor(self._client, OpenGate(), recorder, self._clock)
+        installation = Installation((namespace,), OVN, None)
+        self.key = Key(INFRA, namespace, "c")
+        self.controller = Credential(
+            installation, executor, self._client, self.tenant_cluster, self._clock, self.metrics
+        )
+        self.controller.read_through(Readings(self._clusters, lambda _: self._woken.set()))
+        self._engage(INFRA, infra_connection(str(infra.admin_kubeconfig)))
+
+    def tenant_cluster(self, name: str, kubeconfig: TenantKubeconfig) -> Cluster:
+        assert kubeconfig.token is not None
+        return self._cluster(name, Connection(kubeconfig.server, kubeconfig.ca_pem, StaticToken(kubeconfig.token)))
+
+    def engage(self, kubeconfig: TenantKubeconfig) -> None:
+        """As the tenant link does."""
+        self._clusters.engage(self.tenant_cluster(tenant_cluster_name(self.key.namespace, self.key.name), kubeconfig))
+
+    def settle(self) -> float | None:
+        """Pass after pass until nothing wakes it any more."""
+        pause: float | None = 0.0
+        for _ in range(50):
+            self._woken.clear()
+            try:
+                pause = self.controller.reconcile(self.key, self._stop)
+            except (NotSynced, NotEngaged):
+                assert self._woken.wait(10), "nobody wakes it"
+                continue
+            if pause == 1.0:
+                self._woken.wait(1.0)
+            elif not self._woken.wait(0.5):
+                return pause
+        raise AssertionError(f"it never comes to rest, and would look again in {pause} s")
+
+    def wait_woken(self) -> None:
+        """Wait for a change of what it reads."""
+        assert self._woken.wait(10), "nothing wakes it"
+
+    def close(self) -> None:
+        self._stop.set()
+        for name in reversed(self._clusters.names()):
+            self._clusters.disengage(name)
+
+    def _engage(self, name: str, connection: Connection) -> None:
+        self._clusters.engage(self._cluster(name, connection))
+
+    def _cluster(self, name: str, connection: Connection) -> Cluster:
+        stop, metrics = Stop(self._clock), self.metrics.client(name)
+        transport = Transport(connection, stop, user_agent="dpunetop-test", metrics=metrics, clock=self._clock)
+        client = Client(transport, clock=self._clock, metrics=metrics, name=name)
+        return Cluster(name, client, clock=self._clock, metrics=self.metrics, random=lambda: 0.5, stop=stop)
+
+    def _client(self, name: str) -> Client:
+        cluster = self._clusters.get(name)
+        if cluster is None:
+            raise NotEngaged(name)
+        return cluster.client
+
+
+class Place:
+    """Both clusters as the test sees them."""
+
+    def __init__(self, infra: ControlPlane, tenant: ControlPlane, namespace: str) -> None:
+        self.infra, self.tenant, self.namespace = infra.admin, tenant.admin, namespace
+        self._control_plane = tenant
+        token = tenant.service_account_token(OVN, "dpunetop-operator")
+        self.given = parse_kubeconfig(json.dumps(tenant.token_kubeconfig(token)).encode())
+        self.owner = names.owner_hash(self._infra_uid(), namespace, "c")
+
+    def store(self) -> None:
+        """What the user and the tenant link have done before."""
+        spec = {"poolName": "dpu", "kubeConfigFile": "given", "nodeSelector": {"matchLabels": {"a": "b"}}}
+        config = new_object(names.DPUCLUSTERCONFIGS, self.namespace, "c", spec=spec)
+        config["metadata"]["finalizers"] = [names.FINALIZER]
+        self.infra.apply(config)
+        data = {names.TENANT_CREDENTIAL_KEY: base64.b64encode(render_kubeconfig(self.given)).decode()}
+        secret = new_object(SECRETS, self.namespace, names.TENANT_KUBECONFIG, type="Opaque", data=data)
+        secret["metadata"]["labels"] = {names.OWNER_LABEL: self.owner}
+        self.infra.apply(secret)
+
+    def secret(self) -> dict[str, str]:
+        path = get(SECRETS, self.namespace, names.TENANT_CREDENTIAL).target
+        data = self.infra.get_or_empty(path).get("data") or {}
+        return {key: base64.b64decode(text).decode() for key, text in data.items()}
+
+    def annotations(self) -> dict[str, str]:
+        path = get(SECRETS, self.namespace, names.TENANT_CREDENTIAL).target
+        return dict(self.infra.get(path)["metadata"]["annotations"])
+
+    def said(self) -> tuple[str, str, str]:
+        config = self.infra.get(get(names.DPUCLUSTERCONFIGS, self.namespace, "c").target)
+        found = condition_of(config, "DpuCredentialValid") or {}
+        return found.get("status", ""), found.get("reason", ""), found.get("message", "")
+
+    def account(self) -> str:
+        return get(SERVICEACCOUNTS, OVN, names.DPU_ACCOUNT).target
+
+    def drop(self) -> None:
+        """Everything of ours in the tenant."""
+        for resource in OURS:
+            path = get(resource, OVN if resource.namespaced else "", names.DPU_ACCOUNT).target
+            if self.tenant.get_or_empty(path):
+                self.tenant.delete(path)
+
+    def as_pods(self) -> Any:
+        """The tenant as the pods see it."""
+        return self._control_plane.client(self.secret()["token"])
+
+    def _infra_uid(self) -> str:
+        return str(self.infra.get(get(NAMESPACES, "", names.KUBE_SYSTEM).target)["metadata"]["uid"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prepared(infra: ControlPlane, tenant: ControlPlane) -> None:
+    """The kind in infra; in the tenant the roles of a node, and the rights that we ship."""
+    infra.apply(CRD_FILE)
+    tenant.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OVN}})
+    tenant.apply(node_roles())
+    tenant.apply(rights())
+
+
+def rights() -> list[dict[str, Any]]:
+    return [obj for obj in yaml.safe_load_all((ROOT / "deploy" / "tenant-rights.yaml").read_text()) if obj]
+
+
+@pytest.fixture
+def place(infra: ControlPlane, tenant: ControlPlane, namespace: str) -> Iterator[Place]:
+    found = Place(infra, tenant, namespace)
+    found.store()
+    yield found
+    found.drop()
+    path = get(names.DPUCLUSTERCONFIGS, namespace, "c").target
+    infra.admin.patch(path, {"metadata": {"finalizers": None}})
+
+
+@pytest.fixture
+def operator(infra: ControlPlane, place: Place) -> Iterator[Operator]:
+    running = Operator(infra, place.namespace)
+    running.engage(place.given)
+    yield running
+    running.close()
+
+
+def test_the_shipped_rights_are_enough_to_mint_and_the_token_does_what_a_node_must(
+    operator: Operator, place: Place
+) -> None:
+    before = datetime.now(UTC)
+    pause = operator.settle()
+    assert place.said()[:2] == ("True", "Minted")
+    assert pause == 300.0
+    times = place.annotations()
+    minted_at, expires_at = (
+        datetime.fromisoformat(times[mark]) for mark in (names.MINTED_AT_ANNOTATION, names.EXPIRES_AT_ANNOTATION)
+    )
+    assert abs(minted_at - before) < timedelta(seconds=30)
+    assert abs(expires_at - minted_at - timedelta(days=7)) < timedelta(seconds=30)
+    user = json.loads(place.secret()["kubeconfig"])["users"][0]["user"]
+    assert user == {"tokenFile": TOKEN_PATH}
+    pods = place.as_pods()
+    assert pods.get("/api/v1/nodes")["kind"] == "NodeList"
+    assert pods.get("/api/v1/pods")["kind"] == "PodList"
+    assert pods.get(f"/apis/coordination.k8s.io/v1/namespaces/{OVN}/leases")["kind"] == "LeaseList"
+    with pytest.raises(Forbidden):
+        pods.get("/api/v1/secrets")
+    with pytest.raises(Forbidden):
+        pods.get(f"/api/v1/namespaces/{OVN}/secrets")
+    pods.close()
+
+
+def test_at_rest_nothing_is_written_to_either_cluster(operator: Operator, place: Place) -> None:
+    operator.settle()
+    paths = [place.account(), get(CLUSTERROLEBINDINGS, "", names.DPU_ACCOUNT).target]
+    before = [place.tenant.get(path)["metadata"]["resourceVersion"] for path in paths]
+    secret = place.infra.get(get(SECRETS, place.namespace, names.TENANT_CREDENTIAL).target)
+    config = place.infra.get(get(names.DPUCLUSTERCONFIGS, place.namespace, "c").target)
+    for _ in range(3):
+        operator.settle()
+    assert [place.tenant.get(path)["metadata"]["resourceVersion"] for path in paths] == before
+    assert place.infra.get(get(SECRETS, place.namespace, names.TENANT_CREDENTIAL).target) == secret
+    assert place.infra.get(get(names.DPUCLUSTERCONFIGS, place.namespace, "c").target) == config
+
+
+def test_a_token_of_a_deleted_account_is_told_so_and_minted_anew(operator: Operator, place: Place) -> None:
+    operator.settle()
+    old = place.as_pods()
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    who = old.create(path, review)["status"]["userInfo"]["username"]
+    assert who == f"system:serviceaccount:{OVN}:{names.DPU_ACCOUNT}"
+    before = place.secret()
+    place.tenant.delete(place.account())
+    eventually_unknown(lambda: old.create(path, review))
+    with pytest.raises(Unauthorized):  # so a server that lacks the review tells the same
+        old.create("/apis/authentication.k8s.io/v1/there-is-no-such-thing", review)
+    old.close()
+    operator.wait_woken()
+    operator.settle()
+    after = place.secret()
+    assert after["token"] != before["token"]
+    assert after["kubeconfig"] == before["kubeconfig"]
+    assert place.as_pods().get("/api/v1/nodes")["kind"] == "NodeList"
+    assert place.said()[:2] == ("True", "Minted")
+
+
+def test_a_new_account_gets_a_new_token_before_the_server_has_forgotten_the_old_one(
+    operator: Operator, place: Place
+) -> None:
+    operator.settle()
+    before = place.secret()["token"]
+    place.tenant.delete(place.account())
+    operator.wait_woken()
+    operator.settle()
+    assert place.secret()["token"] != before
+    assert place.annotations()[names.MINTED_FOR_ANNOTATION] == place.tenant.get(place.account())["metadata"]["uid"]
+
+
+def test_a_successor_takes_over_what_there_is(infra: ControlPlane, operator: Operator, place: Place) -> None:
+    operator.settle()
+    before = place.secret()
+    successor = Operator(infra, place.namespace)
+    successor.engage(place.given)
+    assert successor.settle() == 300.0
+    successor.close()
+    assert place.secret() == before
+
+
+def test_without_one_of_the_rights_the_given_kubeconfig_serves_until_it_comes(
+    operator: Operator, place: Place, tenant: ControlPlane
+) -> None:
+    path = f"/apis/{RBAC}/v1/clusterroles/dpunetop-operator"
+    rules = tenant.admin.get(path)["rules"]
+    lesser = [rule for rule in rules if "bind" not in rule["verbs"]]
+    tenant.admin.patch(path, {"rules": lesser})
+    try:
+        eventually_forbidden(place)
+        operator.settle()
+        status, reason, message = place.said()
+        assert (status, reason) == ("True", "MintingForbidden")
+        assert f"may not bind clusterroles {names.NODE_LIMITED}" in message
+        assert place.secret() == {"kubeconfig": render_kubeconfig(place.given).decode()}
+        assert place.tenant.get_or_empty(place.account()) == {}
+    finally:
+        tenant.admin.patch(path, {"rules": rules})
+
+
+def eventually_unknown(ask: Callable[[], object]) -> None:
+    """Wait for a 401; the server believes for ten seconds in a token that it has seen."""
+    for _ in range(150):
+        try:
+            ask()
+        except Unauthorized:
+            return
+        threading.Event().wait(0.1)
+    raise AssertionError("the token is still accepted")
+
+
+def eventually_forbidden(place: Place) -> None:
+    """Wait until the tenant acts by the lesser role."""
+    attributes = {"verb": "bind", "group": RBAC, "resource": "clusterroles", "name": names.NODE_LIMITED}
+    user = f"system:serviceaccount:{OVN}:dpunetop-operator"
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": user, "resourceAttributes": attributes},
+    }
+    for _ in range(200):
+        if not place.tenant.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]:
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError("the role is still what it was")
+
+
+def test_what_a_stranger_has_made_is_not_touched(operator: Operator, place: Place) -> None:
+    stranger = new_object(CLUSTERROLEBINDINGS, "", names.DPU_ACCOUNT)
+    stranger["roleRef"] = {"apiGroup": RBAC, "kind": "ClusterRole", "name": "view"}
+    place.tenant.apply(stranger)
+    path = get(CLUSTERROLEBINDINGS, "", names.DPU_ACCOUNT).target
+    before = place.tenant.get(path)
+    operator.settle()
+    status, reason, message = place.said()
+    assert (status, reason) == ("True", "NotOurs")
+    assert f"ClusterRoleBinding {names.DPU_ACCOUNT}" in message
+    assert place.tenant.get(path) == before
+    assert place.tenant.get_or_empty(place.account()) == {}
+
+
+def test_a_binding_to_a_role_that_is_not_there_never_reaches_the_pods(
+    operator: Operator, place: Place, tenant: ControlPlane
+) -> None:
+    [wide, _] = node_roles()
+    tenant.admin.delete(f"/apis/{RBAC}/v1/clusterroles/{names.NODE_LIMITED}")
+    try:
+        operator.settle()
+        assert place.said()[:2] == ("True", "MintedWithoutRights")
+        assert place.secret() == {"kubeconfig": render_kubeconfig(place.given).decode()}
+    finally:
+        tenant.apply(wide)
