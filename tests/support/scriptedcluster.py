@@ -195,9 +195,6 @@ class ScriptedReadings:
         objects = self.clusters[cluster].objects
         return [copy.deepcopy(obj) for (plural, _, _), obj in objects.items() if plural == str(selection.resource)]
 
-    def refusal(self) -> None:
-        """Nothing that is read here is out of date."""
-
 
 def _no_answer(*request: Any) -> Obj:
     raise AssertionError(f"nobody expected {request}")
