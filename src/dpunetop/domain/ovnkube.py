@@ -37,6 +37,7 @@ from dpunetop.domain.names import (
     TENANT_NODE_ENV,
     machine_config_name,
 )
+from dpunetop.domain.ovnkubepod import has_newest_template
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.status import OVN_KUBE_READY, report
 from dpunetop.domain.tenantkubeconfig import Network
@@ -253,7 +254,7 @@ def _dropped(view: OvnKubeView) -> list[str]:
 
 def _judge(view: OvnKubeView, entries: EntriesPlan) -> Condition:
     """The first thing that keeps a pair from serving, else how far the DaemonSet is."""
-    reason, message = _trouble(view, entries) or _progress(view.stage.daemonset) or _silence(view, entries) or ("", "")
+    reason, message = _trouble(view, entries) or _progress(view, entries) or ("", "")
     if reason:
         return Condition(OVN_KUBE_READY, "False", reason, message)
     return Condition(OVN_KUBE_READY, "True", "Serving", f"{len(entries.data)} DPUs serve their hosts")
@@ -275,36 +276,39 @@ def _trouble(view: OvnKubeView, entries: EntriesPlan) -> tuple[str, str] | None:
     return None
 
 
-def _progress(daemonset: Obj | None) -> tuple[str, str] | None:
-    """What the DaemonSet has yet to do; an older generation's numbers count for nothing."""
+def _progress(view: OvnKubeView, entries: EntriesPlan) -> tuple[str, str] | None:
+    """What the DaemonSet has yet to do.
+
+    Judged by its pods: its own numbers count idle pods too, and come later than those of the pods, which would make
+    `OvnKubeReady` go back and forth.
+    """
+    daemonset = view.stage.daemonset
     if daemonset is None:
         return "Progressing", "the DaemonSet is being created"
     status = daemonset.get("status") or {}
     if status.get("observedGeneration", 0) != generation_of(daemonset):
         return "Progressing", "the DaemonSet's newest generation is not observed yet"
-    wanted = status.get("desiredNumberScheduled", 0)
-    updated, available = status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0)
-    if not wanted:
+    if not status.get("desiredNumberScheduled", 0):
         return (
             "NoNodes",
             f"the DaemonSet finds no node: DPU nodes need the labels of spec.nodeSelector and {DPU_NODE_LABEL}",
         )
-    if (updated, available) != (wanted, wanted):
-        return "Progressing", f"{updated} pods are up to date and {available} available of {wanted}"
+    if silent := sorted(set(entries.data) - _working(view.stage.pods, daemonset, entries)):
+        return "Progressing", f"no up-to-date pod serves yet on {_some(silent)}"
     return None
 
 
-def _silence(view: OvnKubeView, entries: EntriesPlan) -> tuple[str, str] | None:
-    """DPUs that do not serve yet although their entry has come: an idle pod is Ready too, and counts as available."""
-    working = {
+def _working(pods: tuple[Obj, ...], daemonset: Obj, entries: EntriesPlan) -> set[str]:
+    """Nodes whose pod is Ready, has the newest template, and is not idle."""
+    idle = set(entries.idle_pods.values())
+    return {
         str(pod["spec"].get("nodeName"))
-        for pod in view.stage.pods
-        if _is_ready(pod) and not is_terminating(pod) and uid_of(pod) not in entries.idle_pods.values()
+        for pod in pods
+        if _is_ready(pod)
+        and not is_terminating(pod)
+        and uid_of(pod) not in idle
+        and has_newest_template(daemonset, pod)
     }
-    silent = sorted(set(entries.data) - working)
-    if not silent:
-        return None
-    return "Progressing", f"no pod serves yet on {_some(silent)}"
 
 
 def _is_ready(pod: Obj) -> bool:

@@ -10,10 +10,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dpunetop.domain.names import DPU_NODE_LABEL, OVNKUBE_NODE, OVNKUBE_NODE_ENTRIES, OVNKUBE_SERVICE_ACCOUNT
+from dpunetop.base import jsonio
+from dpunetop.domain.names import (
+    DPU_NODE_LABEL,
+    OVNKUBE_NODE,
+    OVNKUBE_NODE_ENTRIES,
+    OVNKUBE_SERVICE_ACCOUNT,
+    TEMPLATE_HASH_ANNOTATION,
+)
 from dpunetop.domain.ownership import Owner
 from dpunetop.kube.keys import DAEMONSETS
-from dpunetop.kube.meta import new_object
+from dpunetop.kube.meta import Obj, annotations_of, new_object
 
 METRICS_PORT = 29103
 """On the loopback of the DPU: ovnkube's own metrics, which its probe reads."""
@@ -89,14 +96,27 @@ def daemonset(shape: Shape) -> dict[str, Any]:
     spec = {
         "selector": {"matchLabels": {"app": OVNKUBE_NODE}},
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
-        "template": {
-            "metadata": {"labels": {**_POD_LABELS, **shape.labels}, "annotations": dict(shape.annotations)},
-            "spec": _pod(shape),
-        },
+        "template": _template(shape),
     }
     desired = shape.owner.mark(new_object(DAEMONSETS, shape.namespace, OVNKUBE_NODE, spec=spec))
     desired["metadata"]["annotations"] = {"kubernetes.io/description": _DESCRIPTION}
     return desired
+
+
+def has_newest_template(daemonset: Obj, pod: Obj) -> bool:
+    """Whether `pod` was made from the template that the live `daemonset` has now, whatever the DaemonSet's status says.
+
+    Guarantees: holds too where an admission webhook changes pods on their way.
+    """
+    wanted = annotations_of(daemonset["spec"]["template"]).get(TEMPLATE_HASH_ANNOTATION)
+    return wanted is not None and annotations_of(pod).get(TEMPLATE_HASH_ANNOTATION) == wanted
+
+
+def _template(shape: Shape) -> dict[str, Any]:
+    pod, labels = _pod(shape), {**_POD_LABELS, **shape.labels}
+    annotations = dict(shape.annotations)
+    annotations[TEMPLATE_HASH_ANNOTATION] = jsonio.digest([labels, annotations, pod])
+    return {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod}
 
 
 def value(name: str, text: str) -> dict[str, Any]:

@@ -89,12 +89,10 @@ def entries(plan):
     return next(s.desired for s in plan.steps if isinstance(s, Apply) and s.desired["kind"] == "ConfigMap").get("data")
 
 
-def rolled_out(wanted=1, available=1, observed=1):
+def rolled_out(wanted=1, observed=1):
     status = {
         "observedGeneration": observed,
         "desiredNumberScheduled": wanted,
-        "updatedNumberScheduled": wanted,
-        "numberAvailable": available,
     }
     spec = next(
         s.desired for s in plan_ovnkube(VIEW).steps if isinstance(s, Apply) and s.desired["kind"] == "DaemonSet"
@@ -186,7 +184,8 @@ def test_an_idle_pod_whose_entry_has_come_is_restarted_after_the_entry_is_writte
 
 def pod(name="ovnkube-node-x", ready="True", **metadata):
     made = ours(name, spec={"nodeName": "bf2-1"}, status={"conditions": [{"type": "Ready", "status": ready}]})
-    return {**made, "metadata": {**made["metadata"], **metadata}}
+    annotations = rolled_out()["spec"]["template"]["metadata"]["annotations"]
+    return {**made, "metadata": {**made["metadata"], "annotations": annotations, **metadata}}
 
 
 def settled(*pods, entries=WITH_ENTRY):
@@ -199,9 +198,9 @@ SAID = {
     "a pod that is not ready": (settled(pod(ready="False")), ("False", "Progressing")),
     "a pod that ends": (settled(pod(deletionTimestamp="2026-01-01T00:00:00Z")), ("False", "Progressing")),
     "a pod that idles": (settled(pod(), entries=entries_map()), ("False", "Progressing")),
+    "a pod of an older template": (settled(pod(annotations={})), ("False", "Progressing")),
     "an old generation observed": (at(daemonset=rolled_out(observed=0)), ("False", "Progressing")),
-    "a pod missing": (at(daemonset=rolled_out(wanted=2)), ("False", "Progressing")),
-    "none wanted": (at(daemonset=rolled_out(wanted=0, available=0)), ("False", "NoNodes")),
+    "none wanted": (at(daemonset=rolled_out(wanted=0)), ("False", "NoNodes")),
     "no overrides": (at(daemonset=rolled_out(), overrides=None), ("False", "EnvOverridesMissing")),
     "no entries": (at(daemonset=rolled_out(), overrides={"metadata": {}, "data": {}}), ("False", "NoPairs")),
     "a command for an entry": (
