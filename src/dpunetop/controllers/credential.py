@@ -142,8 +142,9 @@ class Credential(ConfigController[CredentialView]):
         does not allow it, so that the next pass knows what to do instead."""
         try:
             return super().reconcile(key, stop)
-        except (Forbidden, Invalid):
-            refused = Refused("MintingForbidden", f"the tenant refuses ServiceAccount {DPU_ACCOUNT} or its bindings")
+        except (Forbidden, Invalid, NotFound) as err:  # if infra's, it does no harm: what is complete is not refused
+            message = f"the tenant answers {err.code} to ServiceAccount {DPU_ACCOUNT} or one of its bindings"
+            refused = Refused("MintingForbidden", message)
             self._memory.put(tenant_cluster_name(key.namespace, key.name), _WRITES, "", refused, TRY_SECONDS)
             raise
 
@@ -253,11 +254,9 @@ class _Talk:
         """What is to be done about a minted token, with a new one if that is what it takes."""
         if stranger := side.stranger(owner_hash):
             return Refused("NotOurs", stranger)
-        refused: Refused | None = self._memory.get(self._client.name, _WRITES, "")
-        if refused is not None:
-            return refused
         if not side.is_complete():
-            return Preparing()
+            refused: Refused | None = self._memory.get(self._client.name, _WRITES, "")
+            return refused or Preparing()
         if isinstance(held, Minted) and not held.is_due(self._clock.now()) and trial is not Trial.REJECTED:
             silent = trial is Trial.UNTRIED
             return Unanswered("NotTried", "the tenant could not be asked about the token") if silent else Standing()

@@ -256,7 +256,7 @@ def _decide(view: CredentialView, kubeconfig: TenantKubeconfig) -> Plan:
         case Standing():
             return _standing(view, kubeconfig)
         case Fresh(minted):
-            steps = (*_tenant(view), _minted(view, kubeconfig, minted))
+            steps = (_minted(view, kubeconfig, minted), *_tenant(view))
             return _say(view, steps, _good(minted, view.now), _pause(minted, view.now))
     assert_never(view.finding)
 
@@ -266,7 +266,7 @@ def _standing(view: CredentialView, kubeconfig: TenantKubeconfig) -> Plan:
     condition = _good(view.held, view.now)
     if view.trial is Trial.POWERLESS:
         condition = _false(POWERLESS.reason, POWERLESS.message)
-    return _say(view, (*_tenant(view), *_keep(view, kubeconfig)), condition, _pause(view.held, view.now))
+    return _say(view, (*_keep(view, kubeconfig), *_tenant(view)), condition, _pause(view.held, view.now))
 
 
 def _refused(view: CredentialView, kubeconfig: TenantKubeconfig, refused: Refused) -> Plan:

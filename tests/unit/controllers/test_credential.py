@@ -22,7 +22,7 @@ from dpunetop.domain.names import (
 )
 from dpunetop.domain.tenantkubeconfig import parse_kubeconfig, render_kubeconfig
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized, Unreachable
+from dpunetop.kube.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
     INFRA,
@@ -443,11 +443,29 @@ def test_a_role_that_the_tenant_does_not_have_leads_to_the_given_kubeconfig():
     assert len(world.tokens) == 1
 
 
-def test_a_tenant_that_refuses_what_it_said_it_allows_gets_the_given_kubeconfig():
+@pytest.mark.parametrize(
+    "error",
+    [Forbidden(403, "Forbidden", "a webhook says no"), NotFound(404, "NotFound", "there is no such namespace")],
+    ids=str,
+)
+def test_a_tenant_that_refuses_what_it_said_it_allows_gets_the_given_kubeconfig(error):
     world = World()
-    world.tenant.refuses["rolebindings"] = Forbidden(403, "Forbidden", "a webhook says no")
+    world.tenant.refuses["rolebindings"] = error
     Process(world).until_quiet(world)
     assert (user(world), world.said()) == ({"token": "token-of-a-test"}, ("True", "MintingForbidden"))
+
+
+def test_a_refusal_of_infra_is_no_refusal_of_the_tenant():
+    world = World()
+    process = Process(world)
+    process.once()
+    world.infra.refuses["secrets"] = Forbidden(403, "Forbidden", "")
+    with pytest.raises(Forbidden):
+        process.once()
+    assert world.said() == ("False", "Forbidden")
+    world.infra.refuses.clear()
+    process.until_quiet(world)
+    assert world.said() == ("True", "Minted")
 
 
 def test_a_new_way_to_the_tenant_reaches_the_pods_with_the_same_token():

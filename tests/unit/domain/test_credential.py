@@ -202,19 +202,19 @@ DECISIONS = {  # finding, held, trial, now -> written, said, pause
         Preparing(), Inline(), UNTRIED, EPOCH, [*MADE, "tenant-credential given"], ("False", "Progressing"), 1.0,
     ),
     "made anew under a dead token": (Preparing(), minted(), REJECTED, EPOCH, MADE, ("False", "Revoked"), 1.0),
-    "fresh": (Fresh(minted()), None, UNTRIED, EPOCH, [*MADE, "tenant-credential minted"], ("True", "Minted"), 300.0),
-    "standing": (Standing(), minted(), ACCEPTED, EPOCH, [*MADE, "tenant-credential minted"], ("True", "Minted"), 300.0),
+    "fresh": (Fresh(minted()), None, UNTRIED, EPOCH, ["tenant-credential minted", *MADE], ("True", "Minted"), 300.0),
+    "standing": (Standing(), minted(), ACCEPTED, EPOCH, ["tenant-credential minted", *MADE], ("True", "Minted"), 300.0),
     "standing, nearly due": (
         Standing(), minted(), ACCEPTED, EPOCH + DAY - timedelta(seconds=7),
-        [*MADE, "tenant-credential minted"], ("True", "Minted"), 7.0,
+        ["tenant-credential minted", *MADE], ("True", "Minted"), 7.0,
     ),
     "standing, short-lived": (
         Standing(), minted(DAY), ACCEPTED, EPOCH,
-        [*MADE, "tenant-credential minted"], ("True", "CredentialShortLived"), 300.0,
+        ["tenant-credential minted", *MADE], ("True", "CredentialShortLived"), 300.0,
     ),
     "standing, without rights": (
         Standing(), minted(), POWERLESS, EPOCH,
-        [*MADE, "tenant-credential minted"], ("False", "MintedWithoutRights"), 300.0,
+        ["tenant-credential minted", *MADE], ("False", "MintedWithoutRights"), 300.0,
     ),
     "refused": (NO, None, UNTRIED, EPOCH, ["tenant-credential given"], ("True", "MintingForbidden"), 300.0),
     "refused, a good token there": (
@@ -283,7 +283,7 @@ def test_a_secret_of_somebody_else_or_on_its_way_out_is_left_alone():
 
 def test_the_pods_secret_names_the_token_file_and_when_it_ends():
     plan = plan_credential(view(Fresh(minted())))
-    desired = [step.desired for step in plan.steps if isinstance(step, Apply)][-1]
+    desired = plan.steps[0].desired
     files = {key: base64.b64decode(text) for key, text in desired["data"].items()}
     assert files == {
         "kubeconfig": render_with_token_file(MODEL, "/var/run/secrets/tenant-kubeconfig/token"),
