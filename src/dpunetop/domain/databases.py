@@ -46,9 +46,9 @@ def databases(
     """The addresses of the tenant's databases.
 
     Guarantees: only pods of the DaemonSet `ovnkube-master` in `tenant_namespace` count, so that no tenant user can
-        join the list; an address enters it when its pod is Ready, and leaves it when its pod is gone, so that a master
-        that restarts changes nothing (`last`); sorted and without duplicates, so that equal sets give equal text.
-        Special addresses are dropped unless `allowed`.
+        join the list; an address enters it when its pod is Ready, and leaves it when another has taken its place, so
+        that masters that restart, or are rolled one by one, change nothing (`last`); sorted and without duplicates, so
+        that equal sets give equal text. Special addresses are dropped unless `allowed`.
     """
     masters = [pod for pod in pods if _is_master(pod, tenant_namespace)]
     if not masters:
@@ -59,15 +59,25 @@ def databases(
     if not found:
         words = f"none of the tenant's {len(masters)} pods {OVNKUBE_MASTER} is Ready with a usable address"
         return NoDatabases(DatabaseProblem.NO_ADDRESS, words)
+    found |= set(_kept(known - found, len(known) - len(found), allowed))
     if len(found) > _MOST:
         words = f"the tenant's pods {OVNKUBE_MASTER} have more than {_MOST} addresses"
         return NoDatabases(DatabaseProblem.TOO_MANY, words)
-    ordered = sorted(found, key=lambda address: (address.version, int(address)))
+    ordered = sorted(found, key=_order)
     return DatabaseList(_listed(ordered, _NB_PORT), _listed(ordered, _SB_PORT))
 
 
+def _kept(missing: Iterable[Address], most: int, allowed: tuple[Network, ...]) -> list[Address]:
+    """Addresses whose pods are away, for want of others: clients skip a database that does not answer."""
+    return sorted((address for address in missing if _may_be(address, allowed)), key=_order)[: max(most, 0)]
+
+
+def _order(address: Address) -> tuple[int, int]:
+    return address.version, int(address)
+
+
 def _is_master(pod: Obj, namespace: str) -> bool:
-    if namespace_of(pod) != namespace or labels_of(pod).get("app") != OVNKUBE_MASTER or is_terminating(pod):
+    if namespace_of(pod) != namespace or labels_of(pod).get("app") != OVNKUBE_MASTER:
         return False
     return any(
         reference.get("controller") and reference.get("kind") == "DaemonSet" and reference.get("name") == OVNKUBE_MASTER
@@ -78,7 +88,7 @@ def _is_master(pod: Obj, namespace: str) -> bool:
 def _addresses(pod: Obj, known: frozenset[Address]) -> Iterable[Address]:
     status = pod.get("status") or {}
     pod_ip = _parsed(status.get("podIP"))
-    if pod_ip is not None and (pod_ip in known or _is_ready(pod)):
+    if pod_ip is not None and (pod_ip in known or (_is_ready(pod) and not is_terminating(pod))):
         yield pod_ip
     # A master that reboots may lose its podIP for a while; on the host network it comes back with that of its host.
     host_ip = _parsed(status.get("hostIP"))

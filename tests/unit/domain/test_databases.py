@@ -100,6 +100,13 @@ STEADY = {
     "one restarts": [master("10.0.0.1"), master("10.0.0.2", ready=False), master("fd00::3")],
     "all restart": [master(ip, ready=False) for ip in ("10.0.0.1", "10.0.0.2", "fd00::3")],
     "one reboots": [master("10.0.0.1"), master(None, ready=False, hostIP="10.0.0.2"), master("fd00::3")],
+    "one is being rolled": [
+        master("10.0.0.1"),
+        master("10.0.0.2", metadata={"deletionTimestamp": "t"}),
+        master("fd00::3"),
+    ],
+    "one is away": [master("10.0.0.1"), master("fd00::3")],
+    "two are away": [master("fd00::3")],
     "a new one is not ready yet": [*map(master, ["10.0.0.1", "10.0.0.2", "fd00::3"]), master("10.0.0.4", ready=False)],
 }
 
@@ -112,6 +119,11 @@ def test_a_master_that_comes_back_changes_nothing(pods: list[dict[str, Any]]) ->
 def test_a_master_that_was_replaced_is_replaced_in_the_list() -> None:
     pods = [master("10.0.0.1"), master("10.0.0.9"), master("fd00::3")]
     assert databases(pods, NAMESPACE, LAST) == listed("10.0.0.1", "10.0.0.9", "[fd00::3]")
+
+
+def test_one_master_that_is_replaced_while_another_is_away_leaves_as_many_as_before() -> None:
+    pods = [master("10.0.0.1"), master("10.0.0.9")]
+    assert databases(pods, NAMESPACE, LAST) == listed("10.0.0.1", "10.0.0.2", "10.0.0.9")
 
 
 def test_a_last_list_that_nobody_could_have_written_says_nothing() -> None:
