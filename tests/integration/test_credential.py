@@ -15,7 +15,7 @@ import yaml
 
 from dpunetop.base.clock import RealClock
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.credential import Credential
+from dpunetop.controllers.credential import DpuCredential
 from dpunetop.controllers.flow import Installation
 from dpunetop.domain import names
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, parse_kubeconfig, render_kubeconfig
@@ -86,7 +86,7 @@ class Operator:
         executor = Executor(self._client, OpenGate(), recorder, self._clock)
         installation = Installation((namespace,), OVN, None)
         self.key = Key(INFRA, namespace, "c")
-        self.controller = Credential(
+        self.controller = DpuCredential(
             installation, executor, self._client, self.tenant_cluster, self._clock, self.metrics
         )
         self.controller.read_through(Readings(self._clusters, lambda _: self._woken.set()))

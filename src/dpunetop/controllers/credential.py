@@ -79,7 +79,7 @@ BuildTenant = Callable[[str, TenantKubeconfig], Cluster]
 """Makes the Cluster of that name, not yet running, behind that kubeconfig."""
 
 
-class Credential(ConfigController[CredentialView]):
+class DpuCredential(ConfigController[CredentialView]):
     """Sees to our ServiceAccount in the tenant, the Secret that DPU pods mount, and `DpuCredentialValid`.
 
     Guarantees: in this order, each step in a pass of its own or of a later one: rights reviewed, ServiceAccount and

@@ -231,11 +231,12 @@ def plan_credential(view: CredentialView) -> Plan:
     Guarantees: where we shall have to clean up is written down before anything is written to the tenant; a minted token
         reaches the pods only after the tenant has accepted it; one that works is never given up for another kind.
     """
+    for name, secret in ((TENANT_KUBECONFIG, view.stored), (TENANT_CREDENTIAL, view.secret)):
+        if not view.owner.owns(secret):
+            message = f"Secret {name} exists and is not ours; it is left as it is. Remove it first"
+            return _say(view, (), _false("NotOurs", message), None)
     if view.kubeconfig is None:
         return _say(view, (), _unknown("NoKubeconfig", "no kubeconfig has worked yet"), None)
-    if not view.owner.owns(view.secret):
-        message = f"Secret {TENANT_CREDENTIAL} exists and is not ours; it is left as it is. Remove it first"
-        return _say(view, (), _false("NotOurs", message), None)
     if view.secret is not None and is_terminating(view.secret):
         message = f"Secret {TENANT_CREDENTIAL} is being deleted; it is written anew once it is gone"
         return _say(view, (), _unknown("Terminating", message), None)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.credential import Credential
+from dpunetop.controllers.credential import DpuCredential
 from dpunetop.controllers.flow import Installation
 from dpunetop.domain.names import (
     DPU_ACCOUNT,
@@ -57,7 +57,7 @@ class Process:
         executor = Executor(world.client, OpenGate(), SimpleNamespace(emit=lambda step: None), world.clock)
         self.metrics = Metrics()
         installation = Installation(None, OVN, None)
-        self.controller = Credential(installation, executor, world.client, world.as_token, world.clock, self.metrics)
+        self.controller = DpuCredential(installation, executor, world.client, world.as_token, world.clock, self.metrics)
         self.controller.read_through(world.readings)
 
     def once(self):

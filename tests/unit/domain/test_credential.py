@@ -274,7 +274,11 @@ def test_without_a_kubeconfig_nothing_is_written():
 
 def test_a_secret_of_somebody_else_or_on_its_way_out_is_left_alone():
     strangers = secret(FULL, owner="other")
-    assert written(plan_credential(view(Fresh(minted()), secret=strangers))) == []
+    for plan in (
+        plan_credential(view(Fresh(minted()), secret=strangers)),
+        plan_credential(view(NotAsked(), kubeconfig=None, stored=strangers)),
+    ):
+        assert (written(plan), said(plan)) == ([], ("False", "NotOurs"))
     leaving = secret(FULL, TIMES)
     leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     plan = plan_credential(view(Fresh(minted()), secret=leaving))
