@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop, Stopped
-from dpunetop.kube.errors import ApiError
+from dpunetop.kube.errors import ApiError, Conflict
 from dpunetop.kube.keys import Key
 from dpunetop.runtime.flowcontrol import ItemBackoff
 from dpunetop.runtime.gate import LeadershipLost
@@ -18,6 +18,7 @@ from dpunetop.runtime.reading import NotEngaged, NotSynced
 from dpunetop.runtime.workqueue import WorkQueue
 
 _REFRESH_SECONDS = 0.5
+_USUAL_CONFLICTS = 3
 
 
 class Terminal(Exception):
@@ -138,13 +139,17 @@ class Controller:
 
     def _failed(self, key: Key, err: ApiError) -> None:
         self.queue.add_rate_limited(key, err.retry_after_seconds or 0.0)
-        self._log.warning(
+        retries = self.queue.retries(key)
+        # A cache that is behind leads to a conflict now and then; only one that stays is anybody's business.
+        is_usual = isinstance(err, Conflict) and retries <= _USUAL_CONFLICTS
+        tell = self._log.info if is_usual else self._log.warning
+        tell(
             "reconcile failed",
             key=str(key),
             code=err.code,
             reason=err.reason,
             error=err.message,
-            retries=self.queue.retries(key),
+            retries=retries,
         )
 
     def _hold(self, change: int) -> None:

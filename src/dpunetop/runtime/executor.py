@@ -34,8 +34,8 @@ TRUST_SECONDS = 30.0
 """So long the answer to our own write counts as newer than a cache that has not shown it yet."""
 PATCH_MANAGER = "dpunetop-patch"
 """Field manager of merge patches; nobody reads what it owns."""
-STATUS_TRIES = 4
-"""How often a status is tried while others write the same object."""
+STATUS_TRIES = 8
+"""How often a status is tried while others write the same object: at a start all controllers write one status."""
 CREATE_ONLY = "1"
 """The resourceVersion that no object has: an apply that names it creates, or fails with Conflict."""
 

@@ -137,7 +137,8 @@ def test_a_key_that_asks_for_soon_comes_again_with_a_growing_pause(bench: Bench)
 
 
 def test_an_api_error_is_tried_again_with_a_growing_pause_and_a_line_without_traceback(bench: Bench) -> None:
-    reconciler = Scripted(Conflict(409, "Conflict", "changed"), Conflict(409, "Conflict", "changed"), None)
+    refused = ApiError(403, "Forbidden", "no")
+    reconciler = Scripted(refused, refused, None)
     bench.start(reconciler).queue.add(A)
     reconciler.until(1)
     bench.quiet()
@@ -152,10 +153,22 @@ def test_an_api_error_is_tried_again_with_a_growing_pause_and_a_line_without_tra
     assert bench.controller.queue.retries(A) == 0
     assert bench.results() == {"error": 2, "success": 1}
     assert [(e["log_level"], e["event"], e["reason"]) for e in bench.log.entries] == [
-        ("warning", "reconcile failed", "Conflict"),
-        ("warning", "reconcile failed", "Conflict"),
+        ("warning", "reconcile failed", "Forbidden"),
+        ("warning", "reconcile failed", "Forbidden"),
     ]
     assert all("exc_info" not in entry for entry in bench.log.entries)
+
+
+def test_a_conflict_is_warned_of_only_if_it_stays(bench: Bench) -> None:
+    reconciler = Scripted(*[Conflict(409, "Conflict", "changed")] * 4, None)
+    bench.start(reconciler).queue.add(A)
+    for tries in range(1, 5):
+        reconciler.until(tries)
+        bench.quiet()
+        bench.clock.step(1.0)
+    reconciler.until(5)
+    bench.quiet()
+    assert [entry["log_level"] for entry in bench.log.entries] == ["info", "info", "info", "warning"]
 
 
 def test_the_server_s_retry_after_is_waited_for(bench: Bench) -> None:

@@ -8,7 +8,7 @@ from dpunetop.kube.conditions import Condition
 from dpunetop.kube.errors import Conflict, Invalid, NotFound, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES, Resource
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Fence, Patch, Plan
-from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.executor import STATUS_TRIES, Executor
 from dpunetop.runtime.gate import LeadershipLost, OpenGate
 from support.clock import FakeClock
 
@@ -366,13 +366,13 @@ def test_a_status_that_others_have_written_for_us_stands(execute, server):
 BEATEN = {
     "the object is gone": (NotFound(404, "NotFound", ""), 1),
     "another has its name": ({**custom_resource(), "metadata": {**custom_resource()["metadata"], "uid": "u-2"}}, 1),
-    "others write without end": (custom_resource("9"), 4),
+    "others write without end": (custom_resource("9"), STATUS_TRIES),
 }
 
 
 @pytest.mark.parametrize(("found", "tries"), BEATEN.values(), ids=BEATEN.keys())
 def test_a_status_that_cannot_be_written_is_a_conflict_in_the_end(execute, server, found, tries):
-    server.answers = [Conflict(409, "Conflict", ""), found] * 4
+    server.answers = [Conflict(409, "Conflict", ""), found] * STATUS_TRIES
     with pytest.raises(Conflict):
         execute(ready(custom_resource("5")))
     written = [request for request in server.asked if request[0] == "apply_status"]
