@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from dpunetop import __version__
-from dpunetop.app.assets import host_assets, ovnkube_scripts
+from dpunetop.app.assets import host_assets, interconnect_scripts, ovnkube_scripts
 from dpunetop.app.settings import Address, Network, Settings
 from dpunetop.base.clock import Clock, RealClock
 from dpunetop.base.stop import Stop
@@ -24,6 +24,7 @@ from dpunetop.controllers.hostconfig import HostConfig
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.tenantlink import TenantLink
 from dpunetop.controllers.tenantobjects import TenantObjects
+from dpunetop.domain.ovnkube import PodScripts
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, refused_address
 from dpunetop.kube.keys import INFRA, NODES, Key
 from dpunetop.kube.requests import Selection
@@ -101,7 +102,7 @@ class _Wiring:
             HostConfig(*given, host_assets()),
             TenantLink(*given, self._clusters, self._tenant),
             TenantObjects(*given),
-            OvnKube(*given, ovnkube_scripts(), self._allowed),
+            OvnKube(*given, PodScripts(ovnkube_scripts(), interconnect_scripts()), self._allowed, self._clock),
         )
 
     def _controller(self, reconciler: ConfigController[Any]) -> Controller:

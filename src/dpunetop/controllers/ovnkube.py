@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
+from dpunetop.base.clock import Clock
 from dpunetop.controllers.flow import ConfigController, Installation, blindness, one
 from dpunetop.domain import names
-from dpunetop.domain.daemonset import OvnkubeScripts
-from dpunetop.domain.ovnkube import OvnKubeView, Stage, TenantSigns, plan_ovnkube
+from dpunetop.domain.ovnkube import OvnKubeView, PodScripts, Stage, TenantSigns, plan_ovnkube
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.status import OVN_KUBE_READY
 from dpunetop.domain.tenantkubeconfig import Network
+from dpunetop.domain.topology import Settled, running_topology, settle
 from dpunetop.domain.types import DpuClusterConfig
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import (
@@ -21,6 +24,7 @@ from dpunetop.kube.keys import (
     PODS,
     SECRETS,
     SERVICEACCOUNTS,
+    Key,
     Resource,
     crd_name,
 )
@@ -42,12 +46,21 @@ class OvnKube(ConfigController[OvnKubeView]):
         self,
         installation: Installation,
         executor: Executor,
-        scripts: OvnkubeScripts,
+        scripts: PodScripts,
         allowed_networks: tuple[Network, ...],
+        clock: Clock,
     ) -> None:
         super().__init__(installation, executor)
         self._scripts = scripts
         self._allowed_networks = allowed_networks
+        self._clock = clock
+        self._lock = threading.Lock()  # guards _settled
+        self._settled: dict[Key, Settled] = {}  # what the last look at each tenant's topology has settled to
+
+    def forget(self, key: Key) -> None:
+        """See `ConfigController.forget`."""
+        with self._lock:
+            self._settled.pop(key, None)
 
     def serves(self, config: DpuClusterConfig) -> bool:
         """See `ConfigController.serves`: host configuration alone needs no pods."""
@@ -61,13 +74,15 @@ class OvnKube(ConfigController[OvnKubeView]):
             tenant = self._tenant(reader, config, tenant_namespace)
         except (NotEngaged, NotSynced) as err:
             blind = blindness(config, err)
+        stage = self._stage(reader, config)
         return OvnKubeView(
             config=config,
             owner=Owner(config.live, self.owner(reader, config)),
             tenant_namespace=tenant_namespace,
             tenant=tenant,
             blind=blind,
-            stage=self._stage(reader, config),
+            settled=self._settle(config, tenant, stage),
+            stage=stage,
             environment_image=self.installation.ovnkube_image,
             scripts=self._scripts,
             allowed_networks=self._allowed_networks,
@@ -77,6 +92,20 @@ class OvnKube(ConfigController[OvnKubeView]):
     def plan(self, view: OvnKubeView) -> Plan:
         """See `ConfigController.plan`."""
         return plan_ovnkube(view)
+
+    def _settle(self, config: DpuClusterConfig, tenant: TenantSigns | None, stage: Stage) -> Settled:
+        """Weigh this look at the topology against those before; one that sees no tenant ends a count."""
+        key = Key(INFRA, config.namespace, config.name)
+        with self._lock:
+            previous = self._settled.get(key)
+        if tenant is None:
+            settled = Settled(None, "TenantNotRead")
+        else:
+            running = running_topology(stage.daemonset)
+            settled = settle(previous, tenant.topology(config.topology), running, self._clock.monotonic())
+        with self._lock:
+            self._settled[key] = settled
+        return settled
 
     def _needs_image(self, config: DpuClusterConfig) -> bool:
         return not (config.image or self.installation.ovnkube_image)
@@ -89,15 +118,17 @@ class OvnKube(ConfigController[OvnKubeView]):
 
         masters = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_MASTER}))
         return TenantSigns(
-            daemonset=get(DAEMONSETS, names.OVNKUBE_NODE),
+            node_daemonset=get(DAEMONSETS, names.OVNKUBE_NODE),
+            host_daemonset=get(DAEMONSETS, names.OVNKUBE_NODE_DPU_HOST),
             masters=tuple(reader.list(cluster, masters)),
             control_plane=get(DEPLOYMENTS, names.OVNKUBE_CONTROL_PLANE),
             script_lib=get(CONFIGMAPS, names.OVNKUBE_SCRIPT_LIB),
-            architecture=self._architecture(reader, cluster) if self._needs_image(config) else None,
+            config_map=get(CONFIGMAPS, names.OVNKUBE_CONFIG),
+            cluster_version=self._cluster_version(reader, cluster),
         )
 
-    def _architecture(self, reader: Reader, cluster: str) -> str | None:
-        """What the tenant's release is built for; None where it is no OpenShift cluster.
+    def _cluster_version(self, reader: Reader, cluster: str) -> Obj | None:
+        """What the tenant's release is, and what it is built for; None where it is no OpenShift cluster.
 
         Asked of the definition first: a list of what is not served would fail, again and again.
         """
@@ -110,9 +141,7 @@ class OvnKube(ConfigController[OvnKubeView]):
                 return None  # whoever may not look gets infra's image, as on any other cluster
             raise
         version = one(names.CLUSTERVERSIONS, "", names.CLUSTERVERSION)
-        found = reader.get(cluster, version, "", names.CLUSTERVERSION) or {}
-        desired = (found.get("status") or {}).get("desired") or {}
-        return desired.get("architecture") or None
+        return reader.get(cluster, version, "", names.CLUSTERVERSION)
 
     def _stage(self, reader: Reader, config: DpuClusterConfig) -> Stage:
         namespace = config.namespace

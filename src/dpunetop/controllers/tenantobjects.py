@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dpunetop.controllers.flow import ConfigController, blindness, one
-from dpunetop.domain.copies import SOURCES, Source
+from dpunetop.domain import names
+from dpunetop.domain.copies import Source, needed_sources
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.status import TENANT_OBJS_SYNCED
 from dpunetop.domain.tenantobjects import Pair, TenantObjectsView, plan_tenant_objects
+from dpunetop.domain.tenantrelease import flavour_of, release_of
+from dpunetop.domain.topology import candidates
 from dpunetop.domain.types import DpuClusterConfig
-from dpunetop.kube.keys import INFRA
+from dpunetop.kube.keys import DAEMONSETS, INFRA
 from dpunetop.kube.plan import Plan
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
@@ -26,20 +29,32 @@ class TenantObjects(ConfigController[TenantObjectsView]):
     def gather(self, reader: Reader, config: DpuClusterConfig) -> TenantObjectsView:
         """See `ConfigController.gather`."""
         owner = Owner(config.live, self.owner(reader, config))
-        blind, pairs = None, []
-        for source in SOURCES:
-            try:
-                pairs.append(self._pair(reader, config, source))
-            except (NotEngaged, NotSynced) as err:
-                blind = blindness(config, err)
-        return TenantObjectsView(config, owner, () if blind else tuple(pairs), blind, self.manager)
+        try:
+            sources = self._sources(reader, config)
+            pairs = tuple(self._pair(reader, config, source) for source in sources)
+            blind = None
+        except (NotEngaged, NotSynced) as err:
+            pairs, blind = (), blindness(config, err)
+        return TenantObjectsView(config, owner, pairs, blind, self.manager)
 
     def plan(self, view: TenantObjectsView) -> Plan:
         """See `ConfigController.plan`."""
         return plan_tenant_objects(view)
 
+    def _sources(self, reader: Reader, config: DpuClusterConfig) -> tuple[Source, ...]:
+        """What a tenant of this topology shares; what our pods were last written for counts too."""
+        here, there = config.namespace, self._tenant_namespace(config)
+        name = names.OVNKUBE_NODE
+        live = reader.get(INFRA, one(DAEMONSETS, here, name), here, name)
+        theirs = reader.get(config.tenant_cluster, one(DAEMONSETS, there, name), there, name)
+        topologies = candidates(config.topology, theirs, live)
+        return needed_sources(topologies, flavour_of(release_of(theirs, None), there))
+
+    def _tenant_namespace(self, config: DpuClusterConfig) -> str:
+        return config.tenant_namespace or self.installation.tenant_namespace
+
     def _pair(self, reader: Reader, config: DpuClusterConfig, source: Source) -> Pair:
-        here, there = config.namespace, config.tenant_namespace or self.installation.tenant_namespace
+        here, there = config.namespace, self._tenant_namespace(config)
         live = reader.get(INFRA, one(source.resource, here, source.name), here, source.name)
         seen = reader.get(config.tenant_cluster, one(source.resource, there, source.name), there, source.name)
         return Pair(source, seen, live)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +15,8 @@ from dpunetop.domain.names import OVN_CA, OVN_CERT, OVNKUBE_CONFIG
 from dpunetop.domain.ovnkubeconf import BadOvnkubeConf, parse_ovnkube_conf, render_ovnkube_conf
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.pem import BadPem, certificates, private_key
+from dpunetop.domain.tenantrelease import Flavour
+from dpunetop.domain.topology import Topology
 from dpunetop.kube.keys import CONFIGMAPS, SECRETS, Resource
 from dpunetop.kube.meta import Obj, is_terminating, new_object
 
@@ -112,7 +114,17 @@ CERTIFICATE = Source(SECRETS, OVN_CERT, _certificate)
 AUTHORITY = Source(CONFIGMAPS, OVN_CA, _authority)
 CONFIGURATION = Source(CONFIGMAPS, OVNKUBE_CONFIG, _configuration)
 SOURCES = (CERTIFICATE, AUTHORITY, CONFIGURATION)
-"""All that is copied."""
+"""All that is ever copied."""
+
+
+def needed_sources(topologies: Iterable[Topology], flavour: Flavour) -> tuple[Source, ...]:
+    """What to copy for a tenant that may have any of these topologies, one that is not known among them.
+
+    Guarantees: an interconnect tenant's certificate stays where it is, since nobody here needs it.
+    """
+    if any(topology is not Topology.INTERCONNECT for topology in topologies):
+        return SOURCES
+    return (CONFIGURATION,) if flavour is Flavour.OPENSHIFT else ()
 
 
 def _named(key: str, read: Callable[[bytes], T], member: Callable[[str], bytes | None]) -> T:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from dpunetop.domain.copies import content_digest
 from dpunetop.domain.daemonset import (
@@ -15,53 +16,63 @@ from dpunetop.domain.daemonset import (
     service_account,
 )
 from dpunetop.domain.databases import DatabaseList, NoDatabases, databases
-from dpunetop.domain.entries import (
-    EntriesPlan,
-    EntriesView,
-    Wait,
-    entries_config_map,
-    plan_entries,
-    serving_nodes,
-)
+from dpunetop.domain.entries import EntriesPlan, EntriesView, entries_config_map, plan_entries, serving_nodes
 from dpunetop.domain.envfile import EntryRejected, NodeEntry, parse_entries
 from dpunetop.domain.hostconfig import dropped_nodes
 from dpunetop.domain.image import ChosenImage, ImageView, NoImage, choose_image
-from dpunetop.domain.machineconfig import node_configured
-from dpunetop.domain.names import (
-    DPU_NODE_LABEL,
-    ENV_OVERRIDES,
-    OVN_CA,
-    OVN_CERT,
-    OVNKUBE_CONFIG,
-    TENANT_CREDENTIAL,
-    TENANT_NODE_ENV,
-    machine_config_name,
+from dpunetop.domain.interconnect import (
+    InterconnectHashes,
+    InterconnectInput,
+    InterconnectScripts,
+    credential_digest,
+    interconnect_daemonset,
 )
-from dpunetop.domain.ovnkubepod import has_newest_template
+from dpunetop.domain.machineconfig import node_configured
+from dpunetop.domain.names import OVN_CA, OVN_CERT, OVNKUBE_CONFIG, TENANT_CREDENTIAL, machine_config_name
 from dpunetop.domain.ownership import Owner
-from dpunetop.domain.status import OVN_KUBE_READY, report
+from dpunetop.domain.rollout import RolloutView, judge_rollout, some
+from dpunetop.domain.status import FEATURE_PARITY, OVN_KUBE_READY, TOPOLOGY_SUPPORTED, report
 from dpunetop.domain.tenantkubeconfig import Network
-from dpunetop.domain.topology import Topology, TopologyView, container_names, detect
-from dpunetop.domain.types import DpuClusterConfig
+from dpunetop.domain.tenantrelease import Finding, Flavour, flavour_of, image_skew, release_of, unsupported
+from dpunetop.domain.tenantsettings import PARITY_UNKNOWN, SettingsView, deployed_arguments, read_settings
+from dpunetop.domain.topology import Settled, Topology, TopologyFinding, TopologyView, container_names, detect
+from dpunetop.domain.types import DpuClusterConfig, TopologyChoice
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.fieldsets import projection
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, INFRA, PODS, SERVICEACCOUNTS, Resource
-from dpunetop.kube.meta import Obj, annotations_of, generation_of, is_terminating, labels_of, name_of, uid_of
+from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
 from dpunetop.kube.plan import Apply, Delete, Plan, Step
 from dpunetop.kube.selectors import matches
 
-_MOUNTED = (OVN_CERT, OVN_CA, OVNKUBE_CONFIG, TENANT_CREDENTIAL)
+_OF_CENTRAL = (OVN_CERT, OVN_CA, OVNKUBE_CONFIG, TENANT_CREDENTIAL)
 
 
 @dataclass(frozen=True, slots=True)
 class TenantSigns:
     """What the tenant shows of its own OVN-Kubernetes; None members are known to be absent."""
 
-    daemonset: Obj | None
+    node_daemonset: Obj | None
+    """DaemonSet `ovnkube-node`."""
+    host_daemonset: Obj | None
+    """DaemonSet `ovnkube-node-dpu-host`."""
     masters: tuple[Obj, ...]
     control_plane: Obj | None
     script_lib: Obj | None
-    architecture: str | None
+    config_map: Obj | None
+    """ConfigMap `ovnkube-config`."""
+    cluster_version: Obj | None
+
+    def topology(self, choice: TopologyChoice) -> TopologyFinding:
+        """What these signs say of the topology."""
+        return detect(
+            TopologyView(
+                choice=choice,
+                node_containers=container_names(self.node_daemonset),
+                master_pods=bool(self.masters),
+                control_plane=self.control_plane is not None,
+                script_lib=self.script_lib is not None,
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,14 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class PodScripts:
+    """The constant shell text of the pods, by topology."""
+
+    central: OvnkubeScripts
+    interconnect: InterconnectScripts
+
+
+@dataclass(frozen=True, slots=True)
 class OvnKubeView:
     """All that the decision looks at. `tenant` None: it cannot be read, and `blind` says why."""
 
@@ -93,9 +112,11 @@ class OvnKubeView:
     tenant_namespace: str
     tenant: TenantSigns | None
     blind: str
+    settled: Settled
+    """What the topology has settled to, over this look and those before."""
     stage: Stage
     environment_image: str | None
-    scripts: OvnkubeScripts
+    scripts: PodScripts
     allowed_networks: tuple[Network, ...]
     field_manager: str
 
@@ -108,27 +129,38 @@ class _Hold:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Desired:
+    """The DaemonSet to write, and how the DPUs may differ from the tenant's own nodes."""
+
+    daemonset: dict[str, Any]
+    parity: tuple[Finding, ...]
+
+
 def plan_ovnkube(view: OvnKubeView) -> Plan:
     """Write ServiceAccount, entries and DaemonSet, in this order, then restart idle pods whose entry has come.
 
     Guarantees: while anything that the pods need is unknown, missing or not ours, nothing is written and what runs
         stays; an entry is written before its pod is restarted; a pod that serves is not restarted for its entry.
     """
-    given = _input(view)
+    given = _desired(view)
+    retry = view.settled.retry_after
     if isinstance(given, _Hold):
-        return Plan(_status(view, Condition(OVN_KUBE_READY, "False", given.reason, given.message)))
+        held = Condition(OVN_KUBE_READY, "False", given.reason, given.message)
+        return Plan(_status(view, held, _supported(view), _kept(view, FEATURE_PARITY)), retry)
     entries = plan_entries(_entries_view(view))
     steps: list[Step] = [
         _apply(view, SERVICEACCOUNTS, service_account(view.config.namespace, view.owner), view.stage.service_account),
         _apply(view, CONFIGMAPS, entries_config_map(view.config.namespace, entries, view.owner), view.stage.entries),
     ]
     if not _dropped(view):
-        steps.append(_apply(view, DAEMONSETS, central_daemonset(given), view.stage.daemonset))
+        steps.append(_apply(view, DAEMONSETS, given.daemonset, view.stage.daemonset))
     steps += [Delete(INFRA, PODS, pod) for pod in entries.restart]
-    return Plan((*steps, *_status(view, _judge(view, entries))))
+    status = _status(view, judge_rollout(_rollout(view, entries)), _supported(view), _parity(given.parity))
+    return Plan((*steps, *status), retry)
 
 
-def _input(view: OvnKubeView) -> CentralInput | _Hold:
+def _desired(view: OvnKubeView) -> _Desired | _Hold:
     """Everything the DaemonSet depends on, or the first thing that is missing."""
     if view.config.node_selector is None:
         return _Hold("NodeSelectorMissing", "spec.nodeSelector is missing: say which nodes are the DPUs")
@@ -136,25 +168,128 @@ def _input(view: OvnKubeView) -> CentralInput | _Hold:
         return stranger
     if view.tenant is None:
         return _Hold("TenantNotRead", f"the tenant has not been read: {view.blind}; what runs is kept as it is")
-    if wrong := _wrong_topology(view, view.tenant):
-        return wrong
-    if lacking := [name for name in _MOUNTED if view.stage.mounted.get(name) is None]:
-        return _Hold("WaitingForTenantObjects", f"not there yet: {', '.join(lacking)}")
-    found = _databases(view, view.tenant)
-    if isinstance(found, NoDatabases):
-        return _Hold(found.reason.value, found.message)
+    if finding := _unsupported(view):
+        return _Hold(finding.reason, finding.message)
     image = _image(view, view.tenant)
     if isinstance(image, NoImage):
         return _Hold("NoImage", image.message)
-    return CentralInput(
+    match view.settled.topology:
+        case Topology.CENTRAL:
+            return _central(view, view.tenant, view.config.node_selector, image)
+        case Topology.INTERCONNECT:
+            return _interconnect(view, view.tenant, view.config.node_selector, image)
+        case _:
+            return _Hold(view.settled.reason, view.settled.message)
+
+
+def _central(
+    view: OvnKubeView, tenant: TenantSigns, selector: Mapping[str, Any], image: ChosenImage
+) -> _Desired | _Hold:
+    if lacking := _lacking(view, _OF_CENTRAL):
+        return lacking
+    found = _databases(view, tenant)
+    if isinstance(found, NoDatabases):
+        return _Hold(found.reason.value, found.message)
+    hashes = ContentHashes(
+        configuration=content_digest(_mounted(view, OVNKUBE_CONFIG)),
+        certificate=content_digest(_mounted(view, OVN_CERT)),
+        authority=content_digest(_mounted(view, OVN_CA)),
+        credential=credential_digest(_mounted(view, TENANT_CREDENTIAL)),
+    )
+    given = CentralInput(
+        view.config.namespace, view.owner, image.reference, found, selector, hashes, view.scripts.central
+    )
+    return _Desired(central_daemonset(given), _skew(view, tenant, image))
+
+
+def _interconnect(
+    view: OvnKubeView, tenant: TenantSigns, selector: Mapping[str, Any], image: ChosenImage
+) -> _Desired | _Hold:
+    reading = read_settings(_settings_view(view, tenant))
+    if reading.settings is None:
+        first = reading.impossible[0]
+        return _Hold(first.reason, some([finding.message for finding in reading.impossible]))
+    has_configuration = reading.settings.flavour is Flavour.OPENSHIFT
+    needed = (OVNKUBE_CONFIG, TENANT_CREDENTIAL) if has_configuration else (TENANT_CREDENTIAL,)
+    if lacking := _lacking(view, needed):
+        return lacking
+    hashes = InterconnectHashes(
+        content_digest(_mounted(view, OVNKUBE_CONFIG)) if has_configuration else None,
+        credential_digest(_mounted(view, TENANT_CREDENTIAL)),
+    )
+    given = InterconnectInput(
         view.config.namespace,
         view.owner,
         image.reference,
-        found,
-        view.config.node_selector,
-        _hashes(view),
-        view.scripts,
+        selector,
+        reading.settings,
+        hashes,
+        view.scripts.interconnect,
     )
+    return _Desired(interconnect_daemonset(given), (*reading.parity, *_skew(view, tenant, image)))
+
+
+def _settings_view(view: OvnKubeView, tenant: TenantSigns) -> SettingsView:
+    release = release_of(tenant.node_daemonset, tenant.cluster_version)
+    return SettingsView(
+        flavour=flavour_of(release, view.tenant_namespace),
+        release=release,
+        tenant_namespace=view.tenant_namespace,
+        config_map=tenant.config_map,
+        script_lib=tenant.script_lib,
+        node_daemonset=tenant.node_daemonset,
+        host_daemonset=tenant.host_daemonset,
+        deployed=deployed_arguments(view.stage.daemonset),
+    )
+
+
+def _lacking(view: OvnKubeView, needed: Iterable[str]) -> _Hold | None:
+    lacking = [name for name in needed if view.stage.mounted.get(name) is None]
+    return _Hold("WaitingForTenantObjects", f"not there yet: {', '.join(lacking)}") if lacking else None
+
+
+def _mounted(view: OvnKubeView, name: str) -> Obj:
+    obj = view.stage.mounted[name]
+    assert obj is not None  # what is lacking was told before
+    return obj
+
+
+def _unsupported(view: OvnKubeView) -> Finding | None:
+    topology, tenant = view.settled.topology, view.tenant
+    if tenant is None or topology is None or view.config.topology is not TopologyChoice.AUTO:
+        return None  # who chooses a topology has chosen to try it
+    return unsupported(topology, release_of(tenant.node_daemonset, tenant.cluster_version))
+
+
+def _supported(view: OvnKubeView) -> Condition | None:
+    """`TopologySupported`; while the tenant cannot be read, what was said before."""
+    if view.tenant is None:
+        return _kept(view, TOPOLOGY_SUPPORTED)
+    topology = view.settled.topology
+    if topology is None:
+        return Condition(TOPOLOGY_SUPPORTED, "Unknown", view.settled.reason, view.settled.message)
+    if finding := _unsupported(view):
+        return Condition(TOPOLOGY_SUPPORTED, "False", finding.reason, finding.message)
+    release = release_of(view.tenant.node_daemonset, view.tenant.cluster_version)
+    return Condition(TOPOLOGY_SUPPORTED, "True", topology.value, f"the tenant is {release}" if release else "")
+
+
+def _parity(findings: tuple[Finding, ...]) -> Condition:
+    if not findings:
+        return Condition(FEATURE_PARITY, "True", "Followed")
+    status: Literal["False", "Unknown"] = "Unknown" if findings[0].reason == PARITY_UNKNOWN else "False"
+    return Condition(FEATURE_PARITY, status, findings[0].reason, some([finding.message for finding in findings]))
+
+
+def _kept(view: OvnKubeView, type_: str) -> Condition | None:
+    live = condition_of(view.config.live, type_)
+    return None if live is None else Condition(type_, live["status"], live["reason"], live.get("message", ""))
+
+
+def _skew(view: OvnKubeView, tenant: TenantSigns, image: ChosenImage) -> tuple[Finding, ...]:
+    theirs = release_of(tenant.node_daemonset, tenant.cluster_version)
+    found = image_skew(image, theirs, release_of(view.stage.infra_daemonset, None))
+    return (found,) if found else ()
 
 
 def _stranger(view: OvnKubeView) -> _Hold | None:
@@ -166,27 +301,6 @@ def _stranger(view: OvnKubeView) -> _Hold | None:
                 "NotOurs", f"{kind} {name_of(obj)} exists and is not ours; it is left as it is. Remove it first"
             )
     return None
-
-
-def _wrong_topology(view: OvnKubeView, tenant: TenantSigns) -> _Hold | None:
-    signs = TopologyView(
-        choice=view.config.topology,
-        node_containers=container_names(tenant.daemonset),
-        master_pods=bool(tenant.masters),
-        control_plane=tenant.control_plane is not None,
-        script_lib=tenant.script_lib is not None,
-    )
-    finding = detect(signs)
-    match finding.topology:
-        case Topology.CENTRAL:
-            return None
-        case Topology.INTERCONNECT:
-            message = f"{finding.message}: this version runs tenants with central databases only; nothing is written"
-            return _Hold("InterconnectNotSupported", message)
-        case Topology.MIGRATING:
-            return _Hold("TopologyMigrating", f"{finding.message}; what runs is kept as it is")
-        case Topology.UNKNOWN:
-            return _Hold("TopologyUnknown", f"{finding.message}; what runs is kept as it is")
 
 
 def _databases(view: OvnKubeView, tenant: TenantSigns) -> DatabaseList | NoDatabases:
@@ -201,20 +315,16 @@ def _image(view: OvnKubeView, tenant: TenantSigns) -> ChosenImage | NoImage:
         ImageView(
             spec_image=view.config.image,
             environment_image=view.environment_image,
-            tenant_architecture=tenant.architecture,
-            tenant_daemonset=tenant.daemonset,
+            tenant_architecture=_architecture(tenant.cluster_version),
+            tenant_daemonset=tenant.node_daemonset,
             infra_daemonset=view.stage.infra_daemonset,
         )
     )
 
 
-def _hashes(view: OvnKubeView) -> ContentHashes:
-    def digest(name: str) -> str:
-        obj = view.stage.mounted[name]
-        assert obj is not None
-        return content_digest(obj)
-
-    return ContentHashes(digest(OVNKUBE_CONFIG), digest(OVN_CERT), digest(OVN_CA), digest(TENANT_CREDENTIAL))
+def _architecture(cluster_version: Obj | None) -> str | None:
+    desired = ((cluster_version or {}).get("status") or {}).get("desired") or {}
+    return desired.get("architecture") or None
 
 
 def _wishes(view: OvnKubeView) -> Mapping[str, NodeEntry | EntryRejected]:
@@ -252,76 +362,16 @@ def _dropped(view: OvnKubeView) -> list[str]:
     return dropped_nodes(view.config.node_selector or {}, view.stage.nodes, serving)
 
 
-def _judge(view: OvnKubeView, entries: EntriesPlan) -> Condition:
-    """The first thing that keeps a pair from serving, else how far the DaemonSet is."""
-    reason, message = _trouble(view, entries) or _progress(view, entries) or ("", "")
-    if reason:
-        return Condition(OVN_KUBE_READY, "False", reason, message)
-    return Condition(OVN_KUBE_READY, "True", "Serving", f"{len(entries.data)} DPUs serve their hosts")
-
-
-def _trouble(view: OvnKubeView, entries: EntriesPlan) -> tuple[str, str] | None:
-    if view.stage.overrides is None:
-        return "EnvOverridesMissing", f"ConfigMap {ENV_OVERRIDES} does not exist: it says which DPU serves which host"
-    rejected = [wish.message for wish in _wishes(view).values() if isinstance(wish, EntryRejected)]
-    if rejected:
-        return "EntryRejected", _some(rejected)
-    if dropped := _dropped(view):
-        return "SelectorDropsServing", f"spec.nodeSelector would drop DPUs that serve: {_some(dropped)}; they stay"
-    if entries.waiting:
-        first = sorted(entries.waiting, key=lambda waiting: waiting.reason is Wait.HOST_NOT_CONFIGURED)
-        return first[0].reason.value, _some([waiting.message for waiting in first])
-    if not entries.data:
-        return "NoPairs", f"no DPU serves a host: {ENV_OVERRIDES} has no entry with {TENANT_NODE_ENV}"
-    return None
-
-
-def _progress(view: OvnKubeView, entries: EntriesPlan) -> tuple[str, str] | None:
-    """What the DaemonSet has yet to do.
-
-    Judged by its pods: its own numbers count idle pods too, and come later than those of the pods, which would make
-    `OvnKubeReady` go back and forth.
-    """
-    daemonset = view.stage.daemonset
-    if daemonset is None:
-        return "Progressing", "the DaemonSet is being created"
-    status = daemonset.get("status") or {}
-    if status.get("observedGeneration", 0) != generation_of(daemonset):
-        return "Progressing", "the DaemonSet's newest generation is not observed yet"
-    if not status.get("desiredNumberScheduled", 0):
-        return (
-            "NoNodes",
-            f"the DaemonSet finds no node: DPU nodes need the labels of spec.nodeSelector and {DPU_NODE_LABEL}",
-        )
-    if silent := sorted(set(entries.data) - _working(view.stage.pods, daemonset, entries)):
-        return "Progressing", f"no up-to-date pod serves yet on {_some(silent)}"
-    return None
-
-
-def _working(pods: tuple[Obj, ...], daemonset: Obj, entries: EntriesPlan) -> set[str]:
-    """Nodes whose pod is Ready, has the newest template, and is not idle."""
-    idle = set(entries.idle_pods.values())
-    return {
-        str(pod["spec"].get("nodeName"))
-        for pod in pods
-        if _is_ready(pod)
-        and not is_terminating(pod)
-        and uid_of(pod) not in idle
-        and has_newest_template(daemonset, pod)
-    }
-
-
-def _is_ready(pod: Obj) -> bool:
-    return (condition_of(pod, "Ready") or {}).get("status") == "True"
-
-
-def _some(words: list[str], most: int = 5) -> str:
-    return "; ".join(words[:most]) + (f"; and {len(words) - most} more" if len(words) > most else "")
-
-
 def _apply(view: OvnKubeView, resource: Resource, desired: Obj, live: Obj | None) -> Apply:
     return Apply(INFRA, resource, desired, live, view.field_manager)
 
 
-def _status(view: OvnKubeView, condition: Condition) -> tuple[Step, ...]:
-    return report(INFRA, view.config.live, (condition,), view.field_manager)
+def _rollout(view: OvnKubeView, entries: EntriesPlan) -> RolloutView:
+    rejected = [wish.message for wish in _wishes(view).values() if isinstance(wish, EntryRejected)]
+    stage = view.stage
+    return RolloutView(stage.overrides is not None, rejected, _dropped(view), entries, stage.daemonset, stage.pods)
+
+
+def _status(view: OvnKubeView, *conditions: Condition | None) -> tuple[Step, ...]:
+    said = tuple(condition for condition in conditions if condition is not None)
+    return report(INFRA, view.config.live, said, view.field_manager)

@@ -18,6 +18,8 @@ TENANT_REACHABLE = "TenantReachable"
 CREDENTIALS_VALID = "CredentialsValid"
 TENANT_OBJS_SYNCED = "TenantObjsSynced"
 OVN_KUBE_READY = "OvnKubeReady"
+TOPOLOGY_SUPPORTED = "TopologySupported"
+FEATURE_PARITY = "FeatureParity"
 
 API_NOT_SERVED = "ApiNotServed"
 """Reason of McpReady on an infra cluster without the MachineConfig API; it does not count against Ready."""

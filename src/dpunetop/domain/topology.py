@@ -11,6 +11,8 @@ from dpunetop.kube.meta import Obj
 _DATABASE_CONTAINERS = frozenset({"nbdb", "nb-ovsdb"})
 """What only nodes with a zone of their own have: first as OpenShift names it, then OVN-Kubernetes itself."""
 
+_CENTRAL_CONTAINERS = frozenset({"ovn-controller", "ovnkube-node"})
+
 
 class Topology(Enum):
     """What was found. Only the first two are grounds for writing anything."""
@@ -91,7 +93,7 @@ def detect(view: TopologyView) -> TopologyFinding:
         return TopologyFinding(Topology.UNKNOWN, "the tenant's DaemonSet ovnkube-node has not been read yet")
     if view.node_containers & _DATABASE_CONTAINERS:
         return _interconnect(view)
-    if "ovn-controller" in view.node_containers or "ovnkube-node" in view.node_containers:
+    if view.node_containers & _CENTRAL_CONTAINERS:
         return _central(view)
     return TopologyFinding(Topology.UNKNOWN, "the tenant has no DaemonSet ovnkube-node with containers known to us")
 
@@ -120,6 +122,22 @@ def running_topology(live: Obj | None) -> Topology | None:
     if "nbdb" in names:
         return Topology.INTERCONNECT
     return Topology.CENTRAL if "ovnkube-node" in names else None
+
+
+def candidates(choice: TopologyChoice, node_daemonset: Obj | None, live: Obj | None) -> frozenset[Topology]:
+    """Every topology that the tenant may have, going by its nodes alone, or that our DaemonSet `live` was written for.
+
+    UNKNOWN is among them where the tenant's nodes tell nothing.
+    """
+    seen = container_names(node_daemonset)
+    if choice is not TopologyChoice.AUTO:
+        found = Topology(choice.value)
+    elif seen & _DATABASE_CONTAINERS:
+        found = Topology.INTERCONNECT
+    else:
+        found = Topology.CENTRAL if seen & _CENTRAL_CONTAINERS else Topology.UNKNOWN
+    running = running_topology(live)
+    return frozenset({found} if running is None else {found, running})
 
 
 def _confirm(previous: Settled | None, finding: TopologyFinding, running: Topology, now: float) -> Settled:

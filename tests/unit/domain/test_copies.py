@@ -16,8 +16,11 @@ from dpunetop.domain.copies import (
     Source,
     content_digest,
     copy_of,
+    needed_sources,
 )
 from dpunetop.domain.ownership import Owner
+from dpunetop.domain.tenantrelease import Flavour
+from dpunetop.domain.topology import Topology
 from support.pki import pair
 
 OWNER = Owner({"metadata": {"name": "c", "namespace": "ns", "uid": "cr"}}, "0123")
@@ -140,3 +143,19 @@ def test_what_cannot_be_trusted_is_not_copied_and_says_why(
     assert found.reason is reason
     assert words in found.message
     assert source.name in found.message
+
+
+NEEDED = {   # topologies, flavour -> names
+    "central": ({Topology.CENTRAL}, Flavour.OPENSHIFT, ["ovn-cert", "ovn-ca", "ovnkube-config"]),
+    "unknown": ({Topology.UNKNOWN}, Flavour.OPENSHIFT, ["ovn-cert", "ovn-ca", "ovnkube-config"]),
+    "interconnect": ({Topology.INTERCONNECT}, Flavour.OPENSHIFT, ["ovnkube-config"]),
+    "interconnect, upstream": ({Topology.INTERCONNECT}, Flavour.UPSTREAM, []),
+    "migrating": (
+        {Topology.INTERCONNECT, Topology.CENTRAL}, Flavour.OPENSHIFT, ["ovn-cert", "ovn-ca", "ovnkube-config"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("topologies", "flavour", "expected"), NEEDED.values(), ids=NEEDED.keys())
+def test_a_tenant_keeps_what_its_topology_does_not_share(topologies, flavour, expected):
+    assert [source.name for source in needed_sources(topologies, flavour)] == expected

@@ -2,14 +2,15 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.app.assets import ovnkube_scripts
+from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
 from dpunetop.domain.daemonset import deployed_databases
 from dpunetop.domain.names import OVN_CA, OVN_CERT, OVNKUBE_CONFIG, OWNER_LABEL, TENANT_CREDENTIAL
-from dpunetop.domain.ovnkube import OvnKubeView, Stage, TenantSigns, plan_ovnkube
+from dpunetop.domain.ovnkube import OvnKubeView, PodScripts, Stage, TenantSigns, plan_ovnkube
 from dpunetop.domain.ownership import Owner
+from dpunetop.domain.topology import Settled, Topology
 from dpunetop.domain.types import parse_config
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete
-from support.objects import config, node
+from support.objects import condition, config, node
 
 OWNER = Owner(config(), "0123")
 DONE = {
@@ -45,7 +46,15 @@ def master(ip):
     }
 
 
-CENTRAL = TenantSigns(daemonset(["ovn-controller", "ovnkube-node"]), (master("10.0.0.1"),), None, None, None)
+CENTRAL = TenantSigns(
+    node_daemonset=daemonset(["ovn-controller", "ovnkube-node"]),
+    host_daemonset=None,
+    masters=(master("10.0.0.1"),),
+    control_plane=None,
+    script_lib=None,
+    config_map=None,
+    cluster_version=None,
+)
 STAGE = Stage(
     service_account=None,
     daemonset=None,
@@ -66,7 +75,8 @@ VIEW = OvnKubeView(
     blind="",
     stage=STAGE,
     environment_image=None,
-    scripts=ovnkube_scripts(),
+    settled=Settled(Topology.CENTRAL),
+    scripts=PodScripts(ovnkube_scripts(), interconnect_scripts()),
     allowed_networks=(),
     field_manager="dpunetop-ovnkube",
 )
@@ -80,9 +90,10 @@ def written(plan):
     return [step.desired["kind"] for step in plan.steps if isinstance(step, Apply)]
 
 
-def said(plan):
+def said(plan, type_="OvnKubeReady"):
     (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
-    return status.conditions[0].status, status.conditions[0].reason
+    (condition,) = [condition for condition in status.conditions if condition.type == type_]
+    return condition.status, condition.reason
 
 
 def entries(plan):
@@ -115,17 +126,37 @@ def test_the_service_account_comes_first_and_the_entries_before_the_pods_that_re
     assert written(plan_ovnkube(VIEW)) == ["ServiceAccount", "ConfigMap", "DaemonSet"]
 
 
+def cluster_version(version):
+    return {"metadata": {"name": "version"}, "status": {"desired": {"version": version, "architecture": "amd64"}}}
+
+
+def interconnect(subnets="10.128.0.0/14/23", **tenant):
+    conf = f"[default]\nmtu=1400\ncluster-subnets={subnets}\n"
+    signs = replace(
+        CENTRAL,
+        node_daemonset=daemonset(["nbdb", "ovnkube-controller"]),
+        masters=(),
+        config_map={"metadata": {"name": "ovnkube-config"}, "data": {"ovnkube.conf": conf}},
+        script_lib={"metadata": {"name": "ovnkube-script-lib"}, "data": {"ovnkube-lib.sh": "true\n"}},
+        cluster_version=cluster_version("4.21.0"),
+        **tenant,
+    )
+    mounted = {name: STAGE.mounted[name] for name in (OVNKUBE_CONFIG, TENANT_CREDENTIAL)}
+    stage = replace(STAGE, mounted=mounted)
+    return replace(VIEW, tenant=signs, settled=Settled(Topology.INTERCONNECT), stage=stage)
+
+
 HELD = {
     "the tenant is not engaged": (replace(VIEW, tenant=None, blind="gone"), "TenantNotRead"),
-    "interconnect": (
-        replace(VIEW, tenant=replace(CENTRAL, daemonset=daemonset(["nbdb"]), masters=())),
-        "InterconnectNotSupported",
-    ),
-    "migrating": (
-        replace(VIEW, tenant=replace(CENTRAL, control_plane=ours("ovnkube-control-plane"))),
+    "the topology is not settled": (
+        replace(VIEW, settled=Settled(None, "TopologyMigrating", "signs of both")),
         "TopologyMigrating",
     ),
-    "unknown": (replace(VIEW, tenant=replace(CENTRAL, daemonset=None)), "TopologyUnknown"),
+    "a release that is not served": (
+        replace(VIEW, tenant=replace(CENTRAL, cluster_version=cluster_version("4.16.3"))),
+        "VersionNotSupported",
+    ),
+    "interconnect with IPv6": (interconnect("10.128.0.0/14/23,fd01::/48/64"), "IPv6NotSupported"),
     "a copy is not there yet": (at(mounted={**STAGE.mounted, OVN_CA: None}), "WaitingForTenantObjects"),
     "no masters": (replace(VIEW, tenant=replace(CENTRAL, masters=())), "NoMasters"),
     "masters without address": (replace(VIEW, tenant=replace(CENTRAL, masters=(master(""),))), "NoMasterAddress"),
@@ -230,3 +261,37 @@ def test_an_entry_that_somebody_has_written_over_is_put_right_although_its_pod_s
     plan = plan_ovnkube(settled(pod(), entries=foreign))
     assert entries(plan) == {"bf2-1": "TENANT_K8S_NODE=host-1\n"}
     assert not [step for step in plan.steps if isinstance(step, Delete)]
+
+
+def test_an_interconnect_tenant_gets_zones_on_its_dpus_without_its_certificates():
+    plan = plan_ovnkube(interconnect())
+    (desired,) = [s.desired for s in plan.steps if isinstance(s, Apply) and s.desired["kind"] == "DaemonSet"]
+    pod = desired["spec"]["template"]["spec"]
+    assert {"nbdb", "sbdb", "northd", "ovnkube-controller"} <= {container["name"] for container in pod["containers"]}
+    assert {OVN_CERT, OVN_CA} & {volume["name"] for volume in pod["volumes"]} == set()
+    assert said(plan, "TopologySupported") == ("True", "Interconnect")
+
+
+def test_settings_that_are_not_found_are_said_and_hold_up_nothing():
+    plan = plan_ovnkube(interconnect())
+    assert "DaemonSet" in written(plan)
+    assert said(plan, "FeatureParity") == ("Unknown", "FeatureParityUnknown")
+
+
+def test_a_topology_that_a_person_chose_is_tried_whatever_the_release():
+    chosen = parse_config(config(topology="Central", image=VIEW.config.image))
+    tenant = replace(CENTRAL, cluster_version=cluster_version("4.16.3"))
+    assert "DaemonSet" in written(plan_ovnkube(replace(VIEW, config=chosen, tenant=tenant)))
+
+
+def test_a_topology_that_waits_to_be_confirmed_is_looked_at_again_in_time():
+    waiting = Settled(None, "TopologyConfirming", "m", Topology.INTERCONNECT, 1.0, 42.0)
+    plan = plan_ovnkube(replace(VIEW, settled=waiting))
+    assert plan.requeue_after_seconds == 42.0
+    assert said(plan, "TopologySupported") == ("Unknown", "TopologyConfirming")
+
+
+def test_what_was_said_of_the_topology_stands_while_the_tenant_is_out_of_sight():
+    obj = {**config(image="i"), "status": {"conditions": [condition("TopologySupported", "True", "Central", "4.13")]}}
+    plan = plan_ovnkube(replace(VIEW, config=parse_config(obj), tenant=None, settled=Settled(None, "TenantNotRead")))
+    assert said(plan, "TopologySupported") == ("True", "Central")

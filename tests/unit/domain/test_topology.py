@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpunetop.domain.topology import Topology, TopologyView, container_names, detect, running_topology, settle
+from dpunetop.domain.topology import (
+    Topology,
+    TopologyView,
+    candidates,
+    container_names,
+    detect,
+    running_topology,
+    settle,
+)
 from dpunetop.domain.types import TopologyChoice
 
 AUTO = TopologyChoice.AUTO
@@ -172,3 +180,21 @@ def test_a_flip_follows_a_minute_of_nothing_but_its_signs(steps: list[tuple[floa
             first = min(when for when, other in seen if when >= start and other in (FROM_4_15, HOSTED))
             assert now - first >= 60
             return
+
+
+CANDIDATES = {   # choice, containers in the tenant, containers of ours -> topologies
+    "chosen": (TopologyChoice.CENTRAL, ["nbdb"], None, {Topology.CENTRAL}),
+    "nodes with zones": (TopologyChoice.AUTO, ["nbdb"], None, {Topology.INTERCONNECT}),
+    "nodes without": (TopologyChoice.AUTO, ["ovn-controller"], None, {Topology.CENTRAL}),
+    "no nodes": (TopologyChoice.AUTO, None, None, {Topology.UNKNOWN}),
+    "on the way": (TopologyChoice.AUTO, ["nbdb"], ["ovnkube-node"], {Topology.INTERCONNECT, Topology.CENTRAL}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("choice", "theirs", "ours", "expected"), CANDIDATES.values(), ids=CANDIDATES.keys())
+def test_what_a_tenant_may_have_counts_what_was_written_for(choice, theirs, ours, expected):
+    def written(containers):
+        pods = {"containers": [{"name": name} for name in containers or []]}
+        return None if containers is None else {"spec": {"template": {"spec": pods}}}
+
+    assert candidates(choice, written(theirs), written(ours)) == expected

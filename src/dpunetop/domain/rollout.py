@@ -1,0 +1,94 @@
+"""How far OVN-Kubernetes is on the DPUs: what keeps a pair from serving, and what the DaemonSet has yet to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dpunetop.domain.entries import EntriesPlan, Wait
+from dpunetop.domain.names import DPU_NODE_LABEL, ENV_OVERRIDES, TENANT_NODE_ENV
+from dpunetop.domain.ovnkubepod import has_newest_template
+from dpunetop.domain.status import OVN_KUBE_READY
+from dpunetop.kube.conditions import Condition, condition_of
+from dpunetop.kube.meta import Obj, generation_of, is_terminating, uid_of
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutView:
+    """What the judgement looks at."""
+
+    has_overrides: bool
+    """Whether the ConfigMap `env-overrides` exists."""
+    rejected: Sequence[str]
+    """Lines about entries that are not taken."""
+    dropped: Sequence[str]
+    """DPUs that serve and that the selector no longer picks."""
+    entries: EntriesPlan
+    daemonset: Obj | None
+    pods: Sequence[Obj]
+
+
+def judge_rollout(view: RolloutView) -> Condition:
+    """`OvnKubeReady`: the first thing that keeps a pair from serving, else how far the DaemonSet is."""
+    reason, message = _trouble(view) or _progress(view) or ("", "")
+    if reason:
+        return Condition(OVN_KUBE_READY, "False", reason, message)
+    return Condition(OVN_KUBE_READY, "True", "Serving", f"{len(view.entries.data)} DPUs serve their hosts")
+
+
+def _trouble(view: RolloutView) -> tuple[str, str] | None:
+    if not view.has_overrides:
+        return "EnvOverridesMissing", f"ConfigMap {ENV_OVERRIDES} does not exist: it says which DPU serves which host"
+    if view.rejected:
+        return "EntryRejected", some(view.rejected)
+    if view.dropped:
+        return "SelectorDropsServing", f"spec.nodeSelector would drop DPUs that serve: {some(view.dropped)}; they stay"
+    if view.entries.waiting:
+        first = sorted(view.entries.waiting, key=lambda waiting: waiting.reason is Wait.HOST_NOT_CONFIGURED)
+        return first[0].reason.value, some([waiting.message for waiting in first])
+    if not view.entries.data:
+        return "NoPairs", f"no DPU serves a host: {ENV_OVERRIDES} has no entry with {TENANT_NODE_ENV}"
+    return None
+
+
+def _progress(view: RolloutView) -> tuple[str, str] | None:
+    """What the DaemonSet has yet to do.
+
+    Judged by its pods: its own numbers count idle pods too, and come later than those of the pods, which would make
+    `OvnKubeReady` go back and forth.
+    """
+    if view.daemonset is None:
+        return "Progressing", "the DaemonSet is being created"
+    status = view.daemonset.get("status") or {}
+    if status.get("observedGeneration", 0) != generation_of(view.daemonset):
+        return "Progressing", "the DaemonSet's newest generation is not observed yet"
+    if not status.get("desiredNumberScheduled", 0):
+        return (
+            "NoNodes",
+            f"the DaemonSet finds no node: DPU nodes need the labels of spec.nodeSelector and {DPU_NODE_LABEL}",
+        )
+    if silent := sorted(set(view.entries.data) - _working(view.pods, view.daemonset, view.entries)):
+        return "Progressing", f"no up-to-date pod serves yet on {some(silent)}"
+    return None
+
+
+def _working(pods: Sequence[Obj], daemonset: Obj, entries: EntriesPlan) -> set[str]:
+    """Nodes whose pod is Ready, has the newest template, and is not idle."""
+    idle = set(entries.idle_pods.values())
+    return {
+        str(pod["spec"].get("nodeName"))
+        for pod in pods
+        if _is_ready(pod)
+        and not is_terminating(pod)
+        and uid_of(pod) not in idle
+        and has_newest_template(daemonset, pod)
+    }
+
+
+def some(words: Sequence[str], most: int = 5) -> str:
+    """The first few of `words`, and how many more there are."""
+    return "; ".join(words[:most]) + (f"; and {len(words) - most} more" if len(words) > most else "")
+
+
+def _is_ready(pod: Obj) -> bool:
+    return (condition_of(pod, "Ready") or {}).get("status") == "True"
