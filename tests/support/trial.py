@@ -34,6 +34,9 @@ from dpunetop.sandbox.world import World
 
 T = TypeVar("T")
 
+Shows = Callable[[str], list[dict[str, Any]]]
+"""What a tenant's OVN-Kubernetes shows in a namespace."""
+
 POLL_SECONDS = 0.05
 ACCOUNT = "dpu-network-operator"
 OUR_OBJECTS: tuple[tuple[Resource, str], ...] = (
@@ -86,8 +89,10 @@ class Trial:
     Threads: one.
     """
 
-    def __init__(self, world: World, name: str, dpus: int = 1, namespace: str | None = None) -> None:
-        """Its nodes are there when this returns; its tenant has a central OVN-Kubernetes."""
+    def __init__(
+        self, world: World, name: str, dpus: int = 1, namespace: str | None = None, shows: Shows = central_tenant
+    ) -> None:
+        """Its nodes are there when this returns; its tenant shows what `shows` makes for its namespace."""
         self.world = world
         self.infra: AdminClient = world.infra.admin
         self.tenant: AdminClient = world.tenant.admin
@@ -100,7 +105,7 @@ class Trial:
         world.infra.apply(seed.served_namespace(self.namespace, self.names.secret))
         for node in self.nodes:
             self.add_node(node)
-        world.tenant.apply(central_tenant(self.tenant_namespace))
+        world.tenant.apply(shows(self.tenant_namespace))
         world.tenant.apply(_reader(self.tenant_namespace, self._role()))
 
     # --- the user's steps -------------------------------------------------------------------------------------------

@@ -10,8 +10,9 @@ import pytest
 from dpunetop.sandbox import binaries
 from dpunetop.sandbox.controlplane import Spec
 from dpunetop.sandbox.operatorprocess import OperatorProcess
+from dpunetop.sandbox.standins.ovnkube import central_tenant
 from dpunetop.sandbox.world import World
-from support.trial import Trial
+from support.trial import Shows, Trial
 
 NewTrial = Callable[..., Trial]
 
@@ -39,8 +40,8 @@ def new_trial(world: World, operator: OperatorProcess, request: pytest.FixtureRe
     """Makes tenants; what the operator has logged is shown when the test fails."""
     made: list[Trial] = []
 
-    def new(dpus: int = 1, namespace: str | None = None) -> Trial:
-        made.append(Trial(world, f"t-{secrets.token_hex(4)}", dpus, namespace))
+    def new(dpus: int = 1, namespace: str | None = None, shows: Shows = central_tenant) -> Trial:
+        made.append(Trial(world, f"t-{secrets.token_hex(4)}", dpus, namespace, shows))
         return made[-1]
 
     before = len(operator.log_text())

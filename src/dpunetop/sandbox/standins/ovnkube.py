@@ -11,10 +11,14 @@ from dpunetop.domain.names import (
     OVN_CA,
     OVN_CERT,
     OVNKUBE_CONFIG,
+    OVNKUBE_CONTROL_PLANE,
     OVNKUBE_MASTER,
     OVNKUBE_NODE,
+    OVNKUBE_NODE_DPU_HOST,
+    OVNKUBE_SCRIPT_LIB,
 )
-from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, NAMESPACES, SECRETS
+from dpunetop.domain.tenantrelease import RELEASE_ANNOTATION
+from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, NAMESPACES, SECRETS
 from dpunetop.kube.meta import new_object
 from dpunetop.sandbox.pki import Authority
 
@@ -53,6 +57,16 @@ logfile-maxsize=100
 """
 
 
+_SCRIPT_LIB = """\
+start-ovnkube-node() {
+  multicast="--enable-multicast"
+  exec /usr/bin/ovnkube --init-ovnkube-controller "${K8S_NODE}" --init-node "${K8S_NODE}" \\
+    --acl-logging-rate-limit "20" ${multicast}
+}
+"""
+_ZONE_CONTAINERS = ("ovn-controller", "ovn-acl-logging", "northd", "nbdb", "sbdb", "ovnkube-controller")
+
+
 def central_tenant(namespace: str) -> list[dict[str, Any]]:
     """What a tenant with central databases shows: DaemonSets of nodes and masters, certificates, configuration."""
     return [
@@ -63,6 +77,27 @@ def central_tenant(namespace: str) -> list[dict[str, Any]]:
         daemonset(namespace, OVNKUBE_MASTER, ("northd", "nbdb", "sbdb", "ovnkube-master"), _nodes_of_role("master")),
         daemonset(namespace, OVNKUBE_NODE, ("ovn-controller", "ovnkube-node"), _nodes_of_role("worker")),
     ]
+
+
+def interconnect_tenant(namespace: str, release: str = "4.21.3") -> list[dict[str, Any]]:
+    """What a tenant shows whose nodes have a zone each: DaemonSets of nodes and DPU hosts, script library, cluster
+    manager. Its certificates are there too, and are nobody's business here."""
+    version = {RELEASE_ANNOTATION: release}
+    control_plane = daemonset(namespace, OVNKUBE_CONTROL_PLANE, ("ovnkube-cluster-manager",), _nodes_of_role("master"))
+    objects = [
+        new_object(NAMESPACES, "", namespace),
+        _certificate(namespace, authority := Authority("ovn")),
+        new_object(CONFIGMAPS, namespace, OVN_CA, data={"ca-bundle.crt": authority.pem.decode()}),
+        new_object(CONFIGMAPS, namespace, OVNKUBE_CONFIG, data={"ovnkube.conf": _OVNKUBE_CONF}),
+        new_object(CONFIGMAPS, namespace, OVNKUBE_SCRIPT_LIB, data={"ovnkube-lib.sh": _SCRIPT_LIB}),
+        daemonset(namespace, OVNKUBE_NODE, _ZONE_CONTAINERS, _nodes_of_role("worker")),
+        daemonset(namespace, OVNKUBE_NODE_DPU_HOST, ("ovnkube-controller",), _nodes_of_role("dpu-host")),
+        new_object(DEPLOYMENTS, namespace, OVNKUBE_CONTROL_PLANE, spec={**control_plane["spec"], "replicas": 1}),
+    ]
+    for obj in objects:
+        if obj["kind"] == "DaemonSet":
+            obj["metadata"]["annotations"] = dict(version)
+    return objects
 
 
 def infra_network(namespace: str) -> list[dict[str, Any]]:

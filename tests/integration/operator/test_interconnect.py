@@ -1,0 +1,74 @@
+"""Tenants whose nodes have a zone each, and one that becomes such a tenant while the operator runs."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from dpunetop.domain import names
+from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, SECRETS
+from dpunetop.sandbox.standins.ovnkube import interconnect_tenant
+from support.trial import Trial, eventually
+
+ZONE = {"nbdb", "sbdb", "northd", "ovn-controller", "ovn-acl-logging", "ovnkube-controller"}
+
+
+def containers(trial: Trial) -> set[str]:
+    """Names of the containers of our DaemonSet."""
+    spec: dict[str, Any] = trial.get(DAEMONSETS, names.OVNKUBE_NODE).get("spec") or {}
+    return {container["name"] for container in spec.get("template", {}).get("spec", {}).get("containers", [])}
+
+
+def test_an_interconnect_tenant_is_served_by_zones_on_its_dpus(new_trial):
+    trial = new_trial(dpus=2, shows=interconnect_tenant)
+    trial.ready()
+    assert containers(trial) == ZONE
+    assert trial.condition("TopologySupported")["reason"] == "Interconnect"
+    assert trial.get(CONFIGMAPS, names.OVNKUBE_CONFIG)
+    assert not trial.get(SECRETS, names.OVN_CERT)
+    assert not trial.get(CONFIGMAPS, names.OVN_CA)
+
+
+def test_settings_of_the_tenant_reach_the_command_of_the_zone(new_trial):
+    trial = new_trial(shows=interconnect_tenant)
+    trial.ready()
+    pods = trial.get(DAEMONSETS, names.OVNKUBE_NODE)["spec"]["template"]["spec"]
+    (controller,) = [each for each in pods["containers"] if each["name"] == "ovnkube-controller"]
+    assert {"--enable-multicast", "--acl-logging-rate-limit=20"} <= set(controller["args"])
+
+
+def test_an_unsupported_release_is_named_and_gets_nothing(new_trial):
+    trial = new_trial(shows=lambda namespace: interconnect_tenant(namespace, "4.16.2"))
+    trial.quick_start()
+    trial.wait("TopologySupported", "False", "VersionNotSupported")
+    trial.wait("OvnKubeReady", "False", "VersionNotSupported")
+    assert not trial.get(DAEMONSETS, names.OVNKUBE_NODE)
+
+
+def test_a_chosen_topology_is_written_at_once(new_trial):
+    trial = new_trial(shows=lambda namespace: interconnect_tenant(namespace, "4.16.2"))
+    trial.quick_start(topology="Interconnect")
+    trial.wait("OvnKubeReady", "True", within=40.0)
+    assert containers(trial) == ZONE
+
+
+@pytest.mark.timeout(180)
+def test_a_tenant_that_migrates_keeps_what_runs_until_that_is_certain(new_trial):
+    trial = new_trial()
+    trial.ready()
+    before = trial.roll_mark()
+    for obj in interconnect_tenant(trial.tenant_namespace):
+        if obj["kind"] != "Namespace" and obj["metadata"]["name"] != names.OVN_CERT:
+            trial.world.tenant.apply(obj)
+    trial.wait("OvnKubeReady", "False", "TopologyMigrating")
+    assert trial.roll_mark() == before
+    trial.tenant.delete(trial.tenant_path(DAEMONSETS, names.OVNKUBE_MASTER))
+    trial.wait("OvnKubeReady", "False", "TopologyConfirming", within=40.0)
+    assert trial.roll_mark() == before
+    began = time.monotonic()
+    eventually(lambda: containers(trial), lambda found: found == ZONE, within=90.0)
+    assert time.monotonic() - began > 30.0
+    trial.wait("OvnKubeReady", "True", within=60.0)
+    assert trial.tenant.get(trial.tenant_path(DEPLOYMENTS, names.OVNKUBE_CONTROL_PLANE))
