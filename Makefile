@@ -40,7 +40,7 @@ run: $(READY) ## The operator from source against the current kubeconfig (TENANT
 
 ## Check it
 .PHONY: test
-test: lint types imports unit test-transport test-integration ## All checks: lint, types, imports, unit, transport, integration
+test: lint types imports unit test-transport test-integration test-e2e ## All checks: lint, types, imports, unit, transport, integration, end to end
 
 .PHONY: test-unit
 test-unit: lint types imports unit ## The inner loop, under a minute: lint, types, imports, unit
@@ -58,7 +58,7 @@ test-integration: controlplane ## Two real API servers, the operator with the ri
 	$(PYTEST) tests/integration $(PYTEST_ARGS)
 
 .PHONY: test-e2e
-test-e2e: controlplane ## The shipped process: kill -9, leader hand-over, tenant gone and back
+test-e2e: controlplane ## The shipped process: quick start, rest, kill -9 at every fourth write, hand-over, metrics
 	$(PYTEST) tests/e2e $(PYTEST_ARGS)
 
 .PHONY: test-crash
