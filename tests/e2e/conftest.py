@@ -9,13 +9,11 @@ import pytest
 
 from dpunetop.sandbox import binaries
 from dpunetop.sandbox.controlplane import WITH_CONTROLLERS, Spec
-from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.world import World
 from support.trial import Trial
 
 Measured = Callable[[str], None]
 NewTrial = Callable[..., Trial]
-NewOperator = Callable[..., OperatorProcess]
 
 _MEASURED = pytest.StashKey[list[str]]()
 
@@ -57,19 +55,3 @@ def new_trial(world: World) -> Iterator[NewTrial]:
     yield new
     for trial in made:
         trial.close()
-
-
-@pytest.fixture
-def new_operator(world: World, request: pytest.FixtureRequest) -> Iterator[NewOperator]:
-    """Makes operators that serve one namespace, with the rights of config/rbac; a failing test shows their logs."""
-    made: list[OperatorProcess] = []
-
-    def new(namespace: str, *flags: str, **options: object) -> OperatorProcess:
-        given = {"kubeconfig": world.operator_kubeconfig(), "env": {"NAMESPACE": namespace}, **options}
-        made.append(OperatorProcess(flags=flags, **given))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield new
-    for operator in made:
-        request.node.add_report_section("teardown", operator.name, operator.log_text()[-20_000:])
-        operator.close()
