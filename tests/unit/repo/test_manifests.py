@@ -163,7 +163,8 @@ def test_a_tenant_grants_what_is_read() -> None:
     for source in SOURCES:
         assert verbs(local, source.resource.plural, source.name) == READ
     assert verbs(local, "configmaps", names.OVNKUBE_SCRIPT_LIB) == READ
-    assert verbs(local, "daemonsets", names.OVNKUBE_NODE) == READ
+    for daemonset in (names.OVNKUBE_NODE, names.OVNKUBE_NODE_DPU_HOST):
+        assert verbs(local, "daemonsets", daemonset) == READ
     assert verbs(local, "deployments", names.OVNKUBE_CONTROL_PLANE) == READ
     assert verbs(local, "pods") == READ
     assert verbs(wide, "namespaces", names.KUBE_SYSTEM) == READ
