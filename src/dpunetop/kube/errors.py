@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
+
+_REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,99}")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 
 
 class ApiError(Exception):
@@ -80,7 +84,8 @@ _BY_CODE: dict[int, type[ApiError]] = {
 def error_from_status(status: Mapping[str, Any], code: int = 0, retry_after_seconds: float | None = None) -> ApiError:
     """The error that a `Status` object of the API describes; `code` is used where the object has none.
 
-    Guarantees: takes any mapping, however malformed; text is cut to 1,000 characters.
+    Guarantees: takes any mapping, however malformed; the reason is a word that a condition may bear, the message one
+        printable line of at most 1,000 characters: the server may be hostile, and both are shown to people.
     Source: Kubernetes API conventions, "Response Status Kind".
     """
     given = status.get("code")
@@ -93,8 +98,18 @@ def error_from_status(status: Mapping[str, Any], code: int = 0, retry_after_seco
     kind = _BY_CODE.get(code, ApiError)
     return kind(
         code,
-        str(status.get("reason") or "Unknown")[:100],
-        str(status.get("message") or "")[:1000],
+        _reason(status.get("reason")),
+        printable(str(status.get("message") or ""), 1000),
         retry_after_seconds=retry_after_seconds,
         causes=tuple(c for c in causes if isinstance(c, Mapping)) if isinstance(causes, list) else (),
     )
+
+
+def printable(text: str, limit: int) -> str:
+    """Foreign text as one line of ASCII, at most `limit` characters long."""
+    return _UNPRINTABLE.sub(" ", text)[:limit].strip()
+
+
+def _reason(given: object) -> str:
+    text = str(given or "")[:100]
+    return text if _REASON.fullmatch(text) else "Unknown"

@@ -80,6 +80,21 @@ def test_long_texts_are_cut():
     assert (len(err.reason), len(err.message)) == (100, 1000)
 
 
+HOSTILE = ["a b", "x\ny", "\x1b[2J", "-x", "9", "Foo'", "\u043edd", "", "$(id)", "a/b"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_reason_is_a_word_that_a_condition_may_bear(text):
+    assert error_from_status({"code": 403, "reason": text}).reason == "Unknown"
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_message_is_one_line_that_no_terminal_obeys(text):
+    message = error_from_status({"code": 403, "message": f"a {text}\n\x1b]0;b\x07"}).message
+    assert message.isascii()
+    assert message.isprintable()
+
+
 TEXTS = {
     "403 Forbidden: no": Forbidden(403, "Forbidden", "no"),
     "Timeout: nobody answers": Unreachable(0, "Timeout", "nobody answers"),

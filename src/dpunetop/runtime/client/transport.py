@@ -33,7 +33,7 @@ from urllib3.connection import HTTPSConnection
 from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
-from dpunetop.kube.errors import ApiError, Unreachable, error_from_status
+from dpunetop.kube.errors import ApiError, Unreachable, error_from_status, printable
 from dpunetop.kube.requests import Request
 from dpunetop.runtime.client.connection import (
     Anonymous,
@@ -82,7 +82,6 @@ _LEASE_CONNECTIONS = 2
 _IDLE_WATCH_CONNECTIONS = 64  # kept for the next watch; no limit on how many are in use
 _KEEPALIVE = {"idle": 15, "interval": 5, "count": 3}
 _USER_TIMEOUT_MS = 30_000
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 
 _FOREIGN = (pool_errors.HTTPError, http.client.HTTPException, OSError)  # ssl.SSLError is an OSError
 _SocketOptions = list[tuple[int, int, int]]
@@ -347,21 +346,16 @@ def error_of(response: Response) -> ApiError:
     with suppress(ValueError):
         status = jsonio.loads(response.body)
     if isinstance(status, dict) and status.get("kind") == "Status":
-        told = {**status, "code": response.status, "message": _printable(str(status.get("message") or ""), 1000)}
-        return error_from_status(told, response.status, retry_after)
-    text = _printable(response.body[:1000].decode("utf-8", "replace"), 200)
+        return error_from_status({**status, "code": response.status}, response.status, retry_after)
+    text = printable(response.body[:1000].decode("utf-8", "replace"), 200)
     return error_from_status({"reason": _word(response.status), "message": text}, response.status, retry_after)
 
 
 def _word(status: int) -> str:
     try:
-        return http.HTTPStatus(status).phrase.replace(" ", "")
+        return re.sub(r"[^A-Za-z]", "", http.HTTPStatus(status).phrase)
     except ValueError:
         return "Unknown"
-
-
-def _printable(text: str, limit: int) -> str:
-    return _UNPRINTABLE.sub(" ", text)[:limit].strip()
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -397,7 +391,7 @@ def _unreachable(err: BaseException, server: str) -> Unreachable:
             reason = "Reset"
         case _:
             reason = "BadAnswer"
-    return Unreachable(0, reason, _printable(f"{server}: {type(err).__name__}: {err}", 250))
+    return Unreachable(0, reason, printable(f"{server}: {type(err).__name__}: {err}", 250))
 
 
 def _read(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
@@ -417,7 +411,7 @@ def _read(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
 def _refuse_encoded(raw: urllib3.BaseHTTPResponse) -> None:
     encoding = raw.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
-        raise Unreachable(0, "BadAnswer", f"content encoding {_printable(encoding, 20)!r} was not asked for")
+        raise Unreachable(0, "BadAnswer", f"content encoding {printable(encoding, 20)!r} was not asked for")
 
 
 def _refuse_unframed(raw: urllib3.BaseHTTPResponse) -> None:
@@ -604,7 +598,7 @@ class _Dialer:
         allowed = [address for address, refusal in verdicts if refusal is None]
         if not allowed:
             reasons = "; ".join(sorted({refusal for _, refusal in verdicts if refusal is not None}))
-            raise Unreachable(0, "AddressRefused", _printable(f"{host}: {reasons}", 200))
+            raise Unreachable(0, "AddressRefused", printable(f"{host}: {reasons}", 200))
         return allowed
 
     def _open(self, address: _Address, timeout: float, deadline: float, options: _SocketOptions) -> _PlainSocket:
@@ -687,9 +681,9 @@ class _Resolver:
 
     def _landed(self, flight: _Flight, host: str) -> list[_Address]:
         if flight.failure is not None:
-            raise Unreachable(0, "DNS", _printable(f"{host}: {flight.failure}", 200)) from flight.failure
+            raise Unreachable(0, "DNS", printable(f"{host}: {flight.failure}", 200)) from flight.failure
         if not flight.answer:
-            raise Unreachable(0, "DNS", f"{_printable(host, 100)}: no answer in time")
+            raise Unreachable(0, "DNS", f"{printable(host, 100)}: no answer in time")
         return flight.answer
 
     def _join(self, host: str, port: int) -> _Flight:
@@ -731,7 +725,7 @@ def _checked_url(text: str) -> SplitResult:
         usable = False
     if not usable:
         raise ConfigurationError(
-            f"the API server's URL must be https://host[:port][/path], not {_printable(text, 100)!r}"
+            f"the API server's URL must be https://host[:port][/path], not {printable(text, 100)!r}"
         )
     return url
 
@@ -783,7 +777,7 @@ def _tls_context(connection: Connection, sockets: _Sockets) -> ssl.SSLContext:
         if isinstance(connection.credential, ClientCertificate):
             _load_certificate(context, connection.credential)
     except (ssl.SSLError, ValueError) as err:
-        raise ConfigurationError(f"unusable CA or client certificate: {_printable(str(err), 100)}") from err
+        raise ConfigurationError(f"unusable CA or client certificate: {printable(str(err), 100)}") from err
     return context
 
 
