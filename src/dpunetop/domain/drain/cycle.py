@@ -21,6 +21,8 @@ from dpunetop.domain.drain.facts import (
     HostView,
     Mco,
     OnTimeout,
+    Order,
+    OvnPod,
     Phase,
     Reason,
 )
@@ -115,7 +117,7 @@ def _take_back(scene: Scene) -> Move | None:
 
 def _refresh(scene: Scene) -> Move | None:
     for dpu, cycle in scene.cycles:
-        if isinstance(dpu.node, DpuNode) and _as_seen(dpu, cycle) != cycle:
+        if isinstance(dpu.node, DpuNode) and _as_seen(scene, dpu, cycle) != cycle:
             return Refresh(scene.view.site, dpu.name, scene.view.pods_namespace)
     return None
 
@@ -151,7 +153,9 @@ def _not_served(scene: Scene) -> Move | None:
 
 
 def _abort_taken_back(scene: Scene) -> Move | None:
-    if not scene.taken_back or not scene.active:
+    """Also while the host is only to be given back: it must not be cordoned again then."""
+    marked = isinstance(scene.host, HostNode) and scene.host.mark is True
+    if not scene.taken_back or not (scene.active or marked):
         return None
     return AbortTakenBack(_abort(scene, Reason.HOST_UNCORDONED))
 
@@ -309,12 +313,20 @@ def _leg_waits(scene: Scene, dpu: DpuView) -> Hold | None:
     if dpu.node.held:
         return Hold(Reason.HELD_BY_ANNOTATION, f"a person holds {dpu.name} by annotation")
     cycle = scene.cycle(dpu)
-    is_aborted = cycle is not None and cycle.state is State.ABORTED
-    rests = dpu.node.mco is Mco.RESTS or (is_aborted and dpu.node.mco is not Mco.DRAINED)
+    refused = dpu.node.order is Order.SKIP or (cycle is not None and cycle.state is State.ABORTED)
+    rests = dpu.node.mco is Mco.RESTS or (refused and dpu.node.mco is not Mco.DRAINED)
     if not rests and not scene.is_forced(dpu):
         return Hold(Reason.MACHINE_CONFIG_PENDING, f"the machine-config operator is not done with {dpu.name}")
     if not dpu.blocker_ready:
         return Hold(Reason.BLOCKER_NOT_READY, f"the blocker of {dpu.name} is not Ready, so nothing would hold it")
+    return None
+
+
+def _name(scene: Scene) -> Move | None:
+    """Every record names the maintenance before that is given back: else its mark on the host would mean nothing."""
+    for dpu, cycle in scene.cycles if scene.own is not None else ():
+        if scene.own is not None and cycle.maintenance != scene.own.uid:
+            return Rewrite(scene.view.site, dpu.name, cycle, replace(cycle, maintenance=scene.own.uid))
     return None
 
 
@@ -332,12 +344,23 @@ def _prove(scene: Scene) -> Move | None:
     )
 
 
+PATIENCE_SECONDS = 300
+"""So long after a boot a Ready pod may show containers of the boot before, until it is started anew."""
+
+
+def _proves_nothing(scene: Scene, prover: DpuView, pod: OvnPod) -> bool:
+    cycle = scene.cycle(prover)
+    if cycle is None or not pod.ready or not set(pod.containers) & set(cycle.stale):
+        return False
+    return scene.view.site.author.now - cycle.booted_at > PATIENCE_SECONDS
+
+
 def _outdated(scene: Scene, prover: DpuView) -> Move | None:
     own, host = scene.own, scene.host
     if own is None or own.phase is not Phase.SUCCEEDED or not isinstance(host, HostNode) or not host.cordoned:
         return None
     for pod in prover.pods:
-        if not pod.current and not pod.terminating:
+        if not pod.terminating and (not pod.current or _proves_nothing(scene, prover, pod)):
             return RestartPod(scene.view.site, prover.name, pod.live, own.uid)
     return None
 
@@ -398,6 +421,7 @@ RULES: tuple[Rule, ...] = (
     _reset,
     _create,
     _wait_for_drain,
+    _name,
     _not_yet,
     _prove,
     _give_back,
@@ -410,14 +434,15 @@ def _first_record(scene: Scene, dpu: DpuView) -> Cycle:
     assert isinstance(dpu.node, DpuNode)
     author = scene.view.site.author
     begun = Cycle(State.STARTING, term=author.term, node=dpu.node.uid, since=author.now)
-    return _as_seen(dpu, begun)
+    return _as_seen(scene, dpu, begun)
 
 
-def _as_seen(dpu: DpuView, cycle: Cycle) -> Cycle:
+def _as_seen(scene: Scene, dpu: DpuView, cycle: Cycle) -> Cycle:
     assert isinstance(dpu.node, DpuNode)
     staying = sorted((pod for pod in dpu.pods if not pod.terminating), key=lambda pod: pod.uid)
     containers = tuple(container for pod in staying for container in pod.containers)
-    return seen_in_boot(cycle, dpu.node.boot_id, staying[-1].uid if staying else "", containers)
+    pod = staying[-1].uid if staying else ""
+    return seen_in_boot(cycle, dpu.node.boot_id, pod, containers, scene.view.site.author.now)
 
 
 def _backing_off(scene: Scene) -> Hold | None:
@@ -464,6 +489,8 @@ def _recheck(scene: Scene) -> int | None:
     if (timeout := view.settings.timeout_seconds) is not None:
         begun = [cycle.since for dpu, cycle in scene.cycles if scene.is_active(dpu)]
         found += [since + timeout + 1 - now for since in begun if since + timeout + 1 > now]
+    booted = [cycle.booted_at + PATIENCE_SECONDS + 1 - now for _, cycle in scene.cycles if cycle.booted_at]
+    found += [left for left in booted if left > 0]
     return min(found, default=None)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dpunetop.domain.drain.calls import Done, Procedure, QuorumGet, Result, Steps, Write, fetch, store
-from dpunetop.domain.drain.facts import Budget, DpuNode, Maintenance, Mco, Order, Phase, Site
+from dpunetop.domain.drain.facts import Budget, DpuNode, Maintenance, Mco, Order, Phase, Site, is_taken_back
 from dpunetop.domain.drain.maintenances import mark_host, restore_host, unmark_host
 from dpunetop.domain.drain.reads import (
     read_blocker_ready,
@@ -75,10 +75,11 @@ def _wants_nothing(seen: LegSeen) -> bool:
 
 
 def _mco_rests(seen: LegSeen) -> bool:
-    """An aborted drain that the budget holds back may go on asking; what is drained already reboots."""
+    """A drain that nobody here wants is held back by the budget and may go on asking; what is drained already reboots."""
     if seen.node is None or seen.leg.forced:
         return True
-    return seen.node.mco is Mco.RESTS or (seen.is_aborted and seen.node.mco is not Mco.DRAINED)
+    refused = seen.is_aborted or seen.node.order is Order.SKIP
+    return seen.node.mco is Mco.RESTS or (refused and seen.node.mco is not Mco.DRAINED)
 
 
 def _is_the_proven_one(seen: LegSeen) -> bool:
@@ -243,7 +244,9 @@ def _remember(site: Site, found: Maintenance, cordoned_before: bool | None) -> S
     if host is None:
         return
     wanted = cordoned_before
-    if wanted is None:
+    if is_taken_back(found, host):
+        wanted = False
+    elif wanted is None:
         wanted = host.mark if host.mark is not None else bool(found.cordoned_before)
     if host.mark != wanted:
         yield from store(mark_host(site, host, wanted))

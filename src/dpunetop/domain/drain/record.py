@@ -48,6 +48,8 @@ class Cycle:
     """UID and container IDs of its ovnkube-node pod as seen in that boot."""
     stale: tuple[str, ...] = ()
     """Container IDs of boots before that: that they look Ready proves nothing."""
+    booted_at: int = 0
+    """When that boot was first seen in this cycle; 0: it is the one in which the cycle began."""
     since: int = 0
     failures: int = 0
     """How often a maintenance of this cycle failed or was refused."""
@@ -68,7 +70,7 @@ STALE_LIMIT = 64
 NOTE_LIMIT = 200
 
 _FLAT = ("term", "number", "maintenance", "node", "boot", "pod", "failed", "note")
-_COUNTS = ("since", "failures", "failed_at")
+_COUNTS = ("booted_at", "since", "failures", "failed_at")
 _LISTS = ("containers", "stale")
 
 
@@ -103,16 +105,18 @@ def parse_cycle(text: str | None) -> Cycle | None:
         return Cycle(State.STARTING, term="", opened=True)
 
 
-def seen_in_boot(cycle: Cycle, boot: str, pod: str, containers: tuple[str, ...]) -> Cycle:
+def seen_in_boot(cycle: Cycle, boot: str, pod: str, containers: tuple[str, ...], now: int) -> Cycle:
     """The record after the DPU was seen with this boot ID and these containers.
 
-    Guarantees: containers of an earlier boot stay known as stale; what is not seen now changes nothing.
+    Guarantees: containers of an earlier boot stay known as stale; what is not seen now changes nothing. After a second
+        reboot in one cycle the containers that are seen first count as stale too: nobody may have seen them before it.
     """
     if not boot:
         return cycle
     if cycle.boot and boot != cycle.boot:
-        stale = dict.fromkeys((*cycle.stale, *cycle.containers))
-        return replace(cycle, boot=boot, pod="", containers=(), stale=tuple(stale)[-STALE_LIMIT:])
+        seen = containers if cycle.stale else ()
+        stale = tuple(dict.fromkeys((*cycle.stale, *cycle.containers, *seen)))[-STALE_LIMIT:]
+        return replace(cycle, boot=boot, booted_at=now, pod="", containers=(), stale=stale)
     fresh = tuple(sorted(set(containers) - set(cycle.stale)))
     if not fresh:
         return replace(cycle, boot=boot)

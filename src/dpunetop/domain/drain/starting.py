@@ -59,7 +59,7 @@ class Refresh:
         if node is None or read is None or not _is_own(read, self.site) or read.cycle is None:
             return Done(Result.STALE, f"{self.dpu}: there is no record to keep")
         pod, containers = _containers(objs)
-        becomes = seen_in_boot(read.cycle, node.boot_id, pod, containers)
+        becomes = seen_in_boot(read.cycle, node.boot_id, pod, containers, self.site.author.now)
         if becomes == read.cycle:
             return Done(Result.STALE, f"{self.dpu}: the record is current")
         yield from store(write_budget(self.site, read, replace(state_of(read), cycle=becomes)))
@@ -176,7 +176,10 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class AbortTakenBack:
-    """Abort because a person has uncordoned the host, if both say so when asked: the maintenance and the host."""
+    """Abort because a person has uncordoned the host, if both say so when asked: the maintenance and the host.
+
+    Whether it was cordoned before does not matter any more: its last word is that it is to be in use.
+    """
 
     abort: Abort
 
@@ -187,7 +190,10 @@ class AbortTakenBack:
         host: HostNode | None = yield from read_host(site)
         if found is None or host is None or not is_taken_back(found, host):
             return Done(Result.STALE, f"{site.host}: nobody has taken it back")
-        return (yield from self.abort.run())
+        done = yield from self.abort.run()
+        if done.result is Result.DONE and host.mark:
+            yield from store(mark_host(site, host, False))
+        return done
 
 
 def _is_ours(read: Budget, site: Site) -> bool:

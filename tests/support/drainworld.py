@@ -1,0 +1,871 @@
+"""A world of two clusters for the drain: a host, its DPUs, and everybody who has a hand on them, one small step each.
+
+The operator is one of them: it takes one API call a step, sees caches of any age, dies and is deposed. What it must
+never do is checked whenever something is written, against the truth that only this world knows: whether workloads run
+on the host, and whether the network of a DPU works.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from dpunetop.domain.drain import facts
+from dpunetop.domain.drain.blockers import BlockerSettings, blocker_labels, first_budget
+from dpunetop.domain.drain.calls import Call, Done, Run, Write
+from dpunetop.domain.drain.cycle import Decision, decide
+from dpunetop.domain.drain.facts import (
+    Author,
+    Blind,
+    DpuView,
+    Gone,
+    Hold,
+    HostView,
+    Reason,
+    Settings,
+    Site,
+    TenantSeen,
+)
+from dpunetop.domain.drain.record import State
+from dpunetop.domain.names import (
+    CURRENT_CONFIG_ANNOTATION,
+    DESIRED_CONFIG_ANNOTATION,
+    DESIRED_DRAIN_ANNOTATION,
+    DRAIN_ANNOTATION,
+    LAST_APPLIED_DRAIN_ANNOTATION,
+    MACHINE_CONFIG_STATE_ANNOTATION,
+    MAINTENANCE_TAINT,
+    NODEMAINTENANCES,
+    PODDISRUPTIONBUDGETS,
+    blocker_name,
+    maintenance_name,
+)
+from dpunetop.kube.errors import ApiError, Forbidden, Unreachable
+from dpunetop.kube.keys import INFRA, NODES, PODS
+from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, uid_of, version_of
+from dpunetop.kube.plan import Apply, Delete, Patch
+from support.twoclusters import Server
+
+TENANT = "tenant/dpu-one/sample"
+HOST = "host-1"
+OPERATOR_NAMESPACE, PODS_NAMESPACE = "dpunetop", "dpu-one"
+OWNER = "owner-hash"
+FOREIGN = "somebodys"
+FINALIZER = "foregroundDeleteNodeMaintenance"
+CONFIG = {"metadata": {"name": "sample", "namespace": "dpu-one", "uid": "uid-of-config"}}
+
+
+NO_SETTINGS = Settings()
+
+
+@dataclass
+class Process:
+    """One process of the operator: a term, caches of some age, and at most one task under way."""
+
+    term: str
+    caches: dict[str, Mapping[Any, Obj]] = field(default_factory=dict)
+    run: Run | None = None
+    began: int = 0
+    """Step of the world at which the task began."""
+
+
+@dataclass
+class Dpu:
+    """What is true of a DPU, whatever the API shows."""
+
+    name: str
+    boots: int = 1
+    down: bool = False
+    net_up: bool = True
+    containers: int = 1
+    saw: str = ""
+    """UID of the blocker that the machine-config operator waits for."""
+    mark: tuple[int, int] | None = None
+    """The counts of what was broken when the last mark was set, and at the last opening."""
+    opened_at: tuple[int, int] | None = None
+
+
+class World:
+    """Everything there is. `violations` lists what must never happen, as sentences."""
+
+    def __init__(
+        self, dpus: int = 1, *, cordoned_before: bool = False, settings: Settings = NO_SETTINGS, serving: int = 0
+    ) -> None:
+        self.infra, self.tenant = Server(), Server()
+        self.servers = {INFRA: self.infra, TENANT: self.tenant}
+        self.dpus = {f"dpu-{i + 1}": Dpu(f"dpu-{i + 1}") for i in range(dpus)}
+        self.serving = f"dpu-{serving + 1}"
+        self.settings = settings
+        self.now, self.steps, self._draws = 1_000_000, 0, 0
+        self.tenant_up, self.refuses = True, False
+        self.workloads = not cordoned_before
+        self.intent = cordoned_before
+        """Whether people want the host cordoned; means nothing once it is `disputed`."""
+        self.disputed = False
+        self.shaken = 0
+        self.hidden = False
+        """Whether a person uncordoned the drained host, and the maintenance cordoned it again before anybody saw: its
+        phase stays Succeeded while it drains what came meanwhile, and nothing that is read tells."""
+        self.unwished = dict.fromkeys(self.dpus, 0)
+        self.wished_at = dict.fromkeys(self.dpus, -1)
+        self.looked: dict[str, str] = {}
+        self.late: list[tuple[str, Write]] = []
+        self.violations: list[str] = []
+        self.trace: list[str] = []
+        self.events: list[str] = []
+        self.process = Process("term-1")
+        self._terms = 1
+        self.last: Decision | None = None
+        self._found(cordoned_before)
+
+    # --- what is there at first -------------------------------------------------------------------------------------
+
+    def _found(self, cordoned: bool) -> None:
+        settings = BlockerSettings(OPERATOR_NAMESPACE, "image", OWNER, True)
+        for name in self.dpus:
+            self.infra.put(NODES, self._dpu_node(name))
+            step = Apply(INFRA, PODDISRUPTIONBUDGETS, first_budget(settings, name, HOST), None, "dpunetop-drain")
+            self.infra.perform(Write(step))
+            self._new_blocker(name, ready=True)
+            self.infra.put(PODS, self._ovn_pod(name))
+        spec = {"unschedulable": True} if cordoned else {}
+        self.tenant.put(NODES, {"kind": "Node", "metadata": {"name": HOST}, "spec": spec})
+
+    def _dpu_node(self, name: str) -> Obj:
+        marks = {
+            CURRENT_CONFIG_ANNOTATION: "c1",
+            DESIRED_CONFIG_ANNOTATION: "c1",
+            MACHINE_CONFIG_STATE_ANNOTATION: "Done",
+        }
+        return {
+            "kind": "Node",
+            "metadata": {"name": name, "annotations": marks},
+            "spec": {},
+            "status": {"nodeInfo": {"bootID": f"{name}-b1"}, "conditions": [_ready(True)]},
+        }
+
+    def _new_blocker(self, name: str, ready: bool) -> None:
+        pod_name = f"{blocker_name(name)}-{self.steps}-{len(self.infra.objects)}"
+        status = {"phase": "Running", "conditions": [_ready(True)]} if ready else {"phase": "Pending"}
+        metadata = {"name": pod_name, "namespace": OPERATOR_NAMESPACE, "labels": dict(blocker_labels(name))}
+        self.infra.put(PODS, {"metadata": metadata, "spec": {"nodeName": name}, "status": status})
+
+    def _ovn_pod(self, name: str) -> Obj:
+        dpu = self.dpus[name]
+        labels = {"app": "ovnkube-node", "controller-revision-hash": "r1"}
+        return {
+            "metadata": {"name": f"ovnkube-node-{name}", "namespace": PODS_NAMESPACE, "labels": labels},
+            "spec": {"nodeName": name},
+            "status": {
+                "phase": "Running",
+                "conditions": [_ready(True)],
+                "containerStatuses": [{"name": "ovnkube-node", "containerID": f"{name}-c{dpu.containers}"}],
+            },
+        }
+
+    # --- the operator -----------------------------------------------------------------------------------------------
+
+    def sync(self, cluster: str) -> bool:
+        """The caches of one cluster catch up."""
+        if cluster == TENANT and not self.tenant_up:
+            return False
+        self.process.caches[cluster] = dict(self.servers[cluster].objects)
+        return True
+
+    def view(self) -> HostView | None:
+        """What the operator sees; None: infra is not synced."""
+        infra = self.process.caches.get(INFRA)
+        if infra is None:
+            return None
+        self._draws += 1
+        author = Author("dpunetop-drain", self.process.term, f"x{self._draws}", self.now)
+        site = Site(HOST, TENANT, OPERATOR_NAMESPACE, OWNER, author)
+        return HostView(
+            site=site,
+            tenant=self._tenant_view(),
+            dpus=tuple(self._dpu_view(infra, name) for name in self.dpus),
+            serving=self.serving,
+            pods_namespace=PODS_NAMESPACE,
+            config=CONFIG,
+            settings=self.settings,
+        )
+
+    def _tenant_view(self) -> TenantSeen | Blind:
+        cache = self.process.caches.get(TENANT)
+        if cache is None:
+            return Blind(Hold(Reason.TENANT_NOT_SYNCED, "not synced"))
+        if not self.tenant_up:
+            return Blind(Hold(Reason.TENANT_UNREACHABLE, "down"))
+        node = cache.get(("nodes", "", HOST))
+        found = (facts.maintenance(obj, OWNER) for key, obj in sorted(cache.items()) if key[0] == "nodemaintenances")
+        return TenantSeen(
+            Gone(False) if node is None else facts.host_node(node), tuple(each for each in found if each.host == HOST)
+        )
+
+    def _dpu_view(self, infra: Mapping[Any, Obj], name: str) -> DpuView:
+        node = infra.get(("nodes", "", name))
+        read = infra.get(("poddisruptionbudgets", OPERATOR_NAMESPACE, blocker_name(name)))
+        pods = [obj for key, obj in sorted(infra.items()) if key[0] == "pods" and obj["spec"]["nodeName"] == name]
+        return DpuView(
+            name=name,
+            node=Gone(False) if node is None else facts.dpu_node(node),
+            budget=None if read is None else facts.budget(read, OWNER),
+            blocker_ready=any(
+                facts.is_ready_pod(pod) for pod in pods if pod["metadata"]["namespace"] == OPERATOR_NAMESPACE
+            ),
+            pods=tuple(
+                facts.ovn_pod(pod, frozenset({"r1"})) for pod in pods if pod["metadata"]["namespace"] == PODS_NAMESPACE
+            ),
+        )
+
+    def think(self) -> bool:
+        """Decide, if nothing is under way; whether there is something to do."""
+        if self.process.run is not None:
+            return False
+        view = self.view()
+        if view is None:
+            return False
+        self.last = decide(view)
+        if self.last.task is None:
+            return False
+        self._log(f"begins {type(self.last.task).__name__}")
+        self.process.run, self.process.began = Run(self.last.task), self.steps
+        return True
+
+    def act(self) -> bool:
+        """Take one API call of the task under way."""
+        call = self._next_call()
+        if call is None:
+            return False
+        self._answer(self._perform(call, self.process.term))
+        return True
+
+    def act_unheard(self) -> bool:
+        """A call whose effect comes about, and whose answer is lost."""
+        call = self._next_call()
+        if call is None:
+            return False
+        self._perform(call, self.process.term)
+        self._answer(Unreachable(0, "Timeout", "no answer"))
+        return True
+
+    def act_lost(self) -> bool:
+        """A call that never arrives."""
+        if self._next_call() is None:
+            return False
+        self._answer(Unreachable(0, "Timeout", "not sent"))
+        return True
+
+    def operate(self) -> bool:
+        """The next thing that the operator does with fresh caches."""
+        if self.process.run is not None:
+            return self.act()
+        self.sync(INFRA)
+        self.sync(TENANT)
+        return self.think()
+
+    def operate_half_blind(self) -> bool:
+        """The same, with the caches of one cluster as they were."""
+        if self.process.run is not None:
+            return self.act()
+        self.sync(INFRA if self.steps % 2 else TENANT)
+        return self.think()
+
+    def crash(self) -> bool:
+        """The process dies; another one begins with nothing but a new term."""
+        self._terms += 1
+        self.process = Process(f"term-{self._terms}")
+        return True
+
+    def depose(self) -> bool:
+        """The process is paused at a write, which will arrive at any later time; another one leads."""
+        call = self._next_call()
+        if not isinstance(call, Write):
+            return False
+        self.late.append((self.process.term, call))
+        return self.crash()
+
+    def deliver(self) -> bool:
+        """A write of a deposed process arrives."""
+        if not self.late:
+            return False
+        term, call = self.late.pop(0)
+        answer = self._perform(call, f"late {term}")
+        if isinstance(call.step, Apply) and call.step.resource is NODEMAINTENANCES:
+            self.disputed |= not isinstance(answer, ApiError)  # what it carries was true when it was sent
+        return True
+
+    def _next_call(self) -> Call | None:
+        run = self.process.run
+        if run is None:
+            return None
+        try:
+            call = run.next()
+        except ApiError as err:
+            self._log(f"ends with {type(err).__name__}")
+            self.process.run = None
+            return None
+        if isinstance(call, Done):
+            self._log(f"ends {call.result.name}: {call.note}")
+            self.process.run = None
+            return None
+        return call
+
+    def _answer(self, answer: Any) -> None:
+        assert self.process.run is not None
+        self.process.run = self.process.run.answered(answer)
+        self._next_call()  # so that a task that is over is over at once
+
+    def _perform(self, call: Call, who: str) -> Any:
+        cluster = call.step.cluster if isinstance(call, Write) else call.cluster
+        if cluster == TENANT and not self.tenant_up:
+            return Unreachable(0, "Refused", "down")
+        if cluster == TENANT and isinstance(call, Write) and isinstance(call.step, Apply) and self._webhook_refuses():
+            self._log("the webhook refuses a maintenance")
+            return Forbidden(403, "Forbidden", "the webhook says no")
+        if isinstance(call, Write):
+            return self._write(call, who)
+        if not hasattr(call, "resource") or not hasattr(call, "namespace"):
+            self.events.append(call.reason)
+            return None
+        return self.servers[cluster].perform(call)
+
+    def _webhook_refuses(self) -> bool:
+        """A node has one maintenance at most."""
+        return self.refuses or any(
+            not found["metadata"]["name"].startswith("dpu-tenant") for found in self.maintenances()
+        )
+
+    def _write(self, call: Write, who: str) -> Any:
+        step = call.step
+        server = self.servers[step.cluster]
+        before = self._facts_before(step)
+        try:
+            answer = server.perform(call)
+        except ApiError as err:
+            self._log(f"{who}: {_told(step)} refused: {type(err).__name__}")
+            return err
+        self._log(f"{who}: {_told(step)}")
+        self._judge(step, before)
+        return answer
+
+    # --- what must hold ---------------------------------------------------------------------------------------------
+
+    def _facts_before(self, step: Apply | Patch | Delete) -> Any:
+        if isinstance(step, Apply) and step.resource is PODDISRUPTIONBUDGETS:
+            live = self.infra.get(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, name_of(step.desired))
+            return None if live is None else facts.budget(live, OWNER).is_open
+        return self.own()
+
+    def _judge(self, step: Apply | Patch | Delete, before: Any) -> None:
+        match step:
+            case Apply() if step.resource is PODDISRUPTIONBUDGETS:
+                name = name_of(step.desired).removeprefix("dpu-drain-blocker-")
+                if before is False and self.budget(name).is_open:
+                    self._judge_opening(name)
+            case Patch() if step.resource is NODEMAINTENANCES:
+                own = self.own()
+                for dpu in self.dpus.values():
+                    if own is not None and own.mark_of(dpu.name) and before.mark_of(dpu.name) != own.mark_of(dpu.name):
+                        dpu.mark = (self.shaken, self.unwished[dpu.name])
+            case Delete() if step.resource is NODEMAINTENANCES:
+                self._judge_giving_back(before)
+
+    def _judge_opening(self, name: str) -> None:
+        dpu, own, node, read = self.dpus[name], self.own(), self.node(name), self.budget(name)
+        dpu.opened_at = (self.shaken, self.unwished[name])
+        if node.order is facts.Order.FORCE:
+            return
+        cycle = read.cycle
+        if own is None or own.terminating or cycle is None or own.uid != cycle.maintenance or not own.mark_of(name):
+            self.violations.append(f"{name} opened without its maintenance")
+            return
+        excused = dpu.mark is not None and dpu.mark != dpu.opened_at
+        wanted = node.cordoned and node.order is facts.Order.NONE and cycle.state is State.DRAINING
+        drained = own.phase is facts.Phase.SUCCEEDED and self.host().cordoned and (not self.workloads or self.hidden)
+        if not (wanted and drained) and not excused:
+            self.violations.append(f"{name} opened although wanted={wanted}, drained={drained}")
+
+    def _judge_giving_back(self, before: facts.Maintenance) -> None:
+        if not before.ours:
+            self.violations.append("a maintenance of somebody else was deleted")
+        failed = before.phase is facts.Phase.FAILED
+        for name in self.dpus:
+            read, node = self.budget(name), self.node(name)
+            if read.is_open and node.order is not facts.Order.FORCE:
+                self.violations.append(f"the host was given back while the budget of {name} was open")
+            aborted = read.cycle is not None and read.cycle.state is State.ABORTED
+            wants = node.cordoned and node.order is not facts.Order.SKIP and not aborted
+            if wants and not failed and self.wished_at[name] < self.process.began:
+                self.violations.append(f"the host was given back although {name} wants its drain")
+        cycles = [self.budget(name).cycle for name in self.dpus]
+        proofless = any(cycle is not None and cycle.reason for cycle in cycles) or any(
+            self.node(name).order is facts.Order.FORCE for name in self.dpus
+        )
+        if not self.dpus[self.serving].net_up and not failed and not proofless:
+            self.violations.append("the host was given back without network")
+
+    def _judge_reboot(self, name: str) -> None:
+        """A DPU goes down because its drain went through: its host must be empty."""
+        dpu = self.dpus[name]
+        if not self.workloads or self.hidden or self.node(name).order is facts.Order.FORCE:
+            return
+        if dpu.mark is None or dpu.mark[0] == self.shaken:
+            self.violations.append(f"{name} went down under the workloads of its host")
+
+    # --- reading the truth ------------------------------------------------------------------------------------------
+
+    def node(self, name: str) -> facts.DpuNode:
+        found = self.infra.get(NODES, "", name)
+        assert found is not None
+        return facts.dpu_node(found)
+
+    def budget(self, name: str) -> facts.Budget:
+        found = self.infra.get(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(name))
+        assert found is not None
+        return facts.budget(found, OWNER)
+
+    def host(self) -> facts.HostNode:
+        found = self.tenant.get(NODES, "", HOST)
+        assert found is not None
+        return facts.host_node(found)
+
+    def own(self) -> facts.Maintenance | None:
+        found = self.tenant.get(NODEMAINTENANCES, "", maintenance_name(HOST))
+        return None if found is None else facts.maintenance(found, OWNER)
+
+    def maintenances(self) -> tuple[Obj, ...]:
+        return self.tenant.list(NODEMAINTENANCES)
+
+    def _blocker(self, name: str) -> Obj | None:
+        labels = dict(blocker_labels(name))
+        return next(
+            (pod for pod in self.infra.list(PODS, OPERATOR_NAMESPACE) if pod["metadata"]["labels"] == labels), None
+        )
+
+    def _log(self, text: str) -> None:
+        self.trace.append(f"{self.steps}: {text}")
+
+    # --- people -----------------------------------------------------------------------------------------------------
+
+    def cordon(self, name: str) -> bool:
+        node = self.node(name)
+        if node.cordoned or self.dpus[name].down:
+            return False
+        self._change_dpu(name, {"spec": {"unschedulable": True}})
+        self.wished_at[name] = self.steps
+        return True
+
+    def uncordon(self, name: str) -> bool:
+        node = self.node(name)
+        if not node.cordoned or node.mco is not facts.Mco.RESTS:
+            return False
+        self._change_dpu(name, {"spec": {"unschedulable": None}})
+        self.unwished[name] += 1
+        return True
+
+    def order(self, name: str, text: str | None) -> bool:
+        self._change_dpu(name, {"metadata": {"annotations": {DRAIN_ANNOTATION: text}}})
+        self.unwished[name] += 1
+        self.wished_at[name] = self.steps
+        return True
+
+    def force(self, name: str) -> bool:
+        self._break()
+        return self.order(name, f"force:{self.node(name).boot_id}")
+
+    def cordon_host(self) -> bool:
+        """Only while no drain of ours has begun, nor is on its way, else nobody could tell whose cordon it is."""
+        host = self.host()
+        if host.cordoned or host.mark is not None or self.maintenances() or self.late:
+            return False
+        self._change_host({"spec": {"unschedulable": True}})
+        self.intent, self.workloads = True, False
+        return True
+
+    def uncordon_host(self) -> bool:
+        host, own = self.host(), self.own()
+        if not host.cordoned or (own is None and host.mark is not None):
+            return False
+        if own is not None and (own.phase is not facts.Phase.SUCCEEDED or own.terminating):
+            return False
+        self.intent = False
+        self._change_host({"spec": {"unschedulable": None}})
+        self.workloads = True
+        self.hidden = own is not None
+        self.disputed |= self.process.run is not None or bool(self.late)  # it may be too late to be seen
+        self._break()
+        return True
+
+    def foreign_begin(self) -> bool:
+        """One maintenance a node. With our mark on the host nobody could tell whose cordon its end takes away."""
+        if self.maintenances() or self.host().mark is not None:
+            return False
+        metadata = {"name": FOREIGN, "finalizers": [FINALIZER]}
+        self.tenant.put(NODEMAINTENANCES, {"metadata": metadata, "spec": {"nodeName": HOST}})
+        return True
+
+    def foreign_end(self) -> bool:
+        found = self.tenant.get(NODEMAINTENANCES, "", FOREIGN)
+        if found is None or is_terminating(found):
+            return False
+        self.tenant.change(NODEMAINTENANCES, "", FOREIGN, {"metadata": {"deletionTimestamp": "now"}})
+        self._break()
+        return True
+
+    def tenant_goes(self) -> bool:
+        self.tenant_up, was = False, self.tenant_up
+        return was
+
+    def tenant_comes(self) -> bool:
+        self.tenant_up, was = True, self.tenant_up
+        return not was
+
+    def tick(self, seconds: int = 60) -> bool:
+        self.now += seconds
+        return True
+
+    def _break(self) -> None:
+        self.shaken += 1
+
+    def _change_dpu(self, name: str, change: dict[str, Any]) -> None:
+        self.infra.change(NODES, "", name, change)
+
+    def _change_host(self, change: dict[str, Any]) -> None:
+        self.tenant.change(NODES, "", HOST, change)
+
+    # --- the node maintenance operator ------------------------------------------------------------------------------
+
+    def nmo(self) -> bool:
+        """One step of it: what is next for any maintenance."""
+        return any(self._nmo_step(found) for found in self.maintenances())
+
+    def _nmo_step(self, found: Obj) -> bool:
+        if is_terminating(found):
+            return self._nmo_end(found)
+        phase = (found.get("status") or {}).get("phase", "")
+        if FINALIZER not in (found["metadata"].get("finalizers") or ()):
+            self._nmo_change(found, {"metadata": {"finalizers": [FINALIZER]}})
+            return True
+        if phase == "":
+            self._nmo_change(found, {"status": {"phase": "Running"}})
+            return True
+        if phase == "Failed" or (phase == "Succeeded" and self.looked.get(name_of(found)) == version_of(found)):
+            return False
+        return self._nmo_drain(found, phase)
+
+    def _nmo_drain(self, found: Obj, phase: str) -> bool:
+        host = self.host()
+        if not host.tainted:
+            self._change_host({"spec": {"taints": [{"key": MAINTENANCE_TAINT, "effect": "NoSchedule"}]}})
+            return True
+        if not host.cordoned:
+            if phase == "Succeeded":
+                self.disputed = True  # cordoned again, perhaps before anybody saw that it was taken back
+            self._change_host({"spec": {"unschedulable": True}})
+            return True
+        self.workloads = self.hidden = False
+        self.looked[name_of(found)] = version_of(found)
+        if phase == "Running":
+            self._nmo_change(found, {"status": {"phase": "Succeeded"}})
+        return True
+
+    def _nmo_end(self, found: Obj) -> bool:
+        host = self.host()
+        if host.tainted:
+            self._change_host({"spec": {"taints": []}})
+        elif host.cordoned and host.uid not in self.looked.get("ended", ""):
+            self._change_host({"spec": {"unschedulable": None}})
+            self.workloads = True
+            self.looked["ended"] = host.uid
+        else:
+            if name_of(found) == FOREIGN:
+                self.intent = False  # whoever made it knows that it ends with an uncordon
+            self.looked.pop("ended", None)
+            self._nmo_change(found, {"metadata": {"finalizers": []}})
+        return True
+
+    def nmo_fails(self) -> bool:
+        """It loses its lease: the host is given back, the maintenance stays."""
+        found = next(iter(self.maintenances()), None)
+        if found is None or is_terminating(found) or (found.get("status") or {}).get("phase") != "Running":
+            return False
+        self._change_host({"spec": {"taints": [], "unschedulable": None}})
+        self.workloads = True
+        if name_of(found) == FOREIGN:
+            self.intent = False
+        self._nmo_change(found, {"status": {"phase": "Failed", "lastError": "lease"}})
+        self._break()
+        return True
+
+    def nmo_restarts(self) -> bool:
+        """What had succeeded or failed is run again."""
+        found = next(iter(self.maintenances()), None)
+        if found is None or is_terminating(found):
+            return False
+        phase = (found.get("status") or {}).get("phase")
+        if phase not in ("Succeeded", "Failed"):
+            return False
+        if phase == "Succeeded" and not self.host().cordoned:
+            self.disputed = True  # it cordons again, perhaps before anybody saw that it was taken back
+        self._nmo_change(found, {"status": {"phase": "Running"}})
+        self._break()
+        return True
+
+    def _nmo_change(self, found: Obj, change: dict[str, Any]) -> None:
+        left = self.tenant.change(NODEMAINTENANCES, "", name_of(found), change)
+        if "status" in change and change["status"]["phase"] == "Succeeded":
+            self.looked[name_of(found)] = version_of(left)
+
+    # --- the machine-config operator, and kubelets ------------------------------------------------------------------
+
+    def mco_begins(self, name: str) -> bool:
+        node = self.node(name)
+        if node.mco is not facts.Mco.RESTS or node.cordoned or self.dpus[name].down:
+            return False
+        asked = f"drain-c{self.dpus[name].boots + 1}"
+        marks = {
+            DESIRED_CONFIG_ANNOTATION: asked.removeprefix("drain-"),
+            DESIRED_DRAIN_ANNOTATION: asked,
+            MACHINE_CONFIG_STATE_ANNOTATION: "Working",
+        }
+        self._change_dpu(name, {"metadata": {"annotations": marks}, "spec": {"unschedulable": True}})
+        self.wished_at[name] = self.steps
+        blocker = self._blocker(name)
+        self.dpus[name].saw = "" if blocker is None else uid_of(blocker)
+        return True
+
+    def mco(self, name: str) -> bool:
+        """The next step of a drain that it has begun."""
+        node, dpu = self.node(name), self.dpus[name]
+        notes = annotations_of(self.infra.get(NODES, "", name) or {})
+        asked = notes.get(DESIRED_DRAIN_ANNOTATION, "")
+        if node.mco is facts.Mco.DRAINS:
+            return self._mco_evict(name, asked)
+        if node.mco is facts.Mco.DRAINED:
+            if dpu.down:
+                return self._boot(name)
+            if notes[CURRENT_CONFIG_ANNOTATION] != notes[DESIRED_CONFIG_ANNOTATION]:
+                return self._reboot(name, notes[DESIRED_CONFIG_ANNOTATION])
+            return self._mco_done(name, asked)
+        return False
+
+    def _mco_evict(self, name: str, asked: str) -> bool:
+        blocker = self._blocker(name)
+        if blocker is not None and uid_of(blocker) == self.dpus[name].saw:
+            return self._evict(name, blocker)
+        self._change_dpu(name, {"metadata": {"annotations": {LAST_APPLIED_DRAIN_ANNOTATION: asked}}})
+        return True
+
+    def _evict(self, name: str, blocker: Obj) -> bool:
+        if facts.is_ready_pod(blocker) and not self.budget(name).is_open:
+            return False
+        self.infra.remove(PODS, OPERATOR_NAMESPACE, name_of(blocker))
+        self._judge_reboot(name)
+        self._new_blocker(name, ready=False)
+        return True
+
+    def _reboot(self, name: str, config: str) -> bool:
+        dpu = self.dpus[name]
+        dpu.down, dpu.net_up = True, False
+        current = {"metadata": {"annotations": {CURRENT_CONFIG_ANNOTATION: config}}}
+        self._change_dpu(name, {**current, "status": {"conditions": [_ready(False)]}})
+        return True
+
+    def _boot(self, name: str) -> bool:
+        dpu = self.dpus[name]
+        dpu.down, dpu.boots = False, dpu.boots + 1
+        boot = {"nodeInfo": {"bootID": f"{name}-b{dpu.boots}"}, "conditions": [_ready(True)]}
+        self._change_dpu(name, {"status": boot})
+        return True
+
+    def _mco_done(self, name: str, asked: str) -> bool:
+        back = asked.replace("drain-", "uncordon-")
+        marks = {
+            DESIRED_DRAIN_ANNOTATION: back,
+            LAST_APPLIED_DRAIN_ANNOTATION: back,
+            MACHINE_CONFIG_STATE_ANNOTATION: "Done",
+        }
+        self._change_dpu(name, {"metadata": {"annotations": marks}, "spec": {"unschedulable": None}})
+        self.unwished[name] += 1
+        return True
+
+    def kubelet(self, name: str) -> bool:
+        """One thing that a kubelet has to do: start a blocker, or show the containers of this boot."""
+        dpu, blocker = self.dpus[name], self._blocker(name)
+        if dpu.down:
+            return False
+        if blocker is not None and not facts.is_ready_pod(blocker):
+            status = {"phase": "Running", "conditions": [_ready(True)]}
+            self.infra.change(PODS, OPERATOR_NAMESPACE, name_of(blocker), {"status": status})
+            return True
+        if dpu.net_up and self.infra.get(PODS, PODS_NAMESPACE, f"ovnkube-node-{name}") is not None:
+            return False
+        dpu.containers += 1
+        dpu.net_up = True
+        self.infra.put(PODS, self._ovn_pod(name))
+        return True
+
+    # --- together ---------------------------------------------------------------------------------------------------
+
+    def step(self, action: Callable[[], bool], name: str) -> bool:
+        self.steps += 1
+        before = len(self.trace)
+        happened = action()
+        if happened:
+            self.trace.insert(before, f"{self.steps}: {name}")
+        return happened
+
+    def work(self, limit: int = 200) -> int:
+        """Let the operator see everything and do all it can; how many calls that took."""
+        calls = 0
+        for _ in range(limit):
+            self.steps += 1
+            if self.process.run is None:
+                self.sync(INFRA)
+                self.sync(TENANT)
+                if not self.think():
+                    return calls
+            elif self.act():
+                calls += 1
+        raise AssertionError("the operator does not come to rest:\n" + "\n".join(self.trace[-60:]))
+
+    def settle(self, rounds: int = 60) -> int:
+        """Everybody behaves from here on and does all there is to do; how many rounds that took."""
+        self.tenant_up, self.refuses = True, False
+        while self.late:
+            self.step(self.deliver, "deliver")
+        for number in range(rounds):
+            if not self._round():
+                return number
+        raise AssertionError("the world does not come to rest:\n" + "\n".join(self.trace[-80:]))
+
+    def unsettled(self) -> list[str]:
+        """What is not as it was before anything happened, and as people want it."""
+        left = []
+        if self.own() is not None:
+            left.append("the maintenance is there")
+        if self.host().mark is not None:
+            left.append("the host is marked")
+        if not self.disputed and self.host().cordoned != self.intent:
+            left.append("the host is not cordoned as people want it")
+        for name in self.dpus:
+            if self.budget(name).cycle is not None or self.budget(name).is_open:
+                left.append(f"the cycle of {name} is not over")
+            if self.node(name).cordoned:
+                left.append(f"{name} is cordoned")
+        return left
+
+    def _round(self) -> bool:
+        busy = self.work() > 0
+        self.now += 400
+        busy = self.step(self.foreign_end, "foreign ends") or busy
+        while self.step(self.nmo, "nmo"):
+            busy = True
+        for name in self.dpus:
+            busy = self._round_of(name) or busy
+        return busy
+
+    def _round_of(self, name: str) -> bool:
+        busy = False
+        while self.step(lambda: self.kubelet(name), f"kubelet {name}"):
+            busy = True
+        while self.step(lambda: self.mco(name), f"mco {name}"):
+            busy = True
+        return busy
+
+
+def _ready(yes: bool) -> dict[str, str]:
+    return {"type": "Ready", "status": "True" if yes else "False"}
+
+
+def _told(step: Apply | Patch | Delete) -> str:
+    match step:
+        case Apply():
+            notes = annotations_of(step.desired)
+            more = f" {notes}" if notes else ""
+            spec = step.desired.get("spec") or {}
+            return f"apply {name_of(step.desired)} max={spec.get('maxUnavailable')}{more}"
+        case Patch():
+            return f"patch {name_of(step.live)} {step.patch}"
+        case Delete():
+            return f"delete {name_of(step.live)}"
+
+
+Action = tuple[str, Callable[[], bool], int]
+
+
+def progress(world: World) -> list[Action]:
+    """What brings a drain on: a name, what happens, and how often it is to be tried."""
+    found: list[Action] = [
+        ("operate", world.operate, 60),
+        ("nmo", world.nmo, 20),
+        ("tenant comes", world.tenant_comes, 8),
+        ("foreign ends", world.foreign_end, 4),
+    ]
+    for name in world.dpus:
+        found += [
+            (f"mco begins {name}", partial(world.mco_begins, name), 3),
+            (f"mco {name}", partial(world.mco, name), 14),
+            (f"kubelet {name}", partial(world.kubelet, name), 8),
+            (f"no order {name}", partial(world.order, name, None), 3),
+        ]
+    return found
+
+
+def trouble(world: World) -> list[Action]:
+    """What gets in the way of a drain."""
+    found: list[Action] = [
+        ("operate half blind", world.operate_half_blind, 12),
+        ("act unheard", world.act_unheard, 2),
+        ("act lost", world.act_lost, 2),
+        ("crash", world.crash, 2),
+        ("depose", world.depose, 3),
+        ("deliver", world.deliver, 3),
+        ("nmo fails", world.nmo_fails, 2),
+        ("nmo restarts", world.nmo_restarts, 2),
+        ("tenant goes", world.tenant_goes, 2),
+        ("cordon host", world.cordon_host, 2),
+        ("uncordon host", world.uncordon_host, 2),
+        ("foreign begins", world.foreign_begin, 2),
+        ("tick", world.tick, 2),
+    ]
+    for name in world.dpus:
+        found += [
+            (f"cordon {name}", partial(world.cordon, name), 4),
+            (f"uncordon {name}", partial(world.uncordon, name), 4),
+            (f"skip {name}", partial(world.order, name, "skip"), 2),
+            (f"hold {name}", partial(world.order, name, "hold"), 2),
+        ]
+    return found
+
+
+def swarm(world: World, dice: random.Random) -> list[Action]:
+    """All that brings on, and some troubles, each as often as the dice say: so walks differ in kind, not in luck."""
+    picked = [(name, do, weight * dice.choice((0, 0, 1, 1, 4))) for name, do, weight in trouble(world)]
+    return progress(world) + [action for action in picked if action[2]]
+
+
+def finish(world: World) -> None:
+    """After a walk everybody behaves, and people clear up what only they can; then all must be as it should be."""
+    for order in (None, "skip", None):  # a cordon that was aborted is no wish until it is taken back once
+        for name in world.dpus:
+            world.order(name, order)
+        world.settle()
+    for name in world.dpus:
+        world.uncordon(name)
+    world.settle()
+    assert not world.violations, f"{world.violations}\n" + "\n".join(world.trace[-80:])
+    assert world.unsettled() == [], "\n".join(world.trace[-80:])
+
+
+def walk(world: World, seed: int, length: int) -> None:
+    """Let things happen at random, and stop at the first that must not."""
+    dice = random.Random(seed)
+    names, doings, weights = zip(*swarm(world, dice), strict=True)
+    for index in dice.choices(range(len(names)), weights, k=length):
+        world.step(doings[index], names[index])
+        assert not world.violations, f"seed {seed}: {world.violations}\n" + "\n".join(world.trace[-80:])
