@@ -65,7 +65,7 @@ HOSTILE = st.sampled_from(
         f'";{MARK}',
         f"a\n{MARK}",
         f"--config-file=/{MARK}",
-        f"1 --{MARK}",
+        f"x1 --{MARK}",
         f"../{MARK}",
         f"1.4.0;{MARK}",
         f"ssl:6.6.6.6:9641,{MARK}",
