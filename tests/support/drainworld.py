@@ -252,6 +252,15 @@ class World:
         self._answer(Unreachable(0, "Timeout", "no answer"))
         return True
 
+    def act_delayed(self) -> bool:
+        """A write that the process gives up, and that arrives at any later time."""
+        call = self._next_call()
+        if not isinstance(call, Write):
+            return False
+        self.late.append((self.process.term, call))
+        self._answer(Unreachable(0, "Timeout", "no answer"))
+        return True
+
     def act_lost(self) -> bool:
         """A call that never arrives."""
         if self._next_call() is None:
@@ -709,6 +718,33 @@ class World:
         self.infra.put(PODS, self._ovn_pod(name))
         return True
 
+    # --- a script ---------------------------------------------------------------------------------------------------
+
+    def pending(self) -> Call | None:
+        """The call that the operator takes next, if it is at one."""
+        return self._next_call()
+
+    def operate_until(self, wanted: Callable[[Call], bool], limit: int = 200) -> Call:
+        """Let the operator go on until its next call is a certain one, which it has not taken yet."""
+        for _ in range(limit):
+            self.steps += 1
+            call = self.pending()
+            if call is not None and wanted(call):
+                return call
+            self.operate()
+        raise AssertionError("the operator never does that:\n" + "\n".join(self.trace[-40:]))
+
+    def drained(self) -> None:
+        """The host is cordoned and empty: the first half of a drain is over."""
+        for _ in range(20):
+            self.work()
+            while self.step(self.nmo, "nmo"):
+                pass
+            own = self.own()
+            if own is not None and own.phase is facts.Phase.SUCCEEDED:
+                return
+        raise AssertionError("the host is not drained")
+
     # --- together ---------------------------------------------------------------------------------------------------
 
     def step(self, action: Callable[[], bool], name: str) -> bool:
@@ -822,6 +858,7 @@ def trouble(world: World) -> list[Action]:
         ("operate half blind", world.operate_half_blind, 12),
         ("act unheard", world.act_unheard, 2),
         ("act lost", world.act_lost, 2),
+        ("act delayed", world.act_delayed, 3),
         ("crash", world.crash, 2),
         ("depose", world.depose, 3),
         ("deliver", world.deliver, 3),

@@ -75,7 +75,7 @@ def _wants_nothing(seen: LegSeen) -> bool:
 
 
 def _mco_rests(seen: LegSeen) -> bool:
-    """A drain that nobody here wants is held back by the budget and may go on asking; what is drained already reboots."""
+    """A drain that is refused here is held back by the budget and may go on asking; what is drained already reboots."""
     if seen.node is None or seen.leg.forced:
         return True
     refused = seen.is_aborted or seen.node.order is Order.SKIP
@@ -89,7 +89,6 @@ def _is_the_proven_one(seen: LegSeen) -> bool:
 
 
 GIVING: Mapping[str, Guard] = {
-    "the node is there": lambda seen: seen.node is not None or seen.leg.gone,
     "the drain is not wanted": _wants_nothing,
     "nobody holds it": lambda seen: seen.node is None or not seen.node.held,
     "the machine-config operator rests": _mco_rests,

@@ -1,0 +1,375 @@
+"""A DPU serves only under protection: what is done about one DPU's blocker, budget and entry, and in which order.
+
+On the way in the budget is closed, then the blocker must be Ready and the node schedulable, and only then the entry is
+written, without which the pod serves nobody. On the way back the entry goes, then the pods that may have read it, and
+only then the budget is opened. The mark never goes because something is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from dpunetop.domain.drain.blockers import (
+    BlockerSettings,
+    BudgetState,
+    Form,
+    blocker,
+    first_budget,
+    state_of,
+    write_budget,
+)
+from dpunetop.domain.drain.calls import (
+    Done,
+    Procedure,
+    QuorumGet,
+    QuorumList,
+    Result,
+    Steps,
+    Task,
+    Write,
+    fetch,
+    fetch_all,
+    store,
+)
+from dpunetop.domain.drain.facts import Budget, DpuNode, DpuView, Maintenance, OvnPod, Phase, Site, ovn_pod
+from dpunetop.domain.drain.reads import (
+    read_blocker_ready,
+    read_budget,
+    read_host,
+    read_maintenance,
+    read_node,
+)
+from dpunetop.domain.names import (
+    FENCE_ANNOTATION,
+    OVNKUBE_NODE,
+    OVNKUBE_NODE_ENTRIES,
+    OWNER_LABEL,
+    PODDISRUPTIONBUDGETS,
+)
+from dpunetop.kube.fieldsets import would_change
+from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, PODS
+from dpunetop.kube.meta import Obj, labels_of
+from dpunetop.kube.plan import Apply, Delete, Patch
+from dpunetop.kube.selectors import by_labels
+
+
+class Guarding(Enum):
+    """How far the protection of one DPU is; each is shown with a reason of the same name."""
+
+    BLOCKER_MISSING = auto()
+    """Blocker or budget are about to be made."""
+    NOT_OURS = auto()
+    """Blocker or budget belong to somebody else and are left alone; the DPU does not come to serve."""
+    NOT_SERVING = auto()
+    """The budget is open: nobody is served, and nothing is held."""
+    CLOSING = auto()
+    BLOCKER_NOT_READY = auto()
+    """The budget is closed over a pod that is not Ready, which it does not guard."""
+    NODE_CORDONED = auto()
+    """Closed; the entry waits until the node is schedulable."""
+    ENTRY_PENDING = auto()
+    """Closed and guarded: the entry is about to be written."""
+    SERVING = auto()
+    REMOVAL_PENDING = auto()
+    """It serves a host that it is no longer paired with, until that host is drained."""
+    LEAVING = auto()
+    """The entry is gone; pods that may have read it have yet to go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The ConfigMap that pods read, as far as one DPU needs it."""
+
+    namespace: str
+    host: str | None
+    """Host that the DPU's entry names; None: it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectionView:
+    """All that the decision about one DPU's protection may look at."""
+
+    dpu: DpuView
+    settings: BlockerSettings
+    site: Site
+    """Its `host` is the one that the budget serves, else the one that the DPU is paired with, else empty."""
+    deployment: Obj | None
+    pairing: str | None
+    """Host that it is validly paired with; None: with none, or nobody can tell with which."""
+    text: str
+    """Its entry as pods are to read it; empty: another DPU serves the host, this one only counts for its drains."""
+    configured: bool
+    """Whether its host configuration has arrived, or needs none."""
+    entries: Entries
+    drained: bool
+    """Whether the host that it serves is drained or absent, so that it may be taken apart."""
+    active: bool
+    """Whether its drain is wanted or a cycle runs: then no blocker is rolled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What to do now, and how far it is."""
+
+    task: Task | None
+    guarding: Guarding
+
+
+def decide_protection(view: ProtectionView) -> Protection:
+    """The next step for one DPU.
+
+    Guarantees: a DPU that is found serving is closed whatever else is true; it never opens while an entry or a pod is
+        left that serves; nothing here asks whether the tenant can be reached.
+    """
+    if not _is_ours(view):
+        return Protection(None, Guarding.NOT_OURS)
+    if (missing := _missing(view)) is not None:
+        return Protection(missing, Guarding.BLOCKER_MISSING)
+    budget = view.dpu.budget
+    assert budget is not None
+    if not budget.serves:
+        return _not_serving(view)
+    if budget.leaving and view.pairing == view.entries.host == budget.serves:
+        return Protection(Stay(view.site, view.dpu.name), Guarding.CLOSING)
+    if budget.leaving or view.pairing != budget.serves:
+        return _way_back(view, budget)
+    return _way_in(view, budget)
+
+
+def _is_ours(view: ProtectionView) -> bool:
+    live, budget = view.deployment, view.dpu.budget
+    mine = live is None or labels_of(live).get(OWNER_LABEL) == view.settings.owner
+    return mine and (budget is None or budget.ours)
+
+
+def _missing(view: ProtectionView) -> Task | None:
+    """What has to be made or repaired; a blocker is rolled only while nothing can be evicted meanwhile."""
+    name, live = view.dpu.name, view.deployment
+    desired = blocker(view.settings, name)
+    manager = view.site.author.field_manager
+    if live is None or (_may_roll(view) and would_change(desired, live, manager)):
+        return ApplyOnce(Apply(INFRA, DEPLOYMENTS, desired, live, manager))
+    if view.dpu.budget is None:
+        first = first_budget(view.settings, name, view.entries.host or "")
+        return ApplyOnce(Apply(INFRA, PODDISRUPTIONBUDGETS, first, None, manager))
+    return None
+
+
+def _may_roll(view: ProtectionView) -> bool:
+    """Two Ready pods would let one be evicted, so never near a drain."""
+    node = view.dpu.node
+    return isinstance(node, DpuNode) and not node.cordoned and not view.active
+
+
+def _not_serving(view: ProtectionView) -> Protection:
+    host = view.entries.host
+    node = view.dpu.node
+    if host is None and isinstance(node, DpuNode) and not node.cordoned and view.configured:
+        host = view.pairing
+    if host is None:
+        return Protection(None, Guarding.NOT_SERVING)
+    return Protection(Shut(view.site, view.dpu.name, host), Guarding.CLOSING)
+
+
+def _way_in(view: ProtectionView, budget: Budget) -> Protection:
+    node = view.dpu.node
+    if view.entries.host == budget.serves:
+        return Protection(None, Guarding.SERVING if view.dpu.blocker_ready else Guarding.BLOCKER_NOT_READY)
+    if not view.dpu.blocker_ready:
+        return Protection(None, Guarding.BLOCKER_NOT_READY)
+    if not isinstance(node, DpuNode) or node.cordoned:
+        return Protection(None, Guarding.NODE_CORDONED)
+    if not view.text or budget.is_open:
+        return Protection(None, Guarding.SERVING)
+    entry = Entry(view.site, view.dpu.name, view.text)
+    return Protection(PutEntries(view.entries.namespace, (entry,)), Guarding.ENTRY_PENDING)
+
+
+def _way_back(view: ProtectionView, budget: Budget) -> Protection:
+    if view.entries.host is not None:
+        if not view.drained and view.dpu.pods:
+            return Protection(None, Guarding.REMOVAL_PENDING)
+        return Protection(TakeEntry(view.site, view.dpu.name, view.entries.namespace), Guarding.LEAVING)
+    if budget.is_open:
+        return Protection(None, Guarding.LEAVING)  # the drain's own affair: it closes first
+    return Protection(Leave(view.site, view.dpu.name, view.entries.namespace), Guarding.LEAVING)
+
+
+# --- tasks --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOnce:
+    """One apply that needs no look beforehand: what it makes was absent, or is ours."""
+
+    step: Apply
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        yield from store(self.step)
+        return Done(Result.DONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Shut:
+    """Close the budget of a DPU that is to serve, or is found serving, and write down which host."""
+
+    site: Site
+    dpu: str
+    host: str
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        read = yield from read_budget(self.site, self.dpu)
+        if read is None or not read.ours or read.serves:
+            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
+        yield from store(write_budget(self.site, read, BudgetState(Form.CLOSED, self.host, None)))
+        return Done(Result.DONE, f"{self.dpu}: is protected for {self.host}")
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """Its entry is there again: the pods need not go."""
+
+    site: Site
+    dpu: str
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        read = yield from read_budget(self.site, self.dpu)
+        if read is None or not read.ours or read.serves != self.site.host or not read.leaving:
+            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
+        yield from store(write_budget(self.site, read, replace(state_of(read), leaving=())))
+        return Done(Result.DONE, f"{self.dpu}: stays with {self.site.host}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One DPU that is to serve: its site names the host."""
+
+    site: Site
+    dpu: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutEntries:
+    """Write the entries of DPUs that are protected, all in one write.
+
+    The ConfigMap is read first and written as it was read: whoever takes an entry away writes it, so that no entry
+    arrives after that. The node is read after the budget: a drain that began before it was closed still shows.
+    """
+
+    namespace: str
+    entries: tuple[Entry, ...]
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        live = yield from _read_entries(self.namespace)
+        if live is None:
+            return Done(Result.STALE, "there are no entries to add to")
+        data: dict[str, str] = {}
+        for entry in self.entries:
+            if (yield from _is_guarded(entry)):
+                data[entry.dpu] = entry.text
+        if not data:
+            return Done(Result.STALE, "nobody is protected")
+        yield from store(Patch(INFRA, CONFIGMAPS, live, {"data": data}))
+        return Done(Result.DONE, f"serve now: {', '.join(sorted(data))}")
+
+
+@dataclass(frozen=True, slots=True)
+class TakeEntry:
+    """Take the entry of a DPU away whose host is drained or gone, or that has no pod to read it.
+
+    Guarantees: writes the ConfigMap in any case, so that an entry that was decided on before fails.
+    """
+
+    site: Site
+    dpu: str
+    namespace: str
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        live = yield from _read_entries(self.namespace)
+        pods = yield from _pods_on(self.namespace, self.dpu)
+        if live is None:
+            return Done(Result.STALE, "there are no entries")
+        if pods and not (yield from _is_drained(self.site)):
+            return Done(Result.STALE, f"{self.dpu}: {self.site.host} is not drained")
+        yield from store(Patch(INFRA, CONFIGMAPS, live, _without(self.site, self.dpu)))
+        return Done(Result.DONE, f"{self.dpu}: no longer serves {self.site.host}")
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """After the entry is gone: write down the pods that may have read it, see them go, then open and drop the mark."""
+
+    site: Site
+    dpu: str
+    namespace: str
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        live = yield from _read_entries(self.namespace)
+        if live is None or self.dpu in (live.get("data") or {}):
+            return Done(Result.STALE, f"{self.dpu}: the entry is there")
+        read = yield from read_budget(self.site, self.dpu)
+        pods = yield from _pods_on(self.namespace, self.dpu)
+        if read is None or not read.ours or read.serves != self.site.host or read.is_open:
+            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
+        if not read.leaving:
+            return (yield from self._write_down(live, read, pods))
+        staying = [pod for pod in pods if pod.uid in read.leaving]
+        for pod in staying:
+            if not pod.terminating:
+                yield Write(Delete(INFRA, PODS, pod.live))
+        if staying:
+            return Done(Result.DONE, f"{self.dpu}: {len(staying)} pods have yet to go")
+        yield from store(write_budget(self.site, read, BudgetState(Form.OPEN, "", None)))
+        return Done(Result.DONE, f"{self.dpu}: serves nobody")
+
+    def _write_down(self, live: Obj, read: Budget, pods: tuple[OvnPod, ...]) -> Steps[Done]:
+        """A deposed process may have an entry on its way: the write of the ConfigMap makes it fail."""
+        yield from store(Patch(INFRA, CONFIGMAPS, live, _without(self.site, self.dpu)))
+        uids = tuple(pod.uid for pod in pods) or ("none",)
+        yield from store(write_budget(self.site, read, replace(state_of(read), leaving=uids)))
+        return Done(Result.DONE, f"{self.dpu}: its pods are to go")
+
+
+def _without(site: Site, dpu: str) -> Mapping[str, object]:
+    fence = f"{site.author.term}.{site.author.draw}.{dpu}"
+    return {"metadata": {"annotations": {FENCE_ANNOTATION: fence}}, "data": {dpu: None}}
+
+
+def _read_entries(namespace: str) -> Steps[Obj | None]:
+    return (yield from fetch(QuorumGet(INFRA, CONFIGMAPS, namespace, OVNKUBE_NODE_ENTRIES)))
+
+
+def _pods_on(namespace: str, dpu: str) -> Steps[tuple[OvnPod, ...]]:
+    """Every ovnkube-node pod on the node that has not ended."""
+    labels, fields = by_labels({"app": OVNKUBE_NODE}), f"spec.nodeName={dpu}"
+    objs = yield from fetch_all(QuorumList(INFRA, PODS, namespace, labels, fields))
+    ended = ("Succeeded", "Failed")
+    return tuple(ovn_pod(obj, frozenset()) for obj in objs if (obj.get("status") or {}).get("phase") not in ended)
+
+
+def _is_guarded(entry: Entry) -> Steps[bool]:
+    read = yield from read_budget(entry.site, entry.dpu)
+    if read is None or not read.ours or read.serves != entry.site.host or read.is_open or read.leaving:
+        return False
+    ready = yield from read_blocker_ready(entry.site, entry.dpu)
+    node = yield from read_node(entry.dpu)
+    return ready and node is not None and not node.cordoned and not node.terminating
+
+
+def _is_drained(site: Site) -> Steps[bool]:
+    host = yield from read_host(site)
+    if host is None:
+        return True
+    found: Maintenance | None = yield from read_maintenance(site)
+    if found is None or not found.ours or found.terminating:
+        return False
+    return found.phase is Phase.SUCCEEDED and host.cordoned
