@@ -115,11 +115,11 @@ class ConfigController(ABC, Generic[V]):
             with self._readings.reading(key) as reader:
                 configs = admit(self._all(reader))
                 live = next((c for c in configs if (c.namespace, c.name) == (key.namespace, key.name)), None)
-                if live is None or not self.serves(live):
-                    self.forget(key)
-                    return None
-                view = self.gather(reader, live)
+                view = self.gather(reader, live) if live is not None and self.serves(live) else None
                 refusal = reader.refusal()
+            if view is None:
+                self._let_go(key, live)
+                return None
             plan = self.plan(view)
             if refusal is not None:
                 plan = overruled(plan, self._refused(refusal.error, f"cannot watch {refusal.selection}: "))
@@ -133,6 +133,12 @@ class ConfigController(ABC, Generic[V]):
                 self._confess(live, err, "", stop)
             raise
         return plan.requeue_after_seconds
+
+    def _let_go(self, key: Key, live: DpuClusterConfig | None) -> None:
+        """One that is gone is not to be woken by the others any more; should it come back, it is woken as a new one."""
+        self.forget(key)
+        if live is None and self._readings is not None:
+            self._readings.forget(key)
 
     def infra_uid(self, reader: Reader) -> str:
         """UID of infra's `kube-system`: what tells this cluster from any other. Raises: NotSynced."""
