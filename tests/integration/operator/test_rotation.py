@@ -1,0 +1,164 @@
+"""Credentials that change while work is under way, and a tenant that is exchanged for another cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dpunetop.domain import names
+from dpunetop.kube.keys import CONFIGMAPS, SECRETS
+from dpunetop.sandbox.controlplane import ControlPlane, Spec
+from dpunetop.sandbox.pki import Authority
+from dpunetop.sandbox.standins.ovnkube import central_tenant
+from dpunetop.sandbox.world import World
+from support.audit import Asked, of_operator
+from support.trial import Trial, decoded, eventually
+
+ROTATIONS = 20
+SWITCH_SECONDS = 2.0
+COPY_SECONDS = 5.0
+OURS = (names.TENANT_CREDENTIAL, names.TENANT_KUBECONFIG)
+"""Secrets of ours that hold what was given."""
+
+
+def held(trial: Trial) -> str:
+    """What our Secrets hold of the given credential."""
+    return "".join(decoded(trial.get(SECRETS, name), "kubeconfig") for name in OURS)
+
+
+def copied_authority(trial: Trial) -> str:
+    """Infra's copy of the tenant's CA."""
+    return str((trial.get(CONFIGMAPS, names.OVN_CA).get("data") or {}).get("ca-bundle.crt"))
+
+
+def change_authority(trial: Trial) -> str:
+    """Change the tenant's CA; its new content."""
+    text = Authority("ovn-next").pem.decode()
+    trial.tenant.patch(trial.tenant_path(CONFIGMAPS, names.OVN_CA), {"data": {"ca-bundle.crt": text}})
+    return text
+
+
+def writes(asked: list[Asked], trial: Trial, resource: str, *named: str) -> list[str]:
+    """What of a kind was written for this tenant."""
+    places = {f"{trial.namespace}/{name}" for name in named}
+    return [a.place for a in asked if a.is_write and a.resource == resource and a.place in places and a.code < 400]
+
+
+@pytest.mark.timeout(240)
+def test_twenty_rotations_under_way_switch_in_time_write_once_and_lose_nothing(
+    trial: Trial, world: World, record_property: Callable[[str, object], None]
+) -> None:
+    trial.ready()
+    took: list[float] = []
+    for number in range(ROTATIONS):
+        audit = of_operator(world.infra)
+        text = change_authority(trial) if number % 2 else copied_authority(trial)
+        token = trial.token(3600 + number)
+        began = time.monotonic()
+        trial.store_kubeconfig(trial.kubeconfig(token=token))
+        eventually(lambda: held(trial), lambda found, token=token: token in found, SWITCH_SECONDS + 2.0)
+        took.append(time.monotonic() - began)
+        eventually(lambda: copied_authority(trial), lambda found, text=text: found == text, COPY_SECONDS)
+        trial.wait("CredentialsValid", "True")
+        asked = audit.requests()
+        for name in OURS:
+            assert len(writes(asked, trial, "secrets", name)) <= 1, name
+        assert writes(asked, trial, "secrets", *OURS)
+        assert len(writes(asked, trial, "daemonsets", names.OVNKUBE_NODE)) <= 1 + number % 2
+    record_property("switch seconds, most and median", (round(max(took), 2), round(sorted(took)[ROTATIONS // 2], 2)))
+    assert max(took) <= SWITCH_SECONDS
+    trial.wait("Ready", "True", within=40.0)
+    assert not [event for event in trial.events() if "TenantReachable is False" in event["note"]]
+
+
+def test_another_layout_of_the_same_credential_writes_nothing(trial: Trial, world: World) -> None:
+    token = trial.token()
+    trial.store_kubeconfig(trial.kubeconfig(token=token))
+    trial.store_overrides()
+    trial.create_config()
+    trial.wait("Ready", "True", within=40.0)
+    before, audit = trial.standing(), of_operator(world.infra)
+    for namespace in ("default", "kube-system", "default"):
+        content: dict[str, Any] = dict(world.tenant.token_kubeconfig(token, namespace=namespace))
+        content["preferences"] = {}
+        trial.store_kubeconfig(content)
+    text = change_authority(trial)  # what comes after has arrived, so nothing is under way
+    eventually(lambda: copied_authority(trial), lambda found: found == text, COPY_SECONDS)
+    asked = audit.requests()
+    assert writes(asked, trial, "secrets", *OURS) == []
+    changed = {place for place, mark in trial.standing().items() if before.get(place) != mark and "pods/" not in place}
+    assert changed <= {"configmaps/ovn-ca", "daemonsets/ovnkube-node"}
+
+
+def test_a_bad_credential_between_two_good_ones_rolls_nothing(trial: Trial, world: World) -> None:
+    trial.ready()
+    good, before = trial.get(SECRETS, trial.names.secret)["data"], trial.roll_mark()
+    audit = of_operator(world.infra)
+    for _ in range(5):
+        trial.store_kubeconfig(trial.kubeconfig(token="never.was.one"))
+        trial.wait("CredentialsValid", "False", "Unauthorized")
+        trial.store_secret(good)
+        trial.wait("CredentialsValid", "True", within=SWITCH_SECONDS)
+    asked = audit.requests()
+    assert writes(asked, trial, "secrets", *OURS) == []
+    assert writes(asked, trial, "daemonsets", names.OVNKUBE_NODE) == []
+    assert trial.roll_mark() == before
+    trial.wait("Ready", "True")
+
+
+# --- another cluster --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(180)
+def test_nothing_of_a_tenant_that_was_exchanged_enters_and_nothing_is_written_to_it(
+    trial: Trial, world: World, start_control_plane: Callable[[Spec], ControlPlane]
+) -> None:
+    other = start_control_plane(Spec("other", audit=True))
+    other.apply(central_tenant(trial.tenant_namespace))
+    account, token = _administrator(other)
+    trial.ready()
+    before, copies = trial.standing(), copied_authority(trial)
+    audit, mark = of_operator(world.infra), other.audit_mark()
+    trial.store_kubeconfig(other.token_kubeconfig(token))
+    condition = trial.wait("CredentialsValid", "False", "TenantSwapped")
+    uid = other.admin.get("/api/v1/namespaces/kube-system")["metadata"]["uid"]
+    assert uid in condition["message"]
+    other.admin.patch(
+        f"/api/v1/namespaces/{trial.tenant_namespace}/configmaps/{names.OVN_CA}",
+        {"data": {"ca-bundle.crt": Authority("foreign").pem.decode()}},
+    )
+    assert trial.condition("TenantReachable")["status"] == "True"
+    assert trial.standing() == before
+    assert copied_authority(trial) == copies
+    text = change_authority(trial)  # the link that was before goes on
+    eventually(lambda: copied_authority(trial), lambda found: found == text, COPY_SECONDS)
+    assert writes(audit.requests(), trial, "secrets", *OURS) == []
+    asked = [e for e in other.audit_events(user=account, since=mark) if e["stage"] == "ResponseComplete"]
+    assert asked
+    assert {(event["verb"], event["requestURI"]) for event in asked} == {("get", "/api/v1/namespaces/kube-system")}
+    trial.store_kubeconfig()
+    trial.wait("CredentialsValid", "True", within=SWITCH_SECONDS)
+    trial.wait("Ready", "True", within=40.0)
+    assert trial.config()["status"]["tenantUID"] != uid
+
+
+def _administrator(cluster: ControlPlane) -> tuple[str, str]:
+    """Someone who may do everything there; name and token."""
+    api = "rbac.authorization.k8s.io"
+    subject = {"kind": "ServiceAccount", "namespace": "default", "name": "root"}
+    cluster.apply(
+        [
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "root", "namespace": "default"}},
+            {
+                "apiVersion": f"{api}/v1",
+                "kind": "ClusterRoleBinding",
+                "metadata": {"name": "root"},
+                "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": "cluster-admin"},
+                "subjects": [subject],
+            },
+        ]
+    )
+    return "system:serviceaccount:default:root", cluster.service_account_token("default", "root")
