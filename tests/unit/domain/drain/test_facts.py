@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dpunetop.domain.drain.facts import (
+    Mco,
+    Order,
+    Phase,
+    budget,
+    dpu_node,
+    host_node,
+    is_ready_pod,
+    is_taken_back,
+    maintenance,
+    ovn_pod,
+)
+from dpunetop.domain.names import (
+    CORDONED_BEFORE_ANNOTATION,
+    CURRENT_CONFIG_ANNOTATION,
+    DESIRED_CONFIG_ANNOTATION,
+    DESIRED_DRAIN_ANNOTATION,
+    DRAIN_ANNOTATION,
+    LAST_APPLIED_DRAIN_ANNOTATION,
+    MACHINE_CONFIG_STATE_ANNOTATION,
+    OWNER_LABEL,
+    maintenance_name,
+    open_for,
+)
+from dpunetop.kube.meta import Obj
+
+
+def node(annotations: dict[str, str] | None = None, **spec: Any) -> Obj:
+    status = {"nodeInfo": {"bootID": "b1"}, "conditions": [{"type": "Ready", "status": "True"}]}
+    return {"metadata": {"name": "n", "uid": "u", "annotations": annotations or {}}, "spec": spec, "status": status}
+
+
+ORDERS = {
+    "": Order.NONE,
+    "skip": Order.SKIP,
+    "hold": Order.HOLD,
+    "force:b1": Order.FORCE,
+    "force:b0": Order.NONE,
+    "force:": Order.UNKNOWN,
+    "force": Order.UNKNOWN,
+    "Skip": Order.UNKNOWN,
+    "skip:now": Order.UNKNOWN,
+}
+
+
+@pytest.mark.parametrize(("text", "order"), ORDERS.items(), ids=[text or "none" for text in ORDERS])
+def test_the_annotation_drain_is_read_strictly(text: str, order: Order) -> None:
+    assert dpu_node(node({DRAIN_ANNOTATION: text})).order is order
+
+
+def test_an_order_that_nobody_understands_holds() -> None:
+    assert dpu_node(node({DRAIN_ANNOTATION: "stop"})).held is True
+    assert dpu_node(node({DRAIN_ANNOTATION: "skip"})).held is False
+
+
+def marks(
+    current: str = "c", desired: str = "c", state: str = "Done", drain: str = "", applied: str = ""
+) -> dict[str, str]:
+    return {
+        CURRENT_CONFIG_ANNOTATION: current,
+        DESIRED_CONFIG_ANNOTATION: desired,
+        MACHINE_CONFIG_STATE_ANNOTATION: state,
+        **({DESIRED_DRAIN_ANNOTATION: drain} if drain else {}),
+        **({LAST_APPLIED_DRAIN_ANNOTATION: applied} if applied else {}),
+    }
+
+
+MCO = {
+    "is not there": ({}, Mco.RESTS),
+    "is done": (marks(), Mco.RESTS),
+    "has given back": (marks(drain="uncordon-c", applied="uncordon-c"), Mco.RESTS),
+    "is degraded where it is": (marks(state="Degraded"), Mco.RESTS),
+    "has a new configuration": (marks(desired="d"), Mco.PENDING),
+    "works": (marks(state="Working"), Mco.PENDING),
+    "asks for a drain": (marks(desired="d", drain="drain-d", applied="uncordon-c"), Mco.DRAINS),
+    "has drained": (marks(desired="d", drain="drain-d", applied="drain-d"), Mco.DRAINED),
+    "has drained for what runs already": (marks(drain="drain-c", applied="drain-c"), Mco.DRAINED),
+}
+
+
+@pytest.mark.parametrize(("annotations", "mco"), MCO.values(), ids=MCO.keys())
+def test_the_machine_config_operator(annotations: dict[str, str], mco: Mco) -> None:
+    assert dpu_node(node(annotations)).mco is mco
+
+
+BUDGETS = {
+    "closed": ({"maxUnavailable": 0}, False),
+    "closed as text": ({"maxUnavailable": "0%"}, False),
+    "open": ({"maxUnavailable": 1}, True),
+    "open as text": ({"maxUnavailable": "10%"}, True),
+    "of another kind": ({"minAvailable": 1}, True),
+    "of both kinds": ({"maxUnavailable": 0, "minAvailable": 0}, True),
+    "empty": ({}, True),
+}
+
+
+@pytest.mark.parametrize(("spec", "is_open"), BUDGETS.values(), ids=BUDGETS.keys())
+def test_a_budget_is_closed_only_if_it_is_plainly_so(spec: dict[str, Any], is_open: bool) -> None:
+    assert budget({"metadata": {"name": "b"}, "spec": spec}, "owner").is_open is is_open
+
+
+def nm(name: str = maintenance_name("h"), host: str = "h", owner: str = "owner", **more: Any) -> Obj:
+    return {"metadata": {"name": name, "uid": "u", "labels": {OWNER_LABEL: owner}, **more}, "spec": {"nodeName": host}}
+
+
+OURS = {
+    "our label and our name": (nm(), True),
+    "another label": (nm(owner="other"), False),
+    "another name": (nm(name="other"), False),
+    "our name for another host": (nm(host="g"), False),
+}
+
+
+@pytest.mark.parametrize(("obj", "ours"), OURS.values(), ids=OURS.keys())
+def test_a_maintenance_is_ours_by(obj: Obj, ours: bool) -> None:
+    assert maintenance(obj, "owner").ours is ours
+
+
+def test_a_maintenance_says_what_it_carries() -> None:
+    notes = {open_for("d"): "d x1", CORDONED_BEFORE_ANNOTATION: "yes", "other": "y"}
+    found = maintenance(nm(annotations=notes), "owner")
+    assert (found.mark_of("d"), found.mark_of("e"), found.cordoned_before) == ("d x1", "", True)
+    assert found.phase is Phase.NEW
+
+
+def drained(phase: str, **metadata: Any) -> Any:
+    return maintenance({**nm(**metadata), "status": {"phase": phase}}, "owner")
+
+
+TAINT = [{"key": "medik8s.io/drain"}]
+TAKEN = {
+    "uncordoned under its taint once drained": (drained("Succeeded"), node(taints=TAINT), True),
+    "uncordoned while it is being drained": (drained("Running"), node(taints=TAINT), False),
+    "uncordoned after the taint": (drained("Succeeded"), node(), False),
+    "still cordoned": (drained("Succeeded"), node(taints=TAINT, unschedulable=True), False),
+    "uncordoned as the maintenance ends": (drained("Succeeded", deletionTimestamp="x"), node(taints=TAINT), False),
+    "uncordoned because it failed": (drained("Failed"), node(), False),
+}
+
+
+@pytest.mark.parametrize(("found", "host", "taken"), TAKEN.values(), ids=TAKEN.keys())
+def test_a_person_has_taken_the_host_back_if_it_is(found: Any, host: Obj, taken: bool) -> None:
+    assert is_taken_back(found, host_node(host)) is taken
+
+
+HOST_DRAINS = {"none": ({}, False), "asked": (marks(drain="drain-d", applied="x"), True),
+    "drained": (marks(drain="drain-d", applied="drain-d"), True), "about to be given back": (marks(drain="uncordon-d", applied="drain-d"), True),
+    "given back": (marks(drain="uncordon-d", applied="uncordon-d"), False)}  # fmt: skip
+
+
+@pytest.mark.parametrize(("annotations", "drains"), HOST_DRAINS.values(), ids=HOST_DRAINS.keys())
+def test_a_drain_of_the_hosts_own_cluster_is_told(annotations: dict[str, str], drains: bool) -> None:
+    assert host_node(node(annotations)).in_own_drain is drains
+
+
+READY = [{"type": "Ready", "status": "True"}]
+PODS = {
+    "runs and is Ready": ({"phase": "Running", "conditions": READY}, {}, True),
+    "runs": ({"phase": "Running"}, {}, False),
+    "waits": ({"phase": "Pending", "conditions": READY}, {}, False),
+    "is ending": ({"phase": "Running", "conditions": READY}, {"deletionTimestamp": "x"}, False),
+}
+
+
+@pytest.mark.parametrize(("status", "metadata", "ready"), PODS.values(), ids=PODS.keys())
+def test_a_pod_counts_as_ready_only_if_it_stays(status: dict[str, Any], metadata: dict[str, Any], ready: bool) -> None:
+    assert is_ready_pod({"metadata": {"name": "p", **metadata}, "status": status}) is ready
+
+
+def test_a_pod_is_current_by_the_hash_of_its_template() -> None:
+    obj = {
+        "metadata": {"name": "p", "uid": "u", "labels": {"controller-revision-hash": "r2"}},
+        "status": {"containerStatuses": [{"containerID": "b"}, {"containerID": "a"}, {"containerID": ""}, {}]},
+    }
+    pod = ovn_pod(obj, frozenset({"r2", "r1"}))
+    assert (pod.current, pod.containers) == (True, ("a", "b"))
+    assert ovn_pod(obj, frozenset({"r3"})).current is False

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dpunetop.domain.drain.record import STALE_LIMIT, Cycle, State, parse_cycle, render_cycle, seen_in_boot
+
+TEXTS = st.text(max_size=20)
+LISTS = st.lists(TEXTS, max_size=4).map(tuple)
+REASONS = st.sampled_from(["", "HostUncordoned", "DrainTimeout"])
+COUNTS = st.integers(min_value=0, max_value=2**40)
+CYCLES = st.builds(
+    Cycle,
+    state=st.sampled_from(State),
+    term=TEXTS,
+    number=TEXTS,
+    reason=REASONS,
+    maintenance=TEXTS,
+    opened=st.booleans(),
+    node=TEXTS,
+    boot=TEXTS,
+    pod=TEXTS,
+    containers=LISTS,
+    stale=LISTS,
+    booted_at=COUNTS,
+    since=COUNTS,
+    failures=COUNTS,
+    failed_at=COUNTS,
+    failed=TEXTS,
+    note=TEXTS,
+)
+
+
+@given(CYCLES)
+def test_a_record_is_read_as_it_was_written(cycle: Cycle) -> None:
+    assert parse_cycle(render_cycle(cycle)) == cycle
+
+
+def test_the_text_is_short_and_always_the_same() -> None:
+    cycle = Cycle(State.ABORTED, term="t", number="x.1", reason="DrainTimeout", opened=True)
+    assert render_cycle(cycle) == '{"number":"x.1","opened":true,"state":"aborted/DrainTimeout","term":"t"}'
+
+
+def test_no_annotation_is_no_record() -> None:
+    assert parse_cycle(None) is None
+
+
+@given(
+    st.one_of(
+        TEXTS,
+        st.sampled_from(["{}", "[]", "null", '{"state":"odd"}', '{"state":1}', '{"state":"starting","since":"x"}']),
+    )
+)
+def test_any_other_text_is_a_cycle_of_unknown_past(text: str) -> None:
+    assert parse_cycle(text) == Cycle(State.STARTING, term="", opened=True)
+
+
+PROOFS = {
+    "a cycle that never opened": (Cycle(State.RETURNING, "t"), False),
+    "a cycle that opened": (Cycle(State.RETURNING, "t", opened=True), True),
+    "an aborted cycle that opened": (Cycle(State.ABORTED, "t", reason="HostUncordoned", opened=True), False),
+    "an aborted cycle whose cordon is gone": (Cycle(State.RETURNING, "t", reason="HostUncordoned", opened=True), False),
+}
+
+
+@pytest.mark.parametrize(("cycle", "needed"), PROOFS.values(), ids=PROOFS.keys())
+def test_proof_is_needed_of(cycle: Cycle, needed: bool) -> None:
+    assert cycle.needs_proof is needed
+
+
+BEFORE = Cycle(State.DRAINING, "t", boot="b1", pod="p1", containers=("c1",))
+SEEN = {  # boot, pod, containers -> boot, containers, stale
+    "nothing changed": (("b1", "p1", ("c1",)), ("b1", ("c1",), ())),
+    "a container started anew in the same boot": (("b1", "p1", ("c2",)), ("b1", ("c2",), ())),
+    "no pod is seen": (("b1", "", ()), ("b1", ("c1",), ())),
+    "no boot is known": (("", "p1", ("c2",)), ("b1", ("c1",), ())),
+    "a reboot, the old containers still shown": (("b2", "p1", ("c1",)), ("b2", (), ("c1",))),
+    "a reboot, new containers shown already": (("b2", "p1", ("c2",)), ("b2", (), ("c1",))),
+}
+
+
+@pytest.mark.parametrize(("seen", "becomes"), SEEN.values(), ids=SEEN.keys())
+def test_the_record_follows_what_is_seen_when(seen: tuple, becomes: tuple) -> None:
+    after = seen_in_boot(BEFORE, *seen, now=7)
+    assert (after.boot, after.containers, after.stale) == becomes
+
+
+def test_containers_of_an_earlier_boot_never_become_current_again() -> None:
+    rebooted = seen_in_boot(BEFORE, "b2", "p1", ("c1",), now=7)
+    assert rebooted.booted_at == 7
+    assert seen_in_boot(rebooted, "b2", "p1", ("c1",), now=8) == rebooted
+    assert seen_in_boot(rebooted, "b2", "p1", ("c1", "c2"), now=8).containers == ("c2",)
+
+
+def test_after_a_second_reboot_what_is_seen_first_is_stale_too() -> None:
+    rebooted = seen_in_boot(BEFORE, "b2", "p1", (), now=7)
+    assert seen_in_boot(rebooted, "b3", "p1", ("c2",), now=9).stale == ("c1", "c2")
+
+
+def test_stale_containers_are_kept_to_a_limit_the_youngest_last() -> None:
+    cycle = BEFORE
+    for number in range(STALE_LIMIT + 10):
+        cycle = seen_in_boot(cycle, f"boot-{number}", "p", (f"c-{number}",), now=number)
+    assert len(cycle.stale) == STALE_LIMIT
+    assert cycle.stale[-1] == f"c-{STALE_LIMIT + 9}"
