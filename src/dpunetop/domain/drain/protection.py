@@ -48,7 +48,6 @@ from dpunetop.domain.names import (
     OWNER_LABEL,
     PODDISRUPTIONBUDGETS,
 )
-from dpunetop.kube.fieldsets import would_change
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, PODS
 from dpunetop.kube.meta import Obj, labels_of
 from dpunetop.kube.plan import Apply, Delete, Patch
@@ -113,7 +112,10 @@ class ProtectionView:
 class Protection:
     """What to do now, and how far it is."""
 
+    upkeep: tuple[Apply, ...]
+    """Blocker and first budget as they are to be: for the executor, which skips what would change nothing."""
     task: Task | None
+    """What to do after that."""
     guarding: Guarding
 
 
@@ -124,15 +126,19 @@ def decide_protection(view: ProtectionView) -> Protection:
         left that serves; nothing here asks whether the tenant can be reached.
     """
     if not _is_ours(view):
-        return Protection(None, Guarding.NOT_OURS)
-    if (missing := _missing(view)) is not None:
-        return Protection(missing, Guarding.BLOCKER_MISSING)
+        return Protection((), None, Guarding.NOT_OURS)
+    task, guarding = _next(view)
+    return Protection(_upkeep(view), task, guarding)
+
+
+def _next(view: ProtectionView) -> tuple[Task | None, Guarding]:
     budget = view.dpu.budget
-    assert budget is not None
+    if budget is None:
+        return None, Guarding.BLOCKER_MISSING
     if not budget.serves:
         return _not_serving(view)
     if budget.leaving and view.pairing == view.entries.host == budget.serves:
-        return Protection(Stay(view.site, view.dpu.name), Guarding.CLOSING)
+        return Stay(view.site, view.dpu.name), Guarding.CLOSING
     if budget.leaving or view.pairing != budget.serves:
         return _way_back(view, budget)
     return _way_in(view, budget)
@@ -144,17 +150,15 @@ def _is_ours(view: ProtectionView) -> bool:
     return mine and (budget is None or budget.ours)
 
 
-def _missing(view: ProtectionView) -> Task | None:
-    """What has to be made or repaired; a blocker is rolled only while nothing can be evicted meanwhile."""
-    name, live = view.dpu.name, view.deployment
-    desired = blocker(view.settings, name)
-    manager = view.site.author.field_manager
-    if live is None or (_may_roll(view) and would_change(desired, live, manager)):
-        return ApplyOnce(Apply(INFRA, DEPLOYMENTS, desired, live, manager))
+def _upkeep(view: ProtectionView) -> tuple[Apply, ...]:
+    """A blocker is rolled only while nothing can be evicted meanwhile; the budget is made once."""
+    name, manager, steps = view.dpu.name, view.site.author.field_manager, []
+    if view.deployment is None or _may_roll(view):
+        steps.append(Apply(INFRA, DEPLOYMENTS, blocker(view.settings, name), view.deployment, manager))
     if view.dpu.budget is None:
         first = first_budget(view.settings, name, view.entries.host or "")
-        return ApplyOnce(Apply(INFRA, PODDISRUPTIONBUDGETS, first, None, manager))
-    return None
+        steps.append(Apply(INFRA, PODDISRUPTIONBUDGETS, first, None, manager))
+    return tuple(steps)
 
 
 def _may_roll(view: ProtectionView) -> bool:
@@ -163,53 +167,41 @@ def _may_roll(view: ProtectionView) -> bool:
     return isinstance(node, DpuNode) and not node.cordoned and not view.active
 
 
-def _not_serving(view: ProtectionView) -> Protection:
+def _not_serving(view: ProtectionView) -> tuple[Task | None, Guarding]:
     host = view.entries.host
     node = view.dpu.node
     if host is None and isinstance(node, DpuNode) and not node.cordoned and view.configured:
         host = view.pairing
     if host is None:
-        return Protection(None, Guarding.NOT_SERVING)
-    return Protection(Shut(view.site, view.dpu.name, host), Guarding.CLOSING)
+        return None, Guarding.NOT_SERVING
+    return Shut(view.site, view.dpu.name, host), Guarding.CLOSING
 
 
-def _way_in(view: ProtectionView, budget: Budget) -> Protection:
+def _way_in(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guarding]:
     node = view.dpu.node
     if view.entries.host == budget.serves:
-        return Protection(None, Guarding.SERVING if view.dpu.blocker_ready else Guarding.BLOCKER_NOT_READY)
+        return None, Guarding.SERVING if view.dpu.blocker_ready else Guarding.BLOCKER_NOT_READY
     if not view.dpu.blocker_ready:
-        return Protection(None, Guarding.BLOCKER_NOT_READY)
+        return None, Guarding.BLOCKER_NOT_READY
     if not isinstance(node, DpuNode) or node.cordoned:
-        return Protection(None, Guarding.NODE_CORDONED)
+        return None, Guarding.NODE_CORDONED
     if not view.text or budget.is_open:
-        return Protection(None, Guarding.SERVING)
+        return None, Guarding.SERVING
     entry = Entry(view.site, view.dpu.name, view.text)
-    return Protection(PutEntries(view.entries.namespace, (entry,)), Guarding.ENTRY_PENDING)
+    return PutEntries(view.entries.namespace, (entry,)), Guarding.ENTRY_PENDING
 
 
-def _way_back(view: ProtectionView, budget: Budget) -> Protection:
+def _way_back(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guarding]:
     if view.entries.host is not None:
         if not view.drained and view.dpu.pods:
-            return Protection(None, Guarding.REMOVAL_PENDING)
-        return Protection(TakeEntry(view.site, view.dpu.name, view.entries.namespace), Guarding.LEAVING)
+            return None, Guarding.REMOVAL_PENDING
+        return TakeEntry(view.site, view.dpu.name, view.entries.namespace), Guarding.LEAVING
     if budget.is_open:
-        return Protection(None, Guarding.LEAVING)  # the drain's own affair: it closes first
-    return Protection(Leave(view.site, view.dpu.name, view.entries.namespace), Guarding.LEAVING)
+        return None, Guarding.LEAVING  # the drain's own affair: it closes first
+    return Leave(view.site, view.dpu.name, view.entries.namespace), Guarding.LEAVING
 
 
 # --- tasks --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ApplyOnce:
-    """One apply that needs no look beforehand: what it makes was absent, or is ours."""
-
-    step: Apply
-
-    def run(self) -> Procedure:
-        """See `calls.Task`."""
-        yield from store(self.step)
-        return Done(Result.DONE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,9 +149,13 @@ def test_a_person_has_taken_the_host_back_if_it_is(found: Any, host: Obj, taken:
     assert is_taken_back(found, host_node(host)) is taken
 
 
-HOST_DRAINS = {"none": ({}, False), "asked": (marks(drain="drain-d", applied="x"), True),
-    "drained": (marks(drain="drain-d", applied="drain-d"), True), "about to be given back": (marks(drain="uncordon-d", applied="drain-d"), True),
-    "given back": (marks(drain="uncordon-d", applied="uncordon-d"), False)}  # fmt: skip
+HOST_DRAINS = {
+    "none": ({}, False),
+    "asked": (marks(drain="drain-d", applied="x"), True),
+    "drained": (marks(drain="drain-d", applied="drain-d"), True),
+    "about to be given back": (marks(drain="uncordon-d", applied="drain-d"), True),
+    "given back": (marks(drain="uncordon-d", applied="uncordon-d"), False),
+}
 
 
 @pytest.mark.parametrize(("annotations", "drains"), HOST_DRAINS.values(), ids=HOST_DRAINS.keys())
