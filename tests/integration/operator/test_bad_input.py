@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from dpunetop.domain import names
 from dpunetop.kube.errors import Invalid
-from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, NAMESPACES, PODS, SECRETS
+from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, NAMESPACES, PODS, SECRETS, crd_name
 from dpunetop.kube.meta import new_object
 from dpunetop.sandbox import seed
 from dpunetop.sandbox.controlplane import API_ONLY, ControlPlane, Spec, User
@@ -21,6 +22,7 @@ from support.trial import Trial, decoded, encoded, eventually
 pytestmark = pytest.mark.timeout(120)
 
 READER = User("reader", ("system:masters",))
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -349,6 +351,81 @@ def test_a_namespace_of_the_platform_is_refused_and_untouched(world: World, name
     assert trial.pool_objects() == ({}, {})
     world.infra.admin.delete(f"{path}/{trial.names.name}")
     assert world.infra.admin.get_or_empty(f"{path}/{trial.names.name}") == {}
+
+
+# --- what an older operator has stored --------------------------------------------------------------------------------
+
+
+def without_rules(schema: Any) -> Any:
+    """A schema as it was when nothing was refused."""
+    match schema:
+        case dict():
+            return {key: without_rules(value) for key, value in schema.items() if key != "x-kubernetes-validations"}
+        case list():
+            return [without_rules(each) for each in schema]
+    return schema
+
+
+@contextlib.contextmanager
+def as_of_old(world: World) -> Iterator[None]:
+    """The API server refuses nothing, until the end of the block."""
+    admin, path = world.infra.admin, f"{CRDS}/{crd_name(names.DPUCLUSTERCONFIGS)}"
+    today = admin.get(path)
+    admin.replace(path, {**today, "spec": without_rules(today["spec"])})
+    yield
+    fresh = admin.get(path)["metadata"]["resourceVersion"]
+    admin.replace(path, {**today, "metadata": {**today["metadata"], "resourceVersion": fresh}})
+
+
+def store(trial: Trial, **spec: Any) -> None:
+    """Create the DpuClusterConfig as soon as the API server takes it."""
+
+    def taken(_: None) -> bool:
+        try:
+            trial.create_config(**spec)
+        except Invalid:
+            return False
+        return True
+
+    eventually(lambda: None, taken)
+
+
+OF_OLD = {
+    "pool master": ("master", "PoolNameReserved", "spec.poolName: master is a pool of the platform; name a new one"),
+    "no pool": ("", "PoolNameInvalid", "spec.poolName: '' is not a DNS label"),
+    "no DNS label": ("DPU_1", "PoolNameInvalid", "spec.poolName: 'DPU_1' is not a DNS label"),
+}
+
+
+@pytest.mark.parametrize(("pool", "reason", "words"), OF_OLD.values(), ids=OF_OLD.keys())
+def test_a_stored_pool_name_that_is_refused_today_is_named_and_nothing_is_written(
+    trial: Trial, world: World, pool: str, reason: str, words: str
+) -> None:
+    before = world.infra.admin.list_all(trial.path(names.MACHINECONFIGPOOLS, "").rstrip("/"))
+    with as_of_old(world):
+        store(trial, poolName=pool)
+    said = trial.wait("Ready", "False", reason)
+    assert said["message"] == words
+    trial.wait_event(reason, words)
+    assert "finalizers" not in trial.config()["metadata"]
+    assert set(trial.standing().values()) == {("", "")}
+    after = world.infra.admin.list_all(trial.path(names.MACHINECONFIGPOOLS, "").rstrip("/"))
+    assert [each["spec"] for each in after] == [each["spec"] for each in before]
+    trial.delete_config()
+    assert trial.config() == {}
+
+
+def test_a_stored_selector_that_is_empty_selects_nobody_until_it_is_given(trial: Trial, world: World) -> None:
+    trial.store_kubeconfig()
+    trial.store_overrides()
+    with as_of_old(world):
+        store(trial, nodeSelector={})
+    trial.wait("McpReady", "False", "NodeSelectorMissing")
+    trial.wait("OvnKubeReady", "False", "NodeSelectorMissing")
+    assert trial.pool_objects() == ({}, {})
+    assert trial.config()["metadata"]["finalizers"] == [names.FINALIZER]
+    trial.patch_config({"spec": {"nodeSelector": {"matchLabels": {trial.label: ""}}}})
+    trial.wait("Ready", "True")
 
 
 # --- env-overrides ----------------------------------------------------------------------------------------------------
