@@ -32,11 +32,11 @@ from dpunetop.domain.ovnkubepod import CREDENTIAL_FOLDER
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.pem import PEM_LIMIT_BYTES, BadPem, certificates
 from dpunetop.domain.sensitive import Sensitive
-from dpunetop.domain.status import report
+from dpunetop.domain.status import CREDENTIALS_VALID, report
 from dpunetop.domain.tenantaccount import RIGHTS_OF_PODS, TenantSide, named, parse_time
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, render_kubeconfig, render_with_token_file
 from dpunetop.domain.types import CredentialChoice, DpuClusterConfig
-from dpunetop.kube.conditions import Condition
+from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.keys import INFRA, SECRETS
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, new_object
 from dpunetop.kube.plan import Apply, Plan, Step
@@ -236,6 +236,9 @@ def plan_credential(view: CredentialView) -> Plan:
             message = f"Secret {name} exists and is not ours; it is left as it is. Remove it first"
             return _say(view, (), _false("NotOurs", message), None)
     if view.kubeconfig is None:
+        known = condition_of(view.config.live, CREDENTIALS_VALID) or {"status": "True"}
+        if known["status"] == "True":
+            return Plan()  # about to be written, which wakes us; a condition for that moment would be noise
         return _say(view, (), _unknown("NoKubeconfig", "no kubeconfig has worked yet"), None)
     if view.secret is not None and is_terminating(view.secret):
         message = f"Secret {TENANT_CREDENTIAL} is being deleted; it is written anew once it is gone"

@@ -32,10 +32,10 @@ from dpunetop.domain.sensitive import Sensitive
 from dpunetop.domain.tenantaccount import TOKEN_SECONDS, TenantSide
 from dpunetop.domain.tenantkubeconfig import parse_kubeconfig, render_with_token_file
 from dpunetop.domain.types import CredentialChoice, parse_config
-from dpunetop.kube.plan import Apply, ApplyStatus
+from dpunetop.kube.plan import Apply, ApplyStatus, Plan
 from support.clock import EPOCH
 from support.kubeconfigs import good_kubeconfig
-from support.objects import config
+from support.objects import condition, config
 from support.pki import pair
 
 OWNER = Owner(config(), "0123")
@@ -267,8 +267,10 @@ def test_where_only_a_minted_one_is_wanted_nothing_makes_way_for_the_given_one(h
     assert (written(plan), said(plan)) == (writes, says)
 
 
-def test_without_a_kubeconfig_nothing_is_written():
-    plan = plan_credential(view(NotAsked(), kubeconfig=None, stored=None))
+def test_without_a_kubeconfig_nothing_is_written_and_nothing_said_unless_it_is_not_coming():
+    assert plan_credential(view(NotAsked(), kubeconfig=None, stored=None)) == Plan()
+    refused = {**config(), "status": {"conditions": [condition("CredentialsValid", "False", "SecretNotFound")]}}
+    plan = plan_credential(view(NotAsked(), kubeconfig=None, stored=None, config=parse_config(refused)))
     assert (written(plan), said(plan)) == ([], ("Unknown", "NoKubeconfig"))
 
 
