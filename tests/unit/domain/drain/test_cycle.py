@@ -1,0 +1,320 @@
+"""What is next for a host, one line a case: the first rule that has something to say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dpunetop.domain.drain.cycle import Decision, decide, retry_pause
+from dpunetop.domain.drain.facts import (
+    DpuNode,
+    DpuView,
+    Gone,
+    Hold,
+    HostView,
+    Mco,
+    OnTimeout,
+    Order,
+    Phase,
+    Reason,
+    Settings,
+)
+from dpunetop.domain.drain.scene import Scene
+from dpunetop.domain.names import open_for
+from support.drainviews import (
+    ABORTED,
+    BLIND,
+    COUNTED,
+    CYCLE,
+    DONE,
+    DRAINED_HOST,
+    FOREIGN,
+    HOST,
+    NEVER_OPENED,
+    OPENED,
+    POD,
+    RETURNING,
+    STARTING,
+    TAKEN_BACK,
+    closed,
+    cordoned,
+    dpu,
+    free,
+    nm,
+    view,
+)
+
+
+def told(decision: Decision) -> str:
+    """The task and what it is about, or the reason of a hold, or nothing."""
+    if decision.task is not None:
+        dpu_name = getattr(decision.task, "dpu", "")
+        becomes = getattr(decision.task, "becomes", "")
+        state = "" if becomes == "" else " over" if becomes is None else f" {becomes.state}"
+        return f"{type(decision.task).__name__} {dpu_name}{state}".strip()
+    return "" if decision.hold is None else str(decision.hold.reason)
+
+
+MARK = {open_for("d1"): "d1 x"}
+LIMIT = Settings(timeout_seconds=50, on_timeout=OnTimeout.ABORT)
+LATE = Settings(timeout_seconds=50)
+
+CASES: dict[str, tuple[HostView, str]] = {
+    # at rest
+    "nothing is wanted": (view(free()), ""),
+    "nothing is wanted and the tenant is away": (view(free(), tenant=BLIND), ""),
+    "nothing is wanted and somebody has a maintenance": (view(free(), maintenances=(FOREIGN,)), ""),
+    "nothing is wanted of a host without NMO": (view(free(), maintenances=None), ""),
+    "a cordon without a mark is no wish": (view(dpu(read=closed(serves="", is_open=True), cordoned=True)), ""),
+    "a cordon under somebody else's budget is no wish": (view(dpu(read=closed(ours=False), cordoned=True)), ""),
+    "skip": (view(cordoned(order=Order.SKIP)), ""),
+    # closing, whatever else
+    "open at rest": (view(free(is_open=True)), "Close d1"),
+    "open without a record": (view(cordoned(is_open=True)), "Close d1"),
+    "open and taken back": (view(free(OPENED, is_open=True), maintenances=(DONE,), host=DRAINED_HOST), "Close d1"),
+    "open and the tenant is away": (view(cordoned(OPENED, is_open=True), tenant=BLIND), "Close d1"),
+    "open and held": (
+        view(cordoned(OPENED, is_open=True, order=Order.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
+        "Close d1",
+    ),
+    "open and all is well": (
+        view(cordoned(OPENED, is_open=True), maintenances=(DONE,), host=DRAINED_HOST),
+        "DpuDraining",
+    ),
+    "open by force": (view(cordoned(STARTING, is_open=True, order=Order.FORCE), tenant=BLIND), "TenantUnreachable"),
+    # records
+    "a new wish": (view(cordoned()), "Rewrite d1 starting"),
+    "a new wish and the tenant is away": (view(cordoned(), tenant=BLIND), "Rewrite d1 starting"),
+    "a record of another term": (view(cordoned(replace(CYCLE, term="t0"))), "Rewrite d1 draining"),
+    "a record of another term and no wish": (view(free(replace(RETURNING, term="t0"))), "Rewrite d1 returning"),
+    "taken back": (view(free(CYCLE), maintenances=(nm(),)), "Rewrite d1 returning"),
+    "taken back after an abort": (view(free(ABORTED)), "Rewrite d1 returning"),
+    "skip in the middle": (view(cordoned(CYCLE, order=Order.SKIP), maintenances=(nm(),)), "Rewrite d1 returning"),
+    "wanted again": (view(cordoned(RETURNING), maintenances=(DONE,), host=DRAINED_HOST), "Rewrite d1 starting"),
+    "the node is another": (view(cordoned(replace(CYCLE, node="n0"))), "Rewrite d1 draining"),
+    "the node may be gone": (view(replace(free(CYCLE), node=Gone(False)), maintenances=(nm(),)), "DpuGone"),
+    "the node is gone": (view(replace(free(CYCLE), node=Gone(True)), maintenances=(nm(),)), "Rewrite d1 returning"),
+    "a reboot": (view(cordoned(OPENED, boot_id="b2"), maintenances=(DONE,), host=DRAINED_HOST), "Refresh d1"),
+    # what must be known first
+    "wanted and the tenant is away": (view(cordoned(STARTING), tenant=BLIND), "TenantUnreachable"),
+    "wanted and time went back": (view(cordoned(STARTING), unverified=True), "TimeWentBack"),
+    "given back and time went back": (view(free(RETURNING), maintenances=(DONE,), unverified=True), "TimeWentBack"),
+    "wanted of a host without NMO": (view(cordoned(STARTING), maintenances=None), "NodeMaintenanceNotServed"),
+    "force needs no tenant": (view(cordoned(STARTING, order=Order.FORCE), tenant=BLIND), "ForceOpen d1"),
+    # giving up
+    "taken back by a person": (
+        view(cordoned(OPENED), maintenances=(DONE,), host=TAKEN_BACK),
+        "AbortTakenBack",
+    ),
+    "taken back by a person while it returns": (
+        view(free(RETURNING), maintenances=(DONE,), host=replace(TAKEN_BACK, mark=True)),
+        "AbortTakenBack",
+    ),
+    "too late, abort": (view(cordoned(CYCLE), maintenances=(nm(),), settings=LIMIT), "Abort"),
+    "too late, but it was open": (view(cordoned(OPENED), maintenances=(nm(),), settings=LIMIT), "DrainTimeout"),
+    "too late, hold": (view(cordoned(CYCLE), maintenances=(nm(),), settings=LATE), "DrainTimeout"),
+    "aborted": (view(cordoned(ABORTED)), "Aborted"),
+    "aborted with a maintenance": (view(cordoned(ABORTED), maintenances=(nm(),)), "GiveBack"),
+    # the maintenance
+    "asked for": (view(cordoned(STARTING)), "Create d1"),
+    "asked for on a cordoned host": (view(cordoned(STARTING), host=replace(HOST, cordoned=True)), "Create d1"),
+    "not its turn": (view(cordoned(STARTING), not_now=Hold(Reason.NO_FREE_SLOT, "")), "NoFreeSlot"),
+    "not its turn, but drained already": (
+        view(cordoned(CYCLE), maintenances=(DONE,), host=DRAINED_HOST, not_now=Hold(Reason.NO_FREE_SLOT, "")),
+        "Open d1",
+    ),
+    "somebody else's": (view(cordoned(STARTING), maintenances=(FOREIGN,)), "ForeignMaintenance"),
+    "somebody else's beside ours": (
+        view(cordoned(CYCLE), maintenances=(DONE, FOREIGN), host=DRAINED_HOST),
+        "ForeignMaintenance",
+    ),
+    "the host is in its own drain": (view(cordoned(STARTING), host=replace(HOST, in_own_drain=True)), "HostInOwnDrain"),
+    "the host may be gone": (view(cordoned(STARTING), host=Gone(False)), "HostAbsent"),
+    "the host is gone": (view(cordoned(STARTING), host=Gone(True)), "HostAbsent"),
+    "the host is about to go": (view(cordoned(STARTING), host=replace(HOST, terminating=True)), "HostAbsent"),
+    "ours, not recorded": (view(cordoned(STARTING), maintenances=(nm(),)), "Adopt d1"),
+    "ours, another than recorded": (view(cordoned(replace(CYCLE, maintenance="m0")), maintenances=(nm(),)), "Adopt d1"),
+    "ours, draining": (view(cordoned(CYCLE), maintenances=(nm(),)), "HostDraining"),
+    "ours, just made": (view(cordoned(CYCLE), maintenances=(nm(Phase.NEW),)), "HostDraining"),
+    "ours, ending": (
+        view(cordoned(CYCLE), maintenances=(nm(Phase.SUCCEEDED, terminating=True),), host=DRAINED_HOST),
+        "MaintenanceTerminating",
+    ),
+    "ours, gone": (view(cordoned(CYCLE)), "Reset d1 starting"),
+    "ours, gone, the host still marked": (view(cordoned(CYCLE), host=replace(HOST, mark=True)), "Restore"),
+    "a mark of nothing": (view(cordoned(STARTING), host=replace(HOST, mark=True)), "DropMark"),
+    "a mark that nobody remembers": (view(free(), host=replace(HOST, mark=True)), "Restore"),
+    "failed": (view(cordoned(CYCLE), maintenances=(nm(Phase.FAILED),)), "Rewrite d1 draining"),
+    "failed and counted": (
+        view(cordoned(COUNTED), maintenances=(nm(Phase.FAILED),)),
+        "GiveUpFailed",
+    ),
+    "failed with a mark": (view(cordoned(CYCLE), maintenances=(nm(Phase.FAILED, marks=MARK),)), "Unmark d1"),
+    "failed once": (view(cordoned(replace(STARTING, failures=1, failed_at=999))), "Create d1"),
+    "failed twice just now": (view(cordoned(replace(STARTING, failures=2, failed_at=999))), "MaintenanceFailed"),
+    "failed twice a while ago": (view(cordoned(replace(STARTING, failures=2, failed_at=990))), "Create d1"),
+    "refused just now": (view(cordoned(replace(STARTING, failures=2, failed_at=999, note="no"))), "MaintenanceRefused"),
+    # opening
+    "drained": (view(cordoned(CYCLE), maintenances=(DONE,), host=DRAINED_HOST), "Open d1"),
+    "drained with a mark": (
+        view(cordoned(CYCLE), maintenances=(nm(Phase.SUCCEEDED, marks=MARK),), host=DRAINED_HOST),
+        "Open d1",
+    ),
+    "drained and held": (
+        view(cordoned(CYCLE, order=Order.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
+        "HeldByAnnotation",
+    ),
+    "running again with a mark": (view(cordoned(OPENED), maintenances=(nm(marks=MARK),)), "Unmark d1"),
+    "a mark of a stranger": (view(free(), maintenances=(nm(marks={open_for("d9"): "d9 x"}),)), "Unmark d9"),
+    # giving back
+    "proven": (view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST), "GiveBack"),
+    "not proven": (view(free(RETURNING, ready=False), maintenances=(DONE,), host=DRAINED_HOST), "ProofMissing"),
+    "nothing to prove": (view(free(NEVER_OPENED, ready=False), maintenances=(DONE,), host=DRAINED_HOST), "GiveBack"),
+    "held": (view(free(RETURNING, order=Order.HOLD), maintenances=(DONE,), host=DRAINED_HOST), "HeldByAnnotation"),
+    "mco is not done": (
+        view(free(RETURNING, mco=Mco.PENDING), maintenances=(DONE,), host=DRAINED_HOST),
+        "MachineConfigPending",
+    ),
+    "mco asks in vain": (
+        view(cordoned(ABORTED, mco=Mco.DRAINS), maintenances=(DONE,), host=TAKEN_BACK),
+        "GiveBack",
+    ),
+    "mco has drained what was aborted": (
+        view(cordoned(ABORTED, mco=Mco.DRAINED), maintenances=(DONE,), host=TAKEN_BACK),
+        "MachineConfigPending",
+    ),
+    "the blocker is not Ready": (
+        view(replace(free(RETURNING), blocker_ready=False), maintenances=(DONE,), host=DRAINED_HOST),
+        "BlockerNotReady",
+    ),
+    "the pod is outdated": (
+        view(replace(free(RETURNING), pods=(replace(POD, current=False),)), maintenances=(DONE,), host=DRAINED_HOST),
+        "RestartPod d1",
+    ),
+    "no record at all": (view(free(), maintenances=(DONE,), host=DRAINED_HOST), "GiveBack"),
+    "no record at all and no proof": (view(free(ready=False), maintenances=(DONE,), host=DRAINED_HOST), "ProofMissing"),
+    "the record names another": (
+        view(free(replace(RETURNING, maintenance="m0")), maintenances=(DONE,), host=DRAINED_HOST),
+        "Rewrite d1 returning",
+    ),
+    "failed and nobody wants it": (view(free(RETURNING, ready=False), maintenances=(nm(Phase.FAILED),)), "GiveBack"),
+    "nobody is left to prove it": (
+        view(replace(free(RETURNING), node=Gone(True)), maintenances=(DONE,), host=DRAINED_HOST),
+        "GiveBack",
+    ),
+    "unpaired": (
+        view(replace(free(RETURNING, ready=False), paired=False), maintenances=(DONE,), host=DRAINED_HOST),
+        "GiveBack",
+    ),
+    "no DPU is left at all": (view(maintenances=(DONE,), host=DRAINED_HOST), "GiveBack"),
+    "forced": (
+        view(free(RETURNING, ready=False, order=Order.FORCE), maintenances=(DONE,), host=DRAINED_HOST),
+        "GiveBack",
+    ),
+    "the host is gone, its maintenance not": (view(free(RETURNING), maintenances=(DONE,), host=Gone(True)), "GiveBack"),
+    "over": (view(free(RETURNING)), "Reset d1 over"),
+    "over, the host is gone": (view(free(RETURNING), host=Gone(True)), "Reset d1 over"),
+    "over, the host still marked": (view(free(RETURNING), host=replace(HOST, mark=False)), "Restore"),
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), CASES.values(), ids=CASES.keys())
+def test_next_is(given: HostView, expected: str) -> None:
+    assert told(decide(given)) == expected
+
+
+def two(first: DpuView, second: DpuView, **but: Any) -> HostView:
+    other = replace(
+        second, name="d2", node=replace(second.node, name="d2") if isinstance(second.node, DpuNode) else second.node
+    )
+    return view(first, other, **but)
+
+
+TWO: dict[str, tuple[HostView, str]] = {
+    "both are drained for": (two(cordoned(CYCLE), cordoned(CYCLE), maintenances=(DONE,), host=DRAINED_HOST), "Open d1"),
+    "the second wants it too": (
+        two(cordoned(OPENED, is_open=True), cordoned(), maintenances=(DONE,), host=DRAINED_HOST),
+        "Rewrite d2 starting",
+    ),
+    "one is done, the other not": (
+        two(free(RETURNING), cordoned(OPENED, is_open=True), maintenances=(DONE,), host=DRAINED_HOST),
+        "DpuDraining",
+    ),
+    "both are done": (two(free(RETURNING), free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST), "GiveBack"),
+    "the other one was rebooted, the serving one proves it": (
+        two(free(), free(RETURNING, ready=True), maintenances=(DONE,), host=DRAINED_HOST),
+        "GiveBack",
+    ),
+    "the serving one cannot prove it": (
+        two(free(ready=False), free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST),
+        "ProofMissing",
+    ),
+    "the serving one is gone, the other may serve": (
+        two(replace(free(RETURNING), node=Gone(True)), free(), maintenances=(DONE,), host=DRAINED_HOST),
+        "ProofMissing",
+    ),
+    "one of them is held": (
+        two(free(RETURNING), free(order=Order.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
+        "HeldByAnnotation",
+    ),
+    "an abort is of all that want it": (
+        two(cordoned(OPENED), cordoned(CYCLE), maintenances=(DONE,), host=TAKEN_BACK),
+        "AbortTakenBack",
+    ),
+    "one aborted, one taken back": (two(cordoned(ABORTED), free(CYCLE), maintenances=(DONE,)), "Rewrite d2 returning"),
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), TWO.values(), ids=TWO.keys())
+def test_next_for_two_dpus_in_one_host_is(given: HostView, expected: str) -> None:
+    assert told(decide(given)) == expected
+
+
+def test_a_host_that_ends_without_proof_is_to_come_out_cordoned_and_somebody_is_told() -> None:
+    task = decide(view(replace(free(RETURNING), node=Gone(True)), maintenances=(DONE,), host=DRAINED_HOST)).task
+    assert (task.cordoned_before, task.config) == (True, {"metadata": {"name": "c"}})
+
+
+def test_a_host_that_was_proven_is_to_come_out_as_it_was() -> None:
+    task = decide(view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST)).task
+    assert (task.cordoned_before, task.config) == (None, None)
+    assert [leg.proven_boot for leg in task.legs] == ["b1"]
+
+
+def test_a_dpu_that_serves_nobody_yet_has_no_say_in_giving_back() -> None:
+    newcomer = replace(free(), name="d2", budget=closed(serves="", is_open=True))
+    task = decide(view(free(RETURNING), newcomer, maintenances=(DONE,), host=DRAINED_HOST)).task
+    assert [leg.dpu for leg in task.legs] == ["d1"]
+
+
+def test_stale_containers_are_waited_for_and_then_started_anew() -> None:
+    stale = replace(RETURNING, boot="b1", containers=(), pod="", stale=("c1",), booted_at=990)
+    waiting = decide(view(free(stale), maintenances=(DONE,), host=DRAINED_HOST))
+    assert (told(waiting), waiting.recheck_seconds) == ("ProofMissing", 291)
+    old = replace(stale, booted_at=600)
+    assert told(decide(view(free(old), maintenances=(DONE,), host=DRAINED_HOST))) == "RestartPod d1"
+
+
+PAUSES = {0: 0, 1: 0, 2: 10, 3: 20, 4: 40, 5: 80, 6: 160, 7: 300, 1000: 300}
+
+
+@pytest.mark.parametrize(("failures", "seconds"), PAUSES.items())
+def test_after_so_many_failures_the_next_try_waits(failures: int, seconds: int) -> None:
+    assert retry_pause(failures) == seconds
+
+
+def test_a_clock_that_was_set_back_makes_nobody_wait_for_longer_than_the_longest_pause() -> None:
+    future = replace(STARTING, failures=2, failed_at=10_000_000)
+    assert decide(view(cordoned(future))).recheck_seconds == 300
+
+
+def test_equal_views_give_equal_decisions() -> None:
+    for given, _ in CASES.values():
+        assert decide(given) == decide(given)
+
+
+def test_a_view_without_anything_of_a_drain_is_quiet() -> None:
+    assert Scene(view(free())).is_quiet is True
+    assert Scene(view(cordoned())).is_quiet is False
