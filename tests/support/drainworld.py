@@ -30,6 +30,7 @@ from dpunetop.domain.drain.facts import (
     TenantSeen,
 )
 from dpunetop.domain.drain.record import State
+from dpunetop.domain.drain.standing import Stage, standings
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
@@ -119,6 +120,13 @@ class World:
         self.process = Process("term-1")
         self._terms = 1
         self.last: Decision | None = None
+        self.stages: dict[str, Stage] = {}
+        self.passed: set[tuple[Stage, Stage]] = set()
+        """Where DPUs were seen to go, from one decision to the next."""
+        self.calls = 0
+        """API calls of the operator so far."""
+        self.struck = False
+        self._strike: tuple[int, Callable[[World], object]] | None = None
         self._found(cordoned_before)
 
     # --- what is there at first -------------------------------------------------------------------------------------
@@ -229,11 +237,19 @@ class World:
         if view is None:
             return False
         self.last = decide(view)
+        self._note(view, self.last)
         if self.last.task is None:
             return False
         self._log(f"begins {type(self.last.task).__name__}")
         self.process.run, self.process.began = Run(self.last.task), self.steps
         return True
+
+    def _note(self, view: HostView, decision: Decision) -> None:
+        for found in standings(view, decision):
+            old = self.stages.get(found.dpu, Stage.IDLE)
+            if found.stage is not old:
+                self.passed.add((old, found.stage))
+            self.stages[found.dpu] = found.stage
 
     def act(self) -> bool:
         """Take one API call of the task under way."""
@@ -329,6 +345,7 @@ class World:
         self._next_call()  # so that a task that is over is over at once
 
     def _perform(self, call: Call, who: str) -> Any:
+        self.calls += 1
         cluster = call.step.cluster if isinstance(call, Write) else call.cluster
         if cluster == TENANT and not self.tenant_up:
             return Unreachable(0, "Refused", "down")
@@ -720,6 +737,17 @@ class World:
 
     # --- a script ---------------------------------------------------------------------------------------------------
 
+    def strike(self, number: int, fault: Callable[[World], object]) -> None:
+        """Have something go wrong at the call of that number."""
+        self._strike = (number, fault)
+
+    def _struck(self) -> bool:
+        if self._strike is None or self.calls < self._strike[0] or self.struck:
+            return False
+        self.struck = True
+        self._strike[1](self)
+        return True
+
     def pending(self) -> Call | None:
         """The call that the operator takes next, if it is at one."""
         return self._next_call()
@@ -765,18 +793,18 @@ class World:
                 self.sync(TENANT)
                 if not self.think():
                     return calls
-            elif self.act():
+            elif self._struck() or self.act():
                 calls += 1
         raise AssertionError("the operator does not come to rest:\n" + "\n".join(self.trace[-60:]))
 
     def settle(self, rounds: int = 60) -> int:
         """Everybody behaves from here on and does all there is to do; how many rounds that took."""
         self.tenant_up, self.refuses = True, False
-        while self.late:
-            self.step(self.deliver, "deliver")
         for number in range(rounds):
-            if not self._round():
+            if not self._round() and not self.late:
                 return number
+            while self.late:
+                self.step(self.deliver, "deliver")
         raise AssertionError("the world does not come to rest:\n" + "\n".join(self.trace[-80:]))
 
     def unsettled(self) -> list[str]:
