@@ -176,10 +176,10 @@ STOPS = [
 
 
 @pytest.mark.parametrize(("write", "phase"), STOPS, ids=lambda value: getattr(value, "value", str(value)))
-def test_a_leader_that_wakes_up_too_late_ends_without_a_write(
+def test_a_leader_that_wakes_up_too_late_ends_without_changing_anything(
     duo: Duo, trial: Trial, measured: Measured, write: int, phase: Phase
 ) -> None:
-    """Its last request may still be on the way: it arrives after the other one has done the same work."""
+    """What it still has under way arrives after the other one has done the same work, and is refused for its fence."""
     fault = duo.proxy.counter.arm(stop(write, phase, lambda: duo.leader.pid))
     trial.quick_start()
     assert fault.fired.wait(30.0)
@@ -195,7 +195,8 @@ def test_a_leader_that_wakes_up_too_late_ends_without_a_write(
     duo.leader.resume()
     assert duo.leader.wait(10.0) == LOST
     measured(f"SIGCONT: gone after {time.monotonic() - woken:.2f} s")
-    assert [entry for entry in duo.proxy.trace.writes() if entry.t > woken] == []
+    # One may have been let through the gate just before the stop, and be sent only now.
+    assert [entry for entry in duo.proxy.trace.effective_writes() if entry.t > woken] == []
     unfenced = [entry.path for entry in duo.proxy.trace.writes() if not (entry.uid or entry.resource_version)]
     assert [path for path in unfenced if not path.endswith("/events")] == []
     assert duo.holder() == new
