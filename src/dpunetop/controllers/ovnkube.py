@@ -7,6 +7,7 @@ import threading
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.flow import ConfigController, Installation, blindness, one
 from dpunetop.domain import names
+from dpunetop.domain.copies import as_written
 from dpunetop.domain.ovnkube import OvnKubeView, PodScripts, Stage, TenantSigns, plan_ovnkube
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.status import OVN_KUBE_READY
@@ -159,10 +160,10 @@ class OvnKube(ConfigController[OvnKubeView]):
             pods=tuple(reader.list(INFRA, pods)),
             overrides=get(CONFIGMAPS, names.ENV_OVERRIDES),
             mounted={
-                names.OVN_CERT: get(SECRETS, names.OVN_CERT),
-                names.OVN_CA: get(CONFIGMAPS, names.OVN_CA),
-                names.OVNKUBE_CONFIG: get(CONFIGMAPS, names.OVNKUBE_CONFIG),
-                names.TENANT_CREDENTIAL: get(SECRETS, names.TENANT_CREDENTIAL),
+                names.OVN_CERT: as_written(get(SECRETS, names.OVN_CERT)),
+                names.OVN_CA: as_written(get(CONFIGMAPS, names.OVN_CA)),
+                names.OVNKUBE_CONFIG: as_written(get(CONFIGMAPS, names.OVNKUBE_CONFIG)),
+                names.TENANT_CREDENTIAL: as_written(get(SECRETS, names.TENANT_CREDENTIAL)),
             },
             nodes=tuple(reader.list(INFRA, Selection(NODES))),
             pool=self._pool(reader, config) if has_machine_configs else None,

@@ -11,18 +11,32 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from dpunetop.base import jsonio
-from dpunetop.domain.names import OVN_CA, OVN_CERT, OVNKUBE_CONFIG
+from dpunetop.domain.names import (
+    OVN_CA,
+    OVN_CERT,
+    OVNKUBE_CONFIG,
+    TENANT_CREDENTIAL,
+    TENANT_CREDENTIAL_KEY,
+    field_manager,
+)
 from dpunetop.domain.ovnkubeconf import BadOvnkubeConf, parse_ovnkube_conf, render_ovnkube_conf
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.pem import BadPem, certificates, private_key
 from dpunetop.domain.tenantrelease import Flavour
 from dpunetop.domain.topology import Topology
+from dpunetop.kube.fieldsets import projection
 from dpunetop.kube.keys import CONFIGMAPS, SECRETS, Resource
-from dpunetop.kube.meta import Obj, is_terminating, new_object
+from dpunetop.kube.meta import Obj, is_terminating, name_of, new_object
 
 T = TypeVar("T")
 
 _CERT_KEY, _PRIVATE_KEY, _CA_KEY, _CONF_KEY = "tls.crt", "tls.key", "ca-bundle.crt", "ovnkube.conf"
+_NEEDED = {
+    OVN_CERT: frozenset({_CERT_KEY, _PRIVATE_KEY}),
+    OVN_CA: frozenset({_CA_KEY}),
+    OVNKUBE_CONFIG: frozenset({_CONF_KEY}),
+    TENANT_CREDENTIAL: frozenset({TENANT_CREDENTIAL_KEY}),
+}
 
 
 class CopyProblem(StrEnum):
@@ -80,6 +94,27 @@ def copy_of(source: Source, seen: Obj | None, namespace: str, owner: Owner) -> C
         return Refused(CopyProblem.INVALID, f"{what}: {problem}")
     desired = owner.mark(new_object(source.resource, namespace, source.name, **content.desired))
     return replace(content, desired=desired)
+
+
+def as_written(live: Obj | None) -> Obj | None:
+    """What pods mount, with the data that our controllers wrote and none that somebody added.
+
+    None also while somebody else's value stands in place of one of ours: it is put right first, and pods need not be
+    restarted for it, twice. An object that none of ours has written is given back as it is.
+    """
+    if live is None:
+        return None
+    written = [projection(live, manager) or {} for manager in _managers(live)]
+    data = {key: value for part in written for key, value in (part.get("data") or {}).items()}
+    if not written:
+        return live
+    return {**live, "data": data} if data.keys() >= _NEEDED.get(name_of(live), frozenset()) else None
+
+
+def _managers(live: Obj) -> list[str]:
+    entries = live["metadata"].get("managedFields") or ()
+    ours = (entry["manager"] for entry in entries if entry.get("operation") == "Apply")
+    return sorted(manager for manager in ours if manager.startswith(field_manager("")))
 
 
 def content_digest(live: Obj) -> str:

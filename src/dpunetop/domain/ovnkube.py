@@ -86,7 +86,7 @@ class Stage:
     overrides: Obj | None
     """ConfigMap `env-overrides` of the user."""
     mounted: Mapping[str, Obj | None]
-    """Copies and credential, by name."""
+    """Copies and credential, by name, as `copies.as_written`."""
     nodes: tuple[Obj, ...]
     pool: Obj | None
     has_machine_configs: bool

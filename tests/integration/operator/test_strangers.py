@@ -23,6 +23,11 @@ def daemonset_of_theirs() -> dict[str, Any]:
     return {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
 
 
+def generation(trial: Trial) -> int:
+    """How often our DaemonSet was written anew."""
+    return int(trial.get(DAEMONSETS, names.OVNKUBE_NODE)["metadata"]["generation"])
+
+
 STRANGERS: dict[str, tuple[Resource, str, dict[str, Any], str, str]] = {
     "certificate": (SECRETS, names.OVN_CERT, {"data": {"k": encoded("v")}}, "TenantObjsSynced", "Secret ovn-cert in"),
     "authority": (CONFIGMAPS, names.OVN_CA, {"data": {"k": "v"}}, "TenantObjsSynced", "ConfigMap ovn-ca in"),
@@ -170,10 +175,34 @@ def test_what_is_edited_is_put_right(trial: Trial, resource: Resource, name: str
         return obj.get("data"), obj["metadata"].get("ownerReferences")
 
     trial.ready()
-    right = content(trial.get(resource, name))
+    right, rolled = (
+        content(trial.get(resource, name)),
+        trial.get(DAEMONSETS, names.OVNKUBE_NODE)["metadata"]["generation"],
+    )
     assert content(trial.infra.patch(trial.path(resource, name), edit)) != right
     trial.infra.wait_for(trial.path(resource, name), lambda obj: content(obj) == right, REPAIR_SECONDS)
     trial.wait("Ready", "True")
+    _stir(trial)
+    edits = 2 if resource is DAEMONSETS else 0  # theirs, and ours back; what pods read is back before they are rolled
+    assert generation(trial) == rolled + edits
+
+
+def _stir(trial: Trial) -> None:
+    """See that every controller has looked at all that there is."""
+    trial.store_overrides({})
+    said = ("EntryRemovalPending", "NoPairs")
+    eventually(lambda: trial.condition("OvnKubeReady"), lambda found: found.get("reason") in said)
+
+
+@pytest.mark.parametrize(
+    ("resource", "name"), [each for each in OUR_OBJECTS if each[0] in (SECRETS, CONFIGMAPS)], ids=lambda each: str(each)
+)
+def test_a_key_that_others_add_rolls_nobody(trial: Trial, resource: Resource, name: str) -> None:
+    trial.ready()
+    rolled = generation(trial)
+    trial.infra.patch(trial.path(resource, name), {"data": {"theirs": encoded("x")}})
+    _stir(trial)
+    assert generation(trial) == rolled
 
 
 def test_an_entry_that_is_edited_is_put_right_and_restarts_nobody(trial: Trial) -> None:

@@ -14,6 +14,7 @@ from dpunetop.domain.copies import (
     CopyProblem,
     Refused,
     Source,
+    as_written,
     content_digest,
     copy_of,
     needed_sources,
@@ -159,3 +160,42 @@ NEEDED = {   # topologies, flavour -> names
 @pytest.mark.parametrize(("topologies", "flavour", "expected"), NEEDED.values(), ids=NEEDED.keys())
 def test_a_tenant_keeps_what_its_topology_does_not_share(topologies, flavour, expected):
     assert [source.name for source in needed_sources(topologies, flavour)] == expected
+
+
+def applied(*keys: str, manager: str = "dpunetop-tenantobjects", operation: str = "Apply") -> dict[str, Any]:
+    fields = {"f:metadata": {"f:labels": {"f:x": {}}}} | ({"f:data": {f"f:{key}": {} for key in keys}} if keys else {})
+    return {"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsV1": fields}
+
+
+def certificate(data: dict[str, str], *entries: dict[str, Any]) -> dict[str, Any]:
+    metadata = {"name": "ovn-cert", "namespace": "ns", "labels": {"x": "y"}, "managedFields": list(entries)}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+
+
+WHOLE = {"tls.crt": "c", "tls.key": "k"}
+WRITTEN: dict[str, tuple[dict[str, str], list[dict[str, Any]], dict[str, str] | None]] = {
+    "as we wrote it": (WHOLE, [applied("tls.crt", "tls.key")], WHOLE),
+    "with a key that somebody added": (
+        {**WHOLE, "more": "x"},
+        [applied("tls.crt", "tls.key"), applied("more", manager="kubectl")],
+        WHOLE,
+    ),
+    "with a value that somebody changed": ({**WHOLE, "tls.crt": "x"}, [applied("tls.key")], None),
+    "with all values changed": ({"tls.crt": "x", "tls.key": "x"}, [applied()], None),
+    "without a key that somebody took": ({"tls.key": "k"}, [applied("tls.key")], None),
+    "by two of ours": (WHOLE, [applied("tls.crt"), applied("tls.key", manager="dpunetop-credential")], WHOLE),
+    "by a stranger": ({"other": "x"}, [applied("other", manager="kubectl")], {"other": "x"}),
+    "by an update": ({"other": "x"}, [applied("other", operation="Update")], {"other": "x"}),
+}
+
+
+@pytest.mark.parametrize(("data", "entries", "expected"), WRITTEN.values(), ids=WRITTEN.keys())
+def test_pods_are_restarted_only_for_what_we_wrote(
+    data: dict[str, str], entries: list[dict[str, Any]], expected: dict[str, str] | None
+) -> None:
+    seen = as_written(certificate(data, *entries))
+    assert (None if seen is None else seen["data"]) == expected
+
+
+def test_what_is_absent_was_not_written() -> None:
+    assert as_written(None) is None
