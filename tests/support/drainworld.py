@@ -113,7 +113,8 @@ class World:
         self.unwished = dict.fromkeys(self.dpus, 0)
         self.wished_at = dict.fromkeys(self.dpus, -1)
         self.looked: dict[str, str] = {}
-        self.late: list[tuple[str, Write]] = []
+        self.late: list[tuple[str, int, Write]] = []
+        self._decided = 0
         self.violations: list[str] = []
         self.trace: list[str] = []
         self.events: list[str] = []
@@ -256,6 +257,7 @@ class World:
         call = self._next_call()
         if call is None:
             return False
+        self._decided = self.process.began
         self._answer(self._perform(call, self.process.term))
         return True
 
@@ -264,6 +266,7 @@ class World:
         call = self._next_call()
         if call is None:
             return False
+        self._decided = self.process.began
         self._perform(call, self.process.term)
         self._answer(Unreachable(0, "Timeout", "no answer"))
         return True
@@ -273,7 +276,7 @@ class World:
         call = self._next_call()
         if not isinstance(call, Write):
             return False
-        self.late.append((self.process.term, call))
+        self.late.append((self.process.term, self.process.began, call))
         self._answer(Unreachable(0, "Timeout", "no answer"))
         return True
 
@@ -310,14 +313,14 @@ class World:
         call = self._next_call()
         if not isinstance(call, Write):
             return False
-        self.late.append((self.process.term, call))
+        self.late.append((self.process.term, self.process.began, call))
         return self.crash()
 
     def deliver(self) -> bool:
         """A write of a deposed process arrives."""
         if not self.late:
             return False
-        term, call = self.late.pop(0)
+        term, self._decided, call = self.late.pop(0)
         answer = self._perform(call, f"late {term}")
         if isinstance(call.step, Apply) and call.step.resource is NODEMAINTENANCES:
             self.disputed |= not isinstance(answer, ApiError)  # what it carries was true when it was sent
@@ -425,7 +428,7 @@ class World:
                 self.violations.append(f"the host was given back while the budget of {name} was open")
             aborted = read.cycle is not None and read.cycle.state is State.ABORTED
             wants = node.cordoned and node.order is not facts.Order.SKIP and not aborted
-            if wants and not failed and self.wished_at[name] < self.process.began:
+            if wants and not failed and self.wished_at[name] < self._decided:
                 self.violations.append(f"the host was given back although {name} wants its drain")
         cycles = [self.budget(name).cycle for name in self.dpus]
         proofless = any(cycle is not None and cycle.reason for cycle in cycles) or any(
