@@ -41,7 +41,7 @@ from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.fieldsets import projection
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, INFRA, PODS, SERVICEACCOUNTS, Resource
 from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
-from dpunetop.kube.plan import Apply, Delete, Plan, Step
+from dpunetop.kube.plan import Apply, Delete, Fence, Plan, Step
 from dpunetop.kube.selectors import matches
 
 _OF_CENTRAL = (OVN_CERT, OVN_CA, OVNKUBE_CONFIG, TENANT_CREDENTIAL)
@@ -151,7 +151,7 @@ def plan_ovnkube(view: OvnKubeView) -> Plan:
     entries = plan_entries(_entries_view(view))
     steps: list[Step] = [
         _apply(view, SERVICEACCOUNTS, service_account(view.config.namespace, view.owner), view.stage.service_account),
-        _apply(view, CONFIGMAPS, entries_config_map(view.config.namespace, entries, view.owner), view.stage.entries),
+        _write_entries(view, entries),
     ]
     if not _dropped(view):
         steps.append(_apply(view, DAEMONSETS, given.daemonset, view.stage.daemonset))
@@ -364,6 +364,13 @@ def _dropped(view: OvnKubeView) -> list[str]:
 
 def _apply(view: OvnKubeView, resource: Resource, desired: Obj, live: Obj | None) -> Apply:
     return Apply(INFRA, resource, desired, live, view.field_manager)
+
+
+def _write_entries(view: OvnKubeView, entries: EntriesPlan) -> Apply:
+    """Fenced by the version: who idles follows from what was written before, and an older view would call a pod that
+    serves by now idle."""
+    desired = entries_config_map(view.config.namespace, entries, view.owner)
+    return Apply(INFRA, CONFIGMAPS, desired, view.stage.entries, view.field_manager, Fence.VERSION)
 
 
 def _rollout(view: OvnKubeView, entries: EntriesPlan) -> RolloutView:

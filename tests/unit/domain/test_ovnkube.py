@@ -9,7 +9,7 @@ from dpunetop.domain.ovnkube import OvnKubeView, PodScripts, Stage, TenantSigns,
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.topology import Settled, Topology
 from dpunetop.domain.types import parse_config
-from dpunetop.kube.plan import Apply, ApplyStatus, Delete
+from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Fence
 from support.objects import condition, config, node
 
 OWNER = Owner(config(), "0123")
@@ -144,6 +144,11 @@ def interconnect(subnets="10.128.0.0/14/23", **tenant):
     mounted = {name: STAGE.mounted[name] for name in (OVNKUBE_CONFIG, TENANT_CREDENTIAL)}
     stage = replace(STAGE, mounted=mounted)
     return replace(VIEW, tenant=signs, settled=Settled(Topology.INTERCONNECT), stage=stage)
+
+
+def test_entries_are_written_only_over_the_state_that_they_were_decided_on():
+    fences = {s.desired["kind"]: s.fence for s in plan_ovnkube(VIEW).steps if isinstance(s, Apply)}
+    assert fences == {"ServiceAccount": Fence.UID, "ConfigMap": Fence.VERSION, "DaemonSet": Fence.UID}
 
 
 HELD = {
