@@ -145,11 +145,13 @@ class AdminClient:
                 time.sleep(_POLL_SECONDS)
 
     def _is_served(self, api_version: str, plural: str) -> bool:
+        """Whether both the handler and discovery know it: discovery of a new version comes a moment later."""
         try:
             found = self.get(collection_path(api_version, plural, None), limit="1")
+            listed = self.get(_version_path(api_version))["resources"]
         except NotFound:
             return False
-        return "items" in found
+        return "items" in found and any(resource["name"] == plural for resource in listed)
 
     def _items(self, path: str, query: Mapping[str, str]) -> Iterator[Obj]:
         more: dict[str, str] = {}

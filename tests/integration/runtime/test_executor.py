@@ -238,10 +238,10 @@ def test_what_others_do_elsewhere_is_none_of_our_business(
 def test_our_items_are_put_back_into_order_with_those_of_others_among_them(world: World) -> None:
     desired = daemonset(world.namespace)
     world.execute(apply(DAEMONSETS, desired, None))
-    live = world.live(DAEMONSETS, desired)
-    foreign = copy.deepcopy(live)
+    foreign = copy.deepcopy(world.live(DAEMONSETS, desired))
     env = foreign["spec"]["template"]["spec"]["containers"][0]["env"]
     foreign["spec"]["template"]["spec"]["containers"][0]["env"] = [env[1], {"name": "F", "value": "f"}, env[0]]
+    del foreign["metadata"]["resourceVersion"]  # the DaemonSet controller writes its status meanwhile
     world.admin.replace(world.admin.path_of(desired), foreign)
     assert world.execute(apply(DAEMONSETS, desired, world.live(DAEMONSETS, desired)))
     healed = world.live(DAEMONSETS, desired)
