@@ -57,7 +57,7 @@ def farewell(world: World, trial: Trial, since: int) -> list[str]:
     account = f"system:serviceaccount:{seed.OPERATOR_NAMESPACE}:{seed.OPERATOR_ACCOUNT}"
     told = []
     for event in world.infra.audit_events(user=account, since=since):
-        reference = event["objectRef"]
+        reference = event.get("objectRef", {"resource": ""})
         mine = trial.pool in reference.get("name", "") or reference.get("namespace") == trial.namespace
         is_finalizer = reference["resource"] == "dpuclusterconfigs" and "subresource" not in reference
         if mine and event["responseStatus"]["code"] < 300:
