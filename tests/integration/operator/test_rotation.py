@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -48,13 +50,11 @@ def writes(asked: list[Asked], trial: Trial, resource: str, *named: str) -> list
 
 
 @pytest.mark.timeout(240)
-def test_twenty_rotations_under_way_switch_in_time_write_once_and_lose_nothing(
-    trial: Trial, world: World, record_property: Callable[[str, object], None]
-) -> None:
+def test_twenty_rotations_under_way_switch_in_time_write_once_and_lose_nothing(trial: Trial, world: World) -> None:
     trial.ready()
     took: list[float] = []
+    audit = of_operator(world.infra)
     for number in range(ROTATIONS):
-        audit = of_operator(world.infra)
         text = change_authority(trial) if number % 2 else copied_authority(trial)
         token = trial.token(3600 + number)
         began = time.monotonic()
@@ -62,15 +62,15 @@ def test_twenty_rotations_under_way_switch_in_time_write_once_and_lose_nothing(
         eventually(lambda: held(trial), lambda found, token=token: token in found, SWITCH_SECONDS + 2.0)
         took.append(time.monotonic() - began)
         eventually(lambda: copied_authority(trial), lambda found, text=text: found == text, COPY_SECONDS)
-        trial.wait("CredentialsValid", "True")
-        asked = audit.requests()
-        for name in OURS:
-            assert len(writes(asked, trial, "secrets", name)) <= 1, name
-        assert writes(asked, trial, "secrets", *OURS)
-        assert len(writes(asked, trial, "daemonsets", names.OVNKUBE_NODE)) <= 1 + number % 2
-    record_property("switch seconds, most and median", (round(max(took), 2), round(sorted(took)[ROTATIONS // 2], 2)))
-    assert max(took) <= SWITCH_SECONDS
     trial.wait("Ready", "True", within=40.0)
+    asked = audit.requests()
+    written = [len(writes(asked, trial, "secrets", name)) for name in OURS]
+    assert set(written) <= {0, ROTATIONS}
+    assert any(written)
+    rolls = writes(asked, trial, "daemonsets", names.OVNKUBE_NODE)
+    assert len(rolls) <= ROTATIONS + ROTATIONS // 2  # one a token, one a CA; fewer where both came at once
+    sys.stdout.write(f"switch: most {max(took):.2f} s, median {statistics.median(took):.2f} s\n")
+    assert max(took) <= SWITCH_SECONDS
     assert not [event for event in trial.events() if "TenantReachable is False" in event["note"]]
 
 
