@@ -24,6 +24,7 @@ from dpunetop.controllers.hostconfig import HostConfig
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.tenantlink import TenantLink
 from dpunetop.controllers.tenantobjects import TenantObjects
+from dpunetop.domain.names import NODEMAINTENANCES
 from dpunetop.domain.ovnkube import PodScripts
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, refused_address
 from dpunetop.kube.keys import INFRA, NODES, Key
@@ -49,6 +50,11 @@ LEASE_NAME = "dpunetop"
 COMPONENT = "dpunetop"
 TENANT_RESPONSE_BYTES = 900 << 10
 """Hostile JSON grows to 35 times its size when decoded: this bounds what a tenant can cost to 32 MiB."""
+_TENANT_DOCUMENT_WEIGHT = 3 << 20
+_TENANT_COLLECTION_WEIGHT = 2 << 20
+"""A dozen objects and the masters' pods are read from a tenant: all of them together may not cost 32 MiB."""
+_TENANT_CROWD_WEIGHT = 32 << 20
+"""Of collections with an object for each host: some thousands of them."""
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 Runs = Mapping[str, Callable[[Stop], None]]
@@ -140,9 +146,8 @@ class _Wiring:
         self._source.start()
         self._clusters.run(stop)
 
-    def _cluster(
-        self, name: str, connection: Connection, stop: Stop, max_response_bytes: int = MAX_READ_BYTES
-    ) -> Cluster:
+    def _cluster(self, name: str, connection: Connection, stop: Stop) -> Cluster:
+        is_trusted = name == INFRA
         metrics = self._metrics.client(urlsplit(connection.url).netloc)
         agent = f"dpunetop/{__version__} ({self._identity})"
         workers = self._settings.max_concurrent_reconciles
@@ -153,10 +158,19 @@ class _Wiring:
             metrics=metrics,
             clock=self._clock,
             max_calls=workers + 8,
-            max_response_bytes=max_response_bytes,
+            max_response_bytes=MAX_READ_BYTES if is_trusted else TENANT_RESPONSE_BYTES,
         )
-        client = Client(transport, clock=self._clock, metrics=metrics, name=name)
-        cluster = Cluster(name, client, clock=self._clock, metrics=self._metrics, random=random.random, stop=stop)
+        most = None if is_trusted else _TENANT_DOCUMENT_WEIGHT
+        client = Client(transport, clock=self._clock, metrics=metrics, name=name, most_weight=most)
+        cluster = Cluster(
+            name,
+            client,
+            clock=self._clock,
+            metrics=self._metrics,
+            random=random.random,
+            stop=stop,
+            most_weight=(lambda _: None) if is_trusted else _tenant_weight,
+        )
         cluster.on_time_went_back(lambda _: self._executor.forget(name))
         return cluster
 
@@ -169,7 +183,7 @@ class _Wiring:
             proxy_url=self._settings.tenant_proxy_url,
             address_policy=partial(refused_address, allowed=self._allowed),
         )
-        return self._cluster(name, connection, Stop(self._clock), TENANT_RESPONSE_BYTES)
+        return self._cluster(name, connection, Stop(self._clock))
 
     def _new_elector(self) -> Elector | None:
         election = self._settings.leader_election
@@ -208,6 +222,12 @@ class _Wiring:
 
     def _unready(self) -> str:
         return self._source.trouble() or ""
+
+
+def _tenant_weight(selection: Selection) -> int:
+    """What the cache of a tenant's selection may weigh."""
+    is_crowd = selection.resource in (NODES, NODEMAINTENANCES) and not selection.field_selector
+    return _TENANT_CROWD_WEIGHT if is_crowd else _TENANT_COLLECTION_WEIGHT
 
 
 def _no_trouble() -> str:

@@ -7,7 +7,10 @@ from typing import Any, cast
 
 import orjson
 
+_VALUE_BYTES = 100
+
 DecodeError = orjson.JSONDecodeError
+EncodeError = orjson.JSONEncodeError
 
 
 def loads(data: bytes | str) -> Any:
@@ -16,7 +19,7 @@ def loads(data: bytes | str) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """Encode in the order of insertion."""
+    """Encode in the order of insertion. Raises: EncodeError (a TypeError), also for what is nested 255 levels deep."""
     return orjson.dumps(value)
 
 
@@ -28,6 +31,14 @@ def canonical(value: Any) -> bytes:
 def digest(value: Any) -> str:
     """Short hash (16 hex digits) of a value: equal values give equal text."""
     return hashlib.sha256(canonical(value)).hexdigest()[:16]
+
+
+def weigh(data: bytes) -> int:
+    """About how many bytes of memory a JSON document takes once it is decoded; much faster than decoding it.
+
+    Guarantees: not much less, whatever the document: hostile ones, of nothing but empty objects, grow the most.
+    """
+    return len(data) + _VALUE_BYTES * sum(data.count(mark) for mark in (b",", b"{", b"["))
 
 
 def deep_copy(value: dict[str, Any]) -> dict[str, Any]:

@@ -123,7 +123,9 @@ class Cluster:
         transforms: Mapping[Resource, Transform] = TRANSFORMS,
         page_sizes: Mapping[Resource, int] | None = None,
         indexers: Mapping[Resource, Mapping[str, Indexer]] | None = None,
+        most_weight: Callable[[Selection], int | None] = lambda _: None,
     ) -> None:
+        """`most_weight` says what the cache of a selection may weigh, see `Informer`; None: any number of bytes."""
         self.name = name
         self.client = client
         self.stop = stop or Stop(clock)  # set: this cluster ends; the one that its transport was built with, if given
@@ -133,6 +135,7 @@ class Cluster:
         self._transforms = transforms
         self._page_sizes = page_sizes or {NODES: NODE_PAGE_SIZE}
         self._indexers = indexers or {}
+        self._most_weight = most_weight
         self._log = structlog.get_logger().bind(cluster=name)
         self._failures = 0  # of the thread in run
         self._is_broken = False  # set by the informer thread that broke, before it sets stop; never taken back
@@ -235,6 +238,7 @@ class Cluster:
             random=self._random,
             metrics=self._metrics.informer(self.name, resource),
             on_time_went_back=self._tell_time_went_back,
+            most_weight=self._most_weight(selection),
         )
 
     def _start_locked(self, entry: _Entry) -> None:

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 
 from dpunetop.base import jsonio
@@ -33,3 +35,32 @@ def test_a_copy_is_equal_and_independent():
     assert copy == VALUE
     copy["a"]["ä"] = "y"
     assert VALUE["a"]["ä"] == "“x”"
+
+
+def decoded_bytes(data):
+    tracemalloc.start()
+    kept = jsonio.loads(data)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept is not None
+    return size
+
+
+DOCUMENTS = {
+    "empty objects": b"[" + b"{}," * 20_000 + b"{}]",
+    "empty lists": b"[" + b"[]," * 20_000 + b"[]]",
+    "numbers": b"[" + b",".join(b"%d" % n for n in range(1000, 20_000)) + b"]",
+    "members": b"{" + b",".join(b'"k%d":{"a":1}' % n for n in range(10_000)) + b"}",
+    "text": b'"' + b"x" * 500_000 + b'"',
+    "text of another script": ('"' + "\u4e2d" * 200_000 + '"').encode(),
+}
+
+
+@pytest.mark.parametrize("data", DOCUMENTS.values(), ids=DOCUMENTS.keys())
+def test_the_weight_of_a_document_is_about_what_it_takes_in_memory(data):
+    assert decoded_bytes(data) <= 2 * jsonio.weigh(data)
+
+
+def test_what_is_nested_too_deep_is_not_encoded():
+    with pytest.raises(jsonio.EncodeError):
+        jsonio.dumps(jsonio.loads(b"[" * 300 + b"]" * 300))

@@ -40,7 +40,9 @@ class Informer:
         random: Callable[[], float],
         metrics: InformerMetrics,
         on_time_went_back: TimeWentBack,
+        most_weight: int | None = None,
     ) -> None:
+        """`most_weight` is what the cache may weigh (`jsonio.weigh`); a server that shows more is not followed."""
         self.selection = selection
         self._clock = clock
         self._metrics = metrics
@@ -60,6 +62,7 @@ class Informer:
             on_stored=self._deliver,
             on_trouble=self._troubled,
             on_time_went_back=on_time_went_back,
+            most_weight=most_weight,
         )
 
     def __repr__(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, assert_never
 
 import structlog
 
+from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError, Forbidden, Gone, NotFound, TooManyRequests, Unauthorized, Unreachable
@@ -35,6 +36,13 @@ LONGEST_PAUSE_SECONDS = 60.0
 
 MOST_OBJECTS = 100_000
 """A collection with more is refused: no cluster of a size that exists has them, so its server means harm."""
+
+MOST_GRAVES = 10_000
+"""So many deletions since the last bookmark, and reading all anew costs less than to remember them."""
+
+
+class _Overfull(ApiError):
+    """The collection is larger than any that we serve. There is no use in reading it again at once."""
 
 
 class Page(Protocol):
@@ -116,8 +124,10 @@ class Course:
         transform: Transform,
         backoff: Backoff,
         on_time_went_back: TimeWentBack,
+        most_weight: int | None = None,
     ) -> None:
         self._selection = selection
+        self._scale = _Scale(most_weight)
         self._writer = writer
         self._transform = transform
         self._backoff = backoff
@@ -148,6 +158,7 @@ class Course:
             return Follow(str(self._version))
         self._incoming = {}
         self._incoming_version = ""
+        self._scale.clear()
         return ReadStream() if self._streaming is _Streaming.WANTED else ReadPages()
 
     def hasten(self) -> None:
@@ -209,6 +220,7 @@ class Course:
             case Drop(obj):
                 if self._incoming is not None:
                     self._incoming.pop(_place(obj), None)
+                    self._scale.remove(_place(obj))
             case Progress(is_initial_end=True):
                 self._complete(version)
             case Progress():
@@ -228,6 +240,7 @@ class Course:
         if doubled is not None and _version(doubled) > version:
             return
         _check_room(len(self._incoming))
+        self._scale.add(place, obj)
         self._incoming[place] = known if known is not None and has_same_content(known, obj) else obj
 
     def _complete(self, text: str) -> None:
@@ -255,7 +268,9 @@ class Course:
         if self._is_repeated(place, version):
             return
         _check_room(len(self._writer))
-        self._writer.put(self._transform(obj))
+        kept = self._transform(obj)
+        self._scale.add(place, kept)
+        self._writer.put(kept)
         self._graves.pop(place, None)
         self._advance(version)
 
@@ -264,6 +279,9 @@ class Course:
         if self._is_repeated(place, version):
             return
         self._writer.drop(self._transform(obj))
+        self._scale.remove(place)
+        if len(self._graves) >= MOST_GRAVES:
+            raise _Overfull(0, "TooLarge", f"more than {MOST_GRAVES} deletions without a bookmark")
         self._graves[place] = version
         self._advance(version)
 
@@ -287,7 +305,8 @@ class Course:
             self._pause = self._pause_after(error)
             return
         self._version = None
-        if not self._stirred and not _is_silence(error):  # the last list led nowhere, and at once
+        is_vain = isinstance(error, _Overfull) or not self._stirred  # the last list led nowhere, and at once
+        if is_vain and not _is_silence(error):
             self._pause = self._pause_after(error)
 
     def _stream_failed(self, error: ApiError) -> None:
@@ -329,6 +348,7 @@ class Reflector:
         on_stored: Callable[[str], None],
         on_trouble: Callable[[ApiError], None],
         on_time_went_back: TimeWentBack,
+        most_weight: int | None = None,
     ) -> None:
         self._source = source
         self._selection = selection
@@ -337,7 +357,9 @@ class Reflector:
         self._on_stored = on_stored
         self._on_trouble = on_trouble
         backoff = Backoff(0.8, 2.0, 30.0, 1.0, random)
-        self._course = Course(selection, writer, transform, backoff, on_time_went_back)  # of the thread in run
+        self._course = Course(
+            selection, writer, transform, backoff, on_time_went_back, most_weight
+        )  # of the thread in run
         self._last_reason = ""  # of the thread in run
         self._log = structlog.get_logger().bind(selection=str(selection))
         self._guard = threading.Lock()  # guards the two below
@@ -439,7 +461,43 @@ def _number(version: str) -> int:
 
 def _check_room(objects: int) -> None:
     if objects >= MOST_OBJECTS:
-        raise ApiError(0, "TooLarge", f"the collection holds more than {MOST_OBJECTS} objects")
+        raise _Overfull(0, "TooLarge", f"the collection holds more than {MOST_OBJECTS} objects")
+
+
+class _Scale:
+    """What the objects of one collection weigh together (`jsonio.weigh`), where that is limited.
+
+    Threads: that of the course.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._weights: dict[Place, int] = {}  # empty without a limit
+        self._total = 0
+
+    def clear(self) -> None:
+        self._weights, self._total = {}, 0
+
+    def add(self, place: Place, obj: Obj) -> None:
+        """Raises: _Overfull when there is no room; then nothing has changed."""
+        if self._most is None:
+            return
+        weight = _weight(obj)
+        total = self._total - self._weights.get(place, 0) + weight
+        if total > self._most:
+            raise _Overfull(0, "TooLarge", f"the collection would take more than {self._most >> 10} KiB of memory")
+        self._weights[place], self._total = weight, total
+
+    def remove(self, place: Place) -> None:
+        self._total -= self._weights.pop(place, 0)
+
+
+def _weight(obj: Obj) -> int:
+    """Raises: _Overfull for what is nested so deep that comparing it would exhaust the stack."""
+    try:
+        return jsonio.weigh(jsonio.dumps(obj))
+    except jsonio.EncodeError as err:
+        raise _Overfull(0, "TooLarge", "an object is nested too deep") from err
 
 
 def _version(obj: Obj) -> int:

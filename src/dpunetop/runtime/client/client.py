@@ -73,8 +73,11 @@ class Client:
         name: str,
         random: Callable[[], float] = _random.random,
         pool: Pool = Pool.CALLS,
+        most_weight: int | None = None,
     ) -> None:
+        """`most_weight` is what one document of the server's may weigh (`jsonio.weigh`); None: as much as its size."""
         self.name = name
+        self._most_weight = most_weight
         self._transport = transport
         self._clock = clock
         self._metrics = metrics
@@ -95,6 +98,7 @@ class Client:
             name=self.name,
             random=self._random,
             pool=Pool.LEASE,
+            most_weight=self._most_weight,
         )
 
     def get(
@@ -241,6 +245,7 @@ class Client:
     def _events(self, request: Request) -> Iterator[WatchEvent]:
         with self._transport.stream(request) as lines:
             for line in lines:
+                self._check_weight(line)
                 yield _event(line)
 
     def _watch_seconds(self) -> int:
@@ -251,7 +256,13 @@ class Client:
         return _checked_object(self._document(request, timeout_seconds))
 
     def _document(self, request: Request, timeout_seconds: float) -> dict[str, Any]:
-        return _document(self._answer(request, timeout_seconds))
+        response = self._answer(request, timeout_seconds)
+        self._check_weight(response.body)
+        return _document(response)
+
+    def _check_weight(self, data: bytes) -> None:
+        if self._most_weight is not None and jsonio.weigh(data) > self._most_weight:
+            raise Unreachable(0, "TooLarge", "an answer that would take too much memory when decoded")
 
     def _answer(self, request: Request, timeout_seconds: float) -> Response:
         attempts = _Attempts(

@@ -359,3 +359,44 @@ def test_a_failed_one_is_not_taken_away_while_a_budget_is_open(monkeypatch: pyte
     own = world.own()
     assert own is not None
     assert own.terminating is False
+
+
+def given_back(*, cordoned_before: bool) -> World:
+    """The maintenance is gone for good; the host has yet to be restored."""
+    world = rebooted(cordoned_before=cordoned_before)
+    world.work()
+    while world.nmo():
+        pass
+    assert world.own() is None
+    return world
+
+
+def test_nothing_is_restored_on_a_host_that_has_a_maintenance_again() -> None:
+    world = given_back(cordoned_before=True)
+    world.operate_until(
+        lambda call: type(world.process.run.task).__name__ == "Restore" and isinstance(call, QuorumList)
+    )
+    world.tenant.put(NODEMAINTENANCES, {"metadata": {"name": "other"}, "spec": {"nodeName": HOST}})
+    finish_task(world)
+    assert "there is a maintenance" in world.trace[-1]
+    assert (world.host().mark, world.host().cordoned) == (True, False)
+
+
+LEFT = {
+    "the host is marked": lambda w: w.tenant.change(
+        NODES, "", HOST, {"metadata": {"annotations": {"dpu.openshift.io/cordoned-before": "yes"}}}
+    ),
+    "there is a maintenance": lambda w: w.tenant.put(
+        NODEMAINTENANCES, {"metadata": {"name": "other"}, "spec": {"nodeName": HOST}}
+    ),
+}
+
+
+@pytest.mark.parametrize("why", LEFT)
+def test_the_record_is_not_dropped_while_the_tenant_shows_that(why: str) -> None:
+    world = given_back(cordoned_before=False)
+    world.operate_until(lambda call: type(world.process.run.task).__name__ == "Reset")
+    LEFT[why](world)
+    finish_task(world)
+    assert world.trace[-1].split(": ", 1)[1].startswith("ends STALE")
+    assert world.budget(DPU).cycle is not None

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from dpunetop.base import jsonio
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError, Gone, TooManyRequests, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS
 from dpunetop.kube.meta import name_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.watch import WatchEvent
+from dpunetop.runtime.cache import reflector
 from dpunetop.runtime.cache.change import Change
 from dpunetop.runtime.cache.reflector import BRIEF_SECONDS, Course, Follow, ReadPages, ReadStream, Reflector, Rest
 from dpunetop.runtime.cache.store import Feed, Store
@@ -39,7 +41,7 @@ TOO_LARGE_VERSION = ApiError(504, "Timeout", "too large", causes=({"reason": "Re
 class Following:
     """A course without a server: the test plays the answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_weight: int | None = None) -> None:
         self.store = Store()
         self.reports: list[tuple[int, int]] = []
         self.course = Course(
@@ -48,6 +50,7 @@ class Following:
             lambda o: o,
             Backoff(0.8, 2.0, 30.0, 1.0, lambda: 0.0),
             lambda _, seen, got: self.reports.append((seen, got)),
+            most_weight,
         )
 
     def list(self, version: int, *parts: list[dict[str, Any]]) -> None:
@@ -77,6 +80,69 @@ def following() -> Following:
     following = Following()
     following.list(10, [obj("a", 5)], [obj("b", 7)])
     return following
+
+
+# --- how much there may be --------------------------------------------------------------------------------------------
+
+WEIGHT = jsonio.weigh(jsonio.dumps(obj("a", 10)))
+DEEP = jsonio.loads(b'{"x":' * 300 + b"1" + b"}" * 300)
+
+
+def overfull(following: Following, event: WatchEvent) -> None:
+    with pytest.raises(ApiError) as caught:
+        following.course.take(event)
+    assert caught.value.reason == "TooLarge"
+    following.course.failed(caught.value)
+
+
+def test_a_list_that_weighs_too_much_is_not_stored_and_not_asked_for_again_at_once() -> None:
+    following = Following(3 * WEIGHT)
+    following.list(10, [obj("a", 5), obj("b", 6)])
+    following.watching(10, modified("b", 11))
+    following.course.failed(Gone(410, "Expired", ""))
+    assert following.course.next() == ReadPages()
+    (page,) = pages(20, [obj(name, 12) for name in "cdef"])
+    with pytest.raises(ApiError) as caught:
+        following.course.take(page)
+    following.course.failed(caught.value)
+    assert following.names() == ["a", "b"]
+    assert isinstance(following.course.next(), Rest)
+
+
+def test_events_that_add_up_to_too_much_end_the_watch_with_a_pause() -> None:
+    following = Following(3 * WEIGHT)
+    following.list(10, [obj("a", 5)])
+    following.watching(10, added("b", 11), added("c", 12))
+    overfull(following, added("d", 13))
+    assert following.names() == ["a", "b", "c"]
+    assert isinstance(following.course.next(), Rest)
+
+
+def test_what_goes_or_shrinks_makes_room_again() -> None:
+    following = Following(3 * WEIGHT)
+    following.list(10, [obj("a", 5)])
+    following.watching(10, added("b", 11), added("c", 12), deleted("b", 13), added("d", 14), modified("d", 15))
+    assert following.names() == ["a", "c", "d"]
+    overfull(following, modified("d", 16, data={"k": "x" * WEIGHT}))
+
+
+def test_what_is_nested_too_deep_to_be_compared_is_not_stored() -> None:
+    following = Following(1 << 20)
+    following.list(10, [obj("a", 5)])
+    following.watching(10)
+    overfull(following, modified("a", 11, **DEEP))
+    assert following.names() == ["a"]
+
+
+def test_deletions_without_end_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reflector, "MOST_GRAVES", 3)
+    following = Following()
+    following.list(10, [obj("a", 5)])
+    following.watching(10, *(deleted(f"x{n}", n) for n in range(11, 14)), bookmark(14))
+    following.course.take(deleted("y", 15))
+    for number in (16, 17):
+        following.course.take(deleted(f"z{number}", number))
+    overfull(following, deleted("last", 18))
 
 
 def test_the_first_thing_asked_is_a_stream_of_all_there_is() -> None:

@@ -75,6 +75,29 @@ def test_a_page_that_is_too_large_is_asked_for_again_smaller():
     assert [t.split("limit=")[1] for t in transport.targets] == ["100", "25", "6", "6&continue=t"]
 
 
+def frugal(*answers: Any) -> tuple[Client, ScriptedTransport]:
+    """A client that decodes nothing that would take more than 10 kB."""
+    transport = ScriptedTransport(*answers)
+    metrics = Metrics().client("h")
+    return Client(transport, clock=FakeClock(), metrics=metrics, name="t", most_weight=10_000), transport  # type: ignore[arg-type]
+
+
+def test_a_page_that_would_take_too_much_memory_is_asked_for_again_smaller():
+    made, transport = frugal(page(*map(str, range(100))), page("a", following="t"), page("b"))
+    assert [len(p.items) for p in made.pages(Selection(NODES), 100)] == [1, 1]
+    assert [t.split("limit=")[1] for t in transport.targets] == ["100", "25", "25&continue=t"]
+
+
+def test_an_object_or_event_that_would_take_too_much_memory_is_an_error():
+    stuffed = {**NODE, "x": [{}] * 200}
+    made, _ = frugal(response(200, stuffed))
+    with pytest.raises(Unreachable, match="TooLarge"):
+        made.get(NODES, "", "dpu-1")
+    made, _ = frugal([line("ADDED", NODE), line("ADDED", stuffed)])
+    with pytest.raises(Unreachable, match="TooLarge"):
+        list(made.watch(Selection(NODES), "7"))
+
+
 def test_one_object_that_is_too_large_is_an_error():
     made, _, _ = client(Unreachable(0, "TooLarge", ""))
     with pytest.raises(Unreachable, match="TooLarge"):
