@@ -21,11 +21,14 @@ from dpunetop.domain import names
 from dpunetop.domain.entries import serving_nodes
 from dpunetop.domain.status import (
     CREDENTIALS_VALID,
+    DPU_CREDENTIAL_VALID,
+    FEATURE_PARITY,
     MCP_READY,
     OVN_KUBE_READY,
     READY,
     TENANT_OBJS_SYNCED,
     TENANT_REACHABLE,
+    TOPOLOGY_SUPPORTED,
 )
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, NAMESPACES, SECRETS, SERVICEACCOUNTS, Resource
@@ -47,7 +50,17 @@ pytestmark = pytest.mark.timeout(300)
 REST_SECONDS = 60.0
 HEARTBEAT_SECONDS = 5.0
 GOLDEN = Path(__file__).parents[1] / "unit/domain/golden/machineconfig.json"
-CONDITIONS = {READY, MCP_READY, TENANT_REACHABLE, CREDENTIALS_VALID, TENANT_OBJS_SYNCED, OVN_KUBE_READY}
+CONDITIONS = {
+    READY,
+    MCP_READY,
+    TENANT_REACHABLE,
+    CREDENTIALS_VALID,
+    DPU_CREDENTIAL_VALID,
+    TENANT_OBJS_SYNCED,
+    OVN_KUBE_READY,
+    TOPOLOGY_SUPPORTED,
+    FEATURE_PARITY,
+}
 POOL = "dpu"
 MACHINE_CONFIG = "00-dpu-bluefield-switchdev"
 DPUS = {
@@ -59,6 +72,7 @@ WRITES_ONCE = {
     ("machineconfigs", MACHINE_CONFIG),
     ("machineconfigpools", POOL),
     ("secrets", "default/dpunetop-tenant-credential"),
+    ("secrets", "default/dpunetop-tenant-kubeconfig"),
     ("secrets", "default/ovn-cert"),
     ("configmaps", "default/ovn-ca"),
     ("configmaps", "default/ovnkube-config"),

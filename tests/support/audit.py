@@ -11,7 +11,7 @@ from support.trial import ACCOUNT
 
 OPERATOR = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}"
 _READS = ("get", "list", "watch")
-_QUESTIONS = ("tokenreviews", "subjectaccessreviews")
+_QUESTIONS = ("tokenreviews", "subjectaccessreviews", "selfsubjectaccessreviews", "selfsubjectreviews")
 
 
 @dataclass(frozen=True)

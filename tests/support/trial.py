@@ -42,6 +42,7 @@ ACCOUNT = "dpu-network-operator"
 OUR_OBJECTS: tuple[tuple[Resource, str], ...] = (
     (SECRETS, names.OVN_CERT),
     (SECRETS, names.TENANT_CREDENTIAL),
+    (SECRETS, names.TENANT_KUBECONFIG),
     (CONFIGMAPS, names.OVN_CA),
     (CONFIGMAPS, names.OVNKUBE_CONFIG),
     (CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES),
@@ -49,7 +50,7 @@ OUR_OBJECTS: tuple[tuple[Resource, str], ...] = (
     (DAEMONSETS, names.OVNKUBE_NODE),
 )
 """What the operator writes into the namespace of a DpuClusterConfig."""
-COPIES = OUR_OBJECTS[:1] + OUR_OBJECTS[2:4]
+COPIES = OUR_OBJECTS[:1] + OUR_OBJECTS[3:5]
 
 
 def eventually(look: Callable[[], T], holds: Callable[[T], object], within: float = 20.0) -> T:

@@ -19,6 +19,7 @@ from dpunetop.base.clock import Clock, RealClock
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.clusterconfig import ClusterConfig
 from dpunetop.controllers.configsource import ConfigSource
+from dpunetop.controllers.credential import DpuCredential
 from dpunetop.controllers.flow import ConfigController, Installation
 from dpunetop.controllers.hostconfig import HostConfig
 from dpunetop.controllers.ovnkube import OvnKube
@@ -107,6 +108,7 @@ class _Wiring:
             ClusterConfig(*given),
             HostConfig(*given, host_assets()),
             TenantLink(*given, self._clusters, self._tenant),
+            DpuCredential(*given, self._client, self._tenant, self._clock, self._metrics),
             TenantObjects(*given),
             OvnKube(*given, PodScripts(ovnkube_scripts(), interconnect_scripts()), self._allowed, self._clock),
         )

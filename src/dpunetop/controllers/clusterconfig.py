@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dpunetop.controllers.flow import ConfigController, one
+from dpunetop.controllers.flow import ConfigController, blindness, one
 from dpunetop.domain import names
-from dpunetop.domain.lifecycle import ConfigView, Leftovers, plan_config
-from dpunetop.domain.status import READY
+from dpunetop.domain.credential import minted_in
+from dpunetop.domain.lifecycle import ConfigView, Leftovers, OutOfSight, plan_config
+from dpunetop.domain.status import CREDENTIALS_VALID, READY, TENANT_REACHABLE
 from dpunetop.domain.types import DpuClusterConfig
+from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import (
+    CLUSTERROLEBINDINGS,
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
     DAEMONSETS,
     INFRA,
     NODES,
     PODS,
+    ROLEBINDINGS,
     SECRETS,
     SERVICEACCOUNTS,
     Resource,
@@ -23,7 +27,7 @@ from dpunetop.kube.meta import Obj, labels_of
 from dpunetop.kube.plan import Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_labels
-from dpunetop.runtime.reading import Reader
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 
 class ClusterConfig(ConfigController[ConfigView]):
@@ -54,6 +58,7 @@ class ClusterConfig(ConfigController[ConfigView]):
             return obj if obj is not None and labels_of(obj).get(names.OWNER_LABEL) == owner else None
 
         served = self._host_configuration_is_served(reader)
+        kubeconfig = ours(SECRETS, names.TENANT_KUBECONFIG)
         return Leftovers(
             pool=ours(names.MACHINECONFIGPOOLS, config.pool_name, "") if served else None,
             machine_config=ours(names.MACHINECONFIGS, names.machine_config_name(config.pool_name), "")
@@ -74,8 +79,43 @@ class ClusterConfig(ConfigController[ConfigView]):
                 if (obj := ours(resource, name)) is not None
             ),
             service_account=ours(SERVICEACCOUNTS, names.OVNKUBE_SERVICE_ACCOUNT),
+            tenant=self._in_tenant(reader, config, kubeconfig, owner),
+            kubeconfig=kubeconfig,
         )
+
+    def _in_tenant(
+        self, reader: Reader, config: DpuClusterConfig, kubeconfig: Obj | None, owner: str
+    ) -> tuple[tuple[Resource, Obj], ...] | OutOfSight:
+        """What we made there, as far as a note says that we did and nobody has forced the end."""
+        namespaces = minted_in(kubeconfig) if kubeconfig is not None else ()
+        if not namespaces or names.FORCE_DELETE_ANNOTATION in config.annotations:
+            return ()
+        if silence := _silence(config):
+            return OutOfSight(silence)
+        places = [(ROLEBINDINGS, namespace) for namespace in namespaces]
+        places += [(CLUSTERROLEBINDINGS, ""), *((SERVICEACCOUNTS, namespace) for namespace in namespaces)]
+        try:
+            found = [(resource, self._of_tenant(reader, config, resource, namespace)) for resource, namespace in places]
+        except (NotEngaged, NotSynced) as err:
+            return OutOfSight(blindness(config, err))
+        return tuple(
+            (resource, obj)
+            for resource, obj in found
+            if obj is not None and labels_of(obj).get(names.OWNER_LABEL) == owner
+        )
+
+    def _of_tenant(self, reader: Reader, config: DpuClusterConfig, resource: Resource, namespace: str) -> Obj | None:
+        account = names.DPU_ACCOUNT
+        return reader.get(config.tenant_cluster, one(resource, namespace, account), namespace, account)
 
     def _host_configuration_is_served(self, reader: Reader) -> bool:
         crd = crd_name(names.MACHINECONFIGPOOLS)
         return reader.get(INFRA, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is not None
+
+
+def _silence(config: DpuClusterConfig) -> str | None:
+    """Why the tenant is not worth asking, as `TenantLink` says it; only what it says for certain."""
+    reachable, valid = (condition_of(config.live, type_) or {} for type_ in (TENANT_REACHABLE, CREDENTIALS_VALID))
+    if reachable.get("status") != "True" and reachable.get("reason"):
+        return f"{reachable['reason']}: {reachable['message']}"
+    return valid["message"] if reachable.get("reason") == "Answered" else None

@@ -12,7 +12,6 @@ from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.flow import ConfigController, Installation, blindness, one
 from dpunetop.domain.credential import (
-    DPU_CREDENTIAL_VALID,
     POWERLESS,
     TRY_SECONDS,
     CredentialView,
@@ -35,6 +34,7 @@ from dpunetop.domain.credential import (
 from dpunetop.domain.names import DPU_ACCOUNT, KUBE_SYSTEM, TENANT_CREDENTIAL, TENANT_KUBECONFIG
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.quoting import quoted
+from dpunetop.domain.status import DPU_CREDENTIAL_VALID
 from dpunetop.domain.tenantaccount import (
     RIGHTS_OF_PODS,
     TOKEN_REQUEST,

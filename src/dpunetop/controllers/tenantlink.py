@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from dpunetop.controllers.flow import ConfigController, Installation, one
-from dpunetop.domain.names import KUBE_SYSTEM, TENANT_CREDENTIAL
+from dpunetop.domain.names import KUBE_SYSTEM, TENANT_KUBECONFIG
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.status import CREDENTIALS_VALID
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, fingerprint
@@ -57,10 +57,14 @@ class TenantLink(ConfigController[LinkView]):
         self._lock = threading.Lock()  # guards _engaged
         self._engaged: dict[str, tuple[str, str]] = {}  # cluster name -> fingerprint of its kubeconfig, its UID
 
+    def serves(self, config: DpuClusterConfig) -> bool:
+        """See `ConfigController.serves`; also to the very end, since what we made in the tenant is removed then."""
+        return config.refused is None and config.has_finalizer
+
     def gather(self, reader: Reader, config: DpuClusterConfig) -> LinkView:
         """See `ConfigController.gather`; also asks the tenant who it is, which no cache can answer."""
         owner = Owner(config.live, self.owner(reader, config))
-        stored = self._secret(reader, config.namespace, TENANT_CREDENTIAL)
+        stored = self._secret(reader, config.namespace, TENANT_KUBECONFIG)
         given = config.kubeconfig_secret and self._secret(reader, config.namespace, config.kubeconfig_secret)
         choice = choose(config, given or None, stored, owner)
         self._check_identity(reader, config.tenant_cluster)

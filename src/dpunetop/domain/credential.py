@@ -32,7 +32,7 @@ from dpunetop.domain.ovnkubepod import CREDENTIAL_FOLDER
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.pem import PEM_LIMIT_BYTES, BadPem, certificates
 from dpunetop.domain.sensitive import Sensitive
-from dpunetop.domain.status import CREDENTIALS_VALID, report
+from dpunetop.domain.status import CREDENTIAL_SHORT_LIVED, CREDENTIALS_VALID, DPU_CREDENTIAL_VALID, report
 from dpunetop.domain.tenantaccount import RIGHTS_OF_PODS, TenantSide, named, parse_time
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, render_kubeconfig, render_with_token_file
 from dpunetop.domain.types import CredentialChoice, DpuClusterConfig
@@ -40,8 +40,6 @@ from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.keys import INFRA, SECRETS
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, new_object
 from dpunetop.kube.plan import Apply, Plan, Step
-
-DPU_CREDENTIAL_VALID = "DpuCredentialValid"
 
 RENEW_AFTER = timedelta(days=1)
 """Age at which a token is replaced; one that lives for less than two such is replaced at half of its life."""
@@ -308,7 +306,7 @@ def _good(minted: Minted, now: datetime) -> Condition:
     if minted.slack(now) >= SLACK:
         return Condition(DPU_CREDENTIAL_VALID, "True", "Minted", until)
     message = f"{until}: an operator that is down for {SLACK // timedelta(hours=1)} hours costs hosts their network"
-    return Condition(DPU_CREDENTIAL_VALID, "True", "CredentialShortLived", message)
+    return Condition(DPU_CREDENTIAL_VALID, "True", CREDENTIAL_SHORT_LIVED, message)
 
 
 def _given(view: CredentialView, reason: str, message: str) -> Condition:

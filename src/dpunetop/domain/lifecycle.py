@@ -7,17 +7,26 @@ from dataclasses import dataclass
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
+    DPU_ACCOUNT,
     DPUCLUSTERCONFIGS,
     FINALIZER,
+    FORCE_DELETE_ANNOTATION,
     MACHINECONFIGPOOLS,
     MACHINECONFIGS,
 )
 from dpunetop.domain.status import READY, report, summary
 from dpunetop.domain.types import DeletionPolicy, DpuClusterConfig
 from dpunetop.kube.conditions import Condition
-from dpunetop.kube.keys import DAEMONSETS, INFRA, SERVICEACCOUNTS, Resource
+from dpunetop.kube.keys import DAEMONSETS, INFRA, SECRETS, SERVICEACCOUNTS, Resource
 from dpunetop.kube.meta import Obj, annotations_of, name_of, new_object
 from dpunetop.kube.plan import Apply, Delete, Plan, Step
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfSight:
+    """We have written to the tenant, and it cannot be read now; `why` not."""
+
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,10 @@ class Leftovers:
     pods: tuple[Obj, ...]
     copies: tuple[tuple[Resource, Obj], ...]
     service_account: Obj | None
+    tenant: tuple[tuple[Resource, Obj], ...] | OutOfSight
+    """What we made in the tenant, in the order in which it goes: bindings first, ServiceAccounts last."""
+    kubeconfig: Obj | None
+    """Secret of the kubeconfig that leads there, and notes that we made something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +84,20 @@ def _teardown(view: ConfigView, left: Leftovers) -> Plan:
         return _waiting(view, (), f"{len(left.pods)} pods of the DaemonSet are still ending")
     if deletes := _deletes(*left.copies, (SERVICEACCOUNTS, left.service_account)):
         return _waiting(view, deletes, "removing copies, credential and ServiceAccount")
+    return _part_from_tenant(view, left)
+
+
+def _part_from_tenant(view: ConfigView, left: Leftovers) -> Plan:
+    """Nothing here needs the tenant any more. The way to it goes last, so that a process that starts anew finds it."""
+    if isinstance(left.tenant, OutOfSight):
+        what = f"ServiceAccount {DPU_ACCOUNT} and its bindings are still in the tenant, which cannot be read"
+        force = f"Annotate {FORCE_DELETE_ANNOTATION}=yes to leave them there"
+        return _waiting(view, (), f"{what}: {left.tenant.why}. {force}")
+    if left.tenant:
+        parting = tuple(Delete(view.config.tenant_cluster, resource, obj) for resource, obj in left.tenant)
+        return _waiting(view, parting, f"removing ServiceAccount {DPU_ACCOUNT} and its bindings from the tenant")
+    if deletes := _deletes((SECRETS, left.kubeconfig)):
+        return _waiting(view, deletes, "removing the kubeconfig that worked last")
     return Plan((_finalizer(view, present=()),))
 
 

@@ -93,7 +93,7 @@ IDLE_PODS_ANNOTATION: Final = f"{GROUP}/idle-pods"
 TEMPLATE_HASH_ANNOTATION: Final = f"{GROUP}/template-hash"
 """On the pods of our DaemonSet: of the whole template that a pod was made from."""
 TENANT_CREDENTIAL: Final = "dpunetop-tenant-credential"
-"""Secret of ours that the pods mount: the rebuilt kubeconfig, never the one that a person stored."""
+"""Secret of ours that the pods mount: a kubeconfig that we made, never the one that a person stored."""
 TENANT_CREDENTIAL_KEY: Final = "kubeconfig"
 CREDENTIAL_TOKEN_KEY: Final = "token"  # noqa: S105 - a key, not a token
 """Key of a Secret of ours whose kubeconfig names a token file: the token, which pods read anew as it changes."""

@@ -16,6 +16,7 @@ READY = "Ready"
 MCP_READY = "McpReady"
 TENANT_REACHABLE = "TenantReachable"
 CREDENTIALS_VALID = "CredentialsValid"
+DPU_CREDENTIAL_VALID = "DpuCredentialValid"
 TENANT_OBJS_SYNCED = "TenantObjsSynced"
 OVN_KUBE_READY = "OvnKubeReady"
 TOPOLOGY_SUPPORTED = "TopologySupported"
@@ -24,7 +25,10 @@ FEATURE_PARITY = "FeatureParity"
 API_NOT_SERVED = "ApiNotServed"
 """Reason of McpReady on an infra cluster without the MachineConfig API; it does not count against Ready."""
 
-_OF_THE_TENANT = (CREDENTIALS_VALID, TENANT_REACHABLE, TENANT_OBJS_SYNCED, OVN_KUBE_READY)
+CREDENTIAL_SHORT_LIVED = "CredentialShortLived"
+"""Reason of DpuCredentialValid, which is True: it works, but not for as long as an operator may be down."""
+
+_OF_THE_TENANT = (CREDENTIALS_VALID, TENANT_REACHABLE, DPU_CREDENTIAL_VALID, TENANT_OBJS_SYNCED, OVN_KUBE_READY)
 
 
 _ON_THE_WAY = frozenset(
@@ -104,6 +108,7 @@ def _overruled_step(step: Step, condition: Condition) -> Step:
 
 def _event(cluster: str, live: Obj, condition: Condition) -> Emit:
     note = f"{condition.type} is {condition.status}" + (f": {condition.message}" if condition.message else "")
-    is_trouble = condition.status == "False" and condition.reason not in _ON_THE_WAY
+    is_wrong = condition.status == "False" and condition.reason not in _ON_THE_WAY
+    is_trouble = is_wrong or condition.reason == CREDENTIAL_SHORT_LIVED
     severity: Literal["Normal", "Warning"] = "Warning" if is_trouble else "Normal"
     return Emit(cluster, DPUCLUSTERCONFIGS, live, severity, condition.reason, note)

@@ -7,7 +7,7 @@ import binascii
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from dpunetop.domain.names import ACCEPT_TENANT_ANNOTATION, TENANT_CREDENTIAL
+from dpunetop.domain.names import ACCEPT_TENANT_ANNOTATION, TENANT_KUBECONFIG
 from dpunetop.domain.names import TENANT_CREDENTIAL_KEY as KEY
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.status import CREDENTIALS_VALID, TENANT_REACHABLE, report
@@ -129,7 +129,7 @@ def plan_link(view: LinkView) -> Plan:
     """Keep the last kubeconfig that worked, and say how the link stands."""
     if view.config.kubeconfig_secret is None:
         return Plan(report(INFRA, view.config.live, (), view.field_manager))
-    steps = _credential(view)
+    steps = _good_kubeconfig(view)
     uid = view.attempt.tenant_uid if isinstance(view.attempt, Linked) else view.config.tenant_uid
     members: dict[str, Any] = {"tenantUID": uid} if uid else {}
     conditions = (_credentials(view), _reachable(view))
@@ -180,14 +180,15 @@ def _reachable(view: LinkView) -> Condition:
             return Condition(TENANT_REACHABLE, "Unknown", "NoCredentials", "there is no kubeconfig that could be tried")
 
 
-def _credential(view: LinkView) -> tuple[Step, ...]:
-    """Our copy of the kubeconfig, rebuilt: what pods mount, and what is left when the given one goes bad."""
+def _good_kubeconfig(view: LinkView) -> tuple[Step, ...]:
+    """Our copy of the kubeconfig, rebuilt: what the pods' credential is made from, and what is left when the given one
+    goes bad. In teardown none is written any more."""
     stored = view.stored
     verified = isinstance(view.attempt, Linked) and view.choice.problem is None
     writable = view.owner.owns(stored) and not (stored is not None and is_terminating(stored))
-    if not verified or not writable or view.choice.kubeconfig is None:
+    if not verified or not writable or view.choice.kubeconfig is None or view.config.terminating:
         return ()
-    desired = view.owner.mark(new_object(SECRETS, view.config.namespace, TENANT_CREDENTIAL, type="Opaque"))
+    desired = view.owner.mark(new_object(SECRETS, view.config.namespace, TENANT_KUBECONFIG, type="Opaque"))
     desired["data"] = {KEY: base64.b64encode(render_kubeconfig(view.choice.kubeconfig)).decode()}
     return (Apply(INFRA, SECRETS, desired, stored, view.field_manager),)
 

@@ -160,8 +160,11 @@ def test_another_cluster_than_before_is_not_used_until_it_is_accepted(
     assert trial.config()["status"]["tenantUID"] == uid
     trial.wait("TenantObjsSynced", "False", "NotFound")
     trial.wait("OvnKubeReady", "False", "TopologyUnknown")
+    mounted = trial.path(SECRETS, names.TENANT_CREDENTIAL)
+    trial.infra.wait_for(mounted, lambda secret: other_cluster.url in decoded(secret, names.TENANT_CREDENTIAL_KEY))
     kept = trial.standing()
-    assert kept.pop("secrets/dpunetop-tenant-credential") != before.pop("secrets/dpunetop-tenant-credential")
+    for secret in (names.TENANT_CREDENTIAL, names.TENANT_KUBECONFIG):
+        assert kept.pop(f"secrets/{secret}") != before.pop(f"secrets/{secret}")
     assert kept == before
     trial.annotate(accept_tenant=known)
     trial.store_kubeconfig(good)
@@ -547,7 +550,7 @@ def test_our_copy_of_the_kubeconfig_is_rebuilt_not_copied(trial: Trial) -> None:
     trial.store_kubeconfig(given)
     trial.store_overrides()
     trial.create_config()
-    trial.wait("CredentialsValid", "True")
+    trial.wait("DpuCredentialValid", "True")
     ours = decoded(trial.get(SECRETS, names.TENANT_CREDENTIAL), names.TENANT_CREDENTIAL_KEY)
     assert user_of(given)["token"] in ours
     assert "preferences" not in ours

@@ -77,7 +77,8 @@ IN_NAMESPACE: dict[str, tuple[tuple[str, ...], str, str, str, str]] = {
         "CredentialsValid",
         'watch resource "secrets"',
     ),
-    "writing the credential": (WRITES, "secrets", names.TENANT_CREDENTIAL, "CredentialsValid", 'resource "secrets"'),
+    "keeping the kubeconfig": (WRITES, "secrets", names.TENANT_KUBECONFIG, "CredentialsValid", 'resource "secrets"'),
+    "writing the credential": (WRITES, "secrets", names.TENANT_CREDENTIAL, "DpuCredentialValid", 'resource "secrets"'),
     "creating the certificate": (
         ("create",),
         "secrets",
@@ -199,7 +200,7 @@ def test_a_right_that_is_missing_at_the_end_is_named_and_the_finalizer_stays(tri
 def test_a_right_that_is_taken_away_later_is_named_and_loses_nothing(trial: Trial) -> None:
     trial.ready()
     before, uid = trial.standing(), trial.config()["status"]["tenantUID"]
-    with lacking(trial.infra, role_of(trial), WRITES, "secrets", names.TENANT_CREDENTIAL):
+    with lacking(trial.infra, role_of(trial), WRITES, "secrets", names.TENANT_KUBECONFIG):
         trial.store_kubeconfig(trial.kubeconfig(token=trial.token(7200)))
         said = trial.wait("CredentialsValid", "False", "Forbidden")
         assert 'patch resource "secrets"' in said["message"]

@@ -49,8 +49,15 @@ STRANGERS: dict[str, tuple[Resource, str, dict[str, Any], str, str]] = {
         SECRETS,
         names.TENANT_CREDENTIAL,
         {"data": {"k": encoded("v")}},
-        "OvnKubeReady",
+        "DpuCredentialValid",
         names.TENANT_CREDENTIAL,
+    ),
+    "kubeconfig": (
+        SECRETS,
+        names.TENANT_KUBECONFIG,
+        {"data": {"k": encoded("v")}},
+        "DpuCredentialValid",
+        names.TENANT_KUBECONFIG,
     ),
     "account": (
         SERVICEACCOUNTS,
@@ -157,6 +164,7 @@ EDITS: dict[str, tuple[Resource, str, dict[str, Any]]] = {
     "authority": (CONFIGMAPS, names.OVN_CA, {"data": {"ca-bundle.crt": "x"}}),
     "configuration": (CONFIGMAPS, names.OVNKUBE_CONFIG, {"data": {"ovnkube.conf": None}}),
     "credential": (SECRETS, names.TENANT_CREDENTIAL, {"data": {names.TENANT_CREDENTIAL_KEY: encoded("x")}}),
+    "kubeconfig": (SECRETS, names.TENANT_KUBECONFIG, {"data": {names.TENANT_CREDENTIAL_KEY: encoded("x")}}),
     "account": (SERVICEACCOUNTS, names.OVNKUBE_SERVICE_ACCOUNT, {"metadata": {"ownerReferences": []}}),
     "daemonset": (DAEMONSETS, names.OVNKUBE_NODE, {"spec": {"template": {"spec": {"hostNetwork": False}}}}),
     "account of the pods": (

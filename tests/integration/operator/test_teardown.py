@@ -71,15 +71,15 @@ def farewell(world: World, trial: Trial, since: int) -> list[str]:
 def test_the_end_with_retain_leaves_host_configuration_and_nothing_else(trial: Trial, world: World) -> None:
     trial.ready()
     owner, kept, mark = owner_of(trial), trial.pool_objects(), world.infra.audit_mark()
-    assert len(owned(trial, owner)) == 7
+    assert len(owned(trial, owner)) == 8
     trial.delete_config()
     gone(trial)
     assert owned(trial, owner) == []
     assert [pool["metadata"]["uid"] for pool in trial.pool_objects()] == [each["metadata"]["uid"] for each in kept]
     told = farewell(world, trial, mark)
     assert told[0] == "daemonsets"
-    assert sorted(told[1:-1]) == sorted(["secrets"] * 2 + ["configmaps"] * 3 + ["serviceaccounts"])
-    assert told[-2:] == ["serviceaccounts", "finalizer"]
+    assert sorted(told[1:-1]) == sorted(["secrets"] * 3 + ["configmaps"] * 3 + ["serviceaccounts"])
+    assert told[-3:] == ["serviceaccounts", "secrets", "finalizer"]  # the way to the tenant last
     assert trial.pods() == []
 
 

@@ -90,7 +90,8 @@ def test_a_rotated_token_is_used_at_once_and_written_once(trial: Trial, world: W
     changed = {
         place for place, mark_ in trial.standing().items() if before.get(place) != mark_ and "pods/" not in place
     }
-    assert changed == {"secrets/dpunetop-tenant-credential", "daemonsets/ovnkube-node", "configmaps/ovn-ca"}
+    secrets = {"secrets/dpunetop-tenant-credential", "secrets/dpunetop-tenant-kubeconfig"}
+    assert changed == {*secrets, "daemonsets/ovnkube-node", "configmaps/ovn-ca"}
     assert not [event for event in trial.events() if "TenantReachable is False" in event["note"]]
 
 

@@ -2,14 +2,14 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.domain.lifecycle import ConfigView, Leftovers, plan_config
+from dpunetop.domain.lifecycle import ConfigView, Leftovers, OutOfSight, plan_config
 from dpunetop.domain.types import DeletionPolicy, Refused, parse_config
-from dpunetop.kube.keys import CONFIGMAPS
+from dpunetop.kube.keys import CONFIGMAPS, ROLEBINDINGS, SERVICEACCOUNTS
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete
 from support.objects import config, node
 
 MANAGER = "dpunetop-clusterconfig"
-NOTHING = Leftovers(None, None, (), None, (), (), None)
+NOTHING = Leftovers(None, None, (), None, (), (), None, (), None)
 
 
 def named(name):
@@ -24,7 +24,10 @@ EVERYTHING = Leftovers(
     pods=(named("ovnkube-node-x"),),
     copies=((CONFIGMAPS, named("ovn-ca")),),
     service_account=named("ovn-kubernetes-node"),
+    tenant=((ROLEBINDINGS, named("binding")), (SERVICEACCOUNTS, named("account"))),
+    kubeconfig=named("last-good"),
 )
+HERE_IS_NOTHING = replace(EVERYTHING, daemonset=None, pods=(), copies=(), service_account=None)
 
 
 def ending(left, policy=DeletionPolicy.RETAIN):
@@ -86,6 +89,19 @@ TEARDOWN = {
         ["ovn-ca", "ovn-kubernetes-node"],
         [],
     ),
+    "then what is in the tenant, accounts last": (
+        HERE_IS_NOTHING,
+        DeletionPolicy.RETAIN,
+        ["binding", "account"],
+        [],
+    ),
+    "a tenant out of sight is waited for": (
+        replace(HERE_IS_NOTHING, tenant=OutOfSight("Timeout: no answer")),
+        DeletionPolicy.RETAIN,
+        [],
+        [],
+    ),
+    "then the way there": (replace(HERE_IS_NOTHING, tenant=()), DeletionPolicy.RETAIN, ["last-good"], []),
     "then the finalizer": (NOTHING, DeletionPolicy.RETAIN, [], [None]),
     "retain: pool and MachineConfig hold up nothing": (
         replace(NOTHING, pool=named("dpu"), nodes=EVERYTHING.nodes),
@@ -103,6 +119,17 @@ def test_teardown_goes_stage_by_stage(left, policy, deletes, releases):
     assert finalizers(plan) == releases
     if not releases:
         assert ready(plan)[:2] == ("False", "Terminating")
+
+
+def test_only_what_is_in_the_tenant_is_deleted_there():
+    deletes = [step for step in ending(HERE_IS_NOTHING).steps if isinstance(step, Delete)]
+    assert {step.cluster for step in deletes} == {"tenant/dpu-one/sample"}
+
+
+def test_who_waits_for_a_tenant_is_told_how_not_to():
+    message = ready(ending(replace(HERE_IS_NOTHING, tenant=OutOfSight("Timeout: no answer"))))[2]
+    assert "cannot be read: Timeout: no answer" in message
+    assert message.endswith("Annotate dpu.openshift.io/force-delete=yes to leave them there")
 
 
 def test_nodes_that_hold_up_the_end_are_named():

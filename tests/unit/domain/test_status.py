@@ -6,7 +6,14 @@ from dpunetop.kube.conditions import Condition
 from dpunetop.kube.plan import ApplyStatus, Plan
 from support.objects import condition, config
 
-ALL = ("McpReady", "CredentialsValid", "TenantReachable", "TenantObjsSynced", "OvnKubeReady")
+ALL = (
+    "McpReady",
+    "CredentialsValid",
+    "TenantReachable",
+    "DpuCredentialValid",
+    "TenantObjsSynced",
+    "OvnKubeReady",
+)
 
 
 def with_conditions(obj, *conditions):
@@ -76,6 +83,7 @@ def test_an_infra_without_machine_configs_can_be_ready():
         ("False", "Broken", "Warning"),
         ("False", "RollingOut", "Normal"),
         ("Unknown", "Progressing", "Normal"),
+        ("True", "CredentialShortLived", "Warning"),
     ],
 )
 def test_a_condition_is_reported_with_an_event_that_warns_only_of_what_does_not_pass_by_itself(

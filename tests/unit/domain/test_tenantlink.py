@@ -1,4 +1,5 @@
 import base64
+from dataclasses import replace
 
 import pytest
 
@@ -132,6 +133,18 @@ def test_a_kubeconfig_that_worked_is_kept_rebuilt():
 def test_a_kubeconfig_that_did_not_prove_itself_replaces_nothing(attempt, stored):
     plan = plan_link(view(GOOD_CHOICE, attempt, stored=stored))
     assert not [step for step in plan.steps if isinstance(step, Apply)]
+
+
+def test_once_the_end_has_begun_no_kubeconfig_is_kept_any_more():
+    linked = replace(view(GOOD_CHOICE, Linked("t1", None)), config=replace(parse_config(config()), terminating=True))
+    plan = plan_link(linked)
+    assert not [step for step in plan.steps if isinstance(step, Apply)]
+    assert said(plan)["TenantReachable"] == ("True", "Reachable")
+
+
+def test_the_kubeconfig_that_is_kept_is_mounted_by_no_pod():
+    (apply,) = [step for step in plan_link(view(GOOD_CHOICE, Linked("t1", None))).steps if isinstance(step, Apply)]
+    assert apply.desired["metadata"]["name"] == "dpunetop-tenant-kubeconfig"
 
 
 def test_the_identity_of_the_tenant_is_remembered_and_stays_while_it_is_silent():

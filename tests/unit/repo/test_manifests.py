@@ -13,7 +13,7 @@ from dpunetop.app.settings import DEFAULT_HEALTH_PORT, DEFAULT_METRICS_PORT, par
 from dpunetop.domain import names
 from dpunetop.domain.copies import SOURCES
 from dpunetop.domain.tenantaccount import rights_to_mint
-from dpunetop.domain.types import DeletionPolicy, TopologyChoice
+from dpunetop.domain.types import CredentialChoice, DeletionPolicy, TopologyChoice
 from dpunetop.kube.keys import crd_name
 
 ROOT = Path(__file__).parents[3]
@@ -68,6 +68,7 @@ def test_the_schema_knows_the_choices_that_the_code_knows() -> None:
     [crd] = of_kind("CustomResourceDefinition", "config/crd/dpu*.yaml")
     fields = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
     assert fields["topology"]["enum"] == [choice.value for choice in TopologyChoice]
+    assert fields["tenantCredential"]["enum"] == [choice.value for choice in CredentialChoice]
     assert fields["deletionPolicy"]["enum"] == [choice.value for choice in DeletionPolicy]
 
 
@@ -75,6 +76,7 @@ GRANTED: list[tuple[str, str | None, set[str]]] = [
     ("secrets", "tenant-cluster-1-kubeconf", READ),
     ("secrets", names.OVN_CERT, ALL_OF_ONES_OWN),
     ("secrets", names.TENANT_CREDENTIAL, ALL_OF_ONES_OWN),
+    ("secrets", names.TENANT_KUBECONFIG, ALL_OF_ONES_OWN),
     ("secrets", None, set()),
     ("configmaps", names.ENV_OVERRIDES, READ),
     ("configmaps", names.OVN_CA, ALL_OF_ONES_OWN),
@@ -108,6 +110,7 @@ def test_nothing_more_is_granted_there_than_by_the_names_that_the_code_uses() ->
         names.OVNKUBE_NODE_ENTRIES,
         names.OVNKUBE_SERVICE_ACCOUNT,
         names.TENANT_CREDENTIAL,
+        names.TENANT_KUBECONFIG,
     }
 
 

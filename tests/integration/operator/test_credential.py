@@ -1,0 +1,188 @@
+"""Whom the DPU pods are in the tenant, with the operator running: minted, followed without a restart, taken away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dpunetop.domain import names
+from dpunetop.kube.keys import CLUSTERROLEBINDINGS, DAEMONSETS, ROLEBINDINGS, SECRETS, SERVICEACCOUNTS
+from dpunetop.kube.requests import get
+from dpunetop.sandbox.faultproxy import FaultProxy
+from dpunetop.sandbox.operatorprocess import OperatorProcess
+from dpunetop.sandbox.world import World
+from support.trial import ACCOUNT, Trial, decoded, encoded, eventually
+
+pytestmark = pytest.mark.timeout(180)
+
+RBAC = "rbac.authorization.k8s.io"
+RIGHTS = Path(__file__).parents[3] / "deploy" / "tenant-rights.yaml"
+NOTICE_SECONDS = 30.0
+
+
+def rules(kind: str) -> list[Any]:
+    """What deploy/tenant-rights.yaml grants."""
+    documents = yaml.safe_load_all(RIGHTS.read_text())
+    [role] = [document for document in documents if document and document["kind"] == kind]
+    return list(role["rules"])
+
+
+def bound(kind: str, name: str, namespace: str, granted: list[Any]) -> Iterator[dict[str, Any]]:
+    """A role, and its binding to the reader of the trial."""
+    metadata = {"name": name, **({"namespace": namespace} if kind == "Role" else {})}
+    yield {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": metadata, "rules": granted}
+    if name != names.NODE_LIMITED:
+        yield {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": f"{kind}Binding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": RBAC, "kind": kind, "name": name},
+            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": ACCOUNT}],
+        }
+
+
+@pytest.fixture
+def minting(trial: Trial, world: World) -> Iterator[Trial]:
+    """A tenant that grants what deploy/tenant-rights.yaml does, and has the roles of a node."""
+    namespace, of_node = (
+        trial.tenant_namespace,
+        [{"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list"]}],
+    )
+    of_node.append({"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]})
+    for kind in ("Role", "ClusterRole"):
+        world.tenant.apply(bound(kind, names.NODE_LIMITED, namespace, of_node if kind == "ClusterRole" else []))
+        world.tenant.apply(bound(kind, "test-minting", namespace, rules(kind)))
+    yield trial
+    for path in (f"/apis/{RBAC}/v1/{plural}/test-minting" for plural in ("clusterroles", "clusterrolebindings")):
+        trial.tenant.delete(path)
+    trial.tenant.delete(f"/apis/{RBAC}/v1/clusterroles/{names.NODE_LIMITED}")
+    left = get(CLUSTERROLEBINDINGS, "", names.DPU_ACCOUNT).target
+    if trial.tenant.get_or_empty(left):
+        trial.tenant.delete(left)
+
+
+def token(trial: Trial) -> str:
+    """The token that pods hold; empty if it is another kind of credential."""
+    return decoded(trial.get(SECRETS, names.TENANT_CREDENTIAL), names.CREDENTIAL_TOKEN_KEY)
+
+
+def user(trial: Trial) -> Any:
+    """Whom the kubeconfig of the pods names."""
+    text = decoded(trial.get(SECRETS, names.TENANT_CREDENTIAL), names.TENANT_CREDENTIAL_KEY)
+    return json.loads(text)["users"][0]["user"]
+
+
+def in_tenant(trial: Trial) -> list[str]:
+    """What there is of ours."""
+    paths = [trial.tenant_path(resource, names.DPU_ACCOUNT) for resource in (SERVICEACCOUNTS, ROLEBINDINGS)]
+    paths.append(get(CLUSTERROLEBINDINGS, "", names.DPU_ACCOUNT).target)
+    return [path for path in paths if trial.tenant.get_or_empty(path)]
+
+
+def generation(trial: Trial) -> int:
+    """Changes exactly when the DaemonSet does."""
+    return int(trial.get(DAEMONSETS, names.OVNKUBE_NODE)["metadata"]["generation"])
+
+
+def test_pods_get_a_token_of_their_own_and_follow_it_without_a_restart(minting: Trial) -> None:
+    minting.ready()
+    assert minting.condition("DpuCredentialValid")["reason"] == "Minted"
+    assert user(minting) == {"tokenFile": "/var/run/secrets/tenant-kubeconfig/token"}
+    assert names.MINTED_IN_ANNOTATION in minting.get(SECRETS, names.TENANT_KUBECONFIG)["metadata"]["annotations"]
+    before, pods, rolled = token(minting), {p["metadata"]["uid"] for p in minting.pods()}, generation(minting)
+    minting.tenant.delete(minting.tenant_path(SERVICEACCOUNTS, names.DPU_ACCOUNT))
+    eventually(lambda: token(minting), lambda now: now not in ("", before), 10.0)
+    minting.wait("Ready", "True")
+    assert generation(minting) == rolled
+    assert {p["metadata"]["uid"] for p in minting.pods()} == pods
+
+
+def test_a_damaged_token_is_replaced_and_a_lost_secret_comes_back(minting: Trial) -> None:
+    minting.ready()
+    path, before = minting.path(SECRETS, names.TENANT_CREDENTIAL), token(minting)
+    minting.infra.patch(path, {"data": {names.CREDENTIAL_TOKEN_KEY: encoded("not.a.token")}})
+    eventually(lambda: token(minting), lambda now: now not in ("", before, "not.a.token"), 10.0)
+    minting.infra.delete(path)
+    eventually(lambda: token(minting), bool, 10.0)
+    minting.wait("Ready", "True")
+
+
+def test_what_the_operator_forgets_it_finds_again(minting: Trial, operator: OperatorProcess) -> None:
+    minting.ready()
+    before, held = minting.standing(), token(minting)
+    operator.restart()
+    operator.wait_ready()
+    eventually(lambda: minting.condition("TenantReachable"), lambda c: c["status"] == "True")
+    minting.annotate(stirred="yes")
+    minting.wait("Ready", "True")
+    assert (minting.standing(), token(minting)) == (before, held)
+
+
+def test_the_kind_is_changed_live(minting: Trial) -> None:
+    minting.ready(tenantCredential="Provided")
+    assert (set(user(minting)), in_tenant(minting)) == ({"token"}, [])
+    minting.patch_config({"spec": {"tenantCredential": "Minted"}})
+    minting.wait("DpuCredentialValid", "True", "Minted")
+    assert user(minting) == {"tokenFile": "/var/run/secrets/tenant-kubeconfig/token"}
+    minting.wait("Ready", "True")
+    minting.patch_config({"spec": {"tenantCredential": "Provided"}})
+    minting.wait("DpuCredentialValid", "True", "Provided")
+    assert set(user(minting)) == {"token"}
+    minting.wait("Ready", "True")
+
+
+def test_without_the_rights_minting_is_refused_where_it_is_asked_for(trial: Trial) -> None:
+    trial.quick_start(tenantCredential="Minted")
+    condition = trial.wait("DpuCredentialValid", "False", "MintingForbidden")
+    assert f"create serviceaccounts/token {names.DPU_ACCOUNT} in {trial.tenant_namespace}" in condition["message"]
+    trial.wait_event("MintingForbidden", "DpuCredentialValid is False")
+    assert trial.get(SECRETS, names.TENANT_CREDENTIAL) == {}
+    trial.patch_config({"spec": {"tenantCredential": "Auto"}})
+    trial.wait("Ready", "True")
+    assert trial.condition("DpuCredentialValid")["reason"] == "MintingForbidden"
+
+
+def test_the_end_takes_everything_from_the_tenant(minting: Trial) -> None:
+    minting.ready()
+    assert len(in_tenant(minting)) == 3
+    minting.delete_config()
+    eventually(minting.config, lambda config: not config)
+    assert in_tenant(minting) == []
+    assert minting.get(SECRETS, names.TENANT_KUBECONFIG) == {}
+
+
+def test_the_end_waits_for_a_tenant_that_is_away_until_it_is_forced(minting: Trial, world: World) -> None:
+    with FaultProxy.before(world.tenant) as way:
+        minting.store_kubeconfig(way.kubeconfig(minting.token()))
+        minting.store_overrides()
+        minting.create_config()
+        minting.wait("Ready", "True", within=40.0)
+        way.refuse()
+        minting.wait("TenantReachable", "False", within=NOTICE_SECONDS)
+        minting.delete_config()
+        condition = eventually(lambda: minting.condition("Ready"), lambda c: "cannot be read" in c.get("message", ""))
+        assert f"Annotate {names.FORCE_DELETE_ANNOTATION}=yes" in condition["message"]
+        assert minting.get(DAEMONSETS, names.OVNKUBE_NODE) == {}
+        minting.annotate(force_delete="yes")
+        eventually(minting.config, lambda config: not config)
+    assert len(in_tenant(minting)) == 3
+
+
+def test_the_end_goes_on_when_the_tenant_is_back(minting: Trial, world: World) -> None:
+    with FaultProxy.before(world.tenant) as way:
+        minting.store_kubeconfig(way.kubeconfig(minting.token()))
+        minting.store_overrides()
+        minting.create_config()
+        minting.wait("Ready", "True", within=40.0)
+        way.refuse()
+        minting.wait("TenantReachable", "False", within=NOTICE_SECONDS)
+        minting.delete_config()
+        eventually(lambda: minting.condition("Ready"), lambda c: "cannot be read" in c.get("message", ""))
+        way.restore()
+        eventually(minting.config, lambda config: not config)
+        assert in_tenant(minting) == []

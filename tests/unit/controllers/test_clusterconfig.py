@@ -1,0 +1,170 @@
+"""The end of a DpuClusterConfig whose operator has written to the tenant."""
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+
+from dpunetop.base.stop import Stop
+from dpunetop.controllers.clusterconfig import ClusterConfig
+from dpunetop.controllers.flow import Installation
+from dpunetop.domain.names import (
+    DPU_ACCOUNT,
+    DPUCLUSTERCONFIGS,
+    FORCE_DELETE_ANNOTATION,
+    MINTED_IN_ANNOTATION,
+    OWNER_LABEL,
+    TENANT_KUBECONFIG,
+    owner_hash,
+)
+from dpunetop.kube.conditions import condition_of
+from dpunetop.kube.keys import (
+    CLUSTERROLEBINDINGS,
+    INFRA,
+    NAMESPACES,
+    ROLEBINDINGS,
+    SECRETS,
+    SERVICEACCOUNTS,
+    Key,
+)
+from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.gate import OpenGate
+from dpunetop.runtime.reading import NotEngaged
+from support.clock import FakeClock
+from support.objects import NAMESPACE, condition, config
+from support.scriptedcluster import Fuse, ScriptedCluster, ScriptedReadings
+
+TENANT = f"tenant/{NAMESPACE}/sample"
+OWNER = owner_hash("infra-uid", NAMESPACE, "sample")
+OURS = ((ROLEBINDINGS, "ovn"), (CLUSTERROLEBINDINGS, ""), (SERVICEACCOUNTS, "ovn"))
+REACHABLE = condition("TenantReachable", "True", "Reachable")
+FINALIZER_IS_OURS = {
+    "manager": "dpunetop-clusterconfig",
+    "operation": "Apply",
+    "apiVersion": DPUCLUSTERCONFIGS.api_version,
+    "subresource": "",
+    "fieldsV1": {"f:metadata": {"f:finalizers": {'v:"dpu.openshift.io/teardown"': {}}}},
+}
+VALID = condition("CredentialsValid", "True", "Verified")
+
+
+class Blind(ScriptedReadings):
+    """Caches of infra alone."""
+
+    def get(self, cluster, selection, namespace, name):
+        if cluster != INFRA:
+            raise NotEngaged(cluster)
+        return super().get(cluster, selection, namespace, name)
+
+
+class World:
+    def __init__(self, *conditions, minted_in="ovn", blind=False, **annotations):
+        clock, fuse = FakeClock(), Fuse()
+        self.infra, self.tenant = (
+            ScriptedCluster(name, fuse, lambda: clock.now().isoformat()) for name in (INFRA, TENANT)
+        )
+        doomed = copy.deepcopy(config())
+        doomed["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z", annotations=annotations)
+        doomed["metadata"]["managedFields"] = [FINALIZER_IS_OURS]
+        doomed["status"] = {"conditions": list(conditions)}
+        self.infra.put(DPUCLUSTERCONFIGS, doomed)
+        self.infra.put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": "infra-uid"}})
+        note = {MINTED_IN_ANNOTATION: minted_in} if minted_in else {}
+        self.infra.put(SECRETS, ours(TENANT_KUBECONFIG, NAMESPACE, annotations=note))
+        for resource, namespace in OURS:
+            self.tenant.put(resource, ours(DPU_ACCOUNT, namespace))
+        readings = (Blind if blind else ScriptedReadings)(self.infra, self.tenant)
+        executor = Executor(readings.clusters.__getitem__, OpenGate(), SimpleNamespace(emit=lambda step: None), clock)
+        self.controller = ClusterConfig(Installation(None, "ovn", None), executor)
+        self.controller.read_through(readings)
+
+    def once(self):
+        self.controller.reconcile(Key(INFRA, NAMESPACE, "sample"), Stop())
+
+    def message(self):
+        live = self.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample")
+        return condition_of(live, "Ready")["message"]
+
+    def deletes(self):
+        return [write for write in (*self.tenant.writes, *self.infra.writes) if " delete " in write]
+
+    def has_let_go(self):
+        return f"{INFRA} apply dpuclusterconfigs/sample" in self.infra.writes
+
+
+def ours(name, namespace, **metadata):
+    where = {"namespace": namespace} if namespace else {}
+    return {"metadata": {"name": name, **where, "labels": {OWNER_LABEL: OWNER}, **metadata}}
+
+
+def test_what_was_made_in_the_tenant_goes_accounts_last_and_then_the_way_there():
+    world = World(REACHABLE, VALID)
+    for _ in range(3):
+        world.once()
+    assert world.deletes() == [
+        f"{TENANT} delete rolebindings/{DPU_ACCOUNT}",
+        f"{TENANT} delete clusterrolebindings/{DPU_ACCOUNT}",
+        f"{TENANT} delete serviceaccounts/{DPU_ACCOUNT}",
+        f"{INFRA} delete secrets/{TENANT_KUBECONFIG}",
+    ]
+    assert world.has_let_go()
+
+
+def test_what_a_stranger_has_made_there_stays():
+    world = World(REACHABLE, VALID)
+    world.tenant.put(SERVICEACCOUNTS, {"metadata": {"name": DPU_ACCOUNT, "namespace": "ovn"}})
+    for _ in range(3):
+        world.once()
+    assert f"{TENANT} delete serviceaccounts/{DPU_ACCOUNT}" not in world.deletes()
+    assert world.has_let_go()
+
+
+SILENT = {  # conditions -> what is told
+    "unreachable": (
+        (condition("TenantReachable", "False", "Unreachable", "Timeout"), VALID), "Unreachable: Timeout",
+    ),
+    "another cluster": (
+        (condition("TenantReachable", "Unknown", "TenantSwapped", "another"), VALID), "TenantSwapped: another",
+    ),
+    "credential refused": (
+        (
+            condition("TenantReachable", "True", "Answered"),
+            condition("CredentialsValid", "False", "Unauthorized", "no"),
+        ),
+        "no",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("conditions", "words"), SILENT.values(), ids=SILENT.keys())
+def test_a_tenant_that_cannot_be_read_is_waited_for_and_the_way_out_is_told(conditions, words):
+    world = World(*conditions, blind=True)
+    world.once()
+    assert f"cannot be read: {words}. Annotate {FORCE_DELETE_ANNOTATION}=yes" in world.message()
+    assert (world.deletes(), world.has_let_go()) == ([], False)
+
+
+def test_the_start_of_a_process_is_no_reason_to_complain():
+    world = World(REACHABLE, VALID, blind=True)
+    with pytest.raises(NotEngaged):
+        world.once()
+    assert world.infra.writes == []
+
+
+FREE = {
+    "forced": {"conditions": (condition("TenantReachable", "False", "Unreachable"),), FORCE_DELETE_ANNOTATION: "yes"},
+    "nothing was ever written": {
+        "conditions": (condition("TenantReachable", "False", "Unreachable"),),
+        "minted_in": "",
+    },
+}
+
+
+@pytest.mark.parametrize("given", FREE.values(), ids=FREE.keys())
+def test_nobody_waits_for_the_tenant_without_need(given):
+    conditions = given["conditions"]
+    world = World(*conditions, blind=True, **{key: value for key, value in given.items() if key != "conditions"})
+    for _ in range(2):
+        world.once()
+    assert world.deletes() == [f"{INFRA} delete secrets/{TENANT_KUBECONFIG}"]
+    assert world.has_let_go()
