@@ -95,7 +95,7 @@ def seed_infra(pair: ControlPlanePair, quick_start: QuickStart) -> None:
     pair.infra.apply(operator_installation())
     pair.infra.apply(served_namespace(quick_start.namespace, quick_start.secret))
     pair.infra.apply(_built_in_pools())
-    pair.infra.apply(_node("infra-master-0", "master"))
+    pair.infra.apply(master_node("infra-master-0"))
     pair.infra.apply(dpu_node(name) for name in quick_start.pairs)
 
 
@@ -103,11 +103,11 @@ def seed_tenant(pair: ControlPlanePair, quick_start: QuickStart) -> None:
     """Make the tenant what the quick start presumes: hosts, masters, a central OVN-Kubernetes, someone who may read."""
     pair.tenant.apply(NODE_MAINTENANCE)
     pair.tenant.apply(CLUSTER_VERSION)
-    pair.tenant.apply(_cluster_version())
+    pair.tenant.apply(cluster_version())
     pair.tenant.apply(central_tenant(quick_start.tenant_namespace))
-    pair.tenant.apply(_tenant_reader(quick_start.tenant_namespace))
-    pair.tenant.apply(_node(f"tenant-master-{number}", "master") for number in range(3))
-    pair.tenant.apply(_node(host, "worker", {DPU_HOST_LABEL: ""}) for host in quick_start.pairs.values())
+    pair.tenant.apply(tenant_reader(quick_start.tenant_namespace))
+    pair.tenant.apply(master_node(f"tenant-master-{number}") for number in range(3))
+    pair.tenant.apply(host_node(host) for host in quick_start.pairs.values())
 
 
 def operator_installation() -> list[Obj]:
@@ -125,6 +125,16 @@ def served_namespace(namespace: str, secret: str) -> list[Obj]:
 def dpu_node(name: str) -> dict[str, Any]:
     """A DPU as infra knows it, with the two labels that its administrator sets."""
     return _node(name, "worker", {DPU_WORKER_LABEL: "", DPU_NODE_LABEL: ""}, arch="arm64")
+
+
+def host_node(name: str) -> dict[str, Any]:
+    """A host as the tenant knows it, with the label that its administrator sets."""
+    return _node(name, "worker", {DPU_HOST_LABEL: ""})
+
+
+def master_node(name: str) -> dict[str, Any]:
+    """A node of the control plane."""
+    return _node(name, "master")
 
 
 def operator_token(pair: ControlPlanePair) -> str:
@@ -187,11 +197,13 @@ def _built_in_pools() -> Iterable[dict[str, Any]]:
         yield new_object(MACHINECONFIGPOOLS, "", role, spec=spec)
 
 
-def _cluster_version() -> dict[str, Any]:
+def cluster_version() -> dict[str, Any]:
+    """What says which release the tenant runs."""
     return new_object(CLUSTERVERSIONS, "", CLUSTERVERSION, spec={"clusterID": str(uuid.uuid4())})
 
 
-def _tenant_reader(namespace: str) -> Iterable[dict[str, Any]]:
+def tenant_reader(namespace: str) -> Iterable[dict[str, Any]]:
+    """Someone in the tenant who may read what is needed."""
     rules = {
         "Role": [
             {"apiGroups": [""], "resources": ["secrets", "configmaps", "pods"], "verbs": ["get", "list", "watch"]},
