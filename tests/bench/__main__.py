@@ -41,10 +41,10 @@ def _run(part: str, cores: Cores, report: Report, given: argparse.Namespace) -> 
         case "p1":
             for size in given.nodes:
                 with Stage(cores, dpus=size) as stage:
-                    coldstart.run(stage, report, f"P1 N={size}", given.repeat, given.within)
+                    coldstart.run(stage, report, f"P1 N={size}", given.repeat, given.within, given.sample)
         case "configs":
             with Stage(cores, dpus=0, configs=given.configs) as stage:
-                coldstart.run(stage, report, f"configs N={given.configs}", given.repeat, given.within)
+                coldstart.run(stage, report, f"configs N={given.configs}", given.repeat, given.within, given.sample)
         case "p8":
             memory.run(cores, report, given.nodes, given.within)
 
@@ -56,7 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--configs", type=int, default=100, help="DpuClusterConfigs without a tenant; default 100")
     parser.add_argument("--repeat", type=int, default=3, help="measurements of each; default 3")
     parser.add_argument("--within", type=float, default=300.0, help="seconds that a start may take; default 300")
-    parser.add_argument("--json", type=Path, default=Path("build/bench.json"), help="where to; default build/bench.json")
+    parser.add_argument("--sample", type=Path, help="where to leave stacks of the operator; falsifies all figures")
+    parser.add_argument(
+        "--json", type=Path, default=Path("build/bench.json"), help="where to; default build/bench.json"
+    )
     return parser
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.figures import quantile, rate
@@ -70,12 +72,16 @@ def repeatable(writes: tuple[Write, ...]) -> tuple[Write, ...]:
     return tuple(w for w in writes if w.is_apply and w.plural.split("/")[0] != DPUCLUSTERCONFIGS.plural)
 
 
-def run(stage: Stage, report: Report, part: str, repeat: int, within: float) -> None:
-    """Measure starts and raw limit in turns, `repeat` times, on a stage of N pairs (or N DpuClusterConfigs)."""
+def run(stage: Stage, report: Report, part: str, repeat: int, within: float, sample: Path | None = None) -> None:
+    """Measure starts and raw limit in turns, `repeat` times, on a stage of N pairs (or N DpuClusterConfigs).
+
+    With `sample`, a sampler runs beside the operator, which it slows down, and leaves its stacks in that file.
+    """
+    program = None if sample is None else (sys.executable, "-m", "bench.sampled", str(sample.absolute()))
     number = stage.configs or stage.names.dpus
     starts, best = [], []
     for _ in range(repeat):
-        start = cold_start(stage, within)
+        start = cold_start(stage, within, program)
         limits = raw_limits(stage, repeatable(start.asked.writes))
         starts.append(start)
         best.append(max(limit.rate for limit in limits))

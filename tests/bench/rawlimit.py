@@ -62,7 +62,10 @@ class Target:
 
 
 def measure(target: Target, writes: Sequence[Write], connections: int) -> Limit:
-    """Send all of `writes`; those of one object in their order, over one connection. Raises: RuntimeError if one is refused."""
+    """Send all of `writes`; those of one object in their order, over one connection.
+
+    Raises: RuntimeError if one is refused.
+    """
     lanes = [[w for w in writes if zlib.crc32(w.path.encode()) % connections == n] for n in range(connections)]
     senders = [_Lane(target, lane) for lane in lanes if lane]
     threads = [threading.Thread(target=sender.run, name=f"raw-{n}") for n, sender in enumerate(senders)]

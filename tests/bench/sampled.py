@@ -6,6 +6,7 @@ as their innermost frame shows that they do.
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 import time
@@ -13,7 +14,17 @@ from collections import Counter
 from pathlib import Path
 from types import FrameType
 
-_WAITS = {"wait", "acquire", "_wait_for_tstate_lock", "select", "poll", "accept", "read", "recv_into", "_wait_for_signals"}
+_WAITS = {
+    "wait",
+    "acquire",
+    "_wait_for_tstate_lock",
+    "select",
+    "poll",
+    "accept",
+    "read",
+    "recv_into",
+    "_wait_for_signals",
+}
 _PAUSE_SECONDS = 0.003
 _DEEPEST = 40
 
@@ -22,6 +33,7 @@ def main(file: Path, arguments: list[str]) -> int:
     """Run the operator beside the sampler; the operator's exit code."""
     from dpunetop.__main__ import main as operator
 
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # or the sampler would end by them
     over, stacks = threading.Event(), Counter[str]()
     sampler = threading.Thread(target=_sample, args=(over, stacks), name="sampler", daemon=True)
     sampler.start()

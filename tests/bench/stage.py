@@ -7,6 +7,7 @@ become Ready and no DPU comes to serve.
 from __future__ import annotations
 
 import contextlib
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ from dpunetop.sandbox.standins.ovnkube import central_tenant, infra_network
 
 _OPERATOR = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}"
 _SEEDERS = 4
+_TESTS = Path(__file__).parents[1]
 _NOW = "2024-01-01T00:00:00Z"
 
 
@@ -75,10 +77,11 @@ class Stage:
             "NAMESPACE": OPERATOR_NAMESPACE,
             "WATCH_NAMESPACE": "*" if self.configs else self.names.namespace,
             "TENANT_NAMESPACE": self.names.tenant_namespace,
+            "PYTHONPATH": str(_TESTS),
         }
         kubeconfig = self.infra.token_kubeconfig(self.token)
-        given = {} if program is None else {"program": program}
-        with pinned(self.cores.operator), OperatorProcess(kubeconfig, env=environment, **given) as running:
+        argv = program or (sys.executable, "-m", "dpunetop")
+        with pinned(self.cores.operator), OperatorProcess(kubeconfig, env=environment, program=argv) as running:
             yield running
 
     # --- going back -------------------------------------------------------------------------------------------------

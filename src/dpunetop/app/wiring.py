@@ -20,12 +20,12 @@ from dpunetop.base.stop import Stop
 from dpunetop.controllers.clusterconfig import ClusterConfig
 from dpunetop.controllers.configsource import ConfigSource
 from dpunetop.controllers.credential import DpuCredential
-from dpunetop.controllers.flow import ConfigController, Installation
+from dpunetop.controllers.flow import CONFIG_INDEXERS, ConfigController, Installation
 from dpunetop.controllers.hostconfig import HostConfig
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.tenantlink import TenantLink
 from dpunetop.controllers.tenantobjects import TenantObjects
-from dpunetop.domain.names import NODEMAINTENANCES
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, NODEMAINTENANCES
 from dpunetop.domain.ovnkube import PodScripts
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, refused_address
 from dpunetop.kube.keys import INFRA, NODES, Key
@@ -171,6 +171,7 @@ class _Wiring:
             metrics=self._metrics,
             random=random.random,
             stop=stop,
+            indexers={DPUCLUSTERCONFIGS: CONFIG_INDEXERS} if is_trusted else None,
             most_weight=(lambda _: None) if is_trusted else _tenant_weight,
         )
         cluster.on_time_went_back(lambda _: self._executor.forget(name))
