@@ -20,7 +20,7 @@ from bench.machine import Cores, pinned
 from bench.writes import Log, Write, write_policy
 from dpunetop.domain import names
 from dpunetop.kube.errors import NotFound
-from dpunetop.kube.keys import NODES, PODS
+from dpunetop.kube.keys import DAEMONSETS, NODES, PODS
 from dpunetop.kube.meta import Obj, new_object, uid_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import seed
@@ -137,7 +137,12 @@ class Stage:
     def _add_master_pod(self, admin: AdminClient, node: Obj) -> None:
         """What the DaemonSet controller and a kubelet would make."""
         pod = new_object(PODS, self.names.tenant_namespace, f"ovnkube-{node['metadata']['name']}")
-        pod["metadata"]["labels"] = {"app": names.OVNKUBE_MASTER}
+        master = admin.get(get(DAEMONSETS, self.names.tenant_namespace, names.OVNKUBE_MASTER).target)
+        owner = {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": names.OVNKUBE_MASTER, "uid": uid_of(master)}
+        pod["metadata"] |= {
+            "labels": {"app": names.OVNKUBE_MASTER},
+            "ownerReferences": [{**owner, "controller": True}],
+        }
         containers = [{"name": name, "image": "ovn"} for name in ("northd", "nbdb", "sbdb", "ovnkube-master")]
         pod["spec"] = {"hostNetwork": True, "nodeName": node["metadata"]["name"], "containers": containers}
         path = get(PODS, self.names.tenant_namespace, pod["metadata"]["name"]).target
