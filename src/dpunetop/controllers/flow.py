@@ -45,6 +45,8 @@ class Installation:
     """Namespaces in which DpuClusterConfigs are served; None: all."""
     tenant_namespace: str
     ovnkube_image: str | None
+    namespace: str
+    """Of the operator, where the blockers are."""
 
     def selections(self) -> tuple[Selection, ...]:
         """What to watch to see every DpuClusterConfig that is served."""

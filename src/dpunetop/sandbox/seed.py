@@ -94,6 +94,7 @@ def seed_infra(pair: ControlPlanePair, quick_start: QuickStart) -> None:
     pair.infra.apply(infra_network(OVN_KUBERNETES_NAMESPACE))
     pair.infra.apply(operator_installation())
     pair.infra.apply(served_namespace(quick_start.namespace, quick_start.secret))
+    pair.infra.apply(blocker_rights(quick_start.namespace))
     pair.infra.apply(_built_in_pools())
     pair.infra.apply(master_node("infra-master-0"))
     pair.infra.apply(dpu_node(name) for name in quick_start.pairs)
@@ -122,14 +123,20 @@ def served_namespace(namespace: str, secret: str) -> list[Obj]:
     return [_renamed(obj, names) for obj in objects_of(ROOT / "deploy" / "tenant-namespace.yaml")]
 
 
-def dpu_node(name: str) -> dict[str, Any]:
-    """A DPU as infra knows it, with the two labels that its administrator sets."""
-    return _node(name, "worker", {DPU_WORKER_LABEL: "", DPU_NODE_LABEL: ""}, arch="arm64")
+def blocker_rights(namespace: str) -> list[Obj]:
+    """What config/rbac gives the operator in its own namespace, for one that runs with another."""
+    shipped = (obj for obj in operator_installation() if obj["metadata"]["name"].startswith("dpunetop-blockers"))
+    return [{**obj, "metadata": {**obj["metadata"], "namespace": namespace}} for obj in shipped]
 
 
 def host_node(name: str) -> dict[str, Any]:
-    """A host as the tenant knows it, with the label that its administrator sets."""
+    """A host that carries a DPU, as the tenant knows it."""
     return _node(name, "worker", {DPU_HOST_LABEL: ""})
+
+
+def dpu_node(name: str) -> dict[str, Any]:
+    """A DPU as infra knows it, with the two labels that its administrator sets."""
+    return _node(name, "worker", {DPU_WORKER_LABEL: "", DPU_NODE_LABEL: ""}, arch="arm64")
 
 
 def master_node(name: str) -> dict[str, Any]:
@@ -210,11 +217,12 @@ def tenant_reader(namespace: str) -> Iterable[dict[str, Any]]:
             {"apiGroups": ["apps"], "resources": ["daemonsets", "deployments"], "verbs": ["get", "list", "watch"]},
         ],
         "ClusterRole": [
-            {"apiGroups": [""], "resources": ["namespaces", "nodes"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch", "patch"]},
             {
-                "apiGroups": ["apiextensions.k8s.io"],
-                "resources": ["customresourcedefinitions"],
-                "verbs": ["get", "list", "watch"],
+                "apiGroups": ["nodemaintenance.medik8s.io"],
+                "resources": ["nodemaintenances"],
+                "verbs": ["get", "list", "watch", "create", "patch", "delete"],
             },
             {
                 "apiGroups": ["apiextensions.k8s.io"],

@@ -44,7 +44,7 @@ class Served(ConfigController[str]):
     condition = "Served"
 
     def __init__(self) -> None:
-        super().__init__(Installation(None, "tenant", None), cast(Executor, self))
+        super().__init__(Installation(None, "tenant", None, "dpunetop"), cast(Executor, self))
         self.let_go: list[Key] = []
         self.executed: list[Plan] = []
 
