@@ -16,7 +16,7 @@ READY := $(VENV)/.ready
 # More options for pytest, for example PYTEST_ARGS='-k pool -x'.
 PYTEST_ARGS ?=
 PYTEST := $(BIN)/python -m pytest -q
-# More options for `make run` and `make sandbox`.
+# More options for `make run`, `make sandbox` and `make bench`.
 ARGS ?=
 OPERATOR ?= 1
 IMAGE ?= dpunetop:dev
@@ -65,6 +65,10 @@ test-e2e: controlplane ## The shipped process: quick start, rest, kill -9 at eve
 test-crash: controlplane ## Kill the operator at every write of the quick start, in all three phases
 	DPUNETOP_CRASH_EVERY=1 $(PYTEST) -m crash tests $(PYTEST_ARGS)
 
+.PHONY: bench
+bench: controlplane ## Measure speed and memory against the raw limit (ARGS='p1 --nodes 100'); docs/performance.md
+	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
 .PHONY: lint
 lint: $(READY) ## ruff: style and formatting
 	$(BIN)/ruff check .
@@ -72,7 +76,7 @@ lint: $(READY) ## ruff: style and formatting
 
 .PHONY: types
 types: $(READY) ## mypy --strict
-	$(BIN)/mypy src hack
+	$(BIN)/mypy src hack tests/bench
 
 .PHONY: imports
 imports: $(READY) ## import-linter: who may import whom

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dpunetop.sandbox import binaries
-from dpunetop.sandbox.controlplane import WITH_CONTROLLERS, Spec
+from dpunetop.sandbox.controlplane import Spec
 from dpunetop.sandbox.world import World
 from support.trial import Trial
 
@@ -36,7 +36,7 @@ def world(programs: binaries.Binaries) -> Iterator[World]:
     with World(
         dpus=0,
         infra=Spec("infra", audit=True),
-        tenant=Spec("tenant", WITH_CONTROLLERS, audit=True),
+        tenant=Spec("tenant", audit=True),
         boot_seconds=0.2,
         retry_seconds=0.2,
     ) as running:

@@ -88,7 +88,7 @@ class Operator:
         self._woken = threading.Event()
         recorder = EventRecorder(self._client, "dpunetop", self._clock, instance="test")
         executor = Executor(self._client, OpenGate(), recorder, self._clock)
-        installation = Installation((namespace,), OVN, None)
+        installation = Installation((namespace,), OVN, None, "dpunetop")
         self.key = Key(INFRA, namespace, "c")
         self.controller = DpuCredential(
             installation, executor, self._client, self.tenant_cluster, self._clock, self.metrics

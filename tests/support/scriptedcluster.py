@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from dpunetop.controllers.flow import CONFIG_INDEXERS
 from dpunetop.kube.errors import ApiError, Conflict, Invalid, NotFound
 from dpunetop.kube.keys import Key, Resource
 from dpunetop.kube.meta import Obj, name_of, namespace_of, uid_of
@@ -194,6 +195,9 @@ class ScriptedReadings:
     def list(self, cluster: str, selection: Selection) -> list[Any]:
         objects = self.clusters[cluster].objects
         return [copy.deepcopy(obj) for (plural, _, _), obj in objects.items() if plural == str(selection.resource)]
+
+    def by_index(self, cluster: str, selection: Selection, index: str, value: str) -> Any:
+        return [obj for obj in self.list(cluster, selection) if value in CONFIG_INDEXERS[index](obj)]
 
 
 def _no_answer(*request: Any) -> Obj:

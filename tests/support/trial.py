@@ -16,6 +16,7 @@ from dpunetop.kube.errors import Conflict, NotFound
 from dpunetop.kube.keys import (
     CONFIGMAPS,
     DAEMONSETS,
+    DEPLOYMENTS,
     NAMESPACES,
     NODES,
     PODS,
@@ -120,6 +121,10 @@ class Trial:
         node = seed.dpu_node(name)
         node["metadata"]["labels"][self.label] = ""
         self.world.infra.apply(node)
+
+    def add_hosts(self) -> None:
+        """Register the hosts in the tenant."""
+        self.world.tenant.apply(seed.host_node(host) for host in self.names.pairs.values())
 
     def token(self, seconds: int = 3600) -> str:
         """A new token of the tenant's reader."""
@@ -290,9 +295,19 @@ class Trial:
             self._drop(self.path(NODES, node))
         if self.namespace == self.names.name:
             self._drop(self.path(NAMESPACES, self.namespace))
+        self._drop_protections()
+        for host in self.names.pairs.values():
+            self._gone_from_tenant(get(names.NODEMAINTENANCES, "", names.maintenance_name(host)).target)
+            self._gone_from_tenant(get(NODES, "", host).target)
         for name in (names.OVNKUBE_NODE, names.OVNKUBE_MASTER):
             self._gone_from_tenant(self.tenant_path(DAEMONSETS, name))
         self._gone_from_tenant(get(NAMESPACES, "", self.tenant_namespace).target)
+
+    def _drop_protections(self) -> None:
+        namespace = self.world.quick_start.namespace
+        for node in self.nodes:
+            self._drop(get(names.PODDISRUPTIONBUDGETS, namespace, names.blocker_name(node)).target)
+            self._drop(get(DEPLOYMENTS, namespace, names.blocker_name(node)).target)
 
     def _drop(self, path: str, *, finalized: bool = False, now: bool = False) -> None:
         with contextlib.suppress(NotFound, Conflict):

@@ -16,6 +16,7 @@ DEFAULT_HEALTH_PORT = 49556
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}(@sha256:[0-9a-f]{64})?")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -50,6 +51,8 @@ class Settings:
     """Namespaces in which DpuClusterConfigs are served; None: all."""
     tenant_namespace: str
     ovnkube_image: str | None
+    operator_image: str | None
+    """What the blockers run; None: the image of OVN-Kubernetes, which every DPU pulls anyway."""
     metrics: Address | None
     metrics_secure: bool
     metrics_cert_path: str | None
@@ -90,6 +93,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
             environment.get("TENANT_NAMESPACE", "openshift-ovn-kubernetes"), "TENANT_NAMESPACE"
         ),
         ovnkube_image=environment.get("OVNKUBE_IMAGE") or None,
+        operator_image=read("operator_image", "OPERATOR_IMAGE", "", _image),
         metrics=read("metrics_bind_address", None, f":{DEFAULT_METRICS_PORT}", _address),
         metrics_secure=read("metrics_secure", None, "true", _truth),
         metrics_cert_path=read("metrics_cert_path", None, "", _optional),
@@ -130,6 +134,7 @@ _FLAGS = {
     "log-level": "debug, info, warning or error; default info",
     "log-format": "json or console; default json",
     "watch-namespaces": "namespaces to serve, comma-separated, * for all [WATCH_NAMESPACE]; default: NAMESPACE",
+    "operator-image": "image of the blocker pods [OPERATOR_IMAGE]; default: the ovnkube image in use",
     "tenant-allowed-cidrs": "networks of tenant API servers that are refused otherwise [TENANT_ALLOWED_CIDRS]",
     "tenant-proxy-url": "the only proxy ever used towards tenants [TENANT_PROXY_URL]",
 }
@@ -209,6 +214,12 @@ def _duration(text: str, source: str) -> float:
     if not seconds:
         raise SettingsError(f"{source}: must be longer than nothing")
     return seconds
+
+
+def _image(text: str, source: str) -> str | None:
+    if text and not _IMAGE.fullmatch(text):
+        raise SettingsError(f"{source}: {text!r} is not an image, such as registry.example/dpunetop@sha256:…")
+    return text or None
 
 
 def _networks(text: str, source: str) -> tuple[Network, ...]:

@@ -20,23 +20,31 @@ from dpunetop.base.stop import Stop
 from dpunetop.controllers.clusterconfig import ClusterConfig
 from dpunetop.controllers.configsource import ConfigSource
 from dpunetop.controllers.credential import DpuCredential
-from dpunetop.controllers.flow import ConfigController, Installation
+from dpunetop.controllers.drain.absences import Absences
+from dpunetop.controllers.drain.board import Board
+from dpunetop.controllers.drain.gather import INDEXERS, Gatherer
+from dpunetop.controllers.drain.hand import Hand
+from dpunetop.controllers.drain.hosts import MANAGER, Hosts
+from dpunetop.controllers.drain.pairs import Pairs
+from dpunetop.controllers.drain.terms import Terms
+from dpunetop.controllers.flow import CONFIG_INDEXERS, ConfigController, Installation
 from dpunetop.controllers.hostconfig import HostConfig
 from dpunetop.controllers.infranetworks import InfraNetworks
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.tenantlink import TenantLink
 from dpunetop.controllers.tenantobjects import TenantObjects
-from dpunetop.domain.names import NODEMAINTENANCES
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, NODEMAINTENANCES, PODDISRUPTIONBUDGETS
 from dpunetop.domain.ovnkube import PodScripts
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, refused_address
-from dpunetop.kube.keys import INFRA, NODES, Key
+from dpunetop.kube.keys import DEPLOYMENTS, INFRA, NODES, Key
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
+from dpunetop.runtime.cache.transform import strip_status
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.connection import Anonymous, ClientCertificate, Connection, Credential, StaticToken
 from dpunetop.runtime.client.kubeconfig import infra_connection
 from dpunetop.runtime.client.transport import MAX_READ_BYTES, Transport
-from dpunetop.runtime.cluster import Cluster, Clusters
+from dpunetop.runtime.cluster import TRANSFORMS, Cluster, Clusters
 from dpunetop.runtime.controller import Controller
 from dpunetop.runtime.election import Timings
 from dpunetop.runtime.events import EventRecorder
@@ -60,6 +68,9 @@ _TENANT_CROWD_WEIGHT = 32 << 20
 """Of collections with an object for each host: some thousands of them."""
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
+_INDEXERS = {**INDEXERS, DPUCLUSTERCONFIGS: CONFIG_INDEXERS}
+_TRANSFORMS = {**TRANSFORMS, PODDISRUPTIONBUDGETS: strip_status(), DEPLOYMENTS: strip_status()}
+
 Runs = Mapping[str, Callable[[Stop], None]]
 
 
@@ -82,6 +93,7 @@ class _Wiring:
         self._log = structlog.get_logger().bind()
         self._allowed = _allowed_networks(settings, connection)
         self._networks = InfraNetworks(lambda: self._infra.client, self._infra_nodes, self._clock)
+        self._terms = Terms(self._clock, MANAGER)
         # Ends with its cluster, not with the process: what controllers have under way is finished first.
         self._infra = self._cluster(INFRA, replace(connection, address_policy=self._networks.see), Stop(self._clock))
         self._clusters = Clusters()
@@ -89,8 +101,12 @@ class _Wiring:
         self._gate: WriteGate = self._elector.gate if self._elector else OpenGate()
         self._recorder = EventRecorder(self._client, COMPONENT, self._clock, instance=self._identity)
         self._executor = Executor(self._client, self._gate, self._recorder, self._clock)
-        self._installation = Installation(settings.watch_namespaces, settings.tenant_namespace, settings.ovnkube_image)
+        self._installation = Installation(
+            settings.watch_namespaces, settings.tenant_namespace, settings.ovnkube_image, settings.namespace
+        )
+        self._board, self._hand = Board(), Hand(self._executor, self._client)
         self._controllers = [self._controller(each) for each in self._reconcilers()]
+        self._hosts = self._host_controller()
         self._source = ConfigSource(self._infra, self._installation.selections(), self._wake)
 
     def manager(self) -> Manager:
@@ -102,7 +118,7 @@ class _Wiring:
         ]
         if self._elector:
             groups.append(Group("elector", {"elector": self._elector.run}, ready=self._elector.wait_leading))
-        groups.append(Group("controllers", {each.name: each.run for each in self._controllers}))
+        groups.append(Group("controllers", {each.name: each.run for each in (*self._controllers, self._hosts)}))
         return Manager(groups, clock=self._clock, logger=self._log)
 
     def _reconcilers(self) -> Sequence[ConfigController[Any]]:
@@ -114,9 +130,19 @@ class _Wiring:
             DpuCredential(*given, self._client, self._tenant, self._clock, self._metrics),
             TenantObjects(*given),
             OvnKube(*given, PodScripts(ovnkube_scripts(), interconnect_scripts()), self._allowed, self._clock),
+            Pairs(*given, self._board, self._hand, self._settings.operator_image),
         )
 
-    def _controller(self, reconciler: ConfigController[Any]) -> Controller:
+    def _host_controller(self) -> Controller:
+        """Its keys are not those of DpuClusterConfigs: the board says which there are."""
+        absences = Absences(self._client, self._clock)
+        gatherer = Gatherer(self._clusters, absences, self._terms, self._clock)
+        controller = self._controller(Hosts(self._board, gatherer, self._hand, self._executor))
+        pairs = next(each for each in self._controllers if each.name == Pairs.name)
+        self._board.connect(controller.queue.add, pairs.queue.add)
+        return controller
+
+    def _controller(self, reconciler: ConfigController[Any] | Hosts) -> Controller:
         controller = Controller(
             reconciler.name,
             reconciler,
@@ -174,13 +200,21 @@ class _Wiring:
             metrics=self._metrics,
             random=random.random,
             stop=stop,
+            transforms=_TRANSFORMS,
+            indexers=_INDEXERS,
             most_weight=(lambda _: None) if is_trusted else _tenant_weight,
         )
-        cluster.on_time_went_back(lambda _: self._executor.forget(name))
+        cluster.on_time_went_back(lambda _: self._time_went_back(name))
         return cluster
 
     def _infra_nodes(self) -> Sequence[Obj]:
         return self._infra.informer(Selection(NODES)).lister.list()
+
+    def _time_went_back(self, name: str) -> None:
+        """Nothing that was decided on before counts any more."""
+        self._executor.forget(name)
+        self._terms.shake()
+        self._board.wake_all()
 
     def _tenant(self, name: str, kubeconfig: TenantKubeconfig) -> Cluster:
         self._networks.refresh()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dpunetop.controllers.flow import ConfigController, blindness, one
 from dpunetop.domain import names
 from dpunetop.domain.credential import minted_in
+from dpunetop.domain.drain.facts import Budget, budget, maintenance
+from dpunetop.domain.drain.roster import runs_on
 from dpunetop.domain.lifecycle import ConfigView, Leftovers, OutOfSight, plan_config
 from dpunetop.domain.status import CREDENTIALS_VALID, READY, TENANT_REACHABLE
 from dpunetop.domain.types import DpuClusterConfig
@@ -14,6 +16,7 @@ from dpunetop.kube.keys import (
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
     DAEMONSETS,
+    DEPLOYMENTS,
     INFRA,
     NODES,
     PODS,
@@ -23,7 +26,7 @@ from dpunetop.kube.keys import (
     Resource,
     crd_name,
 )
-from dpunetop.kube.meta import Obj, labels_of
+from dpunetop.kube.meta import Obj, labels_of, name_of
 from dpunetop.kube.plan import Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_labels
@@ -65,8 +68,12 @@ class ClusterConfig(ConfigController[ConfigView]):
             if served
             else None,
             nodes=tuple(reader.list(INFRA, Selection(NODES))),
+            running=tuple(runs_on(self._budgets(reader, owner))),
             daemonset=ours(DAEMONSETS, names.OVNKUBE_NODE),
             pods=tuple(reader.list(INFRA, Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE})))),
+            protections=self._protections(reader, owner),
+            maintenances=self._maintenances(reader, config, owner),
+            blocker_account=ours(SERVICEACCOUNTS, names.DRAIN_BLOCKER, self.installation.namespace),
             copies=tuple(
                 (resource, obj)
                 for resource, name in (
@@ -82,6 +89,27 @@ class ClusterConfig(ConfigController[ConfigView]):
             tenant=self._in_tenant(reader, config, kubeconfig, owner),
             kubeconfig=kubeconfig,
         )
+
+    def _budgets(self, reader: Reader, owner: str) -> list[Budget]:
+        found = reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, self.installation.namespace))
+        return [read for obj in found if (read := budget(obj, owner)).ours]
+
+    def _protections(self, reader: Reader, owner: str) -> tuple[str, ...]:
+        blockers = reader.list(INFRA, Selection(DEPLOYMENTS, self.installation.namespace))
+        ours = (obj for obj in blockers if labels_of(obj).get(names.OWNER_LABEL) == owner)
+        budgets = (read.live for read in self._budgets(reader, owner))
+        return tuple(sorted({name_of(obj) for obj in (*ours, *budgets)}))
+
+    def _maintenances(self, reader: Reader, config: DpuClusterConfig, owner: str) -> tuple[str, ...]:
+        """What drains have left; a tenant that is out of sight holds nothing up, since no drain runs any more."""
+        cluster, crd = config.tenant_cluster, crd_name(names.NODEMAINTENANCES)
+        try:
+            if reader.get(cluster, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is None:
+                return ()
+            found = reader.list(cluster, Selection(names.NODEMAINTENANCES))
+        except (NotEngaged, NotSynced):
+            return ()
+        return tuple(sorted(read.host for obj in found if (read := maintenance(obj, owner)).ours))
 
     def _in_tenant(
         self, reader: Reader, config: DpuClusterConfig, kubeconfig: Obj | None, owner: str

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 from dpunetop.base.stop import Stop
-from dpunetop.domain.admission import admit
+from dpunetop.domain.admission import admit, pool_claimed
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, field_manager, owner_hash
 from dpunetop.domain.status import TENANT_REACHABLE, confession, overruled
 from dpunetop.domain.types import DpuClusterConfig
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.errors import ApiError, Conflict, TooManyRequests, Unreachable
 from dpunetop.kube.keys import INFRA, NAMESPACES, Key, Resource
-from dpunetop.kube.meta import Obj, uid_of
+from dpunetop.kube.meta import Obj, name_of, namespace_of, uid_of
 from dpunetop.kube.plan import Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_name
+from dpunetop.runtime.cache.store import Indexer
 from dpunetop.runtime.controller import Terminal
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings
 
 V = TypeVar("V")
+
+BY_NAMESPACE, BY_POOL = "namespace", "pool"
+CONFIG_INDEXERS: Mapping[str, Indexer] = {
+    BY_NAMESPACE: lambda config: (namespace_of(config),),
+    BY_POOL: lambda config: (pool_claimed(config),),
+}
+"""Indexers that infra's caches of DpuClusterConfigs must have: one is judged by its rivals, and woken by them alone."""
 
 _PASSING = (Unreachable, Conflict, TooManyRequests)
 """Errors that the next try, with fresher caches, has nothing to do with; a person has not either."""
@@ -36,6 +45,8 @@ class Installation:
     """Namespaces in which DpuClusterConfigs are served; None: all."""
     tenant_namespace: str
     ovnkube_image: str | None
+    namespace: str
+    """Of the operator, where the blockers are."""
 
     def selections(self) -> tuple[Selection, ...]:
         """What to watch to see every DpuClusterConfig that is served."""
@@ -113,7 +124,7 @@ class ConfigController(ABC, Generic[V]):
         live: DpuClusterConfig | None = None
         try:
             with self._readings.reading(key) as reader:
-                configs = admit(self._all(reader))
+                configs = admit(self._rivals(reader, key))
                 live = next((c for c in configs if (c.namespace, c.name) == (key.namespace, key.name)), None)
                 view = self.gather(reader, live) if live is not None and self.serves(live) else None
                 refusal = reader.refusal()
@@ -151,8 +162,16 @@ class ConfigController(ABC, Generic[V]):
         """Value of the owner label on all that is written for `config`. Raises: NotSynced."""
         return owner_hash(self.infra_uid(reader), config.namespace, config.name)
 
-    def _all(self, reader: Reader) -> list[Obj]:
-        return [obj for selection in self.installation.selections() for obj in reader.list(INFRA, selection)]
+    def _rivals(self, reader: Reader, key: Key) -> list[Obj]:
+        """The DpuClusterConfig of `key` and those that may claim what it claims; the others are of no interest."""
+        neighbours = self._found(reader, BY_NAMESPACE, key.namespace)
+        own = next((obj for obj in neighbours if name_of(obj) == key.name), None)
+        sharers = self._found(reader, BY_POOL, pool_claimed(own)) if own is not None else []
+        return list({(namespace_of(obj), name_of(obj)): obj for obj in (*neighbours, *sharers)}.values())
+
+    def _found(self, reader: Reader, index: str, value: str) -> list[Obj]:
+        selections = self.installation.selections()
+        return [obj for selection in selections for obj in reader.by_index(INFRA, selection, index, value)]
 
     def _confess(self, config: DpuClusterConfig, err: ApiError, doing: str, stop: Stop) -> None:
         """Say in our condition what the API server refuses."""

@@ -13,8 +13,13 @@ _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _FOREIGN_POOLS = ("master", "worker")
 
 
+def pool_claimed(obj: Obj) -> str:
+    """The pool that a DpuClusterConfig claims."""
+    return parse_config(obj).pool_name
+
+
 def admit(objects: Iterable[Obj]) -> list[DpuClusterConfig]:
-    """Read all DpuClusterConfigs that the operator sees and judge which of them are served.
+    """Read DpuClusterConfigs, each with all that share its namespace or its pool, and judge which of them are served.
 
     Guarantees: of several that claim one namespace or one pool exactly one is served: the oldest, a terminating one
         too until it is gone. Those of them that are refused for themselves claim nothing.

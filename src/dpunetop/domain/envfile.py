@@ -69,6 +69,11 @@ def render_entry(entry: NodeEntry) -> str:
     return "\n".join(lines) + "\n"
 
 
+def is_host_name(text: str) -> bool:
+    """Whether a node can have that name."""
+    return _SUBDOMAIN.fullmatch(text) is not None
+
+
 class _Malformed(Exception):
     pass
 
@@ -98,7 +103,7 @@ def _pair(number: int, line: str) -> tuple[str, str]:
         return key, ""
     if key not in (TENANT_NODE_ENV, *_TUNABLE):
         raise _Malformed(f"line {number}: the key {quoted(key)} is not known; known are {_KNOWN}")
-    if key == TENANT_NODE_ENV and _SUBDOMAIN.fullmatch(value) is None:
+    if key == TENANT_NODE_ENV and not is_host_name(value):
         raise _Malformed(f"line {number}: {quoted(value)} is not the name of a node")
     if key in _TUNABLE and _TUNABLE[key].fullmatch(value) is None:
         raise _Malformed(f"line {number}: {key} cannot be {quoted(value)}")

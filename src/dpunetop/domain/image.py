@@ -70,6 +70,11 @@ def choose_image(view: ImageView) -> ChosenImage | NoImage:
     return NoImage(f"no image: infra has no DaemonSet {place} to take it from; set spec.image or OVNKUBE_IMAGE")
 
 
+def running_image(daemonset: Obj | None) -> str | None:
+    """The image that a DaemonSet of OVN-Kubernetes runs; None if there is none."""
+    return _container_image(daemonset)
+
+
 def _container_image(daemonset: Obj | None) -> str | None:
     """The image of the container that runs ovnkube, found by name; None if there is none or it is no reference."""
     spec = (daemonset or {}).get("spec") or {}

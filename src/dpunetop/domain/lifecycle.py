@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dpunetop.domain.names import (
@@ -37,8 +38,15 @@ class Leftovers:
     machine_config: Obj | None
     nodes: tuple[Obj, ...]
     """All Nodes of infra: who still runs a configuration of the pool shows in their annotations."""
+    running: tuple[str, ...]
+    """Hosts of drains that run."""
     daemonset: Obj | None
     pods: tuple[Obj, ...]
+    protections: tuple[str, ...]
+    """Names of budgets and blockers."""
+    maintenances: tuple[str, ...]
+    """Hosts with a NodeMaintenance of ours, as far as the tenant can be seen."""
+    blocker_account: Obj | None
     copies: tuple[tuple[Resource, Obj], ...]
     service_account: Obj | None
     tenant: tuple[tuple[Resource, Obj], ...] | OutOfSight
@@ -74,15 +82,33 @@ def _teardown(view: ConfigView, left: Leftovers) -> Plan:
     if view.config.deletion_policy is DeletionPolicy.DELETE:
         if deletes := _deletes((MACHINECONFIGS, left.machine_config), (MACHINECONFIGPOOLS, left.pool)):
             return _waiting(view, deletes, "removing the MachineConfig and the pool")
-        if staying := _nodes_in_pool(view.config.pool_name, left.nodes):
+        if staying := nodes_in_pool(view.config.pool_name, left.nodes):
             return _waiting(
                 view, (), f"{len(staying)} nodes have not left pool {view.config.pool_name}: {_some(staying)}"
             )
+    if left.running and FORCE_DELETE_ANNOTATION not in view.config.annotations:
+        what = f"the drains of {len(left.running)} hosts are to end first: {_some(list(left.running))}"
+        return _waiting(view, (), f"{what}. Annotate {FORCE_DELETE_ANNOTATION}=yes to leave the hosts as they are")
     if deletes := _deletes((DAEMONSETS, left.daemonset)):
         return _waiting(view, deletes, "removing the DaemonSet")
     if left.pods:
         return _waiting(view, (), f"{len(left.pods)} pods of the DaemonSet are still ending")
-    if deletes := _deletes(*left.copies, (SERVICEACCOUNTS, left.service_account)):
+    return _part_from_hosts(view, left) or _part_from_copies(view, left)
+
+
+def _part_from_hosts(view: ConfigView, left: Leftovers) -> Plan | None:
+    """The workers of the hosts take these away, one by one; the entries stay until the last budget is gone."""
+    if left.protections:
+        return _waiting(view, (), f"{len(left.protections)} budgets and blockers are still going")
+    if left.maintenances and FORCE_DELETE_ANNOTATION not in view.config.annotations:
+        what = f"{len(left.maintenances)} hosts are still being given back: {_some(list(left.maintenances))}"
+        return _waiting(view, (), f"{what}. Annotate {FORCE_DELETE_ANNOTATION}=yes to leave them as they are")
+    return None
+
+
+def _part_from_copies(view: ConfigView, left: Leftovers) -> Plan:
+    accounts = ((SERVICEACCOUNTS, left.service_account), (SERVICEACCOUNTS, left.blocker_account))
+    if deletes := _deletes(*left.copies, *accounts):
         return _waiting(view, deletes, "removing copies, credential and ServiceAccount")
     return _part_from_tenant(view, left)
 
@@ -109,7 +135,8 @@ def _waiting(view: ConfigView, steps: tuple[Step, ...], doing: str) -> Plan:
     return Plan((*steps, *_status(view, Condition(READY, "False", "Terminating", doing))))
 
 
-def _nodes_in_pool(pool: str, nodes: tuple[Obj, ...]) -> list[str]:
+def nodes_in_pool(pool: str, nodes: Iterable[Obj]) -> list[str]:
+    """Names of the nodes that run a configuration of the pool, or are to."""
     marks = (CURRENT_CONFIG_ANNOTATION, DESIRED_CONFIG_ANNOTATION)
     return sorted(
         name_of(node) for node in nodes if any(_is_of_pool(annotations_of(node).get(mark, ""), pool) for mark in marks)

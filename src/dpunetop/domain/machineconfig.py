@@ -23,7 +23,8 @@ from dpunetop.domain.names import (
     WORKER_ROLE,
     machine_config_name,
 )
-from dpunetop.kube.meta import Obj, generation_of, labels_of, name_of, new_object
+from dpunetop.domain.types import DpuClusterConfig
+from dpunetop.kube.meta import Obj, annotations_of, generation_of, labels_of, name_of, new_object
 from dpunetop.kube.selectors import matches
 
 
@@ -160,6 +161,19 @@ def node_configured(annotations: Mapping[str, str], pool: Obj, machine_config: s
         and annotations.get(CURRENT_CONFIG_ANNOTATION) == target
         and annotations.get(DESIRED_CONFIG_ANNOTATION) == target
     )
+
+
+def configured_nodes(
+    config: DpuClusterConfig, nodes: Iterable[Obj], pool: Obj | None, has_machine_configs: bool
+) -> frozenset[str]:
+    """DPU nodes whose host configuration has arrived; where infra has no such API, nobody waits for it."""
+    selected = [node for node in nodes if matches(config.node_selector or {}, labels_of(node))]
+    if not has_machine_configs:
+        return frozenset(name_of(node) for node in selected)
+    if pool is None:
+        return frozenset()
+    ours = machine_config_name(config.pool_name)
+    return frozenset(name_of(node) for node in selected if node_configured(annotations_of(node), pool, ours))
 
 
 NOT_OBSERVED_YET = "the machine-config operator has not looked at the newest pool yet"

@@ -16,7 +16,14 @@ from dpunetop.domain.daemonset import (
     service_account,
 )
 from dpunetop.domain.databases import DatabaseList, NoDatabases, databases
-from dpunetop.domain.entries import EntriesPlan, EntriesView, entries_config_map, plan_entries, serving_nodes
+from dpunetop.domain.entries import (
+    EntriesState,
+    EntriesView,
+    entries_config_map,
+    entries_of,
+    judge_entries,
+    serving_nodes,
+)
 from dpunetop.domain.envfile import EntryRejected, NodeEntry, parse_entries
 from dpunetop.domain.hostconfig import dropped_nodes
 from dpunetop.domain.image import ChosenImage, ImageView, NoImage, choose_image
@@ -27,9 +34,10 @@ from dpunetop.domain.interconnect import (
     credential_digest,
     interconnect_daemonset,
 )
-from dpunetop.domain.machineconfig import node_configured
-from dpunetop.domain.names import OVN_CA, OVN_CERT, OVNKUBE_CONFIG, TENANT_CREDENTIAL, machine_config_name
+from dpunetop.domain.machineconfig import configured_nodes
+from dpunetop.domain.names import OVN_CA, OVN_CERT, OVNKUBE_CONFIG, TENANT_CREDENTIAL
 from dpunetop.domain.ownership import Owner
+from dpunetop.domain.pairing import Pair, PairingView, pair_up, tenant_nodes
 from dpunetop.domain.rollout import RolloutView, judge_rollout, some
 from dpunetop.domain.status import FEATURE_PARITY, OVN_KUBE_READY, TOPOLOGY_SUPPORTED, report
 from dpunetop.domain.tenantkubeconfig import Network
@@ -38,9 +46,8 @@ from dpunetop.domain.tenantsettings import PARITY_UNKNOWN, SettingsView, deploye
 from dpunetop.domain.topology import Settled, Topology, TopologyFinding, TopologyView, container_names, detect
 from dpunetop.domain.types import DpuClusterConfig, TopologyChoice
 from dpunetop.kube.conditions import Condition, condition_of
-from dpunetop.kube.fieldsets import projection
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, INFRA, PODS, SERVICEACCOUNTS, Resource
-from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
+from dpunetop.kube.meta import Obj, labels_of, name_of
 from dpunetop.kube.plan import Apply, Delete, Fence, Plan, Step
 from dpunetop.kube.selectors import matches
 
@@ -138,20 +145,21 @@ class _Desired:
 
 
 def plan_ovnkube(view: OvnKubeView) -> Plan:
-    """Write ServiceAccount, entries and DaemonSet, in this order, then restart idle pods whose entry has come.
+    """Write ServiceAccount, the ConfigMap of the entries and the DaemonSet, in this order, then restart idle pods whose
+    entry has come.
 
     Guarantees: while anything that the pods need is unknown, missing or not ours, nothing is written and what runs
-        stays; an entry is written before its pod is restarted; a pod that serves is not restarted for its entry.
+        stays; no entry is written or taken away here; a pod that serves is not restarted for its entry.
     """
     given = _desired(view)
     retry = view.settled.retry_after
     if isinstance(given, _Hold):
         held = Condition(OVN_KUBE_READY, "False", given.reason, given.message)
         return Plan(_status(view, held, _supported(view), _kept(view, FEATURE_PARITY)), retry)
-    entries = plan_entries(_entries_view(view))
+    entries = judge_entries(_entries_view(view))
     steps: list[Step] = [
         _apply(view, SERVICEACCOUNTS, service_account(view.config.namespace, view.owner), view.stage.service_account),
-        _write_entries(view, entries),
+        _write_entries(view),
     ]
     if not _dropped(view):
         steps.append(_apply(view, DAEMONSETS, given.daemonset, view.stage.daemonset))
@@ -332,29 +340,23 @@ def _wishes(view: OvnKubeView) -> Mapping[str, NodeEntry | EntryRejected]:
 
 
 def _entries_view(view: OvnKubeView) -> EntriesView:
-    overwritten = _overwritten(view.stage.entries, view.field_manager)
-    return EntriesView(_wishes(view), view.stage.entries, _configured(view), view.stage.pods, overwritten)
+    stage = view.stage
+    configured = configured_nodes(view.config, stage.nodes, stage.pool, stage.has_machine_configs)
+    return EntriesView(_pairs(view), stage.entries, configured, stage.pods)
 
 
-def _overwritten(entries: Obj | None, field_manager: str) -> frozenset[str]:
-    """Nodes whose entry is not as we last wrote it: the server takes a field from us when another changes it."""
-    if entries is None:
-        return frozenset()
-    ours = projection(entries, field_manager) or {}
-    return frozenset(entries.get("data") or {}) - frozenset(ours.get("data") or {})
-
-
-def _configured(view: OvnKubeView) -> frozenset[str]:
-    """DPU nodes whose host configuration has arrived; where infra has no such API, nobody waits for it."""
-    stage, selector = view.stage, view.config.node_selector or {}
-    config = machine_config_name(view.config.pool_name)
-    selected = (node for node in stage.nodes if matches(selector, labels_of(node)))
-    if not stage.has_machine_configs:
-        return frozenset(name_of(node) for node in selected)
-    pool = stage.pool
-    if pool is None:
-        return frozenset()
-    return frozenset(name_of(node) for node in selected if node_configured(annotations_of(node), pool, config))
+def _pairs(view: OvnKubeView) -> Mapping[str, Pair]:
+    selector, nodes = view.config.node_selector or {}, view.stage.nodes
+    return pair_up(
+        PairingView(
+            wishes=_wishes(view),
+            annotations=tenant_nodes(selector, nodes),
+            dropped=frozenset(name_of(node) for node in nodes if not matches(selector, labels_of(node))),
+            entries=entries_of(view.stage.entries),
+            serves={},
+            claimed={},
+        )
+    )
 
 
 def _dropped(view: OvnKubeView) -> list[str]:
@@ -366,14 +368,14 @@ def _apply(view: OvnKubeView, resource: Resource, desired: Obj, live: Obj | None
     return Apply(INFRA, resource, desired, live, view.field_manager)
 
 
-def _write_entries(view: OvnKubeView, entries: EntriesPlan) -> Apply:
-    """Fenced by the version: who idles follows from what was written before, and an older view would call a pod that
-    serves by now idle."""
-    desired = entries_config_map(view.config.namespace, entries, view.owner)
-    return Apply(INFRA, CONFIGMAPS, desired, view.stage.entries, view.field_manager, Fence.VERSION)
+def _write_entries(view: OvnKubeView) -> Apply:
+    """Fenced by the version: what is restated of it must not undo what came and went meanwhile."""
+    live, namespace = view.stage.entries, view.config.namespace
+    desired = entries_config_map(namespace, live, view.stage.pods, view.owner, view.field_manager)
+    return Apply(INFRA, CONFIGMAPS, desired, live, view.field_manager, Fence.VERSION)
 
 
-def _rollout(view: OvnKubeView, entries: EntriesPlan) -> RolloutView:
+def _rollout(view: OvnKubeView, entries: EntriesState) -> RolloutView:
     rejected = [wish.message for wish in _wishes(view).values() if isinstance(wish, EntryRejected)]
     stage = view.stage
     return RolloutView(stage.overrides is not None, rejected, _dropped(view), entries, stage.daemonset, stage.pods)

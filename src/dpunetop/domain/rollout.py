@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dpunetop.domain.entries import EntriesPlan, Wait
+from dpunetop.domain.entries import PASSING, EntriesState
 from dpunetop.domain.names import DPU_NODE_LABEL, ENV_OVERRIDES, TENANT_NODE_ENV
 from dpunetop.domain.ovnkubepod import has_newest_template
 from dpunetop.domain.status import OVN_KUBE_READY
@@ -23,7 +23,7 @@ class RolloutView:
     """Lines about entries that are not taken."""
     dropped: Sequence[str]
     """DPUs that serve and that the selector no longer picks."""
-    entries: EntriesPlan
+    entries: EntriesState
     daemonset: Obj | None
     pods: Sequence[Obj]
 
@@ -44,7 +44,7 @@ def _trouble(view: RolloutView) -> tuple[str, str] | None:
     if view.dropped:
         return "SelectorDropsServing", f"spec.nodeSelector would drop DPUs that serve: {some(view.dropped)}; they stay"
     if view.entries.waiting:
-        first = sorted(view.entries.waiting, key=lambda waiting: waiting.reason is Wait.HOST_NOT_CONFIGURED)
+        first = sorted(view.entries.waiting, key=lambda waiting: waiting.reason in PASSING)
         return first[0].reason.value, some([waiting.message for waiting in first])
     if not view.entries.data:
         return "NoPairs", f"no DPU serves a host: {ENV_OVERRIDES} has no entry with {TENANT_NODE_ENV}"
@@ -72,7 +72,7 @@ def _progress(view: RolloutView) -> tuple[str, str] | None:
     return None
 
 
-def _working(pods: Sequence[Obj], daemonset: Obj, entries: EntriesPlan) -> set[str]:
+def _working(pods: Sequence[Obj], daemonset: Obj, entries: EntriesState) -> set[str]:
     """Nodes whose pod is Ready, has the newest template, and is not idle."""
     idle = set(entries.idle_pods.values())
     return {

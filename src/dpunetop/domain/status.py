@@ -19,6 +19,7 @@ CREDENTIALS_VALID = "CredentialsValid"
 DPU_CREDENTIAL_VALID = "DpuCredentialValid"
 TENANT_OBJS_SYNCED = "TenantObjsSynced"
 OVN_KUBE_READY = "OvnKubeReady"
+PAIRS_HEALTHY = "PairsHealthy"
 TOPOLOGY_SUPPORTED = "TopologySupported"
 FEATURE_PARITY = "FeatureParity"
 
@@ -28,7 +29,14 @@ API_NOT_SERVED = "ApiNotServed"
 CREDENTIAL_SHORT_LIVED = "CredentialShortLived"
 """Reason of DpuCredentialValid, which is True: it works, but not for as long as an operator may be down."""
 
-_OF_THE_TENANT = (CREDENTIALS_VALID, TENANT_REACHABLE, DPU_CREDENTIAL_VALID, TENANT_OBJS_SYNCED, OVN_KUBE_READY)
+_OF_THE_TENANT = (
+    CREDENTIALS_VALID,
+    TENANT_REACHABLE,
+    DPU_CREDENTIAL_VALID,
+    TENANT_OBJS_SYNCED,
+    OVN_KUBE_READY,
+    PAIRS_HEALTHY,
+)
 
 
 _ON_THE_WAY = frozenset(
@@ -38,6 +46,7 @@ _ON_THE_WAY = frozenset(
         "NotRendered",
         "RollingOut",
         "HostNotConfigured",
+        "ProtectionPending",
         "SeveralPods",
         "WaitingForTenantObjects",
         "Terminating",

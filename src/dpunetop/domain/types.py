@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -38,6 +39,16 @@ class CredentialChoice(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class DrainSpec:
+    """`spec.drain`: how the hosts of a tenant are drained; None: as if it were not there."""
+
+    max_unavailable: int | str | None = None
+    """A number of hosts, or a percentage such as `10%`."""
+    timeout_seconds: int | None = None
+    aborts_on_timeout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Why nothing is done for a DpuClusterConfig; both members are made for its condition."""
 
@@ -71,6 +82,7 @@ class DpuClusterConfig:
     annotations: Mapping[str, str]
     refused: Refused | None = None
     tenant_credential: CredentialChoice = CredentialChoice.AUTO
+    drain: DrainSpec = DrainSpec()
 
     @property
     def tenant_cluster(self) -> str:
@@ -108,4 +120,15 @@ def parse_config(obj: Obj) -> DpuClusterConfig:
         tenant_uid=(obj.get("status") or {}).get("tenantUID") or None,
         annotations=annotations_of(obj),
         tenant_credential=CredentialChoice(spec.get("tenantCredential", "Auto")),
+        drain=_drain(spec.get("drain") or {}),
     )
+
+
+_DURATION = re.compile(r"(\d+)(h|m|s)")
+_UNITS = {"h": 3600, "m": 60, "s": 1}
+
+
+def _drain(spec: Mapping[str, Any]) -> DrainSpec:
+    timeout = str(spec.get("timeout") or "")
+    seconds = sum(int(number) * _UNITS[unit] for number, unit in _DURATION.findall(timeout))
+    return DrainSpec(spec.get("maxUnavailable"), seconds or None, spec.get("onTimeout") == "Abort")

@@ -78,6 +78,22 @@ class Executor:
             wrote = self._carry_out(step) or wrote
         return wrote
 
+    def send(self, step: Apply | Patch | Delete) -> Obj | None:
+        """Send one write, even if it would change nothing: what it expects is the point of it.
+
+        Returns the object as the server shows it afterwards; None for a Delete, for which one that is gone is done.
+        Raises: as `execute`; what it expects is what `step` carries, whatever is known of later writes.
+        """
+        match step:
+            case Apply():
+                return self._send_apply(step)
+            case Patch():
+                return self._send_patch(step)
+            case Delete():
+                self._send_delete(step)
+                return None
+        assert_never(step)
+
     def forget(self, cluster: str) -> None:
         """Trust the caches of `cluster` again in everything: its state may be another than we left."""
         self._memory.forget(cluster)
@@ -151,6 +167,11 @@ class Executor:
         place = _Place.of(step, step.live)
         if not _patch_changes(step.patch, self._current(place, step.live) or step.live):
             return False
+        self._send_patch(step)
+        return True
+
+    def _send_patch(self, step: Patch) -> Obj:
+        place = _Place.of(step, step.live)
         client, timeout = self._door(place)
         body = _with_metadata(step.patch, _same_version(step.live))
         with _uid_mismatch_as_conflict():
@@ -159,12 +180,26 @@ class Executor:
             )
         self._memory.wrote(place, answer)
         self._log.info("patched", **place.shown())
-        return True
+        return answer
+
+    def _send_apply(self, step: Apply) -> Obj:
+        place = _Place.of(step, step.desired)
+        client, timeout = self._door(place)
+        body = _with_metadata(step.desired, _expectations(step, step.live))
+        with _uid_mismatch_as_conflict():
+            answer = client.apply(step.resource, body, step.field_manager, timeout_seconds=timeout)
+        self._memory.wrote(place, answer)
+        self._log.info("applied", manager=step.field_manager, subresource="", **place.shown())
+        return answer
 
     def _delete(self, step: Delete) -> bool:
         place, uid = _Place.of(step, step.live), uid_of(step.live)
         if is_terminating(step.live) or self._memory.is_deleted(place, uid):
             return False
+        return self._send_delete(step)
+
+    def _send_delete(self, step: Delete) -> bool:
+        place, uid = _Place.of(step, step.live), uid_of(step.live)
         client, timeout = self._door(place)
         version = version_of(step.live) if step.fence is Fence.VERSION else ""
         try:

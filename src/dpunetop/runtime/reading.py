@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from dpunetop.kube.errors import ApiError, Forbidden
 from dpunetop.kube.keys import Key
-from dpunetop.kube.meta import Obj
+from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change
 from dpunetop.runtime.cache.store import Lister
@@ -20,6 +20,10 @@ from dpunetop.runtime.cluster import Cluster, Clusters, Hold
 
 Want = tuple[str, Selection]
 """A selection of a cluster, by the cluster's name."""
+Part = tuple[str, ...]
+"""What was asked of a selection: one object, what is under one value of an index, or (empty) all of it."""
+Ask = tuple[str, Selection, Part]
+_ALL: Part = ()
 
 
 class NotSynced(Exception):
@@ -71,9 +75,9 @@ class Readings:
     def __init__(self, clusters: Clusters, enqueue: Callable[[Key], None]) -> None:
         self._clusters = clusters
         self._enqueue = enqueue
-        self._guard = threading.Lock()  # guards all below; a want is in _keys as long as a key has it in _wants
-        self._wants: dict[Key, set[Want]] = {}
-        self._keys: dict[Want, set[Key]] = {}
+        self._guard = threading.Lock()  # guards all below; an ask is in _keys as long as a key has it in _asks
+        self._asks: dict[Key, set[Ask]] = {}
+        self._keys: dict[Want, dict[Part, set[Key]]] = {}
         self._followed: dict[Want, _Followed] = {}
         clusters.on_change(self._cluster_changed)
 
@@ -91,14 +95,18 @@ class Readings:
     def interested(self, cluster: str) -> set[Key]:
         """The keys that read something of that cluster."""
         with self._guard:
-            return {key for (name, _), keys in self._keys.items() if name == cluster for key in keys}
+            parts = [parts for (name, _), parts in self._keys.items() if name == cluster]
+            return {key for keys in parts for each in keys.values() for key in each}
 
-    def lister(self, key: Key, want: Want) -> Lister:
-        """The cache behind `want`, in which `key` is interested from now on. Raises: NotEngaged, NotSynced."""
+    def lister(self, key: Key, want: Want, part: Part = _ALL) -> Lister:
+        """The cache behind `want`, in that part of which `key` is interested from now on.
+
+        Raises: NotEngaged, NotSynced.
+        """
         name, selection = want
         with self._guard:  # before looking, so that what happens meanwhile wakes the key
-            self._wants.setdefault(key, set()).add(want)
-            self._keys.setdefault(want, set()).add(key)
+            self._asks.setdefault(key, set()).add((name, selection, part))
+            self._keys.setdefault(want, {}).setdefault(part, set()).add(key)
         cluster = self._clusters.get(name)
         if cluster is None:
             raise NotEngaged(name)
@@ -120,7 +128,7 @@ class Readings:
             known = self._followed.get(want)
             if known is not None and known.cluster is cluster:
                 return known
-        mine = _Followed(cluster, lambda: self._wake(want))
+        mine = _Followed(cluster, lambda change, lister: self._wake(want, change, lister))
         mine.begin(want[1])
         with self._guard:
             known = self._followed.get(want)
@@ -133,32 +141,40 @@ class Readings:
         unneeded.end()
         return used
 
-    def _settle(self, key: Key, asked: set[Want]) -> None:
+    def _settle(self, key: Key, asked: set[Ask]) -> None:
         with self._guard:
             unneeded = [
                 followed
-                for want in self._wants.get(key, set()) - asked
-                if (followed := self._without_locked(key, want)) is not None
+                for ask in self._asks.get(key, set()) - asked
+                if (followed := self._without_locked(key, ask)) is not None
             ]
             if asked:
-                self._wants[key] = set(asked)
+                self._asks[key] = set(asked)
             else:
-                self._wants.pop(key, None)
+                self._asks.pop(key, None)
         for followed in unneeded:
             followed.end()
 
-    def _without_locked(self, key: Key, want: Want) -> _Followed | None:
-        """Take `want` from `key`; what nobody wants any more is returned, to be ended without the lock."""
-        keys = self._keys[want]
-        keys.discard(key)
-        if keys:
+    def _without_locked(self, key: Key, ask: Ask) -> _Followed | None:
+        """Take `ask` from `key`; what nobody wants any more is returned, to be ended without the lock."""
+        cluster, selection, part = ask
+        parts = self._keys[cluster, selection]
+        parts[part].discard(key)
+        if parts[part]:
             return None
-        del self._keys[want]
-        return self._followed.pop(want, None)
+        del parts[part]
+        if parts:
+            return None
+        del self._keys[cluster, selection]
+        return self._followed.pop((cluster, selection), None)
 
-    def _wake(self, want: Want) -> None:
+    def _wake(self, want: Want, change: Change | None, lister: Lister | None) -> None:
+        """Enqueue whom a change concerns; without one, all who read there."""
+        hit = None if change is None or lister is None else _parts(change, lister)
         with self._guard:
-            keys = list(self._keys.get(want, ()))
+            parts = self._keys.get(want, {})
+            found = list(parts.values()) if hit is None else [parts[part] for part in hit if part in parts]
+            keys = {key for each in found for key in each}
         for key in keys:
             self._enqueue(key)
 
@@ -184,11 +200,11 @@ class Reader:
     def __init__(self, readings: Readings, key: Key) -> None:
         self._readings = readings
         self._key = key
-        self.asked: set[Want] = set()
+        self.asked: set[Ask] = set()
 
     def get(self, cluster: str, selection: Selection, namespace: str, name: str) -> Obj | None:
         """The object of that name within the selection; None means that it does not exist there."""
-        return self._lister(cluster, selection).get(namespace, name)
+        return self._lister(cluster, selection, ("", namespace, name)).get(namespace, name)
 
     def list(self, cluster: str, selection: Selection) -> _Objects:
         """All objects of the selection, in no particular order."""
@@ -196,20 +212,29 @@ class Reader:
 
     def by_index(self, cluster: str, selection: Selection, index: str, value: str) -> _Objects:
         """The objects that the cluster's indexer `index` puts under `value`."""
-        return self._lister(cluster, selection).by_index(index, value)
+        return self._lister(cluster, selection, (index, value)).by_index(index, value)
 
     def refusal(self) -> Unwatched | None:
         """The first of what this pass has read that does not show what is there now, if any."""
-        found = self._readings.refusals(self.asked)
+        found = self._readings.refusals({(cluster, selection) for cluster, selection, _ in self.asked})
         return min(found, key=lambda each: (each.cluster, str(each.selection)), default=None)
 
-    def _lister(self, cluster: str, selection: Selection) -> Lister:
-        want = (cluster, selection)
-        self.asked.add(want)
-        return self._readings.lister(self._key, want)
+    def _lister(self, cluster: str, selection: Selection, part: Part = _ALL) -> Lister:
+        self.asked.add((cluster, selection, part))
+        return self._readings.lister(self._key, (cluster, selection), part)
 
 
 _Objects = list[Obj]  # within Reader, `list` is its method
+
+
+def _parts(change: Change, lister: Lister) -> set[Part]:
+    """Whatever may have been asked of a selection and is answered otherwise after the change."""
+    found: set[Part] = {_ALL}
+    for obj in (change.old, change.new):
+        if obj is not None:
+            found.add(("", namespace_of(obj), name_of(obj)))
+            found.update(lister.places(obj))
+    return found
 
 
 class _Followed:
@@ -219,7 +244,7 @@ class _Followed:
     Nor is what comes while the hold is being taken: whoever takes it looks afterwards.
     """
 
-    def __init__(self, cluster: Cluster, wake: Callable[[], None]) -> None:
+    def __init__(self, cluster: Cluster, wake: Callable[[Change | None, Lister | None], None]) -> None:
         self.cluster = cluster
         self.hold: Hold | None = None  # set once, by begin, before others see this object
         self._wake = wake
@@ -242,7 +267,7 @@ class _Followed:
             self._is_synced = True
             is_live = self._is_live
         if is_live:
-            self._wake()
+            self._wake(None, None)
 
     def _troubled(self) -> None:
         refused = self.hold is not None and isinstance(self.hold.trouble, Forbidden)
@@ -251,10 +276,10 @@ class _Followed:
             counts = self._is_live and (not self._is_synced or refused or self._is_refused)
             self._is_refused = refused
         if counts:
-            self._wake()
+            self._wake(None, None)
 
-    def _changed(self, _: Change) -> None:
+    def _changed(self, change: Change) -> None:
         with self._guard:
             counts = self._is_synced and self._is_live
         if counts:
-            self._wake()
+            self._wake(change, None if self.hold is None else self.hold.lister)

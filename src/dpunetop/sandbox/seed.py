@@ -98,8 +98,9 @@ def seed_infra(pair: ControlPlanePair, quick_start: QuickStart) -> None:
     pair.infra.apply(infra_network(OVN_KUBERNETES_NAMESPACE))
     pair.infra.apply(operator_installation())
     pair.infra.apply(served_namespace(quick_start.namespace, quick_start.secret))
+    pair.infra.apply(blocker_rights(quick_start.namespace))
     pair.infra.apply(_built_in_pools())
-    pair.infra.apply(_node("infra-master-0", "master"))
+    pair.infra.apply(master_node("infra-master-0"))
     pair.infra.apply(dpu_node(name) for name in quick_start.pairs)
 
 
@@ -107,11 +108,11 @@ def seed_tenant(pair: ControlPlanePair, quick_start: QuickStart) -> None:
     """Make the tenant what the quick start presumes: hosts, masters, a central OVN-Kubernetes, someone who may read."""
     pair.tenant.apply(NODE_MAINTENANCE)
     pair.tenant.apply(CLUSTER_VERSION)
-    pair.tenant.apply(_cluster_version())
+    pair.tenant.apply(cluster_version())
     pair.tenant.apply(central_tenant(quick_start.tenant_namespace))
-    pair.tenant.apply(_tenant_reader(quick_start.tenant_namespace))
-    pair.tenant.apply(_node(f"tenant-master-{number}", "master") for number in range(3))
-    pair.tenant.apply(_node(host, "worker", {DPU_HOST_LABEL: ""}) for host in quick_start.pairs.values())
+    pair.tenant.apply(tenant_reader(quick_start.tenant_namespace))
+    pair.tenant.apply(master_node(f"tenant-master-{number}") for number in range(3))
+    pair.tenant.apply(host_node(host) for host in quick_start.pairs.values())
 
 
 def operator_installation() -> list[Obj]:
@@ -126,9 +127,25 @@ def served_namespace(namespace: str, secret: str) -> list[Obj]:
     return [_renamed(obj, names) for obj in objects_of(ROOT / "deploy" / "tenant-namespace.yaml")]
 
 
+def blocker_rights(namespace: str) -> list[Obj]:
+    """What config/rbac gives the operator in its own namespace, for one that runs with another."""
+    shipped = (obj for obj in operator_installation() if obj["metadata"]["name"].startswith("dpunetop-blockers"))
+    return [{**obj, "metadata": {**obj["metadata"], "namespace": namespace}} for obj in shipped]
+
+
+def host_node(name: str) -> dict[str, Any]:
+    """A host that carries a DPU, as the tenant knows it."""
+    return _node(name, "worker", {DPU_HOST_LABEL: ""})
+
+
 def dpu_node(name: str) -> dict[str, Any]:
     """A DPU as infra knows it, with the two labels that its administrator sets."""
     return _node(name, "worker", {DPU_WORKER_LABEL: "", DPU_NODE_LABEL: ""}, arch="arm64")
+
+
+def master_node(name: str) -> dict[str, Any]:
+    """A node of the control plane."""
+    return _node(name, "master")
 
 
 def operator_token(pair: ControlPlanePair) -> str:
@@ -196,22 +213,25 @@ def _cluster_network() -> dict[str, Any]:
     return new_object(NETWORKS, "", CLUSTER_NETWORK, spec=said, status=said)
 
 
-def _cluster_version() -> dict[str, Any]:
+def cluster_version() -> dict[str, Any]:
+    """What says which release the tenant runs."""
     return new_object(CLUSTERVERSIONS, "", CLUSTERVERSION, spec={"clusterID": str(uuid.uuid4())})
 
 
-def _tenant_reader(namespace: str) -> Iterable[dict[str, Any]]:
+def tenant_reader(namespace: str) -> Iterable[dict[str, Any]]:
+    """Someone in the tenant who may read what is needed."""
     rules = {
         "Role": [
             {"apiGroups": [""], "resources": ["secrets", "configmaps", "pods"], "verbs": ["get", "list", "watch"]},
             {"apiGroups": ["apps"], "resources": ["daemonsets", "deployments"], "verbs": ["get", "list", "watch"]},
         ],
         "ClusterRole": [
-            {"apiGroups": [""], "resources": ["namespaces", "nodes"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch", "patch"]},
             {
-                "apiGroups": ["apiextensions.k8s.io"],
-                "resources": ["customresourcedefinitions"],
-                "verbs": ["get", "list", "watch"],
+                "apiGroups": ["nodemaintenance.medik8s.io"],
+                "resources": ["nodemaintenances"],
+                "verbs": ["get", "list", "watch", "create", "patch", "delete"],
             },
             {
                 "apiGroups": ["apiextensions.k8s.io"],

@@ -75,7 +75,7 @@ class World:
             self.tenant.put(resource, ours(DPU_ACCOUNT, namespace))
         readings = (Blind if blind else ScriptedReadings)(self.infra, self.tenant)
         executor = Executor(readings.clusters.__getitem__, OpenGate(), SimpleNamespace(emit=lambda step: None), clock)
-        self.controller = ClusterConfig(Installation(None, "ovn", None), executor)
+        self.controller = ClusterConfig(Installation(None, "ovn", None, "dpunetop"), executor)
         self.controller.read_through(readings)
 
     def once(self):

@@ -56,7 +56,7 @@ class Process:
     def __init__(self, world):
         executor = Executor(world.client, OpenGate(), SimpleNamespace(emit=lambda step: None), world.clock)
         self.metrics = Metrics()
-        installation = Installation(None, OVN, None)
+        installation = Installation(None, OVN, None, "dpunetop")
         self.controller = DpuCredential(installation, executor, world.client, world.as_token, world.clock, self.metrics)
         self.controller.read_through(world.readings)
 

@@ -4,8 +4,9 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.flow import ConfigController, Installation
+from dpunetop.controllers.flow import CONFIG_INDEXERS, ConfigController, Installation
 from dpunetop.kube.keys import INFRA, Key
+from dpunetop.kube.meta import name_of
 from dpunetop.kube.plan import Plan
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import Readings
@@ -20,13 +21,16 @@ class Notes:
     def __init__(self, *configs: Any) -> None:
         self.configs = list(configs)
         self.forgotten: list[Key] = []
+        self.seen: set[str] = set()
 
     @contextmanager
     def reading(self, _: Key) -> Any:
         yield self
 
-    def list(self, *_: Any) -> Any:
-        return self.configs
+    def by_index(self, _: str, __: Any, index: str, value: str) -> Any:
+        found = [each for each in self.configs if value in CONFIG_INDEXERS[index](each)]
+        self.seen |= {name_of(each) for each in found}
+        return found
 
     def refusal(self) -> None:
         return None
@@ -40,7 +44,7 @@ class Served(ConfigController[str]):
     condition = "Served"
 
     def __init__(self) -> None:
-        super().__init__(Installation(None, "tenant", None), cast(Executor, self))
+        super().__init__(Installation(None, "tenant", None, "dpunetop"), cast(Executor, self))
         self.let_go: list[Key] = []
         self.executed: list[Plan] = []
 
@@ -74,6 +78,13 @@ def test_one_that_is_gone_is_woken_by_no_other_any_more() -> None:
     served, notes, again = reconciled(config("another", "elsewhere"))
     assert (served.executed, again) == ([], None)
     assert (served.let_go, notes.forgotten) == ([KEY], [KEY])
+
+
+def test_one_whose_pool_an_older_one_elsewhere_has_is_not_served() -> None:
+    older = config("another", "elsewhere")
+    older["metadata"]["creationTimestamp"] = "2025-01-01T00:00:00Z"
+    served, notes, _ = reconciled(config(), older, config("third", "far-away", poolName="other"))
+    assert (served.executed, notes.seen) == ([], {"sample", "another"})
 
 
 def test_one_that_is_not_served_is_let_go_and_still_woken() -> None:

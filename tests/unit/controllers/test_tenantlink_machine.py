@@ -107,7 +107,10 @@ class Linking(RuleBasedStateMachine):
         super().__init__()
         self.clusters = Clusters()
         self.link = TenantLink(
-            Installation(None, "openshift-ovn-kubernetes", None), cast(Executor, None), self.clusters, self._build
+            Installation(None, "openshift-ovn-kubernetes", None, "dpunetop"),
+            cast(Executor, None),
+            self.clusters,
+            self._build,
         )
         self.caches = Caches()
         self.config: DpuClusterConfig = parse_config(config())

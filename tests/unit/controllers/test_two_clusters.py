@@ -36,7 +36,7 @@ from support.objects import NAMESPACE, condition, config, node
 TENANT = f"tenant/{NAMESPACE}/sample"
 THERE = names.OVN_KUBERNETES_NAMESPACE
 IMAGE = "registry.example/ovn@sha256:" + "0" * 64
-INSTALLATION = Installation(None, THERE, IMAGE)
+INSTALLATION = Installation(None, THERE, IMAGE, "dpunetop")
 SCRIPTS = PodScripts(ovnkube_scripts(), interconnect_scripts())
 Place = tuple[str, str, str]
 

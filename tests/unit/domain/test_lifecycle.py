@@ -9,7 +9,21 @@ from dpunetop.kube.plan import Apply, ApplyStatus, Delete
 from support.objects import config, node
 
 MANAGER = "dpunetop-clusterconfig"
-NOTHING = Leftovers(None, None, (), None, (), (), None, (), None)
+NOTHING = Leftovers(
+    pool=None,
+    machine_config=None,
+    nodes=(),
+    running=(),
+    daemonset=None,
+    pods=(),
+    protections=(),
+    maintenances=(),
+    blocker_account=None,
+    copies=(),
+    service_account=None,
+    tenant=(),
+    kubeconfig=None,
+)
 
 
 def named(name):
@@ -20,14 +34,19 @@ EVERYTHING = Leftovers(
     pool=named("dpu"),
     machine_config=named("00-dpu-bluefield-switchdev"),
     nodes=(node("bf2-1", **{"machineconfiguration.openshift.io/currentConfig": "rendered-dpu-1"}),),
+    running=(),
     daemonset=named("ovnkube-node"),
+    protections=("dpu-drain-blocker-bf2-1",),
+    maintenances=("host-1",),
+    blocker_account=named("dpu-drain-blocker"),
     pods=(named("ovnkube-node-x"),),
     copies=((CONFIGMAPS, named("ovn-ca")),),
     service_account=named("ovn-kubernetes-node"),
     tenant=((ROLEBINDINGS, named("binding")), (SERVICEACCOUNTS, named("account"))),
     kubeconfig=named("last-good"),
 )
-HERE_IS_NOTHING = replace(EVERYTHING, daemonset=None, pods=(), copies=(), service_account=None)
+UNPROTECTED = replace(EVERYTHING, daemonset=None, pods=(), protections=(), maintenances=())
+HERE_IS_NOTHING = replace(UNPROTECTED, copies=(), service_account=None, blocker_account=None)
 
 
 def ending(left, policy=DeletionPolicy.RETAIN):
@@ -82,11 +101,24 @@ TEARDOWN = {
         [],
         [],
     ),
-    "its pods must have ended": (replace(EVERYTHING, daemonset=None), DeletionPolicy.RETAIN, [], []),
-    "then copies and ServiceAccount": (
+    "drains that run are waited for": (replace(EVERYTHING, running=("host-1",)), DeletionPolicy.RETAIN, [], []),
+    "budgets and blockers are waited for": (
         replace(EVERYTHING, daemonset=None, pods=()),
         DeletionPolicy.RETAIN,
-        ["ovn-ca", "ovn-kubernetes-node"],
+        [],
+        [],
+    ),
+    "hosts are given back": (
+        replace(UNPROTECTED, maintenances=("host-1",)),
+        DeletionPolicy.RETAIN,
+        [],
+        [],
+    ),
+    "its pods must have ended": (replace(EVERYTHING, daemonset=None), DeletionPolicy.RETAIN, [], []),
+    "then copies and ServiceAccount": (
+        UNPROTECTED,
+        DeletionPolicy.RETAIN,
+        ["ovn-ca", "ovn-kubernetes-node", "dpu-drain-blocker"],
         [],
     ),
     "then what is in the tenant, accounts last": (
@@ -130,6 +162,15 @@ def test_who_waits_for_a_tenant_is_told_how_not_to():
     message = ready(ending(replace(HERE_IS_NOTHING, tenant=OutOfSight("Timeout: no answer"))))[2]
     assert "cannot be read: Timeout: no answer" in message
     assert message.endswith("Annotate dpu.openshift.io/force-delete=yes to leave them there")
+
+
+@pytest.mark.parametrize(
+    "left", [replace(EVERYTHING, running=("host-1",)), replace(UNPROTECTED, maintenances=("host-1",))]
+)
+def test_who_waits_for_hosts_is_told_which_and_how_not_to(left):
+    said = ready(ending(left))[2]
+    assert "host-1" in said
+    assert "force-delete=yes" in said
 
 
 def test_nodes_that_hold_up_the_end_are_named():

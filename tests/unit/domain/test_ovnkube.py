@@ -204,15 +204,14 @@ def test_an_entry_waits_until_the_host_configuration_has_arrived():
 
 def test_without_machine_configs_in_infra_nobody_waits_for_them():
     plan = plan_ovnkube(at(nodes=(node("bf2-1"),), has_machine_configs=False, pool=None))
-    assert entries(plan) == {"bf2-1": "TENANT_K8S_NODE=host-1\n"}
+    assert said(plan) == ("False", "ProtectionPending")
 
 
-def test_an_idle_pod_whose_entry_has_come_is_restarted_after_the_entry_is_written():
+def test_an_idle_pod_whose_entry_has_come_is_restarted():
     pod = {**ours("ovnkube-node-x"), "spec": {"nodeName": "bf2-1"}, "status": {"phase": "Running"}}
-    empty = entries_map()
-    plan = plan_ovnkube(at(pods=(pod,), entries=empty))
-    kinds = [type(step) for step in plan.steps]
-    assert kinds.index(Delete) > max(i for i, kind in enumerate(kinds) if kind is Apply)
+    idle = {"dpu.openshift.io/idle-pods": '{"bf2-1":"uid-of-ovnkube-node-x"}'}
+    live = {**WITH_ENTRY, "metadata": {**WITH_ENTRY["metadata"], "annotations": idle}}
+    plan = plan_ovnkube(at(pods=(pod,), entries=live))
     assert [step.live["metadata"]["uid"] for step in plan.steps if isinstance(step, Delete)] == [
         "uid-of-ovnkube-node-x"
     ]
@@ -233,10 +232,10 @@ SAID = {
     "an entry without a pod": (settled(), ("False", "Progressing")),
     "a pod that is not ready": (settled(pod(ready="False")), ("False", "Progressing")),
     "a pod that ends": (settled(pod(deletionTimestamp="2026-01-01T00:00:00Z")), ("False", "Progressing")),
-    "a pod that idles": (settled(pod(), entries=entries_map()), ("False", "Progressing")),
+    "no entry yet": (settled(pod(), entries=entries_map()), ("False", "ProtectionPending")),
     "a pod of an older template": (settled(pod(annotations={})), ("False", "Progressing")),
-    "an old generation observed": (at(daemonset=rolled_out(observed=0)), ("False", "Progressing")),
-    "none wanted": (at(daemonset=rolled_out(wanted=0)), ("False", "NoNodes")),
+    "an old generation observed": (at(daemonset=rolled_out(observed=0), entries=WITH_ENTRY), ("False", "Progressing")),
+    "none wanted": (at(daemonset=rolled_out(wanted=0), entries=WITH_ENTRY), ("False", "NoNodes")),
     "no overrides": (at(daemonset=rolled_out(), overrides=None), ("False", "EnvOverridesMissing")),
     "no entries": (at(daemonset=rolled_out(), overrides={"metadata": {}, "data": {}}), ("False", "NoPairs")),
     "a command for an entry": (
@@ -261,11 +260,11 @@ def test_a_selector_that_drops_a_dpu_that_serves_does_not_reach_the_daemonset():
     assert entries(plan) == {"bf2-1": "TENANT_K8S_NODE=host-1\n"}
 
 
-def test_an_entry_that_somebody_has_written_over_is_put_right_although_its_pod_serves():
+def test_no_entry_is_written_here_nor_taken_away():
     foreign = entries_map(**{"bf2-1": "TENANT_K8S_NODE=another\n"})
-    plan = plan_ovnkube(settled(pod(), entries=foreign))
-    assert entries(plan) == {"bf2-1": "TENANT_K8S_NODE=host-1\n"}
-    assert not [step for step in plan.steps if isinstance(step, Delete)]
+    assert entries(plan_ovnkube(settled(pod(), entries=foreign))) is None
+    assert entries(plan_ovnkube(settled(pod()))) == WITH_ENTRY["data"]
+    assert entries(plan_ovnkube(VIEW)) is None
 
 
 def test_an_interconnect_tenant_gets_zones_on_its_dpus_without_its_certificates():

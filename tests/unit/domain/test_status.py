@@ -13,6 +13,7 @@ ALL = (
     "DpuCredentialValid",
     "TenantObjsSynced",
     "OvnKubeReady",
+    "PairsHealthy",
 )
 
 
@@ -63,7 +64,7 @@ def test_what_was_judged_for_an_older_generation_is_not_known_yet():
 
 
 def test_a_condition_that_is_absent_is_not_known_yet():
-    assert summary(with_conditions(config(), *all_true()[:-1])).message == "OvnKubeReady is not known yet"
+    assert summary(with_conditions(config(), *all_true()[:-1])).message == "PairsHealthy is not known yet"
 
 
 def test_without_a_tenant_only_the_host_configuration_counts():

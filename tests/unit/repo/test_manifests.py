@@ -150,7 +150,12 @@ def test_in_the_tenant_rights_to_more_rights_are_those_by_name_that_minting_take
         (["roles"], [names.NODE_LIMITED], ["bind"]),
         (["serviceaccounts/token"], [names.DPU_ACCOUNT], ["create"]),
     ]
-    assert [rule["resources"] for rule in rules if "resourceNames" not in rule] == [["pods"]]
+    unnamed = [(rule["resources"], set(rule["verbs"])) for rule in rules if "resourceNames" not in rule]
+    assert unnamed == [
+        (["pods"], READ),
+        (["nodes"], {*READ, "patch"}),
+        (["nodemaintenances"], ALL_OF_ONES_OWN),
+    ]
 
 
 def test_a_tenant_grants_what_minting_and_its_end_take() -> None:
@@ -173,6 +178,21 @@ def test_a_tenant_grants_what_is_read() -> None:
     assert verbs(wide, "namespaces", names.KUBE_SYSTEM) == READ
     assert verbs(wide, "customresourcedefinitions", crd_name(names.CLUSTERVERSIONS)) == READ
     assert verbs(wide, "clusterversions", names.CLUSTERVERSION) == READ
+
+
+def test_beside_the_operator_it_may_keep_blockers() -> None:
+    role = one("Role", "dpunetop-blockers", "config/rbac/*.yaml")
+    assert role["metadata"]["namespace"] == OPERATOR_NAMESPACE
+    assert verbs(role, "deployments") == verbs(role, "poddisruptionbudgets") == ALL_OF_ONES_OWN
+    assert verbs(role, "pods") == READ
+    assert verbs(role, "serviceaccounts", names.DRAIN_BLOCKER) == ALL_OF_ONES_OWN
+    assert {resource for rule in role["rules"] for resource in rule["resources"]}.isdisjoint({"secrets", "configmaps"})
+
+
+def test_a_tenant_lets_its_hosts_be_drained() -> None:
+    wide = one("ClusterRole", "dpunetop-operator", "config/tenant/*.yaml")
+    assert verbs(wide, "nodemaintenances") == ALL_OF_ONES_OWN
+    assert verbs(wide, "customresourcedefinitions", crd_name(names.NODEMAINTENANCES)) == READ
 
 
 def test_no_role_for_the_whole_cluster_reads_secrets() -> None:

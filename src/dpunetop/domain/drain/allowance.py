@@ -62,6 +62,11 @@ def may_start(hosts: Iterable[HostUse], allowed: int | None) -> frozenset[str]:
     return frozenset((*begun, *(host for _, host in sorted(queue)[:free])))
 
 
-def no_free_slot(allowed: int, taken: int) -> Hold:
-    """What a host waits for whose turn has not come."""
-    return Hold(Reason.NO_FREE_SLOT, f"{taken} hosts are unavailable, and spec.drain.maxUnavailable allows {allowed}")
+def no_free_slot(allowed: int) -> Hold:
+    """What a host waits for whose turn has not come. Guarantees: the same words until the limit changes."""
+    return Hold(Reason.NO_FREE_SLOT, f"spec.drain.maxUnavailable allows {allowed} unavailable hosts; none is free now")
+
+
+def limit_of(said: int | str) -> Limit:
+    """Read `spec.drain.maxUnavailable`, which the schema has checked."""
+    return said if isinstance(said, int) else Percent(int(said.removesuffix("%")))

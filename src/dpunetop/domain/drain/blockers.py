@@ -81,6 +81,15 @@ def blocker(settings: BlockerSettings, node: str) -> dict[str, Any]:
     return desired
 
 
+def blocked_node(live: Obj) -> str:
+    """The node that a blocker is for; empty if its Deployment does not say."""
+    pod = ((live.get("spec") or {}).get("template") or {}).get("spec") or {}
+    node = (pod.get("affinity") or {}).get("nodeAffinity") or {}
+    terms = (node.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms") or []
+    fields = [field for term in terms for field in term.get("matchFields") or []]
+    return next((str(field["values"][0]) for field in fields if field.get("values")), "")
+
+
 def first_budget(settings: BlockerSettings, node: str, serves: str) -> dict[str, Any]:
     """The budget of a DPU that has none: closed if it is found serving a host, else open."""
     form = Form.CLOSED if serves else Form.OPEN

@@ -41,13 +41,16 @@ from dpunetop.domain.drain.reads import (
     read_maintenance,
     read_node,
 )
+from dpunetop.domain.entries import entries_of, idle_pods, overwritten, render_idle_pods, unsure_pods
 from dpunetop.domain.names import (
     FENCE_ANNOTATION,
+    IDLE_PODS_ANNOTATION,
     OVNKUBE_NODE,
     OVNKUBE_NODE_ENTRIES,
     OWNER_LABEL,
     PODDISRUPTIONBUDGETS,
 )
+from dpunetop.domain.pairing import host_of
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, PODS
 from dpunetop.kube.meta import Obj, labels_of
 from dpunetop.kube.plan import Apply, Delete, Patch
@@ -84,6 +87,12 @@ class Entries:
     namespace: str
     host: str | None
     """Host that the DPU's entry names; None: it has none."""
+    text: str = ""
+    """The entry as it is; empty: unknown, or there is none."""
+    foreign: bool = False
+    """Whether somebody else has written over it, so that it does not say what pods have read."""
+    idle: frozenset[str] = frozenset()
+    """UIDs of pods that are known to have read no entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +188,7 @@ def _not_serving(view: ProtectionView) -> tuple[Task | None, Guarding]:
 
 def _way_in(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guarding]:
     node = view.dpu.node
-    if view.entries.host == budget.serves:
+    if view.entries.host == budget.serves and not _may_change(view):
         return None, Guarding.SERVING if view.dpu.blocker_ready else Guarding.BLOCKER_NOT_READY
     if not view.dpu.blocker_ready:
         return None, Guarding.BLOCKER_NOT_READY
@@ -189,6 +198,12 @@ def _way_in(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guarding
         return None, Guarding.SERVING
     entry = Entry(view.site, view.dpu.name, view.text)
     return PutEntries(view.entries.namespace, (entry,)), Guarding.ENTRY_PENDING
+
+
+def _may_change(view: ProtectionView) -> bool:
+    """Whether an entry is to be another one and no pod has read it."""
+    changed = bool(view.text) and view.entries.text not in ("", view.text)
+    return changed and (view.entries.foreign or all(pod.uid in view.entries.idle for pod in view.dpu.pods))
 
 
 def _way_back(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guarding]:
@@ -251,7 +266,8 @@ class PutEntries:
     """Write the entries of DPUs that are protected, all in one write.
 
     The ConfigMap is read first and written as it was read: whoever takes an entry away writes it, so that no entry
-    arrives after that. The node is read after the budget: a drain that began before it was closed still shows.
+    arrives after that. The node is read after the budget: a drain that began before it was closed still shows. A pod
+    that is there before the entry is written down as idle with it, and an entry that a pod has read is not changed.
     """
 
     namespace: str
@@ -262,13 +278,19 @@ class PutEntries:
         live = yield from _read_entries(self.namespace)
         if live is None:
             return Done(Result.STALE, "there are no entries to add to")
-        data: dict[str, str] = {}
+        data, idle = {}, idle_pods(live)
         for entry in self.entries:
-            if (yield from _is_guarded(entry)):
-                data[entry.dpu] = entry.text
+            if not (yield from _is_guarded(entry)):
+                continue
+            pods = yield from _pods_on(self.namespace, entry.dpu)
+            if (found := _idle_with(live, entry, pods, idle)) is not None:
+                data[entry.dpu], idle = entry.text, found
         if not data:
             return Done(Result.STALE, "nobody is protected")
-        yield from store(Patch(INFRA, CONFIGMAPS, live, {"data": data}))
+        change: dict[str, object] = {"data": data}
+        if idle != idle_pods(live):
+            change["metadata"] = {"annotations": {IDLE_PODS_ANNOTATION: render_idle_pods(idle)}}
+        yield from store(Patch(INFRA, CONFIGMAPS, live, change))
         return Done(Result.DONE, f"serve now: {', '.join(sorted(data))}")
 
 
@@ -306,7 +328,7 @@ class Leave:
     def run(self) -> Procedure:
         """See `calls.Task`."""
         live = yield from _read_entries(self.namespace)
-        if live is None or self.dpu in (live.get("data") or {}):
+        if live is not None and self.dpu in (live.get("data") or {}):
             return Done(Result.STALE, f"{self.dpu}: the entry is there")
         read = yield from read_budget(self.site, self.dpu)
         pods = yield from _pods_on(self.namespace, self.dpu)
@@ -323,9 +345,11 @@ class Leave:
         yield from store(write_budget(self.site, read, BudgetState(Form.OPEN, "", None)))
         return Done(Result.DONE, f"{self.dpu}: serves nobody")
 
-    def _write_down(self, live: Obj, read: Budget, pods: tuple[OvnPod, ...]) -> Steps[Done]:
-        """A deposed process may have an entry on its way: the write of the ConfigMap makes it fail."""
-        yield from store(Patch(INFRA, CONFIGMAPS, live, _without(self.site, self.dpu)))
+    def _write_down(self, live: Obj | None, read: Budget, pods: tuple[OvnPod, ...]) -> Steps[Done]:
+        """A deposed process may have an entry on its way: the write of the ConfigMap makes it fail, and so does it
+        where that is gone."""
+        if live is not None:
+            yield from store(Patch(INFRA, CONFIGMAPS, live, _without(self.site, self.dpu)))
         uids = tuple(pod.uid for pod in pods) or ("none",)
         yield from store(write_budget(self.site, read, replace(state_of(read), leaving=uids)))
         return Done(Result.DONE, f"{self.dpu}: its pods are to go")
@@ -346,6 +370,20 @@ def _pods_on(namespace: str, dpu: str) -> Steps[tuple[OvnPod, ...]]:
     objs = yield from fetch_all(QuorumList(INFRA, PODS, namespace, labels, fields))
     ended = ("Succeeded", "Failed")
     return tuple(ovn_pod(obj, frozenset()) for obj in objs if (obj.get("status") or {}).get("phase") not in ended)
+
+
+def _idle_with(live: Obj, entry: Entry, pods: tuple[OvnPod, ...], idle: dict[str, str]) -> dict[str, str] | None:
+    """The pods that idle once the entry is written; None: it must not be written, because of a pod that serves."""
+    there = [pod.uid for pod in pods if not pod.terminating]
+    if entry.dpu in entries_of(live):
+        changes = host_of(entry.dpu, entries_of(live)[entry.dpu]) == entry.site.host
+        reads = entry.dpu not in overwritten(live) and any(uid != idle.get(entry.dpu) for uid in there)
+        return None if changes and reads else idle
+    if len(there) > 1:
+        return None
+    if not there or there[0] in unsure_pods(live):
+        return idle
+    return {**idle, entry.dpu: there[0]}
 
 
 def _is_guarded(entry: Entry) -> Steps[bool]:

@@ -46,7 +46,7 @@ class Store:
     def __init__(self, indexers: Mapping[str, Indexer] | None = None) -> None:
         self._state = _State(indices={name: {} for name in indexers or {}})
         self.writer = Writer(self._state, dict(indexers or {}))
-        self.lister = Lister(self._state)
+        self.lister = Lister(self._state, dict(indexers or {}))
 
     def __repr__(self) -> str:
         state = self._state
@@ -166,8 +166,9 @@ class Lister:
     Threads: any.
     """
 
-    def __init__(self, state: _State) -> None:
+    def __init__(self, state: _State, indexers: Mapping[str, Indexer]) -> None:
         self._state = state
+        self._indexers = indexers
 
     def get(self, namespace: str, name: str) -> Obj | None:
         """The object of that name; None if the store does not hold it."""
@@ -184,6 +185,10 @@ class Lister:
         """The objects that the indexer `index` puts under `value`. Raises: KeyError, where there is no such index."""
         with self._state.lock:
             return list(self._state.indices[index].get(value, {}).values())
+
+    def places(self, obj: Obj) -> Iterator[tuple[str, str]]:
+        """Under which value each indexer puts `obj`, be it in the store or not."""
+        return ((name, value) for name, indexer in self._indexers.items() for value in indexer(obj))
 
 
 def _differences(old: Mapping[Place, Obj], new: Mapping[Place, Obj]) -> Iterator[Change]:

@@ -50,6 +50,17 @@ def strip_node(prefix: str = "dpunetop-") -> Transform:
     return strip
 
 
+def strip_status(prefix: str = "dpunetop-") -> Transform:
+    """Keep of an object what people and programs ask of it, not how far it is; as `strip_foreign_managed_fields`."""
+
+    def strip(obj: dict[str, Any]) -> dict[str, Any]:
+        obj.pop("status", None)
+        _keep_own_fields(obj["metadata"], prefix)
+        return obj
+
+    return strip
+
+
 def _keep_own_fields(metadata: dict[str, Any], prefix: str) -> None:
     entries = _mappings(metadata.pop("managedFields", None))
     own = [entry for entry in entries if str(entry.get("manager")).startswith(prefix)]

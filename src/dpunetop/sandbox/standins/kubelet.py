@@ -20,7 +20,7 @@ from dpunetop.sandbox.standins.bench import BY_NODE, Bench, StandIn, has_ended
 REBOOT_ANNOTATION = "standin.dpu.openshift.io/reboot"
 """On a Node: the boot ID that is to end. A node that still has it goes down and comes back with another."""
 HOLD_READY_ANNOTATION = "standin.dpu.openshift.io/hold-ready"
-"""On a pod: it runs, but does not become Ready."""
+"""On a pod: it runs, but does not become Ready. On a Node: once down, it stays down."""
 
 _CAPACITY = {"cpu": "16", "memory": "32Gi", "pods": "250", "ephemeral-storage": "100Gi"}
 
@@ -94,6 +94,8 @@ class Kubelet(StandIn):
             if not _is_rebooting(node):
                 self._up_again_at.pop(name, None)
                 return 0.0
+            if HOLD_READY_ANNOTATION in annotations_of(node):
+                return self._boot_seconds
             return max(self._up_again_at.setdefault(name, now + self._boot_seconds) - now, 0.0)
 
     def _report(self, node: Obj, boot: str, is_up: bool) -> Obj:

@@ -63,6 +63,6 @@ def test_five_thousand_hosts_take_less_than_fifty_milliseconds() -> None:
 
 
 def test_a_host_whose_turn_has_not_come_says_so() -> None:
-    hold = no_free_slot(2, 3)
+    hold = no_free_slot(2)
     assert hold.reason is Reason.NO_FREE_SLOT
-    assert hold.message == "3 hosts are unavailable, and spec.drain.maxUnavailable allows 2"
+    assert hold.message == "spec.drain.maxUnavailable allows 2 unavailable hosts; none is free now"

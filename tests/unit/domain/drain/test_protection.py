@@ -263,7 +263,7 @@ def test_the_node_is_read_after_the_budget_and_the_entries_before_both() -> None
     while not hasattr(call := run.next(), "result"):
         kinds.append(call.resource.plural if isinstance(call, QuorumGet | QuorumList) else "write")
         run = run.answered(stage.perform(call))
-    assert kinds == ["configmaps", "poddisruptionbudgets", "pods", "nodes", "write"]
+    assert kinds == ["configmaps", "poddisruptionbudgets", "pods", "nodes", "pods", "write"]
 
 
 def test_many_entries_are_one_write() -> None:

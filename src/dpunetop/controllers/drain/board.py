@@ -1,0 +1,112 @@
+"""What the two kinds of workers of the drain tell each other. Nothing here outlives the process, and all of it follows
+from what the clusters show."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from dpunetop.domain.drain.protection import Entry, Guarding
+from dpunetop.domain.drain.roster import Place, Roster
+from dpunetop.domain.drain.standing import Standing
+from dpunetop.kube.keys import INFRA, Key
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How far one host or DPU is, as its worker saw it last."""
+
+    guardings: tuple[tuple[str, Guarding, str | None], ...]
+    """Of each DPU that is at home there: its name, how far its protection is, and whom it is paired with."""
+    standings: tuple[Standing, ...]
+    entries: tuple[Entry, ...]
+    """Those that may be written now."""
+
+    def telling(self) -> tuple[object, ...]:
+        """What is worth a look of the other side."""
+        return self.guardings, self.standings, tuple((entry.dpu, entry.text) for entry in self.entries)
+
+
+class Board:
+    """Threads: any; the callbacks are called without a lock."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()  # guards all below
+        self._rosters: dict[str, Roster] = {}  # by the name of the tenant's cluster
+        self._reports: dict[Key, Report] = {}
+        self._wake_host: Callable[[Key], None] = lambda _: None
+        self._wake_config: Callable[[Key], None] = lambda _: None
+
+    def connect(self, wake_host: Callable[[Key], None], wake_config: Callable[[Key], None]) -> None:
+        """Say whom to wake; once, before anything is posted."""
+        self._wake_host, self._wake_config = wake_host, wake_config
+
+    # --- of a whole DpuClusterConfig --------------------------------------------------------------------------------
+
+    def post(self, roster: Roster) -> None:
+        """Make `roster` known, and wake the hosts that it says something new to."""
+        cluster = roster.config.tenant_cluster
+        with self._guard:
+            before = self._rosters.get(cluster)
+            self._rosters[cluster] = roster
+        for place in _changed(before, roster):
+            self._wake_host(key_of(cluster, place))
+
+    def drop(self, cluster: str) -> None:
+        """The DpuClusterConfig of that tenant is gone or no longer served."""
+        with self._guard:
+            before = self._rosters.pop(cluster, None)
+        for place in before.slots if before is not None else ():
+            self._wake_host(key_of(cluster, place))
+
+    def roster(self, cluster: str) -> Roster | None:
+        """The newest roster of that tenant."""
+        with self._guard:
+            return self._rosters.get(cluster)
+
+    def rosters(self) -> list[Roster]:
+        """All of them."""
+        with self._guard:
+            return list(self._rosters.values())
+
+    def wake_all(self) -> None:
+        """Have every host looked at."""
+        for roster in self.rosters():
+            for place in roster.slots:
+                self._wake_host(key_of(roster.config.tenant_cluster, place))
+
+    # --- of a single host -------------------------------------------------------------------------------------------
+
+    def report(self, key: Key, report: Report) -> Report | None:
+        """Make known how far a host is; what was known before."""
+        with self._guard:
+            before = self._reports.get(key)
+            self._reports[key] = report
+            roster = self._rosters.get(key.cluster)
+        if roster is not None and (before is None or before.telling() != report.telling()):
+            self._wake_config(Key(INFRA, roster.config.namespace, roster.config.name))
+        return before
+
+    def forget(self, key: Key) -> None:
+        """A host is gone from its roster."""
+        with self._guard:
+            self._reports.pop(key, None)
+
+    def reports(self, roster: Roster) -> list[Report | None]:
+        """What is known of each slot of `roster`; None: nothing yet."""
+        keys = [key_of(roster.config.tenant_cluster, place) for place in roster.slots]
+        with self._guard:
+            return [self._reports.get(key) for key in keys]
+
+
+def key_of(cluster: str, place: Place) -> Key:
+    """The key of the worker of a host, or of a DPU that has none."""
+    return Key(cluster, *place)
+
+
+def _changed(before: Roster | None, now: Roster) -> Iterable[Place]:
+    if before is None or before.shared() != now.shared():
+        return {*now.slots, *(before.slots if before is not None else ())}
+    places = {*before.slots, *now.slots}
+    return [place for place in places if before.slots.get(place) != now.slots.get(place)]

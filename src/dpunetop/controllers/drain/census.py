@@ -1,0 +1,280 @@
+"""Everything about the pairs of a DpuClusterConfig that the caches show, put together once for all of its hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from dpunetop.controllers.drain.board import Board
+from dpunetop.controllers.drain.gather import serves_maintenances
+from dpunetop.controllers.flow import one
+from dpunetop.domain import names
+from dpunetop.domain.drain import facts
+from dpunetop.domain.drain.blockers import BlockerSettings, blocked_node
+from dpunetop.domain.drain.facts import Budget, Hold, OnTimeout, Reason, Settings
+from dpunetop.domain.drain.roster import Entry, Mode, Place, Roster, RosterView, Slot, held, hosts_of, runs_on, slots
+from dpunetop.domain.drain.turns import TenantHosts, by_name, holds
+from dpunetop.domain.entries import entries_of, idle_pods, overwritten
+from dpunetop.domain.envfile import parse_entries
+from dpunetop.domain.image import ImageView, NoImage, choose_image, running_image
+from dpunetop.domain.lifecycle import nodes_in_pool
+from dpunetop.domain.machineconfig import configured_nodes
+from dpunetop.domain.pairing import PairingView, host_of, pair_up, tenant_nodes
+from dpunetop.domain.types import DeletionPolicy, DpuClusterConfig
+from dpunetop.kube.keys import (
+    CONFIGMAPS,
+    CUSTOMRESOURCEDEFINITIONS,
+    DAEMONSETS,
+    DEPLOYMENTS,
+    INFRA,
+    NODES,
+    PODS,
+    Resource,
+    crd_name,
+)
+from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
+from dpunetop.kube.requests import Selection
+from dpunetop.kube.selectors import by_labels, matches
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
+
+_SCC = Resource("security.openshift.io", "v1", "securitycontextconstraints", "SecurityContextConstraints", False)
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What was found. `roster` None: no image is known for the blockers, and `lacking` says why."""
+
+    roster: Roster | None
+    lacking: str
+    entries: Obj | None
+    """ConfigMap of the per-node entries."""
+    pods: tuple[Obj, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tenant:
+    """What the tenant shows of all hosts; empty while it cannot be read."""
+
+    nodes: Mapping[str, Obj]
+    maintenances: tuple[facts.Maintenance, ...]
+
+    @property
+    def ours(self) -> frozenset[str]:
+        """Hosts with a NodeMaintenance of ours."""
+        return frozenset(each.host for each in self.maintenances if each.ours)
+
+    @property
+    def marked(self) -> frozenset[str]:
+        """Hosts with a mark, which does not say whose it is."""
+        return frozenset(
+            n for n, node in self.nodes.items() if names.CORDONED_BEFORE_ANNOTATION in annotations_of(node)
+        )
+
+
+class Censor:
+    """Takes the census. Threads: any; one at a time a DpuClusterConfig."""
+
+    def __init__(self, board: Board, namespace: str, operator_image: str | None, ovnkube_image: str | None) -> None:
+        self._board = board
+        self._namespace = namespace
+        self._operator_image = operator_image
+        self._ovnkube_image = ovnkube_image
+
+    def take(self, reader: Reader, config: DpuClusterConfig, owner: str) -> Census:
+        """Read all of it. Raises: NotSynced and NotEngaged about infra."""
+        entries = _local(reader, config, CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)
+        daemonset = _local(reader, config, DAEMONSETS, names.OVNKUBE_NODE)
+        pods = Selection(PODS, config.namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
+        image, roster = self._image(reader, config, daemonset), None
+        if not isinstance(image, NoImage):
+            settings = BlockerSettings(self._namespace, image, owner, _has(reader, _SCC))
+            roster = self._roster(reader, config, settings, entries, daemonset)
+        lacking = image.message if isinstance(image, NoImage) else ""
+        return Census(roster, lacking, entries, tuple(reader.list(INFRA, pods)))
+
+    def _image(self, reader: Reader, config: DpuClusterConfig, daemonset: Obj | None) -> str | NoImage:
+        """What every DPU pulls anyway."""
+        if found := self._operator_image or running_image(daemonset):
+            return found
+        own, name = names.OVN_KUBERNETES_NAMESPACE, names.OVNKUBE_NODE
+        infra = reader.get(INFRA, one(DAEMONSETS, own, name), own, name)
+        chosen = choose_image(ImageView(config.image, self._ovnkube_image, None, None, infra))
+        return chosen if isinstance(chosen, NoImage) else chosen.reference
+
+    def _roster(
+        self,
+        reader: Reader,
+        config: DpuClusterConfig,
+        settings: BlockerSettings,
+        entries: Obj | None,
+        daemonset: Obj | None,
+    ) -> Roster:
+        nodes = reader.list(INFRA, Selection(NODES))
+        blocked = self._blocked(reader, settings.owner)
+        tenant = _tenant(reader, config, settings.owner)
+        budgets = self._budgets(reader, settings.owner, {*by_name(nodes), *blocked, *entries_of(entries)})
+        serves = {dpu: read.serves for dpu, read in budgets.items() if read.serves}
+        selected = frozenset(name_of(node) for node in nodes if _selects(config, node))
+        dropped = frozenset(by_name(nodes)) - selected
+        mode, begins = _mode(reader, config, nodes, budgets.values())
+        found = slots(
+            RosterView(
+                mode=mode,
+                pairs=pair_up(
+                    PairingView(
+                        wishes=parse_entries(
+                            (_local(reader, config, CONFIGMAPS, names.ENV_OVERRIDES) or {}).get("data") or {}
+                        ),
+                        annotations=tenant_nodes(config.node_selector or {}, nodes),
+                        dropped=dropped,
+                        entries=entries_of(entries),
+                        serves=serves,
+                        claimed=self._claimed(config),
+                    )
+                ),
+                selected=selected,
+                dropped=dropped,
+                guarded=frozenset({*budgets, *blocked}),
+                serves=serves,
+                entries=_entries(entries),
+                configured=_configured(reader, config, nodes),
+                left=self._left(config, tenant),
+            )
+        )
+        return Roster(
+            config=config,
+            mode=mode,
+            settings=_settings(config),
+            blockers=settings,
+            template=_template(daemonset),
+            slots=self._in_turn(reader, config, found, tenant) if begins else _ended(found),
+        )
+
+    # --- infra ------------------------------------------------------------------------------------------------------
+
+    def _blocked(self, reader: Reader, owner: str) -> frozenset[str]:
+        """Nodes that have a blocker of ours."""
+        found = reader.list(INFRA, Selection(DEPLOYMENTS, self._namespace))
+        ours = (blocked_node(obj) for obj in found if labels_of(obj).get(names.OWNER_LABEL) == owner)
+        return frozenset(node for node in ours if node)
+
+    def _budgets(self, reader: Reader, owner: str, dpus: Iterable[str]) -> dict[str, Budget]:
+        """Our budgets by DPU, whose name a budget bears, cut where it is too long."""
+        named = {names.blocker_name(dpu): dpu for dpu in dpus}
+        found: dict[str, Budget] = {}
+        for obj in reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, self._namespace)):
+            read = facts.budget(obj, owner)
+            if read.ours:
+                name = name_of(obj)
+                found[named.get(name, name.removeprefix(f"{names.DRAIN_BLOCKER}-"))] = read
+        return found
+
+    # --- over all DpuClusterConfigs of the tenant -------------------------------------------------------------------
+
+    def _siblings(self, config: DpuClusterConfig) -> list[Roster]:
+        """Of the others that share the tenant."""
+        return [
+            roster
+            for roster in self._board.rosters()
+            if roster.config.uid != config.uid and roster.config.tenant_uid == config.tenant_uid is not None
+        ]
+
+    def _left(self, config: DpuClusterConfig, tenant: _Tenant) -> frozenset[str]:
+        """Hosts on which something of ours is left. A mark is ours if the host was; at the end, if nobody else's."""
+        before = self._board.roster(config.tenant_cluster)
+        known = hosts_of(before.slots) if before is not None else frozenset()
+        if config.terminating:
+            others = {host for roster in self._siblings(config) for host in hosts_of(roster.slots)}
+            known = tenant.marked - others
+        return tenant.ours | (tenant.marked & known)
+
+    def _claimed(self, config: DpuClusterConfig) -> Mapping[str, str]:
+        claimed = {}
+        for roster in self._siblings(config):
+            name = f"{roster.config.namespace}/{roster.config.name}"
+            members = (member for slot in roster.slots.values() for member in slot.members)
+            for host in (host_of(member.dpu, member.entry.text) for member in members if member.entry.text):
+                claimed[host] = name
+        return claimed
+
+    def _in_turn(
+        self, reader: Reader, config: DpuClusterConfig, found: Mapping[Place, Slot], tenant: _Tenant
+    ) -> Mapping[Place, Slot]:
+        siblings = self._siblings(config)
+        configs = [config, *(roster.config for roster in siblings)]
+        if all(each.drain.max_unavailable is None for each in configs):
+            return found
+        hosts = {*hosts_of(found), *(host for roster in siblings for host in hosts_of(roster.slots))}
+        budgets = (
+            facts.budget(obj, labels_of(obj).get(names.OWNER_LABEL, ""))
+            for obj in reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, self._namespace))
+        )
+        shown = TenantHosts(tenant.nodes, frozenset(each.host for each in tenant.maintenances))
+        return held(found, holds(configs, hosts, shown, budgets))
+
+
+def _local(reader: Reader, config: DpuClusterConfig, resource: Resource, name: str) -> Obj | None:
+    return reader.get(INFRA, one(resource, config.namespace, name), config.namespace, name)
+
+
+def _has(reader: Reader, resource: Resource) -> bool:
+    crd = crd_name(resource)
+    return reader.get(INFRA, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is not None
+
+
+def _selects(config: DpuClusterConfig, node: Obj) -> bool:
+    return matches(config.node_selector or {}, labels_of(node))
+
+
+def _configured(reader: Reader, config: DpuClusterConfig, nodes: Iterable[Obj]) -> frozenset[str]:
+    served = _has(reader, names.MACHINECONFIGPOOLS)
+    pool = reader.get(INFRA, Selection(names.MACHINECONFIGPOOLS), "", config.pool_name) if served else None
+    return configured_nodes(config, nodes, pool, served)
+
+
+def _mode(
+    reader: Reader, config: DpuClusterConfig, nodes: Iterable[Obj], budgets: Iterable[Budget]
+) -> tuple[Mode, bool]:
+    """Where in its life it is, and whether drains may begin: also at the end, as long as its nodes leave the pool."""
+    if not config.terminating:
+        return Mode.SERVING, True
+    is_policy = config.deletion_policy is DeletionPolicy.DELETE and _has(reader, names.MACHINECONFIGPOOLS)
+    if is_policy and nodes_in_pool(config.pool_name, nodes):
+        return Mode.ENDING, True
+    ends = not runs_on(budgets) or names.FORCE_DELETE_ANNOTATION in config.annotations
+    return (Mode.LEAVING if ends else Mode.ENDING), False
+
+
+def _ended(found: Mapping[Place, Slot]) -> Mapping[Place, Slot]:
+    hold = Hold(Reason.TEARDOWN, "the DpuClusterConfig is being deleted, so no drain begins")
+    return held(found, dict.fromkeys(hosts_of(found), hold))
+
+
+def _entries(live: Obj | None) -> Mapping[str, Entry]:
+    idle, foreign = idle_pods(live), overwritten(live)
+    return {dpu: Entry(text, dpu in foreign, idle.get(dpu, "")) for dpu, text in entries_of(live).items()}
+
+
+def _settings(config: DpuClusterConfig) -> Settings:
+    drain = config.drain
+    return Settings(drain.timeout_seconds, OnTimeout.ABORT if drain.aborts_on_timeout else OnTimeout.HOLD)
+
+
+def _template(daemonset: Obj | None) -> str:
+    if daemonset is None:
+        return ""
+    return annotations_of(daemonset["spec"]["template"]).get(names.TEMPLATE_HASH_ANNOTATION, "")
+
+
+def _tenant(reader: Reader, config: DpuClusterConfig, owner: str) -> _Tenant:
+    cluster = config.tenant_cluster
+    try:
+        nodes = by_name(reader.list(cluster, Selection(NODES)))
+        if not serves_maintenances(reader, cluster):
+            return _Tenant(nodes, ())
+        found = reader.list(cluster, Selection(names.NODEMAINTENANCES))
+    except (NotEngaged, NotSynced) as err:
+        if err.cluster == INFRA:
+            raise
+        return _Tenant({}, ())
+    return _Tenant(nodes, tuple(facts.maintenance(obj, owner) for obj in found))

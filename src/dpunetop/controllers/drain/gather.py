@@ -1,0 +1,245 @@
+"""What the caches show of one host and its DPUs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from dpunetop.base.clock import Clock
+from dpunetop.controllers.drain.absences import DPU_SECONDS, HOST_SECONDS, Absences
+from dpunetop.controllers.drain.terms import Terms
+from dpunetop.controllers.flow import one
+from dpunetop.domain import names
+from dpunetop.domain.drain import facts
+from dpunetop.domain.drain.blockers import blocker_labels
+from dpunetop.domain.drain.facts import Author, Blind, DpuView, Gone, Hold, HostView, OvnPod, Reason, Site, TenantSeen
+from dpunetop.domain.drain.roster import Member, Roster, Slot
+from dpunetop.domain.status import TENANT_REACHABLE
+from dpunetop.kube.conditions import condition_of
+from dpunetop.kube.errors import Forbidden, Unauthorized
+from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, DEPLOYMENTS, INFRA, NODES, PODS, crd_name
+from dpunetop.kube.meta import Obj, annotations_of, labels_of
+from dpunetop.kube.requests import Selection
+from dpunetop.kube.selectors import by_labels
+from dpunetop.runtime.cluster import Clusters, Reach
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
+
+BY_NODE = "node"
+"""Index of pods by the name of their Node."""
+BY_HOST = "host"
+"""Index of NodeMaintenances by the Node that they are about."""
+PATIENCE_SECONDS = 30.0
+"""So long a tenant of which nothing is known yet is waited for, before its silence counts."""
+INDEXERS = {
+    PODS: {BY_NODE: lambda pod: _text((pod.get("spec") or {}).get("nodeName"))},
+    names.NODEMAINTENANCES: {BY_HOST: lambda obj: _text((obj.get("spec") or {}).get("nodeName"))},
+}
+"""What the clusters' caches must be indexed by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One look at a host. `view` None: the tenant is not known well enough yet, so that nothing may be decided."""
+
+    site: Site
+    dpus: tuple[DpuView, ...]
+    nodes: dict[str, Obj]
+    """The Nodes of its DPUs, as far as they are there."""
+    deployments: dict[str, Obj]
+    view: HostView | None
+    recheck_seconds: float | None
+
+
+class Gatherer:
+    """Reads caches, and where a Node is missing asks the server. Threads: any; one at a time a key."""
+
+    def __init__(self, clusters: Clusters, absences: Absences, terms: Terms, clock: Clock) -> None:
+        self._clusters = clusters
+        self._absences = absences
+        self._terms = terms
+        self._clock = clock
+        self._guard = threading.Lock()  # guards _waiting_since
+        self._waiting_since: dict[str, float] = {}  # tenant cluster of which nothing is known yet -> monotonic
+
+    def sight(self, reader: Reader, roster: Roster, slot: Slot) -> Sight:
+        """Look at one slot. Raises: NotSynced and NotEngaged about infra."""
+        author = self._terms.author()
+        cluster, settings = roster.config.tenant_cluster, roster.blockers
+        site = Site(slot.host, cluster, settings.namespace, settings.owner, author)
+        rechecks: list[float] = []
+        dpus, nodes, deployments = [], {}, {}
+        for member in slot.members:
+            node = self._node(reader, INFRA, member.dpu, DPU_SECONDS, rechecks)
+            if not isinstance(node, Gone):
+                nodes[member.dpu] = node
+            dpus.append(self._dpu(reader, roster, slot, member, node))
+            if (deployment := _blocker(reader, settings.namespace, member.dpu)) is not None:
+                deployments[member.dpu] = deployment
+        tenant = self._tenant(reader, roster, slot.host, rechecks) if slot.host else None
+        view = None
+        if tenant is not None:
+            view = HostView(
+                site=site,
+                tenant=tenant,
+                dpus=tuple(dpus),
+                serving=slot.serving,
+                pods_namespace=roster.config.namespace,
+                config=roster.config.live,
+                not_now=slot.not_now,
+                settings=roster.settings,
+                unverified=self._is_unverified(reader, roster, author),
+            )
+        return Sight(site, tuple(dpus), nodes, deployments, view, min(rechecks, default=None))
+
+    # --- infra ------------------------------------------------------------------------------------------------------
+
+    def _node(self, reader: Reader, cluster: str, name: str, apart: float, rechecks: list[float]) -> Obj | Gone:
+        node = reader.get(cluster, Selection(NODES), "", name)
+        if node is not None:
+            self._absences.seen(cluster, name)
+            return node
+        absence = self._absences.look(cluster, name, apart)
+        if absence.recheck_seconds is not None:
+            rechecks.append(absence.recheck_seconds)
+        return absence.found if absence.found is not None else Gone(absence.confirmed)
+
+    def _dpu(self, reader: Reader, roster: Roster, slot: Slot, member: Member, node: Obj | Gone) -> DpuView:
+        settings, name = roster.blockers, member.dpu
+        budget = reader.get(
+            INFRA,
+            Selection(names.PODDISRUPTIONBUDGETS, settings.namespace),
+            settings.namespace,
+            names.blocker_name(name),
+        )
+        return DpuView(
+            name=name,
+            node=node if isinstance(node, Gone) else facts.dpu_node(node),
+            budget=None if budget is None else facts.budget(budget, settings.owner),
+            blocker_ready=_blocker_ready(reader, settings.namespace, name),
+            pods=_pods(reader, roster, name),
+            paired=bool(slot.host) and member.pairing == slot.host,
+        )
+
+    def _is_unverified(self, reader: Reader, roster: Roster, author: Author) -> bool:
+        """Whether, after a cluster's time went back, a cycle is left that has not been taken over."""
+        if not self._terms.is_shaken:
+            return False
+        namespace, owner = roster.blockers.namespace, roster.blockers.owner
+        found = reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, namespace))
+        cycles = [facts.budget(obj, owner).cycle for obj in found if names.OWNER_LABEL in labels_of(obj)]
+        if any(cycle is not None and cycle.term != author.term for cycle in cycles):
+            return True
+        self._terms.settled(author.term)
+        return False
+
+    # --- tenant -----------------------------------------------------------------------------------------------------
+
+    def _tenant(self, reader: Reader, roster: Roster, host: str, rechecks: list[float]) -> TenantSeen | Blind | None:
+        cluster = roster.config.tenant_cluster
+        try:
+            node = self._node(reader, cluster, host, HOST_SECONDS, rechecks)
+            maintenances = self._maintenances(reader, cluster, roster.blockers.owner, host)
+        except (NotEngaged, NotSynced) as err:
+            if err.cluster == INFRA:
+                raise
+            return self._out_of_sight(roster, err, rechecks)
+        with self._guard:
+            self._waiting_since.pop(cluster, None)
+        if silent := self._silent(cluster):
+            return silent
+        return TenantSeen(node if isinstance(node, Gone) else facts.host_node(node), maintenances)
+
+    def _maintenances(
+        self, reader: Reader, cluster: str, owner: str, host: str
+    ) -> tuple[facts.Maintenance, ...] | None:
+        if not serves_maintenances(reader, cluster):
+            return None
+        found = reader.by_index(cluster, Selection(names.NODEMAINTENANCES), BY_HOST, host)
+        seen = sorted((facts.maintenance(obj, owner) for obj in found), key=lambda each: each.name)
+        return tuple(seen)
+
+    def _silent(self, name: str) -> Blind | None:
+        """What the health of the tenant says against its caches."""
+        cluster = self._clusters.get(name)
+        if cluster is None:
+            return Blind(Hold(Reason.TENANT_NOT_ENGAGED, "the tenant is not connected"))
+        health = cluster.health
+        if health.reach is Reach.UNREACHABLE:
+            words = f"the tenant cannot be reached: {health.reason}: {health.message}"
+            return Blind(Hold(Reason.TENANT_UNREACHABLE, words))
+        if health.reach is Reach.REACHABLE and health.reason:
+            words = f"the tenant refuses the credential: {health.reason}: {health.message}"
+            return Blind(Hold(Reason.TENANT_UNAUTHORIZED, words))
+        return None
+
+    def _out_of_sight(self, roster: Roster, err: NotEngaged | NotSynced, rechecks: list[float]) -> Blind | None:
+        """Why the tenant cannot be read, once that is more than the first moments of a start."""
+        if hold := why_blind(roster, err):
+            return Blind(hold)
+        cluster, now = roster.config.tenant_cluster, self._clock.monotonic()
+        with self._guard:
+            waited = now - self._waiting_since.setdefault(cluster, now)
+        if waited >= PATIENCE_SECONDS:
+            return Blind(Hold(Reason.TENANT_NOT_SYNCED, f"the tenant has not been read yet: {err}"))
+        rechecks.append(PATIENCE_SECONDS - waited)
+        return None
+
+
+def why_blind(roster: Roster, err: NotEngaged | NotSynced) -> Hold | None:
+    """Why the tenant is out of sight for certain, as the link to it or its own refusal says; None: it may yet come."""
+    refusal = err.error if isinstance(err, NotSynced) else None
+    if isinstance(refusal, Forbidden | Unauthorized):
+        return Hold(Reason.TENANT_UNAUTHORIZED, f"the tenant does not let us look: {refusal.message}")
+    said = condition_of(roster.config.live, TENANT_REACHABLE) or {"status": "True", "reason": ""}
+    if said["reason"] in ("TenantSwapped", "TenantIsInfra"):
+        return Hold(Reason.TENANT_SWAPPED, str(said["message"]))
+    match said["status"], said["reason"]:
+        case "False", _:
+            return Hold(Reason.TENANT_UNREACHABLE, f"the tenant cannot be reached: {said['message']}")
+        case "Unknown", _:
+            return Hold(Reason.TENANT_NOT_ENGAGED, f"the tenant is not connected: {said['message']}")
+        case _, "Answered":
+            return Hold(Reason.TENANT_UNAUTHORIZED, f"the tenant refuses the credential: {said['message']}")
+    return None
+
+
+def serves_maintenances(reader: Reader, cluster: str) -> bool:
+    """Whether the tenant has NodeMaintenances in the version that we speak. Raises: NotSynced, NotEngaged."""
+    crd = crd_name(names.NODEMAINTENANCES)
+    found = reader.get(cluster, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd)
+    if found is None or (condition_of(found, "Established") or {}).get("status") != "True":
+        return False
+    versions = (found.get("spec") or {}).get("versions") or []
+    return any(v.get("name") == names.NODEMAINTENANCES.version and v.get("served") for v in versions)
+
+
+def _blocker(reader: Reader, namespace: str, dpu: str) -> Obj | None:
+    return reader.get(INFRA, Selection(DEPLOYMENTS, namespace), namespace, names.blocker_name(dpu))
+
+
+def _blocker_ready(reader: Reader, namespace: str, dpu: str) -> bool:
+    wanted = blocker_labels(dpu)
+    pods = reader.by_index(INFRA, Selection(PODS, namespace), BY_NODE, dpu)
+    ours = (pod for pod in pods if wanted.items() <= labels_of(pod).items())
+    return any(facts.is_ready_pod(pod) for pod in ours)
+
+
+def _pods(reader: Reader, roster: Roster, dpu: str) -> tuple[OvnPod, ...]:
+    namespace = roster.config.namespace
+    selection = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
+    found = (pod for pod in reader.by_index(INFRA, selection, BY_NODE, dpu) if not _has_ended(pod))
+    return tuple(_pod(pod, roster.template) for pod in sorted(found, key=lambda pod: str(pod["metadata"]["name"])))
+
+
+def _pod(pod: Obj, template: str) -> OvnPod:
+    is_current = bool(template) and annotations_of(pod).get(names.TEMPLATE_HASH_ANNOTATION) == template
+    return replace(facts.ovn_pod(pod, frozenset()), current=is_current)
+
+
+def _has_ended(pod: Obj) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _text(value: object) -> Iterable[str]:
+    return (value,) if isinstance(value, str) and value else ()

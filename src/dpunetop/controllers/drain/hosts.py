@@ -1,0 +1,245 @@
+"""One tenant host and its DPUs: protected, drained, given back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import structlog
+
+from dpunetop.base.stop import Stop
+from dpunetop.controllers.drain.board import Board, Report
+from dpunetop.controllers.drain.gather import Gatherer, Sight
+from dpunetop.controllers.drain.hand import Hand, TenantRefused
+from dpunetop.domain.drain import protection
+from dpunetop.domain.drain.calls import Result, Task
+from dpunetop.domain.drain.cycle import Decision, decide
+from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, Hold, HostNode, HostView, Phase, Reason, TenantSeen
+from dpunetop.domain.drain.protection import Protection, ProtectionView, PutEntries, decide_protection
+from dpunetop.domain.drain.roster import Member, Mode, Roster, Slot
+from dpunetop.domain.drain.scene import Scene
+from dpunetop.domain.drain.standing import Stage, Standing, standings
+from dpunetop.domain.names import OWNER_LABEL, PODDISRUPTIONBUDGETS, field_manager
+from dpunetop.domain.pairing import host_of
+from dpunetop.kube.errors import Conflict, TooManyRequests, Unreachable
+from dpunetop.kube.keys import DEPLOYMENTS, INFRA, NODES, Key
+from dpunetop.kube.meta import Obj, labels_of
+from dpunetop.kube.plan import Delete, Emit, Fence, Plan, Step
+from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.reading import Readings
+
+NAME = "drain"
+MANAGER = field_manager(NAME)
+_PAUSES = {Result.DONE: 0.5, Result.STALE: 0.3, Result.REFUSED: 10.0}
+"""So long until the next look if nothing wakes: what was written shows in the caches, and that wakes."""
+_FAILED_SECONDS = 1.0
+_UNAUTHORIZED_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One look at a slot, and what follows from it."""
+
+    slot: Slot
+    sight: Sight
+    protections: Mapping[str, Protection]
+    """Of each DPU that is at home here and stays."""
+    leaving: tuple[DpuView, ...]
+    """DPUs at home here that serve nobody and need no blocker any more."""
+    decision: Decision | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of one pass: when to look again, and what the tenant refuses for want of a right."""
+
+    pauses: tuple[float, ...] = ()
+    refused: Hold | None = None
+
+
+class Hosts:
+    """A Reconciler of hosts; its keys are the places of a roster, under the name of the tenant's cluster.
+
+    Guarantees: a task that fails in the middle is begun anew from what the clusters show; nothing is remembered but
+        what was told.
+    Threads: `reconcile` from any worker, one at a time a key.
+    """
+
+    name = NAME
+
+    def __init__(self, board: Board, gatherer: Gatherer, hand: Hand, executor: Executor) -> None:
+        self._board = board
+        self._gatherer = gatherer
+        self._hand = hand
+        self._executor = executor
+        self._readings: Readings | None = None
+        self._log = structlog.get_logger().bind(controller=NAME)
+
+    def read_through(self, readings: Readings) -> None:
+        """Hand over what this controller reads through; once, before the first reconcile."""
+        self._readings = readings
+
+    def reconcile(self, key: Key, stop: Stop) -> float | None:
+        """See `runtime.controller.Reconciler`. Raises: ApiError, NotSynced, NotEngaged, Stopped, LeadershipLost."""
+        assert self._readings is not None
+        roster = self._board.roster(key.cluster)
+        slot = roster.slots.get((key.namespace, key.name)) if roster is not None else None
+        if roster is None or slot is None:
+            self._readings.forget(key)
+            self._board.forget(key)
+            return None
+        with self._readings.reading(key) as reader:
+            sight = self._gatherer.sight(reader, roster, slot)
+        here = _decide(roster, slot, sight)
+        outcome = self._act(here, stop)
+        self._tell(key, here, outcome, stop)
+        return min((*outcome.pauses, *_rechecks(here)), default=None)
+
+    # --- doing ------------------------------------------------------------------------------------------------------
+
+    def _act(self, here: _Pass, stop: Stop) -> _Outcome:
+        """Everything that is to be done now. Each task looks for itself: one that comes to nothing stops no other."""
+        upkeep = (step for found in here.protections.values() for step in found.upkeep)
+        sweeping = (step for dpu in here.leaving for step in _sweeping(dpu, here.sight))
+        self._executor.execute(Plan((*upkeep, *sweeping)), stop)
+        tasks = [found.task for found in here.protections.values() if found.task is not None]
+        tasks = [task for task in tasks if not isinstance(task, PutEntries)]
+        if here.decision is not None and here.decision.task is not None:
+            tasks.append(here.decision.task)
+        pauses: list[float] = []
+        refused = None
+        for task in tasks:
+            try:
+                pauses.append(self._carry_out(task, stop))
+            except TenantRefused as err:
+                refused = Hold(Reason.TENANT_UNAUTHORIZED, f"the tenant refuses: {err.error.message}")
+                pauses.append(_UNAUTHORIZED_SECONDS)
+        return _Outcome(tuple(pauses), refused)
+
+    def _carry_out(self, task: Task, stop: Stop) -> float:
+        try:
+            return _PAUSES[self._hand.carry_out(task, stop).result]
+        except (Conflict, Unreachable, TooManyRequests) as err:
+            self._log.info("drain task failed", task=type(task).__name__, reason=err.reason, error=err.message)
+            return _FAILED_SECONDS
+
+    # --- telling ----------------------------------------------------------------------------------------------------
+
+    def _tell(self, key: Key, here: _Pass, outcome: _Outcome, stop: Stop) -> None:
+        pairings = {member.dpu: member.pairing for member in here.slot.members}
+        guardings = tuple((dpu, found.guarding, pairings[dpu]) for dpu, found in here.protections.items())
+        tasks = (found.task for found in here.protections.values())
+        entries = tuple(entry for task in tasks if isinstance(task, PutEntries) for entry in task.entries)
+        seen = _standings(here, outcome)
+        before = self._board.report(key, Report(guardings, seen, entries))
+        told = {each.dpu: each for each in before.standings} if before is not None else {}
+        self._executor.execute(Plan(tuple(_events(told, seen, here.sight.nodes))), stop)
+
+
+def _standings(here: _Pass, outcome: _Outcome) -> tuple[Standing, ...]:
+    view, decision = here.sight.view, here.decision
+    if view is None or decision is None:
+        return ()
+    return standings(view, replace(decision, hold=outcome.refused or decision.hold))
+
+
+def _rechecks(here: _Pass) -> Iterable[float]:
+    found = (here.sight.recheck_seconds, None if here.decision is None else here.decision.recheck_seconds)
+    return (seconds for seconds in found if seconds is not None)
+
+
+def _events(told: dict[str, Standing], seen: Iterable[Standing], nodes: dict[str, Obj]) -> Iterable[Step]:
+    """An Event on the Node of each DPU whose stage or reason is another one than was told last."""
+    for each in seen:
+        node, last = nodes.get(each.dpu), told.get(each.dpu)
+        is_news = last is None or (last.stage, last.reason) != (each.stage, each.reason)
+        if node is None or not is_news or (last is None and each.stage is Stage.IDLE):
+            continue
+        if last is not None and last.stage is each.stage and not each.reason:
+            continue  # between two waits of one stage something is being done
+        severity: Literal["Normal", "Warning"] = "Warning" if each.stage in (Stage.HELD, Stage.FAILED) else "Normal"
+        note = f"{each.stage}: {each.message}" if each.message else f"{each.stage}"
+        yield Emit(INFRA, NODES, node, severity, each.reason or str(each.stage), note)
+
+
+# --- protection -------------------------------------------------------------------------------------------------------
+
+
+def _decide(roster: Roster, slot: Slot, sight: Sight) -> _Pass:
+    dpus = {dpu.name: dpu for dpu in sight.dpus}
+    at_home = [member for member in slot.members if member.is_home]
+    leaving = [member for member in at_home if _is_to_go(roster, member, dpus[member.dpu])]
+    staying = (member for member in at_home if member not in leaving)
+    return _Pass(
+        slot=slot,
+        sight=sight,
+        protections={member.dpu: _protect(roster, member, dpus[member.dpu], sight) for member in staying},
+        leaving=tuple(dpus[member.dpu] for member in leaving),
+        decision=None if sight.view is None else decide(sight.view),
+    )
+
+
+def _protect(roster: Roster, member: Member, dpu: DpuView, sight: Sight) -> Protection:
+    entry = member.entry
+    return decide_protection(
+        ProtectionView(
+            dpu=dpu,
+            settings=roster.blockers,
+            site=sight.site,
+            deployment=sight.deployments.get(dpu.name),
+            pairing=member.pairing,
+            text=member.text,
+            configured=member.configured,
+            entries=protection.Entries(
+                namespace=roster.config.namespace,
+                host=host_of(dpu.name, entry.text) or None,
+                text=entry.text,
+                foreign=entry.foreign,
+                idle=frozenset({entry.idle} if entry.idle else ()),
+            ),
+            drained=_is_drained(sight.view),
+            active=_is_active(sight.view, dpu),
+        )
+    )
+
+
+def _is_to_go(roster: Roster, member: Member, dpu: DpuView) -> bool:
+    """Whether the DPU serves nobody and needs no blocker any more."""
+    serves = dpu.budget is not None and bool(dpu.budget.serves)
+    if serves or member.pairing is not None or member.entry.text:
+        return False
+    is_gone = isinstance(dpu.node, Gone) and dpu.node.confirmed
+    return roster.mode is Mode.LEAVING or member.is_dropped or is_gone
+
+
+def _sweeping(dpu: DpuView, sight: Sight) -> Iterable[Step]:
+    """First the budget, as it was seen; the blocker goes last, because it names its node."""
+    if dpu.budget is not None:
+        if dpu.budget.ours and not dpu.budget.serves:
+            yield Delete(INFRA, PODDISRUPTIONBUDGETS, dpu.budget.live, Fence.VERSION)
+        return
+    deployment = sight.deployments.get(dpu.name)
+    if deployment is not None and labels_of(deployment).get(OWNER_LABEL) == sight.site.owner:
+        yield Delete(INFRA, DEPLOYMENTS, deployment)
+
+
+def _is_drained(view: HostView | None) -> bool:
+    """Whether a pair of this host may be taken apart, as far as the caches show."""
+    if view is None or not isinstance(view.tenant, TenantSeen):
+        return False
+    scene = Scene(view)
+    if isinstance(scene.host, Gone):
+        return scene.host.confirmed
+    own = scene.own
+    is_done = own is not None and own.phase is Phase.SUCCEEDED and not own.terminating
+    return is_done and isinstance(scene.host, HostNode) and scene.host.cordoned
+
+
+def _is_active(view: HostView | None, dpu: DpuView) -> bool:
+    """Whether a drain of the DPU is near; also where nothing is known of the tenant."""
+    if dpu.budget is not None and dpu.budget.cycle is not None:
+        return True
+    if view is None:
+        return isinstance(dpu.node, DpuNode) and dpu.node.cordoned
+    return Scene(view).wants(dpu)

@@ -1,0 +1,146 @@
+"""All pairs of a DpuClusterConfig: who is paired with whom, their entries in one write, and `PairsHealthy`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from dpunetop.base.stop import Stop
+from dpunetop.controllers.drain.board import Board, Report
+from dpunetop.controllers.drain.census import Censor, Census
+from dpunetop.controllers.drain.hand import Hand
+from dpunetop.controllers.flow import ConfigController, Installation, one
+from dpunetop.domain import names
+from dpunetop.domain.drain.blockers import BlockerSettings, service_account
+from dpunetop.domain.drain.calls import Result
+from dpunetop.domain.drain.health import PairState, judge_pairs
+from dpunetop.domain.drain.protection import PutEntries
+from dpunetop.domain.drain.roster import Mode, Roster
+from dpunetop.domain.entries import idle_pods, idle_pods_left, render_idle_pods
+from dpunetop.domain.status import PAIRS_HEALTHY, report
+from dpunetop.domain.types import DpuClusterConfig, tenant_cluster_name
+from dpunetop.kube.conditions import Condition
+from dpunetop.kube.keys import CONFIGMAPS, INFRA, SERVICEACCOUNTS, Key
+from dpunetop.kube.meta import Obj, labels_of
+from dpunetop.kube.plan import Apply, Patch, Plan, Step
+from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.reading import Reader
+
+_AGAIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PairsView:
+    """All that the decision looks at."""
+
+    config: DpuClusterConfig
+    census: Census
+    reports: tuple[Report | None, ...]
+    """What is known of each slot of the roster."""
+    account: Obj | None
+    """ServiceAccount of the blockers."""
+    field_manager: str
+
+
+class Pairs(ConfigController[PairsView]):
+    """Sees to the ServiceAccount of the blockers, the entries of DPUs that are protected, and `PairsHealthy`.
+
+    Guarantees: hosts are looked at only once their blockers can run.
+    """
+
+    name = "pairs"
+    condition = PAIRS_HEALTHY
+
+    def __init__(
+        self,
+        installation: Installation,
+        executor: Executor,
+        board: Board,
+        hand: Hand,
+        operator_image: str | None,
+    ) -> None:
+        super().__init__(installation, executor)
+        self._board = board
+        self._hand = hand
+        self._namespace = installation.namespace
+        self._census = Censor(board, installation.namespace, operator_image, installation.ovnkube_image)
+
+    def serves(self, config: DpuClusterConfig) -> bool:
+        """See `ConfigController.serves`; to the very end, since what protects goes last."""
+        return config.refused is None and config.has_finalizer and config.kubeconfig_secret is not None
+
+    def forget(self, key: Key) -> None:
+        """See `ConfigController.forget`."""
+        self._board.drop(tenant_cluster_name(key.namespace, key.name))
+
+    def reconcile(self, key: Key, stop: Stop) -> float | None:
+        """See `ConfigController.reconcile`; then writes the entries of those that are protected by now."""
+        again = super().reconcile(key, stop)
+        roster = self._board.roster(tenant_cluster_name(key.namespace, key.name))
+        if roster is None:
+            return again
+        entries = tuple(e for each in self._board.reports(roster) if each is not None for e in each.entries)
+        if not entries:
+            return again
+        done = self._hand.carry_out(PutEntries(key.namespace, entries), stop)
+        return again if done.result is Result.DONE else _AGAIN_SECONDS
+
+    def plan(self, view: PairsView) -> Plan:
+        """See `ConfigController.plan`."""
+        roster = view.census.roster
+        if roster is None:
+            condition = Condition(PAIRS_HEALTHY, "False", "NoImage", view.census.lacking)
+            return Plan(report(INFRA, view.config.live, (condition,), view.field_manager))
+        is_leaving = roster.mode is Mode.LEAVING
+        account = () if is_leaving else (_account(view, roster.blockers),)
+        return Plan((*account, *_tidy(view.census), *_status(view, roster)))
+
+    # --- gathering --------------------------------------------------------------------------------------------------
+
+    def gather(self, reader: Reader, config: DpuClusterConfig) -> PairsView:
+        """See `ConfigController.gather`; posts the roster, from which the workers of the hosts start."""
+        found = self._census.take(reader, config, self.owner(reader, config))
+        account = reader.get(
+            INFRA,
+            one(SERVICEACCOUNTS, self._namespace, names.DRAIN_BLOCKER),
+            self._namespace,
+            names.DRAIN_BLOCKER,
+        )
+        if found.roster is not None and account is not None:
+            self._board.post(found.roster)
+        reports = tuple(self._board.reports(found.roster)) if found.roster is not None else ()
+        return PairsView(config, found, reports, account, self.manager)
+
+
+def _account(view: PairsView, settings: BlockerSettings) -> Step:
+    """One for all: it bears the label of whoever made it, and whoever else needs it makes it anew."""
+    live = view.account
+    owner = settings.owner if live is None else labels_of(live).get(names.OWNER_LABEL, settings.owner)
+    desired = service_account(replace(settings, owner=owner))
+    return Apply(INFRA, SERVICEACCOUNTS, desired, live, view.field_manager)
+
+
+def _tidy(found: Census) -> tuple[Step, ...]:
+    """Of idle pods that others have followed nothing needs to be known."""
+    live = found.entries
+    if live is None or idle_pods(live) == (left := idle_pods_left(live, found.pods)):
+        return ()
+    change = {"metadata": {"annotations": {names.IDLE_PODS_ANNOTATION: render_idle_pods(left)}}}
+    return (Patch(INFRA, CONFIGMAPS, live, change),)
+
+
+def _status(view: PairsView, roster: Roster) -> tuple[Step, ...]:
+    """Nothing is said before every host has been looked at; what was said before stands until then."""
+    if view.config.terminating or any(each is None for each in view.reports):
+        return ()
+    condition = judge_pairs(list(_states(view.reports, roster)))
+    return report(INFRA, view.config.live, (condition,), view.field_manager)
+
+
+def _states(reports: Iterable[Report | None], roster: Roster) -> Iterable[PairState]:
+    entries = {m.dpu for slot in roster.slots.values() for m in slot.members if m.entry.text}
+    for each in reports:
+        standings = {standing.dpu: standing for standing in each.standings} if each is not None else {}
+        for dpu, guarding, pairing in each.guardings if each is not None else ():
+            if pairing is not None or dpu in entries:
+                yield PairState(dpu, guarding, standings.get(dpu), dpu in entries)

@@ -1,0 +1,76 @@
+"""`PairsHealthy`: whether every pair is protected and no drain is stuck."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dpunetop.domain.drain.protection import Guarding
+from dpunetop.domain.drain.standing import Stage, Standing
+from dpunetop.domain.status import PAIRS_HEALTHY
+from dpunetop.kube.conditions import Condition
+
+_SHOWN = 5
+_UNDER_WAY = frozenset(
+    {
+        Guarding.BLOCKER_MISSING,
+        Guarding.NOT_SERVING,
+        Guarding.CLOSING,
+        Guarding.ENTRY_PENDING,
+        Guarding.LEAVING,
+        Guarding.NODE_CORDONED,
+    }
+)
+"""Steps on the way to serving, or back from it; nobody has to do anything about them."""
+_WORDS = {
+    Guarding.BLOCKER_NOT_READY: "its blocker is not Ready, so nothing would hold its drain",
+    Guarding.NOT_OURS: "a blocker or budget under its name is somebody else's; remove it",
+    Guarding.REMOVAL_PENDING: "is not paired with its host any more, and serves it until that is drained",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PairState:
+    """One DPU that is paired or serves."""
+
+    dpu: str
+    guarding: Guarding
+    standing: Standing | None
+    """None: nothing of a drain is known of it."""
+    has_served: bool
+    """Whether its entry stands."""
+
+
+def judge_pairs(pairs: Sequence[PairState]) -> Condition:
+    """The condition: the first reasons of what is stuck, else whether protection is still under way."""
+    troubles = [trouble for pair in pairs for trouble in _troubles(pair)]
+    if troubles:
+        reasons = "; ".join(words for _, words in troubles[:_SHOWN])
+        more = f"; and {len(troubles) - _SHOWN} more" if len(troubles) > _SHOWN else ""
+        return Condition(PAIRS_HEALTHY, "False", troubles[0][0], f"{reasons}{more}")
+    if any(_is_under_way(pair) for pair in pairs):
+        return Condition(PAIRS_HEALTHY, "False", "Progressing", "pairs come under protection")
+    draining = sum(pair.standing is not None and pair.standing.stage is not Stage.IDLE for pair in pairs)
+    drains = f", {draining} of them in a drain" if draining else ""
+    return Condition(PAIRS_HEALTHY, "True", "Draining" if draining else "AllProtected", f"{len(pairs)} pairs{drains}")
+
+
+def _troubles(pair: PairState) -> Iterable[tuple[str, str]]:
+    standing = pair.standing
+    if standing is not None and standing.stage in (Stage.HELD, Stage.FAILED):
+        yield standing.reason or str(standing.stage), f"{pair.dpu}: {standing.message}"
+        return
+    is_late = pair.guarding is Guarding.BLOCKER_NOT_READY and (not pair.has_served or _is_draining(pair))
+    if pair.guarding in _WORDS and not is_late:
+        reason = "".join(word.capitalize() for word in pair.guarding.name.split("_"))
+        yield reason, f"{pair.dpu}: {_WORDS[pair.guarding]}"
+
+
+def _is_draining(pair: PairState) -> bool:
+    """An evicted blocker, or one on a DPU that reboots, is not Ready as a matter of course."""
+    return pair.standing is not None and pair.standing.stage is not Stage.IDLE
+
+
+def _is_under_way(pair: PairState) -> bool:
+    is_late = pair.guarding is Guarding.BLOCKER_NOT_READY and not pair.has_served
+    return is_late or (pair.guarding in _UNDER_WAY and not _is_draining(pair))

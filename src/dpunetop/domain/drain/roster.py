@@ -1,0 +1,168 @@
+"""Who has to do with whom, for all of a DpuClusterConfig at once: what the workers of its single hosts start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from dpunetop.domain.drain.blockers import BlockerSettings
+from dpunetop.domain.drain.facts import Budget, Hold, Settings
+from dpunetop.domain.pairing import Pair, host_of
+from dpunetop.domain.types import DpuClusterConfig
+
+
+class Mode(Enum):
+    """Where in its life a DpuClusterConfig is."""
+
+    SERVING = auto()
+    ENDING = auto()
+    """It is deleted: what drains is still given back, nothing begins."""
+    LEAVING = auto()
+    """Nobody is paired any more; what protected is swept."""
+
+
+def runs_on(budgets: Iterable[Budget]) -> list[str]:
+    """Hosts of drains that have left something in the tenant: they are given back before all is taken down."""
+    return sorted({read.serves for read in budgets if read.cycle is not None and read.cycle.maintenance})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The entry of one DPU as pods read it; an empty text: it has none."""
+
+    text: str = ""
+    foreign: bool = False
+    """Whether somebody else has written over it."""
+    idle: str = ""
+    """UID of the pod that has read none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One DPU, as far as one host has to do with it."""
+
+    dpu: str
+    pairing: str | None
+    text: str
+    configured: bool
+    entry: Entry
+    is_home: bool
+    """Whether its protection is this host's affair: the one that it serves, else the one that it is paired with."""
+    is_dropped: bool = False
+    """Whether it is there and `spec.nodeSelector` does not pick it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One host with its DPUs; an empty host: a DPU that has none."""
+
+    host: str
+    members: tuple[Member, ...]
+    not_now: Hold | None = None
+    """Why no drain of the host may begin now."""
+
+    @property
+    def serving(self) -> str | None:
+        """The DPU whose entry names the host."""
+        found = (member.dpu for member in self.members if host_of(member.dpu, member.entry.text) == self.host)
+        return next(found, None) if self.host else None
+
+
+Place = tuple[str, str]
+"""`host` or `dpu`, and its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """All that the hosts of one DpuClusterConfig share."""
+
+    config: DpuClusterConfig
+    mode: Mode
+    settings: Settings
+    blockers: BlockerSettings
+    template: str
+    """Hash of the template that ovnkube-node pods are to have; empty: there is no DaemonSet."""
+    slots: Mapping[Place, Slot]
+
+    def shared(self) -> tuple[object, ...]:
+        """What every host must hear of when it changes."""
+        config = self.config
+        tenant = [each for each in (config.live.get("status") or {}).get("conditions") or () if each["type"] in _TENANT]
+        said = tuple((each["type"], each["status"], each["reason"]) for each in tenant)
+        return config.uid, self.mode, self.settings, self.blockers, self.template, said, config.tenant_uid
+
+
+_TENANT = ("TenantReachable", "CredentialsValid")
+
+
+@dataclass(frozen=True, slots=True)
+class RosterView:
+    """What the slots follow from."""
+
+    mode: Mode
+    pairs: Mapping[str, Pair]
+    selected: frozenset[str]
+    """Nodes that `spec.nodeSelector` picks."""
+    dropped: frozenset[str]
+    """Nodes that are there and that it does not pick."""
+    guarded: frozenset[str]
+    """DPUs that have a blocker or a budget of ours."""
+    serves: Mapping[str, str]
+    entries: Mapping[str, Entry]
+    configured: frozenset[str]
+    left: frozenset[str]
+    """Hosts with a NodeMaintenance or a mark of ours."""
+
+
+def slots(view: RosterView) -> Mapping[Place, Slot]:
+    """Every host that any DPU has to do with, and every DPU that has no host.
+
+    Guarantees: each DPU is at home in exactly one slot; a host that we have left something on has one too.
+    """
+    dpus = sorted({*view.selected, *view.guarded, *view.serves, *view.entries})
+    known = {dpu: _hosts(view, dpu) for dpu in dpus}
+    hosts = {host for found in known.values() for host in found} | view.left
+    members: dict[str, list[Member]] = {host: [] for host in hosts}
+    alone: dict[Place, Slot] = {}
+    for dpu, found in known.items():
+        for host in found:
+            members[host].append(_member(view, dpu, is_home=host == found[0]))
+        if not found:
+            alone["dpu", dpu] = Slot("", (_member(view, dpu, is_home=True),))
+    return {**{("host", host): Slot(host, tuple(found)) for host, found in sorted(members.items())}, **alone}
+
+
+def held(found: Mapping[Place, Slot], not_now: Mapping[str, Hold]) -> Mapping[Place, Slot]:
+    """The same slots, in which no drain of the hosts that `not_now` names may begin."""
+    return {place: replace(slot, not_now=not_now.get(slot.host)) for place, slot in found.items()}
+
+
+def _hosts(view: RosterView, dpu: str) -> tuple[str, ...]:
+    """The hosts of a DPU, its home first."""
+    pair = view.pairs.get(dpu)
+    written = host_of(dpu, view.entries.get(dpu, Entry()).text)
+    named = (view.serves.get(dpu, ""), _pairing(view, pair) or "", written)
+    return tuple(dict.fromkeys(host for host in named if host))
+
+
+def _pairing(view: RosterView, pair: Pair | None) -> str | None:
+    return None if pair is None or view.mode is Mode.LEAVING else pair.host
+
+
+def _member(view: RosterView, dpu: str, *, is_home: bool) -> Member:
+    pair = view.pairs.get(dpu)
+    return Member(
+        dpu=dpu,
+        pairing=_pairing(view, pair),
+        text="" if pair is None or view.mode is Mode.LEAVING else pair.text,
+        configured=dpu in view.configured,
+        entry=view.entries.get(dpu, Entry()),
+        is_home=is_home,
+        is_dropped=dpu in view.dropped,
+    )
+
+
+def hosts_of(found: Iterable[Place]) -> frozenset[str]:
+    """The names of the hosts among places."""
+    return frozenset(name for kind, name in found if kind == "host")

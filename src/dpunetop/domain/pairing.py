@@ -1,0 +1,116 @@
+"""Which DPU works for which host: what people say in two places, weighed against who serves already.
+
+A person's word is taken or named as a problem; it never stops a pair that serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dpunetop.domain.envfile import EntryRejected, NodeEntry, is_host_name, parse_entry, render_entry
+from dpunetop.domain.names import ENV_OVERRIDES, TENANT_NODE_ANNOTATION
+from dpunetop.domain.quoting import quoted
+from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
+from dpunetop.kube.selectors import matches
+
+
+@dataclass(frozen=True, slots=True)
+class PairingView:
+    """What the decision looks at; a node that is in none of these asks for nothing."""
+
+    wishes: Mapping[str, NodeEntry | EntryRejected]
+    """Of `env-overrides`, as `envfile.parse_entries` gives them."""
+    annotations: Mapping[str, str]
+    """DPU node to what a person wrote onto it with `tenant-node`."""
+    dropped: frozenset[str]
+    """Nodes that are there and that `spec.nodeSelector` does not pick."""
+    entries: Mapping[str, str]
+    """As pods read them now."""
+    serves: Mapping[str, str]
+    """DPU node to the host that its budget names."""
+    claimed: Mapping[str, str]
+    """Host that another DpuClusterConfig of the same tenant has, to the name of that one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One DPU. `host` None: it is paired with none, and whom it serves it serves until that host is drained."""
+
+    dpu: str
+    host: str | None
+    text: str
+    """The entry that it is to have; empty: none, because another DPU serves the host or it is paired with none."""
+    server: str
+    """The DPU that serves the host; empty: no host."""
+    problem: str = ""
+    """Why a person's word is not followed; one line that names the DPU."""
+
+
+def host_of(dpu: str, text: str) -> str:
+    """The host that an entry names; empty if it cannot be read."""
+    entry = parse_entry(dpu, text)
+    return entry.host if isinstance(entry, NodeEntry) else ""
+
+
+def tenant_nodes(selector: Mapping[str, Any], nodes: Iterable[Obj]) -> Mapping[str, str]:
+    """DPU node to what a person wrote onto it with `tenant-node`, of the nodes that the selector picks."""
+    picked = (node for node in nodes if TENANT_NODE_ANNOTATION in annotations_of(node))
+    return {
+        name_of(node): annotations_of(node)[TENANT_NODE_ANNOTATION]
+        for node in picked
+        if matches(selector, labels_of(node))
+    }
+
+
+def pair_up(view: PairingView) -> Mapping[str, Pair]:
+    """Pair every DPU that anybody has said something of, or that serves.
+
+    Guarantees: what cannot be followed leaves a pair that serves as it is, and lets no other begin; a host is served
+        by one DPU, the one that has its entry, else the annotated one, else the first by name.
+    """
+    asked = {dpu: _asked(view, dpu) for dpu in sorted({*view.wishes, *view.annotations, *view.entries, *view.serves})}
+    rivals: dict[str, list[str]] = {}
+    for dpu, wish in asked.items():
+        if isinstance(wish, NodeEntry):
+            rivals.setdefault(wish.host, []).append(dpu)
+    servers = {host: _server(view, host, dpus) for host, dpus in rivals.items()}
+    return {dpu: _pair(view, dpu, wish, servers) for dpu, wish in asked.items()}
+
+
+def _pair(view: PairingView, dpu: str, wish: NodeEntry | str | None, servers: Mapping[str, str]) -> Pair:
+    match wish:
+        case NodeEntry():
+            server = servers[wish.host]
+            return Pair(dpu, wish.host, render_entry(wish) if server == dpu else "", server)
+        case None:
+            return Pair(dpu, None, "", "")
+    text = view.entries.get(dpu, "")
+    host = view.serves.get(dpu) or host_of(dpu, text) or None
+    return Pair(dpu, host, text, dpu if text else "", wish)
+
+
+def _asked(view: PairingView, dpu: str) -> NodeEntry | str | None:
+    """What is asked of a DPU, or why it is not followed; None: nothing."""
+    wish, said = view.wishes.get(dpu), view.annotations.get(dpu)
+    if dpu in view.dropped:
+        return None
+    if isinstance(wish, EntryRejected):
+        return wish.message
+    if said is not None and not is_host_name(said):
+        return f"{dpu}: annotation {TENANT_NODE_ANNOTATION}: {quoted(said)} is not the name of a node"
+    if said is not None and wish is not None and wish.host != said:
+        return f"{dpu}: annotation {TENANT_NODE_ANNOTATION} says {said}, {ENV_OVERRIDES} says {wish.host}"
+    entry = wish if wish is not None else None if said is None else NodeEntry(said)
+    if entry is not None and entry.host in view.claimed and view.serves.get(dpu) != entry.host:
+        return f"{dpu}: {entry.host} is already a host of DpuClusterConfig {view.claimed[entry.host]}"
+    return entry
+
+
+def _server(view: PairingView, host: str, dpus: list[str]) -> str:
+    def rank(dpu: str) -> tuple[bool, bool, bool, str]:
+        has_entry = host_of(dpu, view.entries.get(dpu, "")) == host
+        return not has_entry, dpu not in view.annotations, view.serves.get(dpu) != host, dpu
+
+    return min(dpus, key=rank)

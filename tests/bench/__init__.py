@@ -1,0 +1,1 @@
+"""Benchmarks of the shipped process on real control planes: `make bench`."""

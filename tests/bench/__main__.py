@@ -1,0 +1,71 @@
+"""`python -m bench [parts]`: measure, print a table, write JSON; exit code 1 if a bar is broken."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import coldstart, memory
+from bench.machine import Cores, description
+from bench.report import Report
+from bench.stage import Stage
+from dpunetop import __version__
+from dpunetop.sandbox import binaries
+
+PARTS = ("p1", "configs", "p8")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the parts asked for."""
+    given = _parser().parse_args(arguments)
+    parts = given.parts or list(PARTS)
+    binaries.find()
+    cores = Cores.of_this_machine()
+    report = Report({**description(cores), "version": __version__, "repeat": given.repeat})
+    for part in parts:
+        _run(part, cores, report, given)
+    report.machine = {**report.machine, "load_after": os.getloadavg()[0]}
+    given.json.parent.mkdir(parents=True, exist_ok=True)
+    given.json.write_bytes(report.json())
+    print(report.table())
+    print(f"\nAll of it: {given.json}")
+    return 1 if report.broken else 0
+
+
+def _run(part: str, cores: Cores, report: Report, given: argparse.Namespace) -> None:
+    print(f"bench: {part}", file=sys.stderr)
+    match part:
+        case "p1":
+            for size in given.nodes:
+                with Stage(cores, dpus=size) as stage:
+                    coldstart.run(stage, report, f"P1 N={size}", given.repeat, given.within, given.sample)
+        case "configs":
+            with Stage(cores, dpus=0, configs=given.configs) as stage:
+                coldstart.run(stage, report, f"configs N={given.configs}", given.repeat, given.within, given.sample)
+        case "p8":
+            memory.run(cores, report, given.nodes, given.within)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description="Benchmarks; docs/performance.md says what.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"which of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--nodes", type=_sizes, default=[100, 1000], help="numbers of pairs; default 100,1000")
+    parser.add_argument("--configs", type=int, default=100, help="DpuClusterConfigs without a tenant; default 100")
+    parser.add_argument("--repeat", type=int, default=3, help="measurements of each; default 3")
+    parser.add_argument("--within", type=float, default=300.0, help="seconds that a start may take; default 300")
+    parser.add_argument("--sample", type=Path, help="where to leave stacks of the operator; falsifies all figures")
+    parser.add_argument(
+        "--json", type=Path, default=Path("build/bench.json"), help="where to; default build/bench.json"
+    )
+    return parser
+
+
+def _sizes(text: str) -> list[int]:
+    return [int(size) for size in text.split(",")]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,25 @@
+"""P8, first form: what the process holds at rest, with no pair and with N of them, each Node as large as a real one."""
+
+from __future__ import annotations
+
+from bench.coldstart import cold_start
+from bench.figures import slope
+from bench.machine import Cores
+from bench.report import Bar, Report
+from bench.stage import Stage
+
+_MOST_MIB = {1000: 80.0, 5000: 150.0}
+_MOST_KIB_A_PAIR = 16.0
+
+
+def run(cores: Cores, report: Report, sizes: list[int], within: float) -> None:
+    """Measure each size on a stage of its own."""
+    points = []
+    for size in sorted({0, *sizes}):
+        with Stage(cores, dpus=size) as stage:
+            used = cold_start(stage, within).cost
+        points.append((float(size), used.rss_mib * 1024))
+        bar = Bar(most=_MOST_MIB[size]) if size in _MOST_MIB else None
+        report.add("P8", f"RSS at rest, {size} pairs", used.rss_mib, "MiB", bar)
+        report.add("P8", f"peak RSS, {size} pairs", used.peak_rss_mib, "MiB")
+    report.add("P8", "memory of a pair", slope(points), "KiB", Bar(most=_MOST_KIB_A_PAIR))

@@ -1,0 +1,111 @@
+"""The raw limit: the same server-side applies, byte for byte, from a client that does nothing but send them.
+
+What a plan decides, compares and waits for is left out; so is whatever a client library does. A write that named the
+version of what was read before names the version of the answer before.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from bench.writes import Write
+
+_APPLY = "application/apply-patch+yaml"
+_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What the server took from a number of connections."""
+
+    connections: int
+    writes: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Writes per second."""
+        return self.writes / self.seconds if self.seconds else 0.0
+
+
+class Target:
+    """One API server, and who writes to it."""
+
+    def __init__(self, url: str, ca_pem: bytes, token: str) -> None:
+        self._address = urlsplit(url)
+        self._trust = ssl.create_default_context(cadata=ca_pem.decode())
+        self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "Content-Type": _APPLY}
+
+    def connect(self) -> http.client.HTTPSConnection:
+        """A connection that stays open."""
+        assert self._address.hostname is not None
+        connection = http.client.HTTPSConnection(
+            self._address.hostname, self._address.port, timeout=_SECONDS, context=self._trust
+        )
+        connection.connect()
+        return connection
+
+    def send(self, connection: http.client.HTTPSConnection, method: str, target: str, body: bytes) -> tuple[int, bytes]:
+        """Ask and wait for the answer."""
+        connection.request(method, target, body, self._headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def measure(target: Target, writes: Sequence[Write], connections: int) -> Limit:
+    """Send all of `writes`; those of one object in their order, over one connection.
+
+    Raises: RuntimeError if one is refused.
+    """
+    lanes = [[w for w in writes if zlib.crc32(w.path.encode()) % connections == n] for n in range(connections)]
+    senders = [_Lane(target, lane) for lane in lanes if lane]
+    threads = [threading.Thread(target=sender.run, name=f"raw-{n}") for n, sender in enumerate(senders)]
+    begin = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.monotonic() - begin
+    for sender in senders:
+        if sender.failure:
+            raise RuntimeError(sender.failure)
+    return Limit(connections, len(writes), seconds)
+
+
+class _Lane:
+    """The writes of one connection, encoded before the clock runs. Threads: `run` by one."""
+
+    def __init__(self, target: Target, writes: Sequence[Write]) -> None:
+        self.failure = ""
+        self._target = target
+        self._connection = target.connect()
+        self._writes = [(f"{w.path}?{w.query}", w.path, w.body, json.dumps(w.body).encode()) for w in writes]
+        self._answers: dict[str, Any] = {}
+
+    def run(self) -> None:
+        try:
+            for where, path, body, encoded in self._writes:
+                status, answer = self._target.send(self._connection, "PATCH", where, self._current(path, body, encoded))
+                if status >= 300:
+                    self.failure = f"PATCH {where}: {status} {answer[:300].decode(errors='replace')}"
+                    return
+                self._answers[path] = answer
+        finally:
+            self._connection.close()
+
+    def _current(self, path: str, body: Any, encoded: bytes) -> bytes:
+        before = self._answers.get(path)
+        if before is None or not {"uid", "resourceVersion"} & body["metadata"].keys():
+            return encoded
+        live = json.loads(before)["metadata"]
+        named = {key: live[key] for key in ("uid", "resourceVersion") if key in body["metadata"]}
+        return json.dumps({**body, "metadata": {**body["metadata"], **named}}).encode()

@@ -1,0 +1,176 @@
+"""Two control planes with N pairs, without controllers or stand-ins: what is measured there is the operator's own pace.
+
+The infra cluster serves no MachineConfig API, so every DPU counts as configured; nobody makes pods, so blockers never
+become Ready and no DPU comes to serve.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from bench import nodes
+from bench.machine import Cores, pinned
+from bench.writes import Log, Write, write_policy
+from dpunetop.domain import names
+from dpunetop.kube.errors import NotFound
+from dpunetop.kube.keys import DAEMONSETS, NODES, PODS
+from dpunetop.kube.meta import Obj, new_object, uid_of
+from dpunetop.kube.requests import get
+from dpunetop.sandbox import seed
+from dpunetop.sandbox.admin import AdminClient
+from dpunetop.sandbox.controlplane import API_ONLY, ControlPlane, ControlPlanePair, Spec
+from dpunetop.sandbox.crds import CLUSTER_VERSION, MACHINE_CONFIGURATION, NODE_MAINTENANCE
+from dpunetop.sandbox.operatorprocess import OperatorProcess
+from dpunetop.sandbox.seed import OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, QuickStart
+from dpunetop.sandbox.standins.kubelet import pod_status
+from dpunetop.sandbox.standins.ovnkube import central_tenant, infra_network
+
+_OPERATOR = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}"
+_SEEDERS = 4
+_TESTS = Path(__file__).parents[1]
+_NOW = "2024-01-01T00:00:00Z"
+
+
+class Stage:
+    """The pair, seeded: a context manager. `configs` > 0 makes that many DpuClusterConfigs without a tenant instead.
+
+    Threads: one.
+    """
+
+    def __init__(self, cores: Cores, *, dpus: int, configs: int = 0) -> None:
+        self.cores = cores
+        self.names = QuickStart(dpus=dpus, namespace="bench-tenant")
+        self.configs = configs
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as opening:
+            folder = Path(opening.enter_context(tempfile.TemporaryDirectory(prefix="dpunetop-bench-")))
+            policy = write_policy(folder / "audit-policy.yaml", _OPERATOR)
+            infra = Spec("infra", API_ONLY, audit=True, apiserver_flags=(f"--audit-policy-file={policy}",))
+            self.pair = ControlPlanePair(infra, Spec("tenant", API_ONLY))
+            with pinned(self.cores.control_plane):
+                opening.enter_context(self.pair)
+            self.infra: ControlPlane = self.pair.infra
+            self._seed()
+            self.log = Log(self.infra)
+            self.token = seed.operator_token(self.pair)
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @contextlib.contextmanager
+    def operator(self, program: tuple[str, ...] | None = None) -> Iterator[OperatorProcess]:
+        """The shipped process, with the rights of config/rbac, on its core."""
+        environment = {
+            "NAMESPACE": OPERATOR_NAMESPACE,
+            "WATCH_NAMESPACE": "*" if self.configs else self.names.namespace,
+            "TENANT_NAMESPACE": self.names.tenant_namespace,
+            "PYTHONPATH": str(_TESTS),
+        }
+        kubeconfig = self.infra.token_kubeconfig(self.token)
+        argv = program or (sys.executable, "-m", "dpunetop")
+        with pinned(self.cores.operator), OperatorProcess(kubeconfig, env=environment, program=argv) as running:
+            yield running
+
+    # --- going back -------------------------------------------------------------------------------------------------
+
+    def take_away(self, writes: Iterable[Write]) -> None:
+        """Delete every object that these writes made, so that they can be made again."""
+        paths = sorted({write.path for write in writes if "/" not in write.plural})
+        self._at_once(self._drop, paths)
+
+    def renew_configs(self) -> None:
+        """Put DpuClusterConfigs in the place of those that are there, as a user creates them."""
+        for config in self._configs():
+            path = self.infra.admin.path_of(config)
+            self._drop(path)
+            with contextlib.suppress(NotFound):
+                self.infra.admin.patch(path, {"metadata": {"finalizers": None}})
+        self.infra.apply(self._configs())
+
+    def _drop(self, path: str) -> None:
+        with contextlib.suppress(NotFound):
+            self.infra.admin.delete(path)
+
+    # --- seeding ----------------------------------------------------------------------------------------------------
+
+    def _seed(self) -> None:
+        self.infra.apply(infra_network(names.OVN_KUBERNETES_NAMESPACE))
+        self.infra.apply(seed.operator_installation())
+        if self.configs:
+            self.infra.apply(MACHINE_CONFIGURATION)
+            for config in self._configs():
+                self.infra.apply(seed.served_namespace(config["metadata"]["namespace"], self.names.secret))
+        else:
+            self.infra.apply(seed.served_namespace(self.names.namespace, self.names.secret))
+            self._seed_tenant(self.pair.tenant)
+            kubeconfig = seed.tenant_kubeconfig(self.pair.tenant, self.names)
+            self.infra.apply(seed.kubeconfig_secret(self.names, kubeconfig))
+            self.infra.apply(seed.env_overrides(self.names))
+        self._add_nodes(self.infra.admin, map(seed.dpu_node, self.names.pairs))
+        self.infra.apply(self._configs())
+
+    def _seed_tenant(self, tenant: ControlPlane) -> None:
+        tenant.apply(NODE_MAINTENANCE)
+        tenant.apply(CLUSTER_VERSION)
+        tenant.apply(seed.cluster_version())
+        tenant.apply(central_tenant(self.names.tenant_namespace))
+        tenant.apply(seed.tenant_reader(self.names.tenant_namespace))
+        self._add_nodes(tenant.admin, map(seed.host_node, self.names.pairs.values()))
+        for number in range(3):
+            node = seed.master_node(f"tenant-master-{number}")
+            self._add_nodes(tenant.admin, [node])
+            self._add_master_pod(tenant.admin, node)
+
+    def _add_master_pod(self, admin: AdminClient, node: Obj) -> None:
+        """What the DaemonSet controller and a kubelet would make."""
+        pod = new_object(PODS, self.names.tenant_namespace, f"ovnkube-{node['metadata']['name']}")
+        master = admin.get(get(DAEMONSETS, self.names.tenant_namespace, names.OVNKUBE_MASTER).target)
+        owner = {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": names.OVNKUBE_MASTER, "uid": uid_of(master)}
+        pod["metadata"] |= {
+            "labels": {"app": names.OVNKUBE_MASTER},
+            "ownerReferences": [{**owner, "controller": True}],
+        }
+        containers = [{"name": name, "image": "ovn"} for name in ("northd", "nbdb", "sbdb", "ovnkube-master")]
+        pod["spec"] = {"hostNetwork": True, "nodeName": node["metadata"]["name"], "containers": containers}
+        path = get(PODS, self.names.tenant_namespace, pod["metadata"]["name"]).target
+        live = admin.apply_at(path, pod)
+        status = pod_status(live, {**node, "status": nodes.status_of(node)}, True, _NOW)
+        admin.patch(f"{path}/status", {"metadata": {"uid": uid_of(live)}, "status": status})
+
+    def _add_nodes(self, admin: AdminClient, objects: Iterable[dict[str, Any]]) -> None:
+        def add(node: dict[str, Any]) -> None:
+            path = get(NODES, "", node["metadata"]["name"]).target
+            admin.apply_at(path, node)
+            admin.patch(f"{path}/status", {"status": nodes.status_of(node)}, fieldManager="kubelet")
+
+        self._at_once(add, list(objects))
+
+    def _configs(self) -> list[Mapping[str, Any]]:
+        if not self.configs:
+            return [seed.dpu_cluster_config(self.names)]
+        return [_host_config(f"bench-{number}") for number in range(self.configs)]
+
+    @staticmethod
+    def _at_once(work: Any, things: list[Any]) -> None:
+        with ThreadPoolExecutor(_SEEDERS, thread_name_prefix="seed") as pool:
+            for _ in pool.map(work, things):
+                pass
+
+
+def _host_config(name: str) -> dict[str, Any]:
+    """A DpuClusterConfig that configures hosts, and has no tenant."""
+    spec = {"poolName": name, "nodeSelector": {"matchLabels": {f"bench.dpu.openshift.io/{name}": ""}}}
+    return new_object(names.DPUCLUSTERCONFIGS, name, name, spec=spec)
