@@ -127,6 +127,18 @@ def drip(wire: Wire, _: Asked) -> None:
     wire.drip(b" " * 100_000, 1.0)
 
 
+def trickle(wire: Wire, asked: Asked) -> None:
+    """A list as a stream to which there is always one more object, none of them late; in pages, one byte a second."""
+    if not is_watch(asked):
+        drip(wire, asked)
+        return
+    wire.begin_stream()
+    for number in itertools.count():
+        if not wire.pause(0.5):
+            return
+        wire.chunk(_event("ADDED", number, 11 + number))
+
+
 _BOMB = gzip.compress(b"[" + b" " * 200_000_000 + b"]")
 
 

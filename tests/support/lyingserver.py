@@ -82,6 +82,10 @@ class Wire:
         """Keep the connection and say nothing until the server closes."""
         self._over.wait(30)
 
+    def pause(self, seconds: float) -> bool:
+        """Wait a little; whether there is still anything to go on for."""
+        return not self._over.wait(seconds)
+
     def reset(self) -> NoReturn:
         """End the connection with a RST instead of a FIN, and the thread that serves it."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

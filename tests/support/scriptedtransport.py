@@ -11,6 +11,7 @@ from typing import Any
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError
 from dpunetop.kube.requests import Request
+from dpunetop.runtime.client.pace import Pace
 from dpunetop.runtime.client.transport import Pool, Response, error_of
 
 
@@ -38,6 +39,7 @@ class ScriptedTransport:
 
     def __init__(self, *answers: Response | ApiError | list[bytes], renewals: tuple[bool, ...] = ()) -> None:
         self.stop = Stop()
+        self.max_error_chars = 1000
         self.sent: list[Sent] = []
         self._answers = list(answers)
         self._renewals = list(renewals)
@@ -55,7 +57,7 @@ class ScriptedTransport:
         return answer
 
     @contextmanager
-    def stream(self, request: Request) -> Iterator[Iterator[bytes]]:
+    def stream(self, request: Request, pace: Pace | None = None) -> Iterator[Iterator[bytes]]:
         self.sent.append(Sent(request, 0.0, Pool.WATCHES))
         answer = self._answers.pop(0)
         if isinstance(answer, ApiError):

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from dpunetop.base.clock import RealClock
 from dpunetop.kube.errors import ApiError, Gone, TooManyRequests, Unreachable
 from dpunetop.kube.keys import NODES
 from dpunetop.kube.requests import APPLY, Request, Selection
+from dpunetop.runtime.client.pace import Pace
 from dpunetop.runtime.client.transport import (
     ClientCertificate,
     ConfigurationError,
@@ -555,6 +557,59 @@ def test_a_stream_that_is_left_early_does_not_leave_its_rest_to_the_next(connect
         with transport.stream(WATCH) as lines:
             assert next(lines) == b"{}"
     assert len(server.peers) == 2
+
+
+def trickle(wire: Wire, asked: Asked) -> None:
+    """One whole line after the other, none of them late."""
+    wire.begin_stream()
+    while wire.pause(0.05):
+        wire.chunk(b"{}\n")
+
+
+def test_a_list_that_comes_too_slowly_is_told_from_silence(connect):
+    with LyingServer(trickle) as server:
+        transport = connect(server)
+        with pytest.raises(Unreachable) as caught, transport.stream(WATCH, Pace(RealClock(), 60.0, 0.5)) as lines:
+            list(lines)
+        told = f"127.0.0.1:{server.port}: a list that was not complete in 0.5 s"
+        assert (caught.value.reason, caught.value.message) == ("Timeout", told)
+
+
+def test_a_list_that_is_complete_may_be_followed_for_long(connect):
+    with LyingServer(trickle) as server:
+        transport, pace = connect(server), Pace(RealClock(), 60.0, 10.0)
+        with transport.stream(WATCH, pace) as lines:
+            pace.listed()
+            assert [next(lines) for _ in range(5)] == [b"{}"] * 5
+        assert pace.bound(90.0) - time.monotonic() > 45.0
+
+
+def test_a_stream_that_the_server_does_not_end_is_ended(connect):
+    with LyingServer(trickle) as server:
+        transport = connect(server)
+        with transport.stream(WATCH, Pace(RealClock(), 0.5)) as lines:
+            assert set(lines) == {b"{}"}
+        server.answer = silent
+        assert reason_of(lambda: transport.call(GET, 0.3)) == "Timeout"  # not the rest of the stream
+
+
+def test_of_a_refusal_no_more_is_passed_on_than_is_wanted(connect):
+    refusal = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "m" * 5000}
+    with LyingServer(lambda wire, _: wire.json(403, refusal)) as server:
+        with pytest.raises(ApiError) as caught:
+            lines_of(connect(server, max_error_chars=200))
+        assert caught.value.message == "m" * 200
+
+
+def test_an_answer_that_began_is_told_from_none(connect):
+    with LyingServer(dripping_body) as server:
+        with pytest.raises(Unreachable) as caught:
+            connect(server).call(GET, 1.0)
+        assert caught.value.message == f"127.0.0.1:{server.port}: an answer that was not complete within 1 s"
+        server.answer = silent
+        with pytest.raises(Unreachable) as caught:
+            connect(server).call(GET, 1.0)
+        assert caught.value.message == f"127.0.0.1:{server.port}: no answer within 1 s"
 
 
 def test_a_stream_cut_within_a_line_is_a_reset_after_the_whole_lines(connect):

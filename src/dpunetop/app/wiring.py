@@ -36,6 +36,7 @@ from dpunetop.controllers.tenantobjects import TenantObjects
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, NODEMAINTENANCES, PODDISRUPTIONBUDGETS
 from dpunetop.domain.ovnkube import PodScripts
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, refused_address
+from dpunetop.kube.errors import MOST_MESSAGE_CHARS
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA, NODES, Key
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
@@ -61,6 +62,7 @@ LEASE_NAME = "dpunetop"
 COMPONENT = "dpunetop"
 TENANT_RESPONSE_BYTES = 900 << 10
 """Hostile JSON grows to 35 times its size when decoded: this bounds what a tenant can cost to 32 MiB."""
+TENANT_ERROR_CHARS = 200
 _TENANT_DOCUMENT_WEIGHT = 3 << 20
 _TENANT_COLLECTION_WEIGHT = 2 << 20
 """A dozen objects and the masters' pods are read from a tenant: all of them together may not cost 32 MiB."""
@@ -190,6 +192,7 @@ class _Wiring:
             clock=self._clock,
             max_calls=workers + 8,
             max_response_bytes=MAX_READ_BYTES if is_trusted else TENANT_RESPONSE_BYTES,
+            max_error_chars=MOST_MESSAGE_CHARS if is_trusted else TENANT_ERROR_CHARS,
         )
         most = None if is_trusted else _TENANT_DOCUMENT_WEIGHT
         client = Client(transport, clock=self._clock, metrics=metrics, name=name, most_weight=most)

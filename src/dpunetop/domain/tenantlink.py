@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -24,6 +25,7 @@ from dpunetop.kube.keys import INFRA, SECRETS
 from dpunetop.kube.meta import Obj, is_terminating, new_object
 from dpunetop.kube.plan import Apply, Plan, Step
 
+_UID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _RETRY_UNANSWERED_SECONDS = 3.0
 _RETRY_DENIED_SECONDS = 30.0
 
@@ -114,14 +116,16 @@ def choose(config: DpuClusterConfig, given: Obj | None, stored: Obj | None, owne
 
 def identity_problem(config: DpuClusterConfig, infra_uid: str, uid: str) -> WrongCluster | None:
     """Why the cluster whose `kube-system` has this UID must not be this tenant, or None."""
+    if _UID.fullmatch(uid) is None:  # it would be shown, and compared with what a person writes
+        return WrongCluster("BadAnswer", "the UID of the tenant's kube-system is none")
     if uid == infra_uid:
         return WrongCluster("TenantIsInfra", "the kubeconfig leads to the infra cluster itself; give the tenant's")
     if config.tenant_uid in (None, uid) or config.annotations.get(ACCEPT_TENANT_ANNOTATION) == uid:
         return None
     return WrongCluster(
         "TenantSwapped",
-        f"the kubeconfig leads to cluster {uid[:64]}, not to {config.tenant_uid} as before; nothing of it is used. "
-        f"If that is meant, annotate {ACCEPT_TENANT_ANNOTATION}={uid[:64]}",
+        f"the kubeconfig leads to cluster {uid}, not to {config.tenant_uid} as before; nothing of it is used. "
+        f"If that is meant, annotate {ACCEPT_TENANT_ANNOTATION}={uid}",
     )
 
 
@@ -140,9 +144,9 @@ def _retry(view: LinkView) -> float | None:
     match view.attempt:
         case Unanswered():
             return _RETRY_UNANSWERED_SECONDS
-        case Denied():
+        case Denied() | WrongCluster():
             return _RETRY_DENIED_SECONDS
-        case Linked() | WrongCluster() | Unlinked():
+        case Linked() | Unlinked():
             return None
     assert_never(view.attempt)
 

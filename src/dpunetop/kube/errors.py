@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,99}")
+MOST_MESSAGE_CHARS = 1000
+MOST_PAUSE_SECONDS = 60.0
+"""No server puts us off for longer, whatever it says."""
+
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 
 
@@ -81,11 +85,16 @@ _BY_CODE: dict[int, type[ApiError]] = {
 }
 
 
-def error_from_status(status: Mapping[str, Any], code: int = 0, retry_after_seconds: float | None = None) -> ApiError:
+def error_from_status(
+    status: Mapping[str, Any],
+    code: int = 0,
+    retry_after_seconds: float | None = None,
+    most_chars: int = MOST_MESSAGE_CHARS,
+) -> ApiError:
     """The error that a `Status` object of the API describes; `code` is used where the object has none.
 
     Guarantees: takes any mapping, however malformed; the reason is a word that a condition may bear, the message one
-        printable line of at most 1,000 characters: the server may be hostile, and both are shown to people.
+        printable line of at most `most_chars`: the server may be hostile, and both are shown to people.
     Source: Kubernetes API conventions, "Response Status Kind".
     """
     given = status.get("code")
@@ -99,8 +108,8 @@ def error_from_status(status: Mapping[str, Any], code: int = 0, retry_after_seco
     return kind(
         code,
         _reason(status.get("reason")),
-        printable(str(status.get("message") or ""), 1000),
-        retry_after_seconds=retry_after_seconds,
+        printable(str(status.get("message") or ""), most_chars),
+        retry_after_seconds=_bounded(retry_after_seconds),
         causes=tuple(c for c in causes if isinstance(c, Mapping)) if isinstance(causes, list) else (),
     )
 
@@ -108,6 +117,10 @@ def error_from_status(status: Mapping[str, Any], code: int = 0, retry_after_seco
 def printable(text: str, limit: int) -> str:
     """Foreign text as one line of ASCII, at most `limit` characters long."""
     return _UNPRINTABLE.sub(" ", text)[:limit].strip()
+
+
+def _bounded(seconds: float | None) -> float | None:
+    return None if seconds is None else max(0.0, min(seconds, MOST_PAUSE_SECONDS))
 
 
 def _reason(given: object) -> str:

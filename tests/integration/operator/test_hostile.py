@@ -171,6 +171,16 @@ def test_a_tenant_that_lies_in_its_lists_costs_little_and_holds_up_nobody(
     assert os.path.exists(f"/proc/{operator.pid}")
 
 
+def test_lists_that_never_end_are_named_and_so_is_the_time_that_they_had(trial: Trial, hostile: HostileTenant) -> None:
+    hostile.tell_only_lists(lies.trickle)
+    serve(trial, hostile)
+    said = trial.wait("TenantObjsSynced", "False", "Timeout", within=100.0)
+    assert "cannot watch" in said["message"]
+    assert said["message"].endswith(": a list that was not complete in 60 s")
+    trial.wait("OvnKubeReady", "False", "Timeout")
+    assert trial.condition("TenantReachable")["status"] == "True"
+
+
 def test_a_redirect_is_not_followed_with_the_token(trial: Trial, hostile: HostileTenant) -> None:
     with LyingServer(lambda wire, _: wire.json(200, {"metadata": {"name": "kube-system", "uid": "x"}})) as witness:
         hostile.tell_everything(lies.redirect_to(witness.url))
@@ -184,10 +194,20 @@ def test_a_redirect_is_not_followed_with_the_token(trial: Trial, hostile: Hostil
     trial.wait("Ready", "False")
 
 
-def test_what_a_tenant_says_when_it_refuses_is_shown_as_one_harmless_line(trial: Trial, hostile: HostileTenant) -> None:
-    hostile.tell_everything(lies.refuse_in_hostile_words)
+@pytest.mark.parametrize("about", ["everything", "lists"])
+def test_what_a_tenant_says_when_it_refuses_is_shown_as_one_short_harmless_line(
+    trial: Trial, hostile: HostileTenant, operator: OperatorProcess, about: str
+) -> None:
+    began = len(operator.log_text())
+    tell = hostile.tell_everything if about == "everything" else hostile.tell_only_lists
+    tell(lies.refuse_in_hostile_words)
     serve(trial, hostile)
-    condition = trial.wait("CredentialsValid", "False")
-    assert re.fullmatch(r"[A-Za-z]+", condition["reason"])
+    said = trial.wait("CredentialsValid" if about == "everything" else "TenantObjsSynced", "False")
+    assert re.fullmatch(r"[A-Za-z]+", said["reason"])
+    assert "pwned" in said["message"]
+    eventually(trial.events, lambda events: any("pwned" in event["note"] for event in events))
     shown = trial.told() + [event["note"] for event in trial.events()]
-    assert all(text.replace("…", "").isascii() and text.isprintable() and len(text) < 1200 for text in shown)
+    assert all(text.replace("…", "").isascii() and text.isprintable() for text in shown)
+    everywhere = "\n".join([*shown, operator.log_text()[began:]])
+    assert "x" * 100 in everywhere
+    assert "x" * 200 not in everywhere  # of what it says, 200 characters at most

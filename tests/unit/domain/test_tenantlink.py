@@ -76,6 +76,9 @@ IDENTITIES = {  # remembered, accepted, seen -> reason
     "infra itself": (None, None, "infra", "TenantIsInfra"),
     "infra itself, accepted by mistake": ("t1", "infra", "infra", "TenantIsInfra"),
     "another": ("t1", None, "t2", "TenantSwapped"),
+    "nobody": (None, None, "", "BadAnswer"),
+    "one that would like to be obeyed": (None, None, "a\x1b[2J", "BadAnswer"),
+    "one of many words": (None, None, "a" * 65, "BadAnswer"),
     "another, accepted": ("t1", "t2", "t2", None),
     "another, a third one accepted": ("t1", "t3", "t2", "TenantSwapped"),
 }
@@ -100,7 +103,7 @@ LINKS = {   # attempt, kept -> CredentialsValid, TenantReachable, seconds to the
     ),
     "bad token": (Denied("Unauthorized", "m"), None, ("False", "Unauthorized"), ("True", "Answered"), 30.0),
     "swapped": (
-        WrongCluster("TenantSwapped", "m"), None, ("False", "TenantSwapped"), ("Unknown", "TenantSwapped"), None,
+        WrongCluster("TenantSwapped", "m"), None, ("False", "TenantSwapped"), ("Unknown", "TenantSwapped"), 30.0,
     ),
 }  # fmt: skip
 

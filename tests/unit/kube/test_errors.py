@@ -80,6 +80,18 @@ def test_long_texts_are_cut():
     assert (len(err.reason), len(err.message)) == (100, 1000)
 
 
+def test_of_a_server_that_is_not_trusted_less_is_passed_on():
+    assert error_from_status({"code": 403, "message": "m" * 5000}, most_chars=200).message == "m" * 200
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted"), [(7, 7.0), (10**12, 60.0), (float("inf"), 60.0), (float("nan"), 0.0), (-5, 0.0)]
+)
+def test_no_server_puts_us_off_for_long(asked, granted):
+    assert error_from_status({"code": 429, "details": {"retryAfterSeconds": asked}}).retry_after_seconds == granted
+    assert error_from_status({"code": 429}, 429, float(asked)).retry_after_seconds == granted
+
+
 HOSTILE = ["a b", "x\ny", "\x1b[2J", "-x", "9", "Foo'", "\u043edd", "", "$(id)", "a/b"]
 
 

@@ -17,7 +17,16 @@ import structlog
 from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
-from dpunetop.kube.errors import ApiError, Forbidden, Gone, NotFound, TooManyRequests, Unauthorized, Unreachable
+from dpunetop.kube.errors import (
+    MOST_PAUSE_SECONDS,
+    ApiError,
+    Forbidden,
+    Gone,
+    NotFound,
+    TooManyRequests,
+    Unauthorized,
+    Unreachable,
+)
 from dpunetop.kube.meta import Obj, name_of, namespace_of, version_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.watch import Drop, Progress, Put, WatchEvent, interpret
@@ -30,9 +39,6 @@ TimeWentBack = Callable[[Selection, int, int], None]
 
 BRIEF_SECONDS = 1.0
 """A watch that ends in less without having brought anything is taken for a failure."""
-
-LONGEST_PAUSE_SECONDS = 60.0
-"""No server may ask for a longer silence."""
 
 MOST_OBJECTS = 100_000
 """A collection with more is refused: no cluster of a size that exists has them, so its server means harm."""
@@ -322,7 +328,7 @@ class Course:
         self._pause = self._pause_after(error)
 
     def _pause_after(self, error: ApiError) -> float:
-        asked = min(error.retry_after_seconds or 0.0, LONGEST_PAUSE_SECONDS)
+        asked = min(error.retry_after_seconds or 0.0, MOST_PAUSE_SECONDS)
         return max(self._backoff.next(), asked)
 
 

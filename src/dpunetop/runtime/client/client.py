@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random as _random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,19 +13,27 @@ from tenacity import RetryCallState, Retrying
 from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
 from dpunetop.kube import requests
-from dpunetop.kube.errors import ApiError, NotFound, Unauthorized, Unreachable
+from dpunetop.kube.errors import ApiError, NotFound, Unauthorized, Unreachable, printable
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.requests import Request, Selection
-from dpunetop.kube.watch import WatchEvent
+from dpunetop.kube.watch import INITIAL_EVENTS_END, WatchEvent
+from dpunetop.runtime.client.pace import Pace
 from dpunetop.runtime.client.transport import Pool, Response, Transport, error_of
 from dpunetop.runtime.flowcontrol import TokenBucket
 from dpunetop.runtime.metrics import ClientMetrics
 
 CALL_SECONDS = 10.0
 PAGE_SECONDS = 30.0
+LIST_SECONDS = 300.0
+"""For all pages of a list together: by then the server has forgotten the moment that it began at."""
+WATCH_LIST_SECONDS = 60.0
+"""For a list that comes as a stream; what is slower is read in pages."""
 WATCH_SECONDS = (300, 600)
 """How long the server is asked to keep a watch open; drawn anew each time, so that watches do not end all at once."""
+
+WATCH_GRACE_SECONDS = 30.0
+"""How much later we end it, if the server does not."""
 
 RETRIES = 3
 RETRY_RATE_PER_SECOND = 1.0
@@ -111,9 +120,9 @@ class Client:
         """All objects of a selection as of one moment, page by page, each with its type filled in.
 
         Guarantees: a page that is too large for one answer is asked for again, smaller.
-        Raises: Gone when reading took so long that the moment is forgotten.
+        Raises: Gone when reading took so long that the moment is forgotten, Unreachable `Timeout` at the latest then.
         """
-        token = ""
+        token, deadline = "", self._clock.monotonic() + LIST_SECONDS
         while True:
             page, following, page_size = self._page(selection, page_size, token)
             yield page
@@ -121,18 +130,22 @@ class Client:
                 return
             if following == token:
                 raise Unreachable(0, "BadAnswer", "the list goes in circles: the same continue token again")
+            if self._clock.monotonic() >= deadline:
+                raise Unreachable(0, "Timeout", f"a list that was not complete in {LIST_SECONDS:g} s")
             token = following
 
     def watch(self, selection: Selection, resource_version: str) -> Iterator[WatchEvent]:
         """Changes after `resource_version`, until the server or the idle limit ends it."""
-        return self._follow(requests.watch(selection, resource_version, self._watch_seconds()))
+        seconds = self._watch_seconds()
+        return self._follow(requests.watch(selection, resource_version, seconds), seconds)
 
     def watch_list(self, selection: Selection) -> Iterator[WatchEvent]:
         """The present state as ADDED events up to a marked BOOKMARK, then changes.
 
         Raises: ApiError where the server does not have this; then list and watch.
         """
-        return self._follow(requests.watch_list(selection, self._watch_seconds()))
+        seconds = self._watch_seconds()
+        return self._follow(requests.watch_list(selection, seconds), seconds, WATCH_LIST_SECONDS)
 
     def apply(
         self, resource: Resource, body: Obj, field_manager: str, timeout_seconds: float = CALL_SECONDS
@@ -216,7 +229,7 @@ class Client:
         """
         response = self._transport.call(Request("GET", "/readyz"), timeout_seconds, Pool.LEASE)
         if response.status == 401 or response.status >= 500:
-            raise error_of(response)
+            raise error_of(response, self._transport.max_error_chars)
 
     def close_connections(self) -> None:
         """Give up on all connections to the server at once; see `Transport.close_connections`."""
@@ -234,19 +247,34 @@ class Client:
             page, following = _page_of(selection.resource, document)
             return page, following, size
 
-    def _follow(self, request: Request) -> Iterator[WatchEvent]:
+    def _follow(self, request: Request, seconds: float, listing_seconds: float = math.inf) -> Iterator[WatchEvent]:
+        def pace() -> Pace:
+            return Pace(self._clock, seconds + WATCH_GRACE_SECONDS, listing_seconds)
+
         try:
-            yield from self._events(request)
+            yield from self._events(request, pace())
         except Unauthorized:
             if not self._transport.renew_credential():
                 raise
-            yield from self._events(request)
+            yield from self._events(request, pace())
 
-    def _events(self, request: Request) -> Iterator[WatchEvent]:
-        with self._transport.stream(request) as lines:
+    def _events(self, request: Request, pace: Pace) -> Iterator[WatchEvent]:
+        with self._transport.stream(request, pace) as lines:
             for line in lines:
                 self._check_weight(line)
-                yield _event(line)
+                event = self._event(line)
+                if event.type == "BOOKMARK" and INITIAL_EVENTS_END in (
+                    event.object["metadata"].get("annotations") or {}
+                ):
+                    pace.listed()
+                yield event
+
+    def _event(self, line: bytes) -> WatchEvent:
+        event = _event(line)
+        if event.type != "ERROR" or "message" not in event.object:
+            return event
+        words = printable(str(event.object["message"]), self._transport.max_error_chars)
+        return WatchEvent("ERROR", {**event.object, "message": words})
 
     def _watch_seconds(self) -> int:
         least, most = WATCH_SECONDS
@@ -304,7 +332,7 @@ class _Attempts:
     def once(self) -> Response:
         response = self._transport.call(self._request, self._left(), self._pool)
         if not 200 <= response.status < 300:
-            raise error_of(response)
+            raise error_of(response, self._transport.max_error_chars)
         return response
 
     def is_another_worth_it(self, state: RetryCallState) -> bool:

@@ -33,7 +33,7 @@ from urllib3.connection import HTTPSConnection
 from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
-from dpunetop.kube.errors import ApiError, Unreachable, error_from_status, printable
+from dpunetop.kube.errors import MOST_MESSAGE_CHARS, ApiError, Unreachable, error_from_status, printable
 from dpunetop.kube.requests import Request
 from dpunetop.runtime.client.connection import (
     Anonymous,
@@ -47,6 +47,7 @@ from dpunetop.runtime.client.connection import (
     TokenFile,
     TokenSource,
 )
+from dpunetop.runtime.client.pace import Pace
 from dpunetop.runtime.metrics import ClientMetrics
 
 if TYPE_CHECKING:
@@ -129,11 +130,14 @@ class Transport:
         clock: Clock,
         max_calls: int = 24,
         max_response_bytes: int = MAX_READ_BYTES,
+        max_error_chars: int = MOST_MESSAGE_CHARS,
         idle_seconds: float = 90.0,
         lookup: Lookup | None = None,
     ) -> None:
+        """`max_error_chars` is how much of the server's words is passed on when it refuses something."""
         url = _checked_url(connection.url)
         self.stop = stop
+        self.max_error_chars = max_error_chars
         self._connection = connection
         self._prefix = url.path.rstrip("/")
         self._user_agent = user_agent
@@ -167,32 +171,34 @@ class Transport:
         deadline = started + timeout_seconds
         headers = self._headers(request)
         with self._slot(request.method, pool, timeout_seconds):
-            status, size = 0, 0
+            status, size, late = 0, 0, f"no answer{_within(timeout_seconds)}"
             try:
                 raw = self._send(request, headers, pool, urllib3.Timeout(total=self._left(deadline)))
+                late = f"an answer that was not complete{_within(timeout_seconds)}"
                 body = self._whole_body(
                     raw, self._max_read_bytes if request.method == "GET" else self._max_object_bytes
                 )
                 status, size = raw.status, len(body)
             except _FOREIGN as err:
-                raise self._failure(err) from err
+                raise self._failure(err, late) from err
             finally:
                 self._count(request, status, started, size)
         return Response(status, raw.headers, body)
 
     @contextmanager
-    def stream(self, request: Request) -> Iterator[Iterator[bytes]]:
+    def stream(self, request: Request, pace: Pace | None = None) -> Iterator[Iterator[bytes]]:
         """Open a watch and hand out its lines as they come, without their ends.
 
-        Guarantees: a line that is not complete within the idle limit ends the stream, one byte at a time or none.
+        Guarantees: a line that is not complete within the idle limit ends the stream, one byte at a time or none; so
+            does the end of the time that `pace` gives, by default any.
         Raises: beside Unreachable, the ApiError of an answer that is not success.
         """
-        started = self._clock.monotonic()
-        raw = self._open_stream(request, started)
+        pace = pace or Pace(self._clock)
+        raw = self._open_stream(request, pace)
         try:
             if not 200 <= raw.status < 300:
                 raise self._refusal(raw)
-            yield self._lines(raw)
+            yield self._lines(raw, pace)
         finally:
             if not raw.closed:  # not read to its end: what is left of it would be taken for the next answer
                 raw.close()
@@ -281,14 +287,15 @@ class Transport:
             raise Unreachable(0, "Timeout", "all connections stayed busy; nothing was sent")
         return left
 
-    def _open_stream(self, request: Request, started: float) -> urllib3.BaseHTTPResponse:
-        status = 0
+    def _open_stream(self, request: Request, pace: Pace) -> urllib3.BaseHTTPResponse:
+        status, started = 0, self._clock.monotonic()
+        seconds = max(pace.bound(self._idle_seconds) - started, 0.001)
         try:
-            timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=self._idle_seconds)
+            timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds)
             raw = self._send(request, self._headers(request), Pool.WATCHES, timeout)
             status = raw.status
         except _FOREIGN as err:
-            raise self._failure(err) from err
+            raise self._failure(err, f"no answer{_within(seconds)}") from err
         finally:
             self._count(request, status, started, 0)
         return raw
@@ -296,23 +303,24 @@ class Transport:
     def _refusal(self, raw: urllib3.BaseHTTPResponse) -> ApiError:
         _bound(raw, self._clock.monotonic() + CONNECT_SECONDS)
         try:
-            return error_of(Response(raw.status, raw.headers, _read(raw, MAX_ERROR_BYTES)))
+            return error_of(Response(raw.status, raw.headers, _read(raw, MAX_ERROR_BYTES)), self.max_error_chars)
         except _FOREIGN as err:
             return self._failure(err)
 
-    def _lines(self, raw: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    def _lines(self, raw: urllib3.BaseHTTPResponse, pace: Pace) -> Iterator[bytes]:
         try:
             _refuse_encoded(raw)
-            yield from self._split(raw)
+            yield from self._split(raw, pace)
         except _FOREIGN as err:
             failure = self._failure(err)
-            if failure.reason == "Timeout":
-                failure = Unreachable(0, "IdleTimeout", f"nothing came for {self._idle_seconds:g} s")
-            raise failure from err
+            if failure.reason != "Timeout":
+                raise failure from err
+            if not pace.is_over():
+                raise pace.lateness(self._server, self._idle_seconds) from err
 
-    def _split(self, raw: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    def _split(self, raw: urllib3.BaseHTTPResponse, pace: Pace) -> Iterator[bytes]:
         rest = bytearray()
-        _bound(raw, self._clock.monotonic() + self._idle_seconds)
+        _bound(raw, pace.bound(self._idle_seconds))
         while chunk := raw.read1(_CHUNK_BYTES, decode_content=False):
             *lines, tail = chunk.split(b"\n")
             for line in lines:
@@ -322,21 +330,32 @@ class Transport:
             if len(rest) > self._max_object_bytes:
                 raise Unreachable(0, "TooLarge", f"a line of more than {self._max_object_bytes} bytes")
             if lines:
-                _bound(raw, self._clock.monotonic() + self._idle_seconds)
+                _bound(raw, pace.bound(self._idle_seconds))
         if rest:
             raise Unreachable(0, "Reset", "the stream ended within a line")
 
-    def _failure(self, err: BaseException) -> Unreachable:
+    def _failure(self, err: BaseException, late: str = "no answer in time") -> Unreachable:
+        """`late` says what was waited for."""
         if self.stop.is_set():
             return Unreachable(0, "Stopped", "cut off by the stop")
-        return _unreachable(err, urlsplit(self._connection.url).netloc)
+        failure = _unreachable(err, self._server)
+        return Unreachable(0, "Timeout", f"{self._server}: {late}") if failure.reason == "Timeout" else failure
+
+    @property
+    def _server(self) -> str:
+        return urlsplit(self._connection.url).netloc
 
     def _count(self, request: Request, status: int, started: float, size: int) -> None:
         seconds = self._clock.monotonic() - started
         self._metrics.requested(request.method, status, seconds, len(request.body or b""), size)
 
 
-def error_of(response: Response) -> ApiError:
+def _within(seconds: float) -> str:
+    """Whole seconds only: what is left of them differs from one time to the next."""
+    return f" within {math.ceil(seconds)} s" if seconds >= 1 else " in time"
+
+
+def error_of(response: Response, most_chars: int = MOST_MESSAGE_CHARS) -> ApiError:
     """The error that an answer other than success stands for.
 
     Guarantees: takes any body, from a `Status` object to the HTML of a proxy; text is printable and short.
@@ -346,7 +365,7 @@ def error_of(response: Response) -> ApiError:
     with suppress(ValueError):
         status = jsonio.loads(response.body)
     if isinstance(status, dict) and status.get("kind") == "Status":
-        return error_from_status({**status, "code": response.status}, response.status, retry_after)
+        return error_from_status({**status, "code": response.status}, response.status, retry_after, most_chars)
     text = printable(response.body[:1000].decode("utf-8", "replace"), 200)
     return error_from_status({"reason": _word(response.status), "message": text}, response.status, retry_after)
 
@@ -391,7 +410,7 @@ def _unreachable(err: BaseException, server: str) -> Unreachable:
             reason = "Reset"
         case _:
             reason = "BadAnswer"
-    return Unreachable(0, reason, printable(f"{server}: {type(err).__name__}: {err}", 250))
+    return Unreachable(0, reason, printable(f"{server}: {type(err).__name__}: {err}", 200))
 
 
 def _read(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:

@@ -110,6 +110,40 @@ def test_a_list_that_goes_in_circles_ends():
         list(made.pages(Selection(NODES), 1))
 
 
+class Endless(ScriptedTransport):
+    """One empty page after the other, each in its time."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def call(self, request: Any, timeout_seconds: float, pool: Pool = Pool.CALLS) -> Any:
+        self._clock.step(20.0)
+        self._answers.append(page(following=f"t{len(self.sent)}"))
+        return super().call(request, timeout_seconds, pool)
+
+
+def test_a_list_that_never_ends_is_given_up():
+    clock = FakeClock()
+    transport = Endless(clock)
+    made = Client(transport, clock=clock, metrics=Metrics().client("h"), name="t")  # type: ignore[arg-type]
+    with pytest.raises(Unreachable, match="a list that was not complete in 300 s"):
+        list(made.pages(Selection(NODES), 1))
+    assert len(transport.sent) == 15
+
+
+def test_what_a_server_says_when_it_refuses_is_cut_as_its_transport_wants():
+    words = status_object(500, "InternalError", message="m" * 500)
+    made, transport, _ = client(response(500, words), response(500, words), [line("ERROR", words)])
+    transport.max_error_chars = 200
+    for ask in (lambda: made.get(NODES, "", "n"), lambda: made.probe(5.0)):
+        with pytest.raises(ApiError) as caught:
+            ask()
+        assert caught.value.message == "m" * 200
+    [event] = made.watch(Selection(NODES), "7")
+    assert event.object["message"] == "m" * 200
+
+
 def test_a_continue_token_that_expired_is_gone():
     made, _, _ = client(page("a", following="t"), response(410, status_object(410, "Expired")))
     with pytest.raises(Gone):
