@@ -94,7 +94,7 @@ class Trial:
     def __init__(
         self, world: World, name: str, dpus: int = 1, namespace: str | None = None, shows: Shows = central_tenant
     ) -> None:
-        """Its nodes are there when this returns; its tenant shows what `shows` makes for its namespace."""
+        """Its nodes and hosts are there when this returns; its tenant shows what `shows` makes for its namespace."""
         self.world = world
         self.infra: AdminClient = world.infra.admin
         self.tenant: AdminClient = world.tenant.admin
@@ -107,6 +107,7 @@ class Trial:
         world.infra.apply(seed.served_namespace(self.namespace, self.names.secret))
         for node in self.nodes:
             self.add_node(node)
+        self.add_hosts()
         world.tenant.apply(shows(self.tenant_namespace))
         world.tenant.apply(_reader(self.tenant_namespace, self._role()))
 

@@ -63,6 +63,11 @@ class ConfigView:
     leftovers: Leftovers | None
     field_manager: str
 
+    @property
+    def is_forced(self) -> bool:
+        """Whether a person wants the end without what the tenant is needed for."""
+        return FORCE_DELETE_ANNOTATION in self.config.annotations
+
 
 def plan_config(view: ConfigView) -> Plan:
     """Keep finalizer and `Ready` right; once deleted, take down one stage after the other."""
@@ -82,25 +87,34 @@ def _teardown(view: ConfigView, left: Leftovers) -> Plan:
     if view.config.deletion_policy is DeletionPolicy.DELETE:
         if deletes := _deletes((MACHINECONFIGS, left.machine_config), (MACHINECONFIGPOOLS, left.pool)):
             return _waiting(view, deletes, "removing the MachineConfig and the pool")
-        if staying := nodes_in_pool(view.config.pool_name, left.nodes):
-            return _waiting(
-                view, (), f"{len(staying)} nodes have not left pool {view.config.pool_name}: {_some(staying)}"
-            )
-    if left.running and FORCE_DELETE_ANNOTATION not in view.config.annotations:
+        if not view.is_forced and (waiting := _nodes_leave(view, left)):
+            return waiting
+    if left.running and not view.is_forced:
         what = f"the drains of {len(left.running)} hosts are to end first: {_some(list(left.running))}"
         return _waiting(view, (), f"{what}. Annotate {FORCE_DELETE_ANNOTATION}=yes to leave the hosts as they are")
     if deletes := _deletes((DAEMONSETS, left.daemonset)):
         return _waiting(view, deletes, "removing the DaemonSet")
     if left.pods:
         return _waiting(view, (), f"{len(left.pods)} pods of the DaemonSet are still ending")
-    return _part_from_hosts(view, left) or _part_from_copies(view, left)
+    return _part_from_hosts(view, left) or _nodes_leave(view, left) or _part_from_copies(view, left)
+
+
+def _nodes_leave(view: ConfigView, left: Leftovers) -> Plan | None:
+    """With their hosts drained one after the other; by force, once nothing holds them any more."""
+    pool = view.config.pool_name
+    staying = nodes_in_pool(pool, left.nodes) if view.config.deletion_policy is DeletionPolicy.DELETE else []
+    if not staying:
+        return None
+    what = f"{len(staying)} nodes have not left pool {pool}: {_some(staying)}"
+    force = f". Annotate {FORCE_DELETE_ANNOTATION}=yes not to wait for their hosts"
+    return _waiting(view, (), what + ("" if view.is_forced or not left.protections else force))
 
 
 def _part_from_hosts(view: ConfigView, left: Leftovers) -> Plan | None:
     """The workers of the hosts take these away, one by one; the entries stay until the last budget is gone."""
     if left.protections:
         return _waiting(view, (), f"{len(left.protections)} budgets and blockers are still going")
-    if left.maintenances and FORCE_DELETE_ANNOTATION not in view.config.annotations:
+    if left.maintenances and not view.is_forced:
         what = f"{len(left.maintenances)} hosts are still being given back: {_some(list(left.maintenances))}"
         return _waiting(view, (), f"{what}. Annotate {FORCE_DELETE_ANNOTATION}=yes to leave them as they are")
     return None

@@ -133,7 +133,6 @@ def is_ready(obj: Obj) -> bool:
 
 
 def serving(trial: Trial) -> Pair:
-    trial.add_hosts()
     trial.ready()
     return Pair(trial)
 

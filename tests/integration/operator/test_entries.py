@@ -144,11 +144,11 @@ def test_one_host_has_one_card(new_trial: NewTrial) -> None:
     trial.store_kubeconfig()
     trial.store_overrides({first: entry("host"), second: entry("host")})
     trial.create_config()
-    said = trial.wait("OvnKubeReady", "False", "HostServedByOther", within=30.0)
-    assert len(eventually(lambda: served(trial), lambda seen: len(seen) == 1)) == 1
-    (serving,) = served(trial)
+    (serving,) = eventually(lambda: served(trial), lambda seen: len(seen) == 1, within=30.0)
     other = second if serving == first else first
-    assert said["message"] == f"{other} does not serve host, because {serving} does"
+    only = f"{other} does not serve host, because {serving} does"
+    said = eventually(lambda: trial.condition("OvnKubeReady"), lambda found: found.get("message") == only)
+    assert (said["status"], said["reason"]) == ("False", "HostServedByOther")
     trial.store_overrides({serving: entry("host"), other: entry("host-of-its-own")})
     trial.wait("Ready", "True", within=30.0)
     assert served(trial) == {serving: "host", other: "host-of-its-own"}

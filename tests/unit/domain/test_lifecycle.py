@@ -175,7 +175,7 @@ def test_who_waits_for_hosts_is_told_which_and_how_not_to(left):
 
 def test_nodes_that_hold_up_the_end_are_named():
     plan = ending(replace(EVERYTHING, pool=None, machine_config=None), DeletionPolicy.DELETE)
-    assert ready(plan)[2] == "1 nodes have not left pool dpu: bf2-1"
+    assert ready(plan)[2].startswith("1 nodes have not left pool dpu: bf2-1. Annotate ")
 
 
 def test_nodes_of_a_pool_with_a_longer_name_hold_up_nothing():

@@ -238,11 +238,12 @@ def _mode(
     """Where in its life it is, and whether drains may begin: also at the end, as long as its nodes leave the pool."""
     if not config.terminating:
         return Mode.SERVING, True
+    if names.FORCE_DELETE_ANNOTATION in config.annotations:
+        return Mode.LEAVING, False
     is_policy = config.deletion_policy is DeletionPolicy.DELETE and _has(reader, names.MACHINECONFIGPOOLS)
     if is_policy and nodes_in_pool(config.pool_name, nodes):
         return Mode.ENDING, True
-    ends = not runs_on(budgets) or names.FORCE_DELETE_ANNOTATION in config.annotations
-    return (Mode.LEAVING if ends else Mode.ENDING), False
+    return (Mode.ENDING if runs_on(budgets) else Mode.LEAVING), False
 
 
 def _ended(found: Mapping[Place, Slot]) -> Mapping[Place, Slot]:
