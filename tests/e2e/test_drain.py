@@ -39,6 +39,7 @@ def operator(world: World, drains: Drains, request: pytest.FixtureRequest) -> It
     with OperatorProcess(world.operator_kubeconfig(), env=drains.environment) as running:
         yield running
         request.node.add_report_section("teardown", "operator", running.log_text()[-20_000:])
+    drains.close()
 
 
 @pytest.mark.usefixtures("operator")

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from dpunetop.kube.errors import Forbidden
+from dpunetop.domain.drain.blockers import BlockerSettings, blocker, service_account
 from dpunetop.sandbox import binaries
 from dpunetop.sandbox.controlplane import ControlPlane
 
@@ -53,10 +54,24 @@ def test_the_operators_pod_is_accepted_where_pods_are_restricted(installed: Cont
         "metadata": {"name": "probe", "labels": {"probe": "yes"}},
         "spec": template["spec"],
     }
-    path = f"/api/v1/namespaces/{deployment['metadata']['namespace']}/pods"
-    created = installed.admin.create(path, pod)
-    installed.admin.delete(f"{path}/probe", {"gracePeriodSeconds": 0})
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    installed.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "restricted", "labels": labels}})
+    account = {"name": template["spec"]["serviceAccountName"], "namespace": "restricted"}
+    installed.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    created = installed.admin.create("/api/v1/namespaces/restricted/pods", pod)
+    installed.admin.delete("/api/v1/namespaces/restricted")
     assert created["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_a_blocker_is_accepted_where_the_operator_is_installed(installed: ControlPlane) -> None:
+    namespace = next(each for each in documents("dpunetop.yaml") if each["kind"] == "Namespace")["metadata"]["name"]
+    settings = BlockerSettings(namespace, image="registry.example/dpunetop:1", owner="owner", has_scc=False)
+    installed.apply(service_account(settings))
+    pod = blocker(settings, "dpu-1")["spec"]["template"]
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    created = installed.admin.create(path, {"apiVersion": "v1", "kind": "Pod", **pod, "metadata": {"name": "probe"}})
+    installed.admin.delete(f"{path}/probe", {"gracePeriodSeconds": 0})
+    assert created["spec"]["hostNetwork"] is True
 
 
 def leaves(value: Any, path: str = "") -> dict[str, Any]:

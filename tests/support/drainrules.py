@@ -184,7 +184,7 @@ def served_unprotected(story: Story, hosts: Hosts, namespace: str) -> list[str]:
     known: set[str] = set()
     for seen in story.states(entries):
         now = set((seen.obj or {}).get("data") or {})
-        for dpu in sorted((now - known) & set(hosts.pairs)):
+        for dpu in sorted((now - known) & set(hosts.pairs) if not seen.listed else ()):
             if not _is_protected(story, hosts, dpu, seen.revision):
                 found.append(f"{dpu} got its entry at revision {seen.revision} without protection")
         known = now

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 from dpunetop.domain import names
+from dpunetop.kube.errors import NotFound
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
 from dpunetop.kube.meta import Obj, annotations_of, labels_of, new_object
 from dpunetop.kube.requests import get
@@ -31,7 +33,7 @@ class Drains:
         """`pairs` other than the trial's own are written into `env-overrides` by `serve`."""
         self.trial = trial
         self.pairs = dict(pairs or trial.names.pairs)
-        self.operator_namespace = trial.world.quick_start.namespace
+        self.operator_namespace = seed.OPERATOR_NAMESPACE
         self.hosts = Hosts(self.pairs, self.operator_namespace)
         trial.world.tenant.apply(map(seed.host_node, sorted(set(self.pairs.values()))))
 
@@ -104,6 +106,13 @@ class Drains:
         """End `hold_host`."""
         namespace = self.trial.tenant_namespace
         self.trial.tenant.delete(get(names.PODDISRUPTIONBUDGETS, namespace, f"{_GUARD}-{host}").target)
+
+    def close(self) -> None:
+        """Take the protections away, once no operator runs any more."""
+        for dpu in self.pairs:
+            for resource in (names.PODDISRUPTIONBUDGETS, DEPLOYMENTS):
+                with contextlib.suppress(NotFound):
+                    self.trial.infra.delete(get(resource, self.operator_namespace, names.blocker_name(dpu)).target)
 
     # --- looking ----------------------------------------------------------------------------------------------------
 

@@ -42,6 +42,8 @@ class Seen:
     last: Obj
     revision: int
     at: float
+    listed: bool = False
+    """Whether it was so before the watch began."""
 
 
 class WatchLog:
@@ -132,7 +134,7 @@ class _Watch:
         path = get(self.resource, "", "").target.rstrip("/")
         listed = self._plane.admin.get(path)
         for item in listed["items"]:
-            self._tell(item, is_gone=False)
+            self._tell(item, is_gone=False, listed=True)
         version = listed["metadata"]["resourceVersion"]
         self._connection = _connect(self._plane)
         query = f"watch=1&resourceVersion={version}&timeoutSeconds={_SECONDS:.0f}"
@@ -158,11 +160,11 @@ class _Watch:
             pass
         self.was_cut = not self._over.is_set()
 
-    def _tell(self, obj: dict[str, Any], *, is_gone: bool) -> None:
+    def _tell(self, obj: dict[str, Any], *, is_gone: bool, listed: bool = False) -> None:
         metadata = obj["metadata"]
         place = Place(self._plane.spec.name, self.resource.plural, metadata.get("namespace", ""), metadata["name"])
         revision = int(metadata["resourceVersion"])
-        self._log.add(Seen(place, None if is_gone else obj, obj, revision, time.monotonic()))
+        self._log.add(Seen(place, None if is_gone else obj, obj, revision, time.monotonic(), listed))
 
 
 def _connect(plane: ControlPlane) -> http.client.HTTPSConnection:
