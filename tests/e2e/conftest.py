@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dpunetop.sandbox import binaries
-from dpunetop.sandbox.controlplane import Spec
+from dpunetop.sandbox.controlplane import WITH_CONTROLLERS, Spec
+from dpunetop.sandbox.standins.ovnkube import central_tenant
 from dpunetop.sandbox.world import World
-from support.trial import Trial
+from support.trial import Shows, Trial
 
 Measured = Callable[[str], None]
 NewTrial = Callable[..., Trial]
@@ -48,8 +49,8 @@ def new_trial(world: World) -> Iterator[NewTrial]:
     """Makes tenants."""
     made: list[Trial] = []
 
-    def new(dpus: int = 1) -> Trial:
-        made.append(Trial(world, f"t-{secrets.token_hex(4)}", dpus))
+    def new(dpus: int = 1, shows: Shows = central_tenant) -> Trial:
+        made.append(Trial(world, f"t-{secrets.token_hex(4)}", dpus, shows=shows))
         return made[-1]
 
     yield new

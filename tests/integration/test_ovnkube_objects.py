@@ -19,7 +19,7 @@ from dpunetop.domain.daemonset import (
     service_account,
 )
 from dpunetop.domain.databases import DatabaseList
-from dpunetop.domain.entries import EntriesPlan, entries_config_map
+from dpunetop.domain.entries import entries_config_map
 from dpunetop.domain.ownership import Owner
 from dpunetop.kube.fieldsets import would_change
 from dpunetop.sandbox.controlplane import ControlPlane
@@ -69,14 +69,14 @@ def copied(source: Source, data: dict[str, str], namespace: str, owner: Owner) -
 
 def objects(namespace: str, owner: Owner) -> list[dict[str, Any]]:
     tls = {"tls.crt": base64.b64encode(pair().cert).decode(), "tls.key": base64.b64encode(pair().key).decode()}
-    entry = {"dpu-1": "TENANT_K8S_NODE=host-1\n"}
+    pod = {"metadata": {"name": "p", "uid": "uid"}, "spec": {"nodeName": "dpu-1"}, "status": {}}
     return [
         service_account(namespace, owner),
         copied(CERTIFICATE, tls, namespace, owner),
         copied(AUTHORITY, {"ca-bundle.crt": pair("ca").cert.decode()}, namespace, owner),
         copied(CONFIGURATION, {"ovnkube.conf": "[default]\nmtu=1400\n"}, namespace, owner),
-        entries_config_map(namespace, EntriesPlan({}, {}, (), ()), owner),
-        entries_config_map(namespace, EntriesPlan(entry, {"dpu-1": "uid"}, (), ()), owner),
+        entries_config_map(namespace, None, (), owner, MANAGER),
+        entries_config_map(namespace, None, (pod,), owner, MANAGER),
         central_daemonset(given(namespace, owner)),
     ]
 

@@ -115,9 +115,13 @@ class ScriptedCluster:
             raise NotFound(404, "NotFound", name)
         return copy.deepcopy(found)  # type: ignore[no-any-return]
 
+    def _refusal(self, error: ApiError) -> ApiError:
+        error.cluster = self.name
+        return error
+
     def _apply(self, resource: Resource, body: Obj, manager: str) -> Obj:
         if resource.plural in self.refuses:
-            raise self.refuses[resource.plural]
+            raise self._refusal(self.refuses[resource.plural])
         live, wanted = self.objects.get(_place(resource, body)), dict(body["metadata"])
         if live is None and wanted.get("resourceVersion") != CREATE_ONLY:
             raise Conflict(409, "Conflict", "uid mismatch")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from dpunetop.domain.names import DPU_ACCOUNT, NODE_LIMITED, OWNER_LABEL
@@ -29,7 +29,6 @@ TOKEN_REQUEST: Mapping[str, Any] = {
 WHO_AM_I: Mapping[str, Any] = {"apiVersion": SELFSUBJECTREVIEWS.api_version, "kind": SELFSUBJECTREVIEWS.kind}
 
 _RBAC = "rbac.authorization.k8s.io"
-_FRESH = timedelta(seconds=10)
 _MOST_NAMED = 3
 
 
@@ -116,11 +115,6 @@ class TenantSide:
     def is_complete(self) -> bool:
         """Whether all of them stand."""
         return all(live is not None and not is_terminating(live) for live in self._live())
-
-    def is_fresh(self, now: datetime) -> bool:
-        """Whether one of them is so young that the tenant may not act by it yet."""
-        created = (parse_time(live["metadata"].get("creationTimestamp")) for live in self._live() if live is not None)
-        return any(time is not None and abs(now - time) < _FRESH for time in created)
 
     @property
     def account_uid(self) -> str:

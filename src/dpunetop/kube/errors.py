@@ -20,6 +20,7 @@ class ApiError(Exception):
     `code` is the HTTP status, 0 when there was no usable answer. `reason` is the server's machine-readable word, or one
     of ours where there was none (`DNS`, `Refused`, `Timeout`, `TLS`, `Reset`, `TooLarge`, `BadAnswer`).
     `retry_after_seconds` is what the server asked for, if it did. `causes` names the fields of an Invalid or Conflict.
+    `cluster` names the cluster that was asked, once a client has passed the error on.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ApiError(Exception):
         self.message = message
         self.retry_after_seconds = retry_after_seconds
         self.causes = causes
+        self.cluster = ""
 
     def __str__(self) -> str:
         return f"{self.code} {self.reason}: {self.message}" if self.code else f"{self.reason}: {self.message}"

@@ -6,11 +6,9 @@ import contextlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from dpunetop.domain import names
 from dpunetop.kube.errors import Unauthorized
@@ -20,54 +18,19 @@ from dpunetop.sandbox.faultproxy import FaultProxy
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.world import World
 from support.agedtoken import aged, claims
-from support.trial import ACCOUNT, Trial, decoded, encoded, eventually
+from support.minting import minting_allowed
+from support.trial import Trial, decoded, encoded, eventually
 
 pytestmark = pytest.mark.timeout(180)
 
-RBAC = "rbac.authorization.k8s.io"
-RIGHTS = Path(__file__).parents[3] / "deploy" / "tenant-rights.yaml"
 NOTICE_SECONDS = 30.0
 
 
-def rules(kind: str) -> list[Any]:
-    """What deploy/tenant-rights.yaml grants."""
-    documents = yaml.safe_load_all(RIGHTS.read_text())
-    [role] = [document for document in documents if document and document["kind"] == kind]
-    return list(role["rules"])
-
-
-def bound(kind: str, name: str, namespace: str, granted: list[Any]) -> Iterator[dict[str, Any]]:
-    """A role, and its binding to the reader of the trial."""
-    metadata = {"name": name, **({"namespace": namespace} if kind == "Role" else {})}
-    yield {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": metadata, "rules": granted}
-    if name != names.NODE_LIMITED:
-        yield {
-            "apiVersion": f"{RBAC}/v1",
-            "kind": f"{kind}Binding",
-            "metadata": metadata,
-            "roleRef": {"apiGroup": RBAC, "kind": kind, "name": name},
-            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": ACCOUNT}],
-        }
-
-
 @pytest.fixture
-def minting(trial: Trial, world: World) -> Iterator[Trial]:
-    """A tenant that grants what deploy/tenant-rights.yaml does, and has the roles of a node."""
-    namespace, of_node = (
-        trial.tenant_namespace,
-        [{"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list"]}],
-    )
-    of_node.append({"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]})
-    for kind in ("Role", "ClusterRole"):
-        world.tenant.apply(bound(kind, names.NODE_LIMITED, namespace, of_node if kind == "ClusterRole" else []))
-        world.tenant.apply(bound(kind, "test-minting", namespace, rules(kind)))
-    yield trial
-    for path in (f"/apis/{RBAC}/v1/{plural}/test-minting" for plural in ("clusterroles", "clusterrolebindings")):
-        trial.tenant.delete(path)
-    trial.tenant.delete(f"/apis/{RBAC}/v1/clusterroles/{names.NODE_LIMITED}")
-    left = get(CLUSTERROLEBINDINGS, "", names.DPU_ACCOUNT).target
-    if trial.tenant.get_or_empty(left):
-        trial.tenant.delete(left)
+def minting(trial: Trial) -> Iterator[Trial]:
+    """A tenant that lets us mint."""
+    with minting_allowed(trial):
+        yield trial
 
 
 def token(trial: Trial) -> str:

@@ -22,7 +22,7 @@ from dpunetop.domain.names import (
 )
 from dpunetop.domain.tenantkubeconfig import parse_kubeconfig, render_kubeconfig
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
+from dpunetop.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized, Unreachable
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
     INFRA,
@@ -123,6 +123,10 @@ class World:
     def said(self):
         found = condition_of(self.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample"), "DpuCredentialValid")
         return found["status"], found["reason"]
+
+    def said_or_nothing(self):
+        found = condition_of(self.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample"), "DpuCredentialValid")
+        return (found["status"], found["reason"]) if found else None
 
     def message(self):
         found = condition_of(self.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample"), "DpuCredentialValid")
@@ -462,6 +466,78 @@ def test_a_role_that_the_tenant_does_not_have_leads_to_the_given_kubeconfig():
 
 @pytest.mark.parametrize(
     "error",
+    [Forbidden(403, "Forbidden", "a webhook says no"), Invalid(422, "Invalid", "a policy says no")],
+    ids=str,
+)
+def test_a_tenant_that_gives_no_token_although_one_may_ask_gets_the_given_kubeconfig(error):
+    world = World()
+    world.tenant.subs = lambda *_: _raise(error)
+    process = Process(world)
+    assert process.until_quiet(world) == 300.0
+    assert (user(world), world.said()) == ({"token": "token-of-a-test"}, ("True", "MintingForbidden"))
+
+
+@pytest.mark.parametrize(
+    "status",
+    [{}, {"token": "t"}, {"token": "a b", "expirationTimestamp": "2026-02-01T00:00:00Z"},
+     {"token": "t", "expirationTimestamp": "soon"}, "status"],
+    ids=str,
+)  # fmt: skip
+def test_a_tenant_that_answers_nonsense_when_asked_for_a_token_is_asked_again(status):
+    world = World()
+    honest, world.tenant.subs = world.tenant.subs, lambda *_: {"status": status}
+    process = Process(world)
+    assert process.until_quiet(world) == 30.0
+    assert (world.secret(), world.said()) == ({}, ("Unknown", "BadAnswer"))
+    world.tenant.subs = honest
+    process.until_quiet(world)
+    assert world.said() == ("True", "Minted")
+
+
+def test_bindings_that_a_tenant_acts_by_only_after_a_while_are_waited_for_whatever_its_clock_says():
+    world = World()
+    world.powerless, world.tenant._now = True, lambda: "2001-01-01T00:00:00Z"
+    process = Process(world)
+    for _ in range(8):
+        process.once()
+        assert world.secret() == {}
+        world.clock.step(1)
+    world.powerless = False
+    process.until_quiet(world)
+    assert world.said() == ("True", "Minted")
+    assert [write for write in world.infra.writes if TENANT_CREDENTIAL in write] == [
+        f"{INFRA} apply secrets/{TENANT_CREDENTIAL}"
+    ]
+
+
+def test_a_tenant_that_is_slow_is_asked_in_parts_until_it_has_said_everything():
+    world = World()
+    answer = world.tenant.creates
+
+    def slowly(resource, obj):
+        world.clock.step(4.0)
+        return answer(resource, obj)
+
+    world.tenant.creates = slowly
+    process, pauses = Process(world), []
+    while world.said_or_nothing() != ("True", "Minted"):
+        assert len(pauses) < 20
+        pauses.append(process.once())
+        world.clock.step(pauses[-1])
+    assert world.asked.count("create serviceaccounts/token") == 1
+
+
+def test_a_given_credential_that_was_revoked_says_so_and_costs_no_pod_its_token():
+    world, process = settled()
+    world.tenant.creates = lambda *_: _raise(Unauthorized(401, "Unauthorized", ""))
+    world.clock.step(301)
+    process.until_quiet(world)
+    assert (world.secret()["token"], world.said()) == ("token.1", ("True", "Minted"))
+    assert "401" in world.message()
+
+
+@pytest.mark.parametrize(
+    "error",
     [Forbidden(403, "Forbidden", "a webhook says no"), NotFound(404, "NotFound", "there is no such namespace")],
     ids=str,
 )
@@ -483,6 +559,22 @@ def test_a_refusal_of_infra_is_no_refusal_of_the_tenant():
     world.infra.refuses.clear()
     process.until_quiet(world)
     assert world.said() == ("True", "Minted")
+
+
+def test_a_refusal_of_infra_before_anything_is_written_is_not_laid_to_the_tenant():
+    world = World()
+    world.infra.refuses["secrets"] = Forbidden(403, "Forbidden", "")
+    process = Process(world)
+    for _ in range(2):
+        with pytest.raises(Forbidden):
+            process.once()
+        assert world.said() == ("False", "Forbidden")
+    world.infra.refuses.clear()
+    process.until_quiet(world)
+    assert world.said() == ("True", "Minted")
+    assert [write for write in world.infra.writes if TENANT_CREDENTIAL in write] == [
+        f"{INFRA} apply secrets/{TENANT_CREDENTIAL}"
+    ]
 
 
 def test_a_new_way_to_the_tenant_reaches_the_pods_with_the_same_token():

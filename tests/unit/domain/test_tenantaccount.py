@@ -1,5 +1,3 @@
-from datetime import timedelta
-
 import pytest
 
 from dpunetop.domain.names import OWNER_LABEL
@@ -11,14 +9,11 @@ from dpunetop.domain.tenantaccount import (
     named,
     rights_to_mint,
 )
-from support.clock import EPOCH
 
 
-def live(owner="0123", created="2026-01-01T00:00:00Z", **metadata):
+def live(owner="0123", **metadata):
     labels = {OWNER_LABEL: owner} if owner else {}
-    return {
-        "metadata": {"name": "dpunetop-dpu", "uid": "u", "labels": labels, "creationTimestamp": created, **metadata}
-    }
+    return {"metadata": {"name": "dpunetop-dpu", "uid": "u", "labels": labels, **metadata}}
 
 
 ALL = TenantSide("ovn", live(), live(), live())
@@ -52,11 +47,6 @@ def test_it_is_complete_when_all_stand():
     assert ALL.is_complete()
     assert not TenantSide("ovn", live(), None, live()).is_complete()
     assert not TenantSide("ovn", live(deletionTimestamp="2026-01-01T00:00:00Z"), live(), live()).is_complete()
-
-
-@pytest.mark.parametrize(("seconds", "is_fresh"), [(0, True), (9, True), (11, False), (-9, True), (-11, False)])
-def test_it_is_fresh_for_a_moment_by_whichever_clock(seconds, is_fresh):
-    assert ALL.is_fresh(EPOCH + timedelta(seconds=seconds)) == is_fresh
 
 
 def test_a_right_is_asked_for_as_the_api_spells_it():

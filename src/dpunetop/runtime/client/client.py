@@ -296,12 +296,16 @@ class Client:
         attempts = _Attempts(
             request, self._transport, self._pool, self._clock, timeout_seconds, self._metrics, self._may_retry
         )
-        return Retrying(
-            retry=attempts.is_another_worth_it,
-            wait=attempts.pause_seconds,
-            sleep=attempts.pause,
-            reraise=True,
-        )(attempts.once)
+        try:
+            return Retrying(
+                retry=attempts.is_another_worth_it,
+                wait=attempts.pause_seconds,
+                sleep=attempts.pause,
+                reraise=True,
+            )(attempts.once)
+        except ApiError as err:
+            err.cluster = self.name
+            raise
 
     def _may_retry(self) -> bool:
         return self._pool is not Pool.LEASE and self._retry_budget.take()

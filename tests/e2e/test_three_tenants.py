@@ -1,0 +1,98 @@
+"""One operator, three tenants: central databases, a zone on each node, and one that goes from the first to the second
+while the operator runs. Each comes to Ready, and then nobody writes anything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dpunetop.domain import names
+from dpunetop.kube.keys import DAEMONSETS, SECRETS
+from dpunetop.sandbox.operatorprocess import OperatorProcess
+from dpunetop.sandbox.standins.ovnkube import interconnect_tenant
+from dpunetop.sandbox.world import World
+from support import audit, election, oplog
+from support.minting import minting_allowed
+from support.trial import Trial, decoded, eventually
+
+pytestmark = pytest.mark.timeout(400)
+
+DPUS = 2
+READY_SECONDS = 60.0
+REST_SECONDS = 45.0
+ZONE = {"nbdb", "sbdb", "northd", "ovn-controller", "ovn-acl-logging", "ovnkube-controller"}
+
+
+def containers(trial: Trial) -> set[str]:
+    """Names of the containers of our DaemonSet."""
+    spec: dict[str, Any] = trial.get(DAEMONSETS, names.OVNKUBE_NODE).get("spec") or {}
+    return {container["name"] for container in spec.get("template", {}).get("spec", {}).get("containers", [])}
+
+
+def migrate(trial: Trial) -> None:
+    """The tenant's upgrade: first everything of the new topology appears, then the central databases go."""
+    for obj in interconnect_tenant(trial.tenant_namespace):
+        if obj["kind"] != "Namespace" and obj["metadata"]["name"] not in (names.OVN_CERT, names.OVN_CA):
+            trial.world.tenant.apply(obj)
+    trial.wait("OvnKubeReady", "False", "TopologyMigrating")
+    trial.tenant.delete(trial.tenant_path(DAEMONSETS, names.OVNKUBE_MASTER))
+
+
+def test_three_kinds_of_tenants_side_by_side(
+    world: World, new_trial: Callable[..., Trial], measured: Callable[[str], None]
+) -> None:
+    central, zones, moving = new_trial(DPUS), new_trial(DPUS, interconnect_tenant), new_trial(DPUS)
+    trials = central, zones, moving
+    env = {**world.operator_environment, **election.environment("*")}
+    infra = audit.of_operator(world.infra)
+    tenants = [audit.of_tenant_reader(world.tenant, trial.tenant_namespace) for trial in trials]
+    with (
+        minting_allowed(zones),
+        OperatorProcess(world.operator_kubeconfig(), env=env, flags=election.FLAGS) as operator,
+    ):
+        began = time.monotonic()
+        for trial in trials:
+            trial.quick_start()
+        for trial in trials:
+            trial.wait("Ready", "True", within=READY_SECONDS)
+        measured(f"three tenants with {DPUS} DPUs each were Ready after {time.monotonic() - began:.1f} s")
+        assert [containers(trial) == ZONE for trial in trials] == [False, True, False]
+        assert zones.condition("DpuCredentialValid")["reason"] == "Minted"
+        assert decoded(zones.get(SECRETS, names.TENANT_CREDENTIAL), names.CREDENTIAL_TOKEN_KEY)
+        others = central.standing(), zones.standing()
+        began = time.monotonic()
+        migrate(moving)
+        eventually(lambda: containers(moving), lambda found: found == ZONE, within=120.0)
+        for trial in trials:
+            trial.wait("Ready", "True", within=READY_SECONDS)
+        measured(f"the one that migrates was Ready again after {time.monotonic() - began:.1f} s")
+        assert (central.standing(), zones.standing()) == others  # a neighbour's migration is nobody's business
+        assert moving.condition("TopologySupported")["reason"] == "Interconnect"
+        at_rest(infra, *tenants)
+        assert [line for line in oplog.alarms(operator) if line.get("reason") != "IdleTimeout"] == []
+        for trial in trials:
+            trial.delete_config()
+        for trial in trials:
+            eventually(trial.config, lambda config: not config, within=READY_SECONDS)
+
+
+def at_rest(infra: audit.Audit, *tenants: audit.Audit) -> None:
+    """Once the last Events are told, for a while nothing is written but the Lease, and nothing fails."""
+
+    def restless() -> list[str]:
+        busy = [a for a in infra.requests() if a.is_failed or (a.is_write and a.resource != "leases")]
+        busy += [asked for each in tenants for asked in each.requests() if asked.is_failed or asked.is_write]
+        return [str(asked) for asked in busy]
+
+    def watch(seconds: float) -> list[str]:
+        for each in (infra, *tenants):
+            each.reset()
+        deadline = time.monotonic() + seconds
+        return eventually(restless, lambda found: found or time.monotonic() >= deadline, seconds + 10.0)
+
+    eventually(lambda: watch(5.0), lambda found: not found, READY_SECONDS)
+    assert watch(REST_SECONDS) == []
+    assert any(asked.resource == "leases" for asked in infra.requests())

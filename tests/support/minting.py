@@ -1,0 +1,59 @@
+"""A tenant that lets us mint: what deploy/tenant-rights.yaml grants, and the roles that a node's OVN-Kubernetes has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dpunetop.domain import names
+from dpunetop.kube.keys import CLUSTERROLEBINDINGS
+from dpunetop.kube.requests import get
+from support.trial import ACCOUNT, Trial
+
+RBAC = "rbac.authorization.k8s.io"
+_RIGHTS = Path(__file__).parents[2] / "deploy" / "tenant-rights.yaml"
+_OF_NODE = (
+    {"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list"]},
+    {"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]},
+)
+
+
+@contextmanager
+def minting_allowed(trial: Trial) -> Iterator[None]:
+    """The reader of the trial has these rights, for one trial at a time."""
+    apply, namespace = trial.world.tenant.apply, trial.tenant_namespace
+    for kind in ("Role", "ClusterRole"):
+        apply(_bound(kind, names.NODE_LIMITED, namespace, list(_OF_NODE) if kind == "ClusterRole" else []))
+        apply(_bound(kind, "test-minting", namespace, _rules(kind)))
+    yield
+    for path in (f"/apis/{RBAC}/v1/{plural}/test-minting" for plural in ("clusterroles", "clusterrolebindings")):
+        trial.tenant.delete(path)
+    trial.tenant.delete(f"/apis/{RBAC}/v1/clusterroles/{names.NODE_LIMITED}")
+    left = get(CLUSTERROLEBINDINGS, "", names.DPU_ACCOUNT).target
+    if trial.tenant.get_or_empty(left):
+        trial.tenant.delete(left)
+
+
+def _rules(kind: str) -> list[Any]:
+    """What the manifest grants."""
+    documents = yaml.safe_load_all(_RIGHTS.read_text())
+    [role] = [document for document in documents if document and document["kind"] == kind]
+    return list(role["rules"])
+
+
+def _bound(kind: str, name: str, namespace: str, granted: list[Any]) -> Iterator[dict[str, Any]]:
+    """A role, and its binding to the reader of the trial."""
+    metadata = {"name": name, **({"namespace": namespace} if kind == "Role" else {})}
+    yield {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": metadata, "rules": granted}
+    if name != names.NODE_LIMITED:
+        yield {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": f"{kind}Binding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": RBAC, "kind": kind, "name": name},
+            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": ACCOUNT}],
+        }
