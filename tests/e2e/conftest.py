@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dpunetop.sandbox import binaries
-from dpunetop.sandbox.controlplane import WITH_CONTROLLERS, Spec
+from dpunetop.sandbox.controlplane import Spec
 from dpunetop.sandbox.standins.ovnkube import central_tenant
 from dpunetop.sandbox.world import World
 from support.trial import Shows, Trial
