@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from dpunetop.kube.errors import Forbidden
 from dpunetop.domain.drain.blockers import BlockerSettings, blocker, service_account
+from dpunetop.kube.errors import Forbidden
 from dpunetop.sandbox import binaries
 from dpunetop.sandbox.controlplane import ControlPlane
 
