@@ -86,10 +86,11 @@ def _why_not_open(story: Story, hosts: Hosts, dpu: str, opened: Seen) -> str:
     marked = _marked_at(story, maintenance, names.open_for(dpu), opened.at + _LAG_SECONDS)
     if marked is None:
         return "its maintenance was not marked for it"
-    places = node(INFRA, dpu), maintenance, node(TENANT, host)
+    uid = str(record.get("maintenance", ""))
+    guarded, mine = node(INFRA, dpu), node(TENANT, host)
     reasons = [
-        _not_drained(*(story.at(place, moment) for place in places), record.get("maintenance", ""))
-        for moment in story.moments(marked, max(opened.at, marked) + _LAG_SECONDS, *places)
+        _not_drained(story.at(guarded, moment), story.at(maintenance, moment), story.at(mine, moment), uid)
+        for moment in story.moments(marked, max(opened.at, marked) + _LAG_SECONDS, guarded, maintenance, mine)
     ]
     return "" if "" in reasons else reasons[-1]
 
@@ -237,7 +238,7 @@ def broken(story: Story, hosts: Hosts, entries_namespace: str) -> list[str]:
 
 def is_open_budget(budget: Obj) -> bool:
     """Whether it lets an eviction through."""
-    return budget["spec"].get("maxUnavailable") != 0
+    return bool(budget["spec"].get("maxUnavailable") != 0)
 
 
 def is_cordoned(obj: Obj) -> bool:

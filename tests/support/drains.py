@@ -96,6 +96,14 @@ class Drains:
         """Wait for another boot."""
         eventually(lambda: self.dpu(dpu), lambda node: is_ready(node) and boot_id(node) != before, SLOW)
 
+    def hold_pod(self, dpu: str) -> None:
+        """Keep the ovnkube-node pods of a DPU from being Ready."""
+        self._patch_pods(dpu, {HOLD_READY_ANNOTATION: "true"})
+
+    def let_pod_be_ready(self, dpu: str) -> None:
+        """End `hold_pod`."""
+        self._patch_pods(dpu, {HOLD_READY_ANNOTATION: None})
+
     def hold_host(self, host: str) -> None:
         """Keep the workload of a host from being evicted."""
         spec = {"maxUnavailable": 0, "selector": {"matchLabels": {WORKLOAD: host}}}
@@ -217,6 +225,12 @@ class Drains:
     def _has_newest(self, config: str) -> bool:
         marks = [annotations_of(self.dpu(dpu)) for dpu in self.pairs]
         return all(mark.get(names.CURRENT_CONFIG_ANNOTATION) == config for mark in marks)
+
+    def _patch_pods(self, dpu: str, annotations: Mapping[str, Any]) -> None:
+        for pod in self.trial.pods():
+            if pod["spec"].get("nodeName") == dpu:
+                path = self.trial.path(PODS, pod["metadata"]["name"])
+                self.trial.infra.patch(path, {"metadata": {"annotations": annotations}})
 
     def _patch_dpu(self, dpu: str, body: Mapping[str, Any]) -> None:
         self.trial.infra.patch(get(NODES, "", dpu).target, body)

@@ -1,0 +1,128 @@
+"""While the tenant is out of sight nothing is opened and nobody is given back, wherever a drain stands.
+
+`make test` takes one stage, chosen by `DPUNETOP_SEED`; `make test-crash` takes all, and both ways of being away.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from dpunetop.domain.drain.standing import Stage
+from dpunetop.kube.conditions import condition_of
+from dpunetop.sandbox.faultproxy import FaultProxy
+from dpunetop.sandbox.operatorprocess import OperatorProcess
+from dpunetop.sandbox.world import World
+from support import drainrules, oplog
+from support.drains import Drains
+from support.trial import Trial, eventually
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+
+Measured = Callable[[str], None]
+NewTrial = Callable[..., Trial]
+
+IS_FULL = os.environ.get("DPUNETOP_CRASH_EVERY") == "1"
+STAGES = (Stage.HOST_DRAINED, Stage.HOST_DRAINING, Stage.DPU_DOWN, Stage.DPU_RECOVERING, Stage.VERIFYING)
+CHOSEN = STAGES if IS_FULL else (STAGES[int(os.environ.get("DPUNETOP_SEED", "0")) % len(STAGES)],)
+RESUMED_SECONDS = {"silent": 15.0, "refusing": 5.0}
+STAND_INS_SECONDS = 15.0
+"""What stand-ins and scheduler may take on a busy machine, once the operator has gone on."""
+SLOW = 90.0
+
+
+class Away:
+    """One DPU and its host, whose tenant may go out of sight."""
+
+    def __init__(self, drains: Drains, proxy: FaultProxy) -> None:
+        self.drains = drains
+        self.proxy = proxy
+        [(self.dpu, self.host)] = drains.pairs.items()
+
+    def arrive_at(self, stage: Stage) -> None:
+        """Bring the drain to a stage that it does not leave by itself."""
+        if stage is Stage.HOST_DRAINING:
+            self.drains.hold_host(self.host)
+        self.drains.cordon(self.dpu)
+        if stage is Stage.HOST_DRAINING:
+            eventually(lambda: self.drains.maintenance(self.host), lambda seen: phase_of(seen) == "Running", SLOW)
+            return
+        self.drains.until_open(self.dpu)
+        if stage is Stage.VERIFYING:
+            self.drains.hold_pod(self.dpu)
+        if stage is not Stage.HOST_DRAINED:
+            self.drains.reboot(self.dpu, stays_down=stage is Stage.DPU_DOWN)
+        if stage is Stage.VERIFYING:
+            self.drains.cordon(self.dpu, yes=False)
+
+    def go_on(self, stage: Stage) -> None:
+        """Have happen what the stage waits for, out of the operator's sight or before its eyes."""
+        match stage:
+            case Stage.HOST_DRAINING:
+                self.drains.let_host_go(self.host)
+                eventually(lambda: self.drains.maintenance(self.host), lambda seen: phase_of(seen) == "Succeeded", SLOW)
+            case Stage.DPU_DOWN:
+                self.drains.let_up(self.dpu)
+                self.drains.cordon(self.dpu, yes=False)
+            case Stage.DPU_RECOVERING:
+                self.drains.cordon(self.dpu, yes=False)
+            case Stage.VERIFYING:
+                self.drains.let_pod_be_ready(self.dpu)
+
+    def until_resumed(self, stage: Stage, within: float) -> None:
+        """Wait until the drain has come to where it would have been long since."""
+        if stage in (Stage.HOST_DRAINING, Stage.HOST_DRAINED):
+            self.drains.until_open(self.dpu, within)
+        else:
+            self.drains.until_idle(within)
+
+    def is_out_of_sight(self) -> bool:
+        """Whether the operator says that it does not see the tenant."""
+        reachable = condition_of(self.drains.trial.config(), "TenantReachable") or {}
+        return reachable.get("status") != "True"
+
+
+@pytest.fixture
+def away(world: World, new_trial: NewTrial, request: pytest.FixtureRequest) -> Iterator[Away]:
+    drains = Drains(new_trial())
+    with FaultProxy.before(world.tenant) as proxy:
+        with OperatorProcess(world.operator_kubeconfig(), env=drains.environment) as operator:
+            drains.serve(proxy.kubeconfig(drains.trial.token()))
+            drains.run_workloads()
+            yield Away(drains, proxy)
+            request.node.add_report_section("teardown", "operator", operator.log_text()[-20_000:])
+            assert [line for line in oplog.alarms(operator) if line["level"] != "warning"] == []
+        drains.close()
+
+
+@pytest.mark.parametrize("stage", CHOSEN, ids=str)
+@pytest.mark.parametrize("way", RESUMED_SECONDS if IS_FULL else ["silent"])
+def test_a_tenant_out_of_sight_opens_nothing_and_gives_nobody_back(
+    away: Away, measured: Measured, stage: Stage, way: str
+) -> None:
+    drains, before = away.drains, away.drains.state()
+    with drains.watch_log() as log:
+        away.arrive_at(stage)
+        away.proxy.black_hole() if way == "silent" else away.proxy.refuse()
+        began = time.monotonic()
+        away.go_on(stage)
+        eventually(away.is_out_of_sight, bool, SLOW)
+        eventually(lambda: drains.is_open(away.dpu), lambda is_open: not is_open, SLOW)
+        ended = time.monotonic()
+        assert drainrules.let_go(log.story(), drains.hosts, began, ended) == []
+        away.proxy.restore()
+        away.until_resumed(stage, RESUMED_SECONDS[way] + STAND_INS_SECONDS)
+        measured(f"{stage}, tenant {way} for {ended - began:.1f} s: went on after {time.monotonic() - ended:.1f} s")
+        drains.cordon(away.dpu, yes=False)
+        drains.until_idle()
+        story = log.story()
+    assert drainrules.broken(story, drains.hosts, drains.trial.namespace) == []
+    assert drains.state() == before
+
+
+def phase_of(maintenance: dict[str, object]) -> str:
+    status = maintenance.get("status")
+    return str(status.get("phase", "")) if isinstance(status, dict) else ""
