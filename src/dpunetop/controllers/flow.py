@@ -11,7 +11,7 @@ from dpunetop.base.stop import Stop
 from dpunetop.domain.admission import admit, pool_claimed
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, field_manager, owner_hash
 from dpunetop.domain.status import TENANT_REACHABLE, confession, overruled
-from dpunetop.domain.types import DpuClusterConfig
+from dpunetop.domain.types import DpuClusterConfig, parse_config
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.errors import ApiError, Conflict, TooManyRequests, Unreachable
 from dpunetop.kube.keys import INFRA, NAMESPACES, Key, Resource
@@ -26,10 +26,11 @@ from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings
 
 V = TypeVar("V")
 
-BY_NAMESPACE, BY_POOL = "namespace", "pool"
+BY_NAMESPACE, BY_POOL, BY_TENANT = "namespace", "pool", "tenant"
 CONFIG_INDEXERS: Mapping[str, Indexer] = {
     BY_NAMESPACE: lambda config: (namespace_of(config),),
     BY_POOL: lambda config: (pool_claimed(config),),
+    BY_TENANT: lambda config: (uid,) if (uid := parse_config(config).tenant_uid) else (),
 }
 """Indexers that infra's caches of DpuClusterConfigs must have: one is judged by its rivals, and woken by them alone."""
 
@@ -161,6 +162,12 @@ class ConfigController(ABC, Generic[V]):
     def owner(self, reader: Reader, config: DpuClusterConfig) -> str:
         """Value of the owner label on all that is written for `config`. Raises: NotSynced."""
         return owner_hash(self.infra_uid(reader), config.namespace, config.name)
+
+    def siblings(self, reader: Reader, config: DpuClusterConfig) -> list[DpuClusterConfig]:
+        """The others that are served and whose tenant is the same cluster. Raises: NotSynced."""
+        found = self._found(reader, BY_TENANT, config.tenant_uid) if config.tenant_uid else []
+        served = (each for each in map(parse_config, found) if each.has_finalizer)  # one that is refused never gets it
+        return [each for each in served if each.uid != config.uid]
 
     def _rivals(self, reader: Reader, key: Key) -> list[Obj]:
         """The DpuClusterConfig of `key` and those that may claim what it claims; the others are of no interest."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from dpunetop.base.clock import Clock
+from dpunetop.controllers.claims import gather_claims
 from dpunetop.controllers.flow import ConfigController, Installation, blindness, one
 from dpunetop.domain import names
 from dpunetop.domain.copies import as_written
@@ -84,6 +85,7 @@ class OvnKube(ConfigController[OvnKubeView]):
             blind=blind,
             settled=self._settle(config, tenant, stage),
             stage=stage,
+            claimed=gather_claims(reader, self.siblings(reader, config)),
             environment_image=self.installation.ovnkube_image,
             scripts=self._scripts,
             allowed_networks=self._allowed_networks,

@@ -122,6 +122,8 @@ class OvnKubeView:
     settled: Settled
     """What the topology has settled to, over this look and those before."""
     stage: Stage
+    claimed: Mapping[str, str]
+    """Hosts that another DpuClusterConfig of the same tenant has or asks for, and which one that is."""
     environment_image: str | None
     scripts: PodScripts
     allowed_networks: tuple[Network, ...]
@@ -354,7 +356,7 @@ def _pairs(view: OvnKubeView) -> Mapping[str, Pair]:
             dropped=frozenset(name_of(node) for node in nodes if not matches(selector, labels_of(node))),
             entries=entries_of(view.stage.entries),
             serves={},
-            claimed={},
+            claimed=view.claimed,
         )
     )
 

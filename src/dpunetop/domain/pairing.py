@@ -31,7 +31,7 @@ class PairingView:
     serves: Mapping[str, str]
     """DPU node to the host that its budget names."""
     claimed: Mapping[str, str]
-    """Host that another DpuClusterConfig of the same tenant has, to the name of that one."""
+    """Host that another DpuClusterConfig of the same tenant has or asks for, to the name of that one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _asked(view: PairingView, dpu: str) -> NodeEntry | str | None:
         return f"{dpu}: annotation {TENANT_NODE_ANNOTATION} says {said}, {ENV_OVERRIDES} says {wish.host}"
     entry = wish if wish is not None else None if said is None else NodeEntry(said)
     if entry is not None and entry.host in view.claimed and view.serves.get(dpu) != entry.host:
-        return f"{dpu}: {entry.host} is already a host of DpuClusterConfig {view.claimed[entry.host]}"
+        return f"{dpu}: {entry.host} is a host of DpuClusterConfig {view.claimed[entry.host]} too"
     return entry
 
 

@@ -74,6 +74,7 @@ VIEW = OvnKubeView(
     tenant=CENTRAL,
     blind="",
     stage=STAGE,
+    claimed={},
     environment_image=None,
     settled=Settled(Topology.CENTRAL),
     scripts=PodScripts(ovnkube_scripts(), interconnect_scripts()),

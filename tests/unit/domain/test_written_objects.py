@@ -180,6 +180,7 @@ def ovnkube(text: str, topology: Topology, namespace: str, *containers: str) -> 
             blind="",
             settled=Settled(topology),
             stage=stage(text),
+            claimed={},
             environment_image=None,
             scripts=SCRIPTS,
             allowed_networks=(),

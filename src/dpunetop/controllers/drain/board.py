@@ -45,13 +45,15 @@ class Board:
     # --- of a whole DpuClusterConfig --------------------------------------------------------------------------------
 
     def post(self, roster: Roster) -> None:
-        """Make `roster` known, and wake the hosts that it says something new to."""
+        """Make `roster` known; wake the hosts that it says something new to, and who shares the tenant and so its limit."""
         cluster = roster.config.tenant_cluster
         with self._guard:
             before = self._rosters.get(cluster)
             self._rosters[cluster] = roster
         for place in _changed(before, roster):
             self._wake_host(key_of(cluster, place))
+        if before is None or before.slots.keys() != roster.slots.keys():
+            self._wake_siblings(roster)
 
     def drop(self, cluster: str) -> None:
         """The DpuClusterConfig of that tenant is gone or no longer served."""
@@ -75,6 +77,12 @@ class Board:
         for roster in self.rosters():
             for place in roster.slots:
                 self._wake_host(key_of(roster.config.tenant_cluster, place))
+
+    def _wake_siblings(self, roster: Roster) -> None:
+        for each in self.rosters():
+            config = each.config
+            if config.uid != roster.config.uid and config.tenant_uid == roster.config.tenant_uid is not None:
+                self._wake_config(Key(INFRA, config.namespace, config.name))
 
     # --- of a single host -------------------------------------------------------------------------------------------
 

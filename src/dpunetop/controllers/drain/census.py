@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from dpunetop.controllers.claims import gather_claims
 from dpunetop.controllers.drain.board import Board
 from dpunetop.controllers.drain.gather import serves_maintenances
 from dpunetop.controllers.flow import one
@@ -19,7 +20,7 @@ from dpunetop.domain.envfile import parse_entries
 from dpunetop.domain.image import ImageView, NoImage, choose_image, running_image
 from dpunetop.domain.lifecycle import nodes_in_pool
 from dpunetop.domain.machineconfig import configured_nodes
-from dpunetop.domain.pairing import PairingView, host_of, pair_up, tenant_nodes
+from dpunetop.domain.pairing import PairingView, pair_up, tenant_nodes
 from dpunetop.domain.types import DeletionPolicy, DpuClusterConfig
 from dpunetop.kube.keys import (
     CONFIGMAPS,
@@ -80,15 +81,17 @@ class Censor:
         self._operator_image = operator_image
         self._ovnkube_image = ovnkube_image
 
-    def take(self, reader: Reader, config: DpuClusterConfig, owner: str) -> Census:
-        """Read all of it. Raises: NotSynced and NotEngaged about infra."""
+    def take(
+        self, reader: Reader, config: DpuClusterConfig, siblings: Sequence[DpuClusterConfig], owner: str
+    ) -> Census:
+        """Read all of it; `siblings` share the tenant. Raises: NotSynced and NotEngaged about infra."""
         entries = _local(reader, config, CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)
         daemonset = _local(reader, config, DAEMONSETS, names.OVNKUBE_NODE)
         pods = Selection(PODS, config.namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
         image, roster = self._image(reader, config, daemonset), None
         if not isinstance(image, NoImage):
             settings = BlockerSettings(self._namespace, image, owner, _has(reader, _SCC))
-            roster = self._roster(reader, config, settings, entries, daemonset)
+            roster = self._roster(reader, config, siblings, settings, entries, daemonset)
         lacking = image.message if isinstance(image, NoImage) else ""
         return Census(roster, lacking, entries, tuple(reader.list(INFRA, pods)))
 
@@ -105,6 +108,7 @@ class Censor:
         self,
         reader: Reader,
         config: DpuClusterConfig,
+        siblings: Sequence[DpuClusterConfig],
         settings: BlockerSettings,
         entries: Obj | None,
         daemonset: Obj | None,
@@ -122,14 +126,12 @@ class Censor:
                 mode=mode,
                 pairs=pair_up(
                     PairingView(
-                        wishes=parse_entries(
-                            (_local(reader, config, CONFIGMAPS, names.ENV_OVERRIDES) or {}).get("data") or {}
-                        ),
+                        wishes=parse_entries(_data(_local(reader, config, CONFIGMAPS, names.ENV_OVERRIDES))),
                         annotations=tenant_nodes(config.node_selector or {}, nodes),
                         dropped=dropped,
                         entries=entries_of(entries),
                         serves=serves,
-                        claimed=self._claimed(config),
+                        claimed=gather_claims(reader, siblings),
                     )
                 ),
                 selected=selected,
@@ -138,7 +140,7 @@ class Censor:
                 serves=serves,
                 entries=_entries(entries),
                 configured=_configured(reader, config, nodes),
-                left=self._left(config, tenant),
+                left=self._left(config, siblings, tenant),
             )
         )
         return Roster(
@@ -147,7 +149,7 @@ class Censor:
             settings=_settings(config),
             blockers=settings,
             template=_template(daemonset),
-            slots=self._in_turn(reader, config, found, tenant) if begins else _ended(found),
+            slots=self._in_turn(reader, config, siblings, found, tenant) if begins else _ended(found),
         )
 
     # --- infra ------------------------------------------------------------------------------------------------------
@@ -171,40 +173,33 @@ class Censor:
 
     # --- over all DpuClusterConfigs of the tenant -------------------------------------------------------------------
 
-    def _siblings(self, config: DpuClusterConfig) -> list[Roster]:
-        """Of the others that share the tenant."""
-        return [
-            roster
-            for roster in self._board.rosters()
-            if roster.config.uid != config.uid and roster.config.tenant_uid == config.tenant_uid is not None
-        ]
-
-    def _left(self, config: DpuClusterConfig, tenant: _Tenant) -> frozenset[str]:
+    def _left(self, config: DpuClusterConfig, siblings: Iterable[DpuClusterConfig], tenant: _Tenant) -> frozenset[str]:
         """Hosts on which something of ours is left. A mark is ours if the host was; at the end, if nobody else's."""
         before = self._board.roster(config.tenant_cluster)
         known = hosts_of(before.slots) if before is not None else frozenset()
         if config.terminating:
-            others = {host for roster in self._siblings(config) for host in hosts_of(roster.slots)}
+            rosters = (self._board.roster(each.tenant_cluster) for each in siblings)
+            others = {host for roster in rosters if roster is not None for host in hosts_of(roster.slots)}
             known = tenant.marked - others
         return tenant.ours | (tenant.marked & known)
 
-    def _claimed(self, config: DpuClusterConfig) -> Mapping[str, str]:
-        claimed = {}
-        for roster in self._siblings(config):
-            name = f"{roster.config.namespace}/{roster.config.name}"
-            members = (member for slot in roster.slots.values() for member in slot.members)
-            for host in (host_of(member.dpu, member.entry.text) for member in members if member.entry.text):
-                claimed[host] = name
-        return claimed
-
     def _in_turn(
-        self, reader: Reader, config: DpuClusterConfig, found: Mapping[Place, Slot], tenant: _Tenant
+        self,
+        reader: Reader,
+        config: DpuClusterConfig,
+        siblings: Sequence[DpuClusterConfig],
+        found: Mapping[Place, Slot],
+        tenant: _Tenant,
     ) -> Mapping[Place, Slot]:
-        siblings = self._siblings(config)
-        configs = [config, *(roster.config for roster in siblings)]
+        configs = [config, *siblings]
         if all(each.drain.max_unavailable is None for each in configs):
             return found
-        hosts = {*hosts_of(found), *(host for roster in siblings for host in hosts_of(roster.slots))}
+        rosters = {each.tenant_cluster: self._board.roster(each.tenant_cluster) for each in siblings}
+        if unseen := sorted(cluster for cluster, roster in rosters.items() if roster is None):
+            hold = Hold(Reason.NO_FREE_SLOT, f"it is not known yet how many hosts of {unseen[0]} are unavailable")
+            return held(found, dict.fromkeys(hosts_of(found), hold))
+        others = (host for roster in rosters.values() if roster is not None for host in hosts_of(roster.slots))
+        hosts = {*hosts_of(found), *others}
         budgets = (
             facts.budget(obj, labels_of(obj).get(names.OWNER_LABEL, ""))
             for obj in reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, self._namespace))
@@ -215,6 +210,10 @@ class Censor:
 
 def _local(reader: Reader, config: DpuClusterConfig, resource: Resource, name: str) -> Obj | None:
     return reader.get(INFRA, one(resource, config.namespace, name), config.namespace, name)
+
+
+def _data(live: Obj | None) -> Mapping[str, str]:
+    return (live or {}).get("data") or {}
 
 
 def _has(reader: Reader, resource: Resource) -> bool:
