@@ -45,7 +45,7 @@ class Board:
     # --- of a whole DpuClusterConfig --------------------------------------------------------------------------------
 
     def post(self, roster: Roster) -> None:
-        """Make `roster` known; wake the hosts that it says something new to, and who shares the tenant and so its limit."""
+        """Make `roster` known; wake the hosts that it says something new to, and those who share the tenant's limit."""
         cluster = roster.config.tenant_cluster
         with self._guard:
             before = self._rosters.get(cluster)
