@@ -103,9 +103,13 @@ def _asked(view: PairingView, dpu: str) -> NodeEntry | str | None:
     if said is not None and wish is not None and wish.host != said:
         return f"{dpu}: annotation {TENANT_NODE_ANNOTATION} says {said}, {ENV_OVERRIDES} says {wish.host}"
     entry = wish if wish is not None else None if said is None else NodeEntry(said)
-    if entry is not None and entry.host in view.claimed and view.serves.get(dpu) != entry.host:
+    if entry is not None and entry.host in view.claimed and not _has(view, dpu, entry.host):
         return f"{dpu}: {entry.host} is a host of DpuClusterConfig {view.claimed[entry.host]} too"
     return entry
+
+
+def _has(view: PairingView, dpu: str, host: str) -> bool:
+    return host in (view.serves.get(dpu), host_of(dpu, view.entries.get(dpu, "")))
 
 
 def _server(view: PairingView, host: str, dpus: list[str]) -> str:
