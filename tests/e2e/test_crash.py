@@ -209,7 +209,8 @@ def clear_stage(stage: Stage, undisturbed: Outcome) -> None:
 def test_the_undisturbed_quick_start_writes_each_object_once(undisturbed: Outcome) -> None:
     assert too_many(undisturbed.writes) == {}
     assert undisturbed.returns == {}
-    assert len(undisturbed.writes) == OBJECTS + len(MOST)
+    others = {*MOST} - {"pods"}  # a pod that comes after its entry need not be restarted
+    assert len({*undisturbed.writes} - {"pods"}) == OBJECTS + len(others)
     assert undisturbed.state["serving"] == ["crash-dpu0", "crash-dpu1"]
 
 

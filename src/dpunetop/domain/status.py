@@ -47,6 +47,7 @@ _ON_THE_WAY = frozenset(
         "RollingOut",
         "HostNotConfigured",
         "ProtectionPending",
+        "Protecting",
         "SeveralPods",
         "WaitingForTenantObjects",
         "Terminating",
