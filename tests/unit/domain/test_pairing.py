@@ -154,7 +154,7 @@ RIVALS: dict[str, tuple[PairingView, str]] = {
     "one that is to move serves until it is drained": (view({"a": ">x", "b": ">y"}, entries={"b": "x"}), "b"),
     "one whose pods have yet to go comes first": (view({"a": ">x"}, serves={"b": "x"}), "b"),
     "one that has never served stops nobody by mistake": (view({"a": ">x", "b": "x!"}, serves={"b": "x"}), "a"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("said", "server"), RIVALS.values(), ids=RIVALS.keys())
