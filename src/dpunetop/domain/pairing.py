@@ -68,14 +68,19 @@ def pair_up(view: PairingView) -> Mapping[str, Pair]:
     """Pair every DPU that anybody has said something of, or that serves.
 
     Guarantees: what cannot be followed leaves a pair that serves as it is, and lets no other begin; a host is served
-        by one DPU, the one that has its entry, else the annotated one, else the first by name.
+        by one DPU, the one that has its entry, also while that is on its way out, else the annotated one, else the one
+        that is protected for it, else the first by name.
     """
     asked = {dpu: _asked(view, dpu) for dpu in sorted({*view.wishes, *view.annotations, *view.entries, *view.serves})}
-    rivals: dict[str, list[str]] = {}
+    has = {dpu: host_of(dpu, text) for dpu, text in view.entries.items()}
+    rivals: dict[str, dict[str, bool]] = {}  # host -> DPU, and whether it is asked to serve that
     for dpu, wish in asked.items():
-        if isinstance(wish, NodeEntry):
-            rivals.setdefault(wish.host, []).append(dpu)
-    servers = {host: _server(view, host, dpus) for host, dpus in rivals.items()}
+        # One whose entry is gone has pods that have yet to go, unless it never had one, by mistake.
+        had = has.get(dpu) or ("" if isinstance(wish, str) else view.serves.get(dpu, ""))
+        wished = wish.host if isinstance(wish, NodeEntry) else ""
+        for host in {wished, had} - {""}:
+            rivals.setdefault(host, {})[dpu] = host == wished
+    servers = {host: _server(view, host, dpus, has) for host, dpus in rivals.items()}
     return {dpu: _pair(view, dpu, wish, servers) for dpu, wish in asked.items()}
 
 
@@ -112,9 +117,12 @@ def _has(view: PairingView, dpu: str, host: str) -> bool:
     return host in (view.serves.get(dpu), host_of(dpu, view.entries.get(dpu, "")))
 
 
-def _server(view: PairingView, host: str, dpus: list[str]) -> str:
-    def rank(dpu: str) -> tuple[bool, bool, bool, str]:
-        has_entry = host_of(dpu, view.entries.get(dpu, "")) == host
-        return not has_entry, dpu not in view.annotations, view.serves.get(dpu) != host, dpu
+def _server(view: PairingView, host: str, dpus: Mapping[str, bool], has: Mapping[str, str]) -> str:
+    """One that has to go first comes before all that have yet to begin."""
+
+    def rank(dpu: str) -> tuple[bool, bool, bool, bool, str]:
+        is_asked = dpus[dpu]
+        stays = is_asked and has.get(dpu) == host
+        return not stays, is_asked, dpu not in view.annotations, view.serves.get(dpu) != host, dpu
 
     return min(dpus, key=rank)

@@ -1,90 +1,274 @@
-"""Who works for whom: two places where people say it, and those who serve already."""
-
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dpunetop.domain.envfile import parse_entries
-from dpunetop.domain.names import TENANT_NODE_ANNOTATION
-from dpunetop.domain.pairing import PairingView, host_of, pair_up, tenant_nodes
+from dpunetop.domain.envfile import NodeEntry, parse_entries, render_entry
+from dpunetop.domain.pairing import Pair, PairingView, host_of, pair_up, tenant_nodes
+
+NOTE = "dpu.openshift.io/tenant-node"
 
 
-def text(host: str) -> str:
-    return f"TENANT_K8S_NODE={host}\n"
+def text(host: str, *tuning: tuple[str, str]) -> str:
+    return render_entry(NodeEntry(host, tuning))
 
 
-def paired(
-    wishes: dict[str, str] | None = None,
-    annotations: dict[str, str] | None = None,
-    entries: dict[str, str] | None = None,
-    serves: dict[str, str] | None = None,
-    **more: Any,
-) -> dict[str, tuple[str | None, str, bool]]:
-    """DPU to its host, the host that its entry is to name, and whether there is a problem."""
-    view = PairingView(
-        wishes=parse_entries({dpu: text(host) for dpu, host in (wishes or {}).items()}),
+def view(
+    wishes: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
+    *,
+    dropped: str = "",
+    entries: Mapping[str, str] | None = None,
+    serves: Mapping[str, str] | None = None,
+    claimed: Mapping[str, str] | None = None,
+) -> PairingView:
+    """`wishes` are texts of `env-overrides`; those that begin with `>` name only a host, as do all `entries`."""
+    written = {dpu: text(said[1:]) if said.startswith(">") else said for dpu, said in (wishes or {}).items()}
+    return PairingView(
+        wishes=parse_entries(written),
         annotations=annotations or {},
-        dropped=more.get("dropped", frozenset()),
+        dropped=frozenset(dropped.split()),
         entries={dpu: text(host) for dpu, host in (entries or {}).items()},
         serves=serves or {},
-        claimed=more.get("claimed", {}),
+        claimed=claimed or {},
     )
-    return {dpu: (pair.host, host_of(dpu, pair.text), bool(pair.problem)) for dpu, pair in pair_up(view).items()}
 
 
-CASES: dict[str, tuple[dict[str, Any], dict[str, tuple[str | None, str, bool]]]] = {
-    "nobody says anything": ({}, {}),
-    "the overrides": ({"wishes": {"a": "x"}}, {"a": ("x", "x", False)}),
-    "the annotation": ({"annotations": {"a": "x"}}, {"a": ("x", "x", False)}),
-    "both agree": ({"wishes": {"a": "x"}, "annotations": {"a": "x"}}, {"a": ("x", "x", False)}),
-    "both differ, and it is new": ({"wishes": {"a": "x"}, "annotations": {"a": "y"}}, {"a": (None, "", True)}),
-    "both differ, and it serves": (
-        {"wishes": {"a": "x"}, "annotations": {"a": "y"}, "entries": {"a": "x"}, "serves": {"a": "x"}},
-        {"a": ("x", "x", True)},
-    ),
-    "an annotation that is no name": ({"annotations": {"a": "$(id)"}}, {"a": (None, "", True)}),
-    "an entry that is rejected, and it serves": (
-        {"wishes": {"a": "$(id)"}, "entries": {"a": "x"}, "serves": {"a": "x"}},
-        {"a": ("x", "x", True)},
-    ),
-    "taken out of the overrides": ({"entries": {"a": "x"}, "serves": {"a": "x"}}, {"a": (None, "", False)}),
-    "not picked any more": (
-        {"wishes": {"a": "x"}, "entries": {"a": "x"}, "dropped": frozenset("a")},
-        {"a": (None, "", False)},
-    ),
-    "two for one host": (
-        {"wishes": {"a": "x", "b": "x"}},
-        {"a": ("x", "x", False), "b": ("x", "", False)},
-    ),
-    "two for one host, the annotated one": (
-        {"wishes": {"a": "x"}, "annotations": {"b": "x"}},
-        {"a": ("x", "", False), "b": ("x", "x", False)},
-    ),
-    "two for one host, the one that has it": (
-        {"wishes": {"a": "x", "b": "x"}, "annotations": {"a": "x"}, "entries": {"b": "x"}},
-        {"a": ("x", "", False), "b": ("x", "x", False)},
-    ),
-    "another tenant object has the host": (
-        {"wishes": {"a": "x"}, "claimed": {"x": "other/config"}},
-        {"a": (None, "", True)},
-    ),
-    "another one claims a host that is served": (
-        {"wishes": {"a": "x"}, "entries": {"a": "x"}, "serves": {"a": "x"}, "claimed": {"x": "other/config"}},
-        {"a": ("x", "x", False)},
-    ),
+# --- what is said of one DPU ------------------------------------------------------------------------------------------
+
+DIFFER = f"d: annotation {NOTE} says y, env-overrides says x"
+NO_NAME = f'd: annotation {NOTE}: "X?y" is not the name of a node'
+NO_ENTRY = 'entry of "d", line 1: not KEY=value with plain characters (A-Z a-z 0-9 . _ : , -), no quotes'
+TAKEN = "d: x is already a host of DpuClusterConfig ns/c"
+
+SAID: dict[str, tuple[PairingView, str | None, str]] = {  # -> host, problem
+    "an entry": (view({"d": ">x"}), "x", ""),
+    "an annotation": (view(annotations={"d": "x"}), "x", ""),
+    "both, and they agree": (view({"d": ">x"}, {"d": "x"}), "x", ""),
+    "both, and they differ": (view({"d": ">x"}, {"d": "y"}), None, DIFFER),
+    "an entry with a typo": (view({"d": "x!"}), None, NO_ENTRY),
+    "an entry with a typo beside an annotation": (view({"d": "x!"}, {"d": "x"}), None, NO_ENTRY),
+    "an annotation with a typo": (view(annotations={"d": "X y"}), None, NO_NAME),
+    "an annotation with a typo beside an entry": (view({"d": ">x"}, {"d": "X y"}), None, NO_NAME),
+    "a typo in both": (view({"d": "x!"}, {"d": "X y"}), None, NO_ENTRY),
+    "a host that another has": (view({"d": ">x"}, claimed={"x": "ns/c"}), None, TAKEN),
+    "a host that another has, by annotation": (view(annotations={"d": "x"}, claimed={"x": "ns/c"}), None, TAKEN),
+    "a host while another has a different one": (view({"d": ">x"}, claimed={"y": "ns/c"}), "x", ""),
+    "a node that is not picked": (view({"d": ">x"}, dropped="d"), None, ""),
+    "a typo for a node that is not picked": (view({"d": "x!"}, dropped="d"), None, ""),
 }
 
 
-@pytest.mark.parametrize(("given", "expected"), CASES.values(), ids=CASES.keys())
-def test_what_people_say_is_followed_unless_it_stops_a_pair_that_serves(given: Any, expected: Any) -> None:
-    assert paired(**given) == expected
+@pytest.mark.parametrize(("said", "host", "problem"), SAID.values(), ids=SAID.keys())
+def test_a_dpu_that_does_not_serve_is_paired_where_what_is_said_makes_sense(
+    said: PairingView, host: str | None, problem: str
+) -> None:
+    server = "d" if host is not None else ""
+    assert pair_up(said) == {"d": Pair("d", host, text(host) if host else "", server, problem)}
 
 
-def test_annotations_count_on_nodes_that_are_picked() -> None:
-    def node(name: str, **labels: str) -> dict[str, Any]:
-        return {"metadata": {"name": name, "labels": labels, "annotations": {TENANT_NODE_ANNOTATION: "x"}}}
+SERVING: dict[str, PairingView] = {
+    "both say something else than it does": view({"d": ">y"}, {"d": "z"}),
+    "a typo in the entry": view({"d": "x!"}),
+    "a typo in the annotation": view(annotations={"d": "X y"}),
+    "a typo in both": view({"d": "x!"}, {"d": "X y"}),
+    "its host is another's too": view({"d": ">x"}, claimed={"x": "ns/c"}),
+    "it is to move to a host that another has": view({"d": ">y"}, claimed={"y": "ns/c"}),
+    "nothing has changed": view({"d": ">x"}),
+    "the annotation says the same": view(annotations={"d": "x"}),
+}
 
-    nodes = [node("a", dpu="yes"), node("b"), {"metadata": {"name": "c", "labels": {"dpu": "yes"}}}]
-    assert tenant_nodes({"matchLabels": {"dpu": "yes"}}, nodes) == {"a": "x"}
+
+@pytest.mark.parametrize("said", SERVING.values(), ids=SERVING.keys())
+def test_a_pair_that_serves_stays_whatever_mistake_a_person_makes(said: PairingView) -> None:
+    found = pair_up(replace(said, entries={"d": text("x")}, serves={"d": "x"}))["d"]
+    assert (found.host, found.text, found.server) == ("x", text("x"), "d")
+
+
+def test_a_pair_that_serves_its_host_stays_when_another_claims_that_later() -> None:
+    assert pair_up(view({"d": ">x"}, entries={"d": "x"}, serves={"d": "x"}, claimed={"x": "ns/c"}))["d"].problem == ""
+
+
+def test_a_dpu_that_is_only_protected_keeps_its_host_and_gets_no_entry_by_mistake() -> None:
+    found = pair_up(view({"d": "x!"}, serves={"d": "x"}))["d"]
+    assert (found.host, found.text, found.server, bool(found.problem)) == ("x", "", "", True)
+
+
+def test_an_entry_that_nobody_can_read_is_left_as_it_is_while_the_wish_is_a_mistake() -> None:
+    said = replace(view({"d": "x!"}, serves={"d": "x"}), entries={"d": "scribble"})
+    assert pair_up(said)["d"] == Pair("d", "x", "scribble", "d", NO_ENTRY)
+
+
+UNPAIRED: dict[str, PairingView] = {
+    "nothing is said any more": view(entries={"d": "x"}, serves={"d": "x"}),
+    "only its entry is left": view(entries={"d": "x"}),
+    "only its mark is left": view(serves={"d": "x"}),
+    "it is not picked any more": view({"d": ">x"}, dropped="d", entries={"d": "x"}, serves={"d": "x"}),
+}
+
+
+@pytest.mark.parametrize("said", UNPAIRED.values(), ids=UNPAIRED.keys())
+def test_a_dpu_is_paired_with_none_when(said: PairingView) -> None:
+    assert pair_up(said) == {"d": Pair("d", None, "", "")}
+
+
+def test_a_dpu_that_is_to_move_is_paired_with_the_new_host_at_once() -> None:
+    found = pair_up(view({"d": ">y"}, entries={"d": "x"}, serves={"d": "x"}))["d"]
+    assert found == Pair("d", "y", text("y"), "d")
+
+
+def test_settings_of_the_entry_stay_beside_an_annotation() -> None:
+    said = view({"d": "TENANT_K8S_NODE=x\nOVN_KUBE_LOG_LEVEL=5"}, {"d": "x"})
+    assert pair_up(said)["d"].text == text("x", ("OVN_KUBE_LOG_LEVEL", "5"))
+
+
+def test_a_problem_names_its_dpu_in_one_short_line_whatever_was_written() -> None:
+    (found,) = pair_up(view(annotations={"d": "a\n" * 5000})).values()
+    assert found.problem.startswith("d: ")
+    assert "\n" not in found.problem
+    assert len(found.problem) < 400
+
+
+# --- several DPUs that want one host ----------------------------------------------------------------------------------
+
+BOTH = {"a": ">x", "b": ">x"}
+RIVALS: dict[str, tuple[PairingView, str]] = {
+    "the first by name": (view(BOTH), "a"),
+    "the annotated one": (view(BOTH, {"b": "x"}), "b"),
+    "the one that is protected for it": (view(BOTH, serves={"b": "x"}), "b"),
+    "the annotated one before the protected one": (view(BOTH, {"a": "x"}, serves={"b": "x"}), "a"),
+    "the one that has the entry": (view(BOTH, entries={"b": "x"}), "b"),
+    "the one that has the entry before the annotated one": (view(BOTH, {"a": "x"}, entries={"b": "x"}), "b"),
+    "of two with an entry the annotated one": (view(BOTH, {"b": "x"}, entries={"a": "x", "b": "x"}), "b"),
+    "one whose entry is for another host does not count": (view(BOTH, entries={"b": "y"}), "a"),
+    "one with a conflict does not count": (view(BOTH, {"a": "y"}), "b"),
+    "one that is not picked does not count": (view(BOTH, dropped="a"), "b"),
+    "one that serves by mistake goes on": (view({"a": ">x", "b": "x!"}, entries={"b": "x"}), "b"),
+    "one that is no longer asked serves until it is drained": (view({"a": ">x"}, entries={"b": "x"}), "b"),
+    "one that is not picked serves until it is drained": (view(BOTH, dropped="b", entries={"b": "x"}), "b"),
+    "one that is to move serves until it is drained": (view({"a": ">x", "b": ">y"}, entries={"b": "x"}), "b"),
+    "one whose pods have yet to go comes first": (view({"a": ">x"}, serves={"b": "x"}), "b"),
+    "one that has never served stops nobody by mistake": (view({"a": ">x", "b": "x!"}, serves={"b": "x"}), "a"),
+}
+
+
+@pytest.mark.parametrize(("said", "server"), RIVALS.values(), ids=RIVALS.keys())
+def test_of_several_dpus_a_host_is_served_by(said: PairingView, server: str) -> None:
+    for pair in pair_up(said).values():
+        if pair.host == "x" and not pair.problem:
+            assert pair.server == server
+            assert pair.text == (text("x") if pair.dpu == server else "")
+
+
+def test_two_that_swap_their_hosts_get_no_new_entry_before_the_old_ones_are_gone() -> None:
+    said = view({"a": ">y", "b": ">x"}, entries={"a": "x", "b": "y"}, serves={"a": "x", "b": "y"})
+    assert pair_up(said) == {"a": Pair("a", "y", "", "b"), "b": Pair("b", "x", "", "a")}
+
+
+# --- what is read of Nodes and entries --------------------------------------------------------------------------------
+
+
+def node(name: str, host: str | None, **labels: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "labels": labels, "annotations": {} if host is None else {NOTE: host}}}
+
+
+def test_annotations_count_on_nodes_that_the_selector_picks() -> None:
+    nodes = [node("a", "x", dpu="yes"), node("b", "y"), node("c", None, dpu="yes"), node("e", "", dpu="yes")]
+    assert tenant_nodes({"matchLabels": {"dpu": "yes"}}, nodes) == {"a": "x", "e": ""}
+
+
+def test_the_host_of_an_entry_that_cannot_be_read_is_not_known() -> None:
+    assert (host_of("d", text("x")), host_of("d", "scribble"), host_of("d", "")) == ("x", "", "")
+
+
+# --- properties -------------------------------------------------------------------------------------------------------
+
+DPUS, HOSTS = st.sampled_from("abc"), st.sampled_from("xyz")
+MISTAKES = st.sampled_from(["x!", "", "TENANT_K8S_NODE=X y", "A=b"])
+WISHES = st.dictionaries(DPUS, HOSTS.map(">".__add__) | MISTAKES)
+ANNOTATIONS = st.dictionaries(DPUS, HOSTS | st.sampled_from(["", "X y", "\n"]))
+VIEWS = st.builds(
+    lambda wishes, annotations, dropped, entries, serves, claimed: view(
+        wishes,
+        annotations,
+        dropped=" ".join(dropped),
+        entries=entries,
+        serves=serves,
+        claimed=dict.fromkeys(claimed, "ns/c"),
+    ),
+    WISHES,
+    ANNOTATIONS,
+    st.sets(DPUS),
+    st.dictionaries(DPUS, HOSTS),
+    st.dictionaries(DPUS, HOSTS),
+    st.sets(HOSTS),
+)
+
+
+def concerns(said: PairingView, dpu: str) -> set[str]:
+    """Every host that a DPU wants, has or had."""
+    wish = said.wishes.get(dpu)
+    named = (said.annotations.get(dpu), said.serves.get(dpu), host_of(dpu, said.entries.get(dpu, "")))
+    return {host for host in (*named, wish.host if isinstance(wish, NodeEntry) else None) if host}
+
+
+@given(VIEWS, VIEWS, DPUS)
+def test_what_is_said_of_one_dpu_changes_nothing_for_another_that_has_to_do_with_other_hosts(
+    said: PairingView, other: PairingView, dpu: str
+) -> None:
+    changed = replace(
+        said,
+        wishes={**{k: v for k, v in said.wishes.items() if k != dpu}, **_of(other.wishes, dpu)},
+        annotations={**{k: v for k, v in said.annotations.items() if k != dpu}, **_of(other.annotations, dpu)},
+    )
+    before, after = pair_up(said), pair_up(changed)
+    touched = concerns(said, dpu) | concerns(changed, dpu)
+    for each in {*before, *after} - {dpu}:
+        if not concerns(said, each) & touched:
+            assert before.get(each) == after.get(each)
+
+
+def _of(found: Mapping[str, Any], dpu: str) -> Mapping[str, Any]:
+    return {dpu: found[dpu]} if dpu in found else {}
+
+
+@given(VIEWS, DPUS, HOSTS, MISTAKES)
+def test_a_mistake_never_changes_the_host_or_the_entry_of_a_pair_that_serves(
+    said: PairingView, dpu: str, host: str, mistake: str
+) -> None:
+    serving = replace(
+        said,
+        dropped=said.dropped - {dpu},
+        wishes={**said.wishes, dpu: parse_entries({dpu: mistake})[dpu]},
+        entries={**said.entries, dpu: text(host)},
+        serves={**said.serves, dpu: host},
+    )
+    found = pair_up(serving)[dpu]
+    assert (found.host, found.text) == (host, text(host))
+    assert found.problem
+
+
+@given(VIEWS)
+def test_no_dpu_is_given_the_entry_of_a_host_that_another_has(said: PairingView) -> None:
+    has = {dpu: host_of(dpu, entry) for dpu, entry in said.entries.items()}
+    gets = {pair.dpu: host_of(pair.dpu, pair.text) for pair in pair_up(said).values() if pair.text}
+    new = {dpu: host for dpu, host in gets.items() if has.get(dpu) != host}
+    for dpu, host in new.items():
+        assert host not in [has[each] for each in has if each != dpu]
+    assert len(set(new.values())) == len(new)
+
+
+@given(VIEWS)
+def test_every_dpu_that_anything_is_known_of_is_judged_and_told_why_not(said: PairingView) -> None:
+    pairs = pair_up(said)
+    assert set(pairs) == {*said.wishes, *said.annotations, *said.entries, *said.serves}
+    for dpu, pair in pairs.items():
+        assert pair.dpu == dpu
+        assert pair.server in ("", *pairs)
+        assert dpu not in said.dropped or pair == Pair(dpu, None, "", "")
+        assert not pair.problem or dpu in said.wishes or dpu in said.annotations

@@ -12,10 +12,15 @@ from dpunetop.domain.drain.standing import Stage, Standing, Wish
 
 
 def pair(
-    guarding: Guarding = Guarding.SERVING, stage: Stage | None = None, reason: str = "", *, served: bool = True
+    guarding: Guarding = Guarding.SERVING,
+    stage: Stage | None = None,
+    reason: str = "",
+    *,
+    served: bool = True,
+    dpu: str = "d",
 ) -> PairState:
-    standing = None if stage is None else Standing("d", stage, Wish.CORDON, reason, "why", True)
-    return PairState("d", guarding, standing, served)
+    standing = None if stage is None else Standing(dpu, stage, Wish.CORDON, reason, "why", True)
+    return PairState(dpu, guarding, standing, served)
 
 
 CASES: dict[str, tuple[list[PairState], tuple[str, str]]] = {
@@ -25,6 +30,21 @@ CASES: dict[str, tuple[list[PairState], tuple[str, str]]] = {
     "a blocker that was evicted": (
         [pair(Guarding.BLOCKER_NOT_READY, Stage.DPU_DOWN, "DpuDraining")],
         ("True", "Draining"),
+    ),
+    "nothing is known of a drain": ([pair(stage=None)], ("True", "AllProtected")),
+    "failed, and it has no word for it yet": ([pair(stage=Stage.FAILED)], ("False", "Failed")),
+    "a blocker that was evicted before the DPU ever served": (
+        [pair(Guarding.BLOCKER_NOT_READY, Stage.HOST_DRAINED, served=False)],
+        ("False", "Protecting"),
+    ),
+    "on the way back within a drain": ([pair(Guarding.LEAVING, Stage.DPU_DOWN, "DpuDraining")], ("True", "Draining")),
+    "unpaired within a drain": (
+        [pair(Guarding.REMOVAL_PENDING, Stage.HOST_DRAINING, "HostDraining")],
+        ("False", "RemovalPending"),
+    ),
+    "held, which says more than what it guards": (
+        [pair(Guarding.REMOVAL_PENDING, Stage.HELD, "NoFreeSlot")],
+        ("False", "NoFreeSlot"),
     ),
     "on the way": ([pair(), pair(Guarding.NOT_SERVING, served=False)], ("False", "Protecting")),
     "a first blocker that starts": ([pair(Guarding.BLOCKER_NOT_READY, served=False)], ("False", "Protecting")),
@@ -43,6 +63,53 @@ CASES: dict[str, tuple[list[PairState], tuple[str, str]]] = {
 def test_what_is_said_of_the_pairs(pairs: list[PairState], expected: Any) -> None:
     said = judge_pairs(pairs)
     assert (said.status, said.reason) == expected
+
+
+UNDER_WAY = [
+    Guarding.BLOCKER_MISSING,
+    Guarding.NOT_SERVING,
+    Guarding.CLOSING,
+    Guarding.ENTRY_PENDING,
+    Guarding.LEAVING,
+    Guarding.NODE_CORDONED,
+]
+
+
+@pytest.mark.parametrize("guarding", Guarding)
+def test_every_step_of_protection_is_good_or_under_way_or_has_words_of_its_own(guarding: Guarding) -> None:
+    said = judge_pairs([pair(guarding)])
+    if guarding is Guarding.SERVING:
+        assert (said.status, said.reason) == ("True", "AllProtected")
+    elif guarding in UNDER_WAY:
+        assert (said.status, said.reason) == ("False", "Protecting")
+    else:
+        assert (said.status, said.message.startswith("d: ")) == ("False", True)
+        assert said.reason.isalpha()
+
+
+def test_the_first_trouble_gives_the_reason_and_all_are_named_in_the_order_of_the_pairs() -> None:
+    said = judge_pairs(
+        [
+            pair(dpu="a"),
+            pair(dpu="b", stage=Stage.HELD, reason="HostAbsent"),
+            pair(Guarding.CLOSING, dpu="c"),
+            pair(Guarding.NOT_OURS, dpu="d"),
+            pair(dpu="e", stage=Stage.FAILED, reason="MaintenanceFailed"),
+        ]
+    )
+    assert (said.type, said.status, said.reason) == ("PairsHealthy", "False", "HostAbsent")
+    not_ours = "d: a blocker or budget under its name is somebody else's; remove it"
+    assert said.message == f"b: why; {not_ours}; e: why"
+
+
+def test_pairs_are_counted_with_those_that_drain() -> None:
+    assert judge_pairs([pair(), pair(), pair(stage=Stage.IDLE)]).message == "3 pairs"
+    draining = pair(stage=Stage.VERIFYING, reason="ProofMissing")
+    assert judge_pairs([pair(), draining, draining]).message == "3 pairs, 2 of them in a drain"
+
+
+def test_five_troubles_are_all_that_is_said_and_none_is_left_over() -> None:
+    assert "; and" not in judge_pairs([pair(Guarding.REMOVAL_PENDING)] * 5).message
 
 
 def test_the_first_five_are_named_and_the_others_counted() -> None:
