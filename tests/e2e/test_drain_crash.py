@@ -97,6 +97,17 @@ def undisturbed(stage: Stage) -> dict[str, Any]:
     return state
 
 
+@pytest.fixture
+def said(stage: Stage, request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the operator has logged is shown when the test fails."""
+    before = len(stage.operator.log_text())
+    yield
+    conditions = (stage.drains.trial.config().get("status") or {}).get("conditions")
+    text = f"{stage.operator.log_text()[before:][-40_000:]}\n{conditions}"
+    request.node.add_report_section("teardown", "operator", text)
+
+
+@pytest.mark.usefixtures("said")
 @pytest.mark.parametrize(("write", "phase"), list(kills()), ids=lambda value: getattr(value, "value", str(value)))
 def test_killed_at_a_write_of_a_drain_it_ends_where_an_undisturbed_one_does(
     stage: Stage, undisturbed: dict[str, Any], write: int, phase: Phase
