@@ -25,13 +25,14 @@ from dpunetop.domain.status import (
     FEATURE_PARITY,
     MCP_READY,
     OVN_KUBE_READY,
+    PAIRS_HEALTHY,
     READY,
     TENANT_OBJS_SYNCED,
     TENANT_REACHABLE,
     TOPOLOGY_SUPPORTED,
 )
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, NAMESPACES, SECRETS, SERVICEACCOUNTS, Resource
+from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, NAMESPACES, SECRETS, SERVICEACCOUNTS, Resource
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import binaries
 from dpunetop.sandbox.admin import Obj
@@ -58,6 +59,7 @@ CONDITIONS = {
     DPU_CREDENTIAL_VALID,
     TENANT_OBJS_SYNCED,
     OVN_KUBE_READY,
+    PAIRS_HEALTHY,
     TOPOLOGY_SUPPORTED,
     FEATURE_PARITY,
 }
@@ -68,6 +70,7 @@ DPUS = {
     "bf2-worker-advnetlab14": "worker-advnetlab14",
     "bf2-worker-advnetlab15": "worker-advnetlab15",
 }
+BLOCKERS = [f"{OPERATOR_NAMESPACE}/dpu-drain-blocker-{dpu}" for dpu in DPUS]
 WRITES_ONCE = {
     ("machineconfigs", MACHINE_CONFIG),
     ("machineconfigpools", POOL),
@@ -79,6 +82,8 @@ WRITES_ONCE = {
     ("serviceaccounts", "default/ovn-kubernetes-node"),
     ("daemonsets", "default/ovnkube-node"),
     ("dpuclusterconfigs", "default/dpuclusterconfig-sample"),
+    ("serviceaccounts", f"{OPERATOR_NAMESPACE}/dpu-drain-blocker"),
+    *(("deployments", blocker) for blocker in BLOCKERS),
 }
 """What one write each must do; the entries follow the DPUs, the status follows all."""
 
@@ -208,6 +213,17 @@ def test_each_dpu_has_the_entry_of_its_host_and_a_pod_that_serves_it(run: Run) -
     assert serving_nodes(entries, run.pods()) == frozenset(DPUS)
 
 
+def test_each_dpu_serves_under_protection(run: Run) -> None:
+    for dpu, host in DPUS.items():
+        name = names.blocker_name(dpu)
+        budget = run.world.infra.admin.get(get(names.PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, name).target)
+        assert budget["spec"]["maxUnavailable"] == 0
+        assert budget["metadata"]["annotations"] == {names.SERVES_ANNOTATION: host}
+        blocker = run.world.infra.admin.get(get(DEPLOYMENTS, OPERATOR_NAMESPACE, name).target)
+        assert blocker["status"]["readyReplicas"] == 1
+        assert blocker["metadata"]["labels"][names.OWNER_LABEL] == run.owner()
+
+
 def test_the_daemonset_runs_on_every_dpu_and_nowhere_else(run: Run) -> None:
     daemonset = run.get(DAEMONSETS, names.OVNKUBE_NODE)
     pods = run.pods()
@@ -254,18 +270,20 @@ def test_each_object_is_written_once(run: Run) -> None:
     assert {key: counts[key] for key in WRITES_ONCE} == dict.fromkeys(WRITES_ONCE, 1)
     assert counts[("configmaps", "default/ovnkube-node-entries")] <= 1 + 2 * len(DPUS)  # an entry comes, its pod goes
     assert sum(counts[key] for key in counts if key[0] == "pods") <= len(DPUS)
+    assert {counts["poddisruptionbudgets", blocker] for blocker in BLOCKERS} == {2}  # made open, then closed
 
 
 def test_nothing_else_is_written_and_in_the_tenant_nothing_at_all(run: Run) -> None:
     kinds = {asked.resource for asked in run.infra.requests() if asked.is_write}
     allowed = {resource for resource, _ in WRITES_ONCE}
-    assert kinds <= allowed | {"dpuclusterconfigs/status", "pods", "events", "leases"}
+    assert kinds <= allowed | {"dpuclusterconfigs/status", "pods", "events", "leases", "poddisruptionbudgets"}
     assert [asked for asked in run.tenant.requests() if asked.is_write] == []
 
 
-def test_no_request_fails_but_a_status_that_came_too_late(run: Run) -> None:
+def test_no_request_fails_but_one_that_came_too_late(run: Run) -> None:
     refused = [asked for asked in run.infra.requests() if asked.is_failed]
-    assert {(asked.resource, asked.code) for asked in refused} <= {("dpuclusterconfigs/status", 409), ("leases", 404)}
+    late = {("dpuclusterconfigs/status", 409), ("configmaps", 409)}  # entries come while their ConfigMap is tidied
+    assert {(asked.resource, asked.code) for asked in refused} <= {*late, ("leases", 404)}
     assert [asked for asked in run.tenant.requests() if asked.is_failed] == []
 
 

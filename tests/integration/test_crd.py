@@ -93,6 +93,12 @@ def refusal(cluster: ControlPlane, obj: Obj) -> str:
         ({"poolName": "dpu", "image": "two words"}, "spec.image"),
         ({"poolName": "dpu", "image": ""}, "spec.image"),
         ({"poolName": "dpu", "tenantNamespace": "A"}, "spec.tenantNamespace"),
+        ({"poolName": "dpu", "drain": {"maxUnavailable": 0}}, "maxUnavailable must be a number from 1 on"),
+        ({"poolName": "dpu", "drain": {"maxUnavailable": "0%"}}, "maxUnavailable must be a number from 1 on"),
+        ({"poolName": "dpu", "drain": {"maxUnavailable": "ten"}}, "maxUnavailable must be a number from 1 on"),
+        ({"poolName": "dpu", "drain": {"timeout": "soon"}}, "spec.drain.timeout"),
+        ({"poolName": "dpu", "drain": {"timeout": ""}}, "spec.drain.timeout"),
+        ({"poolName": "dpu", "drain": {"onTimeout": "Force"}}, "spec.drain.onTimeout: Unsupported value"),
     ],
     ids=str,
 )
@@ -116,6 +122,8 @@ def test_a_wrong_spec_is_refused_when_it_is_created(
             "tenantNamespace": "ovn-kubernetes",
             "deletionPolicy": "Delete",
         },
+        {"poolName": "dpu", "drain": {"maxUnavailable": 3, "timeout": "1h30m", "onTimeout": "Abort"}},
+        {"poolName": "dpu", "drain": {"maxUnavailable": "100%", "timeout": "45m"}},
     ],
     ids=str,
 )

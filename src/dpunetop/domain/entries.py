@@ -38,7 +38,7 @@ class Wait(StrEnum):
 
 
 PASSING = (Wait.HOST_NOT_CONFIGURED, Wait.PROTECTION_PENDING)
-"""Nobody has to do anything about these."""
+"""Nobody has to do anything about these; the earliest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,11 @@ LAST_APPLIED_DRAIN_ANNOTATION: Final = "machineconfiguration.openshift.io/lastAp
 MAINTENANCE_TAINT: Final = "medik8s.io/drain"
 """On a tenant Node from before its cordon until before its uncordon."""
 
+# OVN-Kubernetes', on a tenant Node of the interconnect topology.
+ZONE_ANNOTATION: Final = "k8s.ovn.org/zone-name"
+ENCAP_IPS_ANNOTATION: Final = "k8s.ovn.org/node-encap-ips"
+CHASSIS_ANNOTATION: Final = "k8s.ovn.org/node-chassis-id"
+
 # Objects with fixed names in the namespace of a DpuClusterConfig.
 KUBECONFIG_KEY: Final = "config"
 """Key of the Secret `spec.kubeConfigFile` that holds the tenant's kubeconfig."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dpunetop.domain.entries import PASSING, EntriesState
+from dpunetop.domain.entries import PASSING, EntriesState, Wait, Waiting
 from dpunetop.domain.names import DPU_NODE_LABEL, ENV_OVERRIDES, TENANT_NODE_ENV
 from dpunetop.domain.ovnkubepod import has_newest_template
 from dpunetop.domain.status import OVN_KUBE_READY
@@ -44,11 +44,22 @@ def _trouble(view: RolloutView) -> tuple[str, str] | None:
     if view.dropped:
         return "SelectorDropsServing", f"spec.nodeSelector would drop DPUs that serve: {some(view.dropped)}; they stay"
     if view.entries.waiting:
-        first = sorted(view.entries.waiting, key=lambda waiting: waiting.reason in PASSING)
-        return first[0].reason.value, some([waiting.message for waiting in first])
+        return _waits(view.entries.waiting)
     if not view.entries.data:
         return "NoPairs", f"no DPU serves a host: {ENV_OVERRIDES} has no entry with {TENANT_NODE_ENV}"
     return None
+
+
+def _waits(waiting: Sequence[Waiting]) -> tuple[str, str]:
+    """What a person has to do something about comes first. Of steps on the way only the earliest is told: each DPU
+    takes all of them, and the reason must not go back and forth."""
+    stuck = [each for each in waiting if each.reason not in PASSING]
+    earliest = next(reason for reason in (*(each.reason for each in stuck), *PASSING) if _of(waiting, reason))
+    return earliest.value, some([each.message for each in stuck] or _of(waiting, earliest))
+
+
+def _of(waiting: Sequence[Waiting], reason: Wait) -> list[str]:
+    return [each.message for each in waiting if each.reason is reason]
 
 
 def _progress(view: RolloutView) -> tuple[str, str] | None:

@@ -34,8 +34,8 @@ _OF_THE_TENANT = (
     TENANT_REACHABLE,
     DPU_CREDENTIAL_VALID,
     TENANT_OBJS_SYNCED,
-    OVN_KUBE_READY,
     PAIRS_HEALTHY,
+    OVN_KUBE_READY,
 )
 
 
@@ -47,6 +47,7 @@ _ON_THE_WAY = frozenset(
         "RollingOut",
         "HostNotConfigured",
         "ProtectionPending",
+        "Protecting",
         "SeveralPods",
         "WaitingForTenantObjects",
         "Terminating",

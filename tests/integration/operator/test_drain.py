@@ -10,16 +10,22 @@ from dpunetop.domain import names
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import TooManyRequests
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
+from dpunetop.kube.meta import new_object
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.admin import Obj
+from dpunetop.sandbox.faultproxy import FaultProxy
+from dpunetop.sandbox.operatorprocess import OperatorProcess
+from dpunetop.sandbox.seed import OPERATOR_ACCOUNT, OPERATOR_NAMESPACE
 from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION, boot_id
+from dpunetop.sandbox.world import World
 from support.trial import Trial, eventually
 
 pytestmark = pytest.mark.timeout(180)
 
 NewTrial = Callable[..., Trial]
-OPERATOR = "default"
+OURS = "default"
 """Namespace of the operator in the quick start, where its blockers are."""
+OPERATOR = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}"
 SLOW = 40.0
 
 
@@ -34,13 +40,13 @@ class Pair:
 
     def budget(self) -> Obj:
         name = names.blocker_name(self.dpu)
-        return self.trial.infra.get_or_empty(get(names.PODDISRUPTIONBUDGETS, OPERATOR, name).target)
+        return self.trial.infra.get_or_empty(get(names.PODDISRUPTIONBUDGETS, OURS, name).target)
 
     def blocker(self) -> Obj:
-        return self.trial.infra.get_or_empty(get(DEPLOYMENTS, OPERATOR, names.blocker_name(self.dpu)).target)
+        return self.trial.infra.get_or_empty(get(DEPLOYMENTS, OURS, names.blocker_name(self.dpu)).target)
 
     def blocker_pods(self) -> list[Obj]:
-        path = f"/api/v1/namespaces/{OPERATOR}/pods"
+        path = f"/api/v1/namespaces/{OURS}/pods"
         return self.trial.infra.list_all(path, labelSelector=f"app={names.blocker_name(self.dpu)}")
 
     def serves(self) -> str:
@@ -88,9 +94,9 @@ class Pair:
         """Ask the real eviction API for the blocker."""
         [pod] = [pod for pod in self.blocker_pods() if "deletionTimestamp" not in pod["metadata"]]
         name = pod["metadata"]["name"]
-        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": OPERATOR}}
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": OURS}}
         try:
-            self.trial.infra.create(f"{get(PODS, OPERATOR, name).target}/eviction", body)
+            self.trial.infra.create(f"{get(PODS, OURS, name).target}/eviction", body)
         except TooManyRequests:
             return False
         return True
@@ -137,6 +143,21 @@ def serving(trial: Trial) -> Pair:
     return Pair(trial)
 
 
+def draining(trial: Trial) -> Pair:
+    """A pair whose host is drained and whose budget is open."""
+    pair = serving(trial)
+    pair.cordon()
+    pair.until_open()
+    return pair
+
+
+def pairs_say(trial: Trial, reason: str, *words: str) -> str:
+    """Wait until `PairsHealthy` is False for that reason; what it says."""
+    said = trial.wait("PairsHealthy", "False", reason, within=SLOW)["message"]
+    assert all(word in said for word in words), said
+    return str(said)
+
+
 def test_a_drain_goes_all_the_way_and_leaves_everything_as_it_was(trial: Trial) -> None:
     pair = serving(trial)
     assert (pair.serves(), pair.is_open()) == (pair.host, False)
@@ -151,3 +172,195 @@ def test_a_drain_goes_all_the_way_and_leaves_everything_as_it_was(trial: Trial) 
     pair.until_idle()
     assert not is_cordoned(pair.host_node())
     assert (pair.serves(), pair.is_open()) == (pair.host, False)
+    told = eventually(pair.events, lambda events: "Idle" in [reason for reason, _ in events])
+    assert {"HostDraining", "DpuDraining"} <= {reason for reason, _ in told}
+
+
+def test_the_protection_comes_before_the_entry(trial: Trial, world: World) -> None:
+    mark = world.infra.audit_mark()
+    pair = serving(trial)
+    order = [
+        event["objectRef"]["resource"]
+        for event in world.infra.audit_events(user=OPERATOR, since=mark)
+        if event["verb"] in ("patch", "create") and event["responseStatus"]["code"] < 300
+        and (pair.dpu in event["objectRef"].get("name", "") or is_entries(event["objectRef"], trial.namespace))
+    ]  # fmt: skip
+    first = {resource: order.index(resource) for resource in ("deployments", "poddisruptionbudgets")}
+    entry_at = len(order) - 1 - order[::-1].index("configmaps")
+    assert max(first.values()) < entry_at
+    assert order[:entry_at].count("poddisruptionbudgets") == 2  # made open, and closed for its host
+    assert is_ready(pair.blocker_pods()[0])
+
+
+def is_entries(reference: Obj, namespace: str) -> bool:
+    return reference.get("namespace") == namespace and reference.get("name") == names.OVNKUBE_NODE_ENTRIES
+
+
+def test_a_cordon_that_is_taken_back_before_the_host_is_drained_needs_no_proof(trial: Trial) -> None:
+    pair = serving(trial)
+    stuck = stubborn_pod(trial, pair.host)
+    pair.cordon()
+    eventually(pair.maintenance, lambda found: (found.get("status") or {}).get("phase") == "Running", SLOW)
+    assert not pair.is_open()
+    pair.cordon(False)
+    pair.until_idle()
+    assert not is_cordoned(pair.host_node())
+    trial.tenant.delete(stuck, {"gracePeriodSeconds": 0})
+
+
+def stubborn_pod(trial: Trial, host: str) -> str:
+    """A workload on the host that nothing moves away, because a budget keeps it; its path."""
+    labels, namespace = {"stubborn": host}, trial.tenant_namespace
+    spec = {
+        "nodeName": host,
+        "terminationGracePeriodSeconds": 0,
+        "containers": [{"name": "c", "image": "registry.example/none"}],
+    }
+    pod = new_object(PODS, namespace, f"stubborn-{host}", spec=spec)
+    pod["metadata"]["labels"] = labels
+    budget = new_object(names.PODDISRUPTIONBUDGETS, namespace, f"stubborn-{host}")
+    budget["spec"] = {"maxUnavailable": 0, "selector": {"matchLabels": labels}}
+    trial.world.tenant.apply([budget, pod])
+    path = get(PODS, namespace, f"stubborn-{host}").target
+    eventually(lambda: trial.tenant.get(path), lambda found: found["status"].get("phase") == "Running", SLOW)
+    return path
+
+
+def test_a_person_who_uncordons_the_drained_host_ends_the_drain(trial: Trial) -> None:
+    pair = draining(trial)
+
+    def taken_back() -> str:
+        pair.uncordon_host()  # again, in case that the maintenance had still to look at our mark, and cordoned it
+        return str(trial.condition("PairsHealthy").get("reason"))
+
+    eventually(taken_back, lambda reason: reason == "Aborted", SLOW)
+    assert not pair.is_open()
+    eventually(pair.maintenance, lambda found: not found, SLOW)
+    assert not is_cordoned(pair.host_node())
+    pair.cordon(False)
+    pair.until_idle()
+    trial.wait("PairsHealthy", "True", within=SLOW)
+
+
+def test_a_maintenance_of_somebody_else_is_waited_for_and_named(trial: Trial) -> None:
+    pair = serving(trial)
+    foreign = new_object(
+        names.NODEMAINTENANCES, "", f"by-hand-{pair.host}", spec={"nodeName": pair.host, "reason": "x"}
+    )
+    trial.world.tenant.apply([foreign])
+    path = get(names.NODEMAINTENANCES, "", f"by-hand-{pair.host}").target
+    eventually(lambda: trial.tenant.get(path), lambda found: (found.get("status") or {}).get("phase") == "Succeeded")
+    pair.cordon()
+    pairs_say(trial, "ForeignMaintenance", f"by-hand-{pair.host}", pair.host)
+    assert not pair.is_open()
+    assert not pair.evict_blocker()
+    trial.tenant.delete(path)
+    pair.until_open()
+    pair.cordon(False)
+    pair.until_idle()
+
+
+def test_a_person_may_hold_a_drain_and_let_it_go_on(trial: Trial) -> None:
+    pair = draining(trial)
+    pair.order("hold")
+    eventually(pair.is_open, lambda seen: not seen, SLOW)
+    pairs_say(trial, "HeldByAnnotation", pair.dpu)
+    pair.order(None)
+    pair.until_open()
+    pair.order("skip")  # a running drain ends as if its cordon were taken back
+    pair.until_idle()
+    assert is_cordoned(pair.node())
+    assert not is_cordoned(pair.host_node())
+
+
+def test_a_cordon_that_was_there_before_is_there_after(trial: Trial) -> None:
+    pair = serving(trial)
+    trial.tenant.patch(get(NODES, "", pair.host).target, {"spec": {"unschedulable": True}})
+    pair.cordon()
+    pair.until_open()
+    pair.reboot()
+    pair.cordon(False)
+    pair.until_idle()
+    assert is_cordoned(pair.host_node())
+
+
+def test_an_operator_that_starts_anew_goes_on_from_where_the_other_was(trial: Trial, operator: OperatorProcess) -> None:
+    pair = draining(trial)
+    operator.kill()
+    pair.reboot()
+    pair.cordon(False)
+    operator.start()
+    pair.until_idle()
+    assert not is_cordoned(pair.host_node())
+
+
+def test_a_tenant_that_is_out_of_sight_closes_what_is_open_and_holds_the_host(trial: Trial, world: World) -> None:
+    with FaultProxy.before(world.tenant) as way:
+        trial.store_kubeconfig(way.kubeconfig(trial.token()))
+        trial.store_overrides()
+        trial.create_config()
+        trial.wait("Ready", "True", within=SLOW)
+        pair = Pair(trial)
+        pair.cordon()
+        pair.until_open()
+        way.refuse()
+        eventually(pair.is_open, lambda seen: not seen, SLOW)
+        pairs_say(trial, "TenantUnreachable", pair.dpu)
+        pair.cordon(False)
+        assert is_cordoned(pair.host_node())
+        way.restore()
+        pair.until_idle()
+        assert not is_cordoned(pair.host_node())
+
+
+def test_a_host_waits_for_its_turn(new_trial: NewTrial) -> None:
+    trial = new_trial(dpus=2)
+    trial.ready(drain={"maxUnavailable": 1})
+    first, second = Pair(trial), Pair(trial, 1)
+    first.cordon()
+    first.until_open()
+    second.cordon()
+    pairs_say(trial, "NoFreeSlot", second.dpu)
+    assert second.maintenance() == {}
+    first.cordon(False)
+    first.until_idle()
+    second.until_open()
+    second.cordon(False)
+    second.until_idle()
+
+
+def test_the_end_waits_for_a_drain_that_runs_and_leaves_nothing(trial: Trial) -> None:
+    pair = draining(trial)
+    trial.delete_config()
+    said = eventually(lambda: trial.condition("Ready")["message"], lambda words: "are to end first" in words)
+    assert pair.host in said
+    assert pair.maintenance()
+    pair.cordon(False)
+    eventually(trial.config, lambda config: not config, SLOW)
+    assert (pair.maintenance(), pair.budget(), pair.blocker()) == ({}, {}, {})
+    assert not is_cordoned(pair.host_node())
+    assert pair.left() == []
+
+
+def test_a_dpu_that_is_unpaired_serves_until_its_host_is_drained(trial: Trial) -> None:
+    pair = serving(trial)
+    trial.store_overrides({})
+    pairs_say(trial, "RemovalPending", pair.dpu)
+    assert pair.entry()
+    pair.cordon()
+    eventually(pair.entry, lambda text: not text, SLOW)
+    pair.cordon(False)
+    eventually(pair.serves, lambda host: not host, SLOW)
+    eventually(pair.maintenance, lambda found: not found, SLOW)
+    eventually(pair.host_node, is_cordoned)  # nothing shows that it has a network
+
+
+def test_a_dpu_is_paired_by_the_annotation_of_its_node_too(trial: Trial) -> None:
+    pair = Pair(trial)
+    body = {"metadata": {"annotations": {names.TENANT_NODE_ANNOTATION: pair.host}}}
+    trial.infra.patch(get(NODES, "", pair.dpu).target, body)
+    trial.store_kubeconfig()
+    trial.store_overrides({})
+    trial.create_config()
+    trial.wait("Ready", "True", within=SLOW)
+    assert pair.serves() == pair.host

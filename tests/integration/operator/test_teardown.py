@@ -93,7 +93,7 @@ def test_the_end_with_delete_lets_the_nodes_leave_first(trial: Trial, world: Wor
     trial.delete_config()
     condition = eventually(lambda: trial.condition("Ready"), lambda c: "have not left" in c.get("message", ""))
     assert (condition["status"], condition["reason"]) == ("False", "Terminating")
-    assert condition["message"] == f"1 nodes have not left pool {trial.pool}: {trial.nodes[0]}"
+    assert condition["message"].startswith(f"1 nodes have not left pool {trial.pool}: {trial.nodes[0]}. Annotate ")
     assert trial.pool_objects() == ({}, {})
     assert "daemonsets/ovnkube-node" in owned(trial, owner)
     assert len(trial.pods()) == 1

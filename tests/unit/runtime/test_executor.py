@@ -551,3 +551,37 @@ def test_the_objects_of_a_plan_are_left_as_they_are(execute, server):
     server.answers = [stored("8", a="1")]
     execute(step)
     assert step == before
+
+
+def test_what_is_sent_is_sent_even_if_it_changes_nothing(executor, server):
+    live = stored("7", a="1")
+    server.answers = [live, live, None]
+    assert executor.send(apply(live, Fence.VERSION, a="1")) == live
+    assert executor.send(Patch(INFRA, CONFIGMAPS, live, {"data": {"a": "1"}})) == live
+    assert executor.send(Delete(INFRA, CONFIGMAPS, live, Fence.VERSION)) is None
+    assert [request[0] for request in server.asked] == ["apply", "merge_patch", "delete"]
+    assert expectations(server.asked[0]) == {"uid": "u-1", "resourceVersion": "7"}
+    assert server.asked[2][1:] == ("u-1", "7")
+
+
+def test_what_is_sent_expects_what_it_carries_and_not_what_we_wrote_last(executor, server):
+    server.answers = [stored("8", a="1"), Conflict(409, "Conflict", "changed")]
+    executor.send(apply(stored("7", a="0"), Fence.VERSION, a="1"))
+    with pytest.raises(Conflict):
+        executor.send(apply(stored("7", a="0"), Fence.VERSION, a="2"))
+    assert expectations(server.asked[1]) == {"uid": "u-1", "resourceVersion": "7"}
+
+
+def test_what_was_sent_is_known_before_the_cache_shows_it(executor, execute, server):
+    server.answers = [stored("8", a="1")]
+    executor.send(apply(stored("7", a="0"), a="1"))
+    assert execute(apply(stored("7", a="0"), a="1")) is False
+
+
+def test_what_is_gone_counts_as_deleted_and_nothing_is_sent_without_leadership(executor, server, recorder, clock):
+    server.answers = [NotFound(404, "NotFound", "")]
+    assert executor.send(Delete(INFRA, CONFIGMAPS, stored("7"))) is None
+    deposed = Executor(lambda cluster: server, Gate(0), recorder, clock)
+    with pytest.raises(LeadershipLost):
+        deposed.send(Patch(INFRA, CONFIGMAPS, stored("7"), {}))
+    assert len(server.asked) == 1

@@ -271,3 +271,39 @@ def test_a_tenant_that_comes_and_goes_while_it_is_read_neither_blocks_nor_answer
 def test_refusals_say_what_is_missing() -> None:
     assert str(NotEngaged(TENANT)) == "cluster tenant/ns/one is not engaged"
     assert str(NotSynced(INFRA, MAPS)) == "configmaps/ns of infra is not synced yet"
+
+
+def test_a_change_of_one_object_wakes_only_those_who_asked_for_it(desk: Desk) -> None:
+    source = LossySource()
+    for name in ("a", "b"):
+        source.put(name, color="red")
+    desk.engage(INFRA, source)
+    desk.read(ONE, lambda reader: reader.get(INFRA, MAPS, "ns", "a"))
+    desk.read(TWO, maps)
+    desk.woken(ONE)
+    desk.woken(TWO)
+    source.put("b", color="blue")
+    desk.until_woken(TWO)
+    assert desk.woken(ONE) == 0
+    source.put("a", color="blue")
+    desk.until_woken(ONE)
+
+
+def test_who_asked_for_an_index_value_is_woken_by_what_comes_under_it_and_by_what_leaves_it(desk: Desk) -> None:
+    source = LossySource()
+    source.put("a", color="red")
+    desk.engage(INFRA, source)
+
+    def red(reader: Reader) -> list[str]:
+        return sorted(o["metadata"]["name"] for o in reader.by_index(INFRA, MAPS, "color", "red"))
+
+    assert desk.read(ONE, red) == ["a"]
+    desk.woken(ONE)
+    source.put("b", color="red")
+    desk.until_woken(ONE)
+    source.put("a", color="blue")
+    desk.until_woken(ONE)
+    source.put("c", color="green")
+    source.put("b", color="blue")
+    desk.until_woken(ONE)
+    assert desk.read(ONE, red) == []

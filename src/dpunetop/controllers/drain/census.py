@@ -20,6 +20,7 @@ from dpunetop.domain.image import ImageView, NoImage, choose_image, running_imag
 from dpunetop.domain.lifecycle import nodes_in_pool
 from dpunetop.domain.machineconfig import configured_nodes
 from dpunetop.domain.pairing import PairingView, host_of, pair_up, tenant_nodes
+from dpunetop.domain.topology import Topology, running_topology
 from dpunetop.domain.types import DeletionPolicy, DpuClusterConfig
 from dpunetop.kube.keys import (
     CONFIGMAPS,
@@ -147,6 +148,7 @@ class Censor:
             settings=_settings(config),
             blockers=settings,
             template=_template(daemonset),
+            has_zones=running_topology(daemonset) is Topology.INTERCONNECT,
             slots=self._in_turn(reader, config, found, tenant) if begins else _ended(found),
         )
 

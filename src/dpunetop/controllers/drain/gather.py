@@ -13,7 +13,20 @@ from dpunetop.controllers.flow import one
 from dpunetop.domain import names
 from dpunetop.domain.drain import facts
 from dpunetop.domain.drain.blockers import blocker_labels
-from dpunetop.domain.drain.facts import Author, Blind, DpuView, Gone, Hold, HostView, OvnPod, Reason, Site, TenantSeen
+from dpunetop.domain.drain.facts import (
+    Author,
+    Blind,
+    DpuView,
+    Gone,
+    Hold,
+    HostView,
+    OvnPod,
+    Reason,
+    Signal,
+    Site,
+    TenantSeen,
+)
+from dpunetop.domain.drain.proof import Evidence, tenant_signals
 from dpunetop.domain.drain.roster import Member, Roster, Slot
 from dpunetop.domain.status import TENANT_REACHABLE
 from dpunetop.kube.conditions import condition_of
@@ -87,6 +100,7 @@ class Gatherer:
                 pods_namespace=roster.config.namespace,
                 config=roster.config.live,
                 not_now=slot.not_now,
+                signals=_signals(roster, slot.host, tenant),
                 settings=roster.settings,
                 unverified=self._is_unverified(reader, roster, author),
             )
@@ -212,6 +226,22 @@ def serves_maintenances(reader: Reader, cluster: str) -> bool:
         return False
     versions = (found.get("spec") or {}).get("versions") or []
     return any(v.get("name") == names.NODEMAINTENANCES.version and v.get("served") for v in versions)
+
+
+def _signals(roster: Roster, host: str, tenant: TenantSeen | Blind) -> tuple[Signal, ...]:
+    """What the tenant shows of the host's network. Its Lease is not followed: it counts only for a few seconds."""
+    if not roster.has_zones or isinstance(tenant, Blind) or isinstance(tenant.node, Gone):
+        return ()
+    notes = annotations_of(tenant.node.live)
+    return tenant_signals(
+        Evidence(
+            host=host,
+            lease_changes=None,
+            zone=notes.get(names.ZONE_ANNOTATION, ""),
+            encap_ips=notes.get(names.ENCAP_IPS_ANNOTATION, ""),
+            chassis=notes.get(names.CHASSIS_ANNOTATION, ""),
+        )
+    )
 
 
 def _blocker(reader: Reader, namespace: str, dpu: str) -> Obj | None:

@@ -49,7 +49,7 @@ def judge_pairs(pairs: Sequence[PairState]) -> Condition:
         more = f"; and {len(troubles) - _SHOWN} more" if len(troubles) > _SHOWN else ""
         return Condition(PAIRS_HEALTHY, "False", troubles[0][0], f"{reasons}{more}")
     if any(_is_under_way(pair) for pair in pairs):
-        return Condition(PAIRS_HEALTHY, "False", "Progressing", "pairs come under protection")
+        return Condition(PAIRS_HEALTHY, "False", "Protecting", "pairs come under protection")
     draining = sum(pair.standing is not None and pair.standing.stage is not Stage.IDLE for pair in pairs)
     drains = f", {draining} of them in a drain" if draining else ""
     return Condition(PAIRS_HEALTHY, "True", "Draining" if draining else "AllProtected", f"{len(pairs)} pairs{drains}")

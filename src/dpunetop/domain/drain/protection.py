@@ -280,7 +280,7 @@ class PutEntries:
             return Done(Result.STALE, "there are no entries to add to")
         data, idle = {}, idle_pods(live)
         for entry in self.entries:
-            if not (yield from _is_guarded(entry)):
+            if entries_of(live).get(entry.dpu) == entry.text or not (yield from _is_guarded(entry)):
                 continue
             pods = yield from _pods_on(self.namespace, entry.dpu)
             if (found := _idle_with(live, entry, pods, idle)) is not None:

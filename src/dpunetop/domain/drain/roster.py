@@ -84,13 +84,24 @@ class Roster:
     template: str
     """Hash of the template that ovnkube-node pods are to have; empty: there is no DaemonSet."""
     slots: Mapping[Place, Slot]
+    has_zones: bool = False
+    """Whether the tenant shows what each DPU makes of its host's network: one of the interconnect topology does."""
 
     def shared(self) -> tuple[object, ...]:
         """What every host must hear of when it changes."""
         config = self.config
         tenant = [each for each in (config.live.get("status") or {}).get("conditions") or () if each["type"] in _TENANT]
         said = tuple((each["type"], each["status"], each["reason"]) for each in tenant)
-        return config.uid, self.mode, self.settings, self.blockers, self.template, said, config.tenant_uid
+        return (
+            config.uid,
+            self.mode,
+            self.settings,
+            self.blockers,
+            self.template,
+            self.has_zones,
+            said,
+            config.tenant_uid,
+        )
 
 
 _TENANT = ("TenantReachable", "CredentialsValid")

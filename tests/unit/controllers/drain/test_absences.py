@@ -1,0 +1,72 @@
+"""A Node is gone once two quorum reads say so, far enough apart."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from dpunetop.controllers.drain.absences import Absences
+from dpunetop.kube.errors import ApiError, NotFound, Unreachable
+from dpunetop.kube.keys import INFRA
+from dpunetop.runtime.client.client import Client
+from support.clock import FakeClock
+
+GONE = NotFound(404, "NotFound", "")
+
+
+class Server:
+    def __init__(self) -> None:
+        self.answer: Any = GONE
+        self.asked = 0
+
+    def get(self, *_: object) -> Any:
+        self.asked += 1
+        if isinstance(self.answer, ApiError):
+            raise self.answer
+        return self.answer
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.clock, self.server = FakeClock(), Server()
+        self.absences = Absences(lambda _: cast(Client, self.server), self.clock)
+
+    def look(self) -> tuple[bool, float | None]:
+        found = self.absences.look(INFRA, "d", 600.0)
+        return found.confirmed, found.recheck_seconds
+
+
+def test_it_is_asked_twice_and_not_in_between() -> None:
+    desk = Desk()
+    assert desk.look() == (False, 600.0)
+    desk.clock.step(599.0)
+    assert desk.look() == (False, 1.0)
+    assert desk.server.asked == 1
+    desk.clock.step(1.0)
+    assert desk.look() == (True, None)
+    assert desk.look() == (True, None)
+    assert desk.server.asked == 2
+
+
+def test_a_node_that_was_seen_meanwhile_is_counted_anew() -> None:
+    desk = Desk()
+    desk.look()
+    desk.absences.seen(INFRA, "d")
+    desk.clock.step(600.0)
+    assert desk.look() == (False, 600.0)
+
+
+def test_a_node_that_the_server_shows_is_there_whatever_the_cache_says() -> None:
+    desk = Desk()
+    desk.server.answer = {"metadata": {"name": "d"}}
+    found = desk.absences.look(INFRA, "d", 600.0)
+    assert (found.confirmed, found.found) == (False, {"metadata": {"name": "d"}})
+
+
+def test_a_server_that_does_not_answer_confirms_nothing() -> None:
+    desk = Desk()
+    desk.look()
+    desk.clock.step(600.0)
+    desk.server.answer = Unreachable(0, "Timeout", "")
+    assert desk.look() == (False, 5.0)
+    desk.server.answer = GONE
+    assert desk.look() == (True, None)

@@ -1,0 +1,86 @@
+"""Hosts are woken by what concerns them, and the DpuClusterConfig by what its hosts have to tell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from dpunetop.controllers.drain.board import Board, Report
+from dpunetop.domain.drain.blockers import BlockerSettings
+from dpunetop.domain.drain.facts import Settings
+from dpunetop.domain.drain.protection import Guarding
+from dpunetop.domain.drain.roster import Entry, Member, Mode, Roster, Slot
+from dpunetop.domain.types import parse_config
+from dpunetop.kube.keys import INFRA, Key
+from support.objects import condition, config
+
+TENANT = "tenant/dpu-one/sample"
+BLOCKERS = BlockerSettings("dpunetop", "image", "owner", has_scc=True)
+
+
+def slot(host: str, text: str = "") -> Slot:
+    return Slot(host, (Member(f"dpu-of-{host}", host, "", True, Entry(text), True),))
+
+
+def roster(*slots: Slot, **but: Any) -> Roster:
+    parsed = parse_config(config(name="sample"))
+    places = {("host", each.host): each for each in slots}
+    return replace(Roster(parsed, Mode.SERVING, Settings(), BLOCKERS, "", places), **but)
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.board = Board()
+        self.hosts: list[str] = []
+        self.configs: list[Key] = []
+        self.board.connect(lambda key: self.hosts.append(key.name), self.configs.append)
+
+    def post(self, posted: Roster) -> list[str]:
+        self.hosts.clear()
+        self.board.post(posted)
+        return sorted(self.hosts)
+
+
+def test_a_host_is_woken_when_it_comes_when_it_changes_and_when_it_goes() -> None:
+    desk = Desk()
+    assert desk.post(roster(slot("x"), slot("y"))) == ["x", "y"]
+    assert desk.post(roster(slot("x"), slot("y"))) == []
+    assert desk.post(roster(slot("x", "changed"), slot("y"))) == ["x"]
+    assert desk.post(roster(slot("y"))) == ["x"]
+
+
+def test_all_hosts_are_woken_by_what_they_share_and_by_nothing_else_that_the_config_says() -> None:
+    desk = Desk()
+    desk.post(roster(slot("x"), slot("y")))
+    assert desk.post(roster(slot("x"), slot("y"), mode=Mode.LEAVING)) == ["x", "y"]
+    told = parse_config(
+        {**config(name="sample"), "status": {"conditions": [condition("PairsHealthy", "True", "Fine")]}}
+    )
+    assert desk.post(roster(slot("x"), slot("y"), mode=Mode.LEAVING, config=told)) == []
+    away = condition("TenantReachable", "False", "Refused")
+    silent = parse_config({**config(name="sample"), "status": {"conditions": [away]}})
+    assert desk.post(roster(slot("x"), slot("y"), mode=Mode.LEAVING, config=silent)) == ["x", "y"]
+
+
+def test_a_roster_that_is_dropped_wakes_its_hosts_which_then_find_nothing() -> None:
+    desk = Desk()
+    desk.post(roster(slot("x")))
+    desk.hosts.clear()
+    desk.board.drop(TENANT)
+    assert desk.hosts == ["x"]
+    assert desk.board.roster(TENANT) is None
+
+
+def test_a_report_wakes_the_config_only_if_it_says_something_new() -> None:
+    desk, key = Desk(), Key(TENANT, "host", "x")
+    posted = roster(slot("x"), slot("y"))
+    desk.post(posted)
+    one = Report((("dpu-of-x", Guarding.CLOSING, "x"),), (), ())
+    assert desk.board.report(key, one) is None
+    assert desk.board.report(key, one) == one
+    assert desk.configs == [Key(INFRA, "dpu-one", "sample")]
+    desk.board.report(key, replace(one, guardings=(("dpu-of-x", Guarding.SERVING, "x"),)))
+    assert len(desk.configs) == 2
+    assert [each is None for each in desk.board.reports(posted)] == [False, True]
+    desk.board.forget(key)
+    assert desk.board.reports(posted) == [None, None]
