@@ -62,7 +62,7 @@ test-e2e: controlplane ## The shipped process: quick start, rest, kill -9 at eve
 	$(PYTEST) tests/e2e $(PYTEST_ARGS)
 
 .PHONY: test-crash
-test-crash: controlplane ## Kill the operator at every write of the quick start, in all three phases
+test-crash: controlplane ## Kill the operator at every write of quick start and drain, and hide the tenant at every stage
 	DPUNETOP_CRASH_EVERY=1 $(PYTEST) -m crash tests $(PYTEST_ARGS)
 
 .PHONY: bench

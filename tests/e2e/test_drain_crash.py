@@ -33,6 +33,7 @@ OPENS = 6
 STOPS = range(1, OPENS + 2) if EVERY == 1 else (OPENS,)
 LOST = 3
 """Exit code of a process that may not write any more."""
+AFTERMATH_SECONDS = 1.0
 SLOW = 60.0
 
 
@@ -97,6 +98,17 @@ def undisturbed(stage: Stage) -> dict[str, Any]:
     return state
 
 
+@pytest.fixture
+def said(stage: Stage, request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the operator has logged is shown when the test fails."""
+    before = len(stage.operator.log_text())
+    yield
+    conditions = (stage.drains.trial.config().get("status") or {}).get("conditions")
+    text = f"{stage.operator.log_text()[before:][-40_000:]}\n{conditions}"
+    request.node.add_report_section("teardown", "operator", text)
+
+
+@pytest.mark.usefixtures("said")
 @pytest.mark.parametrize(("write", "phase"), list(kills()), ids=lambda value: getattr(value, "value", str(value)))
 def test_killed_at_a_write_of_a_drain_it_ends_where_an_undisturbed_one_does(
     stage: Stage, undisturbed: dict[str, Any], write: int, phase: Phase
@@ -106,7 +118,7 @@ def test_killed_at_a_write_of_a_drain_it_ends_where_an_undisturbed_one_does(
         fault = counter.arm(kill(counter.effective + write, phase, lambda: stage.operator.pid))
         stage.roll()
         eventually(lambda: fault.fired.is_set() or is_over(stage), bool, SLOW)
-        if fault.fired.is_set():
+        if fault.fired.wait(AFTERMATH_SECONDS):  # the last write may be what ended the drain
             assert stage.operator.wait(5.0) == -9
             stage.operator.start()
         else:

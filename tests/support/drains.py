@@ -12,6 +12,7 @@ from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
 from dpunetop.kube.meta import Obj, annotations_of, labels_of, new_object
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import seed
+from dpunetop.sandbox.standins import mcorules
 from dpunetop.sandbox.standins.kubelet import HOLD_READY_ANNOTATION, REBOOT_ANNOTATION, boot_id
 from support.drainrules import FOLLOWED_INFRA, FOLLOWED_TENANT, Hosts, is_cordoned, is_open_budget, is_ready
 from support.trial import Trial, eventually
@@ -158,10 +159,10 @@ class Drains:
         """Wait until the pool is updated, and then until nothing is left."""
 
         def is_updated(pool: Obj) -> bool:
-            config, status = pool["spec"].get("configuration") or {}, pool.get("status") or {}
-            sources = [source["name"] for source in config.get("source") or []]
-            arrived = (status.get("configuration") or {}).get("name") == config.get("name")
-            return f"99-{self.trial.pool}-roll" in sources and arrived and self._has_newest(config["name"])
+            newest = mcorules.rendered_name(self.trial.pool, mcorules.selected(pool, self._machine_configs()))
+            arrived = ((pool.get("status") or {}).get("configuration") or {}).get("name") == newest
+            marks = [annotations_of(self.dpu(dpu)) for dpu in self.pairs]
+            return arrived and all(mark.get(names.CURRENT_CONFIG_ANNOTATION) == newest for mark in marks)
 
         eventually(lambda: self.trial.get(names.MACHINECONFIGPOOLS, self.trial.pool), is_updated, within)
         self.until_idle(within)
@@ -222,9 +223,8 @@ class Drains:
     def _served(self, host: str, entries: Mapping[str, str], pods: list[str]) -> bool:
         return any(dpu in entries and dpu in pods for dpu in self.hosts.dpus(host))
 
-    def _has_newest(self, config: str) -> bool:
-        marks = [annotations_of(self.dpu(dpu)) for dpu in self.pairs]
-        return all(mark.get(names.CURRENT_CONFIG_ANNOTATION) == config for mark in marks)
+    def _machine_configs(self) -> list[Obj]:
+        return list(self.trial.infra.list_all(get(names.MACHINECONFIGS, "", "").target.rstrip("/")))
 
     def _patch_pods(self, dpu: str, annotations: Mapping[str, Any]) -> None:
         for pod in self.trial.pods():
