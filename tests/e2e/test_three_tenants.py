@@ -22,7 +22,8 @@ pytestmark = pytest.mark.timeout(400)
 
 DPUS = 2
 READY_SECONDS = 60.0
-REST_SECONDS = 45.0
+REST_SECONDS = 100.0
+"""Longer than a watch may be quiet."""
 ZONE = {"nbdb", "sbdb", "northd", "ovn-controller", "ovn-acl-logging", "ovnkube-controller"}
 
 
@@ -72,7 +73,7 @@ def test_three_kinds_of_tenants_side_by_side(
         assert (central.standing(), zones.standing()) == others  # a neighbour's migration is nobody's business
         assert moving.condition("TopologySupported")["reason"] == "Interconnect"
         at_rest(infra, *tenants)
-        assert [line for line in oplog.alarms(operator) if line.get("reason") != "IdleTimeout"] == []
+        assert oplog.alarms(operator) == []
         for trial in trials:
             trial.delete_config()
         for trial in trials:
