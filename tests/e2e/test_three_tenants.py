@@ -22,7 +22,8 @@ pytestmark = pytest.mark.timeout(400)
 
 DPUS = 2
 READY_SECONDS = 60.0
-REST_SECONDS = 45.0
+REST_SECONDS = 100.0
+"""Longer than a watch may be quiet."""
 ZONE = {"nbdb", "sbdb", "northd", "ovn-controller", "ovn-acl-logging", "ovnkube-controller"}
 
 
@@ -72,7 +73,7 @@ def test_three_kinds_of_tenants_side_by_side(
         assert (central.standing(), zones.standing()) == others  # a neighbour's migration is nobody's business
         assert moving.condition("TopologySupported")["reason"] == "Interconnect"
         at_rest(infra, *tenants)
-        assert [line for line in oplog.alarms(operator) if line.get("reason") != "IdleTimeout"] == []
+        assert oplog.alarms(operator) == []
         for trial in trials:
             trial.delete_config()
         for trial in trials:
@@ -80,12 +81,16 @@ def test_three_kinds_of_tenants_side_by_side(
 
 
 def at_rest(infra: audit.Audit, *tenants: audit.Audit) -> None:
-    """Once the last Events are told, for a while nothing is written but the Lease, and nothing fails."""
+    """Once the last Events are told, for a while nothing is written but the Lease, and nothing fails.
+
+    How often an Event was told is written up to a minute later, and is no work."""
+
+    def is_work(asked: audit.Asked) -> bool:
+        is_count = (asked.verb, asked.resource) == ("patch", "events")
+        return asked.is_failed or (asked.is_write and asked.resource != "leases" and not is_count)
 
     def restless() -> list[str]:
-        busy = [a for a in infra.requests() if a.is_failed or (a.is_write and a.resource != "leases")]
-        busy += [asked for each in tenants for asked in each.requests() if asked.is_failed or asked.is_write]
-        return [str(asked) for asked in busy]
+        return [str(asked) for each in (infra, *tenants) for asked in each.requests() if is_work(asked)]
 
     def watch(seconds: float) -> list[str]:
         for each in (infra, *tenants):

@@ -183,6 +183,32 @@ def wide(wire: Wire, _: Asked) -> None:
     wire.answer(200, b'{"metadata":{"resourceVersion":"10"},"x":' + items + b',"items":[]}')
 
 
+def two_faced(wire: Wire, asked: Asked) -> None:
+    """In lists it is another cluster than when asked for itself."""
+    if is_watch(asked) or asked.method != "GET":
+        quiet_watch(wire, asked)
+    elif "kube-system" in asked.target:
+        wire.json(200, _list_of({"metadata": _named("kube-system", "another")}))
+    else:
+        wire.json(200, _list_of())
+
+
+def shapeless(wire: Wire, asked: Asked) -> None:
+    """Whatever is asked for is there, and nothing in it is what the API says that it is."""
+    url = urlsplit(asked.target)
+    if is_watch(asked) or asked.method != "GET":
+        quiet_watch(wire, asked)
+        return
+    name = parse_qs(url.query).get("fieldSelector", ["metadata.name=x"])[0].partition("=")[2]
+    if name == "kube-system":
+        wire.json(200, _list_of())
+        return
+    place = {"namespace": url.path.split("/namespaces/")[1].split("/")[0]} if "/namespaces/" in url.path else {}
+    labels = {"app": "ovnkube-master"}
+    metadata = {**_named(name, "u"), **place, "labels": labels, "ownerReferences": ["x"], "finalizers": [7]}
+    wire.json(200, _list_of({"metadata": metadata, "data": "x", "spec": "x", "status": [7], "rules": 7}))
+
+
 def heavy(wire: Wire, asked: Asked) -> None:
     """One object as large as it may be, of nothing but empty objects, and it is a good answer to a list."""
     if is_watch(asked):

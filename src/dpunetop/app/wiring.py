@@ -128,7 +128,7 @@ class _Wiring:
         return (
             ClusterConfig(*given),
             HostConfig(*given, host_assets()),
-            TenantLink(*given, self._clusters, self._tenant),
+            TenantLink(*given, self._clusters, self._tenant, self._clock),
             DpuCredential(*given, self._client, self._tenant, self._clock, self._metrics),
             TenantObjects(*given),
             OvnKube(*given, PodScripts(ovnkube_scripts(), interconnect_scripts()), self._allowed, self._clock),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from dpunetop.base.clock import Clock
 from dpunetop.controllers.flow import ConfigController, Installation, one
 from dpunetop.domain.names import KUBE_SYSTEM, TENANT_KUBECONFIG
 from dpunetop.domain.ownership import Owner
@@ -18,6 +19,7 @@ from dpunetop.domain.tenantlink import (
     LinkView,
     Unanswered,
     Unlinked,
+    WrongCluster,
     choose,
     identity_problem,
     plan_link,
@@ -33,6 +35,8 @@ from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 _VERIFY_SECONDS = 5.0
+_DOUBT_SECONDS = 30.0
+"""A server that twice within this time shows itself as another cluster than it said is left alone for as long."""
 
 BuildTenant = Callable[[str, TenantKubeconfig], Cluster]
 """Makes the Cluster of that name, not yet running, behind that kubeconfig."""
@@ -49,12 +53,20 @@ class TenantLink(ConfigController[LinkView]):
     condition = CREDENTIALS_VALID
 
     def __init__(
-        self, installation: Installation, executor: Executor, clusters: Clusters, build_tenant: BuildTenant
+        self,
+        installation: Installation,
+        executor: Executor,
+        clusters: Clusters,
+        build_tenant: BuildTenant,
+        clock: Clock,
     ) -> None:
         super().__init__(installation, executor)
         self._clusters = clusters
         self._build_tenant = build_tenant
-        self._lock = threading.Lock()  # guards _engaged
+        self._clock = clock
+        self._lock = threading.Lock()  # guards the three below
+        self._changed_at: dict[str, float] = {}  # cluster name -> when it last showed itself as another one
+        self._doubted: dict[str, tuple[str, float]] = {}  # cluster name -> fingerprint, until when
         self._engaged: dict[str, tuple[str, str]] = {}  # cluster name -> fingerprint of its kubeconfig, its UID
 
     def serves(self, config: DpuClusterConfig) -> bool:
@@ -78,7 +90,11 @@ class TenantLink(ConfigController[LinkView]):
 
     def forget(self, key: Key) -> None:
         """See `ConfigController.forget`: the tenant is let go."""
-        self._disengage(tenant_cluster_name(key.namespace, key.name))
+        name = tenant_cluster_name(key.namespace, key.name)
+        self._disengage(name)
+        with self._lock:
+            self._changed_at.pop(name, None)
+            self._doubted.pop(name, None)
 
     def _secret(self, reader: Reader, namespace: str, name: str) -> Obj | None:
         return reader.get(INFRA, one(SECRETS, namespace, name), namespace, name)
@@ -90,15 +106,31 @@ class TenantLink(ConfigController[LinkView]):
         except (NotEngaged, NotSynced):
             return
         with self._lock:
-            _, uid = self._engaged.get(name, ("", ""))
+            print_, uid = self._engaged.get(name, ("", ""))
         if kube_system is not None and uid_of(kube_system) != uid:
             self._disengage(name)
+            self._doubt(name, print_)
+
+    def _doubt(self, name: str, print_: str) -> None:
+        now = self._clock.monotonic()
+        with self._lock:
+            if now - self._changed_at.get(name, -_DOUBT_SECONDS) < _DOUBT_SECONDS:
+                self._doubted[name] = (print_, now + _DOUBT_SECONDS)
+            self._changed_at[name] = now
+
+    def _is_doubted(self, name: str, print_: str) -> bool:
+        with self._lock:
+            doubted, until = self._doubted.get(name, ("", 0.0))
+        return doubted == print_ and self._clock.monotonic() < until
 
     def _attempt(self, config: DpuClusterConfig, choice: Choice, infra_uid: str) -> Attempt:
         if choice.kubeconfig is None:
             if config.kubeconfig_secret is None:
                 self._disengage(config.tenant_cluster)
             return Unlinked()
+        if self._is_doubted(config.tenant_cluster, fingerprint(choice.kubeconfig)):
+            words = "the tenant shows itself now as one cluster, now as another; nothing of it is used"
+            return WrongCluster("IdentityInDoubt", words)
         with self._lock:
             known, _ = self._engaged.get(config.tenant_cluster, ("", ""))
         if known == fingerprint(choice.kubeconfig):

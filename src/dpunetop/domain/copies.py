@@ -27,6 +27,7 @@ from dpunetop.domain.topology import Topology
 from dpunetop.kube.fieldsets import projection
 from dpunetop.kube.keys import CONFIGMAPS, SECRETS, Resource
 from dpunetop.kube.meta import Obj, is_terminating, name_of, new_object
+from dpunetop.kube.shapes import at
 
 T = TypeVar("T")
 
@@ -137,7 +138,7 @@ def _authority(seen: Obj) -> Copy:
 
 
 def _configuration(seen: Obj) -> Copy:
-    text = (seen.get("data") or {}).get(_CONF_KEY)
+    text = at(seen, "data", _CONF_KEY)
     if not isinstance(text, str):
         raise BadOvnkubeConf(f"has no key {_CONF_KEY}")
     conf = parse_ovnkube_conf(text)
@@ -174,7 +175,7 @@ def _named(key: str, read: Callable[[bytes], T], member: Callable[[str], bytes |
 
 def _secret(seen: Obj) -> Callable[[str], bytes | None]:
     def member(key: str) -> bytes | None:
-        text = (seen.get("data") or {}).get(key)
+        text = at(seen, "data", key)
         try:
             return base64.b64decode(text, validate=True) if isinstance(text, str) else None
         except (binascii.Error, ValueError):
@@ -185,7 +186,7 @@ def _secret(seen: Obj) -> Callable[[str], bytes | None]:
 
 def _config_map(seen: Obj) -> Callable[[str], bytes | None]:
     def member(key: str) -> bytes | None:
-        text = (seen.get("data") or {}).get(key)
+        text = at(seen, "data", key)
         return text.encode("utf-8", "replace") if isinstance(text, str) else None
 
     return member

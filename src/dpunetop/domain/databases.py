@@ -10,6 +10,7 @@ from enum import StrEnum
 from dpunetop.domain.names import OVNKUBE_MASTER
 from dpunetop.domain.tenantkubeconfig import Address, Network, refused_address
 from dpunetop.kube.meta import Obj, is_terminating, labels_of, namespace_of
+from dpunetop.kube.shapes import at, mappings
 
 _NB_PORT = 9641
 _SB_PORT = 9642
@@ -81,23 +82,22 @@ def _is_master(pod: Obj, namespace: str) -> bool:
         return False
     return any(
         reference.get("controller") and reference.get("kind") == "DaemonSet" and reference.get("name") == OVNKUBE_MASTER
-        for reference in pod["metadata"].get("ownerReferences") or []
+        for reference in mappings(pod["metadata"].get("ownerReferences"))
     )
 
 
 def _addresses(pod: Obj, known: frozenset[Address]) -> Iterable[Address]:
-    status = pod.get("status") or {}
-    pod_ip = _parsed(status.get("podIP"))
+    pod_ip = _parsed(at(pod, "status", "podIP"))
     if pod_ip is not None and (pod_ip in known or (_is_ready(pod) and not is_terminating(pod))):
         yield pod_ip
     # A master that reboots may lose its podIP for a while; on the host network it comes back with that of its host.
-    host_ip = _parsed(status.get("hostIP"))
+    host_ip = _parsed(at(pod, "status", "hostIP"))
     if pod_ip is None and host_ip in known:
         yield host_ip
 
 
 def _is_ready(pod: Obj) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
+    conditions = mappings(at(pod, "status", "conditions"))
     return any(condition.get("type") == "Ready" and condition.get("status") == "True" for condition in conditions)
 
 

@@ -8,6 +8,7 @@ from enum import Enum
 
 from dpunetop.domain.names import OVN_KUBERNETES_NAMESPACE, OVNKUBE_NODE
 from dpunetop.kube.meta import Obj
+from dpunetop.kube.shapes import at, mappings
 
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}(?:@sha256:[0-9a-f]{64})?")
 _PINNED = re.compile(r".*@sha256:[0-9a-f]{64}")
@@ -77,9 +78,8 @@ def running_image(daemonset: Obj | None) -> str | None:
 
 def _container_image(daemonset: Obj | None) -> str | None:
     """The image of the container that runs ovnkube, found by name; None if there is none or it is no reference."""
-    spec = (daemonset or {}).get("spec") or {}
-    pod = (spec.get("template") or {}).get("spec") or {}
-    images = {container.get("name"): container.get("image") for container in pod.get("containers") or []}
+    containers = mappings(at(daemonset, "spec", "template", "spec", "containers"))
+    images = {str(container.get("name")): container.get("image") for container in containers}
     for name in _CONTAINERS:
         image = images.get(name)
         if isinstance(image, str) and _REFERENCE.fullmatch(image):

@@ -50,6 +50,7 @@ from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, INFRA, PODS, SERVICEACCOU
 from dpunetop.kube.meta import Obj, labels_of, name_of
 from dpunetop.kube.plan import Apply, Delete, Fence, Plan, Step
 from dpunetop.kube.selectors import matches
+from dpunetop.kube.shapes import at
 
 _OF_CENTRAL = (OVN_CERT, OVN_CA, OVNKUBE_CONFIG, TENANT_CREDENTIAL)
 
@@ -333,8 +334,8 @@ def _image(view: OvnKubeView, tenant: TenantSigns) -> ChosenImage | NoImage:
 
 
 def _architecture(cluster_version: Obj | None) -> str | None:
-    desired = ((cluster_version or {}).get("status") or {}).get("desired") or {}
-    return desired.get("architecture") or None
+    said = at(cluster_version, "status", "desired", "architecture")
+    return said if isinstance(said, str) and said else None
 
 
 def _wishes(view: OvnKubeView) -> Mapping[str, NodeEntry | EntryRejected]:

@@ -11,6 +11,7 @@ from typing import Any
 from dpunetop.domain.image import ChosenImage, ImageSource
 from dpunetop.domain.topology import Topology
 from dpunetop.kube.meta import Obj
+from dpunetop.kube.shapes import at, mappings
 
 RELEASE_ANNOTATION = "release.openshift.io/version"
 """On what the cluster network operator renders: the release that rendered it, which an upgrade may not have reached
@@ -54,8 +55,8 @@ def release_of(node_daemonset: Obj | None, cluster_version: Obj | None) -> Relea
 
     Guarantees: what the DaemonSet itself bears comes first, because in an upgrade the ClusterVersion is ahead of it.
     """
-    annotated = _parsed(_at(node_daemonset, "metadata", "annotations", RELEASE_ANNOTATION))
-    found = annotated or _parsed(_at(cluster_version, "status", "desired", "version"))
+    annotated = _parsed(at(node_daemonset, "metadata", "annotations", RELEASE_ANNOTATION))
+    found = annotated or _parsed(at(cluster_version, "status", "desired", "version"))
     if found is not None:
         return Release(Flavour.OPENSHIFT, found)
     upstream = _parsed(variables(node_daemonset).get(_RELEASE_VARIABLE, {}).get("value"))
@@ -108,19 +109,9 @@ def variables(daemonset: Obj | None) -> Mapping[str, Mapping[str, Any]]:
     Raises: nothing, whatever the shape of what a tenant sent.
     """
     found: dict[str, Mapping[str, Any]] = {}
-    for container in _mappings(_at(daemonset, "spec", "template", "spec", "containers")):
-        for variable in _mappings(container.get("env")):
+    for container in mappings(at(daemonset, "spec", "template", "spec", "containers")):
+        for variable in mappings(container.get("env")):
             name = variable.get("name")
             if isinstance(name, str):
                 found.setdefault(name, variable)
     return found
-
-
-def _at(value: object, *path: str) -> object:
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def _mappings(value: object) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []

@@ -7,6 +7,7 @@ from enum import Enum
 
 from dpunetop.domain.types import TopologyChoice
 from dpunetop.kube.meta import Obj
+from dpunetop.kube.shapes import at, mappings
 
 _DATABASE_CONTAINERS = frozenset({"nbdb", "nb-ovsdb"})
 """What only nodes with a zone of their own have: first as OpenShift names it, then OVN-Kubernetes itself."""
@@ -152,9 +153,8 @@ def _confirm(previous: Settled | None, finding: TopologyFinding, running: Topolo
 
 def container_names(daemonset: Obj | None) -> frozenset[str]:
     """Names of the containers of a DaemonSet; empty for None, which means known to be absent."""
-    spec = (daemonset or {}).get("spec") or {}
-    pod = (spec.get("template") or {}).get("spec") or {}
-    return frozenset(str(container.get("name")) for container in pod.get("containers") or [])
+    containers = mappings(at(daemonset, "spec", "template", "spec", "containers"))
+    return frozenset(str(container.get("name")) for container in containers)
 
 
 def _interconnect(view: TopologyView) -> TopologyFinding:

@@ -181,6 +181,32 @@ def test_lists_that_never_end_are_named_and_so_is_the_time_that_they_had(trial: 
     assert trial.condition("TenantReachable")["status"] == "True"
 
 
+def test_a_server_that_is_two_clusters_at_once_is_left_alone_for_a_while(trial: Trial, hostile: HostileTenant) -> None:
+    hostile.tell_only_lists(lies.two_faced)
+    serve(trial, hostile)
+    trial.wait("CredentialsValid", "False", "IdentityInDoubt")
+    asked = len(hostile.server.asked)
+    trial.annotate(stirred="yes")
+    eventually(lambda: trial.condition("Ready"), lambda c: c.get("status") == "False")
+    assert len(hostile.server.asked) - asked <= 2
+    assert not any(trial.get(resource, name) for resource, name in COPIES)
+
+
+def test_objects_of_no_known_shape_are_named_and_stop_nobody(
+    trial: Trial, hostile: HostileTenant, operator: OperatorProcess
+) -> None:
+    began = len(operator.log_text())
+    hostile.tell_only_lists(lies.shapeless)
+    serve(trial, hostile)
+    trial.wait("TenantObjsSynced", "False")
+    said = eventually(lambda: trial.condition("OvnKubeReady"), bool)
+    assert said["status"] != "True"
+    trial.wait("McpReady", "True")
+    hostile.wait_for_requests(3)
+    assert "panicked" not in operator.log_text()[began:]
+    assert not any(trial.get(resource, name) for resource, name in COPIES)
+
+
 def test_a_redirect_is_not_followed_with_the_token(trial: Trial, hostile: HostileTenant) -> None:
     with LyingServer(lambda wire, _: wire.json(200, {"metadata": {"name": "kube-system", "uid": "x"}})) as witness:
         hostile.tell_everything(lies.redirect_to(witness.url))

@@ -106,12 +106,9 @@ class Linking(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clusters = Clusters()
-        self.link = TenantLink(
-            Installation(None, "openshift-ovn-kubernetes", None, "dpunetop"),
-            cast(Executor, None),
-            self.clusters,
-            self._build,
-        )
+        self.clock = FakeClock()
+        installation = Installation(None, "openshift-ovn-kubernetes", None, "dpunetop")
+        self.link = TenantLink(installation, cast(Executor, None), self.clusters, self._build, self.clock)
         self.caches = Caches()
         self.config: DpuClusterConfig = parse_config(config())
         self.error: ApiError | None = None
@@ -125,6 +122,10 @@ class Linking(RuleBasedStateMachine):
         self.nothing_is_heard_of_a_cluster_after_its_end()
 
     # --- what happens ---
+
+    @rule()
+    def time_passes(self) -> None:
+        self.clock.step(31.0)
 
     @rule(letter=st.sampled_from("abc"))
     def store_a_kubeconfig(self, letter: str) -> None:
