@@ -44,7 +44,7 @@ def view(
 DIFFER = f"d: annotation {NOTE} says y, env-overrides says x"
 NO_NAME = f'd: annotation {NOTE}: "X?y" is not the name of a node'
 NO_ENTRY = 'entry of "d", line 1: not KEY=value with plain characters (A-Z a-z 0-9 . _ : , -), no quotes'
-TAKEN = "d: x is already a host of DpuClusterConfig ns/c"
+TAKEN = "d: x is a host of DpuClusterConfig ns/c too"
 
 SAID: dict[str, tuple[PairingView, str | None, str]] = {  # -> host, problem
     "an entry": (view({"d": ">x"}), "x", ""),
