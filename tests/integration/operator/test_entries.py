@@ -74,7 +74,7 @@ def test_an_entry_that_comes_before_its_card_restarts_nobody_else(new_trial: New
     only = f"{late} gets its entry once its host configuration has arrived"
     said = eventually(lambda: trial.condition("OvnKubeReady"), lambda found: found.get("message") == only)
     assert (said["status"], said["reason"]) == ("False", "HostNotConfigured")
-    assert set(served(trial)) == set(trial.nodes)
+    eventually(lambda: set(served(trial)), lambda found: found == set(trial.nodes))
     eventually(lambda: set(pods(trial)), set(trial.nodes).__eq__)
     trial.wait("McpReady", "True")
     before = eventually(lambda: pods(trial), lambda seen: len(seen) == 2)
