@@ -1,314 +1,27 @@
-"""One DpuClusterConfig with its hosts over scripted clusters: protected, drained, given back, taken down."""
+"""A host and its DPUs over scripted clusters: drained, given back, out of sight, taken down."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.drain.absences import DPU_SECONDS, Absences
-from dpunetop.controllers.drain.board import Board, key_of
-from dpunetop.controllers.drain.gather import PATIENCE_SECONDS, Gatherer
-from dpunetop.controllers.drain.hand import Hand
-from dpunetop.controllers.drain.hosts import MANAGER, Hosts
-from dpunetop.controllers.drain.pairs import Pairs
-from dpunetop.controllers.drain.terms import Terms
-from dpunetop.controllers.flow import Installation
+from dpunetop.controllers.drain.absences import DPU_SECONDS
+from dpunetop.controllers.drain.gather import PATIENCE_SECONDS
 from dpunetop.domain import names
-from dpunetop.domain.drain.blockers import blocker_labels
-from dpunetop.domain.drain.facts import Budget, budget
 from dpunetop.domain.drain.record import State
-from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Conflict, Forbidden, Unauthorized, Unreachable
-from dpunetop.kube.keys import (
-    CONFIGMAPS,
-    CUSTOMRESOURCEDEFINITIONS,
-    DAEMONSETS,
-    DEPLOYMENTS,
-    INFRA,
-    NAMESPACES,
-    NODES,
-    PODS,
-    SERVICEACCOUNTS,
-    Key,
-    crd_name,
-)
-from dpunetop.kube.plan import Emit
+from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
 from dpunetop.kube.requests import Selection
-from dpunetop.runtime.cluster import Clusters, Reach
-from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.gate import OpenGate
+from dpunetop.runtime.cluster import Reach
 from dpunetop.runtime.reading import NotEngaged, NotSynced
-from support.clock import FakeClock
-from support.objects import NAMESPACE, condition, config, node
-from support.scriptedcluster import Fuse, ScriptedCluster, ScriptedReadings
+from support.objects import NAMESPACE, condition
+from support.scripteddrain import DPU, HOST, OPERATOR, OWNER, PLACE, REACHABLE, TENANT, World, dpu_node
 
-KEY = Key(INFRA, NAMESPACE, "sample")
-TENANT = f"tenant/{NAMESPACE}/sample"
-OPERATOR = "dpunetop"
-HOST, DPU = "host-1", "d1"
-OWNER = names.owner_hash("infra-uid", NAMESPACE, "sample")
-PLACE = key_of(TENANT, ("host", HOST))
-DRAINED = {"unschedulable": True, "taints": [{"key": names.MAINTENANCE_TAINT}]}
-REACHABLE = SimpleNamespace(reach=Reach.REACHABLE, reason="", message="")
 REFUSING = SimpleNamespace(reach=Reach.REACHABLE, reason="Unauthorized", message="token expired")
 UNREACHABLE = SimpleNamespace(reach=Reach.UNREACHABLE, reason="Timeout", message="no answer")
-
-
-class World:
-    """Two clusters with one pair, and the two controllers of its drain; `settle` runs them until neither writes."""
-
-    def __init__(self, **spec: Any) -> None:
-        self.clock, self.health, self.told = FakeClock(), REACHABLE, list[Emit]()
-        fuse = Fuse()
-        self.infra, self.tenant = (ScriptedCluster(name, fuse, self._time) for name in (INFRA, TENANT))
-        self.readings = ScriptedReadings(self.infra, self.tenant)
-        self.executor = Executor(
-            self._client, OpenGate(), cast(Any, SimpleNamespace(emit=self.told.append)), self.clock
-        )
-        self._infra(spec)
-        self._tenant()
-        self.start()
-
-    def start(self) -> None:
-        """A new process: it remembers nothing."""
-        board, hand = Board(), Hand(self.executor, self._client)
-        clusters = cast(Clusters, SimpleNamespace(get=lambda _: SimpleNamespace(health=self.health)))
-        gatherer = Gatherer(clusters, Absences(self._client, self.clock), Terms(self.clock, MANAGER), self.clock)
-        self.board, self.hosts = board, Hosts(board, gatherer, hand, self.executor)
-        self.pairs = Pairs(Installation(None, "ovn", None, OPERATOR), self.executor, board, hand, "image")
-        self.woken = set[Key]()
-        board.connect(self.woken.add, self.woken.add)
-        for each in (self.hosts, self.pairs):
-            each.read_through(cast(Any, self.readings))
-
-    def settle(self) -> float | None:
-        """Look again and again until nobody writes or wakes; when the host wants to be looked at again."""
-        for _ in range(30):
-            before = self.writes()
-            self.woken.discard(KEY)
-            self.pairs.reconcile(KEY, Stop())
-            roster = self.board.roster(TENANT)
-            keys = {key_of(TENANT, place) for place in roster.slots} if roster is not None else set()
-            hosts = (keys | self.woken) - {KEY}
-            self.woken.clear()
-            pauses = {key: self.hosts.reconcile(key, Stop()) for key in sorted(hosts, key=str)}
-            if self.writes() == before and not self.woken:
-                return pauses.get(PLACE)
-        raise AssertionError("it never comes to rest")
-
-    def protected(self) -> World:
-        """The pair serves under protection; what was written on the way is forgotten."""
-        self.settle()
-        self.run_blocker()
-        self.settle()
-        assert self.said() == ("True", "AllProtected")
-        self.infra.writes.clear()
-        self.tenant.writes.clear()
-        self.told.clear()
-        return self
-
-    # --- what others do ---
-
-    def run_blocker(self, ready: bool = True) -> None:
-        labels = dict(blocker_labels(DPU))
-        self.infra.put(PODS, pod("blocker", OPERATOR, labels, ready=ready))
-
-    def run_pod(self, uid: str, container: str) -> None:
-        found = pod("ovnkube-node-1", NAMESPACE, {"app": names.OVNKUBE_NODE}, container, template="t1")
-        found["metadata"]["uid"] = uid
-        self.infra.put(PODS, found)
-
-    def change(self, cluster: ScriptedCluster, resource: Any, namespace: str, name: str, **members: Any) -> None:
-        """Replace top-level members of an object, as somebody else does."""
-        cluster.put(resource, {**cluster.shown(resource, namespace, name), **members})
-
-    def cordon(self, yes: bool = True) -> None:
-        self.change(self.infra, NODES, "", DPU, spec={"unschedulable": True} if yes else {})
-
-    def reboot(self, boot: str) -> None:
-        self.infra.put(NODES, dpu_node(boot, cordoned=True))
-        self.run_pod("p1", f"container-of-{boot}")
-
-    def drain_host(self) -> None:
-        """The node maintenance operator has emptied the host."""
-        self.change(self.tenant, NODES, "", HOST, spec=DRAINED)
-        self.change(
-            self.tenant, names.NODEMAINTENANCES, "", names.maintenance_name(HOST), status={"phase": "Succeeded"}
-        )
-
-    def end_maintenance(self) -> None:
-        """It has seen its maintenance go."""
-        assert self.maintenance() is None
-        self.change(self.tenant, NODES, "", HOST, spec={})
-
-    def say(self, *conditions: dict[str, Any], **metadata: Any) -> None:
-        """What other controllers, or people, say of the DpuClusterConfig."""
-        live = self.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample")
-        kept = [each for each in (live.get("status") or {}).get("conditions", []) if each["type"] == "PairsHealthy"]
-        changed = {**live, "metadata": {**live["metadata"], **metadata}, "status": {"conditions": [*kept, *conditions]}}
-        self.infra.put(names.DPUCLUSTERCONFIGS, changed)
-
-    # --- what is there ---
-
-    def writes(self) -> list[str]:
-        return [*self.infra.writes, *self.tenant.writes]
-
-    def acts(self) -> list[str]:
-        """All that was written but for status, each without its cluster's long name."""
-        return [each.removeprefix(f"{TENANT} ") for each in self.writes() if " status " not in each]
-
-    def budget(self) -> Budget:
-        found = self.infra.shown(names.PODDISRUPTIONBUDGETS, OPERATOR, names.blocker_name(DPU))
-        return budget(found, OWNER)
-
-    def state(self) -> State | None:
-        cycle = self.budget().cycle
-        return cycle.state if cycle is not None else None
-
-    def entries(self) -> dict[str, str]:
-        return dict(self.infra.shown(CONFIGMAPS, NAMESPACE, names.OVNKUBE_NODE_ENTRIES).get("data", {}))
-
-    def maintenance(self) -> Any:
-        return self.tenant.shown(names.NODEMAINTENANCES, "", names.maintenance_name(HOST))
-
-    def host(self) -> Any:
-        return self.tenant.shown(NODES, "", HOST)
-
-    def said(self) -> tuple[str, str]:
-        found = condition_of(self.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample"), "PairsHealthy")
-        assert found is not None
-        return found["status"], found["reason"]
-
-    def events(self) -> list[str]:
-        """What was told of the DPU, in order."""
-        return [f"{each.type} {each.reason}" for each in self.told if each.resource is NODES]
-
-    # --- inside ---
-
-    def _client(self, name: str) -> Any:
-        if name in self.readings.silent:
-            raise NotEngaged(name)
-        return self.readings.clusters[name]
-
-    def _time(self) -> str:
-        return self.clock.now().isoformat()
-
-    def _infra(self, spec: dict[str, Any]) -> None:
-        put = self.infra.put
-        put(names.DPUCLUSTERCONFIGS, config(**spec))
-        put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": "infra-uid"}})
-        put(NODES, dpu_node("b1"))
-        put(CONFIGMAPS, named(names.ENV_OVERRIDES, data={DPU: f"TENANT_K8S_NODE={HOST}"}))
-        put(CONFIGMAPS, named(names.OVNKUBE_NODE_ENTRIES))
-        template = {"metadata": {"annotations": {names.TEMPLATE_HASH_ANNOTATION: "t1"}}}
-        put(DAEMONSETS, named(names.OVNKUBE_NODE, spec={"template": template}))
-        self.run_pod("p0", "container-of-b1")
-
-    def _tenant(self) -> None:
-        self.tenant.put(NODES, {"metadata": {"name": HOST}, "spec": {}})
-        established = {"conditions": [{"type": "Established", "status": "True"}]}
-        served = {"versions": [{"name": names.NODEMAINTENANCES.version, "served": True}]}
-        crd = {"metadata": {"name": crd_name(names.NODEMAINTENANCES)}, "spec": served, "status": established}
-        self.tenant.put(CUSTOMRESOURCEDEFINITIONS, crd)
-
-
-def named(name: str, **members: Any) -> dict[str, Any]:
-    return {"apiVersion": "v1", "metadata": {"name": name, "namespace": NAMESPACE}, **members}
-
-
-def dpu_node(boot: str, *, cordoned: bool = False) -> dict[str, Any]:
-    status = {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"bootID": boot}}
-    return {**node(DPU), "spec": {"unschedulable": True} if cordoned else {}, "status": status}
-
-
-def pod(
-    name: str, namespace: str, labels: dict[str, str], container: str = "c", template: str = "", *, ready: bool = True
-) -> dict[str, Any]:
-    notes = {names.TEMPLATE_HASH_ANNOTATION: template} if template else {}
-    conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
-    status = {"phase": "Running", "conditions": conditions, "containerStatuses": [{"containerID": container}]}
-    metadata = {"name": name, "namespace": namespace, "labels": labels, "annotations": notes}
-    return {"metadata": metadata, "spec": {"nodeName": DPU}, "status": status}
-
-
-# --- protection -------------------------------------------------------------------------------------------------------
-
-
-def test_a_dpu_is_protected_before_its_entry_is_written() -> None:
-    world = World()
-    world.settle()
-    blocker = names.blocker_name(DPU)
-    assert world.acts() == [
-        f"infra apply {SERVICEACCOUNTS.plural}/{names.DRAIN_BLOCKER}",
-        f"infra apply {DEPLOYMENTS.plural}/{blocker}",
-        f"infra apply {names.PODDISRUPTIONBUDGETS.plural}/{blocker}",
-        f"infra apply {names.PODDISRUPTIONBUDGETS.plural}/{blocker}",
-    ]
-    assert (world.budget().is_open, world.budget().serves, world.entries()) == (False, HOST, {})
-    assert world.said() == ("False", "Protecting")
-    world.run_blocker(ready=False)
-    world.settle()
-    assert world.entries() == {}
-    world.run_blocker()
-    world.settle()
-    assert world.entries() == {DPU: f"TENANT_K8S_NODE={HOST}\n"}
-    assert world.said() == ("True", "AllProtected")
-    assert world.tenant.writes == []
-    assert world.events() == []
-
-
-def test_the_pod_that_was_there_before_its_entry_is_written_down_as_idle() -> None:
-    world = World().protected()
-    live = world.infra.shown(CONFIGMAPS, NAMESPACE, names.OVNKUBE_NODE_ENTRIES)
-    assert live["metadata"]["annotations"][names.IDLE_PODS_ANNOTATION] == f'{{"{DPU}":"p0"}}'
-    world.run_pod("p1", "container-of-b1")
-    world.settle()
-    live = world.infra.shown(CONFIGMAPS, NAMESPACE, names.OVNKUBE_NODE_ENTRIES)
-    assert names.IDLE_PODS_ANNOTATION not in live["metadata"]["annotations"]
-
-
-def test_a_pair_that_is_protected_costs_no_write_also_of_a_new_process() -> None:
-    world = World().protected()
-    world.settle()
-    world.start()
-    world.settle()
-    assert world.writes() == []
-
-
-def test_a_cordoned_dpu_does_not_come_to_serve_before_it_is_schedulable() -> None:
-    world = World()
-    world.cordon()
-    world.run_blocker()
-    world.settle()
-    assert (world.budget().is_open, world.budget().serves, world.entries()) == (True, "", {})
-    world.cordon(False)
-    world.settle()
-    assert (world.budget().is_open, world.entries()) == (False, {DPU: f"TENANT_K8S_NODE={HOST}\n"})
-
-
-def test_a_budget_of_somebody_else_is_left_alone_and_named() -> None:
-    world = World()
-    theirs = {"apiVersion": "policy/v1", "metadata": {"name": names.blocker_name(DPU), "namespace": OPERATOR}}
-    world.infra.put(names.PODDISRUPTIONBUDGETS, {**theirs, "spec": {"maxUnavailable": 1}})
-    world.run_blocker()
-    world.settle()
-    assert world.said() == ("False", "NotOurs")
-    assert world.entries() == {}
-    assert [each for each in world.acts() if "serviceaccounts" not in each] == []
-
-
-def test_a_host_that_a_dpu_is_moved_from_is_kept_until_it_is_drained() -> None:
-    world = World().protected()
-    world.run_pod("p1", "container-of-b1")
-    world.change(
-        world.infra, CONFIGMAPS, NAMESPACE, names.ENV_OVERRIDES, data={DPU: "TENANT_K8S_NODE=host-2"}
-    )  # fmt: skip
-    world.settle()
-    assert world.said() == ("False", "RemovalPending")
-    assert (world.budget().serves, world.entries()) == (HOST, {DPU: f"TENANT_K8S_NODE={HOST}\n"})
 
 
 # --- a drain ----------------------------------------------------------------------------------------------------------
@@ -355,7 +68,7 @@ def test_the_host_is_given_back_on_proof_and_nothing_of_the_drain_is_left() -> N
     world.settle()
     assert world.budget().is_open
     world.cordon(False)
-    world.infra.drop(PODS, OPERATOR, "blocker")
+    world.infra.drop(PODS, OPERATOR, f"blocker-{DPU}")
     world.settle()
     assert (world.budget().is_open, world.state()) == (False, State.RETURNING)
     assert world.maintenance() is not None
@@ -518,7 +231,7 @@ def left(world: World) -> list[str]:
 
 def test_at_the_end_entry_budget_and_blocker_go_in_this_order() -> None:
     world = World().protected()
-    world.infra.drop(PODS, NAMESPACE, "ovnkube-node-1")
+    world.infra.drop(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
     world.say(deletionTimestamp=DOOMED)
     world.settle()
     assert left(world) == []
@@ -536,7 +249,7 @@ def test_at_the_end_a_pod_that_serves_is_waited_for() -> None:
     world.settle()
     assert DPU in left(world)
     assert not world.budget().is_open
-    world.infra.drop(PODS, NAMESPACE, "ovnkube-node-1")
+    world.infra.drop(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
     world.settle()
     assert left(world) == []
 
@@ -557,8 +270,8 @@ def test_at_the_end_a_drain_that_runs_is_finished_and_none_begins() -> None:
 def test_a_dpu_that_is_gone_keeps_its_blocker_until_that_is_certain() -> None:
     world = World().protected()
     world.infra.drop(NODES, "", DPU)
-    world.infra.drop(PODS, NAMESPACE, "ovnkube-node-1")
-    world.change(world.infra, CONFIGMAPS, NAMESPACE, names.ENV_OVERRIDES, data={})
+    world.infra.drop(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
+    world.pair_up()
     world.settle()
     assert left(world) == [str(DEPLOYMENTS), str(names.PODDISRUPTIONBUDGETS)]
     world.clock.step(DPU_SECONDS)
@@ -568,7 +281,7 @@ def test_a_dpu_that_is_gone_keeps_its_blocker_until_that_is_certain() -> None:
 
 def test_the_blocker_of_somebody_else_is_not_swept() -> None:
     world = World().protected()
-    world.infra.drop(PODS, NAMESPACE, "ovnkube-node-1")
+    world.infra.drop(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
     deployment = world.infra.shown(DEPLOYMENTS, OPERATOR, names.blocker_name(DPU))
     theirs = {**deployment["metadata"], "labels": {names.OWNER_LABEL: "somebody else"}}
     world.change(world.infra, DEPLOYMENTS, OPERATOR, names.blocker_name(DPU), metadata=theirs)
