@@ -118,21 +118,21 @@ class Censor:
         selected = frozenset(name_of(node) for node in nodes if _selects(config, node))
         dropped = frozenset(by_name(nodes)) - selected
         mode, begins = _mode(reader, config, nodes, budgets.values())
+        overrides = _local(reader, config, CONFIGMAPS, names.ENV_OVERRIDES) or {}
+        pairs = pair_up(
+            PairingView(
+                wishes=parse_entries(overrides.get("data") or {}),
+                annotations=tenant_nodes(config.node_selector or {}, nodes),
+                dropped=dropped,
+                entries=entries_of(entries),
+                serves=serves,
+                claimed=self._claimed(config),
+            )
+        )
         found = slots(
             RosterView(
                 mode=mode,
-                pairs=pair_up(
-                    PairingView(
-                        wishes=parse_entries(
-                            (_local(reader, config, CONFIGMAPS, names.ENV_OVERRIDES) or {}).get("data") or {}
-                        ),
-                        annotations=tenant_nodes(config.node_selector or {}, nodes),
-                        dropped=dropped,
-                        entries=entries_of(entries),
-                        serves=serves,
-                        claimed=self._claimed(config),
-                    )
-                ),
+                pairs=pairs,
                 selected=selected,
                 dropped=dropped,
                 guarded=frozenset({*budgets, *blocked}),
@@ -148,6 +148,7 @@ class Censor:
             settings=_settings(config),
             blockers=settings,
             template=_template(daemonset),
+            problems=tuple(pair.problem for pair in pairs.values() if pair.problem),
             has_zones=running_topology(daemonset) is Topology.INTERCONNECT,
             slots=self._in_turn(reader, config, found, tenant) if begins else _ended(found),
         )

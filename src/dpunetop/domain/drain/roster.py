@@ -84,6 +84,8 @@ class Roster:
     template: str
     """Hash of the template that ovnkube-node pods are to have; empty: there is no DaemonSet."""
     slots: Mapping[Place, Slot]
+    problems: tuple[str, ...] = ()
+    """Why what people say of a pair is not followed; see `pairing`."""
     has_zones: bool = False
     """Whether the tenant shows what each DPU makes of its host's network: one of the interconnect topology does."""
 
