@@ -12,14 +12,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from dpunetop.controllers.drain import gather
 from dpunetop.controllers.flow import CONFIG_INDEXERS
 from dpunetop.kube.errors import ApiError, Conflict, Invalid, NotFound
 from dpunetop.kube.keys import Key, Resource
-from dpunetop.kube.meta import Obj, name_of, namespace_of, uid_of
+from dpunetop.kube.meta import Obj, labels_of, name_of, namespace_of, uid_of, version_of
 from dpunetop.kube.requests import Selection
+from dpunetop.runtime.client.client import Page
 from dpunetop.runtime.executor import CREATE_ONLY
+from support.twoclusters import merged
 
 Place = tuple[str, str, str]
+_INDEXERS = {**CONFIG_INDEXERS, **{name: index for each in gather.INDEXERS.values() for name, index in each.items()}}
 
 
 class Crash(BaseException):
@@ -48,7 +52,7 @@ class Fuse:
 
 class ScriptedCluster:
     """The client of one cluster, and its caches. `creates` answers POSTs to collections, `subs` those to subresources;
-    an ApiError in `refuses`, by plural, is the answer to each apply there."""
+    an ApiError in `refuses`, by plural, is the answer to each apply and patch there."""
 
     def __init__(self, name: str, fuse: Fuse, now: Callable[[], str]) -> None:
         self.name = name
@@ -75,7 +79,15 @@ class ScriptedCluster:
     def delete(
         self, resource: Resource, namespace: str, name: str, uid: str, version: str = "", timeout_seconds: float = 10.0
     ) -> None:
-        self._fuse.around(lambda: self._delete(resource, namespace, name, uid))
+        self._fuse.around(lambda: self._delete(resource, namespace, name, uid, version))
+
+    def merge_patch(
+        self, resource: Resource, namespace: str, name: str, patch: Obj, manager: str, timeout_seconds: float = 10.0
+    ) -> Obj:
+        return self._fuse.around(lambda: self._patch(resource, namespace, name, patch, manager))
+
+    def pages(self, selection: Selection, page_size: int) -> Iterator[Page]:
+        yield self._fuse.around(lambda: Page(self.listed(selection), "1", remaining=False))
 
     def create(self, resource: Resource, namespace: str, obj: Obj, timeout_seconds: float = 10.0) -> Obj:
         return self._fuse.around(lambda: self.creates(resource, obj))
@@ -103,6 +115,11 @@ class ScriptedCluster:
         """Somebody else deletes it."""
         del self.objects[(str(resource), namespace, name)]
 
+    def listed(self, selection: Selection) -> list[Any]:
+        """All objects of a selection."""
+        found = (obj for (plural, _, _), obj in self.objects.items() if plural == str(selection.resource))
+        return [copy.deepcopy(obj) for obj in found if _selects(selection, obj)]
+
     def content(self) -> dict[Place, Any]:
         """All objects without what differs from one way to the same end to another."""
         return {place: _content(obj) for place, obj in self.objects.items()}
@@ -115,13 +132,13 @@ class ScriptedCluster:
             raise NotFound(404, "NotFound", name)
         return copy.deepcopy(found)  # type: ignore[no-any-return]
 
-    def _refusal(self, error: ApiError) -> ApiError:
-        error.cluster = self.name
-        return error
+    def _ask(self, resource: Resource) -> None:
+        if (error := self.refuses.get(resource.plural)) is not None:
+            error.cluster = self.name
+            raise error
 
     def _apply(self, resource: Resource, body: Obj, manager: str) -> Obj:
-        if resource.plural in self.refuses:
-            raise self._refusal(self.refuses[resource.plural])
+        self._ask(resource)
         live, wanted = self.objects.get(_place(resource, body)), dict(body["metadata"])
         if live is None and wanted.get("resourceVersion") != CREATE_ONLY:
             raise Conflict(409, "Conflict", "uid mismatch")
@@ -129,6 +146,8 @@ class ScriptedCluster:
             raise Conflict(409, "Conflict", "exists")
         if live is not None and wanted.get("uid") != uid_of(live):
             raise Invalid(422, "Invalid", "", causes=({"field": "metadata.uid"},))
+        if live is not None and wanted.get("resourceVersion", version_of(live)) != version_of(live):
+            raise Conflict(409, "Conflict", "resourceVersion mismatch")
         self.writes.append(f"{self.name} apply {resource.plural}/{name_of(body)}")
         return self._store(resource, live, body, manager, "")
 
@@ -137,11 +156,34 @@ class ScriptedCluster:
         self.writes.append(f"{self.name} status {resource.plural}/{name_of(body)}")
         return self._store(resource, live, body, manager, "status")
 
-    def _delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
-        if uid_of(self._found(resource, namespace, name)) != uid:
-            raise Conflict(409, "Conflict", "uid mismatch")
+    def _delete(self, resource: Resource, namespace: str, name: str, uid: str, version: str) -> None:
+        self._same(resource, namespace, name, {"uid": uid, "resourceVersion": version})
         self.writes.append(f"{self.name} delete {resource.plural}/{name}")
         self.drop(resource, namespace, name)
+
+    def _patch(self, resource: Resource, namespace: str, name: str, patch: Obj, manager: str) -> Obj:
+        self._ask(resource)
+        live = self._same(resource, namespace, name, patch["metadata"])
+        asked = {k: v for k, v in patch["metadata"].items() if k not in ("uid", "resourceVersion")}
+        stored = merged(live, {**patch, "metadata": asked})
+        self.writes.append(f"{self.name} patch {resource.plural}/{name}")
+        entries = stored["metadata"].get("managedFields", [])
+        known = next((e["fieldsV1"] for e in entries if e["manager"] == manager), {})
+        ours = {*known.get("f:data", {}), *(f"f:{key}" for key in patch.get("data", {}))}
+        fields = {"f:data": {each: {} for each in sorted(ours) if each[2:] in stored.get("data", {})}}
+        entry = {"manager": manager, "operation": "Update", "subresource": "", "fieldsV1": fields}
+        stored["metadata"]["managedFields"] = [*(e for e in entries if e["manager"] != manager), entry]
+        stored["metadata"]["resourceVersion"] = str(next(self._versions))
+        self.objects[_place(resource, stored)] = stored
+        return copy.deepcopy(stored)  # type: ignore[no-any-return]
+
+    def _same(self, resource: Resource, namespace: str, name: str, expected: Obj) -> dict[str, Any]:
+        found = self._found(resource, namespace, name)
+        if expected.get("uid", uid_of(found)) != uid_of(found):
+            raise Conflict(409, "Conflict", "uid mismatch")
+        if (expected.get("resourceVersion") or version_of(found)) != version_of(found):
+            raise Conflict(409, "Conflict", "resourceVersion mismatch")
+        return found
 
     def _store(self, resource: Resource, live: Obj | None, body: Obj, manager: str, sub: str) -> Obj:
         stored: dict[str, Any] = copy.deepcopy(dict(live)) if live is not None else {"metadata": {}}
@@ -178,10 +220,11 @@ class ScriptedCluster:
 
 
 class ScriptedReadings:
-    """Caches that show what the clusters hold."""
+    """Caches that show what the clusters hold; what `silent` has for a cluster is raised instead."""
 
     def __init__(self, *clusters: ScriptedCluster) -> None:
         self.clusters = {cluster.name: cluster for cluster in clusters}
+        self.silent: dict[str, Exception] = {}
         self.asked: set[tuple[str, str]] = set()
 
     @contextmanager
@@ -189,23 +232,46 @@ class ScriptedReadings:
         self.asked = set()
         yield self
 
+    def forget(self, _: Key) -> None:
+        """Nothing was kept."""
+
     def get(self, cluster: str, selection: Selection, namespace: str, name: str) -> Any:
-        self.asked.add((cluster, selection.resource.plural))
-        return copy.deepcopy(self.clusters[cluster].shown(selection.resource, namespace, name))
+        return copy.deepcopy(self._cache(cluster, selection).shown(selection.resource, namespace, name))
 
     def refusal(self) -> None:
         """No cache stands still."""
 
     def list(self, cluster: str, selection: Selection) -> list[Any]:
-        objects = self.clusters[cluster].objects
-        return [copy.deepcopy(obj) for (plural, _, _), obj in objects.items() if plural == str(selection.resource)]
+        return self._cache(cluster, selection).listed(selection)
 
     def by_index(self, cluster: str, selection: Selection, index: str, value: str) -> Any:
-        return [obj for obj in self.list(cluster, selection) if value in CONFIG_INDEXERS[index](obj)]
+        return [obj for obj in self.list(cluster, selection) if value in _INDEXERS[index](obj)]
+
+    def _cache(self, cluster: str, selection: Selection) -> ScriptedCluster:
+        self.asked.add((cluster, selection.resource.plural))
+        if cluster in self.silent:
+            raise self.silent[cluster]
+        return self.clusters[cluster]
 
 
 def _no_answer(*request: Any) -> Obj:
     raise AssertionError(f"nobody expected {request}")
+
+
+def _selects(selection: Selection, obj: Obj) -> bool:
+    labels = [pair.partition("=") for pair in selection.label_selector.split(",") if pair]
+    fields = [pair.partition("=") for pair in selection.field_selector.split(",") if pair]
+    return (
+        selection.namespace in ("", namespace_of(obj))
+        and all(labels_of(obj).get(key) == value for key, _, value in labels)
+        and all(_at(obj, path) == value for path, _, value in fields)
+    )
+
+
+def _at(obj: Any, path: str) -> Any:
+    for name in path.split("."):
+        obj = (obj or {}).get(name)
+    return obj
 
 
 def _place(resource: Resource, obj: Obj) -> Place:

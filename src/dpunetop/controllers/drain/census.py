@@ -124,19 +124,20 @@ class Censor:
         selected = frozenset(name_of(node) for node in nodes if _selects(config, node))
         dropped = frozenset(by_name(nodes)) - selected
         mode, begins = _mode(reader, config, nodes, budgets.values())
+        pairs = pair_up(
+            PairingView(
+                wishes=parse_entries(_data(_local(reader, config, CONFIGMAPS, names.ENV_OVERRIDES))),
+                annotations=tenant_nodes(config.node_selector or {}, nodes),
+                dropped=dropped,
+                entries=entries_of(entries),
+                serves=serves,
+                claimed=gather_claims(reader, siblings),
+            )
+        )
         found = slots(
             RosterView(
                 mode=mode,
-                pairs=pair_up(
-                    PairingView(
-                        wishes=parse_entries(_data(_local(reader, config, CONFIGMAPS, names.ENV_OVERRIDES))),
-                        annotations=tenant_nodes(config.node_selector or {}, nodes),
-                        dropped=dropped,
-                        entries=entries_of(entries),
-                        serves=serves,
-                        claimed=gather_claims(reader, siblings),
-                    )
-                ),
+                pairs=pairs,
                 selected=selected,
                 dropped=dropped,
                 guarded=frozenset({*budgets, *blocked}),
@@ -153,6 +154,7 @@ class Censor:
             blockers=settings,
             template=_template(daemonset),
             has_entries=entries is not None,
+            problems=tuple(pair.problem for pair in pairs.values() if pair.problem),
             has_zones=running_topology(daemonset) is Topology.INTERCONNECT,
             slots=self._in_turn(reader, config, siblings, found, tenant) if begins else _ended(found),
         )

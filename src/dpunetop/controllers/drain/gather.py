@@ -131,7 +131,7 @@ class Gatherer:
             node=node if isinstance(node, Gone) else facts.dpu_node(node),
             budget=None if budget is None else facts.budget(budget, settings.owner),
             blocker_ready=_blocker_ready(reader, settings.namespace, name),
-            pods=_pods(reader, roster, name),
+            pods=_pods(reader, roster, member),
             paired=bool(slot.host) and member.pairing == slot.host,
         )
 
@@ -255,16 +255,21 @@ def _blocker_ready(reader: Reader, namespace: str, dpu: str) -> bool:
     return any(facts.is_ready_pod(pod) for pod in ours)
 
 
-def _pods(reader: Reader, roster: Roster, dpu: str) -> tuple[OvnPod, ...]:
+def _pods(reader: Reader, roster: Roster, member: Member) -> tuple[OvnPod, ...]:
     namespace = roster.config.namespace
     selection = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
-    found = (pod for pod in reader.by_index(INFRA, selection, BY_NODE, dpu) if not _has_ended(pod))
-    return tuple(_pod(pod, roster.template) for pod in sorted(found, key=lambda pod: str(pod["metadata"]["name"])))
+    found = (pod for pod in reader.by_index(INFRA, selection, BY_NODE, member.dpu) if not _has_ended(pod))
+    return tuple(
+        _pod(pod, roster.template, member.entry.idle)
+        for pod in sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
+    )
 
 
-def _pod(pod: Obj, template: str) -> OvnPod:
+def _pod(pod: Obj, template: str, idle: str) -> OvnPod:
+    """A pod that has read no entry is Ready and serves nobody, so that it proves nothing; it is about to be deleted."""
     is_current = bool(template) and annotations_of(pod).get(names.TEMPLATE_HASH_ANNOTATION) == template
-    return replace(facts.ovn_pod(pod, frozenset()), current=is_current)
+    read = facts.ovn_pod(pod, frozenset())
+    return replace(read, current=is_current, ready=read.ready and read.uid != idle)
 
 
 def _has_ended(pod: Obj) -> bool:

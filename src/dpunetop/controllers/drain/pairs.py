@@ -133,7 +133,7 @@ def _status(view: PairsView, roster: Roster) -> tuple[Step, ...]:
     """Nothing is said before every host has been looked at; what was said before stands until then."""
     if view.config.terminating or any(each is None for each in view.reports):
         return ()
-    condition = judge_pairs(list(_states(view.reports, roster)))
+    condition = judge_pairs(list(_states(view.reports, roster)), roster.problems)
     return report(INFRA, view.config.live, (condition,), view.field_manager)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dpunetop.domain.drain.protection import Guarding
 from dpunetop.domain.drain.standing import Stage, Standing
+from dpunetop.domain.entries import Wait
 from dpunetop.domain.status import PAIRS_HEALTHY
 from dpunetop.kube.conditions import Condition
 
@@ -41,9 +42,13 @@ class PairState:
     """Whether its entry stands."""
 
 
-def judge_pairs(pairs: Sequence[PairState]) -> Condition:
-    """The condition: the first reasons of what is stuck, else whether protection is still under way."""
+def judge_pairs(pairs: Sequence[PairState], problems: Iterable[str] = ()) -> Condition:
+    """The condition: the first reasons of what is stuck, else whether protection is still under way.
+
+    `problems` are what a person has to put right before a pair can be made or changed, see `pairing`.
+    """
     troubles = [trouble for pair in pairs for trouble in _troubles(pair)]
+    troubles += [(str(Wait.PAIRING_CONFLICT), problem) for problem in problems]
     if troubles:
         reasons = "; ".join(words for _, words in troubles[:_SHOWN])
         more = f"; and {len(troubles) - _SHOWN} more" if len(troubles) > _SHOWN else ""

@@ -86,6 +86,8 @@ class Roster:
     slots: Mapping[Place, Slot]
     has_entries: bool = True
     """Whether there is a ConfigMap of ours that entries may be written to."""
+    problems: tuple[str, ...] = ()
+    """Why what people say of a pair is not followed; see `pairing`."""
     has_zones: bool = False
     """Whether the tenant shows what each DPU makes of its host's network: one of the interconnect topology does."""
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import pytest
+
 from dpunetop.controllers.drain.absences import Absences
-from dpunetop.kube.errors import ApiError, NotFound, Unreachable
+from dpunetop.kube.errors import ApiError, Forbidden, NotFound, Unreachable
 from dpunetop.kube.keys import INFRA
 from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.reading import NotEngaged
 from support.clock import FakeClock
 
 GONE = NotFound(404, "NotFound", "")
@@ -70,3 +73,53 @@ def test_a_server_that_does_not_answer_confirms_nothing() -> None:
     assert desk.look() == (False, 5.0)
     desk.server.answer = GONE
     assert desk.look() == (True, None)
+
+
+def test_a_node_that_the_server_shows_meanwhile_is_counted_anew() -> None:
+    desk = Desk()
+    desk.look()
+    desk.clock.step(600.0)
+    desk.server.answer = {"metadata": {"name": "d"}}
+    desk.look()
+    desk.server.answer = GONE
+    assert desk.look() == (False, 600.0)
+
+
+def test_one_that_is_gone_for_certain_is_so_until_it_is_seen_again() -> None:
+    desk = Desk()
+    desk.look()
+    desk.clock.step(600.0)
+    desk.look()
+    desk.clock.step(86_400.0)
+    assert desk.look() == (True, None)
+    desk.absences.seen(INFRA, "d")
+    assert desk.look() == (False, 600.0)
+
+
+@pytest.mark.parametrize("error", [Unreachable(0, "Timeout", ""), Forbidden(403, "Forbidden", "no")])
+def test_an_error_at_the_first_look_begins_no_count(error: ApiError) -> None:
+    desk = Desk()
+    desk.server.answer = error
+    assert desk.look() == (False, 5.0)
+    desk.clock.step(600.0)
+    desk.server.answer = GONE
+    assert desk.look() == (False, 600.0)
+
+
+def test_nodes_of_one_name_in_two_clusters_are_counted_each_for_itself() -> None:
+    desk = Desk()
+    desk.look()
+    desk.clock.step(60.0)
+    assert desk.absences.look("tenant/a/b", "d", 60.0).confirmed is False
+    assert desk.absences.look(INFRA, "e", 60.0).confirmed is False
+    desk.clock.step(540.0)
+    desk.absences.seen("tenant/a/b", "d")
+    assert desk.look() == (True, None)
+
+
+def test_a_cluster_that_is_not_there_is_no_answer() -> None:
+    def nobody(name: str) -> Client:
+        raise NotEngaged(name)
+
+    with pytest.raises(NotEngaged):
+        Absences(nobody, FakeClock()).look("tenant/a/b", "h", 60.0)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from dpunetop.controllers.drain.board import Board, Report
 from dpunetop.domain.drain.blockers import BlockerSettings
-from dpunetop.domain.drain.facts import Settings
+from dpunetop.domain.drain.facts import Author, Settings, Site
+from dpunetop.domain.drain.protection import Entry as NewEntry
 from dpunetop.domain.drain.protection import Guarding
 from dpunetop.domain.drain.roster import Entry, Member, Mode, Roster, Slot
 from dpunetop.domain.types import parse_config
@@ -84,3 +87,63 @@ def test_a_report_wakes_the_config_only_if_it_says_something_new() -> None:
     assert [each is None for each in desk.board.reports(posted)] == [False, True]
     desk.board.forget(key)
     assert desk.board.reports(posted) == [None, None]
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "the settings of the drain": {"settings": Settings(timeout_seconds=60)},
+    "the image of the blockers": {"blockers": replace(BLOCKERS, image="another")},
+    "the template of the pods": {"template": "t2"},
+    "what the tenant shows": {"has_zones": True},
+    "the identity of the tenant": {
+        "config": parse_config({**config(name="sample"), "status": {"tenantUID": "another"}}),
+    },
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_every_host_hears_of(change: dict[str, Any]) -> None:
+    desk = Desk()
+    desk.post(roster(slot("x"), slot("y")))
+    assert desk.post(roster(slot("x"), slot("y"), **change)) == ["x", "y"]
+
+
+def test_when_all_hear_of_something_those_that_are_gone_do_too() -> None:
+    desk = Desk()
+    desk.post(roster(slot("x")))
+    assert desk.post(roster(slot("y"), mode=Mode.LEAVING)) == ["x", "y"]
+
+
+def test_tenants_do_not_wake_each_other() -> None:
+    desk = Desk()
+    desk.post(roster(slot("x")))
+    other = roster(slot("x"), slot("z"), config=parse_config(config("other", "dpu-two")))
+    keys: list[Key] = []
+    desk.board.connect(keys.append, desk.configs.append)
+    desk.board.post(other)
+    assert {key.cluster for key in keys} == {"tenant/dpu-two/other"}
+    keys.clear()
+    desk.board.wake_all()
+    assert sorted((key.cluster, key.name) for key in keys) == [
+        (TENANT, "x"),
+        ("tenant/dpu-two/other", "x"),
+        ("tenant/dpu-two/other", "z"),
+    ]
+    assert len(desk.board.rosters()) == 2
+
+
+def test_a_host_that_is_in_no_roster_any_more_wakes_nobody() -> None:
+    desk = Desk()
+    desk.board.report(Key(TENANT, "host", "x"), Report((), (), ()))
+    desk.board.drop(TENANT)
+    assert (desk.configs, desk.hosts) == ([], [])
+
+
+def test_that_a_decision_was_made_anew_is_no_news() -> None:
+    def entry(draw: str, text: str) -> NewEntry:
+        return NewEntry(Site("x", TENANT, "dpunetop", "owner", Author("m", "t", draw, 0)), "dpu-of-x", text)
+
+    desk, key = Desk(), Key(TENANT, "host", "x")
+    desk.post(roster(slot("x")))
+    for told, woken in ((entry("1", "a"), 1), (entry("2", "a"), 1), (entry("3", "b"), 2)):
+        desk.board.report(key, Report((), (), (told,)))
+        assert len(desk.configs) == woken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -10,11 +11,15 @@ import pytest
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.controllers.drain.hand import Hand, TenantRefused
 from dpunetop.domain.drain.calls import Done, Procedure, QuorumGet, QuorumList, Result, Write
-from dpunetop.kube.errors import ApiError, Forbidden, NotFound
-from dpunetop.kube.keys import INFRA, NODES, PODS
-from dpunetop.kube.plan import Delete
+from dpunetop.kube.errors import ApiError, Conflict, Forbidden, NotFound, Unauthorized
+from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES, PODS
+from dpunetop.kube.plan import Apply, Delete, Emit, Fence, Patch
 from dpunetop.runtime.client.client import Client, Page
 from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.gate import LeadershipLost, OpenGate
+from dpunetop.runtime.reading import NotEngaged
+from support.clock import FakeClock
+from support.scriptedcluster import Fuse, ScriptedCluster
 
 NODE = {"metadata": {"name": "n"}}
 REFUSED = Forbidden(403, "Forbidden", "cannot patch nodes")
@@ -59,6 +64,19 @@ class Calls:
         return Done(Result.DONE, repr(answer))
 
 
+class Minds(Calls):
+    """The same, but an error of a call is an answer like any other."""
+
+    def run(self) -> Procedure:
+        told = []
+        for call in self.calls:
+            try:
+                yield call
+            except ApiError as err:
+                told.append(err.reason)
+        return Done(Result.REFUSED, " ".join(told))
+
+
 def carry_out(script: Script, *calls: Any, stop: Stop | None = None) -> Done:
     hand = Hand(cast(Executor, script), lambda _: cast(Client, script))
     return hand.carry_out(Calls(*calls), stop or Stop())
@@ -86,3 +104,136 @@ def test_no_call_is_made_once_the_process_is_to_end() -> None:
     with pytest.raises(Stopped):
         carry_out(script, QuorumGet(INFRA, NODES, "", "n"), stop=stop)
     assert script.asked == []
+
+
+def test_a_token_that_the_tenant_does_not_take_counts_as_a_right_that_is_refused() -> None:
+    expired = Unauthorized(401, "Unauthorized", "expired")
+    for call in (Write(Delete("tenant/a/b", NODES, NODE)), QuorumGet("tenant/a/b", NODES, "", "n")):
+        with pytest.raises(TenantRefused) as told:
+            carry_out(Script(expired), call)
+        assert told.value.error is expired
+    with pytest.raises(Unauthorized):
+        carry_out(Script(expired), QuorumGet(INFRA, NODES, "", "n"))
+
+
+def test_a_refusal_that_the_task_minds_is_its_own_affair() -> None:
+    hand = Hand(cast(Executor, script := Script(REFUSED, REFUSED)), lambda _: cast(Client, script))
+    delete = Write(Delete("tenant/a/b", NODES, NODE))
+    assert hand.carry_out(Minds(delete, delete), Stop()) == Done(Result.REFUSED, "Forbidden Forbidden")
+
+
+def test_a_refusal_of_infra_is_not_laid_to_a_tenant_that_has_refused_before() -> None:
+    class MindsTheFirst(Calls):
+        def run(self) -> Procedure:
+            try:
+                yield self.calls[0]
+            except Forbidden:
+                yield self.calls[1]
+            return Done(Result.DONE)
+
+    script = Script(REFUSED, Forbidden(403, "Forbidden", "here too"))
+    hand = Hand(cast(Executor, script), lambda _: cast(Client, script))
+    there, here = (Write(Delete(cluster, NODES, NODE)) for cluster in ("tenant/a/b", INFRA))
+    with pytest.raises(Forbidden) as told:
+        hand.carry_out(MindsTheFirst(there, here), Stop())
+    assert told.value.message == "here too"
+
+
+@pytest.mark.parametrize("error", [Conflict(409, "Conflict", ""), NotFound(404, "NotFound", "")])
+def test_another_error_ends_the_task_as_it_is(error: ApiError) -> None:
+    script = Script(error)
+    with pytest.raises(type(error)):
+        carry_out(script, Write(Delete("tenant/a/b", NODES, NODE)), QuorumGet(INFRA, NODES, "", "n"))
+    assert script.asked == ["Delete"]
+
+
+def test_a_cluster_that_has_gone_ends_the_task() -> None:
+    def nobody(name: str) -> Client:
+        raise NotEngaged(name)
+
+    with pytest.raises(NotEngaged):
+        Hand(cast(Executor, Script()), nobody).carry_out(Calls(QuorumGet("tenant/a/b", NODES, "", "n")), Stop())
+
+
+def test_a_stop_between_two_calls_is_heeded_before_the_second() -> None:
+    stop = Stop()
+
+    class Stopping(Script):
+        def send(self, step: Any) -> Any:
+            stop.set()
+            return super().send(step)
+
+    script = Stopping(None)
+    with pytest.raises(Stopped):
+        carry_out(script, Write(Delete(INFRA, NODES, NODE)), QuorumGet(INFRA, NODES, "", "n"), stop=stop)
+    assert script.asked == ["Delete"]
+
+
+# --- with the executor that writes ------------------------------------------------------------------------------------
+
+
+class Lost:
+    """The gate of a process that leads no more."""
+
+    def seconds_left(self) -> float:
+        raise LeadershipLost
+
+
+class Desk:
+    """A hand over one scripted cluster with one ConfigMap."""
+
+    def __init__(self, gate: Any = None) -> None:
+        self.told: list[Emit] = []
+        self.cluster = ScriptedCluster(INFRA, Fuse(), lambda: "now")
+        self.cluster.put(CONFIGMAPS, {"metadata": {"name": "c", "namespace": "ns"}, "data": {"a": "1"}})
+        recorder = cast(Any, SimpleNamespace(emit=self.told.append))
+        client = cast(Client, self.cluster)
+        self.hand = Hand(Executor(lambda _: client, gate or OpenGate(), recorder, FakeClock()), lambda _: client)
+
+    @property
+    def live(self) -> Any:
+        return self.cluster.shown(CONFIGMAPS, "ns", "c")
+
+    def do(self, *calls: Any) -> Done:
+        return self.hand.carry_out(Calls(*calls), Stop())
+
+
+def patch(desk: Desk) -> Write:
+    return Write(Patch(INFRA, CONFIGMAPS, desk.live, {"data": {"a": "1"}}))
+
+
+def apply(desk: Desk) -> Write:
+    desired = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "ns"}}
+    return Write(Apply(INFRA, CONFIGMAPS, {**desired, "data": {"a": "1"}}, desk.live, "m", Fence.VERSION))
+
+
+@pytest.mark.parametrize("write", [patch, apply])
+def test_a_write_is_sent_although_it_would_change_nothing(write: Any) -> None:
+    desk = Desk()
+    desk.do(write(desk))
+    desk.do(write(desk))
+    assert len(desk.cluster.writes) == 2
+
+
+@pytest.mark.parametrize("write", [patch, apply])
+def test_a_write_fails_if_anybody_has_written_since_it_was_read(write: Any) -> None:
+    desk = Desk()
+    late = write(desk)
+    desk.cluster.put(CONFIGMAPS, desk.live)
+    with pytest.raises(Conflict):
+        desk.do(late)
+    assert desk.cluster.writes == []
+
+
+def test_nothing_is_written_by_one_that_leads_no_more() -> None:
+    desk = Desk(Lost())
+    with pytest.raises(LeadershipLost):
+        desk.do(patch(desk))
+    assert desk.cluster.writes == []
+
+
+def test_what_is_told_is_told_and_needs_no_answer() -> None:
+    desk = Desk()
+    told = Emit(INFRA, CONFIGMAPS, desk.live, "Normal", "Reason", "note")
+    assert desk.do(patch(desk), told).note == "None"
+    assert desk.told == [told]

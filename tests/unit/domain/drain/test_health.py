@@ -102,6 +102,14 @@ def test_the_first_trouble_gives_the_reason_and_all_are_named_in_the_order_of_th
     assert said.message == f"b: why; {not_ours}; e: why"
 
 
+def test_what_a_person_has_to_put_right_is_named_after_what_is_stuck() -> None:
+    said = judge_pairs([pair(), pair(Guarding.CLOSING)], ["d: first", "e: second"])
+    assert (said.status, said.reason, said.message) == ("False", "PairingConflict", "d: first; e: second")
+    said = judge_pairs([pair(dpu="x", stage=Stage.HELD, reason="HostAbsent")], ["d: first"])
+    assert (said.reason, said.message) == ("HostAbsent", "x: why; d: first")
+    assert judge_pairs([], ["d: first"] * 6).message.endswith("; and 1 more")
+
+
 def test_pairs_are_counted_with_those_that_drain() -> None:
     assert judge_pairs([pair(), pair(), pair(stage=Stage.IDLE)]).message == "3 pairs"
     draining = pair(stage=Stage.VERIFYING, reason="ProofMissing")

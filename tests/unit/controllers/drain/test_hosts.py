@@ -1,0 +1,298 @@
+"""A host and its DPUs over scripted clusters: drained, given back, out of sight, taken down."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dpunetop.base.stop import Stop
+from dpunetop.controllers.drain.absences import DPU_SECONDS
+from dpunetop.controllers.drain.gather import PATIENCE_SECONDS
+from dpunetop.domain import names
+from dpunetop.domain.drain.record import State
+from dpunetop.kube.errors import Conflict, Forbidden, Unauthorized, Unreachable
+from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
+from dpunetop.kube.requests import Selection
+from dpunetop.runtime.cluster import Reach
+from dpunetop.runtime.reading import NotEngaged, NotSynced
+from support.objects import NAMESPACE, condition
+from support.scripteddrain import DPU, HOST, OPERATOR, OWNER, PLACE, REACHABLE, TENANT, World, dpu_node
+
+REFUSING = SimpleNamespace(reach=Reach.REACHABLE, reason="Unauthorized", message="token expired")
+UNREACHABLE = SimpleNamespace(reach=Reach.UNREACHABLE, reason="Timeout", message="no answer")
+
+
+# --- a drain ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_cordon_is_mirrored_onto_the_host_and_holds_the_dpu_until_the_host_is_drained() -> None:
+    world = World().protected()
+    world.cordon()
+    world.settle()
+    maintenance = f"{names.NODEMAINTENANCES.plural}/{names.maintenance_name(HOST)}"
+    budgets = f"infra apply {names.PODDISRUPTIONBUDGETS.plural}/{names.blocker_name(DPU)}"
+    assert world.acts() == [budgets, budgets, f"patch nodes/{HOST}", f"apply {maintenance}"]
+    assert world.maintenance()["spec"]["nodeName"] == HOST
+    assert world.maintenance()["metadata"]["labels"] == {names.OWNER_LABEL: OWNER}
+    assert world.host()["metadata"]["annotations"] == {names.CORDONED_BEFORE_ANNOTATION: "no"}
+    assert (world.state(), world.budget().is_open) == (State.DRAINING, False)
+    assert world.said() == ("True", "Draining")
+    assert world.events()[-1] == "Normal HostDraining"
+    world.settle()
+    assert world.budget().is_open is False
+
+
+def drained() -> World:
+    """The host is empty and the budget open."""
+    world = World().protected()
+    world.run_pod("p1", "container-of-b1")
+    world.cordon()
+    world.settle()
+    world.drain_host()
+    world.settle()
+    return world
+
+
+def test_the_budget_is_opened_under_a_mark_once_the_host_is_drained() -> None:
+    world = drained()
+    assert world.budget().is_open
+    assert world.maintenance()["metadata"]["annotations"][names.open_for(DPU)].startswith(f"{DPU} ")
+    assert world.events()[-1] == "Normal DpuDraining"
+
+
+def test_the_host_is_given_back_on_proof_and_nothing_of_the_drain_is_left() -> None:
+    world = drained()
+    world.reboot("b2")
+    world.settle()
+    assert world.budget().is_open
+    world.cordon(False)
+    world.infra.drop(PODS, OPERATOR, f"blocker-{DPU}")
+    world.settle()
+    assert (world.budget().is_open, world.state()) == (False, State.RETURNING)
+    assert world.maintenance() is not None
+    world.run_blocker()
+    world.settle()
+    world.end_maintenance()
+    world.settle()
+    assert world.state() is None
+    assert world.host()["spec"] == {}
+    assert names.CORDONED_BEFORE_ANNOTATION not in world.host()["metadata"]["annotations"]
+    assert (world.budget().is_open, world.said()) == (False, ("True", "AllProtected"))
+    assert world.events()[-1] == "Normal Idle"
+
+
+def test_containers_of_the_boot_before_prove_nothing() -> None:
+    world = drained()
+    world.infra.put(NODES, dpu_node("b2", cordoned=True))
+    world.cordon(False)
+    world.settle()
+    assert world.maintenance() is not None
+    assert world.events()[-1] == "Normal ProofMissing"
+    world.run_pod("p1", "container-of-b2")
+    world.settle()
+    assert world.maintenance() is None
+
+
+def test_a_new_process_takes_a_drain_over_and_goes_on() -> None:
+    world = World().protected()
+    world.cordon()
+    world.settle()
+    before = world.budget().cycle
+    world.start()
+    world.settle()
+    after = world.budget().cycle
+    assert before is not None
+    assert after is not None
+    assert (after.state, after.maintenance) == (State.DRAINING, before.maintenance)
+    assert after.term != before.term
+
+
+def test_a_right_that_the_tenant_refuses_is_named_and_the_next_look_is_late() -> None:
+    world = World().protected()
+    world.tenant.refuses["nodes"] = Forbidden(403, "Forbidden", "cannot patch nodes")
+    world.cordon()
+    assert world.settle() == 30.0
+    assert world.said() == ("False", "TenantUnauthorized")
+    assert world.events()[-1] == "Warning TenantUnauthorized"
+    world.tenant.refuses.clear()
+    world.settle()
+    assert world.state() is State.DRAINING
+
+
+PASSING = [Conflict(409, "Conflict", ""), Unreachable(0, "Timeout", "")]
+
+
+@pytest.mark.parametrize("error", PASSING, ids=lambda error: error.reason)
+def test_what_passes_by_itself_is_tried_again_soon(error: Any) -> None:
+    world = World().protected()
+    world.tenant.refuses["nodes"] = error
+    world.cordon()
+    assert world.settle() == 1.0
+    world.tenant.refuses.clear()
+    world.settle()
+    assert world.state() is State.DRAINING
+
+
+# --- a tenant that cannot be seen -------------------------------------------------------------------------------------
+
+OUT_OF_REACH = condition("TenantReachable", "False", "Timeout", "no answer")
+SWAPPED = condition("TenantReachable", "False", "TenantSwapped", "another cluster")
+NOT_YET = condition("TenantReachable", "Unknown", "KubeconfigMissing", "no Secret")
+ANSWERED = condition("TenantReachable", "True", "Answered", "refused")
+LOST = NotEngaged(TENANT)
+REFUSED = NotSynced(TENANT, Selection(NODES), Forbidden(403, "Forbidden", "cannot list nodes"))
+EXPIRED = NotSynced(TENANT, Selection(NODES), Unauthorized(401, "Unauthorized", "token expired"))
+UNSYNCED = NotSynced(TENANT, Selection(NODES), Unreachable(0, "Timeout", ""))
+
+BLIND: dict[str, tuple[Exception | None, Any, dict[str, Any] | None, str]] = {  # caches, health, condition -> reason
+    "it is not engaged and said to be out of reach": (LOST, REACHABLE, OUT_OF_REACH, "TenantUnreachable"),
+    "it is not engaged and another cluster": (LOST, REACHABLE, SWAPPED, "TenantSwapped"),
+    "it is not engaged and never was": (LOST, REACHABLE, NOT_YET, "TenantNotEngaged"),
+    "it is not engaged and refuses the credential": (LOST, REACHABLE, ANSWERED, "TenantUnauthorized"),
+    "it forbids to list": (REFUSED, REACHABLE, None, "TenantUnauthorized"),
+    "it refuses the token": (EXPIRED, REACHABLE, None, "TenantUnauthorized"),
+    "its caches are full and it does not answer": (None, UNREACHABLE, None, "TenantUnreachable"),
+    "its caches are full and it refuses the token": (None, REFUSING, None, "TenantUnauthorized"),
+}
+
+
+@pytest.mark.parametrize(("silence", "health", "said", "reason"), BLIND.values(), ids=BLIND.keys())
+def test_a_drain_is_held_and_told_while(silence: Any, health: Any, said: Any, reason: str) -> None:
+    world = World().protected()
+    blind(world, silence, health, said)
+    world.cordon()
+    world.settle()
+    assert (world.state(), world.budget().is_open) == (State.STARTING, False)
+    assert world.tenant.writes == []
+    assert world.said() == ("False", reason)
+    assert world.events() == ["Normal HostDraining", f"Warning {reason}"]
+    blind(world, None, REACHABLE, None)
+    world.settle()
+    assert world.state() is State.DRAINING
+
+
+@pytest.mark.parametrize(("silence", "health", "said", "reason"), BLIND.values(), ids=BLIND.keys())
+def test_an_open_budget_is_closed_when(silence: Any, health: Any, said: Any, reason: str) -> None:
+    world = drained()
+    world.tenant.writes.clear()
+    blind(world, silence, health, said)
+    world.settle()
+    assert not world.budget().is_open
+    assert world.tenant.writes == []
+    assert world.said() == ("False", reason)
+    blind(world, None, REACHABLE, None)
+    world.settle()
+    assert world.budget().is_open
+
+
+def blind(world: World, silence: Exception | None, health: Any, said: dict[str, Any] | None) -> None:
+    world.readings.silent = {TENANT: silence} if silence is not None else {}
+    world.health = health
+    world.say(*((said,) if said is not None else ()))
+
+
+@pytest.mark.parametrize("silence", [LOST, UNSYNCED], ids=["not engaged", "not synced"])
+def test_a_tenant_of_which_nothing_is_known_yet_is_waited_for_a_while(silence: Exception) -> None:
+    world = World().protected()
+    world.cordon()
+    world.start()
+    world.readings.silent = {TENANT: silence}
+    assert world.settle() == PATIENCE_SECONDS
+    assert world.writes() == []
+    assert world.state() is None
+    world.clock.step(PATIENCE_SECONDS - 1)
+    assert world.settle() == 1.0
+    world.clock.step(1)
+    world.settle()
+    assert (world.state(), world.said()) == (State.STARTING, ("False", "TenantNotSynced"))
+
+
+def test_protection_needs_nothing_of_the_tenant() -> None:
+    world = World()
+    world.readings.silent = {TENANT: LOST}
+    world.say(OUT_OF_REACH)
+    world.run_blocker()
+    world.settle()
+    assert (world.budget().is_open, world.entries()) == (False, {DPU: f"TENANT_K8S_NODE={HOST}\n"})
+
+
+# --- endings ----------------------------------------------------------------------------------------------------------
+
+DOOMED = "2026-01-01T00:00:00Z"
+
+
+def left(world: World) -> list[str]:
+    """What still protects, or is served."""
+    kinds = (DEPLOYMENTS, names.PODDISRUPTIONBUDGETS)
+    return [str(kind) for kind in kinds if world.infra.listed(Selection(kind))] + sorted(world.entries())
+
+
+def test_at_the_end_entry_budget_and_blocker_go_in_this_order() -> None:
+    world = World().protected()
+    world.infra.drop(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
+    world.say(deletionTimestamp=DOOMED)
+    world.settle()
+    assert left(world) == []
+    kinds = [each.split()[2].partition("/")[0] for each in world.acts()]
+    budgets, deployments = names.PODDISRUPTIONBUDGETS.plural, DEPLOYMENTS.plural
+    assert kinds.index(CONFIGMAPS.plural) < kinds.index(budgets)
+    assert kinds[-2:] == [budgets, deployments]
+    assert world.tenant.writes == []
+
+
+def test_at_the_end_a_pod_that_serves_is_waited_for() -> None:
+    world = World().protected()
+    world.run_pod("p1", "container-of-b1")
+    world.say(deletionTimestamp=DOOMED)
+    world.settle()
+    assert DPU in left(world)
+    assert not world.budget().is_open
+    world.infra.drop(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
+    world.settle()
+    assert left(world) == []
+
+
+def test_at_the_end_a_drain_that_runs_is_finished_and_none_begins() -> None:
+    world = drained()
+    world.say(deletionTimestamp=DOOMED)
+    world.settle()
+    assert world.budget().is_open
+    world.cordon(False)
+    world.settle()
+    world.end_maintenance()
+    world.cordon()
+    world.settle()
+    assert world.maintenance() is None
+
+
+def test_a_dpu_that_is_gone_keeps_its_blocker_until_that_is_certain() -> None:
+    world = World().protected()
+    world.infra.drop(NODES, "", DPU)
+    world.infra.drop(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
+    world.pair_up()
+    world.settle()
+    assert left(world) == [str(DEPLOYMENTS), str(names.PODDISRUPTIONBUDGETS)]
+    world.clock.step(DPU_SECONDS)
+    world.settle()
+    assert left(world) == []
+
+
+def test_the_blocker_of_somebody_else_is_not_swept() -> None:
+    world = World().protected()
+    world.infra.drop(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
+    deployment = world.infra.shown(DEPLOYMENTS, OPERATOR, names.blocker_name(DPU))
+    theirs = {**deployment["metadata"], "labels": {names.OWNER_LABEL: "somebody else"}}
+    world.change(world.infra, DEPLOYMENTS, OPERATOR, names.blocker_name(DPU), metadata=theirs)
+    world.say(deletionTimestamp=DOOMED)
+    world.settle()
+    assert str(DEPLOYMENTS) in left(world)
+
+
+def test_a_host_that_no_roster_names_is_forgotten() -> None:
+    world = World().protected()
+    world.board.drop(TENANT)
+    assert world.woken == {PLACE}
+    assert world.hosts.reconcile(PLACE, Stop()) is None
+    assert world.writes() == []

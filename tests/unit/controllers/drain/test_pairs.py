@@ -1,0 +1,158 @@
+"""A pair comes under protection and serves; what people say of it is followed, or named."""
+
+from __future__ import annotations
+
+from dpunetop.domain import names
+from dpunetop.domain.drain.blockers import BlockerSettings
+from dpunetop.domain.drain.facts import Settings
+from dpunetop.domain.drain.roster import Entry, Member, Mode, Roster, Slot
+from dpunetop.domain.types import parse_config
+from dpunetop.kube.conditions import condition_of
+from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS, SERVICEACCOUNTS
+from support.objects import NAMESPACE, config
+from support.scripteddrain import DPU, HOST, OPERATOR, World, dpu_node
+
+
+def test_a_dpu_is_protected_before_its_entry_is_written() -> None:
+    world = World()
+    world.settle()
+    blocker = names.blocker_name(DPU)
+    assert world.acts() == [
+        f"infra apply {SERVICEACCOUNTS.plural}/{names.DRAIN_BLOCKER}",
+        f"infra apply {DEPLOYMENTS.plural}/{blocker}",
+        f"infra apply {names.PODDISRUPTIONBUDGETS.plural}/{blocker}",
+        f"infra apply {names.PODDISRUPTIONBUDGETS.plural}/{blocker}",
+    ]
+    assert (world.budget().is_open, world.budget().serves, world.entries()) == (False, HOST, {})
+    assert world.said() == ("False", "Protecting")
+    world.run_blocker(ready=False)
+    world.settle()
+    assert world.entries() == {}
+    world.run_blocker()
+    world.settle()
+    assert world.entries() == {DPU: f"TENANT_K8S_NODE={HOST}\n"}
+    assert world.said() == ("True", "AllProtected")
+    assert world.tenant.writes == []
+    assert world.events() == []
+
+
+def test_the_pod_that_was_there_before_its_entry_is_written_down_as_idle() -> None:
+    world = World().protected()
+    live = world.infra.shown(CONFIGMAPS, NAMESPACE, names.OVNKUBE_NODE_ENTRIES)
+    assert live["metadata"]["annotations"][names.IDLE_PODS_ANNOTATION] == f'{{"{DPU}":"p0"}}'
+    world.run_pod("p1", "container-of-b1")
+    world.settle()
+    live = world.infra.shown(CONFIGMAPS, NAMESPACE, names.OVNKUBE_NODE_ENTRIES)
+    assert names.IDLE_PODS_ANNOTATION not in live["metadata"]["annotations"]
+
+
+def test_a_pair_that_is_protected_costs_no_write_also_of_a_new_process() -> None:
+    world = World().protected()
+    world.settle()
+    world.start()
+    world.settle()
+    assert world.writes() == []
+
+
+def test_a_cordoned_dpu_does_not_come_to_serve_before_it_is_schedulable() -> None:
+    world = World()
+    world.cordon()
+    world.run_blocker()
+    world.settle()
+    assert (world.budget().is_open, world.budget().serves, world.entries()) == (True, "", {})
+    world.cordon(False)
+    world.settle()
+    assert (world.budget().is_open, world.entries()) == (False, {DPU: f"TENANT_K8S_NODE={HOST}\n"})
+
+
+def test_a_budget_of_somebody_else_is_left_alone_and_named() -> None:
+    world = World()
+    theirs = {"apiVersion": "policy/v1", "metadata": {"name": names.blocker_name(DPU), "namespace": OPERATOR}}
+    world.infra.put(names.PODDISRUPTIONBUDGETS, {**theirs, "spec": {"maxUnavailable": 1}})
+    world.run_blocker()
+    world.settle()
+    assert world.said() == ("False", "NotOurs")
+    assert world.entries() == {}
+    assert [each for each in world.acts() if "serviceaccounts" not in each] == []
+
+
+def test_a_host_that_a_dpu_is_moved_from_is_kept_until_it_is_drained() -> None:
+    world = World().protected()
+    world.run_pod("p1", "container-of-b1")
+    world.pair_up(**{DPU: "host-2"})
+    world.settle()
+    assert world.said() == ("False", "RemovalPending")
+    assert (world.budget().serves, world.entries()) == (HOST, {DPU: f"TENANT_K8S_NODE={HOST}\n"})
+
+
+def test_a_mistake_is_named_and_changes_nothing_for_a_pair_that_serves() -> None:
+    world = World().protected()
+    world.pair_up(**{DPU: "$(id)"})
+    world.settle()
+    assert world.said() == ("False", "PairingConflict")
+    assert (world.budget().is_open, world.entries()) == (False, {DPU: f"TENANT_K8S_NODE={HOST}\n"})
+    assert world.acts() == []
+    world.pair_up(**{DPU: HOST})
+    world.settle()
+    assert world.said() == ("True", "AllProtected")
+
+
+def test_a_host_that_another_config_of_the_tenant_serves_is_left_to_that_and_named() -> None:
+    world = World()
+    live = world.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample")
+    world.infra.put(names.DPUCLUSTERCONFIGS, {**live, "status": {"tenantUID": "tenant-uid"}})
+    other = parse_config({**config("other", "dpu-two"), "status": {"tenantUID": "tenant-uid"}})
+    member = Member("x1", HOST, "", True, Entry(f"TENANT_K8S_NODE={HOST}\n"), is_home=True)
+    blockers = BlockerSettings(OPERATOR, "image", "somebody", has_scc=False)
+    world.board.post(Roster(other, Mode.SERVING, Settings(), blockers, "", {("host", HOST): Slot(HOST, (member,))}))
+    world.woken.clear()
+    world.run_blocker()
+    world.settle()
+    assert (world.budget().is_open, world.entries()) == (True, {})
+    said = condition_of(world.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample"), "PairsHealthy")
+    assert said is not None
+    assert (said["reason"], said["message"]) == (
+        "PairingConflict",
+        f"{DPU}: {HOST} is already a host of DpuClusterConfig dpu-two/other",
+    )
+
+
+def test_another_card_gets_the_host_only_after_the_one_that_has_it_has_let_go() -> None:
+    world = World().protected()
+    world.run_pod("p1", "container-of-b1")
+    world.infra.put(NODES, dpu_node("b1", name="d2"))
+    world.run_blocker("d2")
+    world.pair_up(d2=HOST)
+    world.settle()
+    assert world.entries() == {DPU: f"TENANT_K8S_NODE={HOST}\n"}
+    world.cordon()
+    world.settle()
+    world.drain_host()
+    world.settle()
+    assert world.entries() == {}
+    world.cordon(False)
+    world.settle()
+    assert world.infra.shown(PODS, NAMESPACE, f"ovnkube-node-{DPU}") is None
+    assert (world.budget().is_open, world.budget().serves) == (True, "")
+    assert world.entries() == {"d2": f"TENANT_K8S_NODE={HOST}\n"}
+
+
+def test_a_pod_that_has_not_read_its_entry_proves_nothing() -> None:
+    world = World().protected()
+    world.run_pod("p1", "container-of-b1")
+    world.infra.put(NODES, dpu_node("b1", name="d2"))
+    world.run_blocker("d2")
+    world.run_pod("p2", "container-of-d2", "d2")
+    world.pair_up(d2=HOST)
+    world.settle()
+    world.cordon()
+    world.settle()
+    world.drain_host()
+    world.settle()
+    world.cordon(False)
+    world.settle()
+    assert world.entries() == {"d2": f"TENANT_K8S_NODE={HOST}\n"}
+    assert world.maintenance() is not None
+    world.run_pod("p3", "container-of-d2-too", "d2")
+    world.settle()
+    assert world.maintenance() is None
