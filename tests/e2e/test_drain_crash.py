@@ -30,7 +30,7 @@ LAST_WRITE = 16
 """Beyond it there is hardly a write left to be killed at."""
 OPENS = 6
 """The write that opens the budget."""
-STOPS = range(1, OPENS + 2) if EVERY == 1 else (OPENS,)
+STOPS = range(1, OPENS + 1) if EVERY == 1 else (OPENS,)
 LOST = 3
 """Exit code of a process that may not write any more."""
 AFTERMATH_SECONDS = 1.0

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dpunetop.domain import names
+from dpunetop.domain.entries import serving_nodes
 from dpunetop.kube.errors import NotFound
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
 from dpunetop.kube.meta import Obj, annotations_of, labels_of, new_object
@@ -193,10 +194,10 @@ class Drains:
         ]
 
     def unserved(self) -> list[str]:
-        """Hosts that no DPU has an entry for."""
-        entries = self.trial.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES).get("data") or {}
-        pods = [pod["spec"]["nodeName"] for pod in self.trial.pods() if is_ready(pod)]
-        return sorted({host for host in self.pairs.values() if not self._served(host, entries, pods)})
+        """Hosts that no pod on a DPU serves."""
+        pods = [pod for pod in self.trial.pods() if is_ready(pod)]
+        serving = serving_nodes(self.trial.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES) or None, pods)
+        return sorted({host for host in self.pairs.values() if not serving & set(self.hosts.dpus(host))})
 
     def idle_hosts(self) -> list[str]:
         """Hosts whose workload does not run."""
@@ -219,9 +220,6 @@ class Drains:
         found["entries"] = self.trial.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES).get("data")
         found["pods"] = sorted(pod["spec"]["nodeName"] for pod in self.trial.pods() if is_ready(pod))
         return found
-
-    def _served(self, host: str, entries: Mapping[str, str], pods: list[str]) -> bool:
-        return any(dpu in entries and dpu in pods for dpu in self.hosts.dpus(host))
 
     def _machine_configs(self) -> list[Obj]:
         return list(self.trial.infra.list_all(get(names.MACHINECONFIGS, "", "").target.rstrip("/")))
