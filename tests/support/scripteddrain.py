@@ -199,7 +199,9 @@ class World:
         put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": "infra-uid"}})
         put(NODES, dpu_node("b1"))
         self.pair_up(**{DPU: HOST})
-        put(CONFIGMAPS, named(names.OVNKUBE_NODE_ENTRIES))
+        entries = named(names.OVNKUBE_NODE_ENTRIES)
+        entries["metadata"]["labels"] = {names.OWNER_LABEL: OWNER}
+        put(CONFIGMAPS, entries)
         template = {"metadata": {"annotations": {names.TEMPLATE_HASH_ANNOTATION: "t1"}}}
         put(DAEMONSETS, named(names.OVNKUBE_NODE, spec={"template": template}))
         self.run_pod("p0", "container-of-b1")

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from dpunetop.domain import names
-from dpunetop.domain.drain.blockers import BlockerSettings
-from dpunetop.domain.drain.facts import Settings
-from dpunetop.domain.drain.roster import Entry, Member, Mode, Roster, Slot
-from dpunetop.domain.types import parse_config
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS, SERVICEACCOUNTS
 from support.objects import NAMESPACE, config
@@ -101,10 +97,11 @@ def test_a_host_that_another_config_of_the_tenant_serves_is_left_to_that_and_nam
     world = World()
     live = world.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample")
     world.infra.put(names.DPUCLUSTERCONFIGS, {**live, "status": {"tenantUID": "tenant-uid"}})
-    other = parse_config({**config("other", "dpu-two"), "status": {"tenantUID": "tenant-uid"}})
-    member = Member("x1", HOST, "", True, Entry(f"TENANT_K8S_NODE={HOST}\n"), is_home=True)
-    blockers = BlockerSettings(OPERATOR, "image", "somebody", has_scc=False)
-    world.board.post(Roster(other, Mode.SERVING, Settings(), blockers, "", {("host", HOST): Slot(HOST, (member,))}))
+    other = {**config("other", "dpu-two"), "status": {"tenantUID": "tenant-uid"}}
+    other["metadata"] |= {"uid": "other", "finalizers": [names.FINALIZER]}
+    world.infra.put(names.DPUCLUSTERCONFIGS, other)
+    metadata = {"name": names.OVNKUBE_NODE_ENTRIES, "namespace": "dpu-two"}
+    world.infra.put(CONFIGMAPS, {"metadata": metadata, "data": {"x1": f"TENANT_K8S_NODE={HOST}\n"}})
     world.woken.clear()
     world.run_blocker()
     world.settle()
@@ -113,7 +110,7 @@ def test_a_host_that_another_config_of_the_tenant_serves_is_left_to_that_and_nam
     assert said is not None
     assert (said["reason"], said["message"]) == (
         "PairingConflict",
-        f"{DPU}: {HOST} is already a host of DpuClusterConfig dpu-two/other",
+        f"{DPU}: {HOST} is a host of DpuClusterConfig dpu-two/other too",
     )
 
 
