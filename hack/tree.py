@@ -17,6 +17,7 @@ ROOMS = {
     "app/assets": "scripts and units that are shipped as they are",
     "base": "FOUNDATION: neither Kubernetes nor DPUs",
     "controllers": "HANDS: gather, let decide, execute",
+    "controllers/drain": "the drain of DPUs: one worker for all pairs, and one for each tenant host",
     "domain": "DECISIONS about DPUs: pure functions from views to plans",
     "kube": "VOCABULARY of the Kubernetes API",
     "runtime": "ENGINE: would run any operator",

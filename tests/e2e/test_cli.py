@@ -22,7 +22,7 @@ from dpunetop.kube.keys import NAMESPACES
 from dpunetop.kube.meta import new_object
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import seed
-from dpunetop.sandbox.controlplane import Component, ControlPlane, Spec
+from dpunetop.sandbox.controlplane import API_ONLY, ControlPlane, Spec
 from dpunetop.sandbox.faultproxy import FaultProxy
 from dpunetop.sandbox.faults import Fault, Phase, Then
 from dpunetop.sandbox.operatorprocess import OperatorProcess
@@ -167,7 +167,7 @@ def test_help_is_no_error(arguments: list[str]) -> None:
 def bare(programs: object) -> Iterator[ControlPlane]:
     """An API server with the operator's rights, but without its CustomResourceDefinition."""
     installation = seed.operator_installation()
-    with ControlPlane(Spec("infra", frozenset({Component.ETCD, Component.APISERVER}))) as running:
+    with ControlPlane(Spec("infra", API_ONLY)) as running:
         running.apply(new_object(NAMESPACES, "", OVN_KUBERNETES_NAMESPACE))
         running.apply(obj for obj in installation if obj["kind"] != "CustomResourceDefinition")
         running.apply(seed.served_namespace(NAMES.namespace, NAMES.secret))

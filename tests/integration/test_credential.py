@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,7 +46,9 @@ from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.gate import OpenGate
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Readings
-from dpunetop.sandbox.controlplane import ControlPlane
+from dpunetop.sandbox.controlplane import WITH_CONTROLLERS, ControlPlane, Spec
+from support.agedtoken import aged
+from support.controlplanes import StartControlPlane
 
 ROOT = Path(__file__).parents[2]
 CRD_FILE = ROOT / "config" / "crd" / "dpu.openshift.io_dpuclusterconfigs.yaml"
@@ -198,6 +202,10 @@ class Place:
 def prepared(infra: ControlPlane, tenant: ControlPlane) -> None:
     """The kind in infra; in the tenant the roles of a node, and the rights that we ship."""
     infra.apply(CRD_FILE)
+    prepare(tenant)
+
+
+def prepare(tenant: ControlPlane) -> None:
     tenant.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OVN}})
     tenant.apply(node_roles())
     tenant.apply(rights())
@@ -347,7 +355,8 @@ def eventually_forbidden(place: Place) -> None:
         "kind": "SubjectAccessReview",
         "spec": {"user": user, "resourceAttributes": attributes},
     }
-    for _ in range(200):
+    deadline = time.monotonic() + 60.0
+    while time.monotonic() < deadline:
         if not place.tenant.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]:
             return
         threading.Event().wait(0.05)
@@ -379,3 +388,30 @@ def test_a_binding_to_a_role_that_is_not_there_never_reaches_the_pods(
         assert place.secret() == {"kubeconfig": render_kubeconfig(place.given).decode()}
     finally:
         tenant.apply(wide)
+
+
+def test_a_server_that_gives_less_than_an_operator_may_be_down_is_named(
+    infra: ControlPlane, namespace: str, start_control_plane: StartControlPlane
+) -> None:
+    """And rightly so: 72 hours later that server does not accept the token any more."""
+    limit = "--service-account-max-token-expiration=48h"
+    mean = start_control_plane(Spec("mean", WITH_CONTROLLERS, apiserver_flags=(limit,)))
+    prepare(mean)
+    place = Place(infra, mean, namespace)
+    place.store()
+    operator = Operator(infra, namespace)
+    try:
+        operator.engage(place.given)
+        operator.settle()
+        assert place.said()[:2] == ("True", "CredentialShortLived")
+        token, key = place.secret()["token"], (mean.folder / "sa.key").read_bytes()
+        with contextlib.closing(mean.client(aged(token, key, timedelta(hours=47)))) as pods:
+            assert pods.get("/api/v1/nodes")["kind"] == "NodeList"
+        with (
+            contextlib.closing(mean.client(aged(token, key, timedelta(hours=72)))) as pods,
+            pytest.raises(Unauthorized),
+        ):
+            pods.get("/api/v1/nodes")
+    finally:
+        operator.close()
+        infra.admin.patch(get(names.DPUCLUSTERCONFIGS, namespace, "c").target, {"metadata": {"finalizers": None}})

@@ -54,7 +54,7 @@ OUR_OBJECTS: tuple[tuple[Resource, str], ...] = (
 COPIES = OUR_OBJECTS[:1] + OUR_OBJECTS[3:5]
 
 
-def eventually(look: Callable[[], T], holds: Callable[[T], object], within: float = 20.0) -> T:
+def eventually(look: Callable[[], T], holds: Callable[[T], object], within: float = 45.0) -> T:
     """Look until `holds`; what was seen then. Raises: TimeoutError with what was seen last."""
     deadline = time.monotonic() + within
     while True:
@@ -236,7 +236,7 @@ class Trial:
         """A condition of the DpuClusterConfig; `{}` if there is none."""
         return dict(condition_of(self.config(), type_) or {})
 
-    def wait(self, type_: str, status: str, reason: str | None = None, within: float = 20.0) -> dict[str, Any]:
+    def wait(self, type_: str, status: str, reason: str | None = None, within: float = 45.0) -> dict[str, Any]:
         """Wait for a condition, with that reason if one is given. Raises: TimeoutError with all conditions."""
 
         def holds(config: Obj) -> bool:
@@ -259,7 +259,7 @@ class Trial:
         all_ = self.infra.list_all(f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")
         return [event for event in all_ if (event.get("regarding") or {}).get("name") == self.names.name]
 
-    def wait_event(self, reason: str, *words: str, within: float = 20.0) -> Obj:
+    def wait_event(self, reason: str, *words: str, within: float = 45.0) -> Obj:
         """Wait for an Event of that reason whose note has all `words`."""
 
         def first(events: list[Obj]) -> Obj | None:

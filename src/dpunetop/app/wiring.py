@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ from dpunetop.controllers.drain.pairs import Pairs
 from dpunetop.controllers.drain.terms import Terms
 from dpunetop.controllers.flow import CONFIG_INDEXERS, ConfigController, Installation
 from dpunetop.controllers.hostconfig import HostConfig
+from dpunetop.controllers.infranetworks import InfraNetworks
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.tenantlink import TenantLink
 from dpunetop.controllers.tenantobjects import TenantObjects
@@ -36,6 +37,7 @@ from dpunetop.domain.names import DPUCLUSTERCONFIGS, NODEMAINTENANCES, PODDISRUP
 from dpunetop.domain.ovnkube import PodScripts
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, refused_address
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA, NODES, Key
+from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.transform import strip_status
 from dpunetop.runtime.client.client import Client
@@ -91,8 +93,9 @@ class _Wiring:
         self._log = structlog.get_logger().bind()
         self._allowed = _allowed_networks(settings, connection)
         self._terms = Terms(self._clock, MANAGER)
+        self._networks = InfraNetworks(lambda: self._infra.client, self._infra_nodes, self._clock)
         # Ends with its cluster, not with the process: what controllers have under way is finished first.
-        self._infra = self._cluster(INFRA, connection, Stop(self._clock))
+        self._infra = self._cluster(INFRA, replace(connection, address_policy=self._networks.see), Stop(self._clock))
         self._clusters = Clusters()
         self._elector = self._new_elector()
         self._gate: WriteGate = self._elector.gate if self._elector else OpenGate()
@@ -210,14 +213,18 @@ class _Wiring:
         self._terms.shake()
         self._board.wake_all()
 
+    def _infra_nodes(self) -> Sequence[Obj]:
+        return self._infra.informer(Selection(NODES)).lister.list()
+
     def _tenant(self, name: str, kubeconfig: TenantKubeconfig) -> Cluster:
+        self._networks.refresh()
         connection = Connection(
             url=kubeconfig.server,
             ca_pem=kubeconfig.ca_pem,
             credential=_credential(kubeconfig),
             tls_server_name=kubeconfig.tls_server_name,
             proxy_url=self._settings.tenant_proxy_url,
-            address_policy=partial(refused_address, allowed=self._allowed),
+            address_policy=lambda address: refused_address(address, self._allowed, self._networks.current()),
         )
         return self._cluster(name, connection, Stop(self._clock))
 

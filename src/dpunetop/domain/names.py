@@ -132,6 +132,9 @@ OVN_CONTROLLER: Final = "ovn-controller"
 CLUSTERVERSIONS: Final = Resource("config.openshift.io", "v1", "clusterversions", "ClusterVersion", False)
 CLUSTERVERSION: Final = "version"
 """Name of the one ClusterVersion."""
+NETWORKS: Final = Resource("config.openshift.io", "v1", "networks", "Network", False)
+CLUSTER_NETWORK: Final = "cluster"
+"""Name of the one Network of an OpenShift cluster: which addresses its pods and Services have."""
 
 # Fixed places in the clusters.
 OVN_KUBERNETES_NAMESPACE: Final = "openshift-ovn-kubernetes"

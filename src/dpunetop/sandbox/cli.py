@@ -21,6 +21,7 @@ from dpunetop.sandbox.view import View
 from dpunetop.sandbox.world import World
 
 _LOOK_SECONDS = 0.2
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _OPERATOR_SECONDS = 60.0
 _MOST_DPUS = 200
 _TAIL_CHARACTERS = 4000
@@ -34,7 +35,8 @@ def sandbox(arguments: Sequence[str]) -> int:
     Threads: the main one, which alone may set up signals.
     """
     options = _parser().parse_args(list(arguments))
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: a shell starts what runs in the background with it ignored.
+    before = [(number, signal.signal(number, signal.default_int_handler)) for number in _ENDING]
     try:
         return _Sandbox(options).run()
     except KeyboardInterrupt:
@@ -44,7 +46,8 @@ def sandbox(arguments: Sequence[str]) -> int:
     except (WardenError, ApiError, TimeoutError, OSError) as err:
         print(f"dpunetop sandbox: {type(err).__name__}: {err}", file=sys.stderr)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before:
+            signal.signal(number, handler)
     return 1
 
 
@@ -96,7 +99,7 @@ class _Sandbox:
 
     def _close(self, opened: contextlib.ExitStack) -> None:
         """Stop everything; no further signal stops the stopping."""
-        before = [(number, signal.signal(number, signal.SIG_IGN)) for number in (signal.SIGINT, signal.SIGTERM)]
+        before = [(number, signal.signal(number, signal.SIG_IGN)) for number in _ENDING]
         self._say("stopping")
         opened.close()
         self._say("stopped")

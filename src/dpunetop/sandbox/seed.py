@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dpunetop.domain.names import (
+    CLUSTER_NETWORK,
     CLUSTERVERSION,
     CLUSTERVERSIONS,
     DPU_HOST_LABEL,
@@ -22,6 +23,7 @@ from dpunetop.domain.names import (
     MACHINE_CONFIG_ROLE_LABEL,
     MACHINECONFIGPOOLS,
     MACHINECONFIGS,
+    NETWORKS,
     OVN_KUBERNETES_NAMESPACE,
     TENANT_NODE_ENV,
 )
@@ -29,7 +31,7 @@ from dpunetop.kube.keys import CONFIGMAPS, NODES, SECRETS, SERVICEACCOUNTS
 from dpunetop.kube.meta import Obj, new_object
 from dpunetop.sandbox.admin import objects_of
 from dpunetop.sandbox.controlplane import ControlPlane, ControlPlanePair
-from dpunetop.sandbox.crds import CLUSTER_VERSION, MACHINE_CONFIGURATION, NODE_MAINTENANCE
+from dpunetop.sandbox.crds import CLUSTER_VERSION, MACHINE_CONFIGURATION, NETWORK, NODE_MAINTENANCE
 from dpunetop.sandbox.standins.ovnkube import central_tenant, infra_network
 
 OPERATOR_NAMESPACE = "openshift-dpu-network-operator"
@@ -91,6 +93,8 @@ def seed_infra(pair: ControlPlanePair, quick_start: QuickStart) -> None:
     The rights in the served namespace are those of the component config/tenant-namespace.
     """
     pair.infra.apply(MACHINE_CONFIGURATION)
+    pair.infra.apply(NETWORK)
+    pair.infra.apply(_cluster_network())
     pair.infra.apply(infra_network(OVN_KUBERNETES_NAMESPACE))
     pair.infra.apply(operator_installation())
     pair.infra.apply(served_namespace(quick_start.namespace, quick_start.secret))
@@ -202,6 +206,11 @@ def _built_in_pools() -> Iterable[dict[str, Any]]:
             "nodeSelector": {"matchLabels": {f"node-role.kubernetes.io/{role}": ""}},
         }
         yield new_object(MACHINECONFIGPOOLS, "", role, spec=spec)
+
+
+def _cluster_network() -> dict[str, Any]:
+    said = {"clusterNetwork": [{"cidr": "10.128.0.0/14", "hostPrefix": 23}], "serviceNetwork": ["172.30.0.0/16"]}
+    return new_object(NETWORKS, "", CLUSTER_NETWORK, spec=said, status=said)
 
 
 def cluster_version() -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ import pytest
 import yaml
 
 from dpunetop.domain import names
+from dpunetop.kube.errors import Unauthorized
 from dpunetop.kube.keys import CLUSTERROLEBINDINGS, DAEMONSETS, ROLEBINDINGS, SECRETS, SERVICEACCOUNTS
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.faultproxy import FaultProxy
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.world import World
+from support.agedtoken import aged, claims
 from support.trial import ACCOUNT, Trial, decoded, encoded, eventually
 
 pytestmark = pytest.mark.timeout(180)
@@ -121,6 +125,43 @@ def test_what_the_operator_forgets_it_finds_again(minting: Trial, operator: Oper
     minting.annotate(stirred="yes")
     minting.wait("Ready", "True")
     assert (minting.standing(), token(minting)) == (before, held)
+
+
+def test_an_operator_that_is_away_for_three_days_costs_no_pod_its_tenant(
+    minting: Trial, world: World, operator: OperatorProcess
+) -> None:
+    """What is shown is what a real kube-apiserver says to the very token that pods hold, 72 hours older than it is; and
+    another day older, since an operator may vanish right before it would have renewed it. What is not shown is a server
+    whose clock runs ahead, see `support.agedtoken`, nor what pods do; they read the token from its file."""
+    minting.ready()
+    held, key = token(minting), (world.tenant.folder / "sa.key").read_bytes()
+    operator.kill()
+    try:
+        mounted = [_credential_mount(pod) for pod in minting.pods()]
+        assert mounted == [names.TENANT_CREDENTIAL] * len(minting.nodes)
+        assert user(minting) == {"tokenFile": "/var/run/secrets/tenant-kubeconfig/token"}
+        assert claims(held)["exp"] - datetime.now(UTC).timestamp() > timedelta(days=6, hours=23).total_seconds()
+        for away in (timedelta(hours=72), timedelta(hours=24 + 72)):
+            assert _nodes(world, aged(held, key, away))["kind"] == "NodeList"
+        with pytest.raises(Unauthorized):  # the server does look at the time
+            _nodes(world, aged(held, key, timedelta(days=7, minutes=1)))
+    finally:
+        operator.restart()
+        operator.wait_ready()
+
+
+def _nodes(world: World, bearer: str) -> Any:
+    """What the tenant shows to whoever holds that token."""
+    with contextlib.closing(world.tenant.client(bearer)) as client:
+        return client.get("/api/v1/nodes")
+
+
+def _credential_mount(pod: Any) -> Any:
+    """The Secret behind the folder in which a pod looks for its credential."""
+    [container] = [each for each in pod["spec"]["containers"] if each["name"].startswith("ovnkube")]
+    [mount] = [m for m in container["volumeMounts"] if m["mountPath"] == "/var/run/secrets/tenant-kubeconfig"]
+    [volume] = [v for v in pod["spec"]["volumes"] if v["name"] == mount["name"]]
+    return volume["secret"]["secretName"]
 
 
 def test_the_kind_is_changed_live(minting: Trial) -> None:

@@ -22,7 +22,7 @@ NewTrial = Callable[..., Trial]
 IN_NAMESPACE = (SECRETS, CONFIGMAPS, SERVICEACCOUNTS, DAEMONSETS)
 
 
-def gone(trial: Trial, within: float = 20.0) -> None:
+def gone(trial: Trial, within: float = 45.0) -> None:
     """Wait until the DpuClusterConfig is gone."""
     try:
         eventually(trial.config, lambda config: not config, within)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -467,10 +468,11 @@ def test_a_member_that_admission_changes_starts_no_fight(world: World) -> None:
         world.admin.apply(policy)
         trial = new_object(CONFIGMAPS, world.namespace, "trial", data={"a": "1"})
         path = world.admin.path_of(trial)
-        for number in range(200):  # until the policy is in force
+        deadline, number = time.monotonic() + 60.0, 0
+        while world.admin.apply_at(path, trial)["data"]["a"] != "mutated":
+            assert time.monotonic() < deadline, "the policy is not in force"
+            number += 1
             trial["data"]["n"] = str(number)
-            if world.admin.apply_at(path, trial)["data"]["a"] == "mutated":
-                break
         desired = config_map(world.namespace)
         writes = [world.execute(apply(CONFIGMAPS, desired, None))]
         for _ in range(5):

@@ -43,8 +43,11 @@ class Running:
 
 @contextmanager
 def sandbox(*flags: str) -> Iterator[Running]:
+    """Started as a shell starts what runs in the background: SIGINT is ignored, unless it sees to that itself."""
     command = [sys.executable, "-u", "-m", "dpunetop", "sandbox", *flags]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        signal.signal(signal.SIGINT, before)
         limit = threading.Timer(150, process.kill)
         limit.start()
         try:

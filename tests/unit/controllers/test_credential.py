@@ -283,6 +283,23 @@ def test_an_operator_that_is_down_for_three_days_costs_nothing():
     assert (world.secret()["token"], world.said()) == ("token.2", ("True", "Minted"))
 
 
+@pytest.mark.parametrize("lifetime", [WEEK, 96 * HOUR], ids=["a week", "the least that is enough"])
+def test_at_whatever_hour_an_operator_vanishes_three_days_cost_nothing(lifetime):
+    world = World()
+    world.lifetime = lifetime
+    process = Process(world)
+    process.until_quiet(world)
+    for _ in range(8 * 24):
+        _, end = world.tokens[world.secret()["token"]]
+        assert end - world.clock.monotonic() >= 72 * HOUR
+        assert world.said() == ("True", "Minted")
+        world.clock.step(HOUR)
+        _, end = world.tokens[world.secret()["token"]]
+        assert end - world.clock.monotonic() >= 72 * HOUR  # the last moment before it is looked at again
+        process.until_quiet(world)
+    assert len(world.tokens) == 1 + 8
+
+
 def test_what_has_expired_meanwhile_is_minted_anew():
     world, _ = settled()
     world.clock.step(WEEK + 1)

@@ -29,8 +29,15 @@ class Desk:
     def __init__(self) -> None:
         self.clusters = Clusters()
         self.readings = Readings(self.clusters, self._enqueue)
-        self._cond = threading.Condition()  # guards _woken
+        self._cond = threading.Condition()  # guards _woken and _told
         self._woken: Counter[Key] = Counter()
+        self._told: Counter[str] = Counter()
+        self.clusters.on_change(self._tell)  # after the Readings, so that they know already
+
+    def _tell(self, name: str) -> None:
+        with self._cond:
+            self._told[name] += 1
+            self._cond.notify_all()
 
     def _enqueue(self, key: Key) -> None:
         with self._cond:
@@ -42,10 +49,11 @@ class Desk:
             name, cast(Client, source), clock=FakeClock(), metrics=Metrics(), random=lambda: 0.0,
             indexers={CONFIGMAPS: {"color": lambda o: [o.get("color", "")]}},
         )  # fmt: skip
-        answered = threading.Event()
-        cluster.on_health(answered.set)
+        with self._cond:
+            told = self._told[name]
         self.clusters.engage(cluster)
-        assert answered.wait(5)
+        with self._cond:  # that it is there, then that it answers
+            assert self._cond.wait_for(lambda: self._told[name] >= told + 2, timeout=30)
         return cluster
 
     def woken(self, key: Key) -> int:
@@ -55,7 +63,7 @@ class Desk:
 
     def until_woken(self, key: Key) -> int:
         with self._cond:
-            assert self._cond.wait_for(lambda: self._woken[key] > 0, timeout=5)
+            assert self._cond.wait_for(lambda: self._woken[key] > 0, timeout=30)
         return self.woken(key)
 
     def read(self, key: Key, what: Callable[[Reader], Any]) -> Any:

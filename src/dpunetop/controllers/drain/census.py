@@ -84,6 +84,8 @@ class Censor:
     def take(self, reader: Reader, config: DpuClusterConfig, owner: str) -> Census:
         """Read all of it. Raises: NotSynced and NotEngaged about infra."""
         entries = _local(reader, config, CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)
+        if entries is not None and labels_of(entries).get(names.OWNER_LABEL) != owner:
+            entries = None  # somebody else's says nothing about us
         daemonset = _local(reader, config, DAEMONSETS, names.OVNKUBE_NODE)
         pods = Selection(PODS, config.namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
         image, roster = self._image(reader, config, daemonset), None
@@ -148,6 +150,7 @@ class Censor:
             settings=_settings(config),
             blockers=settings,
             template=_template(daemonset),
+            has_entries=entries is not None,
             has_zones=running_topology(daemonset) is Topology.INTERCONNECT,
             slots=self._in_turn(reader, config, found, tenant) if begins else _ended(found),
         )

@@ -77,7 +77,7 @@ class Pairs(ConfigController[PairsView]):
         """See `ConfigController.reconcile`; then writes the entries of those that are protected by now."""
         again = super().reconcile(key, stop)
         roster = self._board.roster(tenant_cluster_name(key.namespace, key.name))
-        if roster is None:
+        if roster is None or not roster.has_entries:
             return again
         entries = tuple(e for each in self._board.reports(roster) if each is not None for e in each.entries)
         if not entries:

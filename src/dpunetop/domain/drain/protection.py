@@ -275,7 +275,7 @@ class PutEntries:
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        live = yield from _read_entries(self.namespace)
+        live = yield from _read_entries(self.namespace, self.entries[0].site.owner)
         if live is None:
             return Done(Result.STALE, "there are no entries to add to")
         data, idle = {}, idle_pods(live)
@@ -307,7 +307,7 @@ class TakeEntry:
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        live = yield from _read_entries(self.namespace)
+        live = yield from _read_entries(self.namespace, self.site.owner)
         pods = yield from _pods_on(self.namespace, self.dpu)
         if live is None:
             return Done(Result.STALE, "there are no entries")
@@ -327,7 +327,7 @@ class Leave:
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        live = yield from _read_entries(self.namespace)
+        live = yield from _read_entries(self.namespace, self.site.owner)
         if live is not None and self.dpu in (live.get("data") or {}):
             return Done(Result.STALE, f"{self.dpu}: the entry is there")
         read = yield from read_budget(self.site, self.dpu)
@@ -360,8 +360,10 @@ def _without(site: Site, dpu: str) -> Mapping[str, object]:
     return {"metadata": {"annotations": {FENCE_ANNOTATION: fence}}, "data": {dpu: None}}
 
 
-def _read_entries(namespace: str) -> Steps[Obj | None]:
-    return (yield from fetch(QuorumGet(INFRA, CONFIGMAPS, namespace, OVNKUBE_NODE_ENTRIES)))
+def _read_entries(namespace: str, owner: str) -> Steps[Obj | None]:
+    """Our ConfigMap; one that somebody else has made counts as none."""
+    found = yield from fetch(QuorumGet(INFRA, CONFIGMAPS, namespace, OVNKUBE_NODE_ENTRIES))
+    return found if found is not None and labels_of(found).get(OWNER_LABEL) == owner else None
 
 
 def _pods_on(namespace: str, dpu: str) -> Steps[tuple[OvnPod, ...]]:

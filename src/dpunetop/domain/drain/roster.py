@@ -84,6 +84,8 @@ class Roster:
     template: str
     """Hash of the template that ovnkube-node pods are to have; empty: there is no DaemonSet."""
     slots: Mapping[Place, Slot]
+    has_entries: bool = True
+    """Whether there is a ConfigMap of ours that entries may be written to."""
     has_zones: bool = False
     """Whether the tenant shows what each DPU makes of its host's network: one of the interconnect topology does."""
 
@@ -158,7 +160,10 @@ def _hosts(view: RosterView, dpu: str) -> tuple[str, ...]:
 
 
 def _pairing(view: RosterView, pair: Pair | None) -> str | None:
-    return None if pair is None or view.mode is Mode.LEAVING else pair.host
+    """At the end a DPU that has no entry serves nobody, so nothing of it is to be proven or waited for."""
+    if pair is None or view.mode is Mode.LEAVING or (view.mode is Mode.ENDING and pair.dpu not in view.entries):
+        return None
+    return pair.host
 
 
 def _member(view: RosterView, dpu: str, *, is_home: bool) -> Member:
@@ -166,7 +171,7 @@ def _member(view: RosterView, dpu: str, *, is_home: bool) -> Member:
     return Member(
         dpu=dpu,
         pairing=_pairing(view, pair),
-        text="" if pair is None or view.mode is Mode.LEAVING else pair.text,
+        text="" if pair is None or (view.mode is not Mode.SERVING and _pairing(view, pair) is None) else pair.text,
         configured=dpu in view.configured,
         entry=view.entries.get(dpu, Entry()),
         is_home=is_home,

@@ -34,7 +34,8 @@ def strip_foreign_managed_fields(prefix: str = "dpunetop-") -> Transform:
 
 
 def strip_node(prefix: str = "dpunetop-") -> Transform:
-    """Keep of a Node who it is, how it is marked, whether it is Ready and schedulable, its boot and where it answers.
+    """Keep of a Node who it is, how it is marked, whether it is Ready and schedulable, its boot, where it
+    answers and which addresses its pods have.
 
     Guarantees: a beat of the kubelet changes nothing but the resourceVersion of what is kept.
     """
@@ -42,7 +43,7 @@ def strip_node(prefix: str = "dpunetop-") -> Transform:
     def strip(node: dict[str, Any]) -> dict[str, Any]:
         kept: dict[str, Any] = {key: node[key] for key in ("apiVersion", "kind") if key in node}
         kept["metadata"] = _node_metadata(node["metadata"], prefix)
-        kept["spec"] = _only(_mapping(node.get("spec")), "unschedulable", "taints")
+        kept["spec"] = _only(_mapping(node.get("spec")), "unschedulable", "taints", "podCIDRs")
         kept["status"] = _node_status(_mapping(node.get("status")))
         return kept
 

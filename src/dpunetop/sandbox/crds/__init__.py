@@ -12,3 +12,6 @@ NODE_MAINTENANCE = Path(__file__).with_name("nodemaintenance.yaml")
 
 CLUSTER_VERSION = Path(__file__).with_name("clusterversion.yaml")
 """ClusterVersion, for the tenant cluster."""
+
+NETWORK = Path(__file__).with_name("network.yaml")
+"""Network, for the infra cluster."""

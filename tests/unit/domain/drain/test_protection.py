@@ -47,7 +47,8 @@ class Stage:
         self.pairing: str | None = HOST
         self.configured, self.active, self.drained = True, False, False
         self.infra.put(NODES, {"metadata": {"name": DPU}, "spec": {}, "status": {"conditions": READY["conditions"]}})
-        self.infra.put(CONFIGMAPS, {"metadata": {"name": OVNKUBE_NODE_ENTRIES, "namespace": "ns"}, "data": {}})
+        metadata = {"name": OVNKUBE_NODE_ENTRIES, "namespace": "ns", "labels": {OWNER_LABEL: "owner"}}
+        self.infra.put(CONFIGMAPS, {"metadata": metadata, "data": {}})
         self.tenant.put(NODES, {"metadata": {"name": HOST}, "spec": {}})
 
     def view(self) -> ProtectionView:
@@ -277,6 +278,16 @@ def test_many_entries_are_one_write() -> None:
     obj = stage.infra.get(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES)
     assert obj is not None
     assert obj["data"] == {DPU: TEXT}
+
+
+def test_no_entry_is_written_into_somebody_elses_config_map() -> None:
+    stage = Stage()
+    stage.work()
+    stage.blocker_starts()
+    run = stage.run()
+    stage.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"metadata": {"labels": {OWNER_LABEL: "another"}}})
+    assert stage.finish(run) == "STALE: there are no entries to add to"
+    assert stage.entry() is None
 
 
 def test_a_second_dpu_of_a_host_is_protected_without_an_entry() -> None:

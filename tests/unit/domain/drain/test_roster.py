@@ -62,8 +62,10 @@ def test_who_has_to_do_with_whom(given: Any, expected: Any) -> None:
 
 
 def test_at_the_end_nobody_is_paired_and_who_serves_is_still_at_home_with_the_host() -> None:
-    given = {"selected": frozenset("a"), "pairs": {"a": pair("a", "x")}}
-    assert seen(Mode.ENDING, **given) == {("host", "x"): [("a", True, "x")]}
+    given: dict[str, Any] = {"selected": frozenset("a"), "pairs": {"a": pair("a", "x")}}
+    entries = {"a": Entry("TENANT_K8S_NODE=x\n")}
+    assert seen(Mode.ENDING, **given, entries=entries) == {("host", "x"): [("a", True, "x")]}
+    assert seen(Mode.ENDING, **given, serves={"a": "x"}) == {("host", "x"): [("a", True, None)]}
     assert seen(Mode.LEAVING, **given) == {("dpu", "a"): [("a", True, None)]}
     assert seen(Mode.LEAVING, **given, serves={"a": "x"}) == {("host", "x"): [("a", True, None)]}
 

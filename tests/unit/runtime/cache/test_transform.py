@@ -38,7 +38,12 @@ def node(heartbeat: str, version: str) -> dict[str, Any]:
             "generateName": "dropped",
             "managedFields": [entry("kubelet"), entry("dpunetop-drain")],
         },
-        "spec": {"unschedulable": True, "taints": [{"key": "t"}], "podCIDR": "10.0.0.0/24"},
+        "spec": {
+            "unschedulable": True,
+            "taints": [{"key": "t"}],
+            "podCIDR": "10.0.0.0/24",
+            "podCIDRs": ["10.0.0.0/24"],
+        },
         "status": {
             "conditions": [
                 {"type": "MemoryPressure", "status": "False", "lastHeartbeatTime": heartbeat},
@@ -64,7 +69,7 @@ def test_of_a_node_only_what_somebody_reads_is_kept() -> None:
             "creationTimestamp": "2026-01-01T00:00:00Z",
             "managedFields": [entry("dpunetop-drain")],
         },
-        "spec": {"unschedulable": True, "taints": [{"key": "t"}]},
+        "spec": {"unschedulable": True, "taints": [{"key": "t"}], "podCIDRs": ["10.0.0.0/24"]},
         "status": {
             "conditions": [{"type": "Ready", "status": "True"}],
             "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
