@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
+from dpunetop.base import jsonio
+
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
+
+_SHARED_BYTES = 8192
+"""Of a longer one there are not many; so what is shared stays small whatever a server sends."""
 
 _NODE_METADATA = (
     "name",
@@ -63,9 +69,23 @@ def strip_status(prefix: str = "dpunetop-") -> Transform:
 
 def _keep_own_fields(metadata: dict[str, Any], prefix: str) -> None:
     entries = _mappings(metadata.pop("managedFields", None))
-    own = [entry for entry in entries if str(entry.get("manager")).startswith(prefix)]
+    own = [_with_shared_fields(entry) for entry in entries if str(entry.get("manager")).startswith(prefix)]
     if own:
         metadata["managedFields"] = own
+
+
+def _with_shared_fields(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same entry; a thousand objects of one kind that we wrote alike have their field sets in common."""
+    try:
+        text = jsonio.dumps(entry.get("fieldsV1"))
+    except jsonio.EncodeError:
+        return entry  # nested too deep: whoever reads it says so
+    return {**entry, "fieldsV1": _fields(text)} if "fieldsV1" in entry and len(text) <= _SHARED_BYTES else entry
+
+
+@lru_cache(maxsize=64)
+def _fields(text: bytes) -> Any:
+    return jsonio.loads(text)
 
 
 def _node_metadata(metadata: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from dpunetop.base import jsonio
-from dpunetop.runtime.cache.transform import strip_foreign_managed_fields, strip_node
+from dpunetop.runtime.cache.transform import strip_foreign_managed_fields, strip_node, strip_status
 
 
 def entry(manager: str) -> dict[str, Any]:
@@ -22,6 +22,29 @@ def test_managed_fields_of_others_alone_leave_no_member_behind() -> None:
     kept = strip_foreign_managed_fields()({"metadata": {"name": "a", "managedFields": [entry("kubectl")]}})
     assert kept == {"metadata": {"name": "a"}}
     assert strip_foreign_managed_fields()({"metadata": {"name": "a"}}) == {"metadata": {"name": "a"}}
+
+
+def test_objects_that_we_wrote_alike_have_their_field_sets_in_common() -> None:
+    def kept(fields: dict[str, Any]) -> Any:
+        written = {"manager": "dpunetop-drain", "fieldsV1": fields}
+        metadata = strip_status()({"metadata": {"name": "a", "managedFields": [written]}, "status": {}})["metadata"]
+        return metadata["managedFields"][0]["fieldsV1"]
+
+    one, same, other = kept({"f:a": {"f:b": {}}}), kept({"f:a": {"f:b": {}}}), kept({"f:a": {}})
+    assert one is same
+    assert (one, other) == ({"f:a": {"f:b": {}}}, {"f:a": {}})
+    large = {f"f:{number:04}": {} for number in range(2000)}
+    assert kept(dict(large)) == kept(dict(large)) == large
+    assert kept(dict(large)) is not kept(dict(large))
+
+
+def test_field_sets_that_nest_too_deep_are_left_as_they_are() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(300):
+        deep = {"f:a": deep}
+    written = {"manager": "dpunetop-drain", "fieldsV1": deep}
+    kept = strip_status()({"metadata": {"name": "a", "managedFields": [written]}})
+    assert kept["metadata"]["managedFields"] == [written]
 
 
 def node(heartbeat: str, version: str) -> dict[str, Any]:
