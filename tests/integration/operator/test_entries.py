@@ -22,6 +22,12 @@ def served(trial: Trial) -> dict[str, str]:
     return {node: text.splitlines()[0].removeprefix(prefix) for node, text in data.items()}
 
 
+def idle(trial: Trial) -> str:
+    """What is written down of pods that have read no entry."""
+    found = trial.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)["metadata"].get("annotations") or {}
+    return str(found.get(names.IDLE_PODS_ANNOTATION, ""))
+
+
 def pods(trial: Trial) -> dict[str, str]:
     """DPU to the uid of its pod."""
     bound = (pod for pod in trial.pods() if "nodeName" in pod["spec"])
@@ -77,6 +83,7 @@ def test_an_entry_that_comes_before_its_card_restarts_nobody_else(new_trial: New
     eventually(lambda: set(served(trial)), lambda found: found == set(trial.nodes))
     eventually(lambda: set(pods(trial)), set(trial.nodes).__eq__)
     trial.wait("McpReady", "True")
+    eventually(lambda: idle(trial), lambda known: not known)  # those that were there before their entries have gone
     before = eventually(lambda: pods(trial), lambda seen: len(seen) == 2)
     trial.nodes.append(late)
     trial.add_node(late)
