@@ -124,7 +124,7 @@ def run(programs: binaries.Binaries) -> Iterator[Run]:
         world.store_kubeconfig()
         world.store_overrides()
         history = History(world.infra.admin, "default")
-        with OperatorProcess(world.operator_kubeconfig(), env=env, flags=election.FLAGS) as operator:
+        with OperatorProcess(world.operator_kubeconfig(), env=env, flags=election.CALM_FLAGS) as operator:
             world.create_config()
             world.wait_condition(READY, "True", 90.0)
             yield Run(world, operator, *audits, history)

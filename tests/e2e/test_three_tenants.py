@@ -52,7 +52,7 @@ def test_three_kinds_of_tenants_side_by_side(
     tenants = [audit.of_tenant_reader(world.tenant, trial.tenant_namespace) for trial in trials]
     with (
         minting_allowed(zones),
-        OperatorProcess(world.operator_kubeconfig(), env=env, flags=election.FLAGS) as operator,
+        OperatorProcess(world.operator_kubeconfig(), env=env, flags=election.CALM_FLAGS) as operator,
     ):
         began = time.monotonic()
         for trial in trials:

@@ -13,6 +13,13 @@ FLAGS = (
     f"--leader-elect-renew-deadline={RENEW_SECONDS:g}s",
     f"--leader-elect-retry-period={RETRY_SECONDS * 1000:g}ms",
 )
+CALM_FLAGS = (
+    "--leader-elect",
+    "--leader-elect-lease-duration=15s",
+    "--leader-elect-renew-deadline=10s",
+    "--leader-elect-retry-period=500ms",
+)
+"""For a test that does not end leaders: a machine that is busy for two seconds does not either."""
 LEASE_PATH = f"/apis/coordination.k8s.io/v1/namespaces/{OPERATOR_NAMESPACE}/leases/dpunetop"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dpunetop.kube.meta import Obj
+from dpunetop.kube.shapes import at, mappings
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -26,7 +27,7 @@ class Condition:
 
 def condition_of(obj: Obj, type_: str) -> dict[str, Any] | None:
     """The condition of that type in the object's status, as stored."""
-    for condition in (obj.get("status") or {}).get("conditions") or []:
+    for condition in mappings(at(obj, "status", "conditions")):
         if condition.get("type") == type_:
             return dict(condition)
     return None

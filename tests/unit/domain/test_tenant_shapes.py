@@ -9,17 +9,26 @@ from hypothesis import strategies as st
 
 from dpunetop.domain.copies import SOURCES, Refused, copy_of
 from dpunetop.domain.databases import NoDatabases, databases
+from dpunetop.domain.drain.facts import Phase, dpu_node, host_node, maintenance
 from dpunetop.domain.image import ImageView, NoImage, choose_image
-from dpunetop.domain.names import OVNKUBE_MASTER
+from dpunetop.domain.names import (
+    CORDONED_BEFORE_ANNOTATION,
+    DESIRED_DRAIN_ANNOTATION,
+    DRAIN_ANNOTATION,
+    OVNKUBE_MASTER,
+    open_for,
+)
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.tenantaccount import TenantSide, is_allowed
 from dpunetop.domain.tenantrelease import release_of, variables
 from dpunetop.domain.topology import container_names
+from dpunetop.kube.conditions import condition_of
 from support.objects import config
 
 _KEYS = st.sampled_from(
     ["spec", "status", "data", "template", "containers", "conditions", "podIP", "hostIP", "name", "image", "env",
-     "type", "desired", "version", "tls.crt", "ca-bundle.crt", "ovnkube.conf", "allowed"]
+     "type", "desired", "nodeName", "pendingPods", "lastError", "phase", "taints", "unschedulable", "nodeInfo",
+     "bootID", "version", "tls.crt", "ca-bundle.crt", "ovnkube.conf", "allowed"]
 )  # fmt: skip
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-1, 9) | st.text("ab1.:=[]\n", max_size=8) | st.just("Ready"),
@@ -47,3 +56,17 @@ def test_an_object_of_any_shape_is_read_as_saying_nothing(seen: dict[str, Any]) 
         assert isinstance(copy_of(source, seen, "ns", Owner(config(), "0123")), Refused)
     assert TenantSide("ovn", seen, None, None).stranger("0123") is not None
     assert is_allowed(seen) in (True, False)
+
+
+_NOTES = st.dictionaries(
+    st.sampled_from([DRAIN_ANNOTATION, DESIRED_DRAIN_ANNOTATION, CORDONED_BEFORE_ANNOTATION, open_for("d")]), _JSON
+)
+
+
+@given(_OBJECTS, _NOTES)
+def test_a_host_or_a_maintenance_of_any_shape_is_read(seen: dict[str, Any], notes: dict[str, Any]) -> None:
+    seen["metadata"] = {**seen["metadata"], "annotations": notes}
+    assert host_node(seen).uid == dpu_node(seen).uid == ""
+    found = maintenance(seen, "owner")
+    assert (found.ours, found.phase in Phase, len(found.error) <= 200) == (False, True, True)
+    condition_of(seen, "Ready")

@@ -35,6 +35,7 @@ from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, DEPLOYMENTS, INFRA, NO
 from dpunetop.kube.meta import Obj, annotations_of, labels_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_labels
+from dpunetop.kube.shapes import at, mappings
 from dpunetop.runtime.cluster import Clusters, Reach
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
@@ -45,10 +46,10 @@ BY_HOST = "host"
 PATIENCE_SECONDS = 30.0
 """So long a tenant of which nothing is known yet is waited for, before its silence counts."""
 INDEXERS = {
-    PODS: {BY_NODE: lambda pod: _text((pod.get("spec") or {}).get("nodeName"))},
-    names.NODEMAINTENANCES: {BY_HOST: lambda obj: _text((obj.get("spec") or {}).get("nodeName"))},
+    PODS: {BY_NODE: lambda pod: _text(at(pod, "spec", "nodeName"))},
+    names.NODEMAINTENANCES: {BY_HOST: lambda obj: _text(at(obj, "spec", "nodeName"))},
 }
-"""What the clusters' caches must be indexed by."""
+"""What the clusters' caches must be indexed by; a tenant's objects may have any shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,7 @@ def serves_maintenances(reader: Reader, cluster: str) -> bool:
     found = reader.get(cluster, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd)
     if found is None or (condition_of(found, "Established") or {}).get("status") != "True":
         return False
-    versions = (found.get("spec") or {}).get("versions") or []
+    versions = mappings(at(found, "spec", "versions"))
     return any(v.get("name") == names.NODEMAINTENANCES.version and v.get("served") for v in versions)
 
 

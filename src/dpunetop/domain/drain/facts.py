@@ -29,7 +29,9 @@ from dpunetop.domain.names import (
     open_for,
 )
 from dpunetop.kube.conditions import condition_of
+from dpunetop.kube.errors import printable
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of, name_of, uid_of
+from dpunetop.kube.shapes import at, mappings
 
 
 class Order(Enum):
@@ -295,7 +297,7 @@ class HostView:
 def dpu_node(obj: Obj) -> DpuNode:
     """Read the infra Node of a DPU."""
     notes = annotations_of(obj)
-    boot = str(((obj.get("status") or {}).get("nodeInfo") or {}).get("bootID", ""))
+    boot = str(at(obj, "status", "nodeInfo", "bootID") or "")
     return DpuNode(
         name=name_of(obj),
         uid=uid_of(obj),
@@ -303,7 +305,7 @@ def dpu_node(obj: Obj) -> DpuNode:
         ready=(condition_of(obj, "Ready") or {}).get("status") == "True",
         boot_id=boot,
         terminating=is_terminating(obj),
-        order=_order(notes.get(DRAIN_ANNOTATION, ""), boot),
+        order=_order(str(notes.get(DRAIN_ANNOTATION, "")), boot),
         mco=_mco(notes),
     )
 
@@ -346,8 +348,8 @@ def ovn_pod(obj: Obj, revisions: frozenset[str]) -> OvnPod:
 
 def maintenance(obj: Obj, owner: str) -> Maintenance:
     """Read a NodeMaintenance. Ours is what bears our label under the name that we give to its host."""
-    status, notes = obj.get("status") or {}, annotations_of(obj)
-    host = str((obj.get("spec") or {}).get("nodeName", ""))
+    notes, pending = annotations_of(obj), at(obj, "status", "pendingPods")
+    host = str(at(obj, "spec", "nodeName") or "")
     return Maintenance(
         live=obj,
         name=name_of(obj),
@@ -355,25 +357,24 @@ def maintenance(obj: Obj, owner: str) -> Maintenance:
         host=host,
         ours=labels_of(obj).get(OWNER_LABEL) == owner and name_of(obj) == maintenance_name(host),
         terminating=is_terminating(obj),
-        phase=_PHASES.get(str(status.get("phase", "")), Phase.NEW),
-        marks={name: value for name, value in notes.items() if name.startswith(OPEN_FOR_PREFIX)},
-        cordoned_before=_YES_NO.get(notes.get(CORDONED_BEFORE_ANNOTATION, "")),
-        error=str(status.get("lastError", "")),
-        pending=len(status.get("pendingPods") or ()),
+        phase=_PHASES.get(str(at(obj, "status", "phase")), Phase.NEW),
+        marks={name: str(value) for name, value in notes.items() if name.startswith(OPEN_FOR_PREFIX)},
+        cordoned_before=_YES_NO.get(str(notes.get(CORDONED_BEFORE_ANNOTATION, ""))),
+        error=printable(str(at(obj, "status", "lastError") or ""), _MOST_WORDS),
+        pending=len(pending) if isinstance(pending, list) else 0,
     )
 
 
 def host_node(obj: Obj) -> HostNode:
     """Read the tenant Node of a host."""
-    taints = (obj.get("spec") or {}).get("taints") or []
-    notes = annotations_of(obj)
-    asked = notes.get(DESIRED_DRAIN_ANNOTATION, "")
+    taints, notes = mappings(at(obj, "spec", "taints")), annotations_of(obj)
+    asked = str(notes.get(DESIRED_DRAIN_ANNOTATION, ""))
     return HostNode(
         live=obj,
         uid=uid_of(obj),
         cordoned=_is_cordoned(obj),
         tainted=any(taint.get("key") == MAINTENANCE_TAINT for taint in taints),
-        mark=_YES_NO.get(notes.get(CORDONED_BEFORE_ANNOTATION, "")),
+        mark=_YES_NO.get(str(notes.get(CORDONED_BEFORE_ANNOTATION, ""))),
         in_own_drain=asked.startswith("drain-") or asked != notes.get(LAST_APPLIED_DRAIN_ANNOTATION, ""),
         terminating=is_terminating(obj),
     )
@@ -389,15 +390,17 @@ def is_taken_back(found: Maintenance, host: HostNode) -> bool:
 
 
 _PHASES: Mapping[str, Phase] = {"Running": Phase.RUNNING, "Succeeded": Phase.SUCCEEDED, "Failed": Phase.FAILED}
+_MOST_WORDS = 200
+"""Of what a tenant says."""
 _YES_NO: Mapping[str, bool] = {"yes": True, "no": False}
 
 
 def _is_cordoned(obj: Obj) -> bool:
-    return bool((obj.get("spec") or {}).get("unschedulable"))
+    return bool(at(obj, "spec", "unschedulable"))
 
 
 def _mco(notes: Mapping[str, str]) -> Mco:
-    asked = notes.get(DESIRED_DRAIN_ANNOTATION, "")
+    asked = str(notes.get(DESIRED_DRAIN_ANNOTATION, ""))
     if asked.startswith("drain-"):
         return Mco.DRAINED if notes.get(LAST_APPLIED_DRAIN_ANNOTATION) == asked else Mco.DRAINS
     differs = notes.get(CURRENT_CONFIG_ANNOTATION) != notes.get(DESIRED_CONFIG_ANNOTATION)

@@ -226,3 +226,10 @@ def test_an_interconnect_tenant_must_show_the_network_of_the_host() -> None:
     assert view is not None
     assert all(each.holds for each in view.signals)
     assert desk.look().view is not None
+
+
+@pytest.mark.parametrize("spec", [None, "text", 3, [], {"nodeName": None}, {"nodeName": ["d"]}])
+def test_an_object_that_names_no_node_is_under_none(spec: Any) -> None:
+    for indexers in INDEXERS.values():
+        for indexer in indexers.values():
+            assert list(indexer({"metadata": {"name": "x"}, "spec": spec})) == []
