@@ -18,7 +18,7 @@ import yaml
 from dpunetop.base.clock import RealClock
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.credential import DpuCredential
-from dpunetop.controllers.flow import Installation
+from dpunetop.controllers.flow import CONFIG_INDEXERS, Installation
 from dpunetop.domain import names
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, parse_kubeconfig, render_kubeconfig
 from dpunetop.domain.types import tenant_cluster_name
@@ -136,7 +136,15 @@ class Operator:
         stop, metrics = Stop(self._clock), self.metrics.client(name)
         transport = Transport(connection, stop, user_agent="dpunetop-test", metrics=metrics, clock=self._clock)
         client = Client(transport, clock=self._clock, metrics=metrics, name=name)
-        return Cluster(name, client, clock=self._clock, metrics=self.metrics, random=lambda: 0.5, stop=stop)
+        return Cluster(
+            name,
+            client,
+            clock=self._clock,
+            metrics=self.metrics,
+            random=lambda: 0.5,
+            stop=stop,
+            indexers={names.DPUCLUSTERCONFIGS: CONFIG_INDEXERS},
+        )
 
     def _client(self, name: str) -> Client:
         cluster = self._clusters.get(name)

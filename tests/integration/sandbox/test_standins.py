@@ -269,14 +269,20 @@ def time_to_try_again(infra: ControlPlane, node: str) -> None:
         infra.admin.wait_for(path(node), lambda n, seen=seen: condition_of(n, "Ready") != seen)  # type: ignore[misc]
 
 
+def is_observed(pool: Obj) -> bool:
+    """Whether the status is about the newest generation."""
+    return bool(pool["status"]["observedGeneration"] == pool["metadata"]["generation"])
+
+
 def test_a_paused_pool_begins_with_no_node(rolled: World) -> None:
     infra = rolled.infra
-    infra.apply([pool("dpu", paused=True), machine_config("00-dpu", "dpu", "waits")])
+    infra.apply(pool("dpu", paused=True))
+    infra.admin.wait_for(pool_path("dpu"), is_observed)  # else it may begin before it knows
+    infra.apply(machine_config("00-dpu", "dpu", "waits"))
     paused = infra.admin.wait_for(
         pool_path("dpu"),
         lambda p: (
-            (p["status"]["updatedMachineCount"], p["status"]["unavailableMachineCount"]) == (0, 0)
-            and p["status"]["observedGeneration"] == p["metadata"]["generation"]
+            (p["status"]["updatedMachineCount"], p["status"]["unavailableMachineCount"]) == (0, 0) and is_observed(p)
         ),
     )
     infra.apply(pool("dpu", paused=False, maxUnavailable=3))
