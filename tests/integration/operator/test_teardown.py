@@ -16,13 +16,13 @@ from dpunetop.sandbox.pki import Authority
 from dpunetop.sandbox.world import World
 from support.trial import Trial, eventually
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(120)
 
 NewTrial = Callable[..., Trial]
 IN_NAMESPACE = (SECRETS, CONFIGMAPS, SERVICEACCOUNTS, DAEMONSETS)
 
 
-def gone(trial: Trial, within: float = 90.0) -> None:
+def gone(trial: Trial, within: float = 45.0) -> None:
     """Wait until the DpuClusterConfig is gone."""
     try:
         eventually(trial.config, lambda config: not config, within)
