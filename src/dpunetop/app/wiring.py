@@ -33,14 +33,14 @@ from dpunetop.controllers.infranetworks import InfraNetworks
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.tenantlink import TenantLink
 from dpunetop.controllers.tenantobjects import TenantObjects
-from dpunetop.domain.names import DPUCLUSTERCONFIGS, NODEMAINTENANCES, PODDISRUPTIONBUDGETS
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, HOST_ANNOTATIONS, NODEMAINTENANCES, PODDISRUPTIONBUDGETS
 from dpunetop.domain.ovnkube import PodScripts
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, refused_address
 from dpunetop.kube.errors import MOST_MESSAGE_CHARS
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA, NODES, Key
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
-from dpunetop.runtime.cache.transform import strip_status
+from dpunetop.runtime.cache.transform import bare_node, strip_status
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.connection import Anonymous, ClientCertificate, Connection, Credential, StaticToken
 from dpunetop.runtime.client.kubeconfig import infra_connection
@@ -66,12 +66,16 @@ TENANT_ERROR_CHARS = 200
 _TENANT_DOCUMENT_WEIGHT = 3 << 20
 _TENANT_COLLECTION_WEIGHT = 2 << 20
 """A dozen objects and the masters' pods are read from a tenant: all of them together may not cost 32 MiB."""
-_TENANT_CROWD_WEIGHT = 32 << 20
-"""Of collections with an object for each host: some thousands of them."""
+_TENANT_HOSTS_WEIGHT = 16 << 20
+"""Of its Nodes, which are cut to what is read of them: room for 5,000."""
+_TENANT_MAINTENANCES_WEIGHT = 4 << 20
+"""Of its NodeMaintenances: room for some hundred hosts that are drained at once."""
+_TENANT_WEIGHTS = {NODES: _TENANT_HOSTS_WEIGHT, NODEMAINTENANCES: _TENANT_MAINTENANCES_WEIGHT}
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 _INDEXERS = {**INDEXERS, DPUCLUSTERCONFIGS: CONFIG_INDEXERS}
 _TRANSFORMS = {**TRANSFORMS, PODDISRUPTIONBUDGETS: strip_status(), DEPLOYMENTS: strip_status()}
+_TENANT_TRANSFORMS = {**TRANSFORMS, NODES: bare_node(HOST_ANNOTATIONS)}
 
 Runs = Mapping[str, Callable[[Stop], None]]
 
@@ -203,7 +207,7 @@ class _Wiring:
             metrics=self._metrics,
             random=random.random,
             stop=stop,
-            transforms=_TRANSFORMS,
+            transforms=_TRANSFORMS if is_trusted else _TENANT_TRANSFORMS,
             indexers=_INDEXERS,
             most_weight=(lambda _: None) if is_trusted else _tenant_weight,
         )
@@ -272,8 +276,7 @@ class _Wiring:
 
 def _tenant_weight(selection: Selection) -> int:
     """What the cache of a tenant's selection may weigh."""
-    is_crowd = selection.resource in (NODES, NODEMAINTENANCES) and not selection.field_selector
-    return _TENANT_CROWD_WEIGHT if is_crowd else _TENANT_COLLECTION_WEIGHT
+    return _TENANT_WEIGHTS.get(selection.resource, _TENANT_COLLECTION_WEIGHT)
 
 
 def _no_trouble() -> str:

@@ -78,6 +78,15 @@ MAINTENANCE_TAINT: Final = "medik8s.io/drain"
 ZONE_ANNOTATION: Final = "k8s.ovn.org/zone-name"
 ENCAP_IPS_ANNOTATION: Final = "k8s.ovn.org/node-encap-ips"
 CHASSIS_ANNOTATION: Final = "k8s.ovn.org/node-chassis-id"
+HOST_ANNOTATIONS: Final = (
+    CORDONED_BEFORE_ANNOTATION,
+    DESIRED_DRAIN_ANNOTATION,
+    LAST_APPLIED_DRAIN_ANNOTATION,
+    ZONE_ANNOTATION,
+    ENCAP_IPS_ANNOTATION,
+    CHASSIS_ANNOTATION,
+)
+"""All that is read of a tenant Node's annotations."""
 
 # Objects with fixed names in the namespace of a DpuClusterConfig.
 KUBECONFIG_KEY: Final = "config"

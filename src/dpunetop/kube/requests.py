@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 from dpunetop.base import jsonio
 from dpunetop.kube.keys import Resource
+from dpunetop.kube.selectors import by_name
 
 APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
@@ -25,6 +26,9 @@ class Request:
     content_type: str = JSON
 
 
+_BY_NAME = by_name("")
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which objects of a resource a list or watch covers; an empty namespace means all."""
@@ -33,6 +37,12 @@ class Selection:
     namespace: str = ""
     field_selector: str = ""
     label_selector: str = ""
+
+    def covers(self, namespace: str, name: str) -> bool:
+        """Whether an object there may be among the answers, as far as namespace and name tell."""
+        wanted = self.field_selector.removeprefix(_BY_NAME)
+        is_named = wanted != self.field_selector and "," not in wanted
+        return self.namespace in ("", namespace) and (not is_named or wanted == name)
 
     def __str__(self) -> str:
         parts = (self.namespace, self.field_selector, self.label_selector)

@@ -103,3 +103,21 @@ def test_a_delete_names_what_it_is_for(version, more):
 def test_a_selection_reads_as_one_word():
     assert str(ONE) == "secrets/n/metadata.name=x"
     assert str(Selection(DAEMONSETS)) == "daemonsets.apps"
+
+
+COVERED = {
+    "all of a kind": (Selection(NODES), "", "x", True),
+    "all namespaces": (Selection(PODS), "n", "x", True),
+    "its namespace": (Selection(PODS, "n"), "n", "x", True),
+    "another namespace": (Selection(PODS, "n"), "m", "x", False),
+    "its name": (ONE, "n", "x", True),
+    "another name": (ONE, "n", "y", False),
+    "a name in another namespace": (ONE, "m", "x", False),
+    "fields of which the place says nothing": (Selection(PODS, "n", "spec.nodeName=d"), "n", "x", True),
+    "a name among other fields": (Selection(PODS, "n", "metadata.name=x,spec.nodeName=d"), "n", "y", True),
+}
+
+
+@pytest.mark.parametrize(("selection", "namespace", "name", "covered"), COVERED.values(), ids=COVERED.keys())
+def test_a_selection_tells_by_the_place_what_cannot_be_in_it(selection, namespace, name, covered):
+    assert selection.covers(namespace, name) is covered

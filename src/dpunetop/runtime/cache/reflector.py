@@ -225,8 +225,9 @@ class Course:
                 self._collect(self._transform(obj))
             case Drop(obj):
                 if self._incoming is not None:
-                    self._incoming.pop(_place(obj), None)
-                    self._scale.remove(_place(obj))
+                    place = self._place(obj)
+                    self._incoming.pop(place, None)
+                    self._scale.remove(place)
             case Progress(is_initial_end=True):
                 self._complete(version)
             case Progress():
@@ -240,7 +241,7 @@ class Course:
         Equal means equal content: a restored etcd hands out the same version twice.
         """
         assert self._incoming is not None
-        place = _place(obj)
+        place = self._place(obj)
         known, doubled = self._writer.get(place), self._incoming.get(place)
         version = _version(obj)
         if doubled is not None and _version(doubled) > version:
@@ -270,7 +271,7 @@ class Course:
         self._advance(version)
 
     def _put(self, obj: dict[str, Any], version: int) -> None:
-        place = _place(obj)
+        place = self._place(obj)
         if self._is_repeated(place, version):
             return
         _check_room(len(self._writer))
@@ -281,7 +282,7 @@ class Course:
         self._advance(version)
 
     def _drop(self, obj: dict[str, Any], version: int) -> None:
-        place = _place(obj)
+        place = self._place(obj)
         if self._is_repeated(place, version):
             return
         self._writer.drop(self._transform(obj))
@@ -290,6 +291,13 @@ class Course:
             raise _Overfull(0, "TooLarge", f"more than {MOST_GRAVES} deletions without a bookmark")
         self._graves[place] = version
         self._advance(version)
+
+    def _place(self, obj: Obj) -> Place:
+        """Raises: Unreachable for what was not asked for: else one name could bring a crowd."""
+        place = (namespace_of(obj), name_of(obj))
+        if not self._selection.covers(*place):
+            raise Unreachable(0, "BadAnswer", "an object that was not asked for")
+        return place
 
     def _is_repeated(self, place: Place, version: int) -> bool:
         stored = self._writer.get(place)
@@ -452,10 +460,6 @@ class _Parts:
         close = getattr(self._parts, "close", None)
         if close is not None:
             close()
-
-
-def _place(obj: Obj) -> Place:
-    return namespace_of(obj), name_of(obj)
 
 
 def _number(version: str) -> int:

@@ -7,7 +7,7 @@ JSON beside well-formed metadata, since a tenant's server may be hostile.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -51,6 +51,27 @@ def strip_node(prefix: str = "dpunetop-") -> Transform:
         kept["metadata"] = _node_metadata(node["metadata"], prefix)
         kept["spec"] = _only(_mapping(node.get("spec")), "unschedulable", "taints", "podCIDRs")
         kept["status"] = _node_status(_mapping(node.get("status")))
+        return kept
+
+    return strip
+
+
+def bare_node(annotations: Collection[str]) -> Transform:
+    """Keep of a Node who it is, whether it is Ready, schedulable and tainted, and these annotations.
+
+    For Nodes that are only looked at, one by one: they cannot be selected by labels or compared with what we applied.
+    """
+
+    def strip(node: dict[str, Any]) -> dict[str, Any]:
+        kept: dict[str, Any] = {key: node[key] for key in ("apiVersion", "kind") if key in node}
+        kept["metadata"] = _only(node["metadata"], "name", "uid", "resourceVersion", "deletionTimestamp")
+        if notes := _only(_mapping(node["metadata"].get("annotations")), *annotations):
+            kept["metadata"]["annotations"] = notes
+        spec = _only(_mapping(node.get("spec")), "unschedulable")
+        if taints := [_only(taint, "key") for taint in _mappings(_mapping(node.get("spec")).get("taints"))]:
+            spec["taints"] = taints
+        kept["spec"] = spec
+        kept["status"] = _only(_node_status(_mapping(node.get("status"))), "conditions")
         return kept
 
     return strip

@@ -12,6 +12,7 @@ from dpunetop.kube.errors import ApiError, Gone, TooManyRequests, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS
 from dpunetop.kube.meta import name_of
 from dpunetop.kube.requests import Selection
+from dpunetop.kube.selectors import by_name
 from dpunetop.kube.watch import WatchEvent
 from dpunetop.runtime.cache import reflector
 from dpunetop.runtime.cache.change import Change
@@ -41,11 +42,11 @@ TOO_LARGE_VERSION = ApiError(504, "Timeout", "too large", causes=({"reason": "Re
 class Following:
     """A course without a server: the test plays the answers."""
 
-    def __init__(self, most_weight: int | None = None) -> None:
+    def __init__(self, most_weight: int | None = None, selection: Selection = SELECTION) -> None:
         self.store = Store()
         self.reports: list[tuple[int, int]] = []
         self.course = Course(
-            SELECTION,
+            selection,
             self.store.writer,
             lambda o: o,
             Backoff(0.8, 2.0, 30.0, 1.0, lambda: 0.0),
@@ -132,6 +133,25 @@ def test_what_is_nested_too_deep_to_be_compared_is_not_stored() -> None:
     following.watching(10)
     overfull(following, modified("a", 11, **DEEP))
     assert following.names() == ["a"]
+
+
+@pytest.mark.parametrize("event", [added("b", 11), modified("b", 11), deleted("b", 11)])
+def test_an_object_that_was_not_asked_for_is_no_answer(event: WatchEvent) -> None:
+    following = Following(selection=Selection(CONFIGMAPS, "ns", by_name("a")))
+    following.list(10, [obj("a", 5)])
+    assert following.course.next() == Follow("10")
+    following.course.take(modified("a", 11))
+    with pytest.raises(Unreachable, match="not asked for") as caught:
+        following.course.take(event)
+    assert caught.value.reason == "BadAnswer"
+    assert following.names() == ["a"]
+
+
+def test_a_list_with_an_object_that_was_not_asked_for_changes_nothing() -> None:
+    following = Following(selection=Selection(CONFIGMAPS, "ns", by_name("a")))
+    with pytest.raises(Unreachable, match="not asked for"):
+        following.list(10, [obj("a", 5)], [obj("b", 6)])
+    assert following.names() == []
 
 
 def test_deletions_without_end_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from dpunetop.base import jsonio
-from dpunetop.runtime.cache.transform import strip_foreign_managed_fields, strip_node, strip_status
+from dpunetop.runtime.cache.transform import bare_node, strip_foreign_managed_fields, strip_node, strip_status
 
 
 def entry(manager: str) -> dict[str, Any]:
@@ -120,3 +120,24 @@ def test_nonsense_from_a_hostile_server_is_dropped(nonsense: Any) -> None:
     kept = strip_node()(hostile)
     assert kept == {"metadata": {"name": "n", "labels": {}}, "spec": {}, "status": {}}
     assert strip_node()({"metadata": {"name": "n"}, "status": nonsense})["status"] == {}
+
+
+def test_of_a_node_that_is_only_looked_at_little_is_kept() -> None:
+    seen = node("12:00", "5")
+    seen["metadata"] |= {"uid": "u", "annotations": {"kept": "a", "other": "b"}, "managedFields": [entry("dpunetop-x")]}
+    seen["spec"] = {"unschedulable": True, "taints": [{"key": "k", "effect": "NoSchedule"}, "garbage"], "podCIDR": "c"}
+    kept = bare_node(("kept", "absent"))(seen)
+    assert kept["metadata"] == {
+        "name": seen["metadata"]["name"],
+        "uid": "u",
+        "resourceVersion": "5",
+        "annotations": {"kept": "a"},
+    }
+    assert kept["spec"] == {"unschedulable": True, "taints": [{"key": "k"}]}
+    assert set(kept["status"]) <= {"conditions"}
+
+
+@pytest.mark.parametrize("shape", [None, "text", [1], {"taints": "x"}, {"conditions": {"a": 1}}])
+def test_a_bare_node_may_have_had_any_shape(shape: Any) -> None:
+    kept = bare_node(("a",))({"metadata": {"name": "n", "annotations": {}}, "spec": shape, "status": shape})
+    assert kept == {"metadata": {"name": "n"}, "spec": {}, "status": {}}
