@@ -62,7 +62,7 @@ def test_three_kinds_of_tenants_side_by_side(
         measured(f"three tenants with {DPUS} DPUs each were Ready after {time.monotonic() - began:.1f} s")
         assert [containers(trial) == ZONE for trial in trials] == [False, True, False]
         assert zones.condition("DpuCredentialValid")["reason"] == "Minted"
-        assert decoded(zones.get(SECRETS, names.TENANT_CREDENTIAL), names.CREDENTIAL_TOKEN_KEY)
+        assert decoded(zones.get(SECRETS, names.TENANT_CREDENTIAL), names.CREDENTIAL_FILE_KEY)
         others = central.standing(), zones.standing()
         began = time.monotonic()
         migrate(moving)

@@ -17,7 +17,7 @@ from enum import Enum, auto
 from typing import Any, assert_never
 
 from dpunetop.domain.names import (
-    CREDENTIAL_TOKEN_KEY,
+    CREDENTIAL_FILE_KEY,
     DPU_ACCOUNT,
     EXPIRES_AT_ANNOTATION,
     MINTED_AT_ANNOTATION,
@@ -98,9 +98,9 @@ def parse_held(secret: Obj | None, owner: Owner) -> Held:
     if secret is None or not owner.owns(secret):
         return None
     data = secret.get("data") or {}
-    if CREDENTIAL_TOKEN_KEY not in data:
+    if CREDENTIAL_FILE_KEY not in data:
         return Inline() if TENANT_CREDENTIAL_KEY in data else None
-    token, marks = _token(_decoded(data[CREDENTIAL_TOKEN_KEY])), annotations_of(secret)
+    token, marks = _token(_decoded(data[CREDENTIAL_FILE_KEY])), annotations_of(secret)
     minted_at, expires_at = parse_time(marks.get(MINTED_AT_ANNOTATION)), parse_time(marks.get(EXPIRES_AT_ANNOTATION))
     if token is None or minted_at is None or expires_at is None:
         return None
@@ -373,8 +373,8 @@ def _keep(view: CredentialView, kubeconfig: TenantKubeconfig) -> tuple[Step, ...
 
 def _minted(view: CredentialView, kubeconfig: TenantKubeconfig, minted: Minted) -> Step:
     data = {
-        TENANT_CREDENTIAL_KEY: render_with_token_file(kubeconfig, f"{CREDENTIAL_FOLDER}/{CREDENTIAL_TOKEN_KEY}"),
-        CREDENTIAL_TOKEN_KEY: minted.token.reveal().encode(),
+        TENANT_CREDENTIAL_KEY: render_with_token_file(kubeconfig, f"{CREDENTIAL_FOLDER}/{CREDENTIAL_FILE_KEY}"),
+        CREDENTIAL_FILE_KEY: minted.token.reveal().encode(),
     }
     marks = {
         MINTED_AT_ANNOTATION: _text(minted.minted_at),

@@ -13,7 +13,7 @@ from typing import Any
 
 from dpunetop.base import jsonio
 from dpunetop.domain.names import (
-    CREDENTIAL_TOKEN_KEY,
+    CREDENTIAL_FILE_KEY,
     GROUP,
     OVN_CONTROLLER,
     OVNKUBE_CONFIG,
@@ -106,7 +106,7 @@ def interconnect_daemonset(given: InterconnectInput) -> dict[str, Any]:
 def credential_digest(secret: Obj) -> str:
     """Hash of what pods read only once of their credential: all but the token file."""
     data = secret.get("data") or {}
-    return jsonio.digest({key: text for key, text in data.items() if key != CREDENTIAL_TOKEN_KEY})
+    return jsonio.digest({key: text for key, text in data.items() if key != CREDENTIAL_FILE_KEY})
 
 
 def _parts(given: InterconnectInput) -> tuple[Part, ...]:

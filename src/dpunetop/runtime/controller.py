@@ -121,7 +121,9 @@ class Controller:
             if stop.is_set():
                 return None  # its connections were closed on purpose
             self._failed(key, err)
-        except Exception as err:  # noqa: BLE001  (the one place: whatever else goes wrong is a bug, and one key is no reason to end)
+        # The one broad except of the engine: whatever else is raised is a bug about one key, which is counted, logged
+        # with its traceback and tried again; it must not end the worker that all other keys need.
+        except Exception as err:  # noqa: BLE001
             self._log.exception("reconcile panicked", key=str(key), kind=type(err).__name__)
             self._metrics.panicked()
             self.queue.add_rate_limited(key)

@@ -280,7 +280,8 @@ class _Handler(BaseHTTPRequestHandler):
     def __init__(self, connection: socket.socket, caller: Any, pages: Mapping[str, _Page], stop: Stop) -> None:
         self._pages = pages
         self._stop = stop
-        super().__init__(connection, caller, None)  # type: ignore[arg-type]  # serves the request; no server is needed
+        # Serves the request. The base only stores its third argument, a BaseServer; there is none behind this handler.
+        super().__init__(connection, caller, None)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:  # named so for http.server
         """Answer with the page at the path."""

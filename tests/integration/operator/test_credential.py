@@ -35,7 +35,7 @@ def minting(trial: Trial) -> Iterator[Trial]:
 
 def token(trial: Trial) -> str:
     """The token that pods hold; empty if it is another kind of credential."""
-    return decoded(trial.get(SECRETS, names.TENANT_CREDENTIAL), names.CREDENTIAL_TOKEN_KEY)
+    return decoded(trial.get(SECRETS, names.TENANT_CREDENTIAL), names.CREDENTIAL_FILE_KEY)
 
 
 def user(trial: Trial) -> Any:
@@ -72,7 +72,7 @@ def test_pods_get_a_token_of_their_own_and_follow_it_without_a_restart(minting: 
 def test_a_damaged_token_is_replaced_and_a_lost_secret_comes_back(minting: Trial) -> None:
     minting.ready()
     path, before = minting.path(SECRETS, names.TENANT_CREDENTIAL), token(minting)
-    minting.infra.patch(path, {"data": {names.CREDENTIAL_TOKEN_KEY: encoded("not.a.token")}})
+    minting.infra.patch(path, {"data": {names.CREDENTIAL_FILE_KEY: encoded("not.a.token")}})
     eventually(lambda: token(minting), lambda now: now not in ("", before, "not.a.token"), 10.0)
     minting.infra.delete(path)
     eventually(lambda: token(minting), bool, 10.0)

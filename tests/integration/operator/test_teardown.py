@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from dpunetop.domain import names
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, NODES, PODS, SECRETS, SERVICEACCOUNTS
 from dpunetop.sandbox import seed
+from dpunetop.sandbox.admin import Obj
 from dpunetop.sandbox.faultproxy import FaultProxy
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.pki import Authority
@@ -137,6 +139,11 @@ def test_one_made_anew_while_the_old_one_ends_is_served_as_well(trial: Trial) ->
     trial.wait("Ready", "True")
 
 
+def bears(authority: str, copy: Obj) -> bool:
+    """Whether a copy of `ovn-ca` is of that authority."""
+    return bool(copy["data"]["ca-bundle.crt"] == authority)
+
+
 def test_deleting_one_leaves_the_others_and_their_links(new_trial: NewTrial) -> None:
     first, second, third = new_trial(), new_trial(), new_trial()
     for each in (first, second, third):
@@ -152,7 +159,7 @@ def test_deleting_one_leaves_the_others_and_their_links(new_trial: NewTrial) -> 
         text = Authority("ovn-next").pem.decode()
         each.tenant.patch(each.tenant_path(CONFIGMAPS, names.OVN_CA), {"data": {"ca-bundle.crt": text}})
         copy = each.path(CONFIGMAPS, names.OVN_CA)
-        each.infra.wait_for(copy, lambda obj, text=text: obj["data"]["ca-bundle.crt"] == text, 5.0)  # type: ignore[misc]
+        each.infra.wait_for(copy, partial(bears, text), 5.0)
 
 
 @pytest.mark.parametrize("cut", ["refuse", "black_hole"])

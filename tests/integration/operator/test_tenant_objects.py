@@ -266,9 +266,9 @@ def test_masters_that_are_rolled_one_by_one_roll_nobody_here(trial: Trial, world
     trial.ready()
     before, generation, mark = databases(trial), daemonset(trial)["metadata"]["generation"], world.infra.audit_mark()
     for pod in masters(trial):
-        trial.tenant.delete(trial.tenant_path(PODS, pod["metadata"]["name"]))
-        gone = pod["metadata"]["uid"]
-        eventually(lambda: [p["metadata"]["uid"] for p in masters(trial)], lambda uids, gone=gone: gone not in uids)  # type: ignore[misc]
+        place = trial.tenant_path(PODS, pod["metadata"]["name"])
+        trial.tenant.delete(place)
+        trial.tenant.wait_for(place, lambda obj: not obj)
     change_mtu(trial)
     wait_for_mtu(trial)
     rolled_once(trial, world, mark, generation)

@@ -125,7 +125,10 @@ def lease(infra: ControlPlane, namespace: str) -> dict[str, str | int]:
 
 
 def test_the_lease_is_handed_over_at_once_on_release_and_in_time_after_a_silent_death(
-    infra: ControlPlane, namespace: str, candidate: Callable[[str], Candidate]
+    infra: ControlPlane,
+    namespace: str,
+    candidate: Callable[[str], Candidate],
+    record_property: Callable[[str, object], None],
 ) -> None:
     first = candidate("first")
     created = until(lambda: first.elector.is_leader)
@@ -147,7 +150,7 @@ def test_the_lease_is_handed_over_at_once_on_release_and_in_time_after_a_silent_
     assert lease(infra, namespace)["holderIdentity"] == "third"
     assert lease(infra, namespace)["leaseTransitions"] == 2
 
-    print(f"lead after creation {created:.2f} s, after release {released:.3f} s, after death {died:.2f} s")  # noqa: T201
+    record_property("lead_after_seconds", {"creation": created, "release": released, "death": died})
     assert 3.0 <= created < 4.0
     assert released < 1.0
     assert 2.0 <= died < 4.0

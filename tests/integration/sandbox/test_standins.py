@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -262,11 +263,15 @@ def test_a_closed_budget_blocks_the_drain_until_it_opens_and_what_comes_then_sta
     assert (uid_of(after) != uid_of(before), after["spec"]["nodeName"]) == (True, DPUS[0])
 
 
+def has_beaten(ready: Obj | None, node: Obj) -> bool:
+    """Whether the kubelet has written another `Ready` than that one."""
+    return condition_of(node, "Ready") != ready
+
+
 def time_to_try_again(infra: ControlPlane, node: str) -> None:
     """Two beats of the node, each longer than the pause between two tries of an eviction."""
     for _ in range(2):
-        seen = condition_of(infra.admin.get(path(node)), "Ready") or {}
-        infra.admin.wait_for(path(node), lambda n, seen=seen: condition_of(n, "Ready") != seen)  # type: ignore[misc]
+        infra.admin.wait_for(path(node), partial(has_beaten, condition_of(infra.admin.get(path(node)), "Ready")))
 
 
 def is_observed(pool: Obj) -> bool:

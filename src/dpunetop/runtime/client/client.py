@@ -6,7 +6,7 @@ import math
 import random as _random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from tenacity import RetryCallState, Retrying
 
@@ -412,11 +412,11 @@ def _event(line: bytes) -> WatchEvent:
 
 def _checked_object(obj: Any) -> dict[str, Any]:
     """The object itself, if all code may rely on the shape of its metadata: the server may be hostile."""
-    metadata = obj.get("metadata") if isinstance(obj, dict) else None
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-        raise Unreachable(0, "BadAnswer", "an object without a name")
-    _check_metadata(metadata)
-    return obj  # type: ignore[no-any-return]
+    match obj:
+        case {"metadata": {"name": str()} as metadata}:
+            _check_metadata(metadata)
+            return cast("dict[str, Any]", obj)
+    raise Unreachable(0, "BadAnswer", "an object without a name")
 
 
 def _check_metadata(metadata: dict[str, Any]) -> None:

@@ -54,8 +54,8 @@ def _from_pod(environ: Mapping[str, str], service_account: Path) -> Connection:
     settings = _settings()
     token, authority = service_account / "token", service_account / "ca.crt"
     try:
-        loader = InClusterConfigLoader(str(token), str(authority), environ=environ)  # type: ignore[no-untyped-call]
-        loader.load_and_set(settings)  # type: ignore[no-untyped-call]
+        loader = InClusterConfigLoader(str(token), str(authority), environ=environ)
+        loader.load_and_set(settings)
         return Connection(settings.host, authority.read_text("utf-8"), TokenFile(str(token)))
     except (ConfigException, OSError, ValueError) as err:
         raise ConfigurationError(_line("the pod's ServiceAccount cannot be used", err)) from err
@@ -70,9 +70,7 @@ def _from_kubeconfig(path: str) -> Connection:
     # The loader writes embedded certificates and keys to files; they are read back and go with the folder.
     with tempfile.TemporaryDirectory(prefix="dpunetop-") as folder:
         try:
-            load_kube_config(  # type: ignore[no-untyped-call]
-                path, client_configuration=settings, persist_config=False, temp_file_path=folder
-            )
+            load_kube_config(path, client_configuration=settings, persist_config=False, temp_file_path=folder)
             return _connection(path, settings)
         except (ConfigException, OSError, YAMLError, ValueError, TypeError, AttributeError) as err:
             raise ConfigurationError(_line(f"kubeconfig {path} cannot be used", err)) from err

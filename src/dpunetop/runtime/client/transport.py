@@ -566,6 +566,7 @@ class _Connection(HTTPSConnection):
         self.bound(self._deadline)
         super().request(*args, **kwargs)
 
+    # urllib3's answer is none of http.client's, from which its connection is derived: it departs from the base so too.
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         self.bound(self._deadline)
         return super().getresponse()
