@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from dpunetop.controllers.flow import one
+from dpunetop.domain.entries import entries_of
 from dpunetop.domain.names import ENV_OVERRIDES, OVNKUBE_NODE_ENTRIES
 from dpunetop.domain.pairing import host_of, tenant_nodes
 from dpunetop.domain.types import DpuClusterConfig
@@ -44,5 +45,4 @@ def _hosts(reader: Reader, config: DpuClusterConfig) -> frozenset[str]:
 def _named(reader: Reader, config: DpuClusterConfig, name: str) -> frozenset[str]:
     """The hosts that the entries of a ConfigMap name."""
     live: Obj | None = reader.get(INFRA, one(CONFIGMAPS, config.namespace, name), config.namespace, name)
-    data: Mapping[str, str] = (live or {}).get("data") or {}
-    return frozenset(host for dpu, text in data.items() if (host := host_of(dpu, text)))
+    return frozenset(host for dpu, text in entries_of(live).items() if (host := host_of(dpu, text)))

@@ -339,7 +339,7 @@ def _architecture(cluster_version: Obj | None) -> str | None:
 
 
 def _wishes(view: OvnKubeView) -> Mapping[str, NodeEntry | EntryRejected]:
-    return parse_entries((view.stage.overrides or {}).get("data") or {})
+    return parse_entries(entries_of(view.stage.overrides))
 
 
 def _entries_view(view: OvnKubeView) -> EntriesView:

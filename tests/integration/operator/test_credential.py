@@ -160,16 +160,21 @@ def test_the_end_takes_everything_from_the_tenant(minting: Trial) -> None:
     assert minting.get(SECRETS, names.TENANT_KUBECONFIG) == {}
 
 
+def end_without_its_tenant(minting: Trial, way: FaultProxy) -> dict[str, Any]:
+    """Let the tenant go away behind `way`, then ask for the end; what `Ready` says of it."""
+    minting.store_kubeconfig(way.kubeconfig(minting.token()))
+    minting.store_overrides()
+    minting.create_config()
+    minting.wait("Ready", "True", within=40.0)
+    way.refuse()
+    minting.wait("TenantReachable", "False", within=NOTICE_SECONDS)
+    minting.delete_config()
+    return eventually(lambda: minting.condition("Ready"), lambda c: "cannot be read" in c.get("message", ""))
+
+
 def test_the_end_waits_for_a_tenant_that_is_away_until_it_is_forced(minting: Trial, world: World) -> None:
     with FaultProxy.before(world.tenant) as way:
-        minting.store_kubeconfig(way.kubeconfig(minting.token()))
-        minting.store_overrides()
-        minting.create_config()
-        minting.wait("Ready", "True", within=40.0)
-        way.refuse()
-        minting.wait("TenantReachable", "False", within=NOTICE_SECONDS)
-        minting.delete_config()
-        condition = eventually(lambda: minting.condition("Ready"), lambda c: "cannot be read" in c.get("message", ""))
+        condition = end_without_its_tenant(minting, way)
         assert f"Annotate {names.FORCE_DELETE_ANNOTATION}=yes" in condition["message"]
         assert minting.get(DAEMONSETS, names.OVNKUBE_NODE) == {}
         minting.annotate(force_delete="yes")
@@ -179,14 +184,7 @@ def test_the_end_waits_for_a_tenant_that_is_away_until_it_is_forced(minting: Tri
 
 def test_the_end_goes_on_when_the_tenant_is_back(minting: Trial, world: World) -> None:
     with FaultProxy.before(world.tenant) as way:
-        minting.store_kubeconfig(way.kubeconfig(minting.token()))
-        minting.store_overrides()
-        minting.create_config()
-        minting.wait("Ready", "True", within=40.0)
-        way.refuse()
-        minting.wait("TenantReachable", "False", within=NOTICE_SECONDS)
-        minting.delete_config()
-        eventually(lambda: minting.condition("Ready"), lambda c: "cannot be read" in c.get("message", ""))
+        end_without_its_tenant(minting, way)
         way.restore()
         eventually(minting.config, lambda config: not config)
         assert in_tenant(minting) == []

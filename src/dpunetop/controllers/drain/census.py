@@ -126,7 +126,7 @@ class Censor:
         mode, begins = _mode(reader, config, nodes, budgets.values())
         pairs = pair_up(
             PairingView(
-                wishes=parse_entries(_data(_local(reader, config, CONFIGMAPS, names.ENV_OVERRIDES))),
+                wishes=parse_entries(entries_of(_local(reader, config, CONFIGMAPS, names.ENV_OVERRIDES))),
                 annotations=tenant_nodes(config.node_selector or {}, nodes),
                 dropped=dropped,
                 entries=entries_of(entries),
@@ -217,10 +217,6 @@ class Censor:
 
 def _local(reader: Reader, config: DpuClusterConfig, resource: Resource, name: str) -> Obj | None:
     return reader.get(INFRA, one(resource, config.namespace, name), config.namespace, name)
-
-
-def _data(live: Obj | None) -> Mapping[str, str]:
-    return (live or {}).get("data") or {}
 
 
 def _has(reader: Reader, resource: Resource) -> bool:

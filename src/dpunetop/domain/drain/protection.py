@@ -328,7 +328,7 @@ class Leave:
     def run(self) -> Procedure:
         """See `calls.Task`."""
         live = yield from _read_entries(self.namespace, self.site.owner)
-        if live is not None and self.dpu in (live.get("data") or {}):
+        if live is not None and self.dpu in entries_of(live):
             return Done(Result.STALE, f"{self.dpu}: the entry is there")
         read = yield from read_budget(self.site, self.dpu)
         pods = yield from _pods_on(self.namespace, self.dpu)
