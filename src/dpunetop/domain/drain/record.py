@@ -109,12 +109,13 @@ def seen_in_boot(cycle: Cycle, boot: str, pod: str, containers: tuple[str, ...],
     """The record after the DPU was seen with this boot ID and these containers.
 
     Guarantees: containers of an earlier boot stay known as stale; what is not seen now changes nothing. After a second
-        reboot in one cycle the containers that are seen first count as stale too: nobody may have seen them before it.
+        reboot in one cycle the containers that are seen first count as stale too, unless some were recorded in the boot
+        before: else nobody may have seen those that ran then.
     """
     if not boot:
         return cycle
     if cycle.boot and boot != cycle.boot:
-        seen = containers if cycle.stale else ()
+        seen = containers if cycle.stale and not cycle.containers else ()
         stale = tuple(dict.fromkeys((*cycle.stale, *cycle.containers, *seen)))[-STALE_LIMIT:]
         return replace(cycle, boot=boot, booted_at=now, pod="", containers=(), stale=stale)
     fresh = tuple(sorted(set(containers) - set(cycle.stale)))

@@ -98,6 +98,13 @@ def test_after_a_second_reboot_what_is_seen_first_is_stale_too() -> None:
     assert seen_in_boot(rebooted, "b3", "p1", ("c2",), now=9).stale == ("c1", "c2")
 
 
+def test_after_a_second_reboot_new_containers_count_where_those_of_the_first_were_recorded() -> None:
+    rebooted = seen_in_boot(seen_in_boot(BEFORE, "b2", "p1", (), now=7), "b2", "p1", ("c2",), now=8)
+    again = seen_in_boot(rebooted, "b3", "p1", ("c3",), now=9)
+    assert again.stale == ("c1", "c2")
+    assert seen_in_boot(again, "b3", "p1", ("c3",), now=10).containers == ("c3",)
+
+
 def test_stale_containers_are_kept_to_a_limit_the_youngest_last() -> None:
     cycle = BEFORE
     for number in range(STALE_LIMIT + 10):
