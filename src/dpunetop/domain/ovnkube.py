@@ -353,13 +353,17 @@ def _pairs(view: OvnKubeView) -> Mapping[str, Pair]:
     return pair_up(
         PairingView(
             wishes=_wishes(view),
-            annotations=tenant_nodes(selector, nodes),
+            annotations=_annotations(view),
             dropped=frozenset(name_of(node) for node in nodes if not matches(selector, labels_of(node))),
             entries=entries_of(view.stage.entries),
             serves={},
             claimed=view.claimed,
         )
     )
+
+
+def _annotations(view: OvnKubeView) -> Mapping[str, str]:
+    return tenant_nodes(view.config.node_selector or {}, view.stage.nodes)
 
 
 def _dropped(view: OvnKubeView) -> list[str]:
@@ -381,7 +385,8 @@ def _write_entries(view: OvnKubeView) -> Apply:
 def _rollout(view: OvnKubeView, entries: EntriesState) -> RolloutView:
     rejected = [wish.message for wish in _wishes(view).values() if isinstance(wish, EntryRejected)]
     stage = view.stage
-    return RolloutView(stage.overrides is not None, rejected, _dropped(view), entries, stage.daemonset, stage.pods)
+    has_pairing = stage.overrides is not None or bool(_annotations(view))
+    return RolloutView(has_pairing, rejected, _dropped(view), entries, stage.daemonset, stage.pods)
 
 
 def _status(view: OvnKubeView, *conditions: Condition | None) -> tuple[Step, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dpunetop.domain.entries import PASSING, EntriesState, Wait, Waiting
-from dpunetop.domain.names import DPU_NODE_LABEL, ENV_OVERRIDES, TENANT_NODE_ENV
+from dpunetop.domain.names import DPU_NODE_LABEL, ENV_OVERRIDES, TENANT_NODE_ANNOTATION, TENANT_NODE_ENV
 from dpunetop.domain.ovnkubepod import has_newest_template
 from dpunetop.domain.status import OVN_KUBE_READY
 from dpunetop.kube.conditions import Condition, condition_of
@@ -17,8 +17,8 @@ from dpunetop.kube.meta import Obj, generation_of, is_terminating, uid_of
 class RolloutView:
     """What the judgement looks at."""
 
-    has_overrides: bool
-    """Whether the ConfigMap `env-overrides` exists."""
+    has_pairing: bool
+    """Whether the ConfigMap `env-overrides` exists, or a Node names its host."""
     rejected: Sequence[str]
     """Lines about entries that are not taken."""
     dropped: Sequence[str]
@@ -37,8 +37,9 @@ def judge_rollout(view: RolloutView) -> Condition:
 
 
 def _trouble(view: RolloutView) -> tuple[str, str] | None:
-    if not view.has_overrides:
-        return "EnvOverridesMissing", f"ConfigMap {ENV_OVERRIDES} does not exist: it says which DPU serves which host"
+    if not view.has_pairing:
+        words = f"does not exist, nor has a Node the annotation {TENANT_NODE_ANNOTATION}"
+        return "EnvOverridesMissing", f"ConfigMap {ENV_OVERRIDES} {words}: they say which DPU serves which host"
     if view.rejected:
         return "EntryRejected", some(view.rejected)
     if view.dropped:

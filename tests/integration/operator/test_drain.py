@@ -360,7 +360,6 @@ def test_a_dpu_is_paired_by_the_annotation_of_its_node_too(trial: Trial) -> None
     body = {"metadata": {"annotations": {names.TENANT_NODE_ANNOTATION: pair.host}}}
     trial.infra.patch(get(NODES, "", pair.dpu).target, body)
     trial.store_kubeconfig()
-    trial.store_overrides({})
     trial.create_config()
     trial.wait("Ready", "True", within=SLOW)
     assert pair.serves() == pair.host

@@ -228,6 +228,10 @@ def settled(*pods, entries=WITH_ENTRY):
     return at(daemonset=rolled_out(), pods=pods, entries=entries)
 
 
+def paired_node(name, host):
+    return node(name, **DONE, **{"dpu.openshift.io/tenant-node": host})
+
+
 SAID = {
     "all pods available": (settled(pod()), ("True", "Serving")),
     "an entry without a pod": (settled(), ("False", "Progressing")),
@@ -238,6 +242,16 @@ SAID = {
     "an old generation observed": (at(daemonset=rolled_out(observed=0), entries=WITH_ENTRY), ("False", "Progressing")),
     "none wanted": (at(daemonset=rolled_out(wanted=0), entries=WITH_ENTRY), ("False", "NoNodes")),
     "no overrides": (at(daemonset=rolled_out(), overrides=None), ("False", "EnvOverridesMissing")),
+    "no overrides, but a Node that names its host": (
+        at(
+            daemonset=rolled_out(),
+            overrides=None,
+            pods=(pod(),),
+            entries=WITH_ENTRY,
+            nodes=(paired_node("bf2-1", "host-1"),),
+        ),
+        ("True", "Serving"),
+    ),
     "no entries": (at(daemonset=rolled_out(), overrides={"metadata": {}, "data": {}}), ("False", "NoPairs")),
     "a command for an entry": (
         at(daemonset=rolled_out(), overrides={"metadata": {}, "data": {"bf2-1": "TENANT_K8S_NODE=$(id)"}}),
