@@ -114,8 +114,9 @@ $(READY): requirements-dev.txt setup.cfg setup.py pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.11 with venv on PATH (on Debian: apt-get install python3-venv)," \
 		"or name one: make PYTHON=…" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip check
 	@touch $@
 
 .PHONY: venv

@@ -113,6 +113,17 @@ def _list_of(*items: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "10"}, "items": list(items)}
 
 
+def _placed(asked: Asked, number: int, version: int = 10) -> dict[str, Any]:
+    """Metadata of one of many objects, each of which may be among the answers to what is asked: a lie that names
+    others is seen through at once."""
+    url = urlsplit(asked.target)
+    wanted = parse_qs(url.query).get("fieldSelector", [""])[0].partition("metadata.name=")[2]
+    metadata = {**_named(wanted or f"o-{number}", f"u-{number}"), "resourceVersion": str(version)}
+    if "/namespaces/" in url.path:
+        metadata["namespace"] = url.path.split("/namespaces/")[1].split("/")[0]
+    return metadata
+
+
 # --- lies -------------------------------------------------------------------------------------------------------------
 
 
@@ -136,7 +147,7 @@ def trickle(wire: Wire, asked: Asked) -> None:
     for number in itertools.count():
         if not wire.pause(0.5):
             return
-        wire.chunk(_event("ADDED", number, 11 + number))
+        wire.chunk(_event("ADDED", _placed(asked, number, 11 + number)))
 
 
 _BOMB = gzip.compress(b"[" + b" " * 200_000_000 + b"]")
@@ -172,7 +183,7 @@ def nested(wire: Wire, asked: Asked) -> None:
         quiet_watch(wire, asked)
         return
     depth = 1015
-    stuffed = json.dumps({**_list_of({"metadata": _named("x", "u"), "data": {}}), "x": "HERE"})
+    stuffed = json.dumps({**_list_of({"metadata": _placed(asked, 0), "data": {}}), "x": "HERE"})
     inside = stuffed.replace('"data": {}', f'"data": {"[" * depth}{"]" * depth}')
     wire.answer(200, inside.encode())
 
@@ -195,17 +206,15 @@ def two_faced(wire: Wire, asked: Asked) -> None:
 
 def shapeless(wire: Wire, asked: Asked) -> None:
     """Whatever is asked for is there, and nothing in it is what the API says that it is."""
-    url = urlsplit(asked.target)
     if is_watch(asked) or asked.method != "GET":
         quiet_watch(wire, asked)
         return
-    name = parse_qs(url.query).get("fieldSelector", ["metadata.name=x"])[0].partition("=")[2]
-    if name == "kube-system":
+    place = _placed(asked, 0)
+    if place["name"] == "kube-system":
         wire.json(200, _list_of())
         return
-    place = {"namespace": url.path.split("/namespaces/")[1].split("/")[0]} if "/namespaces/" in url.path else {}
     labels = {"app": "ovnkube-master"}
-    metadata = {**_named(name, "u"), **place, "labels": labels, "ownerReferences": ["x"], "finalizers": [7]}
+    metadata = {**place, "labels": labels, "ownerReferences": ["x"], "finalizers": [7]}
     wire.json(200, _list_of({"metadata": metadata, "data": "x", "spec": "x", "status": [7], "rules": 7}))
 
 
@@ -214,7 +223,7 @@ def heavy(wire: Wire, asked: Asked) -> None:
     if is_watch(asked):
         quiet_watch(wire, asked)
         return
-    wire.json(200, _list_of({"metadata": _named("x", "u"), "data": {}, "x": [{} for _ in range(150_000)]}))
+    wire.json(200, _list_of({"metadata": _placed(asked, 0), "data": {}, "x": [{} for _ in range(150_000)]}))
 
 
 def garbage(wire: Wire, _: Asked) -> None:
@@ -237,7 +246,7 @@ def pods(most: int | None) -> Lie:
             return
         query = parse_qs(urlsplit(asked.target).query)
         begin, size = int(query.get("continue", ["0"])[0]), int(query.get("limit", ["500"])[0])
-        page = _list_of(*(_pod(begin + number) for number in range(size)))
+        page = _list_of(*(_pod(asked, begin + number) for number in range(size)))
         if most is None or begin + size < most:
             page["metadata"]["continue"] = str(begin + size)
         wire.json(200, page)
@@ -245,27 +254,27 @@ def pods(most: int | None) -> Lie:
     return lie
 
 
-def _pod(number: int) -> dict[str, Any]:
+def _pod(asked: Asked, number: int) -> dict[str, Any]:
     """A pod with as much in it as pods have."""
     labels = {"app": "ovnkube-master", **{f"label-{n}": f"value-{number}-{n}" for n in range(20)}}
-    metadata = {**_named(f"pod-{number}", f"uid-{number}"), "namespace": "x", "labels": labels}
+    metadata = {**_placed(asked, number), "labels": labels}
     spec = {"containers": [{"name": f"c{n}", "image": f"image-{number}-{n}"} for n in range(6)]}
     return {"metadata": metadata, "spec": spec, "status": {"podIP": f"10.{number % 256}.0.1"}}
 
 
 def flood(wire: Wire, asked: Asked) -> None:
     """Changes without a pause, each to another object."""
-    _stream(wire, asked, lambda number: _event("ADDED", number, 11 + number))
+    _stream(wire, asked, lambda number: _event("ADDED", _placed(asked, number, 11 + number)))
 
 
 def churn(wire: Wire, asked: Asked) -> None:
     """The same object, changed without a pause."""
-    _stream(wire, asked, lambda number: _event("MODIFIED", 0, 11 + number))
+    _stream(wire, asked, lambda number: _event("MODIFIED", _placed(asked, 0, 11 + number)))
 
 
 def bury(wire: Wire, asked: Asked) -> None:
     """Deletions without a pause, of objects that never were."""
-    _stream(wire, asked, lambda number: _event("DELETED", number, 11 + number))
+    _stream(wire, asked, lambda number: _event("DELETED", _placed(asked, number, 11 + number)))
 
 
 def _stream(wire: Wire, asked: Asked, event: Callable[[int], bytes]) -> None:
@@ -280,6 +289,6 @@ def _stream(wire: Wire, asked: Asked, event: Callable[[int], bytes]) -> None:
         wire.chunk(b"".join(event(begin + number) for number in range(500)))
 
 
-def _event(kind: str, number: int, version: int) -> bytes:
-    metadata = {"name": f"o-{number}", "uid": f"u-{number}", "namespace": "x", "resourceVersion": str(version)}
-    return json.dumps({"type": kind, "object": {"metadata": metadata, "data": {"k": str(version)}}}).encode() + b"\n"
+def _event(kind: str, metadata: Mapping[str, Any]) -> bytes:
+    data = {"k": metadata["resourceVersion"]}
+    return json.dumps({"type": kind, "object": {"metadata": metadata, "data": data}}).encode() + b"\n"

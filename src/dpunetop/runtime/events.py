@@ -65,7 +65,8 @@ class EventBook:
     """Which events there were, and what of them is still to be written; without threads or I/O.
 
     Guarantees: alike events within ten minutes become one event with a count; one object has at most 25 different
-        events at once, and one more every five minutes; a bounded number is remembered.
+        normal events at once and as many warnings, and one more of each every five minutes, so that what goes well
+        never takes the place of what does not; a bounded number is remembered.
     Threads: one owner, or under its owner's lock.
     """
 
@@ -74,7 +75,7 @@ class EventBook:
         self._reporter = {"reportingController": component, "reportingInstance": instance}
         self._series: OrderedDict[Like, _Series] = OrderedDict()  # the most recently seen last
         self._due: dict[Like, float] = {}  # when (monotonic) there is something to write of a series
-        self._budgets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
+        self._budgets: OrderedDict[tuple[str, str, str], TokenBucket] = OrderedDict()  # by cluster, uid and type
         self._muted_until: dict[tuple[str, str], float] = {}  # cluster, namespace ("": all of them)
 
     def __len__(self) -> int:
@@ -128,7 +129,7 @@ class EventBook:
         self._muted_until[cluster, namespace] = now + MUTE_SECONDS
 
     def _begin(self, like: Like, step: Emit, now: float) -> None:
-        if self.is_muted(step.cluster, _namespace_for(step.regarding)) or not self._budget(like[:2]).take():
+        if self.is_muted(step.cluster, _namespace_for(step.regarding)) or not self._budget(like[:3]).take():
             return
         seen = self._clock.now()
         self._series[like] = _Series(self._event(step, seen), now, seen)
@@ -138,11 +139,11 @@ class EventBook:
             oldest, _ = self._series.popitem(last=False)
             self._due.pop(oldest, None)
 
-    def _budget(self, regarding: tuple[str, str]) -> TokenBucket:
-        budget = self._budgets.get(regarding)
+    def _budget(self, spender: tuple[str, str, str]) -> TokenBucket:
+        budget = self._budgets.get(spender)
         if budget is None:
-            budget = self._budgets[regarding] = TokenBucket(1 / REFILL_SECONDS, BURST, self._clock)
-        self._budgets.move_to_end(regarding)
+            budget = self._budgets[spender] = TokenBucket(1 / REFILL_SECONDS, BURST, self._clock)
+        self._budgets.move_to_end(spender)
         while len(self._budgets) > _REMEMBERED:
             self._budgets.popitem(last=False)
         return budget

@@ -105,7 +105,8 @@ def test_a_node_without_its_host_configuration_gets_no_entry(new_trial: NewTrial
     assert (said["status"], said["reason"]) == ("False", "HostNotConfigured")
     eventually(lambda: set(served(trial)), {fast}.__eq__)
     eventually(lambda: set(pods(trial)), {slow, fast}.__eq__)
-    before = pods(trial)[fast]
+    eventually(lambda: idle(trial), lambda known: not known)  # the one that was there before its entry has gone
+    before = eventually(lambda: pods(trial).get(fast), bool)
     release(trial, slow)
     trial.wait("Ready", "True", within=30.0)
     assert set(served(trial)) == {slow, fast}

@@ -186,6 +186,14 @@ def test_the_image_installs_by_hash_and_compiles_nothing() -> None:
     assert "PIP_ONLY_BINARY=:all:" in CONTAINERFILE
 
 
+@pytest.mark.parametrize("name", ["Containerfile", "Makefile", "tox.ini"])
+def test_what_is_installed_is_the_lock_and_nothing_is_chosen_anew(name: str) -> None:
+    """Without --no-deps pip still resolves, and `coverage[toml]` made it leave the pin for a version of that day."""
+    installs = [line for line in (ROOT / name).read_text().splitlines() if "--require-hashes" in line]
+    assert installs
+    assert all("--no-deps" in line for line in installs)
+
+
 def test_the_image_copies_only_what_exists() -> None:
     sources = [word for line in instructions("COPY") if "--from" not in line for word in line.split()[:-1]]
     assert [name for name in sources if not (ROOT / name).exists()] == []

@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 
 import pytest
@@ -27,6 +28,14 @@ def book(clock):
 
 def counts(posts):
     return [(post.event["reason"], post.count) for post in posts]
+
+
+def test_what_goes_well_never_takes_the_place_of_what_does_not(book):
+    for number in range(100):
+        book.saw(dataclasses.replace(emit(note=f"step {number}"), type="Normal"))
+    assert len(book.take_due()) == 25
+    book.saw(emit())
+    assert counts(book.take_due()) == [("Held", 1)]
 
 
 def test_an_event_is_due_at_once(book):
