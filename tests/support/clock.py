@@ -16,11 +16,21 @@ class FakeClock:
     def __init__(self) -> None:
         self._guard = threading.Condition()  # guards _now and _parked
         self._now = 0.0
+        self._cpu = 0.0  # of all threads alike
         self._parked: dict[object, tuple[threading.Condition, float]] = {}  # by wait: where, and until when
 
     def monotonic(self) -> float:
         with self._guard:
             return self._now
+
+    def thread_cpu(self) -> float:
+        with self._guard:
+            return self._cpu
+
+    def toil(self, seconds: float) -> None:
+        """Have every thread seem to have worked for so long."""
+        with self._guard:
+            self._cpu += seconds
 
     def now(self) -> datetime:
         with self._guard:

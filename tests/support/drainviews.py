@@ -50,7 +50,7 @@ def closed(cycle: Cycle | None = None, **but: Any) -> Budget:
 
 
 def dpu(name: str = "d1", read: Budget | None = None, **node: Any) -> DpuView:
-    return DpuView(name, replace(NODE, name=name, **node), closed() if read is None else read, True, (POD,))
+    return DpuView(name, replace(NODE, name=name, **node), closed() if read is None else read, "blocker", (POD,))
 
 
 def nm(phase: Phase = Phase.RUNNING, *, terminating: bool = False, marks: dict[str, str] | None = None) -> Maintenance:

@@ -222,9 +222,7 @@ class World:
             name=name,
             node=Gone(False) if node is None else facts.dpu_node(node),
             budget=None if read is None else facts.budget(read, OWNER),
-            blocker_ready=any(
-                facts.is_ready_pod(pod) for pod in pods if pod["metadata"]["namespace"] == OPERATOR_NAMESPACE
-            ),
+            blocker=facts.ready_blocker(pod for pod in pods if pod["metadata"]["namespace"] == OPERATOR_NAMESPACE),
             pods=tuple(
                 facts.ovn_pod(pod, frozenset({"r1"})) for pod in pods if pod["metadata"]["namespace"] == PODS_NAMESPACE
             ),

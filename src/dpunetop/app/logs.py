@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import select
 import sys
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -19,7 +24,9 @@ def configure(level: str, log_format: str) -> None:
 
     Guarantees: what is not plain data is shown as its `repr`, so whatever hides itself there stays hidden; tracebacks
         show no local variables.
-    Threads: call once, before others log. Logging is safe from any thread, and a line is written whole.
+    Threads: call once, before others log. Logging is safe from any thread; a line of up to `select.PIPE_BUF` bytes is
+        written whole, and so is a longer one unless stderr is a pipe whose reader is behind. A line that cannot be
+        written is lost, and stops nobody.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     is_json = log_format == "json"
@@ -27,7 +34,7 @@ def configure(level: str, log_format: str) -> None:
     structlog.configure(
         processors=[*_shared(), renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=_bytes_to_stderr() if is_json else structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_to(_Lines(sys.stderr.fileno())) if is_json else structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     _route_libraries(_json_text if is_json else _console())
@@ -40,8 +47,29 @@ def _shared() -> list[Processor]:
     ]
 
 
-def _bytes_to_stderr() -> structlog.BytesLoggerFactory:
-    return structlog.BytesLoggerFactory(sys.stderr.buffer)
+class _Lines:
+    """Writes lines to a file descriptor, each with one call.
+
+    No lock is held meanwhile: whoever writes gives the interpreter's own lock up and may wait 5 ms to have it back, and
+    everybody else who has something to log would wait with it. That one call writes a line whole: POSIX, write().
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._guard = threading.Lock()  # held over long lines only, so that these do not mix
+
+    def msg(self, line: bytes) -> None:
+        """Write one line, of any level."""
+        data = line + b"\n"
+        with contextlib.nullcontext() if len(data) <= select.PIPE_BUF else self._guard, contextlib.suppress(OSError):
+            while data:
+                data = data[os.write(self._fd, data) :]
+
+    debug = info = warning = error = critical = msg
+
+
+def _to(lines: _Lines) -> Callable[..., _Lines]:
+    return lambda *_: lines
 
 
 def _console() -> structlog.dev.ConsoleRenderer:

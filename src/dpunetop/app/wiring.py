@@ -50,6 +50,7 @@ from dpunetop.runtime.controller import Controller
 from dpunetop.runtime.election import Timings
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.flowcontrol import no_rest, rest_after
 from dpunetop.runtime.gate import OpenGate, WriteGate
 from dpunetop.runtime.leaderelection import Elector
 from dpunetop.runtime.manager import Group, Manager
@@ -111,7 +112,7 @@ class _Wiring:
             settings.watch_namespaces, settings.tenant_namespace, settings.ovnkube_image, settings.namespace
         )
         self._board, self._hand = Board(), Hand(self._executor, self._client)
-        self._controllers = [self._controller(each) for each in self._reconcilers()]
+        self._controllers = [self._controller(each, rest_after) for each in self._reconcilers()]
         self._hosts = self._host_controller()
         self._source = ConfigSource(self._infra, self._installation.selections(), self._wake)
 
@@ -143,12 +144,12 @@ class _Wiring:
         """Its keys are not those of DpuClusterConfigs: the board says which there are."""
         absences = Absences(self._client, self._clock)
         gatherer = Gatherer(self._clusters, absences, self._terms, self._clock)
-        controller = self._controller(Hosts(self._board, gatherer, self._hand, self._executor))
+        controller = self._controller(Hosts(self._board, gatherer, self._hand, self._executor), no_rest)
         pairs = next(each for each in self._controllers if each.name == Pairs.name)
         self._board.connect(controller.queue.add, pairs.queue.add)
         return controller
 
-    def _controller(self, reconciler: ConfigController[Any] | Hosts) -> Controller:
+    def _controller(self, reconciler: ConfigController[Any] | Hosts, rest: Callable[[float], float]) -> Controller:
         controller = Controller(
             reconciler.name,
             reconciler,
@@ -156,6 +157,7 @@ class _Wiring:
             metrics=self._metrics,
             workers=self._settings.max_concurrent_reconciles,
             logger=self._log,
+            rest=rest,
         )
         reconciler.read_through(Readings(self._clusters, controller.queue.add))
         return controller

@@ -18,6 +18,9 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds since some fixed point; never goes back. Deadlines are compared with this."""
 
+    def thread_cpu(self) -> float:
+        """How long the calling thread has kept a core busy; only differences mean something."""
+
     def now(self) -> datetime:
         """Wall clock in UTC; only for what people read."""
 
@@ -34,6 +37,10 @@ class RealClock:
     def monotonic(self) -> float:
         """See `Clock.monotonic`; counts the time that the machine was suspended, in which others went on."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def thread_cpu(self) -> float:
+        """See `Clock.thread_cpu`."""
+        return time.thread_time()
 
     def now(self) -> datetime:
         """See `Clock.now`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
@@ -11,7 +12,7 @@ from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.kube.errors import ApiError, Conflict
 from dpunetop.kube.keys import Key
-from dpunetop.runtime.flowcontrol import ItemBackoff
+from dpunetop.runtime.flowcontrol import ItemBackoff, no_rest
 from dpunetop.runtime.gate import LeadershipLost
 from dpunetop.runtime.metrics import Metrics, Result
 from dpunetop.runtime.reading import NotEngaged, NotSynced
@@ -43,7 +44,7 @@ class Controller:
     """A queue and its workers.
 
     Guarantees: each key that is added is reconciled after that; a pass that fails, in whatever way, is tried again with
-        a pause that grows until a pass succeeds; after `stop` is set no new pass begins.
+        a pause that grows until a pass succeeds; after `stop` is set no new pass begins; a key that was costly rests.
     Threads: `queue` from any thread; call `run` once.
     """
 
@@ -56,7 +57,9 @@ class Controller:
         metrics: Metrics,
         workers: int,
         logger: FilteringBoundLogger,
+        rest: Callable[[float], float] = no_rest,
     ) -> None:
+        """`rest` says how long a key rests after a pass, given the CPU seconds that it took."""
         self.name = name
         self.queue: WorkQueue[Key] = WorkQueue(clock, metrics.workqueue(name), ItemBackoff())
         self._reconciler = reconciler
@@ -64,6 +67,7 @@ class Controller:
         self._metrics = metrics.controller(name)
         self._metrics.max_concurrent(workers)
         self._workers = workers
+        self._rest = rest
         self._log: FilteringBoundLogger = logger.bind(controller=name)
         self._guard = threading.Lock()  # guards _active
         self._active = 0
@@ -92,10 +96,11 @@ class Controller:
         try:
             while (key := self.queue.get(stop)) is not None:
                 self._hold(+1)
+                begun = self._clock.thread_cpu()
                 try:
                     self._process(key, stop)
                 finally:
-                    self.queue.done(key)
+                    self.queue.done(key, self._rest(self._clock.thread_cpu() - begun))
                     self._hold(-1)
         finally:
             ended.set()  # workers end together: with `stop`, or because one of them died

@@ -73,6 +73,27 @@ class ItemBackoff(Generic[K]):
         self._failures.pop(key, None)
 
 
+_CHEAP_SECONDS = 0.02
+_REST_FACTOR = 9.0
+_LONGEST_REST_SECONDS = 1.0
+
+
+def rest_after(cpu_seconds: float) -> float:
+    """How long a key is to rest after a pass that kept a core busy for so long.
+
+    Guarantees: no time after a cheap pass; passes of one key take a tenth of a core at most, or each of them more than
+        0.1 s. For keys that stand for many objects, of which each wakes them: what all of them say is looked at once.
+    """
+    if cpu_seconds < _CHEAP_SECONDS:
+        return 0.0
+    return min(_LONGEST_REST_SECONDS, _REST_FACTOR * cpu_seconds)
+
+
+def no_rest(_: float) -> float:
+    """For keys whose passes cost little, or are never too soon."""
+    return 0.0
+
+
 class TokenBucket:
     """A budget that fills steadily and may be spent in bursts.
 

@@ -22,7 +22,8 @@ class QueueState(Generic[K]):
     """What a work queue holds, without threads: every method takes the time and returns what follows from it.
 
     A key is *queued* (to be handed out), *in hand*, or *waiting* for its time; in hand it may be *dirty*, which means
-    that it is queued again when it is done. A key may wait besides being any of the others.
+    that it is queued again when it is done. A key may wait besides being any of the others. A key that *rests* is not
+    queued before its time: whatever adds it meanwhile has it wait.
     Threads: one owner; the queue calls it under its lock.
     Units: seconds, on one monotonic clock.
     """
@@ -35,6 +36,7 @@ class QueueState(Generic[K]):
         self._in_hand: dict[K, float] = {}  # since when
         self._dirty: dict[K, float] = {}  # since when
         self._waiting: dict[K, float] = {}  # until when
+        self._resting: dict[K, float] = {}  # until when
         self._heap: list[tuple[float, int, K]] = []
         self._entries = 0
         self.closed = False
@@ -46,14 +48,13 @@ class QueueState(Generic[K]):
         return f"{len(self._order)} queued, {len(self._waiting)} waiting, {len(self._in_hand)} in hand"
 
     def add(self, key: K, now: float) -> bool:
-        """Want `key` handed out; whether that is news."""
+        """Want `key` handed out; whether that is news. If it rests, it is not yet: it waits until then."""
         if self.closed or key in self._queued or key in self._dirty:
             return False
         if key in self._in_hand:
             self._dirty[key] = now
-        else:
-            self._enqueue(key, now)
-        return True
+            return True
+        return self._enqueue(key, now)
 
     def add_at(self, key: K, due: float) -> bool:
         """Want `key` added at `due`, or earlier if it waits already; whether it is now the first to come due."""
@@ -88,18 +89,24 @@ class QueueState(Generic[K]):
         self._in_hand[key] = now
         return key, self._queued.pop(key)
 
-    def done(self, key: K, now: float) -> tuple[float, bool]:
-        """Take `key` back: since when it was in hand, and whether it is queued again. Raises: KeyError."""
+    def done(self, key: K, now: float, rest_seconds: float = 0.0) -> tuple[float, bool]:
+        """Take `key` back, and have it rest so long: since when it was in hand, and whether it is queued again.
+
+        Raises: KeyError.
+        """
         since = self._in_hand.pop(key)
+        if rest_seconds > 0 and not self.closed:
+            self._resting = {each: until for each, until in self._resting.items() if until > now}
+            self._resting[key] = now + rest_seconds
         if key not in self._dirty:
             return since, False
         del self._dirty[key]
-        self._enqueue(key, now)
-        return since, True
+        return since, self._enqueue(key, now)
 
     def close(self) -> None:
         """Accept no more keys and drop those that wait; what is queued or dirty stays."""
         self.closed = True
+        self._resting.clear()
         self._waiting.clear()
         self._heap.clear()
 
@@ -111,9 +118,15 @@ class QueueState(Generic[K]):
         """Since when each of the keys in hand has been there."""
         return list(self._in_hand.values())
 
-    def _enqueue(self, key: K, now: float) -> None:
+    def _enqueue(self, key: K, now: float) -> bool:
+        """Queue `key`, or have it wait until it has rested; whether it is queued."""
+        if (until := self._resting.get(key, now)) > now:
+            self.add_at(key, until)
+            return False
+        self._resting.pop(key, None)
         self._queued[key] = now
         self._order.append(key)
+        return True
 
     def _rebuild_heap(self) -> None:
         self._heap = [(due, number, key) for due, number, key in self._heap if self._waiting.get(key) == due]
@@ -124,8 +137,9 @@ class WorkQueue(Generic[K]):
     """A queue of keys that de-duplicates, delays and backs off.
 
     Guarantees: a key is in one pair of hands at a time; after every `add` that returns before `shut_down` there is a
-        `get` of that key that began later; keys come out in the order in which they were first added; a waiting key
-        holds up nobody; of several delays of one key the earliest counts.
+        `get` of that key that began later, unless it rests when that comes; keys come out in the order in which they
+        were first added; a waiting key holds up nobody; of several delays of one key the earliest counts; a key that
+        rests comes out once when it has rested.
     Threads: all methods from any thread. The metrics are told under the lock, so that the depth shown last is the true
         one; they only touch memory.
     Units: seconds.
@@ -192,16 +206,21 @@ class WorkQueue(Generic[K]):
         finally:
             forget_wake()
 
-    def done(self, key: K) -> None:
-        """Give `key` back; it is queued again if it was added meanwhile. Raises: KeyError if it was not in hand."""
+    def done(self, key: K, rest_seconds: float = 0.0) -> None:
+        """Give `key` back; it is queued again if it was added meanwhile, but not before it has rested for so long.
+
+        Raises: KeyError if it was not in hand.
+        """
         with self._work:
-            now = self._clock.monotonic()
-            since, again = self._state.done(key, now)
+            now, due = self._clock.monotonic(), self._state.next_due()
+            since, again = self._state.done(key, now, rest_seconds)
             self._metrics.worked(now - since)
             if again:
                 self._metrics.depth(len(self._state))
                 self._work.notify()
-            elif self._state.is_idle():
+            elif self._state.next_due() != due:
+                self._work.notify_all()
+            if self._state.is_idle():
                 self._idle.notify_all()
 
     def forget(self, key: K) -> None:
@@ -240,10 +259,13 @@ class WorkQueue(Generic[K]):
             self._metrics.longest(max(ages, default=0.0))
 
     def _add_locked(self, key: K) -> None:
+        due = self._state.next_due()
         if self._state.add(key, self._clock.monotonic()):
             self._metrics.added()
             self._metrics.depth(len(self._state))
             self._work.notify()
+        elif self._state.next_due() != due:
+            self._work.notify_all()
 
     def _promote_locked(self, now: float) -> None:
         for _ in range(self._state.promote(now)):

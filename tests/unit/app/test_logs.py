@@ -1,6 +1,8 @@
 import json
 import logging
+import os
 import sys
+import threading
 import warnings
 from dataclasses import dataclass
 
@@ -43,6 +45,32 @@ def test_json_is_one_object_a_line(lines):
     assert [without_time(entry) for entry in logged(lines)] == [
         {"event": "applied", "level": "info", "controller": "pools", "object": "n/m"}
     ]
+
+
+def test_lines_of_many_threads_do_not_mix_however_long(lines):
+    configure("info", "json")
+    log, begin = structlog.get_logger().bind(), threading.Barrier(4)
+
+    def work(name):
+        begin.wait()
+        for number in range(200):
+            log.info("step", by=name, padding="x" * (6000 if number % 50 == 0 else 10))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(entry["by"] for entry in logged(lines)) == sorted("abcd" * 200)
+
+
+def test_what_cannot_be_written_stops_nobody(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as broken:
+        monkeypatch.setattr(sys, "stderr", broken)
+        configure("info", "json")
+        structlog.get_logger().bind().info("unheard")
 
 
 @pytest.mark.parametrize(("level", "shown"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])

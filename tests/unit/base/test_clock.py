@@ -12,6 +12,16 @@ def test_the_real_clock_tells_utc_and_never_goes_back():
     assert clock.now().tzinfo is UTC
 
 
+def test_a_thread_that_works_uses_cpu_and_one_that_waits_does_not():
+    clock, never = RealClock(), threading.Event()
+    begun = clock.thread_cpu()
+    never.wait(0.05)
+    waited = clock.thread_cpu() - begun
+    while clock.thread_cpu() - begun < 0.05:
+        pass
+    assert waited < 0.04
+
+
 def test_waiting_ends_when_the_time_is_up():
     cond = threading.Condition()
     with cond:

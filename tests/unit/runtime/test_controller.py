@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from dpunetop.kube.errors import ApiError, Conflict
 from dpunetop.kube.keys import INFRA, NODES, Key
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.controller import Controller, Terminal
+from dpunetop.runtime.flowcontrol import no_rest, rest_after
 from dpunetop.runtime.gate import LeadershipLost
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.reading import NotEngaged, NotSynced
@@ -53,12 +54,12 @@ class Bench:
         self.raised: list[BaseException] = []
         self.thread: threading.Thread | None = None
 
-    def start(self, reconciler: Any, workers: int = 1) -> Controller:
+    def start(self, reconciler: Any, workers: int = 1, rest: Callable[[float], float] = no_rest) -> Controller:
         logger = structlog.wrap_logger(
             None, processors=[self.log], wrapper_class=structlog.make_filtering_bound_logger(0)
         )
         self.controller = Controller(
-            "c", reconciler, clock=self.clock, metrics=self.metrics, workers=workers, logger=logger
+            "c", reconciler, clock=self.clock, metrics=self.metrics, workers=workers, logger=logger, rest=rest
         )
         self.thread = threading.Thread(target=self._run, name="controller")
         self.thread.start()
@@ -121,6 +122,20 @@ def test_a_key_that_asks_for_it_is_looked_at_again_later(bench: Bench) -> None:
     reconciler.until(2)
     bench.quiet()
     assert bench.results() == {"requeue_after": 1, "success": 1}
+
+
+def test_a_key_whose_pass_was_costly_rests_before_the_next_one(bench: Bench) -> None:
+    reconciler = Scripted(lambda _: bench.clock.toil(0.05), None)
+    controller = bench.start(reconciler, rest=rest_after)
+    controller.queue.add(A)
+    reconciler.until(1)
+    bench.quiet()
+    controller.queue.add(A)
+    bench.clock.step(0.4)
+    bench.quiet()
+    assert reconciler.passes == [A]
+    bench.clock.step(0.1)
+    reconciler.until(2)
 
 
 def test_a_key_that_asks_for_soon_comes_again_with_a_growing_pause(bench: Bench) -> None:

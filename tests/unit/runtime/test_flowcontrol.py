@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from dpunetop.runtime.flowcontrol import Backoff, ItemBackoff, TokenBucket
+from dpunetop.runtime.flowcontrol import Backoff, ItemBackoff, TokenBucket, no_rest, rest_after
 from support.clock import FakeClock
 
 
@@ -124,3 +124,9 @@ class BucketMachine(RuleBasedStateMachine):
 
 
 TestBucket: Any = BucketMachine.TestCase
+
+
+@pytest.mark.parametrize(("cpu", "rest"), [(0.0, 0.0), (0.019, 0.0), (0.02, 0.18), (0.1, 0.9), (0.5, 1.0)])
+def test_what_was_costly_rests_for_nine_times_as_long_up_to_a_second(cpu, rest):
+    assert rest_after(cpu) == pytest.approx(rest)
+    assert no_rest(cpu) == 0

@@ -137,6 +137,47 @@ def test_no_delay_is_an_add(bench: Bench, seconds: float) -> None:
     assert bench.worked() == "a"
 
 
+def test_a_key_that_rests_comes_out_once_when_it_has_rested(bench: Bench) -> None:
+    bench.queue.add("a")
+    bench.take()
+    bench.queue.add("a")
+    bench.queue.done("a", rest_seconds=1.0)
+    bench.queue.add("a")
+    bench.queue.add_after("a", 0.5)
+    bench.queue.add("b")
+    assert bench.worked() == "b"
+    got = bench.in_thread()
+    bench.clock.until_parked(1)
+    bench.clock.step(0.5)
+    bench.clock.until_parked(1)
+    assert (got, len(bench.queue)) == ([], 0)
+    bench.clock.step(0.5)
+    bench.join()
+    assert (got, len(bench.queue)) == (["a"], 0)
+
+
+def test_a_key_that_has_rested_is_handed_out_at_once(bench: Bench) -> None:
+    bench.queue.add("a")
+    bench.take()
+    bench.queue.done("a", rest_seconds=1.0)
+    bench.clock.step(1.0)
+    bench.queue.add("a")
+    assert bench.worked() == "a"
+
+
+def test_a_worker_that_waits_for_a_later_key_comes_back_for_one_that_rests(bench: Bench) -> None:
+    bench.queue.add("a")
+    bench.take()
+    got = bench.in_thread()
+    bench.clock.until_parked(1)
+    bench.queue.done("a", rest_seconds=1.0)
+    bench.queue.add("a")
+    bench.clock.until_parked(1)
+    bench.clock.step(1.0)
+    bench.join()
+    assert got == ["a"]
+
+
 def test_a_waiting_key_holds_up_nobody(bench: Bench) -> None:
     bench.queue.add_after("slow", 100.0)
     bench.queue.add("fast")

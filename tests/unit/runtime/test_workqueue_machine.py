@@ -27,6 +27,7 @@ class Model:
         self.in_hand: set[str] = set()
         self.dirty: list[str] = []
         self.waiting: list[tuple[float, int, str]] = []
+        self.resting: dict[str, float] = {}
         self.failures: dict[str, int] = {}
         self.closed = False
         self.adds = self.retries = self.delays = 0
@@ -34,8 +35,14 @@ class Model:
     def add(self, key: str) -> None:
         if self.closed or key in self.queued or key in self.dirty:
             return
+        if key not in self.in_hand and self.rests(key):
+            self.add_after(key, self.resting[key] - self.now)
+            return
         self.adds += 1
         (self.dirty if key in self.in_hand else self.queued).append(key)
+
+    def rests(self, key: str) -> bool:
+        return self.resting.get(key, 0.0) > self.now
 
     def add_after(self, key: str, seconds: float) -> None:
         if self.closed:
@@ -62,7 +69,8 @@ class Model:
                 self.add(entry[2])
 
     def has_work(self) -> bool:
-        return bool(self.queued) or any(at <= self.now and key not in self.in_hand for at, _, key in self.waiting)
+        due = [key for at, _, key in self.waiting if at <= self.now]
+        return bool(self.queued) or any(key not in self.in_hand and not self.rests(key) for key in due)
 
     def get(self) -> str | None:
         self.promote()
@@ -72,14 +80,21 @@ class Model:
         self.in_hand.add(key)
         return key
 
-    def done(self, key: str) -> None:
+    def done(self, key: str, rest_seconds: float) -> None:
         self.in_hand.remove(key)
-        if key in self.dirty:
-            self.dirty.remove(key)
+        if rest_seconds and not self.closed:
+            self.resting[key] = self.now + rest_seconds
+        if key not in self.dirty:
+            return
+        self.dirty.remove(key)
+        if self.rests(key):
+            self.add_after(key, self.resting[key] - self.now)
+        else:
             self.queued.append(key)
 
     def close(self) -> None:
         self.closed = True
+        self.resting.clear()
         self.waiting.clear()
 
 
@@ -119,11 +134,11 @@ class QueueMachine(RuleBasedStateMachine):
         self.wanted.discard(expected or "")
 
     @precondition(lambda self: self.model.in_hand)
-    @rule(data=st.data())
-    def done(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), rest_seconds=st.sampled_from([0.0, 0.0, 1.0, 2.0]))
+    def done(self, data: st.DataObject, rest_seconds: float) -> None:
         key = data.draw(st.sampled_from(sorted(self.model.in_hand)))
-        self.queue.done(key)
-        self.model.done(key)
+        self.queue.done(key, rest_seconds)
+        self.model.done(key, rest_seconds)
 
     @rule(key=keys)
     def forget(self, key: str) -> None:
@@ -139,14 +154,18 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def shut_down(self) -> None:
         self.queue.shut_down()
-        self.model.close()
+        self._closed()
 
     @precondition(lambda self: self.model.adds > 10)
     @rule()
     def drain(self) -> None:
         is_idle = not (self.model.queued or self.model.in_hand)
         assert self.queue.shut_down_with_drain(self.clock.monotonic()) is is_idle
+        self._closed()
+
+    def _closed(self) -> None:
         self.model.close()
+        self.wanted &= {*self.model.queued, *self.model.dirty}  # what rests is not waited for
 
     @invariant()
     def state_is_the_model_s(self) -> None:
@@ -159,7 +178,8 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_add_is_lost(self) -> None:
-        assert self.wanted <= {*self.model.queued, *self.model.dirty}
+        waiting = {key for _, _, key in self.model.waiting}
+        assert self.wanted <= {*self.model.queued, *self.model.dirty, *waiting}
 
     @invariant()
     def metrics_are_the_model_s(self) -> None:

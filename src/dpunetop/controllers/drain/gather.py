@@ -131,7 +131,7 @@ class Gatherer:
             name=name,
             node=node if isinstance(node, Gone) else facts.dpu_node(node),
             budget=None if budget is None else facts.budget(budget, settings.owner),
-            blocker_ready=_blocker_ready(reader, settings.namespace, name),
+            blocker=_blocker_pod(reader, settings.namespace, name),
             pods=_pods(reader, roster, member),
             paired=bool(slot.host) and member.pairing == slot.host,
         )
@@ -249,11 +249,11 @@ def _blocker(reader: Reader, namespace: str, dpu: str) -> Obj | None:
     return reader.get(INFRA, Selection(DEPLOYMENTS, namespace), namespace, names.blocker_name(dpu))
 
 
-def _blocker_ready(reader: Reader, namespace: str, dpu: str) -> bool:
+def _blocker_pod(reader: Reader, namespace: str, dpu: str) -> str:
     wanted = blocker_labels(dpu)
     pods = reader.by_index(INFRA, Selection(PODS, namespace), BY_NODE, dpu)
     ours = (pod for pod in pods if wanted.items() <= labels_of(pod).items())
-    return any(facts.is_ready_pod(pod) for pod in ours)
+    return facts.ready_blocker(ours)
 
 
 def _pods(reader: Reader, roster: Roster, member: Member) -> tuple[OvnPod, ...]:

@@ -33,6 +33,7 @@ from dpunetop.domain.drain.record import Cycle, State, seen_in_boot
 from dpunetop.domain.drain.scene import Scene
 from dpunetop.domain.drain.starting import Abort, AbortTakenBack, Adopt, Create, Refresh, Reset, Rewrite
 from dpunetop.domain.names import open_for
+from dpunetop.kube.meta import name_of
 
 Move = Task | Hold
 Rule = Callable[[Scene], Move | None]
@@ -118,7 +119,9 @@ def _take_back(scene: Scene) -> Move | None:
 def _refresh(scene: Scene) -> Move | None:
     for dpu, cycle in scene.cycles:
         if isinstance(dpu.node, DpuNode) and _as_seen(scene, dpu, cycle) != cycle:
-            return Refresh(scene.view.site, dpu.name, scene.view.pods_namespace)
+            return Refresh(
+                scene.view.site, dpu.name, scene.view.pods_namespace, tuple(name_of(pod.live) for pod in dpu.pods)
+            )
     return None
 
 
@@ -214,7 +217,8 @@ def _failed(scene: Scene) -> Move | None:
                 maintenance=own.uid,
             )
             return Rewrite(site, dpu.name, cycle, counted)
-    return GiveUpFailed(site, own.uid, tuple(dpu.name for dpu in scene.view.dpus if scene.serves(dpu)))
+    serving = (dpu for dpu in scene.view.dpus if scene.serves(dpu))
+    return GiveUpFailed(site, own.uid, tuple(Leg(dpu.name, dpu.blocker) for dpu in serving))
 
 
 def _adopt(scene: Scene) -> Move | None:
@@ -377,9 +381,10 @@ def _give_back(scene: Scene) -> Move | None:
 
 def _leg(scene: Scene, dpu: DpuView) -> Leg:
     if isinstance(dpu.node, Gone):
-        return Leg(dpu.name, gone=True)
+        return Leg(dpu.name, dpu.blocker, gone=True)
     proves = scene.needs_proof() and not _ends_unproven(scene) and dpu is scene.prover()
-    return Leg(dpu.name, forced=scene.is_forced(dpu), proven_boot=dpu.node.boot_id if proves else None)
+    proven_boot = dpu.node.boot_id if proves else None
+    return Leg(dpu.name, dpu.blocker, forced=scene.is_forced(dpu), proven_boot=proven_boot)
 
 
 def _finish(scene: Scene) -> Move | None:

@@ -6,7 +6,7 @@ alike. What is not known has a type of its own: nothing here can be mistaken for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
@@ -117,10 +117,16 @@ class DpuView:
     name: str
     node: DpuNode | Gone
     budget: Budget | None
-    blocker_ready: bool
+    blocker: str
+    """Name of a blocker pod that is Ready; empty: none is."""
     pods: tuple[OvnPod, ...]
     paired: bool = True
     """Whether the pairing still asks for it; False: the DPU is on its way out."""
+
+    @property
+    def blocker_ready(self) -> bool:
+        """Whether a blocker holds the node, so that the budget guards something."""
+        return bool(self.blocker)
 
 
 class Phase(Enum):
@@ -331,6 +337,11 @@ def is_ready_pod(obj: Obj) -> bool:
     """Whether a pod runs, is Ready and stays."""
     running = (obj.get("status") or {}).get("phase") == "Running"
     return running and (condition_of(obj, "Ready") or {}).get("status") == "True" and not is_terminating(obj)
+
+
+def ready_blocker(pods: Iterable[Obj]) -> str:
+    """Name of one of these pods that is Ready, always the same one; empty: none is."""
+    return min((name_of(pod) for pod in pods if is_ready_pod(pod)), default="")
 
 
 def ovn_pod(obj: Obj, revisions: frozenset[str]) -> OvnPod:

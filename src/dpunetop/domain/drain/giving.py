@@ -35,6 +35,8 @@ class Leg:
     """One DPU as the decision to give its host back saw it."""
 
     dpu: str
+    blocker: str = ""
+    """Name of its blocker pod that was Ready."""
     gone: bool = False
     """Its Node is known to be gone; nothing is asked of it but a closed budget."""
     forced: bool = False
@@ -144,7 +146,7 @@ class GiveUpFailed:
 
     site: Site
     maintenance: str
-    dpus: tuple[str, ...]
+    legs: tuple[Leg, ...]
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
@@ -153,10 +155,10 @@ class GiveUpFailed:
             return found
         if found.phase is not Phase.FAILED:
             return Done(Result.STALE, f"{self.site.host}: the maintenance has not failed")
-        for dpu in self.dpus:
-            broken = yield from _broken(self.site, Leg(dpu), FAILED)
+        for leg in self.legs:
+            broken = yield from _broken(self.site, leg, FAILED)
             if broken:
-                return Done(Result.STALE, f"{dpu}: not true: {broken}")
+                return Done(Result.STALE, f"{leg.dpu}: not true: {broken}")
         yield from _remember(self.site, found, None)
         yield Write(_delete(self.site, found))
         return Done(Result.DONE, f"{self.site.host}: the failed maintenance is taken away")
@@ -232,7 +234,7 @@ def _broken(site: Site, leg: Leg, guards: Mapping[str, Guard]) -> Steps[str | No
     """The first guard that does not hold for one DPU."""
     node = yield from read_node(leg.dpu)
     read = yield from read_budget(site, leg.dpu)
-    ready = yield from read_blocker_ready(site, leg.dpu)
+    ready = yield from read_blocker_ready(site, leg.dpu, leg.blocker)
     seen = LegSeen(leg, node, read, ready)
     return next((name for name, holds in guards.items() if not holds(seen)), None)
 

@@ -196,7 +196,7 @@ def _way_in(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guarding
         return None, Guarding.NODE_CORDONED
     if not view.text or budget.is_open:
         return None, Guarding.SERVING
-    entry = Entry(view.site, view.dpu.name, view.text)
+    entry = Entry(view.site, view.dpu.name, view.text, view.dpu.blocker)
     return PutEntries(view.entries.namespace, (entry,)), Guarding.ENTRY_PENDING
 
 
@@ -259,6 +259,8 @@ class Entry:
     site: Site
     dpu: str
     text: str
+    blocker: str = ""
+    """Name of its blocker pod that was Ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,7 +394,7 @@ def _is_guarded(entry: Entry) -> Steps[bool]:
     read = yield from read_budget(entry.site, entry.dpu)
     if read is None or not read.ours or read.serves != entry.site.host or read.is_open or read.leaving:
         return False
-    ready = yield from read_blocker_ready(entry.site, entry.dpu)
+    ready = yield from read_blocker_ready(entry.site, entry.dpu, entry.blocker)
     node = yield from read_node(entry.dpu)
     return ready and node is not None and not node.cordoned and not node.terminating
 

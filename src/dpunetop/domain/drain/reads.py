@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dpunetop.domain.drain.blockers import blocker_labels
 from dpunetop.domain.drain.calls import QuorumGet, QuorumList, Steps, fetch, fetch_all
 from dpunetop.domain.drain.facts import (
@@ -18,7 +20,9 @@ from dpunetop.domain.drain.facts import (
 )
 from dpunetop.domain.names import NODEMAINTENANCES, PODDISRUPTIONBUDGETS, blocker_name, maintenance_name
 from dpunetop.kube.keys import INFRA, NODES, PODS
+from dpunetop.kube.meta import Obj, labels_of
 from dpunetop.kube.selectors import by_labels
+from dpunetop.kube.shapes import at
 
 
 def read_node(name: str) -> Steps[DpuNode | None]:
@@ -33,10 +37,27 @@ def read_budget(site: Site, dpu: str) -> Steps[Budget | None]:
     return None if obj is None else budget(obj, site.owner)
 
 
-def read_blocker_ready(site: Site, dpu: str) -> Steps[bool]:
-    """Whether a blocker pod of the DPU is Ready; without one, a budget guards nothing."""
+def read_blocker_ready(site: Site, dpu: str, known: str) -> Steps[bool]:
+    """Whether a blocker pod of the DPU is Ready; without one, a budget guards nothing.
+
+    The pod that is `known` to a cache is asked for by its name: the API server may hold a list back for 0.1 s, until
+    etcd has told its watch cache that nothing newer is on its way.
+    """
+    pod = (yield from fetch(QuorumGet(INFRA, PODS, site.namespace, known))) if known else None
+    if pod is not None and _holds(pod, dpu):
+        return True
     pods = yield from fetch_all(QuorumList(INFRA, PODS, site.namespace, by_labels(blocker_labels(dpu))))
-    return any(is_ready_pod(pod) and (pod.get("spec") or {}).get("nodeName") == dpu for pod in pods)
+    return any(_holds(pod, dpu) for pod in pods)
+
+
+def read_pods(namespace: str, dpu: str, known: Iterable[str]) -> Steps[tuple[Obj, ...]]:
+    """Those of the pods that a cache shows on the DPU which are there."""
+    found: list[Obj] = []
+    for name in known:
+        pod = yield from fetch(QuorumGet(INFRA, PODS, namespace, name))
+        if pod is not None and at(pod, "spec", "nodeName") == dpu:
+            found.append(pod)
+    return tuple(found)
 
 
 def read_host(site: Site) -> Steps[HostNode | None]:
@@ -56,3 +77,8 @@ def read_maintenances(site: Site) -> Steps[tuple[Maintenance, ...]]:
     objs = yield from fetch_all(QuorumList(site.tenant_cluster, NODEMAINTENANCES, ""))
     found = (maintenance(obj, site.owner) for obj in objs)
     return tuple(each for each in found if each.host == site.host or each.name == maintenance_name(site.host))
+
+
+def _holds(pod: Obj, dpu: str) -> bool:
+    is_its_own = blocker_labels(dpu).items() <= labels_of(pod).items() and at(pod, "spec", "nodeName") == dpu
+    return is_its_own and is_ready_pod(pod)

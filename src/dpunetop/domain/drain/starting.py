@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dpunetop.domain.drain.blockers import BudgetState, Form, state_of, write_budget
-from dpunetop.domain.drain.calls import Done, Procedure, QuorumList, Result, Steps, fetch_all, store
+from dpunetop.domain.drain.calls import Done, Procedure, Result, Steps, store
 from dpunetop.domain.drain.facts import Budget, HostNode, Order, Site, is_taken_back, ovn_pod
 from dpunetop.domain.drain.maintenances import mark_host, new_maintenance, unmark_host
-from dpunetop.domain.drain.reads import read_budget, read_host, read_maintenance, read_maintenances, read_node
+from dpunetop.domain.drain.reads import (
+    read_budget,
+    read_host,
+    read_maintenance,
+    read_maintenances,
+    read_node,
+    read_pods,
+)
 from dpunetop.domain.drain.record import NOTE_LIMIT, Cycle, State, seen_in_boot
-from dpunetop.domain.names import OVNKUBE_NODE
 from dpunetop.kube.errors import ApiError, Conflict, Forbidden, Invalid
-from dpunetop.kube.keys import INFRA, PODS
 from dpunetop.kube.meta import Obj
-from dpunetop.kube.selectors import by_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,12 @@ class Refresh:
     site: Site
     dpu: str
     pods_namespace: str
+    pods: tuple[str, ...]
+    """Names of its pods. One that the caches do not show yet is recorded once they do, with the next such task."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        labels, fields = by_labels({"app": OVNKUBE_NODE}), f"spec.nodeName={self.dpu}"
-        objs = yield from fetch_all(QuorumList(INFRA, PODS, self.pods_namespace, labels, fields))
+        objs = yield from read_pods(self.pods_namespace, self.dpu, self.pods)
         node = yield from read_node(self.dpu)
         read = yield from read_budget(self.site, self.dpu)
         if node is None or read is None or not _is_own(read, self.site) or read.cycle is None:

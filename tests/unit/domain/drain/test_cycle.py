@@ -186,7 +186,7 @@ CASES: dict[str, tuple[HostView, str]] = {
         "MachineConfigPending",
     ),
     "the blocker is not Ready": (
-        view(replace(free(RETURNING), blocker_ready=False), maintenances=(DONE,), host=DRAINED_HOST),
+        view(replace(free(RETURNING), blocker=""), maintenances=(DONE,), host=DRAINED_HOST),
         "BlockerNotReady",
     ),
     "the pod is outdated": (

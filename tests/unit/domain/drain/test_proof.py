@@ -10,7 +10,7 @@ from dpunetop.domain.drain.record import Cycle, State
 
 NODE = DpuNode("d", "u", False, True, "b2", False, Order.NONE, Mco.RESTS)
 POD = OvnPod({}, "p", True, False, True, ("c2",))
-DPU = DpuView("d", NODE, None, True, (POD,))
+DPU = DpuView("d", NODE, None, "b", (POD,))
 CYCLE = Cycle(State.RETURNING, "t", boot="b2", stale=("c1",))
 
 

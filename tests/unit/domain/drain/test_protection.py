@@ -75,7 +75,7 @@ class Stage:
             name=DPU,
             node=Gone(False) if node is None else facts.dpu_node(node),
             budget=self.budget(),
-            blocker_ready=any(facts.is_ready_pod(pod) for pod in self.infra.list(PODS, "dpunetop")),
+            blocker=facts.ready_blocker(self.infra.list(PODS, "dpunetop")),
             pods=tuple(facts.ovn_pod(pod, frozenset()) for pod in pods),
         )
 

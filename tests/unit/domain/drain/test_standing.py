@@ -89,7 +89,7 @@ def test_a_dpu_stands_at(given: HostView, stage: Stage, reason: str) -> None:
 
 PROTECTED: dict[str, tuple[Any, bool]] = {
     "closed over a Ready blocker": (free(), True),
-    "closed over a blocker that is not Ready": (replace(free(), blocker_ready=False), False),
+    "closed over a blocker that is not Ready": (replace(free(), blocker=""), False),
     "open": (cordoned(OPENED, is_open=True), False),
     "no budget": (replace(free(), budget=None), False),
 }
