@@ -51,6 +51,7 @@ from dpunetop.domain.names import (
     PODDISRUPTIONBUDGETS,
 )
 from dpunetop.domain.pairing import host_of
+from dpunetop.kube.errors import Conflict
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, PODS
 from dpunetop.kube.meta import Obj, labels_of
 from dpunetop.kube.plan import Apply, Delete, Patch
@@ -145,7 +146,7 @@ def _next(view: ProtectionView) -> tuple[Task | None, Guarding]:
     if budget is None:
         return None, Guarding.BLOCKER_MISSING
     if not budget.serves:
-        return _not_serving(view)
+        return _not_serving(view, budget)
     if budget.leaving and view.pairing == view.entries.host == budget.serves:
         return Stay(view.site, view.dpu.name), Guarding.CLOSING
     if budget.leaving or view.pairing != budget.serves:
@@ -165,7 +166,7 @@ def _upkeep(view: ProtectionView) -> tuple[Apply, ...]:
     if view.deployment is None or _may_roll(view):
         steps.append(Apply(INFRA, DEPLOYMENTS, blocker(view.settings, name), view.deployment, manager))
     if view.dpu.budget is None:
-        first = first_budget(view.settings, name, view.entries.host or "")
+        first = first_budget(view.settings, name, _host_to_guard(view) or "")
         steps.append(Apply(INFRA, PODDISRUPTIONBUDGETS, first, None, manager))
     return tuple(steps)
 
@@ -176,14 +177,20 @@ def _may_roll(view: ProtectionView) -> bool:
     return isinstance(node, DpuNode) and not node.cordoned and not view.active
 
 
-def _not_serving(view: ProtectionView) -> tuple[Task | None, Guarding]:
-    host = view.entries.host
-    node = view.dpu.node
-    if host is None and isinstance(node, DpuNode) and not node.cordoned and view.configured:
-        host = view.pairing
+def _not_serving(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guarding]:
+    host = _host_to_guard(view)
     if host is None:
         return None, Guarding.NOT_SERVING
-    return Shut(view.site, view.dpu.name, host), Guarding.CLOSING
+    return Shut(view.site, view.dpu.name, host, budget), Guarding.CLOSING
+
+
+def _host_to_guard(view: ProtectionView) -> str | None:
+    """The host that it is found serving, or that it may begin to serve now."""
+    node = view.dpu.node
+    if view.entries.host is not None:
+        return view.entries.host
+    may_begin = isinstance(node, DpuNode) and not node.cordoned and view.configured
+    return view.pairing if may_begin else None
 
 
 def _way_in(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guarding]:
@@ -221,18 +228,23 @@ def _way_back(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guardi
 
 @dataclass(frozen=True, slots=True)
 class Shut:
-    """Close the budget of a DPU that is to serve, or is found serving, and write down which host."""
+    """Close the budget of a DPU that is to serve, or is found serving, and write down which host.
+
+    Guarantees: writes the budget only as it was seen, so that nothing needs to be read before.
+    """
 
     site: Site
     dpu: str
     host: str
+    seen: Budget
+    """One of ours that serves no host."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        read = yield from read_budget(self.site, self.dpu)
-        if read is None or not read.ours or read.serves:
+        try:
+            yield from store(write_budget(self.site, self.seen, BudgetState(Form.CLOSED, self.host, None)))
+        except Conflict:
             return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
-        yield from store(write_budget(self.site, read, BudgetState(Form.CLOSED, self.host, None)))
         return Done(Result.DONE, f"{self.dpu}: is protected for {self.host}")
 
 

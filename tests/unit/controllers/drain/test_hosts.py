@@ -95,6 +95,27 @@ def test_containers_of_the_boot_before_prove_nothing() -> None:
     assert world.maintenance() is None
 
 
+def test_a_dpu_that_is_cordoned_before_it_has_its_entry_is_drained_and_gets_it_afterwards() -> None:
+    world = World()
+    world.settle()
+    world.cordon()
+    world.run_blocker()
+    world.settle()
+    assert (world.state(), world.entries()) == (State.DRAINING, {})
+    world.drain_host()
+    world.settle()
+    assert world.budget().is_open
+    world.reboot("b2")
+    world.cordon(False)
+    world.settle()
+    assert world.entries() == {DPU: f"TENANT_K8S_NODE={HOST}\n"}
+    assert world.maintenance() is not None
+    world.infra.drop(PODS, NAMESPACE, f"ovnkube-node-{DPU}")  # the one that idled; ovnkube deletes it
+    world.run_pod("p9", "container-of-b2-again")
+    world.settle()
+    assert world.maintenance() is None
+
+
 def test_a_new_process_takes_a_drain_over_and_goes_on() -> None:
     world = World().protected()
     world.cordon()

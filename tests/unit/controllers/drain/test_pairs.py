@@ -17,7 +17,6 @@ def test_a_dpu_is_protected_before_its_entry_is_written() -> None:
         f"infra apply {SERVICEACCOUNTS.plural}/{names.DRAIN_BLOCKER}",
         f"infra apply {DEPLOYMENTS.plural}/{blocker}",
         f"infra apply {names.PODDISRUPTIONBUDGETS.plural}/{blocker}",
-        f"infra apply {names.PODDISRUPTIONBUDGETS.plural}/{blocker}",
     ]
     assert (world.budget().is_open, world.budget().serves, world.entries()) == (False, HOST, {})
     assert world.said() == ("False", "Protecting")

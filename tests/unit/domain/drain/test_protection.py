@@ -171,9 +171,14 @@ def test_blocker_and_budget_exist_from_the_moment_the_node_is_seen() -> None:
     assert (read.is_open, read.serves, stage.guarding()) == (True, "", Guarding.NOT_SERVING)
 
 
-def test_on_the_way_in_the_budget_closes_before_the_blocker_is_waited_for_and_the_entry_comes_last() -> None:
+@pytest.mark.parametrize("begins", ["at once", "later"])
+def test_on_the_way_in_the_budget_closes_before_the_blocker_is_waited_for_and_the_entry_comes_last(begins: str) -> None:
     stage = Stage()
-    assert stage.work() == ["Deployment", "PodDisruptionBudget", "Shut"]
+    if begins == "later":
+        stage.configured = False
+        assert stage.work() == ["Deployment", "PodDisruptionBudget"]
+        stage.configured = True
+    assert stage.work() == (["Deployment", "PodDisruptionBudget"] if begins == "at once" else ["Shut"])
     read = stage.budget()
     assert read is not None
     assert (read.is_open, read.serves, stage.entry()) == (False, HOST, None)
@@ -199,6 +204,17 @@ def test_the_budget_stays_open_and_the_first_configuration_can_roll_while_the_dp
     read = stage.budget()
     assert read is not None
     assert (read.is_open, read.serves, stage.guarding()) == (True, "", Guarding.NOT_SERVING)
+
+
+def test_a_budget_that_was_written_since_it_was_seen_is_not_closed() -> None:
+    stage = Stage()
+    stage.configured = False
+    stage.work()
+    stage.configured = True
+    run = stage.run()
+    stage.infra.change(PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU), {"metadata": {"labels": {"x": "y"}}})
+    assert stage.finish(run).startswith("STALE")
+    assert stage.work() == ["Shut"]
 
 
 def test_a_dpu_that_is_found_serving_is_closed_whatever_else_is_true() -> None:
