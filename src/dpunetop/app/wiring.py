@@ -37,9 +37,10 @@ from dpunetop.domain.names import DPUCLUSTERCONFIGS, HOST_ANNOTATIONS, NODEMAINT
 from dpunetop.domain.ovnkube import PodScripts
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, refused_address
 from dpunetop.kube.errors import MOST_MESSAGE_CHARS
-from dpunetop.kube.keys import DEPLOYMENTS, INFRA, NODES, Key
+from dpunetop.kube.keys import DEPLOYMENTS, INFRA, NODES, Key, Resource
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
+from dpunetop.runtime.cache.informer import Absence
 from dpunetop.runtime.cache.transform import bare_node, strip_status
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.connection import Anonymous, ClientCertificate, Connection, Credential, StaticToken
@@ -107,7 +108,7 @@ class _Wiring:
         self._elector = self._new_elector()
         self._gate: WriteGate = self._elector.gate if self._elector else OpenGate()
         self._recorder = EventRecorder(self._client, COMPONENT, self._clock, instance=self._identity)
-        self._executor = Executor(self._client, self._gate, self._recorder, self._clock)
+        self._executor = Executor(self._client, self._gate, self._recorder, self._clock, self._look)
         self._installation = Installation(
             settings.watch_namespaces, settings.tenant_namespace, settings.ovnkube_image, settings.namespace
         )
@@ -171,6 +172,10 @@ class _Wiring:
         if cluster is None:
             raise NotEngaged(name)
         return cluster.client
+
+    def _look(self, name: str, resource: Resource, namespace: str, obj: str, version: int) -> Obj | Absence:
+        cluster = self._clusters.get(name)
+        return Absence.UNCERTAIN if cluster is None else cluster.look(resource, namespace, obj, version)
 
     def _caches(self) -> Runs:
         if self._elector is None:

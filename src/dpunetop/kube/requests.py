@@ -44,6 +44,11 @@ class Selection:
         is_named = wanted != self.field_selector and "," not in wanted
         return self.namespace in ("", namespace) and (not is_named or wanted == name)
 
+    def is_all_of(self, namespace: str, name: str) -> bool:
+        """Whether the object of that name there is among the answers, whatever it says."""
+        is_unasked = self.field_selector in ("", f"{_BY_NAME}{name}") and not self.label_selector
+        return is_unasked and self.namespace in ("", namespace)
+
     def __str__(self) -> str:
         parts = (self.namespace, self.field_selector, self.label_selector)
         return "/".join((str(self.resource), *(part for part in parts if part)))

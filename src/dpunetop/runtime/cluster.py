@@ -18,8 +18,9 @@ from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError, Unreachable
 from dpunetop.kube.keys import NODES, Resource
+from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
-from dpunetop.runtime.cache.informer import Handler, Informer
+from dpunetop.runtime.cache.informer import Absence, Handler, Informer
 from dpunetop.runtime.cache.store import Indexer, Lister
 from dpunetop.runtime.cache.transform import Transform, strip_foreign_managed_fields, strip_node
 from dpunetop.runtime.metrics import Metrics
@@ -197,6 +198,20 @@ class Cluster:
             self._release(selection, entry)
 
         return Hold(entry.informer, release)
+
+    def look(self, resource: Resource, namespace: str, name: str, version: int) -> Obj | Absence:
+        """The object as a cache shows it, or what the caches' silence says of one that was there in `version`.
+
+        Guarantees: GONE if one of them has come past the version; BEHIND if all of them will yet announce it.
+        """
+        with self._guard:
+            informers = [entry.informer for each, entry in self._entries.items() if each.resource == resource]
+        seen = [each.look(namespace, name, version) for each in informers if each.selection.is_all_of(namespace, name)]
+        objects = [each for each in seen if not isinstance(each, Absence)]
+        if objects:
+            return objects[0]
+        order = (Absence.GONE, Absence.UNCERTAIN, Absence.BEHIND)
+        return next((absence for absence in order if absence in seen), Absence.UNCERTAIN)
 
     def run(self, stop: Stop) -> None:
         """Run all informers, also those asked for later, and probe the server, until `stop` or `self.stop`.

@@ -24,6 +24,7 @@ from dpunetop.kube.fieldsets import projection, would_change
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj, generation_of, is_terminating, name_of, namespace_of, new_object, uid_of, version_of
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Fence, Patch, Plan, Step
+from dpunetop.runtime.cache.informer import Absence
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.gate import WriteGate
@@ -41,6 +42,14 @@ CREATE_ONLY = "1"
 
 _REMEMBERED = 8192
 
+Look = Callable[[str, Resource, str, str, int], Obj | Absence]
+
+
+def no_look(*_: object) -> Absence:
+    """Where there are no caches."""
+    return Absence.UNCERTAIN
+
+
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
 
@@ -55,9 +64,16 @@ class Executor:
     """
 
     def __init__(
-        self, clients: Callable[[str], Client], gate: WriteGate, recorder: EventRecorder, clock: Clock
+        self,
+        clients: Callable[[str], Client],
+        gate: WriteGate,
+        recorder: EventRecorder,
+        clock: Clock,
+        look: Look = no_look,
     ) -> None:
+        """`look` asks the caches of a cluster for an object, see `Cluster.look`."""
         self._clients = clients
+        self._look = look
         self._gate = gate
         self._recorder = recorder
         self._clock = clock
@@ -216,10 +232,27 @@ class Executor:
         written = self._memory.newer_than(place, seen)
         if written is None or seen is not None:
             return written or seen
-        return self._asked(place, uid_of(written))
+        return self._unseen(place, written)
+
+    def _unseen(self, place: _Place, written: Obj) -> Obj | None:
+        """What has become of an object that we wrote and that the view does not show."""
+        match self._looked(place, version_of(written)):
+            case Absence.BEHIND:
+                return written  # whoever reads there is woken when the cache comes so far
+            case Absence.GONE:
+                self._memory.gone(place)
+                return None
+            case Absence.UNCERTAIN:
+                return self._asked(place, uid_of(written))
+            case found:
+                return found if uid_of(found) == uid_of(written) else None
+
+    def _looked(self, place: _Place, version: str) -> Obj | Absence:
+        if not version.isdecimal():
+            return Absence.UNCERTAIN
+        return self._look(place.cluster, place.resource, place.namespace, place.name, int(version))
 
     def _asked(self, place: _Place, uid: str) -> Obj | None:
-        # We made it and the cache shows nothing: behind, or it is gone again already. Only the server knows.
         client, timeout = self._door(place)
         try:
             found = client.get(place.resource, place.namespace, place.name, timeout_seconds=timeout)

@@ -118,6 +118,22 @@ COVERED = {
 }
 
 
+ALL_OF = {
+    "all of a kind": (Selection(NODES), "", "x", True),
+    "its namespace": (Selection(PODS, "n"), "n", "x", True),
+    "another namespace": (Selection(PODS, "n"), "m", "x", False),
+    "its name": (ONE, "n", "x", True),
+    "another name": (ONE, "n", "y", False),
+    "some by their fields": (Selection(PODS, "n", "spec.nodeName=d"), "n", "x", False),
+    "some by their labels": (Selection(PODS, "n", "", "app=x"), "n", "x", False),
+}
+
+
+@pytest.mark.parametrize(("selection", "namespace", "name", "is_all"), ALL_OF.values(), ids=ALL_OF.keys())
+def test_a_selection_tells_where_nothing_is_left_out(selection, namespace, name, is_all):
+    assert selection.is_all_of(namespace, name) is is_all
+
+
 @pytest.mark.parametrize(("selection", "namespace", "name", "covered"), COVERED.values(), ids=COVERED.keys())
 def test_a_selection_tells_by_the_place_what_cannot_be_in_it(selection, namespace, name, covered):
     assert selection.covers(namespace, name) is covered

@@ -9,8 +9,10 @@ import pytest
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError, Unauthorized, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, NODES
+from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change
+from dpunetop.runtime.cache.informer import Absence
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.cluster import PROBE_AGAIN_SECONDS, PROBE_SECONDS, Cluster, Clusters, Health, Reach
 from dpunetop.runtime.metrics import Metrics
@@ -287,3 +289,43 @@ def test_an_informer_that_breaks_ends_its_cluster_and_the_run_of_all() -> None:
     clusters.run(stop)
     assert not stop.is_set()
     assert clusters.names() == []
+
+
+def looked(*reached: int | None) -> Obj | Absence:
+    """What a cluster says of an object that was there in version 11, with caches that have come so far."""
+    cluster = made("infra", ScriptedSource(), FakeClock())
+    for number, version in enumerate(reached):
+        selection = [MAPS, Selection(MAPS.resource), Selection(MAPS.resource, "ns", "metadata.name=a")][number]
+        informer = cluster.informer(selection)
+        said = Absence.UNCERTAIN if version is None else Absence.GONE if version >= 11 else Absence.BEHIND
+        informer.look = lambda *_, said=said: said  # type: ignore[method-assign, misc]
+    return cluster.look(MAPS.resource, "ns", "a", 11)
+
+
+@pytest.mark.parametrize(
+    ("reached", "said"),
+    [
+        ((), Absence.UNCERTAIN),
+        ((11,), Absence.GONE),
+        ((10,), Absence.BEHIND),
+        ((None,), Absence.UNCERTAIN),
+        ((10, 11, None), Absence.GONE),
+        ((10, None), Absence.UNCERTAIN),
+        ((10, 9), Absence.BEHIND),
+    ],
+)
+def test_one_cache_that_has_come_past_an_object_knows_that_it_is_gone_and_all_must_be_behind_for_it_to_come(
+    reached: tuple[int | None, ...], said: Absence
+) -> None:
+    assert looked(*reached) is said
+
+
+def test_a_cache_of_some_objects_of_a_place_says_nothing_of_the_others() -> None:
+    cluster = made("infra", ScriptedSource(), FakeClock())
+    for selection in (
+        Selection(MAPS.resource, "ns", "", "app=x"),
+        Selection(MAPS.resource, "ns", "metadata.name=b"),
+        Selection(MAPS.resource, "other"),
+    ):
+        cluster.informer(selection).look = lambda *_: Absence.GONE  # type: ignore[method-assign]
+    assert cluster.look(MAPS.resource, "ns", "a", 11) is Absence.UNCERTAIN

@@ -8,6 +8,7 @@ from dpunetop.kube.conditions import Condition
 from dpunetop.kube.errors import Conflict, Invalid, NotFound, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES, Resource
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Fence, Patch, Plan
+from dpunetop.runtime.cache.informer import Absence
 from dpunetop.runtime.executor import STATUS_TRIES, Executor
 from dpunetop.runtime.gate import LeadershipLost, OpenGate
 from support.clock import FakeClock
@@ -203,6 +204,36 @@ def test_an_object_that_we_made_and_the_cache_does_not_show_is_asked_for_and_not
     server.answers = [stored("8", a="1"), stored("8", a="1")]
     execute(apply(None, a="1"))
     assert not execute(apply(None, a="1"))
+    assert server.asked[1:] == [("get", "m")]
+
+
+LOOKED = {
+    "it is yet to come": (Absence.BEHIND, []),
+    "it is shown by now": (stored("8", a="1"), []),
+    "it is gone": (Absence.GONE, [{"resourceVersion": "1"}]),
+    "another one is there": (stored("12", uid="u-2", a="1"), [{"resourceVersion": "1"}]),
+}
+
+
+@pytest.mark.parametrize(("looked", "sent"), LOOKED.values(), ids=LOOKED.keys())
+def test_of_an_object_that_we_made_and_the_view_does_not_show_the_caches_know_more(
+    server, recorder, clock, looked, sent
+):
+    asked = []
+    look = lambda *place: asked.append(place) or looked  # noqa: E731
+    executor = Executor(lambda cluster: server, OpenGate(), recorder, clock, look)
+    server.answers = [stored("8", a="1"), stored("11", uid="u-3", a="1")]
+    for _ in range(2):
+        executor.execute(Plan((apply(None, a="1"),)), Stop())
+    assert asked == [(INFRA, CONFIGMAPS, "n", "m", 8)]
+    assert [expectations(request) for request in server.asked[1:]] == sent
+
+
+def test_a_version_that_is_no_number_cannot_be_compared(server, recorder, clock):
+    executor = Executor(lambda cluster: server, OpenGate(), recorder, clock, lambda *_: Absence.GONE)
+    server.answers = [stored("x8", a="1"), stored("x8", a="1")]
+    for _ in range(2):
+        executor.execute(Plan((apply(None, a="1"),)), Stop())
     assert server.asked[1:] == [("get", "m")]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from enum import Enum, auto
 
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError
+from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change, Filled, Troubled
 from dpunetop.runtime.cache.reflector import ListWatch, Reflector, TimeWentBack
@@ -16,6 +18,17 @@ from dpunetop.runtime.cache.transform import Transform
 from dpunetop.runtime.metrics import InformerMetrics
 
 Handler = Callable[[Change], None]
+
+
+class Absence(Enum):
+    """Why a cache does not show an object that was there in a known version."""
+
+    GONE = auto()
+    """The cache has come past that version: the object was deleted."""
+    BEHIND = auto()
+    """The cache has not come so far: the object is yet to be announced, be it deleted by now or not."""
+    UNCERTAIN = auto()
+    """The cache is being read anew, or there is none."""
 
 
 class Informer:
@@ -72,6 +85,16 @@ class Informer:
     def lister(self) -> Lister:
         """The reading half of the cache. What it says of absence counts only once `has_synced`."""
         return self._store.lister
+
+    def look(self, namespace: str, name: str, version: int) -> Obj | Absence:
+        """The object there, or what its absence says of one that was there in `version`. Threads: any."""
+        reached = self._reflector.reached if self.has_synced() else None  # first: what comes meanwhile is found
+        found = self.lister.get(namespace, name)
+        if found is not None:
+            return found
+        if reached is None:
+            return Absence.UNCERTAIN
+        return Absence.GONE if reached >= version else Absence.BEHIND
 
     def run(self, stop: Stop) -> None:
         """Keep the cache up to date until `stop`; see `Reflector.run`."""

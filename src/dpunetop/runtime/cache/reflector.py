@@ -154,6 +154,11 @@ class Course:
         """The version that the store has reached; empty while it has to be read anew."""
         return "" if self._version is None else str(self._version)
 
+    @property
+    def reached(self) -> int | None:
+        """The same as a number; None while the store has to be read anew."""
+        return self._version
+
     def next(self) -> Action:
         """What to do now."""
         if self._pause > 0:
@@ -388,6 +393,11 @@ class Reflector:
                     self._rest(seconds, stop)
                 case action:
                     self._carry_out(action, stop)
+
+    @property
+    def reached(self) -> int | None:
+        """The version up to which the store shows everything, or more; None while it has to be read anew."""
+        return self._course.reached
 
     def hasten(self) -> None:
         """The server is known to answer again: cut a pause short."""

@@ -12,12 +12,24 @@ from dpunetop.kube.keys import CONFIGMAPS
 from dpunetop.kube.meta import Obj, name_of
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change
-from dpunetop.runtime.cache.informer import Informer
+from dpunetop.runtime.cache.informer import Absence, Informer
 from dpunetop.runtime.cache.reflector import ListWatch
 from dpunetop.runtime.cache.transform import strip_foreign_managed_fields
 from dpunetop.runtime.metrics import Metrics
 from support.clock import FakeClock
-from support.scriptedsource import Hang, LossySource, ScriptedSource, added, bookmark, modified, obj, pages
+from support.scriptedsource import (
+    Gate,
+    Hang,
+    LossySource,
+    ScriptedSource,
+    added,
+    bookmark,
+    deleted,
+    expired,
+    modified,
+    obj,
+    pages,
+)
 from support.told import Told
 
 SELECTION = Selection(CONFIGMAPS, "ns")
@@ -270,3 +282,27 @@ def test_the_version_reached_is_a_metric(at_work: Callable[[Any], AtWork]) -> No
         {"name": "infra", "group": "", "version": "v1", "resource": "configmaps"},
     )
     assert sample == 12
+
+
+def test_absence_means_nothing_before_the_first_list_and_while_all_is_read_anew(
+    at_work: Callable[[Any], AtWork],
+) -> None:
+    gate = Gate()
+    work = at_work(ScriptedSource(lists=[pages(10, []), [gate]], watches=[[expired()]]))
+    assert work.informer.look("ns", "a", 5) is Absence.UNCERTAIN
+    work.start()
+    work.source.until_asked(3)
+    assert work.informer.look("ns", "a", 5) is Absence.UNCERTAIN
+    gate.open()
+
+
+def test_an_object_that_a_cache_does_not_show_is_gone_if_the_cache_is_past_it_and_else_yet_to_come(
+    at_work: Callable[[Any], AtWork],
+) -> None:
+    script = [added("a", 11), deleted("a", 12), added("b", 13), bookmark(14), Hang()]
+    work = at_work(ScriptedSource(lists=[pages(10, [])], watches=[script])).start()
+    work.source.until_hanging()
+    assert work.informer.look("ns", "a", 11) is Absence.GONE
+    assert work.informer.look("ns", "c", 14) is Absence.GONE
+    assert work.informer.look("ns", "c", 15) is Absence.BEHIND
+    assert work.informer.look("ns", "b", 13) == obj("b", 13)
