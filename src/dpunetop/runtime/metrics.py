@@ -91,7 +91,7 @@ class ControllerMetrics:
         self._errors = families.reconcile_errors.labels(name)
         self._terminal = families.reconcile_terminal_errors.labels(name)
         self._panics = families.reconcile_panics.labels(name)
-        self._timeouts = families.reconcile_timeouts.labels(name)
+        families.reconcile_timeouts.labels(name)  # stays at zero: requests have deadlines, passes have none
         self._seconds = families.reconcile_seconds.labels(name)
         self._active = families.active_workers.labels(name)
         self._max_concurrent = families.max_concurrent.labels(name)
@@ -110,10 +110,6 @@ class ControllerMetrics:
     def panicked(self) -> None:
         """A reconcile raised what nobody expected."""
         self._panics.inc()
-
-    def timed_out(self) -> None:
-        """A reconcile was ended by its deadline."""
-        self._timeouts.inc()
 
     def active(self, n: int) -> None:
         """So many workers hold a key now."""
