@@ -22,6 +22,7 @@ REBOOT_ANNOTATION = "standin.dpu.openshift.io/reboot"
 HOLD_READY_ANNOTATION = "standin.dpu.openshift.io/hold-ready"
 """On a pod: it runs, but does not become Ready. On a Node: once down, it stays down."""
 
+_UNSEEN_SECONDS = 0.2
 _CAPACITY = {"cpu": "16", "memory": "32Gi", "pods": "250", "ephemeral-storage": "100Gi"}
 
 
@@ -67,9 +68,7 @@ class Kubelet(StandIn):
             node = self._nodes.get("", key.name)
             return self._tend_node(node) if node is not None else None
         pod = self._pods.get(key.namespace, key.name)
-        if pod is not None and not has_ended(pod):
-            self._tend_pod(pod, stop)
-        return None
+        return self._tend_pod(pod, stop) if pod is not None and not has_ended(pod) else None
 
     # --- nodes ------------------------------------------------------------------------------------------------------
 
@@ -108,14 +107,16 @@ class Kubelet(StandIn):
 
     # --- pods -------------------------------------------------------------------------------------------------------
 
-    def _tend_pod(self, pod: Obj, stop: Stop) -> None:
+    def _tend_pod(self, pod: Obj, stop: Stop) -> float | None:
         node_name = (pod.get("spec") or {}).get("nodeName")
         if not node_name:
-            self._bind(pod)
-            return
+            return self._bind(pod)
         node = self._nodes.get("", node_name)
-        if node is None or not boot_id(node):
-            return
+        if node is not None and boot_id(node):
+            self._tend_pod_on(node, pod, stop)
+        return None
+
+    def _tend_pod_on(self, node: Obj, pod: Obj, stop: Stop) -> None:
         is_up = _is_up(node)
         if is_terminating(pod):
             if is_up:
@@ -128,16 +129,21 @@ class Kubelet(StandIn):
             status = pod_status(pod, node, is_ready, _written(self._bench.clock.now()))
             self._bench.apply_status(PODS, pod, status, self.manager, stop)
 
-    def _bind(self, pod: Obj) -> None:
+    def _bind(self, pod: Obj) -> float | None:
+        """Bind a pod that a DaemonSet has made for a node; when to look again, where the node does not show yet."""
         target = daemon_target(pod) if self._binds_daemon_pods and not is_terminating(pod) else None
-        if target is not None and self._nodes.get("", target) is not None:
-            binding = {
-                "apiVersion": "v1",
-                "kind": "Binding",
-                "metadata": {"name": name_of(pod), "namespace": namespace_of(pod)},
-                "target": {"apiVersion": "v1", "kind": "Node", "name": target},
-            }
-            self._bench.client.create_sub(PODS, namespace_of(pod), name_of(pod), "binding", binding)
+        if target is None:
+            return None
+        if self._nodes.get("", target) is None:
+            return _UNSEEN_SECONDS  # no change of a node finds a pod that is not bound
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": name_of(pod), "namespace": namespace_of(pod)},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": target},
+        }
+        self._bench.client.create_sub(PODS, namespace_of(pod), name_of(pod), "binding", binding)
+        return None
 
     def _key(self, obj: Obj) -> Key:
         return Key(self._bench.cluster, namespace_of(obj), name_of(obj))

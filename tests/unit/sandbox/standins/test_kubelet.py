@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
+
+from dpunetop.base.stop import Stop
 from dpunetop.domain.names import DPU_NODE_LABEL
+from dpunetop.kube.keys import Key, Resource
 from dpunetop.sandbox.standins import kubelet
 from dpunetop.sandbox.standins.bench import drainable
 
@@ -35,6 +40,38 @@ def test_a_pod_of_the_host_network_has_the_address_of_its_node() -> None:
         ("a", True, "image-a"),
         ("b", True, "image-b"),
     ]
+
+
+class Bench:
+    """The little of a `Bench` that binding needs: caches that a test fills, and a client that takes notes."""
+
+    cluster = "tenant"
+
+    def __init__(self) -> None:
+        self.shown: dict[str, dict[str, Any]] = {"pods": {}, "nodes": {}}
+        self.bound: list[tuple[str, str]] = []
+        self.client = SimpleNamespace(create_sub=self._create_sub)
+
+    def follow(self, resource: Resource, _: object) -> Any:
+        return SimpleNamespace(get=lambda _, name: self.shown[resource.plural].get(name))
+
+    def _create_sub(self, *place: Any) -> None:
+        *_, name, _, binding = place
+        self.bound.append((name, binding["target"]["name"]))
+
+
+def test_a_pod_that_a_daemonset_made_is_bound_also_if_its_node_shows_after_it() -> None:
+    fields = [{"key": "metadata.name", "operator": "In", "values": ["n"]}]
+    terms = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchFields": fields}]}}
+    bench, stand_in, key = Bench(), kubelet.Kubelet(binds_daemon_pods=True), Key("tenant", "ns", "p")
+    stand_in.attach(cast(Any, bench), lambda _: None)
+    bench.shown["pods"]["p"] = pod(affinity={"nodeAffinity": terms})
+    bench.shown["pods"]["p"]["metadata"]["namespace"] = "ns"
+    assert stand_in.reconcile(key, Stop()) == pytest.approx(0.2)
+    assert bench.bound == []
+    bench.shown["nodes"]["n"] = node()
+    assert stand_in.reconcile(key, Stop()) is None
+    assert bench.bound == [("p", "n")]
 
 
 def test_a_pod_of_the_pod_network_has_an_address_of_its_own() -> None:
