@@ -68,7 +68,8 @@ class World:
         """A new process: it remembers nothing."""
         board, hand = Board(), Hand(self.executor, self._client)
         clusters = cast(Clusters, SimpleNamespace(get=lambda _: SimpleNamespace(health=self.health)))
-        gatherer = Gatherer(clusters, Absences(self._client, self.clock), Terms(self.clock, MANAGER), self.clock)
+        absences, terms = Absences(self._client, self.clock), Terms(self.clock, MANAGER)
+        gatherer = Gatherer(clusters, absences, terms, self.clock, self.executor.newest)
         self.board, self.hosts = board, Hosts(board, gatherer, hand, self.executor)
         self.pairs = Pairs(Installation(None, "ovn", None, OPERATOR), self.executor, board, hand, "image")
         self.woken = set[Key]()

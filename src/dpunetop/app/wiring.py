@@ -144,7 +144,7 @@ class _Wiring:
     def _host_controller(self) -> Controller:
         """Its keys are not those of DpuClusterConfigs: the board says which there are."""
         absences = Absences(self._client, self._clock)
-        gatherer = Gatherer(self._clusters, absences, self._terms, self._clock)
+        gatherer = Gatherer(self._clusters, absences, self._terms, self._clock, self._executor.newest)
         controller = self._controller(Hosts(self._board, gatherer, self._hand, self._executor), no_rest)
         pairs = next(each for each in self._controllers if each.name == Pairs.name)
         self._board.connect(controller.queue.add, pairs.queue.add)

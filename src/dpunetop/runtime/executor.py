@@ -110,6 +110,12 @@ class Executor:
                 return None
         assert_never(step)
 
+    def newest(self, cluster: str, resource: Resource, seen: Obj) -> Obj:
+        """The newest state that is known of an object that a cache shows: what our own last write left, if the cache
+        is behind it. Shared, and must not be changed; what transforms cut off cached objects may be in it."""
+        place = _Place(cluster, resource, namespace_of(seen), name_of(seen))
+        return self._memory.newer_than(place, seen) or seen
+
     def forget(self, cluster: str) -> None:
         """Trust the caches of `cluster` again in everything: its state may be another than we left."""
         self._memory.forget(cluster)

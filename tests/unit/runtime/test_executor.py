@@ -154,6 +154,14 @@ def test_our_last_write_is_known_before_the_cache_shows_it(execute, server):
     assert len(server.asked) == 1
 
 
+def test_what_our_last_write_left_is_newer_than_a_cache_that_is_behind_it(executor, execute, server):
+    server.answers = [stored("8", a="1")]
+    execute(apply(stored("7", a="0"), a="1"))
+    assert executor.newest(INFRA, CONFIGMAPS, stored("7", a="0")) == stored("8", a="1")
+    assert executor.newest(INFRA, CONFIGMAPS, stored("9", a="2")) == stored("9", a="2")
+    assert executor.newest(INFRA, CONFIGMAPS, stored("7", uid="u-2", a="0")) == stored("7", uid="u-2", a="0")
+
+
 def test_a_cache_that_is_past_our_last_write_is_believed(execute, server):
     server.answers = [stored("8", a="1"), stored("10", a="1")]
     execute(apply(stored("7", a="0"), a="1"))

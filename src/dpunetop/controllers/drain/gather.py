@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from dpunetop.base.clock import Clock
@@ -31,13 +31,15 @@ from dpunetop.domain.drain.roster import Member, Roster, Slot
 from dpunetop.domain.status import TENANT_REACHABLE
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Forbidden, Unauthorized
-from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, DEPLOYMENTS, INFRA, NODES, PODS, crd_name
+from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, DEPLOYMENTS, INFRA, NODES, PODS, Resource, crd_name
 from dpunetop.kube.meta import Obj, annotations_of, labels_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_labels
 from dpunetop.kube.shapes import at, mappings
 from dpunetop.runtime.cluster import Clusters, Reach
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
+
+Newest = Callable[[str, Resource, Obj], Obj]
 
 BY_NODE = "node"
 """Index of pods by the name of their Node."""
@@ -66,9 +68,15 @@ class Sight:
 
 
 class Gatherer:
-    """Reads caches, and where a Node is missing asks the server. Threads: any; one at a time a key."""
+    """Reads caches, and where a Node is missing asks the server.
 
-    def __init__(self, clusters: Clusters, absences: Absences, terms: Terms, clock: Clock) -> None:
+    Guarantees: budgets, maintenances and tenant Nodes are never shown as they were before our own last write.
+    Threads: any; one at a time a key.
+    """
+
+    def __init__(self, clusters: Clusters, absences: Absences, terms: Terms, clock: Clock, newest: Newest) -> None:
+        """`newest` gives the newest state that is known of what a cache shows, see `Executor.newest`."""
+        self._newest = newest
         self._clusters = clusters
         self._absences = absences
         self._terms = terms
@@ -113,7 +121,7 @@ class Gatherer:
         node = reader.get(cluster, Selection(NODES), "", name)
         if node is not None:
             self._absences.seen(cluster, name)
-            return node
+            return self._newest(cluster, NODES, node)
         absence = self._absences.look(cluster, name, apart)
         if absence.recheck_seconds is not None:
             rechecks.append(absence.recheck_seconds)
@@ -130,11 +138,14 @@ class Gatherer:
         return DpuView(
             name=name,
             node=node if isinstance(node, Gone) else facts.dpu_node(node),
-            budget=None if budget is None else facts.budget(budget, settings.owner),
+            budget=None if budget is None else self._budget(budget, settings.owner),
             blocker=_blocker_pod(reader, settings.namespace, name),
             pods=_pods(reader, roster, member),
             paired=bool(slot.host) and member.pairing == slot.host,
         )
+
+    def _budget(self, seen: Obj, owner: str) -> facts.Budget:
+        return facts.budget(self._newest(INFRA, names.PODDISRUPTIONBUDGETS, seen), owner)
 
     def _is_unverified(self, reader: Reader, roster: Roster, author: Author) -> bool:
         """Whether, after a cluster's time went back, a cycle is left that has not been taken over."""
@@ -170,7 +181,8 @@ class Gatherer:
     ) -> tuple[facts.Maintenance, ...] | None:
         if not serves_maintenances(reader, cluster):
             return None
-        found = reader.by_index(cluster, Selection(names.NODEMAINTENANCES), BY_HOST, host)
+        shown = reader.by_index(cluster, Selection(names.NODEMAINTENANCES), BY_HOST, host)
+        found = (self._newest(cluster, names.NODEMAINTENANCES, obj) for obj in shown)
         seen = sorted((facts.maintenance(obj, owner) for obj in found), key=lambda each: each.name)
         return tuple(seen)
 

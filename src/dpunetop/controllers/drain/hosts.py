@@ -34,6 +34,8 @@ MANAGER = field_manager(NAME)
 _PAUSES = {Result.DONE: 0.5, Result.STALE: 0.3, Result.REFUSED: 10.0}
 """So long until the next look if nothing wakes: what was written shows in the caches, and that wakes."""
 _FAILED_SECONDS = 1.0
+_MOST_TASKS = 10
+"""So many are done one after the other before others have their turn."""
 _UNAUTHORIZED_SECONDS = 30.0
 
 
@@ -49,6 +51,11 @@ class _Pass:
     """DPUs at home here that serve nobody and need no blocker any more."""
     decision: Decision | None
 
+    @property
+    def task(self) -> Task | None:
+        """What is to be done for the drain."""
+        return None if self.decision is None else self.decision.task
+
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
@@ -56,6 +63,8 @@ class _Outcome:
 
     pauses: tuple[float, ...] = ()
     refused: Hold | None = None
+    done: Task | None = None
+    """The task of the drain that was done."""
 
 
 class Hosts:
@@ -89,14 +98,32 @@ class Hosts:
             self._readings.forget(key)
             self._board.forget(key)
             return None
-        with self._readings.reading(key) as reader:
-            sight = self._gatherer.sight(reader, roster, slot)
-        here = _decide(roster, slot, sight)
-        outcome = self._act(here, stop)
+        here, outcome = self._go_on(key, roster, slot, stop)
         self._tell(key, here, outcome, stop)
         return min((*outcome.pauses, *_rechecks(here)), default=None)
 
     # --- doing ------------------------------------------------------------------------------------------------------
+
+    def _go_on(self, key: Key, roster: Roster, slot: Slot, stop: Stop) -> tuple[_Pass, _Outcome]:
+        """Look and act, and that again after each task that was done: what it wrote is known, and what comes next
+        need not wait until the caches show it. But a task that seems to be wanted still is one whose effect does not
+        show yet."""
+        here = self._look(key, roster, slot)
+        outcome = self._act(here, stop)
+        for _ in range(_MOST_TASKS):
+            if outcome.done is None:
+                break
+            here = self._look(key, roster, slot)
+            if _is_same(here.task, outcome.done):
+                break
+            outcome = self._act(here, stop)
+        return here, outcome
+
+    def _look(self, key: Key, roster: Roster, slot: Slot) -> _Pass:
+        assert self._readings is not None
+        with self._readings.reading(key) as reader:
+            sight = self._gatherer.sight(reader, roster, slot)
+        return _decide(roster, slot, sight)
 
     def _act(self, here: _Pass, stop: Stop) -> _Outcome:
         """Everything that is to be done now. Each task looks for itself: one that comes to nothing stops no other."""
@@ -105,8 +132,8 @@ class Hosts:
         self._executor.execute(Plan((*upkeep, *sweeping)), stop)
         tasks = [found.task for found in here.protections.values() if found.task is not None]
         tasks = [task for task in tasks if not isinstance(task, PutEntries)]
-        if here.decision is not None and here.decision.task is not None:
-            tasks.append(here.decision.task)
+        if here.task is not None:
+            tasks.append(here.task)
         pauses: list[float] = []
         refused = None
         for task in tasks:
@@ -115,7 +142,8 @@ class Hosts:
             except TenantRefused as err:
                 refused = Hold(Reason.TENANT_UNAUTHORIZED, f"the tenant refuses: {err.error.message}")
                 pauses.append(_UNAUTHORIZED_SECONDS)
-        return _Outcome(tuple(pauses), refused)
+        is_done = here.task is not None and pauses[-1] == _PAUSES[Result.DONE]
+        return _Outcome(tuple(pauses), refused, here.task if is_done else None)
 
     def _carry_out(self, task: Task, stop: Stop) -> float:
         try:
@@ -135,6 +163,11 @@ class Hosts:
         before = self._board.report(key, Report(guardings, seen, entries))
         told = {each.dpu: each for each in before.standings} if before is not None else {}
         self._executor.execute(Plan(tuple(_events(told, seen, here.sight.nodes))), stop)
+
+
+def _is_same(task: Task | None, done: Task) -> bool:
+    """Whether a task is what was done a moment ago: of the same kind, about the same DPU."""
+    return type(task) is type(done) and getattr(task, "dpu", "") == getattr(done, "dpu", "")
 
 
 def _standings(here: _Pass, outcome: _Outcome) -> tuple[Standing, ...]:

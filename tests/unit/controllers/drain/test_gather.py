@@ -13,7 +13,7 @@ from dpunetop.controllers.drain.gather import INDEXERS, PATIENCE_SECONDS, Gather
 from dpunetop.controllers.drain.terms import Terms
 from dpunetop.domain import names
 from dpunetop.domain.drain.blockers import BlockerSettings, blocker, blocker_labels, first_budget
-from dpunetop.domain.drain.facts import Blind, DpuNode, Gone, HostNode, Reason, Settings, TenantSeen
+from dpunetop.domain.drain.facts import Blind, DpuNode, Gone, HostNode, Phase, Reason, Settings, TenantSeen
 from dpunetop.domain.drain.roster import Entry, Member, Mode, Roster, Slot
 from dpunetop.domain.types import parse_config
 from dpunetop.kube.errors import ApiError, Forbidden, NotFound, Unreachable
@@ -86,7 +86,8 @@ class Desk:
         clusters = type("C", (), {"get": staticmethod(self.caches.cluster)})
         absences = Absences(lambda _: cast(Client, Servers()), self.clock)
         terms = Terms(self.clock, "dpunetop-drain")
-        self.gatherer = Gatherer(cast(Clusters, clusters), absences, terms, self.clock)
+        self.gatherer = Gatherer(cast(Clusters, clusters), absences, terms, self.clock, self.newest)
+        self.written: dict[tuple[str, Resource], Obj] = {}
         self.conditions: list[Any] = [condition("TenantReachable", "True", "Reachable")]
         self.caches.put(INFRA, NODES, {"metadata": {"name": DPU}, "status": READY})
         self.caches.put(INFRA, DEPLOYMENTS, blocker(BLOCKERS, DPU))
@@ -94,6 +95,9 @@ class Desk:
         self.caches.put(INFRA, PODS, pod("dpunetop", "blocker", blocker_labels(DPU)), ovn_pod("t1"))
         self.caches.put(TENANT, NODES, {"metadata": {"name": HOST}, "spec": {}})
         self.caches.put(TENANT, CUSTOMRESOURCEDEFINITIONS, CRD)
+
+    def newest(self, cluster: str, resource: Resource, seen: Obj) -> Obj:
+        return self.written.get((cluster, resource), seen)
 
     def look(self, **but: Any) -> Sight:
         obj = {**config(name="sample"), "status": {"conditions": self.conditions}}
@@ -135,6 +139,24 @@ def test_a_pair_that_serves_is_seen_with_everything_it_has() -> None:
     assert isinstance(sight.view.tenant, TenantSeen)
     assert isinstance(sight.view.tenant.node, HostNode)
     assert [each.host for each in sight.view.tenant.maintenances or ()] == [HOST]
+
+
+def test_what_was_written_a_moment_ago_is_seen_before_the_caches_show_it() -> None:
+    desk = Desk()
+    desk.caches.put(TENANT, names.NODEMAINTENANCES, maintenance(HOST))
+    desk.written = {
+        (INFRA, names.PODDISRUPTIONBUDGETS): first_budget(BLOCKERS, DPU, ""),
+        (TENANT, names.NODEMAINTENANCES): {**maintenance(HOST), "status": {"phase": "Failed"}},
+        (TENANT, NODES): {"metadata": {"name": HOST}, "spec": {"unschedulable": True}},
+    }
+    (dpu,) = desk.look().dpus
+    assert dpu.budget is not None
+    assert dpu.budget.is_open
+    tenant = desk.tenant()
+    assert isinstance(tenant, TenantSeen)
+    assert isinstance(tenant.node, HostNode)
+    assert tenant.node.cordoned
+    assert [each.phase for each in tenant.maintenances or ()] == [Phase.FAILED]
 
 
 def test_a_pod_of_another_template_is_not_current_and_a_blocker_of_another_dpu_guards_nothing() -> None:

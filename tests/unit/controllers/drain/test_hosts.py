@@ -11,6 +11,7 @@ from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.absences import DPU_SECONDS
 from dpunetop.controllers.drain.gather import PATIENCE_SECONDS
 from dpunetop.domain import names
+from dpunetop.domain.drain.calls import Done, Result, Task
 from dpunetop.domain.drain.record import State
 from dpunetop.kube.errors import Conflict, Forbidden, Unauthorized, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
@@ -93,6 +94,29 @@ def test_containers_of_the_boot_before_prove_nothing() -> None:
     world.run_pod("p1", "container-of-b2")
     world.settle()
     assert world.maintenance() is None
+
+
+def test_what_follows_from_its_own_writes_is_done_in_one_pass() -> None:
+    world = World().protected()
+    world.cordon()
+    world.hosts.reconcile(PLACE, Stop())
+    assert world.maintenance() is not None
+    world.drain_host()
+    world.hosts.reconcile(PLACE, Stop())
+    assert world.budget().is_open
+
+
+def test_a_task_whose_effect_does_not_show_yet_is_not_done_twice_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, tasks = World().protected(), []
+    world.cordon()
+
+    def carry_out(task: Task, _: Stop) -> Done:
+        tasks.append(type(task).__name__)
+        return Done(Result.DONE)
+
+    monkeypatch.setattr(world.hosts, "_hand", SimpleNamespace(carry_out=carry_out))
+    assert world.hosts.reconcile(PLACE, Stop()) == pytest.approx(0.5)
+    assert tasks == ["Rewrite"]
 
 
 def test_a_dpu_that_is_cordoned_before_it_has_its_entry_is_drained_and_gets_it_afterwards() -> None:
@@ -188,7 +212,7 @@ def test_a_drain_is_held_and_told_while(silence: Any, health: Any, said: Any, re
     assert (world.state(), world.budget().is_open) == (State.STARTING, False)
     assert world.tenant.writes == []
     assert world.said() == ("False", reason)
-    assert world.events() == ["Normal HostDraining", f"Warning {reason}"]
+    assert world.events() == [f"Warning {reason}"]
     blind(world, None, REACHABLE, None)
     world.settle()
     assert world.state() is State.DRAINING
