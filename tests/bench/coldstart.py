@@ -94,7 +94,7 @@ def _figures(report: Report, part: str, number: int, starts: list[ColdStart], be
     counts = [len(start.asked.writes) for start in starts]
     ratios = [start.rate / limit for start, limit in zip(starts, best, strict=True)]
     needed = Bar(least=_NEEDED) if part.startswith("P1") and number >= _NEEDED_FROM else None
-    most = Bar(most=3 * number + _CONSTANT) if part.startswith("P1") else None
+    most = Bar(most=2 * number + _CONSTANT) if part.startswith("P1") else None
     for what, value, unit, bar in (
         ("writes", quantile(counts, 0.5), "", most),
         ("rate", quantile([start.rate for start in starts], 0.5), "1/s", None),
