@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dpunetop.controllers.claims import gather_claims
 from dpunetop.controllers.drain.board import Board
-from dpunetop.controllers.drain.gather import serves_maintenances
+from dpunetop.controllers.drain.gather import Newest, serves_maintenances
 from dpunetop.controllers.flow import one
 from dpunetop.domain import names
 from dpunetop.domain.drain import facts
@@ -76,8 +76,12 @@ class _Tenant:
 class Censor:
     """Takes the census. Threads: any; one at a time a DpuClusterConfig."""
 
-    def __init__(self, board: Board, namespace: str, operator_image: str | None, ovnkube_image: str | None) -> None:
+    def __init__(
+        self, board: Board, newest: Newest, namespace: str, operator_image: str | None, ovnkube_image: str | None
+    ) -> None:
+        """`newest` as for the `Gatherer`."""
         self._board = board
+        self._newest = newest
         self._namespace = namespace
         self._operator_image = operator_image
         self._ovnkube_image = ovnkube_image
@@ -86,9 +90,7 @@ class Censor:
         self, reader: Reader, config: DpuClusterConfig, siblings: Sequence[DpuClusterConfig], owner: str
     ) -> Census:
         """Read all of it; `siblings` share the tenant. Raises: NotSynced and NotEngaged about infra."""
-        entries = _local(reader, config, CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)
-        if entries is not None and labels_of(entries).get(names.OWNER_LABEL) != owner:
-            entries = None  # somebody else's says nothing about us
+        entries = self._own_entries(reader, config, owner)
         daemonset = _local(reader, config, DAEMONSETS, names.OVNKUBE_NODE)
         pods = Selection(PODS, config.namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
         image, roster = self._image(reader, config, daemonset), None
@@ -97,6 +99,13 @@ class Censor:
             roster = self._roster(reader, config, siblings, settings, entries, daemonset)
         lacking = image.message if isinstance(image, NoImage) else ""
         return Census(roster, lacking, entries, tuple(reader.list(INFRA, pods)))
+
+    def _own_entries(self, reader: Reader, config: DpuClusterConfig, owner: str) -> Obj | None:
+        """Our ConfigMap, as our own last write left it; somebody else's says nothing about us."""
+        found = _local(reader, config, CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)
+        if found is None or labels_of(found).get(names.OWNER_LABEL) != owner:
+            return None
+        return self._newest(INFRA, CONFIGMAPS, found)
 
     def _image(self, reader: Reader, config: DpuClusterConfig, daemonset: Obj | None) -> str | NoImage:
         """What every DPU pulls anyway."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from dpunetop.base.stop import Stop
 from dpunetop.domain import names
+from dpunetop.domain.entries import render_idle_pods
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS, SERVICEACCOUNTS
+from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NODES, PODS, SERVICEACCOUNTS, Resource
 from support.objects import NAMESPACE, config
-from support.scripteddrain import DPU, HOST, OPERATOR, World, dpu_node
+from support.scripteddrain import DPU, HOST, KEY, OPERATOR, World, dpu_node
 
 
 def test_a_dpu_is_protected_before_its_entry_is_written() -> None:
@@ -152,3 +158,18 @@ def test_a_pod_that_has_not_read_its_entry_proves_nothing() -> None:
     world.run_pod("p3", "container-of-d2-too", "d2")
     world.settle()
     assert world.maintenance() is None
+
+
+def test_the_entries_are_taken_as_the_last_write_left_them_before_the_caches_show_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World().protected()
+
+    def newest(cluster: str, resource: Resource, seen: Any) -> Any:
+        assert (cluster, resource) == (INFRA, CONFIGMAPS)
+        notes = {names.IDLE_PODS_ANNOTATION: render_idle_pods({DPU: "a pod that has gone"})}
+        return {**seen, "metadata": {**seen["metadata"], "annotations": notes}}
+
+    monkeypatch.setattr(world.pairs._census, "_newest", newest)
+    world.pairs.reconcile(KEY, Stop())
+    assert world.acts() == [f"infra patch {CONFIGMAPS.plural}/{names.OVNKUBE_NODE_ENTRIES}"]
