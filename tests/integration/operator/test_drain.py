@@ -188,7 +188,8 @@ def test_the_protection_comes_before_the_entry(trial: Trial, world: World) -> No
     first = {resource: order.index(resource) for resource in ("deployments", "poddisruptionbudgets")}
     entry_at = len(order) - 1 - order[::-1].index("configmaps")
     assert max(first.values()) < entry_at
-    assert order[:entry_at].count("poddisruptionbudgets") == 2  # made open, and closed for its host
+    # Made open, and closed for its host; made closed where the host configuration was faster.
+    assert order[:entry_at].count("poddisruptionbudgets") in (1, 2)
     assert is_ready(pair.blocker_pods()[0])
 
 
@@ -327,6 +328,33 @@ def test_a_host_waits_for_its_turn(new_trial: NewTrial) -> None:
     second.until_open()
     second.cordon(False)
     second.until_idle()
+
+
+def test_a_drain_that_takes_too_long_is_named_and_goes_on(trial: Trial) -> None:
+    trial.ready(drain={"timeout": "1s"})
+    pair = Pair(trial)
+    stuck = stubborn_pod(trial, pair.host)
+    pair.cordon()
+    pairs_say(trial, "DrainTimeout", pair.dpu, "spec.drain.timeout")
+    assert (pair.maintenance()["status"]["phase"], pair.is_open()) == ("Running", False)
+    trial.tenant.delete(stuck, {"gracePeriodSeconds": 0})
+    pair.until_open()
+    pair.cordon(False)
+    pair.until_idle()
+
+
+def test_a_drain_that_takes_too_long_is_given_up_where_that_is_wanted(trial: Trial) -> None:
+    trial.ready(drain={"timeout": "1s", "onTimeout": "Abort"})
+    pair = Pair(trial)
+    stuck = stubborn_pod(trial, pair.host)
+    pair.cordon()
+    pairs_say(trial, "Aborted", pair.dpu, "uncordon it")
+    eventually(pair.host_node, lambda host: not is_cordoned(host), SLOW)
+    assert (pair.maintenance(), pair.is_open()) == ({}, False)
+    trial.tenant.delete(stuck, {"gracePeriodSeconds": 0})
+    pair.cordon(False)
+    pair.until_idle()
+    assert (pair.serves(), pair.is_open()) == (pair.host, False)
 
 
 def test_the_end_waits_for_a_drain_that_runs_and_leaves_nothing(trial: Trial) -> None:
