@@ -9,12 +9,13 @@ from typing import Any
 from dpunetop.domain import names
 from dpunetop.domain.entries import serving_nodes
 from dpunetop.kube.errors import NotFound
-from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
+from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS, Resource
 from dpunetop.kube.meta import Obj, annotations_of, labels_of, new_object
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import seed
 from dpunetop.sandbox.standins import mcorules
 from dpunetop.sandbox.standins.kubelet import HOLD_READY_ANNOTATION, REBOOT_ANNOTATION, boot_id
+from dpunetop.sandbox.standins.zones import HOLD_LEASE_ANNOTATION
 from support.drainrules import FOLLOWED_INFRA, FOLLOWED_TENANT, Hosts, is_cordoned, is_open_budget, is_ready
 from support.trial import Trial, eventually
 from support.watchlog import WatchLog
@@ -44,10 +45,10 @@ class Drains:
         """Of an operator that serves this trial alone."""
         return {"NAMESPACE": self.operator_namespace, "WATCH_NAMESPACE": self.trial.namespace}
 
-    def watch_log(self) -> WatchLog:
-        """A watch of all that the rules look at."""
+    def watch_log(self, *of_tenant: Resource) -> WatchLog:
+        """A watch of all that the rules look at, and of more in the tenant."""
         world = self.trial.world
-        return WatchLog((world.infra, FOLLOWED_INFRA), (world.tenant, FOLLOWED_TENANT))
+        return WatchLog((world.infra, FOLLOWED_INFRA), (world.tenant, (*FOLLOWED_TENANT, *of_tenant)))
 
     # --- moving -----------------------------------------------------------------------------------------------------
 
@@ -101,6 +102,10 @@ class Drains:
     def hold_pod(self, dpu: str) -> None:
         """Keep the ovnkube-node pods of a DPU from being Ready."""
         self._patch_pods(dpu, {HOLD_READY_ANNOTATION: "true"})
+
+    def hold_lease(self, dpu: str, yes: bool = True) -> None:
+        """Have the ovnkube-node pods of a DPU run without renewing the Lease of its host, or no longer so."""
+        self._patch_pods(dpu, {HOLD_LEASE_ANNOTATION: "true" if yes else None})
 
     def let_pod_be_ready(self, dpu: str) -> None:
         """End `hold_pod`."""
