@@ -220,13 +220,13 @@ class ScriptedCluster:
 
 
 class ScriptedReadings:
-    """Caches that show what the clusters hold; what `silent` has for a cluster, or `unread` for a plural, is raised
-    instead."""
+    """Caches that show what the clusters hold; what `silent` has for a cluster, or `unread` for a plural in it, is
+    raised instead."""
 
     def __init__(self, *clusters: ScriptedCluster) -> None:
         self.clusters = {cluster.name: cluster for cluster in clusters}
         self.silent: dict[str, Exception] = {}
-        self.unread: dict[str, Exception] = {}
+        self.unread: dict[tuple[str, str], Exception] = {}
         self.asked: set[tuple[str, str]] = set()
 
     @contextmanager
@@ -253,8 +253,8 @@ class ScriptedReadings:
         self.asked.add((cluster, selection.resource.plural))
         if cluster in self.silent:
             raise self.silent[cluster]
-        if selection.resource.plural in self.unread:
-            raise self.unread[selection.resource.plural]
+        if trouble := self.unread.get((cluster, selection.resource.plural)):
+            raise trouble
         return self.clusters[cluster]
 
 

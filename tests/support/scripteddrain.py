@@ -119,9 +119,9 @@ class World:
 
     # --- what others do ---
 
-    def renew(self, time: str, uid: str = "lease-1") -> None:
+    def renew(self, time: str, namespace: str = OVN) -> None:
         """The Lease of the host, as somebody has written it now."""
-        metadata = {"name": f"{names.LEASE_PREFIX}{HOST}", "namespace": OVN, "uid": uid}
+        metadata = {"name": f"{names.LEASE_PREFIX}{HOST}", "namespace": namespace, "uid": "lease"}
         self.tenant.put(LEASES, {"metadata": metadata, "spec": {"renewTime": time, "leaseDurationSeconds": 40}})
 
     def run_blocker(self, dpu: str = DPU, *, ready: bool = True) -> None:

@@ -21,9 +21,9 @@ NOT_TO = ("--dpu-node-lease-renew-interval=0",)
 NAME = f"{names.LEASE_PREFIX}{HOST}"
 
 
-def verifying(*arguments: str, lease: str = "10:00:00", release: str = "") -> World:
+def verifying(*arguments: str, lease: str = "10:00:00", release: str = "", unread: Any = None, **spec: Any) -> World:
     """The DPU was drained, is back in another boot, and shows everything but a renewed Lease."""
-    world = World().of_zones(*arguments).protected()
+    world = World(**spec).of_zones(*arguments).protected()
     if release:
         metadata = {"name": names.OVNKUBE_NODE, "namespace": OVN, "annotations": {RELEASE_ANNOTATION: release}}
         world.tenant.put(DAEMONSETS, {"metadata": metadata})
@@ -36,6 +36,7 @@ def verifying(*arguments: str, lease: str = "10:00:00", release: str = "") -> Wo
     world.settle()
     world.reboot("b2")
     world.settle()
+    world.readings.unread = unread or {}
     world.cordon(False)
     world.settle()
     return world
@@ -52,9 +53,9 @@ def is_given_back(world: World) -> bool:
     return world.maintenance() is None
 
 
-def renew(world: World, time: str, seconds: float = 10.0, **lease: Any) -> None:
-    world.clock.step(seconds)
-    world.renew(time, **lease)
+def renew(world: World, time: str) -> None:
+    world.clock.step(10.0)
+    world.renew(time)
     world.settle()
 
 
@@ -224,6 +225,26 @@ def test_a_renewed_lease_is_asked_for_if(given: dict[str, Any]) -> None:
     assert is_given_back(world)
 
 
+def test_a_tenant_whose_release_cannot_be_read_is_one_that_might_have_leases() -> None:
+    for trouble in (NotSynced(TENANT, Selection(DAEMONSETS)), NotEngaged(TENANT)):
+        world = verifying(release="4.22.1", unread={(TENANT, DAEMONSETS.plural): trouble})
+        assert is_followed(world)
+        assert not is_given_back(world)
+        world.readings.unread.clear()
+        assert is_given_back(world)
+
+
+def test_the_lease_is_looked_for_where_the_spec_says_that_the_tenants_network_is() -> None:
+    world = verifying(*TOLD, tenantNamespace="elsewhere")
+    for number in range(1, 4):
+        renew(world, f"10:00:{number}0")
+    assert not is_given_back(world)
+    for number in range(3):
+        world.renew(f"10:00:{number}5", "elsewhere")
+        world.settle()
+    assert is_given_back(world)
+
+
 # --- why it does not come ---------------------------------------------------------------------------------------------
 
 
@@ -307,7 +328,7 @@ def test_a_tenant_that_goes_away_meanwhile_gives_nothing_back_and_counts_anew() 
 
 def test_a_tenant_that_goes_away_between_two_reads_gives_nothing_back() -> None:
     world = verifying(*TOLD)
-    world.readings.unread = {LEASES.plural: NotEngaged(TENANT)}
+    world.readings.unread = {(TENANT, LEASES.plural): NotEngaged(TENANT)}
     assert not is_given_back(world)
 
 
@@ -321,4 +342,4 @@ def test_a_person_may_force_a_host_whose_lease_is_not_renewed() -> None:
 
 def refuse(world: World, error: ApiError | None) -> None:
     selection = Selection(LEASES, OVN, f"metadata.name={NAME}")
-    world.readings.unread = {LEASES.plural: NotSynced(TENANT, selection, error)}
+    world.readings.unread = {(TENANT, LEASES.plural): NotSynced(TENANT, selection, error)}
