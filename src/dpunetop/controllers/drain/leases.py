@@ -15,7 +15,7 @@ from dpunetop.domain.drain.scene import Scene
 from dpunetop.domain.names import LEASE_PREFIX, OVNKUBE_NODE
 from dpunetop.domain.tenantrelease import release_of
 from dpunetop.domain.tenantsettings import Renewal, is_without_leases
-from dpunetop.kube.errors import Forbidden, Unauthorized
+from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized
 from dpunetop.kube.keys import DAEMONSETS, LEASES
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
@@ -92,7 +92,10 @@ def _look(reader: Reader, roster: Roster, name: str) -> _Look | None:
     except NotEngaged as err:
         return _Look(NO_LEASE, str(err))
     except NotSynced as err:
-        return _unread(err, name)
+        return _unread(err.error, name)
+    unwatched = reader.refusal()
+    if unwatched is not None and unwatched.selection.resource == LEASES:
+        return _unread(unwatched.error, name)
     return None if found is None and roster.renewal is Renewal.UNKNOWN else _Look(lease(found))
 
 
@@ -106,8 +109,8 @@ def _has_none(reader: Reader, roster: Roster) -> bool:
     return is_without_leases(release_of(found, None))
 
 
-def _unread(err: NotSynced, name: str) -> _Look:
-    if isinstance(err.error, Forbidden | Unauthorized):
-        words = f"the tenant does not let us look at Lease {name}: {err.error.message}"
+def _unread(error: ApiError | None, name: str) -> _Look:
+    if isinstance(error, Forbidden | Unauthorized):
+        words = f"the tenant does not let us look at Lease {name}: {error.message}"
         return _Look(NO_LEASE, refused=Hold(Reason.TENANT_UNAUTHORIZED, words))
-    return _Look(NO_LEASE, "it has not been read yet" if err.error is None else err.error.message)
+    return _Look(NO_LEASE, "it has not been read yet" if error is None else error.message)

@@ -12,7 +12,7 @@ from dpunetop.domain.tenantrelease import RELEASE_ANNOTATION
 from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized, Unreachable
 from dpunetop.kube.keys import DAEMONSETS, LEASES, NODES
 from dpunetop.kube.requests import Selection
-from dpunetop.runtime.reading import NotEngaged, NotSynced
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Unwatched
 from support.objects import condition
 from support.scripteddrain import DPU, HOST, OVN, PLACE, TENANT, World, dpu_node
 
@@ -295,6 +295,21 @@ def test_a_tenant_that_lets_nobody_look_is_named_at_once(arguments: tuple[str, .
     world.readings.unread.clear()
     for number in range(3):
         renew(world, f"10:00:{number}5")
+    assert is_given_back(world)
+
+
+def test_a_tenant_that_lets_nobody_look_any_more_is_named_at_once() -> None:
+    world = verifying(*TOLD)
+    renew(world, "10:00:10")
+    selection, error = Selection(LEASES, OVN, f"metadata.name={NAME}"), Forbidden(403, "Forbidden", "cannot watch")
+    world.readings.unwatched = Unwatched(TENANT, selection, error)
+    world.settle()
+    assert world.said() == ("False", "TenantUnauthorized")
+    world.readings.unwatched = Unwatched(TENANT, Selection(NODES), error)
+    renew(world, "10:00:20")
+    assert not is_given_back(world)
+    renew(world, "10:00:30")
+    renew(world, "10:00:40")
     assert is_given_back(world)
 
 
