@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable
 from datetime import datetime
@@ -50,6 +51,8 @@ class Zones(StandIn):
 
     def __init__(self, tenant: ControlPlane) -> None:
         self._tenant = tenant
+        self._guard = threading.Lock()  # guards _due
+        self._due: dict[str, float] = {}  # uid of a pod at work -> when its ovnkube renews next; monotonic
 
     def attach(self, bench: Bench, enqueue: Callable[[Key], None]) -> None:
         """See `StandIn.attach`."""
@@ -61,7 +64,10 @@ class Zones(StandIn):
     def reconcile(self, key: Key, stop: Stop) -> float | None:
         """See `StandIn.reconcile`; comes back as long as the pod runs."""
         pod = self._pods.get(key.namespace, key.name)
-        if pod is None or not is_at_work(pod):
+        if pod is None:
+            return None
+        if not is_at_work(pod):
+            self._forget(pod)
             return None
         host = self._host(pod)
         if host is None:
@@ -70,9 +76,10 @@ class Zones(StandIn):
         interval, valid = lease_numbers(pod)
         if not interval:
             return None
-        if HOLD_LEASE_ANNOTATION not in annotations_of(pod):
+        left = self._seconds_left(pod, interval)
+        if not left and HOLD_LEASE_ANNOTATION not in annotations_of(pod):
             self._renew(pod, host, valid)
-        return float(interval)
+        return left or float(interval)
 
     def _host(self, pod: Obj) -> Obj | None:
         """The tenant Node that the pod serves."""
@@ -86,6 +93,19 @@ class Zones(StandIn):
         wanted = shown(name_of(host), pod["spec"]["nodeName"])
         if not wanted.items() <= annotations_of(host).items():
             self._tenant.admin.patch(get(NODES, "", name_of(host)).target, {"metadata": {"annotations": wanted}})
+
+    def _forget(self, pod: Obj) -> None:
+        with self._guard:
+            self._due.pop(uid_of(pod), None)
+
+    def _seconds_left(self, pod: Obj, interval: int) -> float:
+        """How long until its ovnkube renews; 0: it does so now, and then again after `interval`."""
+        now = self._bench.clock.monotonic()
+        with self._guard:
+            if (left := self._due.get(uid_of(pod), now) - now) > 0:
+                return left
+            self._due[uid_of(pod)] = now + interval
+        return 0.0
 
     def _renew(self, pod: Obj, host: Obj, valid_seconds: int) -> None:
         namespace = config_namespace(self._config_map(pod, OVNKUBE_CONFIG))
