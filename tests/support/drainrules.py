@@ -146,6 +146,15 @@ def given_back_unrenewed(story: Story, hosts: Hosts, namespace: str) -> list[str
     return found
 
 
+def verified_seconds(story: Story, hosts: Hosts) -> list[float]:
+    """How long after a DPU was last down its host was given back, each time."""
+    found = []
+    for dpu, host in hosts.pairs.items():
+        for deleted in _deletions(story.states(hosts.maintenance(host))):
+            found += [deleted.at - max(end for _, end in down_seconds(story, dpu) if end < deleted.at)]
+    return found
+
+
 def _deletions(states: Iterable[Seen]) -> Iterator[Seen]:
     ended = ""
     for seen in states:
