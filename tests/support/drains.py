@@ -15,7 +15,6 @@ from dpunetop.kube.requests import get
 from dpunetop.sandbox import seed
 from dpunetop.sandbox.standins import mcorules
 from dpunetop.sandbox.standins.kubelet import HOLD_READY_ANNOTATION, REBOOT_ANNOTATION, boot_id
-from dpunetop.sandbox.standins.zones import HOLD_LEASE_ANNOTATION
 from support.drainrules import FOLLOWED_INFRA, FOLLOWED_TENANT, Hosts, is_cordoned, is_open_budget, is_ready
 from support.trial import Trial, eventually
 from support.watchlog import WatchLog
@@ -102,10 +101,6 @@ class Drains:
     def hold_pod(self, dpu: str) -> None:
         """Keep the ovnkube-node pods of a DPU from being Ready."""
         self._patch_pods(dpu, {HOLD_READY_ANNOTATION: "true"})
-
-    def hold_lease(self, dpu: str, yes: bool = True) -> None:
-        """Have the ovnkube-node pods of a DPU run without renewing the Lease of its host, or no longer so."""
-        self._patch_pods(dpu, {HOLD_LEASE_ANNOTATION: "true" if yes else None})
 
     def let_pod_be_ready(self, dpu: str) -> None:
         """End `hold_pod`."""
