@@ -73,8 +73,9 @@ class Tally:
     changes: int
     since: float
     """When it was last seen to change; before that, when the stretch began."""
-    waiting: float
-    """Since when it is waited for: the DPU has shown all that comes before, and the Lease has not changed since."""
+    waiting: float | None
+    """Since when it is waited for: the DPU has shown all that comes before, and the Lease has not changed since. None:
+    something else comes before."""
 
     def is_enough(self, now: float) -> bool:
         """Whether the Lease was seen to change often enough, and is still valid by our clock."""
@@ -82,7 +83,8 @@ class Tally:
 
     def patience_left(self, now: float) -> float:
         """How long the Lease may still stay as it is; 0: not any more."""
-        return max(0.0, self.waiting + _PATIENCE * self.lease.valid_seconds - now)
+        waited = 0.0 if self.waiting is None else now - self.waiting
+        return max(0.0, _PATIENCE * self.lease.valid_seconds - waited)
 
 
 def tally(before: Tally | None, stretch: Stretch, seen: Lease, now: float, *, is_due: bool) -> Tally:
@@ -92,14 +94,14 @@ def tally(before: Tally | None, stretch: Stretch, seen: Lease, now: float, *, is
         lost its validity is the first one again.
     """
     if before is None or before.stretch != stretch:
-        return Tally(stretch, seen, 0, now, now)
-    waiting = before.waiting if is_due else now
+        return Tally(stretch, seen, 0, now, now if is_due else None)
+    waiting = (now if before.waiting is None else before.waiting) if is_due else None
     if seen.uid != before.lease.uid:
         return replace(before, lease=seen, changes=0, waiting=waiting)
     if seen.renewed == before.lease.renewed:
         return replace(before, lease=seen, waiting=waiting)
     is_late = now - before.since > seen.valid_seconds
-    return Tally(stretch, seen, 1 if is_late else before.changes + 1, now, now)
+    return Tally(stretch, seen, 1 if is_late else before.changes + 1, now, now if is_due else None)
 
 
 def lease_signal(found: Tally, now: float, name: str, unread: str = "") -> Signal:

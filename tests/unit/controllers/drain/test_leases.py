@@ -10,10 +10,10 @@ from dpunetop.base.stop import Stop
 from dpunetop.domain import names
 from dpunetop.domain.tenantrelease import RELEASE_ANNOTATION
 from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized, Unreachable
-from dpunetop.kube.keys import DAEMONSETS, LEASES, NODES
+from dpunetop.kube.keys import DAEMONSETS, LEASES, NODES, PODS
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Unwatched
-from support.objects import condition
+from support.objects import NAMESPACE, condition
 from support.scripteddrain import DPU, HOST, OVN, PLACE, TENANT, World, dpu_node
 
 TOLD = ("--dpu-node-lease-duration=40", "--dpu-node-lease-renew-interval=10")
@@ -270,12 +270,11 @@ def test_a_lease_that_is_not_there_is_named() -> None:
     assert said(world).endswith(f"the tenant has no Lease {NAME}")
 
 
-def test_a_pod_that_is_late_is_not_the_lease_s_fault() -> None:
+def test_a_lease_is_not_in_the_way_before_the_pod_is_there() -> None:
     world = verifying(*TOLD)
-    world.run_pod("p1", "container-of-b1")
+    world.infra.drop(PODS, NAMESPACE, f"{names.OVNKUBE_NODE}-{DPU}")
     world.settle()
     world.clock.step(600.0)
-    world.settle()
     world.run_pod("p2", "container-of-b2")
     world.settle()
     assert said(world) == f"Verifying ProofMissing: {DPU} has yet to show: lease"

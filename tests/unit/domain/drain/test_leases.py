@@ -116,7 +116,12 @@ def test_a_lease_that_is_made_again_and_again_is_named_all_the_same() -> None:
 
 
 def test_nobody_waits_for_a_lease_before_the_dpu_has_shown_all_that_comes_before() -> None:
+    assert tally(counted((0.0, FIRST), is_due=False), HERE, FIRST, 100.0, is_due=True).patience_left(100.0) == 120.0
     early = counted((0.0, FIRST), (500.0, FIRST), is_due=False)
-    assert lease_signal(early, 500.0, NAME).trouble is None
-    due = tally(early, HERE, FIRST, 619.0, is_due=True)
-    assert (lease_signal(due, 619.0, NAME).trouble, due.patience_left(619.0)) == (None, 1.0)
+    assert lease_signal(early, 900.0, NAME).trouble is None
+    due = tally(early, HERE, FIRST, 1000.0, is_due=True)
+    assert due.patience_left(1000.0) == 120.0
+    late = tally(due, HERE, FIRST, 1120.0, is_due=True)
+    assert lease_signal(late, 1120.0, NAME).trouble is not None
+    again = tally(late, HERE, renewed("b"), 1130.0, is_due=False)
+    assert lease_signal(again, 2000.0, NAME).trouble is None
