@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dpunetop.domain.drain.facts import Reason
 from dpunetop.domain.drain.leases import NO_LEASE, Lease, Stretch, Tally, lease, lease_signal, tally
@@ -125,3 +128,29 @@ def test_nobody_waits_for_a_lease_before_the_dpu_has_shown_all_that_comes_before
     assert lease_signal(late, 1120.0, NAME).trouble is not None
     again = tally(late, HERE, renewed("b"), 1130.0, is_due=False)
     assert lease_signal(again, 2000.0, NAME).trouble is None
+
+
+LOOKS = st.lists(
+    st.tuples(
+        st.sampled_from([1.0, 10.0, 39.0, 41.0]),
+        st.sampled_from([HERE, replace(HERE, boot="b2")]),
+        st.builds(Lease, st.sampled_from(["u1", "u2"]), st.sampled_from(["a", "b"]), st.just(40)),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(LOOKS)
+def test_whatever_is_seen_only_two_changes_of_one_lease_in_one_stretch_and_of_late_are_enough(looks: Any) -> None:
+    found, now, seen = None, 0.0, []
+    for pause, stretch, each, is_due in looks:
+        now += pause
+        seen.append((now, stretch, each))
+        found = tally(found, stretch, each, now, is_due=is_due)
+    _, here, last = seen[-1]
+    of_late = list(itertools.takewhile(lambda look: (look[1], look[2].uid) == (here, last.uid), reversed(seen)))
+    changed = [late[0] for late, early in itertools.pairwise(of_late) if late[2].renewed != early[2].renewed]
+    assert found is not None
+    assert not found.is_enough(now) or (len(changed) >= 2 and now - changed[0] <= 40 >= changed[0] - changed[1])
