@@ -59,6 +59,13 @@ class Audit:
         events = self._control_plane.audit_events(user=self._user, since=self._mark)
         return [_asked(event) for event in events if "responseStatus" in event]
 
+    def open_watches(self, resource: str) -> list[str]:
+        """URIs of the watches that were begun since and have not ended."""
+        events = self._control_plane.audit_events(user=self._user, verb="watch", since=self._mark)
+        about = [event for event in events if (event.get("objectRef") or {}).get("resource") == resource]
+        ended = {event["auditID"] for event in about if event["stage"] == "ResponseComplete"}
+        return [event["requestURI"] for event in about if event["auditID"] not in ended]
+
 
 def of_operator(infra: ControlPlane) -> Audit:
     """Audit of the operator in infra."""

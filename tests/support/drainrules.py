@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from dpunetop.domain import names
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
+from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, LEASES, NODES, PODS
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of, uid_of
 from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION, boot_id
 from support.watchlog import Place, Seen, Story
@@ -129,6 +129,29 @@ def given_back_too_early(story: Story, hosts: Hosts) -> list[str]:
         for deleted in _deletions(story.states(hosts.maintenance(host))):
             if why := _why_not_given_back(story, hosts, host, deleted):
                 found.append(f"{host} given back at {deleted.revision}: {why}")
+    return found
+
+
+def given_back_unrenewed(story: Story, hosts: Hosts, namespace: str) -> list[str]:
+    """Maintenances of ours that were deleted before the Lease of the host, in that namespace, was renewed twice since
+    its DPU was last down. For a story in which every drain goes all the way."""
+    found = []
+    for dpu, host in hosts.pairs.items():
+        lease = story.states(Place(TENANT, LEASES.plural, namespace, f"{names.LEASE_PREFIX}{host}"))
+        for deleted in _deletions(story.states(hosts.maintenance(host))):
+            ups = [end for _, end in down_seconds(story, dpu) if end < deleted.at]
+            renewed = [seen for seen in lease if max(ups, default=0.0) < seen.at < deleted.at + _LAG_SECONDS]
+            if len(renewed) < 2:
+                found.append(f"{host} given back at {deleted.revision}: its Lease was renewed {len(renewed)} times")
+    return found
+
+
+def verified_seconds(story: Story, hosts: Hosts) -> list[float]:
+    """How long after a DPU was last down its host was given back, each time."""
+    found = []
+    for dpu, host in hosts.pairs.items():
+        for deleted in _deletions(story.states(hosts.maintenance(host))):
+            found += [deleted.at - max(end for _, end in down_seconds(story, dpu) if end < deleted.at)]
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from dpunetop.domain import names
 from dpunetop.domain.entries import serving_nodes
 from dpunetop.kube.errors import NotFound
-from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
+from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS, Resource
 from dpunetop.kube.meta import Obj, annotations_of, labels_of, new_object
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import seed
@@ -44,10 +44,10 @@ class Drains:
         """Of an operator that serves this trial alone."""
         return {"NAMESPACE": self.operator_namespace, "WATCH_NAMESPACE": self.trial.namespace}
 
-    def watch_log(self) -> WatchLog:
-        """A watch of all that the rules look at."""
+    def watch_log(self, *of_tenant: Resource) -> WatchLog:
+        """A watch of all that the rules look at, and of more in the tenant."""
         world = self.trial.world
-        return WatchLog((world.infra, FOLLOWED_INFRA), (world.tenant, FOLLOWED_TENANT))
+        return WatchLog((world.infra, FOLLOWED_INFRA), (world.tenant, (*FOLLOWED_TENANT, *of_tenant)))
 
     # --- moving -----------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from dpunetop.kube.meta import Obj, labels_of, name_of, namespace_of, uid_of, ve
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Page
 from dpunetop.runtime.executor import CREATE_ONLY
+from dpunetop.runtime.reading import Unwatched
 from support.twoclusters import merged
 
 Place = tuple[str, str, str]
@@ -220,11 +221,14 @@ class ScriptedCluster:
 
 
 class ScriptedReadings:
-    """Caches that show what the clusters hold; what `silent` has for a cluster is raised instead."""
+    """Caches that show what the clusters hold; what `silent` has for a cluster, or `unread` for a plural in it, is
+    raised instead."""
 
     def __init__(self, *clusters: ScriptedCluster) -> None:
         self.clusters = {cluster.name: cluster for cluster in clusters}
         self.silent: dict[str, Exception] = {}
+        self.unwatched: Unwatched | None = None
+        self.unread: dict[tuple[str, str], Exception] = {}
         self.asked: set[tuple[str, str]] = set()
 
     @contextmanager
@@ -238,8 +242,11 @@ class ScriptedReadings:
     def get(self, cluster: str, selection: Selection, namespace: str, name: str) -> Any:
         return copy.deepcopy(self._cache(cluster, selection).shown(selection.resource, namespace, name))
 
-    def refusal(self) -> None:
-        """No cache stands still."""
+    def refusal(self) -> Unwatched | None:
+        """The cache that stands still, if one does of those that were asked."""
+        still = self.unwatched
+        is_asked = still is not None and (still.cluster, still.selection.resource.plural) in self.asked
+        return still if is_asked else None
 
     def list(self, cluster: str, selection: Selection) -> list[Any]:
         return self._cache(cluster, selection).listed(selection)
@@ -251,6 +258,8 @@ class ScriptedReadings:
         self.asked.add((cluster, selection.resource.plural))
         if cluster in self.silent:
             raise self.silent[cluster]
+        if trouble := self.unread.get((cluster, selection.resource.plural)):
+            raise trouble
         return self.clusters[cluster]
 
 

@@ -24,6 +24,7 @@ from dpunetop.kube.keys import (
     CUSTOMRESOURCEDEFINITIONS,
     DAEMONSETS,
     INFRA,
+    LEASES,
     NAMESPACES,
     NODES,
     PODS,
@@ -42,6 +43,8 @@ from support.scriptedcluster import Fuse, ScriptedCluster, ScriptedReadings
 KEY = Key(INFRA, NAMESPACE, "sample")
 TENANT = f"tenant/{NAMESPACE}/sample"
 OPERATOR = "dpunetop"
+OVN = "ovn"
+"""Namespace of OVN-Kubernetes in the tenant."""
 HOST, DPU = "host-1", "d1"
 OWNER = names.owner_hash("infra-uid", NAMESPACE, "sample")
 PLACE = key_of(TENANT, ("host", HOST))
@@ -68,10 +71,10 @@ class World:
         """A new process: it remembers nothing."""
         board, hand = Board(), Hand(self.executor, self._client)
         clusters = cast(Clusters, SimpleNamespace(get=lambda _: SimpleNamespace(health=self.health)))
-        absences, terms = Absences(self._client, self.clock), Terms(self.clock, MANAGER)
-        gatherer = Gatherer(clusters, absences, terms, self.clock, self.executor.newest)
+        absences, self.terms = Absences(self._client, self.clock), Terms(self.clock, MANAGER)
+        gatherer = Gatherer(clusters, absences, self.terms, self.clock, self.executor.newest)
         self.board, self.hosts = board, Hosts(board, gatherer, hand, self.executor)
-        self.pairs = Pairs(Installation(None, "ovn", None, OPERATOR), self.executor, board, hand, "image")
+        self.pairs = Pairs(Installation(None, OVN, None, OPERATOR), self.executor, board, hand, "image")
         self.woken = set[Key]()
         board.connect(self.woken.add, self.woken.add)
         for each in (self.hosts, self.pairs):
@@ -92,6 +95,17 @@ class World:
                 return pauses.get(PLACE)
         raise AssertionError("it never comes to rest")
 
+    def of_zones(self, *arguments: str) -> World:
+        """The tenant has the interconnect topology, the DPUs are told `arguments`, and the host shows its network."""
+        template = {"metadata": {"annotations": {names.TEMPLATE_HASH_ANNOTATION: "t1"}}}
+        parts = [{"name": "nbdb"}, {"name": names.OVNKUBE_CONTROLLER, "args": list(arguments)}]
+        self.infra.put(
+            DAEMONSETS, named(names.OVNKUBE_NODE, spec={"template": {**template, "spec": {"containers": parts}}})
+        )
+        shown = {names.ZONE_ANNOTATION: HOST, names.ENCAP_IPS_ANNOTATION: "[]", names.CHASSIS_ANNOTATION: "c"}
+        self.tenant.put(NODES, {"metadata": {"name": HOST, "annotations": shown}, "spec": {}})
+        return self
+
     def protected(self) -> World:
         """The pair serves under protection; what was written on the way is forgotten."""
         self.settle()
@@ -104,6 +118,11 @@ class World:
         return self
 
     # --- what others do ---
+
+    def renew(self, time: str, namespace: str = OVN) -> None:
+        """The Lease of the host, as somebody has written it now."""
+        metadata = {"name": f"{names.LEASE_PREFIX}{HOST}", "namespace": namespace, "uid": "lease"}
+        self.tenant.put(LEASES, {"metadata": metadata, "spec": {"renewTime": time, "leaseDurationSeconds": 40}})
 
     def run_blocker(self, dpu: str = DPU, *, ready: bool = True) -> None:
         self.infra.put(PODS, pod(f"blocker-{dpu}", OPERATOR, dict(blocker_labels(dpu)), node=dpu, ready=ready))

@@ -37,11 +37,11 @@ from dpunetop.domain.names import DPUCLUSTERCONFIGS, HOST_ANNOTATIONS, NODEMAINT
 from dpunetop.domain.ovnkube import PodScripts
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, refused_address
 from dpunetop.kube.errors import MOST_MESSAGE_CHARS
-from dpunetop.kube.keys import DEPLOYMENTS, INFRA, NODES, Key, Resource
+from dpunetop.kube.keys import DEPLOYMENTS, INFRA, LEASES, NODES, Key, Resource
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.informer import Absence
-from dpunetop.runtime.cache.transform import bare_node, strip_status
+from dpunetop.runtime.cache.transform import bare_lease, bare_node, strip_status
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.connection import Anonymous, ClientCertificate, Connection, Credential, StaticToken
 from dpunetop.runtime.client.kubeconfig import infra_connection
@@ -72,12 +72,18 @@ _TENANT_HOSTS_WEIGHT = 16 << 20
 """Of its Nodes, which are cut to what is read of them: room for 5,000."""
 _TENANT_MAINTENANCES_WEIGHT = 4 << 20
 """Of its NodeMaintenances: room for some hundred hosts that are drained at once."""
-_TENANT_WEIGHTS = {NODES: _TENANT_HOSTS_WEIGHT, NODEMAINTENANCES: _TENANT_MAINTENANCES_WEIGHT}
+_TENANT_LEASE_WEIGHT = 8 << 10
+"""Of a Lease, cut to what is read of it: one is followed for each host that is verified."""
+_TENANT_WEIGHTS = {
+    NODES: _TENANT_HOSTS_WEIGHT,
+    NODEMAINTENANCES: _TENANT_MAINTENANCES_WEIGHT,
+    LEASES: _TENANT_LEASE_WEIGHT,
+}
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 _INDEXERS = {**INDEXERS, DPUCLUSTERCONFIGS: CONFIG_INDEXERS}
 _TRANSFORMS = {**TRANSFORMS, PODDISRUPTIONBUDGETS: strip_status(), DEPLOYMENTS: strip_status()}
-_TENANT_TRANSFORMS = {**TRANSFORMS, NODES: bare_node(HOST_ANNOTATIONS)}
+_TENANT_TRANSFORMS = {**TRANSFORMS, NODES: bare_node(HOST_ANNOTATIONS), LEASES: bare_lease()}
 
 Runs = Mapping[str, Callable[[Stop], None]]
 

@@ -78,6 +78,8 @@ MAINTENANCE_TAINT: Final = "medik8s.io/drain"
 ZONE_ANNOTATION: Final = "k8s.ovn.org/zone-name"
 ENCAP_IPS_ANNOTATION: Final = "k8s.ovn.org/node-encap-ips"
 CHASSIS_ANNOTATION: Final = "k8s.ovn.org/node-chassis-id"
+LEASE_PREFIX: Final = "ovn-dpu-"
+"""How the Lease is called, before the name of its host, that a DPU renews in the namespace of OVN-Kubernetes."""
 HOST_ANNOTATIONS: Final = (
     CORDONED_BEFORE_ANNOTATION,
     DESIRED_DRAIN_ANNOTATION,

@@ -12,6 +12,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from dpunetop.domain.names import OVNKUBE_CONFIG, OVNKUBE_CONTROLLER, OVNKUBE_NODE_DPU_HOST, OVNKUBE_SCRIPT_LIB
 from dpunetop.domain.ovnkubeconf import BadOvnkubeConf, HybridOverlayEnabled, OvnkubeConf, parse_ovnkube_conf
@@ -103,6 +104,31 @@ def deployed_arguments(live: Obj | None) -> tuple[str, ...]:
         if container.get("name") == OVNKUBE_CONTROLLER:
             return tuple(container.get("args") or ())
     return ()
+
+
+class Renewal(Enum):
+    """Whether DPUs renew a Lease that their hosts go by, as far as they were told."""
+
+    NEVER = auto()
+    """They were told not to."""
+    ALWAYS = auto()
+    """They were told how often."""
+    UNKNOWN = auto()
+    """They were told nothing, and do what their release does."""
+
+
+def deployed_renewal(live: Obj | None) -> Renewal:
+    """What a live DaemonSet of ours tells the DPUs about Leases."""
+    option = f"--{_LEASE_OPTIONS[0]}="
+    said = [text.removeprefix(option) for text in deployed_arguments(live) if text.startswith(option)]
+    if not said:
+        return Renewal.UNKNOWN
+    return Renewal.NEVER if said == ["0"] else Renewal.ALWAYS
+
+
+def is_without_leases(release: Release | None) -> bool:
+    """Whether hosts of that release are known to go by no Lease, unless their DPUs are told of one."""
+    return release is not None and release.flavour is Flavour.OPENSHIFT and not _rules(release).lease
 
 
 _NUMBER = re.compile(r"[0-9]{1,8}")

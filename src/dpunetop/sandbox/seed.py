@@ -224,6 +224,7 @@ def tenant_reader(namespace: str) -> Iterable[dict[str, Any]]:
         "Role": [
             {"apiGroups": [""], "resources": ["secrets", "configmaps", "pods"], "verbs": ["get", "list", "watch"]},
             {"apiGroups": ["apps"], "resources": ["daemonsets", "deployments"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "list", "watch"]},
         ],
         "ClusterRole": [
             {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},

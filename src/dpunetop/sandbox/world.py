@@ -20,6 +20,7 @@ from dpunetop.sandbox.standins.bench import Crew
 from dpunetop.sandbox.standins.kubelet import Kubelet
 from dpunetop.sandbox.standins.mco import MachineConfigOperator
 from dpunetop.sandbox.standins.nodemaintenance import NodeMaintenanceOperator
+from dpunetop.sandbox.standins.zones import Zones
 
 TENANT = "tenant"
 _POLL_SECONDS = 0.1
@@ -57,6 +58,7 @@ class World:
             binds_daemon_pods=Component.SCHEDULER not in tenant.components,
         )
         self.mco = MachineConfigOperator(retry_seconds=retry_seconds)
+        self.zones = Zones(self.tenant)
         self.node_maintenance = NodeMaintenanceOperator(retry_seconds=retry_seconds)
         self._say = say
         self._open = contextlib.ExitStack()
@@ -134,7 +136,7 @@ class World:
         seed.seed_infra(self.pair, self.quick_start)
         seed.seed_tenant(self.pair, self.quick_start)
         self._say("starting the stand-ins")
-        self._open.enter_context(Crew(self.infra, INFRA, (self.infra_kubelet, self.mco)))
+        self._open.enter_context(Crew(self.infra, INFRA, (self.infra_kubelet, self.mco, self.zones)))
         self._open.enter_context(Crew(self.tenant, TENANT, (self.tenant_kubelet, self.node_maintenance)))
 
 

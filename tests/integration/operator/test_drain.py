@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from dpunetop.domain import names
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import TooManyRequests
-from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
+from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, LEASES, NODES, PODS
 from dpunetop.kube.meta import new_object
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.admin import Obj
@@ -17,8 +18,10 @@ from dpunetop.sandbox.faultproxy import FaultProxy
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.seed import OPERATOR_ACCOUNT, OPERATOR_NAMESPACE
 from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION, boot_id
+from dpunetop.sandbox.standins.ovnkube import interconnect_tenant
+from dpunetop.sandbox.standins.zones import HOLD_LEASE_ANNOTATION
 from dpunetop.sandbox.world import World
-from support.trial import Trial, eventually
+from support.trial import ACCOUNT, Trial, eventually
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -100,6 +103,14 @@ class Pair:
         except TooManyRequests:
             return False
         return True
+
+    def hold_lease(self, yes: bool = True) -> None:
+        """Have the DPU no longer renew the Lease of its host, or again."""
+        for pod in self.trial.pods():
+            path = self.trial.path(PODS, pod["metadata"]["name"])
+            self.trial.infra.patch(
+                path, {"metadata": {"annotations": {HOLD_LEASE_ANNOTATION: "true" if yes else None}}}
+            )
 
     def uncordon_host(self) -> None:
         self.trial.tenant.patch(get(NODES, "", self.host).target, {"spec": {"unschedulable": None}})
@@ -391,3 +402,49 @@ def test_a_dpu_is_paired_by_the_annotation_of_its_node_too(trial: Trial) -> None
     trial.create_config()
     trial.wait("Ready", "True", within=SLOW)
     assert pair.serves() == pair.host
+
+
+# --- a tenant whose hosts go by Leases --------------------------------------------------------------------------------
+
+LEASED = partial(interconnect_tenant, release="4.23.0", lease_seconds=1)
+
+
+def lease(pair: Pair) -> Obj:
+    return pair.trial.tenant.get_or_empty(pair.trial.tenant_path(LEASES, f"{names.LEASE_PREFIX}{pair.host}"))
+
+
+def told_last(pair: Pair, reason: str) -> str:
+    """Wait until the DPU has an Event of that reason; its note."""
+    found = eventually(pair.events, lambda events: reason in [each for each, _ in events], SLOW)
+    return next(note for each, note in found if each == reason)
+
+
+def test_a_host_waits_until_its_lease_is_renewed(new_trial: NewTrial) -> None:
+    trial = new_trial(shows=LEASED)
+    pair = draining(trial)
+    eventually(lambda: lease(pair), bool, SLOW)
+    pair.hold_lease()
+    pair.reboot()
+    pair.cordon(False)
+    assert told_last(pair, "ProofMissing").endswith("has yet to show: lease")
+    before = lease(pair)["spec"]["renewTime"]
+    assert is_cordoned(pair.host_node())
+    pair.hold_lease(False)
+    pair.until_idle()
+    assert lease(pair)["spec"]["renewTime"] != before
+    assert not is_cordoned(pair.host_node())
+
+
+def test_a_tenant_that_does_not_let_its_leases_be_read_is_named(new_trial: NewTrial) -> None:
+    trial = new_trial(shows=LEASED)
+    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{trial.tenant_namespace}/roles/{ACCOUNT}"
+    rules = trial.tenant.get(path)["rules"]
+    trial.tenant.patch(path, {"rules": [rule for rule in rules if "leases" not in rule["resources"]]})
+    pair = draining(trial)
+    pair.reboot()
+    pair.cordon(False)
+    pairs_say(trial, "TenantUnauthorized", pair.dpu, f"{names.LEASE_PREFIX}{pair.host}", "leases")
+    assert is_cordoned(pair.host_node())
+    trial.tenant.patch(path, {"rules": rules})
+    pair.until_idle()
+    assert not is_cordoned(pair.host_node())

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpunetop.domain.tenantrelease import Flavour, Release
-from dpunetop.domain.tenantsettings import Audit, NodeSettings, SettingsReading, SettingsView, read_settings
+from dpunetop.domain.tenantsettings import (
+    Audit,
+    NodeSettings,
+    Renewal,
+    SettingsReading,
+    SettingsView,
+    deployed_renewal,
+    is_without_leases,
+    read_settings,
+)
 from support.tenants import CONF, openshift, upstream, workload
 
 SAFE = re.compile(r"--[a-z0-9-]+(=[A-Za-z0-9:./,-]+)?")
@@ -104,6 +113,46 @@ def test_both_sides_agree_on_the_lease(
     found = options(view)
     assert (found.get("dpu-node-lease-renew-interval"), found.get("dpu-node-lease-duration")) == expected
     assert [finding.reason for finding in read_settings(view).parity] == (["FeatureParityUnknown"] if missing else [])
+
+
+def deployed(*arguments: str) -> dict[str, Any]:
+    """A DaemonSet of ours whose DPUs were told so."""
+    parts = [{"name": "nbdb"}, {"name": "ovnkube-controller", "args": list(arguments)}]
+    return {"spec": {"template": {"spec": {"containers": parts}}}}
+
+
+TOLD: dict[str, tuple[dict[str, Any] | None, Renewal]] = {
+    "how often": (deployed("--enable-evpn", "--dpu-node-lease-renew-interval=10"), Renewal.ALWAYS),
+    "not to": (deployed("--dpu-node-lease-renew-interval=0"), Renewal.NEVER),
+    "nothing": (deployed("--enable-evpn", "--dpu-node-lease-duration=40"), Renewal.UNKNOWN),
+    "nothing, since there are none": (None, Renewal.UNKNOWN),
+}
+
+
+@pytest.mark.parametrize(("live", "expected"), TOLD.values(), ids=TOLD.keys())
+def test_the_dpus_were_told_of_leases(live: dict[str, Any] | None, expected: Renewal) -> None:
+    assert deployed_renewal(live) is expected
+
+
+def test_what_the_settings_say_of_leases_is_what_is_deployed() -> None:
+    for lease, (interval, _), _ in LEASES.values():
+        expected = {None: Renewal.UNKNOWN, "0": Renewal.NEVER}.get(interval, Renewal.ALWAYS)
+        assert deployed_renewal(deployed(*settings(openshift((4, 23), lease=lease)).arguments)) is expected
+
+
+RELEASES = {
+    "4.20": (Release(Flavour.OPENSHIFT, (4, 20)), True),
+    "4.22": (Release(Flavour.OPENSHIFT, (4, 22)), True),
+    "4.23": (Release(Flavour.OPENSHIFT, (4, 23)), False),
+    "5.0": (Release(Flavour.OPENSHIFT, (5, 0)), False),
+    "upstream": (Release(Flavour.UPSTREAM, (1, 3)), False),
+    "unknown": (None, False),
+}
+
+
+@pytest.mark.parametrize(("release", "expected"), RELEASES.values(), ids=RELEASES.keys())
+def test_a_release_is_known_to_have_no_leases(release: Release | None, expected: bool) -> None:
+    assert is_without_leases(release) is expected
 
 
 def test_before_4_23_nobody_is_told_of_a_lease_that_the_host_does_not_set() -> None:

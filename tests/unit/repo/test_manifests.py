@@ -153,6 +153,7 @@ def test_in_the_tenant_rights_to_more_rights_are_those_by_name_that_minting_take
     unnamed = [(rule["resources"], set(rule["verbs"])) for rule in rules if "resourceNames" not in rule]
     assert unnamed == [
         (["pods"], READ),
+        (["leases"], READ),
         (["nodes"], {*READ, "patch"}),
         (["nodemaintenances"], ALL_OF_ONES_OWN),
     ]
@@ -193,6 +194,11 @@ def test_a_tenant_lets_its_hosts_be_drained() -> None:
     wide = one("ClusterRole", "dpunetop-operator", "config/tenant/*.yaml")
     assert verbs(wide, "nodemaintenances") == ALL_OF_ONES_OWN
     assert verbs(wide, "customresourcedefinitions", crd_name(names.NODEMAINTENANCES)) == READ
+
+
+def test_a_tenant_lets_the_leases_of_its_hosts_be_followed() -> None:
+    local = one("Role", "dpunetop-operator", "config/tenant/*.yaml")
+    assert verbs(local, "leases") == READ
 
 
 def test_no_role_for_the_whole_cluster_reads_secrets() -> None:

@@ -12,6 +12,7 @@ from support.drainrules import (
     Hosts,
     cut_off_seconds,
     given_back_too_early,
+    given_back_unrenewed,
     let_go,
     opened_without_drain,
     served_unprotected,
@@ -82,6 +83,18 @@ def test_a_budget_opens_on_a_marked_maintenance_that_has_drained_the_host(before
 def test_a_host_is_given_back_once_no_dpu_of_it_wants_the_drain(before: Any, why: str | None) -> None:
     found = given_back_too_early(story((MAINTENANCE, maintenance()), *before, (MAINTENANCE, None)), HOSTS)
     assert found == ([f"host given back at 103: dpu {why}"] if why else [])
+
+
+def test_a_host_is_given_back_once_its_lease_was_renewed_twice_since_its_dpu_was_down() -> None:
+    lease = Place("tenant", "leases", "served", f"{names.LEASE_PREFIX}host")
+    renewed = (lease, {"metadata": {"uid": "l"}})
+    down, up, gone = (NODE, node(ready=False)), (NODE, node()), (MAINTENANCE, None)
+    begun = [(MAINTENANCE, maintenance()), (NODE, node())]
+    assert given_back_unrenewed(story(*begun, down, up, renewed, renewed, gone), HOSTS, "served") == []
+    broken = ["host given back at 106: its Lease was renewed 1 times"]
+    assert given_back_unrenewed(story(*begun, down, renewed, up, renewed, gone), HOSTS, "served") == broken
+    elsewhere = ["host given back at 106: its Lease was renewed 0 times"]
+    assert given_back_unrenewed(story(*begun, down, up, renewed, renewed, gone), HOSTS, "another") == elsewhere
 
 
 def test_what_failed_may_be_given_up_although_the_drain_is_wanted() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dpunetop.controllers.claims import gather_claims
 from dpunetop.controllers.drain.board import Board
 from dpunetop.controllers.drain.gather import Newest, serves_maintenances
-from dpunetop.controllers.flow import one
+from dpunetop.controllers.flow import Installation, one
 from dpunetop.domain import names
 from dpunetop.domain.drain import facts
 from dpunetop.domain.drain.blockers import BlockerSettings, blocked_node
@@ -21,6 +21,7 @@ from dpunetop.domain.image import ImageView, NoImage, choose_image, running_imag
 from dpunetop.domain.lifecycle import nodes_in_pool
 from dpunetop.domain.machineconfig import configured_nodes
 from dpunetop.domain.pairing import PairingView, pair_up, tenant_nodes
+from dpunetop.domain.tenantsettings import deployed_renewal
 from dpunetop.domain.topology import Topology, running_topology
 from dpunetop.domain.types import DeletionPolicy, DpuClusterConfig
 from dpunetop.kube.keys import (
@@ -76,15 +77,14 @@ class _Tenant:
 class Censor:
     """Takes the census. Threads: any; one at a time a DpuClusterConfig."""
 
-    def __init__(
-        self, board: Board, newest: Newest, namespace: str, operator_image: str | None, ovnkube_image: str | None
-    ) -> None:
+    def __init__(self, board: Board, newest: Newest, installation: Installation, operator_image: str | None) -> None:
         """`newest` as for the `Gatherer`."""
         self._board = board
         self._newest = newest
-        self._namespace = namespace
+        self._namespace = installation.namespace
+        self._tenant_namespace = installation.tenant_namespace
         self._operator_image = operator_image
-        self._ovnkube_image = ovnkube_image
+        self._ovnkube_image = installation.ovnkube_image
 
     def take(
         self, reader: Reader, config: DpuClusterConfig, siblings: Sequence[DpuClusterConfig], owner: str
@@ -165,6 +165,8 @@ class Censor:
             has_entries=entries is not None,
             problems=tuple(pair.problem for pair in pairs.values() if pair.problem),
             has_zones=running_topology(daemonset) is Topology.INTERCONNECT,
+            tenant_namespace=config.tenant_namespace or self._tenant_namespace,
+            renewal=deployed_renewal(daemonset),
             slots=self._in_turn(reader, config, siblings, found, tenant) if begins else _ended(found),
         )
 

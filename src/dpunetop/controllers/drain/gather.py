@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.drain.absences import DPU_SECONDS, HOST_SECONDS, Absences
+from dpunetop.controllers.drain.leases import Leases
 from dpunetop.controllers.drain.terms import Terms
 from dpunetop.controllers.flow import one
 from dpunetop.domain import names
@@ -81,6 +82,7 @@ class Gatherer:
         self._absences = absences
         self._terms = terms
         self._clock = clock
+        self._leases = Leases(clock)
         self._guard = threading.Lock()  # guards _waiting_since
         self._waiting_since: dict[str, float] = {}  # tenant cluster of which nothing is known yet -> monotonic
 
@@ -109,11 +111,15 @@ class Gatherer:
                 pods_namespace=roster.config.namespace,
                 config=roster.config.live,
                 not_now=slot.not_now,
-                signals=_signals(roster, slot.host, tenant),
                 settings=roster.settings,
                 unverified=self._is_unverified(reader, roster, author),
             )
+            view = replace(view, signals=self._signals(reader, roster, view, rechecks))
         return Sight(site, tuple(dpus), nodes, deployments, view, min(rechecks, default=None))
+
+    def forget(self, cluster: str, host: str) -> None:
+        """The host is nobody's any more."""
+        self._leases.forget(cluster, host)
 
     # --- infra ------------------------------------------------------------------------------------------------------
 
@@ -186,6 +192,22 @@ class Gatherer:
         seen = sorted((facts.maintenance(obj, owner) for obj in found), key=lambda each: each.name)
         return tuple(seen)
 
+    def _signals(self, reader: Reader, roster: Roster, view: HostView, rechecks: list[float]) -> tuple[Signal, ...]:
+        """What the tenant shows of the host's network."""
+        if not roster.has_zones or isinstance(view.tenant, Blind) or isinstance(view.tenant.node, Gone):
+            self.forget(roster.config.tenant_cluster, view.site.host)
+            return ()
+        notes = annotations_of(view.tenant.node.live)
+        return tenant_signals(
+            Evidence(
+                host=view.site.host,
+                lease=self._leases.look(reader, roster, view, rechecks),
+                zone=notes.get(names.ZONE_ANNOTATION, ""),
+                encap_ips=notes.get(names.ENCAP_IPS_ANNOTATION, ""),
+                chassis=notes.get(names.CHASSIS_ANNOTATION, ""),
+            )
+        )
+
     def _silent(self, name: str) -> Blind | None:
         """What the health of the tenant says against its caches."""
         cluster = self._clusters.get(name)
@@ -239,22 +261,6 @@ def serves_maintenances(reader: Reader, cluster: str) -> bool:
         return False
     versions = mappings(at(found, "spec", "versions"))
     return any(v.get("name") == names.NODEMAINTENANCES.version and v.get("served") for v in versions)
-
-
-def _signals(roster: Roster, host: str, tenant: TenantSeen | Blind) -> tuple[Signal, ...]:
-    """What the tenant shows of the host's network. Its Lease is not followed: it counts only for a few seconds."""
-    if not roster.has_zones or isinstance(tenant, Blind) or isinstance(tenant.node, Gone):
-        return ()
-    notes = annotations_of(tenant.node.live)
-    return tenant_signals(
-        Evidence(
-            host=host,
-            lease_changes=None,
-            zone=notes.get(names.ZONE_ANNOTATION, ""),
-            encap_ips=notes.get(names.ENCAP_IPS_ANNOTATION, ""),
-            chassis=notes.get(names.CHASSIS_ANNOTATION, ""),
-        )
-    )
 
 
 def _blocker(reader: Reader, namespace: str, dpu: str) -> Obj | None:

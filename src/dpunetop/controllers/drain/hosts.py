@@ -96,6 +96,7 @@ class Hosts:
         slot = roster.slots.get((key.namespace, key.name)) if roster is not None else None
         if roster is None or slot is None:
             self._readings.forget(key)
+            self._gatherer.forget(key.cluster, key.name)
             self._board.forget(key)
             return None
         here, outcome = self._go_on(key, roster, slot, stop)

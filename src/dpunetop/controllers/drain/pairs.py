@@ -63,9 +63,7 @@ class Pairs(ConfigController[PairsView]):
         self._board = board
         self._hand = hand
         self._namespace = installation.namespace
-        self._census = Censor(
-            board, executor.newest, installation.namespace, operator_image, installation.ovnkube_image
-        )
+        self._census = Censor(board, executor.newest, installation, operator_image)
 
     def serves(self, config: DpuClusterConfig) -> bool:
         """See `ConfigController.serves`; to the very end, since what protects goes last."""

@@ -335,7 +335,7 @@ def _name(scene: Scene) -> Move | None:
 
 
 def _prove(scene: Scene) -> Move | None:
-    if scene.own is None or not scene.needs_proof() or _ends_unproven(scene):
+    if scene.own is None or not scene.needs_proof() or scene.ends_unproven():
         return None
     prover = scene.prover()
     if prover is None:
@@ -343,9 +343,15 @@ def _prove(scene: Scene) -> Move | None:
     missing = missing_proofs(prover, scene.cycle(prover), scene.view.signals)
     if not missing:
         return None
-    return _outdated(scene, prover) or Hold(
-        Reason.PROOF_MISSING, f"{prover.name} has yet to show: {', '.join(missing)}"
-    )
+    return _outdated(scene, prover) or _unproven(scene, prover, missing)
+
+
+def _unproven(scene: Scene, prover: DpuView, missing: tuple[str, ...]) -> Hold:
+    """A sign that does not come by itself is said to be in the way, whatever else is missing."""
+    words = f"{prover.name} has yet to show: {', '.join(missing)}"
+    found = (signal.trouble for signal in scene.view.signals if not signal.holds)
+    trouble = next((trouble for trouble in found if trouble is not None), None)
+    return Hold(Reason.PROOF_MISSING, words) if trouble is None else Hold(trouble.reason, f"{words}; {trouble.message}")
 
 
 PATIENCE_SECONDS = 300
@@ -373,7 +379,7 @@ def _give_back(scene: Scene) -> Move | None:
     if scene.own is None:
         return None
     view = scene.view
-    unproven = scene.needs_proof() and _ends_unproven(scene)
+    unproven = scene.needs_proof() and scene.ends_unproven()
     legs = tuple(_leg(scene, dpu) for dpu in view.dpus if scene.serves(dpu))
     before = True if unproven else (False if _was_taken_back(scene) else None)
     return GiveBack(view.site, scene.own.uid, legs, before, view.config if unproven else None)
@@ -382,7 +388,7 @@ def _give_back(scene: Scene) -> Move | None:
 def _leg(scene: Scene, dpu: DpuView) -> Leg:
     if isinstance(dpu.node, Gone):
         return Leg(dpu.name, dpu.blocker, gone=True)
-    proves = scene.needs_proof() and not _ends_unproven(scene) and dpu is scene.prover()
+    proves = scene.needs_proof() and not scene.ends_unproven() and dpu is scene.prover()
     proven_boot = dpu.node.boot_id if proves else None
     return Leg(dpu.name, dpu.blocker, forced=scene.is_forced(dpu), proven_boot=proven_boot)
 
@@ -497,10 +503,6 @@ def _recheck(scene: Scene) -> int | None:
     booted = [cycle.booted_at + PATIENCE_SECONDS + 1 - now for _, cycle in scene.cycles if cycle.booted_at]
     found += [left for left in booted if left > 0]
     return min(found, default=None)
-
-
-def _ends_unproven(scene: Scene) -> bool:
-    return scene.nobody_can_prove() or any(scene.is_forced(dpu) for dpu in scene.view.dpus)
 
 
 def _was_taken_back(scene: Scene) -> bool:

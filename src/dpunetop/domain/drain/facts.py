@@ -192,6 +192,7 @@ class Reason(StrEnum):
     HOST_DRAINING = "HostDraining"
     HOST_IN_OWN_DRAIN = "HostInOwnDrain"
     HOST_UNCORDONED = "HostUncordoned"
+    LEASE_NOT_RENEWED = "LeaseNotRenewed"
     MACHINE_CONFIG_PENDING = "MachineConfigPending"
     MAINTENANCE_FAILED = "MaintenanceFailed"
     MAINTENANCE_REFUSED = "MaintenanceRefused"
@@ -237,6 +238,8 @@ class Signal:
 
     name: str
     holds: bool
+    trouble: Hold | None = None
+    """Why it does not come by itself, as far as that is known."""
 
 
 class OnTimeout(Enum):

@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, Order, OvnPod, Signal
 from dpunetop.domain.drain.record import Cycle
 
-LEASE_CHANGES = 2
-"""So often the DPU's Lease must be seen to change, on our clock, after the node was Ready: once may be a late echo."""
-
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What the tenant shows of the network of one host, for a tenant of the interconnect topology."""
 
     host: str
-    lease_changes: int | None
-    """Changes of the Lease seen since the DPU node was last seen to become Ready; None: this tenant has no Leases."""
+    lease: Signal | None
+    """What the Lease of the host shows, see `leases`; None: the host does not go by one."""
     zone: str
     """Annotation `k8s.ovn.org/zone-name` of the host."""
     encap_ips: str
@@ -28,14 +25,12 @@ class Evidence:
 
 def tenant_signals(evidence: Evidence) -> tuple[Signal, ...]:
     """The signs that must hold before a host is given back; a central tenant has none."""
-    found = [
+    return (
+        *(() if evidence.lease is None else (evidence.lease,)),
         Signal("zone", evidence.zone == evidence.host),
         Signal("encapsulation address", bool(evidence.encap_ips)),
         Signal("chassis", bool(evidence.chassis)),
-    ]
-    if evidence.lease_changes is not None:
-        found.insert(0, Signal("lease", evidence.lease_changes >= LEASE_CHANGES))
-    return tuple(found)
+    )
 
 
 def missing_proofs(dpu: DpuView, cycle: Cycle | None, signals: tuple[Signal, ...]) -> tuple[str, ...]:

@@ -8,7 +8,9 @@ from enum import Enum, auto
 
 from dpunetop.domain.drain.blockers import BlockerSettings
 from dpunetop.domain.drain.facts import Budget, Hold, Settings
+from dpunetop.domain.names import OVN_KUBERNETES_NAMESPACE
 from dpunetop.domain.pairing import Pair, host_of
+from dpunetop.domain.tenantsettings import Renewal
 from dpunetop.domain.types import DpuClusterConfig
 
 
@@ -90,6 +92,10 @@ class Roster:
     """Why what people say of a pair is not followed; see `pairing`."""
     has_zones: bool = False
     """Whether the tenant shows what each DPU makes of its host's network: one of the interconnect topology does."""
+    tenant_namespace: str = OVN_KUBERNETES_NAMESPACE
+    """Of OVN-Kubernetes in the tenant."""
+    renewal: Renewal = Renewal.UNKNOWN
+    """Whether the DPUs renew a Lease for their hosts, as far as they were told."""
 
     def shared(self) -> tuple[object, ...]:
         """What every host must hear of when it changes."""
@@ -103,6 +109,8 @@ class Roster:
             self.blockers,
             self.template,
             self.has_zones,
+            self.tenant_namespace,
+            self.renewal,
             said,
             config.tenant_uid,
         )

@@ -130,9 +130,17 @@ class Scene:
             return False
         return not self.cycles or any(cycle.needs_proof for _, cycle in self.cycles)
 
-    def nobody_can_prove(self) -> bool:
-        """Whether no DPU is left that could ever prove this host's network."""
-        return all(not dpu.paired or _is_gone(dpu) for dpu in self.view.dpus)
+    def ends_unproven(self) -> bool:
+        """Whether the host is given back without proof: nobody is left who could give it, or a person forces it."""
+        nobody_can = all(not dpu.paired or _is_gone(dpu) for dpu in self.view.dpus)
+        return nobody_can or any(self.is_forced(dpu) for dpu in self.view.dpus)
+
+    @property
+    def is_verifying(self) -> bool:
+        """Whether nothing is left to be done for the host but to prove its network and to give it back."""
+        if self.own is None or self.own.terminating or self.active:
+            return False
+        return self.needs_proof() and not self.ends_unproven()
 
 
 def _is_gone(dpu: DpuView) -> bool:

@@ -77,6 +77,21 @@ def bare_node(annotations: Collection[str]) -> Transform:
     return strip
 
 
+def bare_lease() -> Transform:
+    """Keep of a Lease which one it is, and how it is renewed.
+
+    For Leases that are only looked at: they cannot be compared with what we applied.
+    """
+
+    def strip(lease: dict[str, Any]) -> dict[str, Any]:
+        kept: dict[str, Any] = {key: lease[key] for key in ("apiVersion", "kind") if key in lease}
+        kept["metadata"] = _only(lease["metadata"], "name", "namespace", "uid", "resourceVersion")
+        kept["spec"] = _only(_mapping(lease.get("spec")), "renewTime", "leaseDurationSeconds")
+        return kept
+
+    return strip
+
+
 def strip_status(prefix: str = "dpunetop-") -> Transform:
     """Keep of an object what people and programs ask of it, not how far it is; as `strip_foreign_managed_fields`."""
 

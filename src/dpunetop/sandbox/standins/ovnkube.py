@@ -34,7 +34,7 @@ lflow-cache-limit-kb=1048576
 
 [kubernetes]
 service-cidrs="172.30.0.0/16"
-ovn-config-namespace="openshift-ovn-kubernetes"
+ovn-config-namespace="{namespace}"
 apiserver="https://api-int.tenant.example:6443"
 host-network-namespace="openshift-host-network"
 platform-type="BareMetal"
@@ -64,6 +64,8 @@ start-ovnkube-node() {
     --acl-logging-rate-limit "20" ${multicast}
 }
 """
+_VALID_TIMES = 4
+"""So many times as long as until it is renewed a Lease is valid."""
 _ZONE_CONTAINERS = ("ovn-controller", "ovn-acl-logging", "northd", "nbdb", "sbdb", "ovnkube-controller")
 
 
@@ -73,31 +75,46 @@ def central_tenant(namespace: str) -> list[dict[str, Any]]:
         new_object(NAMESPACES, "", namespace),
         _certificate(namespace, authority := Authority("ovn")),
         new_object(CONFIGMAPS, namespace, OVN_CA, data={"ca-bundle.crt": authority.pem.decode()}),
-        new_object(CONFIGMAPS, namespace, OVNKUBE_CONFIG, data={"ovnkube.conf": _OVNKUBE_CONF}),
+        new_object(CONFIGMAPS, namespace, OVNKUBE_CONFIG, data={"ovnkube.conf": _ovnkube_conf(namespace)}),
         daemonset(namespace, OVNKUBE_MASTER, ("northd", "nbdb", "sbdb", "ovnkube-master"), _nodes_of_role("master")),
         daemonset(namespace, OVNKUBE_NODE, ("ovn-controller", "ovnkube-node"), _nodes_of_role("worker")),
     ]
 
 
-def interconnect_tenant(namespace: str, release: str = "4.21.3") -> list[dict[str, Any]]:
+def interconnect_tenant(
+    namespace: str, release: str = "4.21.3", lease_seconds: int | None = None
+) -> list[dict[str, Any]]:
     """What a tenant shows whose nodes have a zone each: DaemonSets of nodes and DPU hosts, script library, cluster
-    manager. Its certificates are there too, and are nobody's business here."""
+    manager. Its certificates are there too, and are nobody's business here.
+
+    `lease_seconds` is how often DPUs are to renew the Leases of their hosts, 10 in a cluster as it comes; 0: they are
+    not to. None: nothing is said, as before 4.23.
+    """
     version = {RELEASE_ANNOTATION: release}
     control_plane = daemonset(namespace, OVNKUBE_CONTROL_PLANE, ("ovnkube-cluster-manager",), _nodes_of_role("master"))
     objects = [
         new_object(NAMESPACES, "", namespace),
         _certificate(namespace, authority := Authority("ovn")),
         new_object(CONFIGMAPS, namespace, OVN_CA, data={"ca-bundle.crt": authority.pem.decode()}),
-        new_object(CONFIGMAPS, namespace, OVNKUBE_CONFIG, data={"ovnkube.conf": _OVNKUBE_CONF}),
+        new_object(CONFIGMAPS, namespace, OVNKUBE_CONFIG, data={"ovnkube.conf": _ovnkube_conf(namespace)}),
         new_object(CONFIGMAPS, namespace, OVNKUBE_SCRIPT_LIB, data={"ovnkube-lib.sh": _SCRIPT_LIB}),
         daemonset(namespace, OVNKUBE_NODE, _ZONE_CONTAINERS, _nodes_of_role("worker")),
-        daemonset(namespace, OVNKUBE_NODE_DPU_HOST, ("ovnkube-controller",), _nodes_of_role("dpu-host")),
+        _dpu_hosts(namespace, lease_seconds),
         new_object(DEPLOYMENTS, namespace, OVNKUBE_CONTROL_PLANE, spec={**control_plane["spec"], "replicas": 1}),
     ]
     for obj in objects:
         if obj["kind"] == "DaemonSet":
             obj["metadata"]["annotations"] = dict(version)
     return objects
+
+
+def _dpu_hosts(namespace: str, lease_seconds: int | None) -> dict[str, Any]:
+    found = daemonset(namespace, OVNKUBE_NODE_DPU_HOST, ("ovnkube-controller",), _nodes_of_role("dpu-host"))
+    if lease_seconds is not None:
+        numbers = {"RENEW_INTERVAL": lease_seconds, "DURATION": _VALID_TIMES * lease_seconds}
+        [container] = found["spec"]["template"]["spec"]["containers"]
+        container["env"] = [{"name": f"OVNKUBE_DPU_NODE_LEASE_{n}", "value": str(v)} for n, v in numbers.items()]
+    return found
 
 
 def infra_network(namespace: str) -> list[dict[str, Any]]:
@@ -121,6 +138,10 @@ def daemonset(namespace: str, name: str, containers: tuple[str, ...], term: Mapp
     labels = {"app": name}
     template = {"metadata": {"labels": labels}, "spec": pod}
     return new_object(DAEMONSETS, namespace, name, spec={"selector": {"matchLabels": labels}, "template": template})
+
+
+def _ovnkube_conf(namespace: str) -> str:
+    return _OVNKUBE_CONF.format(namespace=namespace)
 
 
 def _nodes_of_role(role: str) -> dict[str, Any]:

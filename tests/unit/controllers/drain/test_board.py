@@ -13,6 +13,7 @@ from dpunetop.domain.drain.facts import Author, Settings, Site
 from dpunetop.domain.drain.protection import Entry as NewEntry
 from dpunetop.domain.drain.protection import Guarding
 from dpunetop.domain.drain.roster import Entry, Member, Mode, Roster, Slot
+from dpunetop.domain.tenantsettings import Renewal
 from dpunetop.domain.types import parse_config
 from dpunetop.kube.keys import INFRA, Key
 from support.objects import condition, config
@@ -94,6 +95,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "the image of the blockers": {"blockers": replace(BLOCKERS, image="another")},
     "the template of the pods": {"template": "t2"},
     "what the tenant shows": {"has_zones": True},
+    "where the tenant shows it": {"tenant_namespace": "ovn-kubernetes"},
+    "what the DPUs are told of Leases": {"renewal": Renewal.NEVER},
     "the identity of the tenant": {
         "config": parse_config({**config(name="sample"), "status": {"tenantUID": "another"}}),
     },

@@ -20,6 +20,7 @@ from dpunetop.domain.drain.facts import (
     Phase,
     Reason,
     Settings,
+    Signal,
 )
 from dpunetop.domain.drain.scene import Scene
 from dpunetop.domain.names import open_for
@@ -281,6 +282,36 @@ def test_a_host_that_was_proven_is_to_come_out_as_it_was() -> None:
     task = decide(view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST)).task
     assert (task.cordoned_before, task.config) == (None, None)
     assert [leg.proven_boot for leg in task.legs] == ["b1"]
+
+
+LATE = Signal("lease", False, Hold(Reason.LEASE_NOT_RENEWED, "the Lease is not renewed"))
+SHOWN: dict[str, tuple[tuple[Signal, ...], Reason, str]] = {
+    "it may yet come": ((Signal("lease", False), Signal("zone", True)), Reason.PROOF_MISSING, "lease"),
+    "it does not come by itself": (
+        (Signal("lease", False), LATE),
+        Reason.LEASE_NOT_RENEWED,
+        "lease, lease; the Lease is not renewed",
+    ),
+    "trouble of a sign that holds is over": (
+        (replace(LATE, holds=True), Signal("zone", False)),
+        Reason.PROOF_MISSING,
+        "zone",
+    ),
+}
+
+
+@pytest.mark.parametrize(("signals", "reason", "words"), SHOWN.values(), ids=SHOWN.keys())
+def test_a_sign_that_the_tenant_does_not_show_is_waited_for_with_a_reason(
+    signals: tuple[Signal, ...], reason: Reason, words: str
+) -> None:
+    found = decide(view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST, signals=signals)).hold
+    assert found == Hold(reason, f"d1 has yet to show: {words}")
+
+
+def test_an_outdated_pod_is_started_anew_before_its_lease_is_waited_for() -> None:
+    outdated = replace(free(RETURNING), pods=(replace(POD, current=False),))
+    found = decide(view(outdated, maintenances=(DONE,), host=DRAINED_HOST, signals=(LATE,)))
+    assert told(found) == "RestartPod d1"
 
 
 def test_a_dpu_that_serves_nobody_yet_has_no_say_in_giving_back() -> None:

@@ -49,11 +49,11 @@ def test_every_missing_signal_of_the_tenant_is_named() -> None:
     assert missing_proofs(DPU, CYCLE, signals) == ("lease", "chassis")
 
 
-GOOD = Evidence(host="h", lease_changes=2, zone="h", encap_ips='["10.0.0.1"]', chassis="x")
+GOOD = Evidence(host="h", lease=Signal("lease", True), zone="h", encap_ips='["10.0.0.1"]', chassis="x")
 SIGNALS = {
     "all is well": (GOOD, []),
-    "the lease was seen to change once": (replace(GOOD, lease_changes=1), ["lease"]),
-    "this tenant has no leases": (replace(GOOD, lease_changes=None), []),
+    "the lease does not show it": (replace(GOOD, lease=Signal("lease", False)), ["lease"]),
+    "the host goes by no lease": (replace(GOOD, lease=None), []),
     "the zone is another": (replace(GOOD, zone="g"), ["zone"]),
     "there is no encapsulation address": (replace(GOOD, encap_ips=""), ["encapsulation address"]),
     "there is no chassis": (replace(GOOD, chassis=""), ["chassis"]),

@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 
 from dpunetop.base import jsonio
-from dpunetop.runtime.cache.transform import bare_node, strip_foreign_managed_fields, strip_node, strip_status
+from dpunetop.runtime.cache.transform import (
+    bare_lease,
+    bare_node,
+    strip_foreign_managed_fields,
+    strip_node,
+    strip_status,
+)
 
 
 def entry(manager: str) -> dict[str, Any]:
@@ -141,3 +147,16 @@ def test_of_a_node_that_is_only_looked_at_little_is_kept() -> None:
 def test_a_bare_node_may_have_had_any_shape(shape: Any) -> None:
     kept = bare_node(("a",))({"metadata": {"name": "n", "annotations": {}}, "spec": shape, "status": shape})
     assert kept == {"metadata": {"name": "n"}, "spec": {}, "status": {}}
+
+
+def test_of_a_bare_lease_only_which_one_it_is_and_how_it_is_renewed_is_kept() -> None:
+    spec = {"renewTime": "t", "leaseDurationSeconds": 40}
+    metadata = {"name": "n", "namespace": "s", "uid": "u", "resourceVersion": "5"}
+    more = {"labels": {"a": "b"}, "annotations": {"a": "b"}, "ownerReferences": [{}], "managedFields": [entry("x")]}
+    seen = {"kind": "Lease", "metadata": {**metadata, **more}, "spec": {**spec, "holderIdentity": "h"}, "status": {}}
+    assert bare_lease()(seen) == {"kind": "Lease", "metadata": metadata, "spec": spec}
+
+
+@pytest.mark.parametrize("shape", [None, "text", [1], {"other": 1}])
+def test_a_bare_lease_may_have_had_any_shape(shape: Any) -> None:
+    assert bare_lease()({"metadata": {"name": "n"}, "spec": shape}) == {"metadata": {"name": "n"}, "spec": {}}

@@ -1,0 +1,116 @@
+"""Follows the Leases of hosts that are to be given back on proof."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from dpunetop.base.clock import Clock
+from dpunetop.controllers.flow import one
+from dpunetop.domain.drain.facts import DpuNode, Hold, HostView, Reason, Signal
+from dpunetop.domain.drain.leases import LEASE, NO_LEASE, Lease, Stretch, Tally, lease, lease_signal, tally
+from dpunetop.domain.drain.proof import missing_proofs
+from dpunetop.domain.drain.roster import Roster
+from dpunetop.domain.drain.scene import Scene
+from dpunetop.domain.names import LEASE_PREFIX, OVNKUBE_NODE
+from dpunetop.domain.tenantrelease import release_of
+from dpunetop.domain.tenantsettings import Renewal, is_without_leases
+from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized
+from dpunetop.kube.keys import DAEMONSETS, LEASES
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What could be read of a Lease."""
+
+    lease: Lease
+    unread: str = ""
+    """Why it could not be read."""
+    refused: Hold | None = None
+    """Said at once: the tenant does not let us look."""
+
+
+class Leases:
+    """Counts how often the Lease of a host is renewed.
+
+    Guarantees: a Lease is read, and so watched, only while its host is verified; what was counted is in this memory
+        alone and only as long, so that a start, a leadership and a verification count anew.
+    Threads: any; one at a time a host.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._guard = threading.Lock()  # guards _tallies
+        self._tallies: dict[tuple[str, str], Tally] = {}  # by the tenant's cluster and the host
+
+    def look(self, reader: Reader, roster: Roster, view: HostView, rechecks: list[float]) -> Signal | None:
+        """The sign that the Lease of the host gives; None: the host does not go by one."""
+        place = (roster.config.tenant_cluster, view.site.host)
+        if not Scene(view).is_verifying:
+            self.forget(*place)
+            return Signal(LEASE, holds=False)
+        name = f"{LEASE_PREFIX}{view.site.host}"
+        seen = _look(reader, roster, name)
+        if seen is None:
+            self.forget(*place)
+            return None
+        found = self._count(place, view, seen.lease)
+        if seen.refused is not None or found is None:
+            return Signal(LEASE, holds=False, trouble=seen.refused)
+        now = self._clock.monotonic()
+        if left := found.patience_left(now):
+            rechecks.append(left)
+        return lease_signal(found, now, name, seen.unread)
+
+    def forget(self, cluster: str, host: str) -> None:
+        """The host is not verified."""
+        with self._guard:
+            self._tallies.pop((cluster, host), None)
+
+    def _count(self, place: tuple[str, str], view: HostView, seen: Lease) -> Tally | None:
+        """None: the DPU that is to prove itself is not Ready, so nothing counts."""
+        scene = Scene(view)
+        prover = scene.prover()
+        if prover is None or not isinstance(prover.node, DpuNode) or not prover.node.ready:
+            self.forget(*place)
+            return None
+        stretch = Stretch(prover.name, prover.node.boot_id, view.site.author.term)
+        is_due, now = not missing_proofs(prover, scene.cycle(prover), ()), self._clock.monotonic()
+        with self._guard:
+            found = self._tallies[place] = tally(self._tallies.get(place), stretch, seen, now, is_due=is_due)
+        return found
+
+
+def _look(reader: Reader, roster: Roster, name: str) -> _Look | None:
+    """None: the host goes by no Lease. What the DPUs were told counts first, then the release, then what is there."""
+    if roster.renewal is Renewal.NEVER or (roster.renewal is Renewal.UNKNOWN and _has_none(reader, roster)):
+        return None
+    namespace = roster.tenant_namespace
+    try:
+        found = reader.get(roster.config.tenant_cluster, one(LEASES, namespace, name), namespace, name)
+    except NotEngaged as err:
+        return _Look(NO_LEASE, str(err))
+    except NotSynced as err:
+        return _unread(err.error, name)
+    unwatched = reader.refusal()
+    if unwatched is not None and unwatched.selection.resource == LEASES:
+        return _unread(unwatched.error, name)
+    return None if found is None and roster.renewal is Renewal.UNKNOWN else _Look(lease(found))
+
+
+def _has_none(reader: Reader, roster: Roster) -> bool:
+    """Whether the tenant's release has no Leases, as far as it can be told."""
+    cluster, namespace = roster.config.tenant_cluster, roster.tenant_namespace
+    try:
+        found = reader.get(cluster, one(DAEMONSETS, namespace, OVNKUBE_NODE), namespace, OVNKUBE_NODE)
+    except (NotEngaged, NotSynced):
+        return False
+    return is_without_leases(release_of(found, None))
+
+
+def _unread(error: ApiError | None, name: str) -> _Look:
+    if isinstance(error, Forbidden | Unauthorized):
+        words = f"the tenant does not let us look at Lease {name}: {error.message}"
+        return _Look(NO_LEASE, refused=Hold(Reason.TENANT_UNAUTHORIZED, words))
+    return _Look(NO_LEASE, "it has not been read yet" if error is None else error.message)

@@ -1,0 +1,173 @@
+"""Stand-in for OVN-Kubernetes on DPUs that have a zone each: what its pods show of their hosts in the tenant."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from dpunetop.base.stop import Stop
+from dpunetop.domain.entries import entries_of, serving_nodes
+from dpunetop.domain.names import (
+    CHASSIS_ANNOTATION,
+    ENCAP_IPS_ANNOTATION,
+    LEASE_PREFIX,
+    OVNKUBE_CONFIG,
+    OVNKUBE_CONTROLLER,
+    OVNKUBE_NODE,
+    OVNKUBE_NODE_ENTRIES,
+    ZONE_ANNOTATION,
+)
+from dpunetop.domain.ovnkubeconf import parse_ovnkube_conf
+from dpunetop.domain.pairing import host_of
+from dpunetop.kube.conditions import condition_of
+from dpunetop.kube.errors import NotFound
+from dpunetop.kube.keys import CONFIGMAPS, LEASES, NODES, PODS, Key
+from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of, name_of, namespace_of, new_object, uid_of
+from dpunetop.kube.requests import get
+from dpunetop.sandbox.controlplane import ControlPlane
+from dpunetop.sandbox.standins.bench import Bench, StandIn
+from dpunetop.sandbox.standins.kubelet import address
+
+HOLD_LEASE_ANNOTATION = "standin.dpu.openshift.io/hold-lease"
+"""On a pod: it runs and is Ready, but does not renew the Lease of its host."""
+
+_HOLDER = "ovnkube-dpu-node"
+_INTERVAL, _DURATION = "--dpu-node-lease-renew-interval=", "--dpu-node-lease-duration="
+_AGAIN_SECONDS = 1.0
+
+
+class Zones(StandIn):
+    """The ovnkube of all pods with a zone.
+
+    Guarantees: a pod that is Ready and serves a host writes zone, encapsulation address and chassis onto it, and renews
+        its Lease as often as it was told, or never; one that is not Ready writes nothing. The Lease is in the namespace
+        that the mounted `ovnkube.conf` names, as the tenant has it, and goes with the host's Node.
+    """
+
+    name = "zones"
+
+    def __init__(self, tenant: ControlPlane) -> None:
+        self._tenant = tenant
+        self._guard = threading.Lock()  # guards _due
+        self._due: dict[str, float] = {}  # uid of a pod at work -> when its ovnkube renews next; monotonic
+
+    def attach(self, bench: Bench, enqueue: Callable[[Key], None]) -> None:
+        """See `StandIn.attach`."""
+        self._bench = bench
+        self._pods = bench.follow(
+            PODS, lambda pod: enqueue(Key(bench.cluster, namespace_of(pod), name_of(pod))) if has_zone(pod) else None
+        )
+
+    def reconcile(self, key: Key, stop: Stop) -> float | None:
+        """See `StandIn.reconcile`; comes back as long as the pod runs."""
+        pod = self._pods.get(key.namespace, key.name)
+        if pod is None:
+            return None
+        if not is_at_work(pod):
+            self._forget(pod)
+            return None
+        host = self._host(pod)
+        if host is None:
+            return _AGAIN_SECONDS
+        self._show(pod, host)
+        interval, valid = lease_numbers(pod)
+        if not interval:
+            return None
+        left = self._seconds_left(pod, interval)
+        if not left and HOLD_LEASE_ANNOTATION not in annotations_of(pod):
+            self._renew(pod, host, valid)
+        return left or float(interval)
+
+    def _host(self, pod: Obj) -> Obj | None:
+        """The tenant Node that the pod serves."""
+        entries, dpu = self._config_map(pod, OVNKUBE_NODE_ENTRIES), pod["spec"]["nodeName"]
+        if dpu not in serving_nodes(entries, [pod]):
+            return None
+        name = host_of(dpu, entries_of(entries).get(dpu, ""))
+        return self._tenant.admin.get_or_empty(get(NODES, "", name).target) or None
+
+    def _show(self, pod: Obj, host: Obj) -> None:
+        wanted = shown(name_of(host), pod["spec"]["nodeName"])
+        if not wanted.items() <= annotations_of(host).items():
+            self._tenant.admin.patch(get(NODES, "", name_of(host)).target, {"metadata": {"annotations": wanted}})
+
+    def _forget(self, pod: Obj) -> None:
+        with self._guard:
+            self._due.pop(uid_of(pod), None)
+
+    def _seconds_left(self, pod: Obj, interval: int) -> float:
+        """How long until its ovnkube renews; 0: it does so now, and then again after `interval`."""
+        now = self._bench.clock.monotonic()
+        with self._guard:
+            if (left := self._due.get(uid_of(pod), now) - now) > 0:
+                return left
+            self._due[uid_of(pod)] = now + interval
+        return 0.0
+
+    def _renew(self, pod: Obj, host: Obj, valid_seconds: int) -> None:
+        namespace = config_namespace(self._config_map(pod, OVNKUBE_CONFIG))
+        wanted = lease(namespace, host, valid_seconds, self._bench.clock.now())
+        self._tenant.admin.apply_at(get(LEASES, namespace, name_of(wanted)).target, wanted, self.manager)
+
+    def _config_map(self, pod: Obj, name: str) -> Obj | None:
+        try:
+            return self._bench.client.get(CONFIGMAPS, namespace_of(pod), name)
+        except NotFound:
+            return None
+
+
+def has_zone(pod: Obj) -> bool:
+    """Whether it is a pod of ours with databases of its own."""
+    named = {container["name"] for container in pod["spec"]["containers"]}
+    return labels_of(pod).get("app") == OVNKUBE_NODE and {"nbdb", OVNKUBE_CONTROLLER} <= named
+
+
+def is_at_work(pod: Obj) -> bool:
+    """Whether its ovnkube runs; here that is no sooner than the pod is Ready."""
+    return not is_terminating(pod) and (condition_of(pod, "Ready") or {}).get("status") == "True"
+
+
+def lease_numbers(pod: Obj) -> tuple[int, int]:
+    """How often its ovnkube was told to renew the Lease, and how long it is valid then; 0: not at all.
+
+    It stands for releases that have no Lease unless they are told of one.
+    """
+    [controller] = [each for each in pod["spec"]["containers"] if each["name"] == OVNKUBE_CONTROLLER]
+    return _number(controller, _INTERVAL), _number(controller, _DURATION)
+
+
+def shown(host: str, dpu: str) -> dict[str, str]:
+    """What a DPU writes onto its host."""
+    return {
+        ZONE_ANNOTATION: host,
+        ENCAP_IPS_ANNOTATION: f'["{address(dpu)}"]',
+        CHASSIS_ANNOTATION: str(uuid.uuid5(uuid.NAMESPACE_DNS, dpu)),
+    }
+
+
+def lease(namespace: str, host: Obj, valid_seconds: int, now: datetime) -> dict[str, Any]:
+    """The Lease of a host, renewed now."""
+    spec = {
+        "holderIdentity": _HOLDER,
+        "leaseDurationSeconds": valid_seconds,
+        "renewTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+    }
+    made = new_object(LEASES, namespace, f"{LEASE_PREFIX}{name_of(host)}", spec=spec)
+    owner = {"apiVersion": "v1", "kind": "Node", "name": name_of(host), "uid": uid_of(host), "controller": True}
+    made["metadata"]["ownerReferences"] = [owner]
+    return made
+
+
+def config_namespace(config_map: Obj | None) -> str:
+    """Where OVN-Kubernetes keeps what is its own, as its configuration says."""
+    assert config_map is not None, "a pod without its configuration does not start"
+    values = parse_ovnkube_conf(config_map["data"]["ovnkube.conf"]).values
+    return next(value for section, key, value in values if (section, key) == ("kubernetes", "ovn-config-namespace"))
+
+
+def _number(container: Obj, option: str) -> int:
+    found = [text.removeprefix(option) for text in container.get("args") or () if text.startswith(option)]
+    return int(found[0]) if found else 0

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dpunetop.domain.drain.facts import Gone, HostView, Order, Phase
+from dpunetop.domain.drain.scene import Scene
+from support.drainviews import (
+    ABORTED,
+    BLIND,
+    DONE,
+    DRAINED_HOST,
+    FOREIGN,
+    NEVER_OPENED,
+    OPENED,
+    RETURNING,
+    cordoned,
+    free,
+    nm,
+    view,
+)
+
+
+def at_the_end(*dpus: object, maintenance: object = DONE, host: object = DRAINED_HOST) -> HostView:
+    return view(*dpus, maintenances=(maintenance,), host=host)  # type: ignore[arg-type]
+
+
+VERIFYING: dict[str, tuple[HostView, bool]] = {
+    "the cordon is taken back": (at_the_end(free(RETURNING)), True),
+    "and the DPU is not Ready": (at_the_end(free(RETURNING, ready=False)), True),
+    "and no record is left": (at_the_end(free()), True),
+    "the drain is still wanted": (at_the_end(cordoned(OPENED)), False),
+    "it never opened": (at_the_end(free(NEVER_OPENED)), False),
+    "it was aborted": (at_the_end(cordoned(ABORTED)), False),
+    "the maintenance has failed": (at_the_end(free(RETURNING), maintenance=nm(Phase.FAILED)), False),
+    "the maintenance is going": (at_the_end(free(RETURNING), maintenance=nm(Phase.SUCCEEDED, terminating=True)), False),
+    "the maintenance is gone": (view(free(RETURNING), host=DRAINED_HOST), False),
+    "the maintenance is somebody else's": (at_the_end(free(RETURNING), maintenance=FOREIGN), False),
+    "the host is gone": (at_the_end(free(RETURNING), host=Gone(True)), False),
+    "a person forces it": (at_the_end(free(RETURNING, order=Order.FORCE)), False),
+    "nobody is left to prove it": (at_the_end(replace(free(RETURNING), paired=False)), False),
+    "nothing is known of the tenant": (view(free(RETURNING), tenant=BLIND), False),
+}
+
+
+@pytest.mark.parametrize(("seen", "expected"), VERIFYING.values(), ids=VERIFYING.keys())
+def test_a_host_is_verified_or_not_when(seen: HostView, expected: bool) -> None:
+    assert Scene(seen).is_verifying is expected

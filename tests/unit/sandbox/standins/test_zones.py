@@ -1,0 +1,81 @@
+"""What the stand-in for the zones on DPUs writes, and what it goes by."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from dpunetop.domain import names
+from dpunetop.domain.tenantrelease import Flavour
+from dpunetop.domain.tenantsettings import SettingsView, read_settings
+from dpunetop.sandbox.standins.ovnkube import interconnect_tenant
+from dpunetop.sandbox.standins.zones import config_namespace, has_zone, is_at_work, lease, lease_numbers, shown
+
+
+def pod(*arguments: str, ready: str = "True", **metadata: Any) -> dict[str, Any]:
+    containers = [{"name": "nbdb"}, {"name": names.OVNKUBE_CONTROLLER, "args": list(arguments)}]
+    return {
+        "metadata": {"name": "p", "labels": {"app": names.OVNKUBE_NODE}, **metadata},
+        "spec": {"containers": containers},
+        "status": {"conditions": [{"type": "Ready", "status": ready}]},
+    }
+
+
+def told(lease_seconds: int | None) -> tuple[str, ...]:
+    """What the operator tells DPUs whose tenant is the stand-in."""
+    found = {(obj["kind"], obj["metadata"]["name"]): obj for obj in interconnect_tenant("ovn", "4.23.0", lease_seconds)}
+    view = SettingsView(
+        flavour=Flavour.OPENSHIFT,
+        release=None,
+        tenant_namespace="ovn",
+        config_map=found["ConfigMap", names.OVNKUBE_CONFIG],
+        script_lib=found["ConfigMap", names.OVNKUBE_SCRIPT_LIB],
+        node_daemonset=found["DaemonSet", names.OVNKUBE_NODE],
+        host_daemonset=found["DaemonSet", names.OVNKUBE_NODE_DPU_HOST],
+    )
+    settings = read_settings(view).settings
+    assert settings is not None
+    return settings.arguments
+
+
+@pytest.mark.parametrize(("said", "numbers"), [(None, (0, 0)), (0, (0, 0)), (1, (1, 4)), (10, (10, 40))])
+def test_a_lease_is_renewed_as_often_as_the_tenant_says(said: int | None, numbers: tuple[int, int]) -> None:
+    assert lease_numbers(pod(*told(said))) == numbers
+
+
+def test_a_lease_is_that_of_the_host_and_goes_with_it() -> None:
+    host = {"metadata": {"name": "host", "uid": "u"}}
+    made = lease("ovn", host, 40, datetime(2026, 11, 28, 14, 0, 0, 5000, UTC))
+    assert (made["metadata"]["namespace"], made["metadata"]["name"]) == ("ovn", "ovn-dpu-host")
+    assert [owner["uid"] for owner in made["metadata"]["ownerReferences"]] == ["u"]
+    assert made["spec"] == {
+        "holderIdentity": "ovnkube-dpu-node",
+        "leaseDurationSeconds": 40,
+        "renewTime": "2026-11-28T14:00:00.005000Z",
+    }
+
+
+def test_a_tenant_keeps_its_leases_where_its_configuration_says() -> None:
+    [conf] = [obj for obj in interconnect_tenant("some-tenant") if obj["metadata"]["name"] == names.OVNKUBE_CONFIG]
+    assert config_namespace(conf) == "some-tenant"
+
+
+def test_a_pod_is_at_work_while_it_is_ready_and_stays() -> None:
+    assert is_at_work(pod())
+    assert not is_at_work(pod(ready="False"))
+    assert not is_at_work(pod(deletionTimestamp="now"))
+
+
+def test_only_pods_of_ours_with_databases_have_a_zone() -> None:
+    assert has_zone(pod())
+    assert not has_zone(pod(labels={"app": "another"}))
+    central = {**pod(), "spec": {"containers": [{"name": "ovn-controller"}, {"name": "ovnkube-node"}]}}
+    assert not has_zone(central)
+
+
+def test_a_host_shows_its_own_zone_and_the_address_of_its_dpu() -> None:
+    found = shown("host", "dpu")
+    assert found[names.ZONE_ANNOTATION] == "host"
+    assert found[names.ENCAP_IPS_ANNOTATION] != shown("host", "other")[names.ENCAP_IPS_ANNOTATION]
