@@ -6,17 +6,10 @@ JSON beside well-formed metadata, since a tenant's server may be hostile.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Mapping
-from functools import lru_cache
 from typing import Any
 
-from dpunetop.base import jsonio
-
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
-
-_SHARED_BYTES = 8192
-"""Of a longer one there are not many; so what is shared stays small whatever a server sends."""
 
 _NODE_METADATA = (
     "name",
@@ -27,6 +20,8 @@ _NODE_METADATA = (
     "deletionTimestamp",
     "managedFields",
 )
+
+_MANAGED = ("manager", "operation", "subresource", "apiVersion", "fieldsV1")  # without the time: so many are equal
 
 
 def strip_foreign_managed_fields(prefix: str = "dpunetop-") -> Transform:
@@ -90,32 +85,16 @@ def strip_status(prefix: str = "dpunetop-") -> Transform:
 
 def _keep_own_fields(metadata: dict[str, Any], prefix: str) -> None:
     entries = _mappings(metadata.pop("managedFields", None))
-    own = [_with_shared_fields(entry) for entry in entries if str(entry.get("manager")).startswith(prefix)]
+    own = [_only(entry, *_MANAGED) for entry in entries if str(entry.get("manager")).startswith(prefix)]
     if own:
         metadata["managedFields"] = own
-
-
-def _with_shared_fields(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The same entry; a thousand objects of one kind that we wrote alike have their field sets in common."""
-    try:
-        text = jsonio.dumps(entry.get("fieldsV1"))
-    except jsonio.EncodeError:
-        return entry  # nested too deep: whoever reads it says so
-    return {**entry, "fieldsV1": _fields(text)} if "fieldsV1" in entry and len(text) <= _SHARED_BYTES else entry
-
-
-@lru_cache(maxsize=64)
-def _fields(text: bytes) -> Any:
-    return jsonio.loads(text)
 
 
 def _node_metadata(metadata: dict[str, Any], prefix: str) -> dict[str, Any]:
     kept = _only(metadata, *_NODE_METADATA)
     _keep_own_fields(kept, prefix)
     if "labels" in metadata:
-        # Thousands of nodes share most label values; interned, they are stored once.
-        labels = _mapping(metadata["labels"])
-        kept["labels"] = {sys.intern(key): sys.intern(str(value)) for key, value in labels.items()}
+        kept["labels"] = {key: str(value) for key, value in _mapping(metadata["labels"]).items()}
     return kept
 
 

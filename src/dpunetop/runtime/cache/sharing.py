@@ -1,0 +1,68 @@
+"""What objects have in common, kept once: thousands that we wrote alike differ in a name and a version."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from dpunetop.base import jsonio
+from dpunetop.kube.meta import Obj
+
+_LONGEST_WORD = 128
+
+
+class Commons:
+    """The parts of JSON documents that were met last, down to single strings.
+
+    Guarantees: what it gives back is equal to what it was given, in the same order, and is the very object that was
+        given back for an equal one not long ago; what is remembered has a bound, in number and in size.
+    Threads: any. What it gives back is shared, and must not be changed by anyone.
+    """
+
+    def __init__(self, most_parts: int = 64, longest_bytes: int = 512) -> None:
+        """Parts that are longer, as JSON, are not shared as a whole; what is in them is all the same."""
+        self._most_parts = most_parts
+        self._longest_bytes = longest_bytes
+        # Two generations, so that what is met again and again stays. Threads may replace them under each other's hands:
+        # then something is forgotten early, and kept twice until it is met again.
+        self._recent: dict[bytes, Any] = {}
+        self._older: dict[bytes, Any] = {}
+        self._word = lru_cache(4 * most_parts)(str)
+
+    def share(self, document: Obj) -> Obj:
+        """An equal document of shared parts; one that is nested too deep comes back as it is."""
+        try:
+            shared: Obj = self._shared(document)
+        except jsonio.EncodeError:
+            return document
+        return shared
+
+    def _shared(self, value: Any) -> Any:
+        kind = type(value)
+        if kind is str:
+            return self._word(value) if len(value) <= _LONGEST_WORD else value
+        if kind is not dict and kind is not list:
+            return value
+        text = jsonio.dumps(value)
+        if len(text) > self._longest_bytes:
+            return self._of_shared_parts(value)
+        known = self._known(text)
+        return self._remembered(text, self._of_shared_parts(value)) if known is None else known
+
+    def _of_shared_parts(self, value: dict[str, Any] | list[Any]) -> Any:
+        shared = self._shared
+        if isinstance(value, dict):  # whose names the decoder has kept once already
+            return {name: shared(member) for name, member in value.items()}
+        return [shared(item) for item in value]
+
+    def _known(self, text: bytes) -> Any:
+        known = self._recent.get(text)
+        if known is None and (known := self._older.get(text)) is not None:
+            self._remembered(text, known)
+        return known
+
+    def _remembered(self, text: bytes, part: Any) -> Any:
+        if len(self._recent) >= self._most_parts:
+            self._recent, self._older = {}, self._recent
+        self._recent[text] = part
+        return part
