@@ -25,8 +25,8 @@ class Commons:
         self._longest_bytes = longest_bytes
         # Two generations, so that what is met again and again stays. Threads may replace them under each other's hands:
         # then something is forgotten early, and kept twice until it is met again.
-        self._recent: dict[bytes, Any] = {}
-        self._older: dict[bytes, Any] = {}
+        self._recent: dict[int, Any] = {}  # by the hash of their text
+        self._older: dict[int, Any] = {}
         self._word = lru_cache(4 * most_parts)(str)
 
     def share(self, document: Obj) -> Obj:
@@ -46,8 +46,8 @@ class Commons:
         text = jsonio.dumps(value)
         if len(text) > self._longest_bytes:
             return self._of_shared_parts(value)
-        known = self._known(text)
-        return self._remembered(text, self._of_shared_parts(value)) if known is None else known
+        known = self._known(hash(text))
+        return known if known == value else self._remembered(hash(text), self._of_shared_parts(value))
 
     def _of_shared_parts(self, value: dict[str, Any] | list[Any]) -> Any:
         shared = self._shared
@@ -55,14 +55,14 @@ class Commons:
             return {name: shared(member) for name, member in value.items()}
         return [shared(item) for item in value]
 
-    def _known(self, text: bytes) -> Any:
-        known = self._recent.get(text)
-        if known is None and (known := self._older.get(text)) is not None:
-            self._remembered(text, known)
+    def _known(self, code: int) -> Any:
+        known = self._recent.get(code)
+        if known is None and (known := self._older.get(code)) is not None:
+            self._remembered(code, known)
         return known
 
-    def _remembered(self, text: bytes, part: Any) -> Any:
+    def _remembered(self, code: int, part: Any) -> Any:
         if len(self._recent) >= self._most_parts:
             self._recent, self._older = {}, self._recent
-        self._recent[text] = part
+        self._recent[code] = part
         return part
