@@ -42,7 +42,7 @@ from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.informer import Absence
 from dpunetop.runtime.cache.sharing import Commons
-from dpunetop.runtime.cache.transform import bare_node, strip_status
+from dpunetop.runtime.cache.transform import bare_node, own_spec, strip_status
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.connection import Anonymous, ClientCertificate, Connection, Credential, StaticToken
 from dpunetop.runtime.client.kubeconfig import infra_connection
@@ -79,7 +79,7 @@ _INFRA_PARTS, _INFRA_PART_BYTES = 1024, 4096
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 _INDEXERS = {**INDEXERS, DPUCLUSTERCONFIGS: CONFIG_INDEXERS}
-_TRANSFORMS = {**TRANSFORMS, PODDISRUPTIONBUDGETS: strip_status(), DEPLOYMENTS: strip_status()}
+_TRANSFORMS = {**TRANSFORMS, PODDISRUPTIONBUDGETS: strip_status(), DEPLOYMENTS: own_spec()}
 _TENANT_TRANSFORMS = {**TRANSFORMS, NODES: bare_node(HOST_ANNOTATIONS)}
 
 Runs = Mapping[str, Callable[[Stop], None]]

@@ -27,7 +27,7 @@ class Commons:
         # then something is forgotten early, and kept twice until it is met again.
         self._recent: dict[int, Any] = {}  # by the hash of their text
         self._older: dict[int, Any] = {}
-        self._word = lru_cache(4 * most_parts)(str)
+        self._known_word = lru_cache(most_parts)(str)
 
     def share(self, document: Obj) -> Obj:
         """An equal document of shared parts; one that is nested too deep comes back as it is."""
@@ -40,7 +40,7 @@ class Commons:
     def _shared(self, value: Any) -> Any:
         kind = type(value)
         if kind is str:
-            return self._word(value) if len(value) <= _LONGEST_WORD else value
+            return self._word(value)
         if kind is not dict and kind is not list:
             return value
         text = jsonio.dumps(value)
@@ -50,10 +50,13 @@ class Commons:
         return known if known == value else self._remembered(hash(text), self._of_shared_parts(value))
 
     def _of_shared_parts(self, value: dict[str, Any] | list[Any]) -> Any:
-        shared = self._shared
-        if isinstance(value, dict):  # whose names the decoder has kept once already
-            return {name: shared(member) for name, member in value.items()}
+        word, shared = self._word, self._shared
+        if isinstance(value, dict):
+            return {word(name): shared(member) for name, member in value.items()}
         return [shared(item) for item in value]
+
+    def _word(self, text: str) -> str:
+        return self._known_word(text) if len(text) <= _LONGEST_WORD else text
 
     def _known(self, code: int) -> Any:
         known = self._recent.get(code)

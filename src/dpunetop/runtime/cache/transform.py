@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from dpunetop.kube.fieldsets import projection
+
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
 _NODE_METADATA = (
@@ -79,6 +81,24 @@ def strip_status(prefix: str = "dpunetop-") -> Transform:
         obj.pop("status", None)
         _keep_own_fields(obj["metadata"], prefix)
         return obj
+
+    return strip
+
+
+def own_spec(prefix: str = "dpunetop-") -> Transform:
+    """Keep of a `spec` what one of us owns, so that an apply of it can still be compared; else as `strip_status`.
+
+    For objects of which nobody asks what others made of them. Those of which several of us own fields are kept whole.
+    """
+    without_status = strip_status(prefix)
+
+    def strip(obj: dict[str, Any]) -> dict[str, Any]:
+        kept = without_status(obj)
+        managers = [str(entry["manager"]) for entry in kept["metadata"].get("managedFields") or ()]
+        ours = projection(kept, managers[0]) if len(managers) == 1 else None
+        if ours and "spec" in ours:
+            kept["spec"] = ours["spec"]
+        return kept
 
     return strip
 

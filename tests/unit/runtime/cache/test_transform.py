@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from dpunetop.base import jsonio
-from dpunetop.runtime.cache.transform import bare_node, strip_foreign_managed_fields, strip_node, strip_status
+from dpunetop.kube.fieldsets import would_change
+from dpunetop.runtime.cache.transform import (
+    bare_node,
+    own_spec,
+    strip_foreign_managed_fields,
+    strip_node,
+    strip_status,
+)
 
 
 def entry(manager: str) -> dict[str, Any]:
@@ -29,6 +36,41 @@ def test_how_far_an_object_is_can_be_left_out() -> None:
     metadata = {"name": "a", "managedFields": [entry("kubectl"), entry("dpunetop-drain")]}
     kept = strip_status()({"metadata": metadata, "spec": {"replicas": 1}, "status": {"replicas": 1}})
     assert kept == {"metadata": {"name": "a", "managedFields": [entry("dpunetop-drain")]}, "spec": {"replicas": 1}}
+
+
+def deployment(*managers: str) -> dict[str, Any]:
+    """Of which the managers own all that `desired` wants, as the server shows it."""
+    containers = [{"name": "c", "image": "i", "imagePullPolicy": "Always"}, {"name": "injected", "image": "j"}]
+    fields = {"f:spec": {"f:replicas": {}, "f:template": {"f:spec": {"f:containers": {'k:{"name":"c"}': {".": {}}}}}}}
+    fields["f:spec"]["f:template"]["f:spec"]["f:containers"]['k:{"name":"c"}'] |= {"f:name": {}, "f:image": {}}
+    entries = [{"manager": m, "operation": "Apply", "apiVersion": "apps/v1", "fieldsV1": fields} for m in managers]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "d", "managedFields": entries},
+        "spec": {"replicas": 1, "paused": True, "template": {"spec": {"containers": containers, "dnsPolicy": "None"}}},
+        "status": {"replicas": 1},
+    }
+
+
+def desired(**members: Any) -> dict[str, Any]:
+    template = {"spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"replicas": 1, "template": template, **members}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec}
+
+
+def test_of_a_spec_what_we_own_is_enough_to_see_whether_an_apply_would_change_it() -> None:
+    kept = own_spec()(deployment("dpunetop-drain"))
+    assert kept["spec"] == desired()["spec"]
+    assert "status" not in kept
+    assert not would_change(desired(), kept, "dpunetop-drain")
+    assert would_change(desired(replicas=2), kept, "dpunetop-drain")
+    assert would_change(desired(paused=True), kept, "dpunetop-drain")
+
+
+@pytest.mark.parametrize("managers", [(), ("dpunetop-drain", "dpunetop-other")], ids=["nobody", "several"])
+def test_a_spec_that_not_one_of_us_alone_owns_is_kept_whole(managers: tuple[str, ...]) -> None:
+    assert own_spec()(deployment(*managers))["spec"] == deployment()["spec"]
 
 
 def node(heartbeat: str, version: str) -> dict[str, Any]:
