@@ -33,16 +33,22 @@ from dpunetop.controllers.infranetworks import InfraNetworks
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.tenantlink import TenantLink
 from dpunetop.controllers.tenantobjects import TenantObjects
-from dpunetop.domain.names import DPUCLUSTERCONFIGS, HOST_ANNOTATIONS, NODEMAINTENANCES, PODDISRUPTIONBUDGETS
+from dpunetop.domain.names import (
+    DPUCLUSTERCONFIGS,
+    HOST_ANNOTATIONS,
+    NODEMAINTENANCES,
+    PODDISRUPTIONBUDGETS,
+    TEMPLATE_HASH_ANNOTATION,
+)
 from dpunetop.domain.ovnkube import PodScripts
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, refused_address
 from dpunetop.kube.errors import MOST_MESSAGE_CHARS
-from dpunetop.kube.keys import DEPLOYMENTS, INFRA, NODES, Key, Resource
+from dpunetop.kube.keys import DEPLOYMENTS, INFRA, NODES, PODS, Key, Resource
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.informer import Absence
 from dpunetop.runtime.cache.sharing import Commons
-from dpunetop.runtime.cache.transform import bare_node, own_spec, strip_status
+from dpunetop.runtime.cache.transform import bare_node, bare_pod, own_spec, strip_status
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.connection import Anonymous, ClientCertificate, Connection, Credential, StaticToken
 from dpunetop.runtime.client.kubeconfig import infra_connection
@@ -79,7 +85,12 @@ _INFRA_PARTS, _INFRA_PART_BYTES = 1024, 4096
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 _INDEXERS = {**INDEXERS, DPUCLUSTERCONFIGS: CONFIG_INDEXERS}
-_TRANSFORMS = {**TRANSFORMS, PODDISRUPTIONBUDGETS: strip_status(), DEPLOYMENTS: own_spec()}
+_TRANSFORMS = {
+    **TRANSFORMS,
+    PODDISRUPTIONBUDGETS: strip_status(),
+    DEPLOYMENTS: own_spec(),
+    PODS: bare_pod((TEMPLATE_HASH_ANNOTATION,)),
+}
 _TENANT_TRANSFORMS = {**TRANSFORMS, NODES: bare_node(HOST_ANNOTATIONS)}
 
 Runs = Mapping[str, Callable[[Stop], None]]

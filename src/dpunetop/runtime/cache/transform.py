@@ -23,6 +23,7 @@ _NODE_METADATA = (
     "managedFields",
 )
 
+_POD_METADATA = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "labels")
 _MANAGED = ("manager", "operation", "subresource", "apiVersion", "fieldsV1")  # without the time: so many are equal
 
 
@@ -74,6 +75,22 @@ def bare_node(annotations: Collection[str]) -> Transform:
     return strip
 
 
+def bare_pod(annotations: Collection[str]) -> Transform:
+    """Keep of a Pod who it is, its labels and these annotations, where it runs, whether it is Ready, and which
+    containers it has."""
+
+    def strip(pod: dict[str, Any]) -> dict[str, Any]:
+        kept: dict[str, Any] = {key: pod[key] for key in ("apiVersion", "kind") if key in pod}
+        kept["metadata"] = _only(pod["metadata"], *_POD_METADATA)
+        if notes := _only(_mapping(pod["metadata"].get("annotations")), *annotations):
+            kept["metadata"]["annotations"] = notes
+        kept["spec"] = _only(_mapping(pod.get("spec")), "nodeName")
+        kept["status"] = _pod_status(_mapping(pod.get("status")))
+        return kept
+
+    return strip
+
+
 def strip_status(prefix: str = "dpunetop-") -> Transform:
     """Keep of an object what people and programs ask of it, not how far it is; as `strip_foreign_managed_fields`."""
 
@@ -120,7 +137,7 @@ def _node_metadata(metadata: dict[str, Any], prefix: str) -> dict[str, Any]:
 
 def _node_status(status: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
-    ready = [_only(c, "type", "status") for c in _mappings(status.get("conditions")) if c.get("type") == "Ready"]
+    ready = _ready(status)
     addresses = [a for a in _mappings(status.get("addresses")) if a.get("type") == "InternalIP"]
     boot = _only(_mapping(status.get("nodeInfo")), "bootID")
     if ready:
@@ -130,6 +147,19 @@ def _node_status(status: Mapping[str, Any]) -> dict[str, Any]:
     if boot:
         kept["nodeInfo"] = boot
     return kept
+
+
+def _pod_status(status: Mapping[str, Any]) -> dict[str, Any]:
+    kept = _only(status, "phase")
+    if ready := _ready(status):
+        kept["conditions"] = ready
+    if containers := [_only(each, "containerID") for each in _mappings(status.get("containerStatuses"))]:
+        kept["containerStatuses"] = containers
+    return kept
+
+
+def _ready(status: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [_only(c, "type", "status") for c in _mappings(status.get("conditions")) if c.get("type") == "Ready"]
 
 
 def _only(value: Mapping[str, Any], *names: str) -> dict[str, Any]:

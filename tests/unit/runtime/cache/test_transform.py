@@ -8,6 +8,7 @@ from dpunetop.base import jsonio
 from dpunetop.kube.fieldsets import would_change
 from dpunetop.runtime.cache.transform import (
     bare_node,
+    bare_pod,
     own_spec,
     strip_foreign_managed_fields,
     strip_node,
@@ -71,6 +72,35 @@ def test_of_a_spec_what_we_own_is_enough_to_see_whether_an_apply_would_change_it
 @pytest.mark.parametrize("managers", [(), ("dpunetop-drain", "dpunetop-other")], ids=["nobody", "several"])
 def test_a_spec_that_not_one_of_us_alone_owns_is_kept_whole(managers: tuple[str, ...]) -> None:
     assert own_spec()(deployment(*managers))["spec"] == deployment()["spec"]
+
+
+def test_of_a_pod_remains_where_it_runs_whether_it_is_ready_and_its_containers() -> None:
+    metadata = {"name": "p", "namespace": "ns", "uid": "u", "resourceVersion": "7", "labels": {"app": "x"}}
+    ready, seen = {"type": "Ready", "status": "True"}, "2026-01-01T00:00:00Z"
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**metadata, "annotations": {"hash": "1", "large": "x"}, "managedFields": [entry("kubelet")]},
+        "spec": {"nodeName": "n", "containers": [{"name": "c"}], "volumes": []},
+        "status": {
+            "phase": "Running",
+            "podIP": "10.0.0.1",
+            "conditions": [{"type": "Initialized", "status": "True"}, {**ready, "lastProbeTime": seen}],
+            "containerStatuses": [{"name": "c", "containerID": "cri-o://1", "restartCount": 0}, {"name": "d"}],
+        },
+    }
+    assert bare_pod(["hash", "other"])(pod) == {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**metadata, "annotations": {"hash": "1"}},
+        "spec": {"nodeName": "n"},
+        "status": {
+            "phase": "Running",
+            "conditions": [ready],
+            "containerStatuses": [{"containerID": "cri-o://1"}, {}],
+        },
+    }
+    assert bare_pod([])({"metadata": {"name": "p"}}) == {"metadata": {"name": "p"}, "spec": {}, "status": {}}
 
 
 def node(heartbeat: str, version: str) -> dict[str, Any]:
