@@ -244,10 +244,18 @@ def _one(want: Want) -> Want:
     return want
 
 
+@lru_cache(1024)
+def _alone(key: Key) -> tuple[Key, ...]:
+    """The same for all parts that it reads alone, most of which it asks for in one pass."""
+    return (key,)
+
+
 def _with(keys: _Keys, key: Key) -> _Keys:
     if isinstance(keys, set):
         keys.add(key)
         return keys
+    if not keys:
+        return _alone(key)
     return (*keys, key) if len(keys) < _FEW else {*keys, key}
 
 
