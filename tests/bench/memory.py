@@ -1,4 +1,5 @@
-"""P8, first form: what the process holds at rest, with no pair and with N of them, each Node as large as a real one."""
+"""P8, first form: what the process holds at rest, with no pair and with N of them, each Node as large as a real one.
+And of P13 what it holds without a tenant, and with one that has no pairs."""
 
 from __future__ import annotations
 
@@ -8,12 +9,16 @@ from bench.machine import Cores
 from bench.report import Bar, Report
 from bench.stage import Stage
 
-_MOST_MIB = {1000: 80.0, 5000: 150.0}
+_MOST_MIB = {0: 72.0, 1000: 80.0, 5000: 150.0}
+_MOST_MIB_ALONE = 56.0
 _MOST_KIB_A_PAIR = 16.0
 
 
 def run(cores: Cores, report: Report, sizes: list[int], within: float) -> None:
     """Measure each size on a stage of its own."""
+    with Stage(cores, dpus=0, configs=1) as stage:
+        alone = cold_start(stage, within).cost.rss_mib
+    report.add("P13", "RSS at rest, no tenant", alone, "MiB", Bar(most=_MOST_MIB_ALONE))
     points = []
     for size in sorted({0, *sizes}):
         with Stage(cores, dpus=size) as stage:

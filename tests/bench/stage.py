@@ -6,6 +6,7 @@ become Ready and no DPU comes to serve.
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import sys
 import tempfile
@@ -14,7 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
+import dpunetop
 from bench import nodes
 from bench.machine import Cores, pinned
 from bench.writes import Log, Write, write_policy
@@ -53,6 +56,8 @@ class Stage:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opening:
             folder = Path(opening.enter_context(tempfile.TemporaryDirectory(prefix="dpunetop-bench-")))
+            self._folder = folder
+            compileall.compile_dir(Path(dpunetop.__file__).parent, quiet=1)  # or the first start would cost more
             policy = write_policy(folder / "audit-policy.yaml", _OPERATOR)
             infra = Spec("infra", API_ONLY, audit=True, apiserver_flags=(f"--audit-policy-file={policy}",))
             self.pair = ControlPlanePair(infra, Spec("tenant", API_ONLY))
@@ -62,6 +67,7 @@ class Stage:
             self._seed()
             self.log = Log(self.infra)
             self.token = seed.operator_token(self.pair)
+            self._add_service_account()
             self._open = opening.pop_all()
         return self
 
@@ -72,15 +78,19 @@ class Stage:
 
     @contextlib.contextmanager
     def operator(self, program: tuple[str, ...] | None = None) -> Iterator[OperatorProcess]:
-        """The shipped process, with the rights of config/rbac, on its core."""
+        """The shipped process as in its image, with the rights of config/rbac, on its core."""
+        server = urlsplit(self.infra.url)
         environment = {
+            "KUBERNETES_SERVICE_HOST": str(server.hostname),
+            "KUBERNETES_SERVICE_PORT": str(server.port),
+            "MALLOC_ARENA_MAX": "2",
             "NAMESPACE": OPERATOR_NAMESPACE,
             "WATCH_NAMESPACE": "*" if self.configs else self.names.namespace,
             "TENANT_NAMESPACE": self.names.tenant_namespace,
             "PYTHONPATH": str(_TESTS),
         }
         kubeconfig = self.infra.token_kubeconfig(self.token)
-        argv = program or (sys.executable, "-m", "dpunetop")
+        argv = program or (sys.executable, "-m", "bench.inpod", str(self._folder))
         with pinned(self.cores.operator), OperatorProcess(kubeconfig, env=environment, program=argv) as running:
             yield running
 
@@ -121,6 +131,11 @@ class Stage:
             self.infra.apply(seed.env_overrides(self.names))
         self._add_nodes(self.infra.admin, map(seed.dpu_node, self.names.pairs))
         self.infra.apply(self._configs())
+
+    def _add_service_account(self) -> None:
+        """What the kubelet puts into the operator's pod."""
+        (self._folder / "token").write_text(self.token)
+        (self._folder / "ca.crt").write_bytes(self.infra.ca_pem)
 
     def _seed_tenant(self, tenant: ControlPlane) -> None:
         tenant.apply(NODE_MAINTENANCE)

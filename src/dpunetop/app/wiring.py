@@ -33,15 +33,22 @@ from dpunetop.controllers.infranetworks import InfraNetworks
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.tenantlink import TenantLink
 from dpunetop.controllers.tenantobjects import TenantObjects
-from dpunetop.domain.names import DPUCLUSTERCONFIGS, HOST_ANNOTATIONS, NODEMAINTENANCES, PODDISRUPTIONBUDGETS
+from dpunetop.domain.names import (
+    DPUCLUSTERCONFIGS,
+    HOST_ANNOTATIONS,
+    NODEMAINTENANCES,
+    PODDISRUPTIONBUDGETS,
+    TEMPLATE_HASH_ANNOTATION,
+)
 from dpunetop.domain.ovnkube import PodScripts
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, refused_address
 from dpunetop.kube.errors import MOST_MESSAGE_CHARS
-from dpunetop.kube.keys import DEPLOYMENTS, INFRA, LEASES, NODES, Key, Resource
+from dpunetop.kube.keys import DEPLOYMENTS, INFRA, LEASES, NODES, PODS, Key, Resource
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.informer import Absence
-from dpunetop.runtime.cache.transform import bare_lease, bare_node, strip_status
+from dpunetop.runtime.cache.sharing import Commons
+from dpunetop.runtime.cache.transform import bare_lease, bare_node, bare_pod, own_spec, strip_status
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.connection import Anonymous, ClientCertificate, Connection, Credential, StaticToken
 from dpunetop.runtime.client.kubeconfig import infra_connection
@@ -79,10 +86,17 @@ _TENANT_WEIGHTS = {
     NODEMAINTENANCES: _TENANT_MAINTENANCES_WEIGHT,
     LEASES: _TENANT_LEASE_WEIGHT,
 }
+_INFRA_PARTS, _INFRA_PART_BYTES = 1024, 4096
+"""Of infra whole blockers: so that the answer to a write and the event that shows it become one object."""
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 _INDEXERS = {**INDEXERS, DPUCLUSTERCONFIGS: CONFIG_INDEXERS}
-_TRANSFORMS = {**TRANSFORMS, PODDISRUPTIONBUDGETS: strip_status(), DEPLOYMENTS: strip_status()}
+_TRANSFORMS = {
+    **TRANSFORMS,
+    PODDISRUPTIONBUDGETS: strip_status(),
+    DEPLOYMENTS: own_spec(),
+    PODS: bare_pod((TEMPLATE_HASH_ANNOTATION,)),
+}
 _TENANT_TRANSFORMS = {**TRANSFORMS, NODES: bare_node(HOST_ANNOTATIONS), LEASES: bare_lease()}
 
 Runs = Mapping[str, Callable[[Stop], None]]
@@ -114,7 +128,7 @@ class _Wiring:
         self._elector = self._new_elector()
         self._gate: WriteGate = self._elector.gate if self._elector else OpenGate()
         self._recorder = EventRecorder(self._client, COMPONENT, self._clock, instance=self._identity)
-        self._executor = Executor(self._client, self._gate, self._recorder, self._clock, self._look)
+        self._executor = Executor(self._client, self._gate, self._recorder, self._clock, self._look, self._kept)
         self._installation = Installation(
             settings.watch_namespaces, settings.tenant_namespace, settings.ovnkube_image, settings.namespace
         )
@@ -183,6 +197,10 @@ class _Wiring:
         cluster = self._clusters.get(name)
         return Absence.UNCERTAIN if cluster is None else cluster.look(resource, namespace, obj, version)
 
+    def _kept(self, name: str, resource: Resource, answer: dict[str, Any]) -> Obj:
+        cluster = self._clusters.get(name)
+        return answer if cluster is None else cluster.kept(resource, answer)
+
     def _caches(self) -> Runs:
         if self._elector is None:
             return {"clusters": self._run_clusters}
@@ -223,6 +241,7 @@ class _Wiring:
             transforms=_TRANSFORMS if is_trusted else _TENANT_TRANSFORMS,
             indexers=_INDEXERS,
             most_weight=(lambda _: None) if is_trusted else _tenant_weight,
+            commons=Commons(_INFRA_PARTS, _INFRA_PART_BYTES) if is_trusted else None,
         )
         cluster.on_time_went_back(lambda _: self._time_went_back(name))
         return cluster

@@ -5,6 +5,7 @@ that a pod mounts. They stand in one place so that nobody spells one of them twi
 """
 
 import hashlib
+from functools import lru_cache
 from typing import Final
 
 from dpunetop.kube.keys import Resource
@@ -158,6 +159,7 @@ def machine_config_name(pool: str) -> str:
     return f"00-{pool}-bluefield-switchdev"
 
 
+@lru_cache(1024)  # all who remember it remember the same
 def blocker_name(node: str) -> str:
     """Name of a DPU node's Deployment and budget, and value of the label by which they find their pod.
 

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
+from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError, Unreachable
@@ -21,6 +22,7 @@ from dpunetop.kube.keys import NODES, Resource
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.informer import Absence, Handler, Informer
+from dpunetop.runtime.cache.sharing import Commons
 from dpunetop.runtime.cache.store import Indexer, Lister
 from dpunetop.runtime.cache.transform import Transform, strip_foreign_managed_fields, strip_node
 from dpunetop.runtime.metrics import Metrics
@@ -125,8 +127,11 @@ class Cluster:
         page_sizes: Mapping[Resource, int] | None = None,
         indexers: Mapping[Resource, Mapping[str, Indexer]] | None = None,
         most_weight: Callable[[Selection], int | None] = lambda _: None,
+        commons: Commons | None = None,
     ) -> None:
-        """`most_weight` says what the cache of a selection may weigh, see `Informer`; None: any number of bytes."""
+        """`most_weight` says what the cache of a selection may weigh, see `Informer`; None: any number of bytes.
+        `commons` is what its caches have in common; None: a small one, which cannot be made to cost much.
+        """
         self.name = name
         self.client = client
         self.stop = stop or Stop(clock)  # set: this cluster ends; the one that its transport was built with, if given
@@ -137,6 +142,7 @@ class Cluster:
         self._page_sizes = page_sizes or {NODES: NODE_PAGE_SIZE}
         self._indexers = indexers or {}
         self._most_weight = most_weight
+        self._commons = commons or Commons()
         self._log = structlog.get_logger().bind(cluster=name)
         self._failures = 0  # of the thread in run
         self._is_broken = False  # set by the informer thread that broke, before it sets stop; never taken back
@@ -213,6 +219,10 @@ class Cluster:
         order = (Absence.GONE, Absence.UNCERTAIN, Absence.BEHIND)
         return next((absence for absence in order if absence in seen), Absence.UNCERTAIN)
 
+    def kept(self, resource: Resource, obj: dict[str, Any]) -> Obj:
+        """`obj` as the caches of this cluster keep it; it is left as it is itself."""
+        return self._commons.share(self._transform(resource)(jsonio.deep_copy(obj)))
+
     def run(self, stop: Stop) -> None:
         """Run all informers, also those asked for later, and probe the server, until `stop` or `self.stop`.
 
@@ -246,7 +256,7 @@ class Cluster:
         return Informer(
             self.client,
             selection,
-            transform=self._transforms.get(resource) or strip_foreign_managed_fields(),
+            transform=self._transform(resource),
             indexers=self._indexers.get(resource, {}) if indexers is None else indexers,
             page_size=self._page_sizes.get(resource, PAGE_SIZE),
             clock=self._clock,
@@ -254,7 +264,11 @@ class Cluster:
             metrics=self._metrics.informer(self.name, resource),
             on_time_went_back=self._tell_time_went_back,
             most_weight=self._most_weight(selection),
+            share=self._commons.share,
         )
+
+    def _transform(self, resource: Resource) -> Transform:
+        return self._transforms.get(resource) or strip_foreign_managed_fields()
 
     def _start_locked(self, entry: _Entry) -> None:
         if self.stop.is_set():

@@ -41,7 +41,7 @@ class Reconciler(Protocol):
 
 
 class Controller:
-    """A queue and its workers.
+    """A queue and its workers, of which there are no more than have ever been busy at once, and one that waits.
 
     Guarantees: each key that is added is reconciled after that; a pass that fails, in whatever way, is tried again with
         a pause that grows until a pass succeeds; after `stop` is set no new pass begins; a key that was costly rests.
@@ -66,10 +66,11 @@ class Controller:
         self._clock = clock
         self._metrics = metrics.controller(name)
         self._metrics.max_concurrent(workers)
-        self._workers = workers
+        self._most_workers = workers
         self._rest = rest
         self._log: FilteringBoundLogger = logger.bind(controller=name)
-        self._guard = threading.Lock()  # guards _active
+        self._guard = threading.Lock()  # guards the two below
+        self._workers: list[threading.Thread] = []  # only grows; who makes one is in it, so whoever joins all sees all
         self._active = 0
 
     def run(self, stop: Stop) -> None:
@@ -78,32 +79,47 @@ class Controller:
         Raises: RuntimeError when a worker died, which is a bug; its own traceback was shown when it did.
         """
         ended = stop.child()
-        threads = [
-            threading.Thread(target=self._work, args=(stop, ended), name=f"{self.name}-{number}")
-            for number in range(self._workers)
-        ]
-        for thread in threads:
-            thread.start()
+        with self._guard:
+            self._add_worker_locked(stop, ended)
         while not ended.wait(_REFRESH_SECONDS):
             self.queue.refresh()
         self.queue.shut_down()
-        for thread in threads:
-            thread.join()
+        for worker in self._workers:
+            worker.join()
         if not stop.is_set():
             raise RuntimeError(f"a worker of controller {self.name} died")
+
+    def _add_worker_locked(self, stop: Stop, ended: Stop) -> None:
+        name = f"{self.name}-{len(self._workers)}"
+        worker = threading.Thread(target=self._work, args=(stop, ended), name=name)
+        worker.start()
+        self._workers.append(worker)
 
     def _work(self, stop: Stop, ended: Stop) -> None:
         try:
             while (key := self.queue.get(stop)) is not None:
-                self._hold(+1)
+                self._take_up(stop, ended)
                 begun = self._clock.thread_cpu()
                 try:
                     self._process(key, stop)
                 finally:
                     self.queue.done(key, self._rest(self._clock.thread_cpu() - begun))
-                    self._hold(-1)
+                    self._put_down()
         finally:
             ended.set()  # workers end together: with `stop`, or because one of them died
+
+    def _take_up(self, stop: Stop, ended: Stop) -> None:
+        """Whoever gets busy leaves somebody behind who waits for the next key."""
+        with self._guard:
+            self._active += 1
+            self._metrics.active(self._active)
+            if self._active == len(self._workers) < self._most_workers:
+                self._add_worker_locked(stop, ended)
+
+    def _put_down(self) -> None:
+        with self._guard:
+            self._active -= 1
+            self._metrics.active(self._active)
 
     def _process(self, key: Key, stop: Stop) -> None:
         started = self._clock.monotonic()
@@ -158,8 +174,3 @@ class Controller:
             error=err.message,
             retries=retries,
         )
-
-    def _hold(self, change: int) -> None:
-        with self._guard:
-            self._active += change
-            self._metrics.active(self._active)

@@ -43,6 +43,8 @@ CREATE_ONLY = "1"
 _REMEMBERED = 8192
 
 Look = Callable[[str, Resource, str, str, int], Obj | Absence]
+Kept = Callable[[str, Resource, dict[str, Any]], Obj]
+"""Of a cluster and a collection: how its cache keeps an object, which is left as it is."""
 
 
 def no_look(*_: object) -> Absence:
@@ -70,14 +72,17 @@ class Executor:
         recorder: EventRecorder,
         clock: Clock,
         look: Look = no_look,
+        kept: Kept = lambda _cluster, _resource, answer: answer,
     ) -> None:
-        """`look` asks the caches of a cluster for an object, see `Cluster.look`."""
+        """`look` asks the caches of a cluster for an object, see `Cluster.look`; `kept` gives an answer as the cache
+        that will show it keeps it: some thousands are remembered for a while.
+        """
         self._clients = clients
         self._look = look
         self._gate = gate
         self._recorder = recorder
         self._clock = clock
-        self._memory = _Memory(clock)
+        self._memory = _Memory(clock, kept)
         self._log: FilteringBoundLogger = structlog.get_logger().bind()
 
     def execute(self, plan: Plan, stop: Stop) -> bool:
@@ -274,7 +279,7 @@ class Executor:
             return True
         return self._memory.has_settled(write, live)
 
-    def _learn(self, write: _Write, answer: Obj) -> None:
+    def _learn(self, write: _Write, answer: dict[str, Any]) -> None:
         self._memory.wrote(write.place, answer)
         self._memory.settle(write, answer)
         self._log.info("applied", manager=write.field_manager, subresource=write.subresource, **write.place.shown())
@@ -329,8 +334,9 @@ class _Written:
 class _Memory:
     """What our own writes did, as far as caches may not show it yet. Threads: any; never holds its lock over I/O."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, kept: Kept) -> None:
         self._clock = clock
+        self._kept = kept
         self._guard = threading.Lock()  # guards all below; each holds the most recent few thousand
         self._written: OrderedDict[_Place, _Written] = OrderedDict()
         self._deleted: OrderedDict[_Place, str] = OrderedDict()  # uid
@@ -349,12 +355,13 @@ class _Memory:
                 return None
         return written.answer if seen is None or uid_of(seen) == uid_of(written.answer) else None
 
-    def wrote(self, place: _Place, answer: Obj) -> None:
+    def wrote(self, place: _Place, answer: dict[str, Any]) -> None:
         """The server shows `answer`, after a write of ours."""
+        kept = self._kept(place.cluster, place.resource, answer)
         with self._guard:
             known = self._written.get(place)
-            if known is None or _is_behind(known.answer, answer):
-                _put(self._written, place, _Written(answer, self._clock.monotonic() + TRUST_SECONDS))
+            if known is None or _is_behind(known.answer, kept):
+                _put(self._written, place, _Written(kept, self._clock.monotonic() + TRUST_SECONDS))
             self._drop_expired_locked()
 
     def _drop_expired_locked(self) -> None:

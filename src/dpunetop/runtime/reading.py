@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dpunetop.kube.errors import ApiError, Forbidden
 from dpunetop.kube.keys import Key
@@ -24,6 +25,8 @@ Part = tuple[str, ...]
 """What was asked of a selection: one object, what is under one value of an index, or (empty) all of it."""
 Ask = tuple[str, Selection, Part]
 _ALL: Part = ()
+_Keys = tuple[Key, ...] | set[Key]
+_FEW = 4
 
 
 class NotSynced(Exception):
@@ -75,9 +78,11 @@ class Readings:
     def __init__(self, clusters: Clusters, enqueue: Callable[[Key], None]) -> None:
         self._clusters = clusters
         self._enqueue = enqueue
-        self._guard = threading.Lock()  # guards all below; an ask is in _keys as long as a key has it in _asks
-        self._asks: dict[Key, set[Ask]] = {}
-        self._keys: dict[Want, dict[Part, set[Key]]] = {}
+        # guards all below; an ask is in _keys as long as a key has it in _asks. Thousands of keys have some asks each,
+        # mostly of parts that nobody else asks for: so both hold the same objects, in tuples where there are few.
+        self._guard = threading.Lock()
+        self._asks: dict[Key, tuple[Ask, ...]] = {}
+        self._keys: dict[Want, dict[Part, _Keys]] = {}
         self._followed: dict[Want, _Followed] = {}
         clusters.on_change(self._cluster_changed)
 
@@ -105,8 +110,7 @@ class Readings:
         """
         name, selection = want
         with self._guard:  # before looking, so that what happens meanwhile wakes the key
-            self._asks.setdefault(key, set()).add((name, selection, part))
-            self._keys.setdefault(want, {}).setdefault(part, set()).add(key)
+            self._ask_locked(key, want, part)
         cluster = self._clusters.get(name)
         if cluster is None:
             raise NotEngaged(name)
@@ -115,6 +119,14 @@ class Readings:
         if not hold.has_synced():
             raise NotSynced(name, selection, hold.trouble)
         return hold.lister
+
+    def _ask_locked(self, key: Key, want: Want, part: Part) -> None:
+        asks = self._asks.get(key, ())
+        if (*want, part) in asks:
+            return
+        self._asks[key] = (*asks, (*_one(want), part))
+        parts = self._keys.setdefault(want, {})
+        parts[part] = _with(parts.get(part, ()), key)
 
     def refusals(self, wants: set[Want]) -> list[Unwatched]:
         """Those of `wants` whose caches stand still, because the server forbids to watch them."""
@@ -143,15 +155,14 @@ class Readings:
 
     def _settle(self, key: Key, asked: set[Ask]) -> None:
         with self._guard:
+            asks = self._asks.pop(key, ())
             unneeded = [
                 followed
-                for ask in self._asks.get(key, set()) - asked
-                if (followed := self._without_locked(key, ask)) is not None
+                for ask in asks
+                if ask not in asked and (followed := self._without_locked(key, ask)) is not None
             ]
             if asked:
-                self._asks[key] = set(asked)
-            else:
-                self._asks.pop(key, None)
+                self._asks[key] = tuple(ask for ask in asks if ask in asked)
         for followed in unneeded:
             followed.end()
 
@@ -159,8 +170,8 @@ class Readings:
         """Take `ask` from `key`; what nobody wants any more is returned, to be ended without the lock."""
         cluster, selection, part = ask
         parts = self._keys[cluster, selection]
-        parts[part].discard(key)
-        if parts[part]:
+        if left := _without(parts[part], key):
+            parts[part] = left
             return None
         del parts[part]
         if parts:
@@ -225,6 +236,34 @@ class Reader:
 
 
 _Objects = list[Obj]  # within Reader, `list` is its method
+
+
+@lru_cache(1024)
+def _one(want: Want) -> Want:
+    """The same for all who ask; each of them makes its own."""
+    return want
+
+
+@lru_cache(1024)
+def _alone(key: Key) -> tuple[Key, ...]:
+    """The same for all parts that it reads alone, most of which it asks for in one pass."""
+    return (key,)
+
+
+def _with(keys: _Keys, key: Key) -> _Keys:
+    if isinstance(keys, set):
+        keys.add(key)
+        return keys
+    if not keys:
+        return _alone(key)
+    return (*keys, key) if len(keys) < _FEW else {*keys, key}
+
+
+def _without(keys: _Keys, key: Key) -> _Keys:
+    if isinstance(keys, set):
+        keys.discard(key)
+        return keys
+    return tuple(each for each in keys if each != key)
 
 
 def _parts(change: Change, lister: Lister) -> set[Part]:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from dpunetop.base import jsonio
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError, Unauthorized, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, NODES
@@ -85,6 +86,19 @@ def begun() -> Iterator[Callable[[Any], Probed]]:
     yield begin
     for each in started:
         each.end()
+
+
+def test_an_answer_is_kept_as_the_very_object_that_the_cache_shows(begun: Callable[[Any], Probed]) -> None:
+    answer = obj("a", 5, data={"k": "v"})
+    answer["metadata"]["managedFields"] = [{"manager": "kubectl"}, {"manager": "dpunetop-drain"}]
+    probed, synced = begun(ProbedSource(lists=[pages(10, [jsonio.deep_copy(answer)])])), threading.Event()
+    hold = probed.cluster.hold(MAPS, lambda _: None, synced.set)
+    assert synced.wait(5)
+    before = jsonio.deep_copy(answer)
+    kept = probed.cluster.kept(CONFIGMAPS, answer)
+    assert kept is hold.lister.get("ns", "a")
+    assert kept["metadata"]["managedFields"] == [{"manager": "dpunetop-drain"}]
+    assert answer == before
 
 
 def test_a_cluster_is_unknown_before_its_first_probe() -> None:

@@ -110,6 +110,38 @@ def test_each_added_key_is_reconciled(bench: Bench) -> None:
     assert bench.shown("controller_runtime_max_concurrent_reconciles") == 2
 
 
+def test_there_are_as_many_workers_as_were_ever_busy_at_once_and_one_that_waits(bench: Bench) -> None:
+    both = threading.Barrier(2)
+
+    def with_the_other(_: Stop) -> None:
+        both.wait(5)
+
+    reconciler = Scripted(None, None, with_the_other, with_the_other, None)
+    controller = bench.start(reconciler, workers=16)
+    for keys, passes, workers in (((A,), 1, 2), ((B,), 2, 2), ((A, B), 4, 3), ((A,), 5, 3)):
+        for key in keys:
+            controller.queue.add(key)
+        reconciler.until(passes)
+        bench.quiet(workers)
+        assert [t.name for t in threading.enumerate() if t.name.startswith("c-")] == [f"c-{n}" for n in range(workers)]
+
+
+def test_all_workers_may_be_busy_at_once(bench: Bench) -> None:
+    all_of_them = threading.Barrier(2)
+
+    def with_the_other(_: Stop) -> None:
+        all_of_them.wait(5)
+
+    reconciler = Scripted(with_the_other)
+    controller = bench.start(reconciler, workers=2)
+    for key in (A, B):
+        controller.queue.add(key)
+    reconciler.until(2)
+    bench.quiet(2)
+    assert sorted(reconciler.passes) == [A, B]
+    assert len([t for t in threading.enumerate() if t.name.startswith("c-")]) == 2
+
+
 def test_a_key_that_asks_for_it_is_looked_at_again_later(bench: Bench) -> None:
     reconciler = Scripted(30.0, None)
     bench.start(reconciler).queue.add(A)

@@ -126,6 +126,18 @@ EXPECTATIONS = {
 }
 
 
+def test_of_an_answer_is_remembered_what_its_cache_will_keep(server, recorder, clock):
+    def kept(cluster, resource, answer):
+        assert (cluster, resource) == (INFRA, CONFIGMAPS)
+        return {**answer, "data": {"a": answer["data"]["a"]}}
+
+    executor = Executor(lambda cluster: server, OpenGate(), recorder, clock, kept=kept)
+    server.answers = [stored("8", a="1", theirs="x"), stored("9", a="2")]
+    executor.execute(Plan((apply(stored("7", a="0"), a="1"),)), Stop())
+    executor.execute(Plan((Patch(INFRA, CONFIGMAPS, stored("7", a="0"), {"data": {"theirs": None}}),)), Stop())
+    assert [request[0] for request in server.asked] == ["apply"]
+
+
 @pytest.mark.parametrize(("live", "fence", "expected"), EXPECTATIONS.values(), ids=EXPECTATIONS.keys())
 def test_an_apply_says_what_it_expects(execute, server, live, fence, expected):
     server.answers = [stored("8", a="1")]

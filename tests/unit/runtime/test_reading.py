@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import sys
 import threading
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -315,3 +317,44 @@ def test_who_asked_for_an_index_value_is_woken_by_what_comes_under_it_and_by_wha
     source.put("b", color="blue")
     desk.until_woken(ONE)
     assert desk.read(ONE, red) == []
+
+
+def test_what_thousands_of_keys_read_is_remembered_in_little_memory(desk: Desk) -> None:
+    source = LossySource()
+    desk.engage(INFRA, source)
+    desk.read(ONE, maps)
+    names = [f"dpu-{number}" for number in range(200)]
+
+    def look(name: str) -> None:
+        with desk.readings.reading(Key(INFRA, "host", name)) as reader:
+            for kind in "abcdefgh":
+                reader.get(INFRA, Selection(CONFIGMAPS, "ns"), "ns", f"{kind}-{name}")
+
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for name in names * 2:
+            look(name)
+        gc.collect()
+        bytes_a_key = (tracemalloc.get_traced_memory()[0] - before) / len(names)
+    finally:
+        tracemalloc.stop()
+    assert bytes_a_key < 3500
+
+
+def test_a_part_that_many_read_wakes_them_all_and_those_alone_who_still_do(desk: Desk) -> None:
+    source = LossySource()
+    source.put("a")
+    desk.engage(INFRA, source)
+    desk.read(ONE, maps)
+    keys = [Key(INFRA, "host", str(number)) for number in range(9)]
+    for key in keys:
+        desk.read(key, lambda reader: reader.get(INFRA, MAPS, "ns", "a"))
+    for key in keys[:3]:
+        desk.readings.forget(key)
+    for key in (ONE, *keys):
+        desk.woken(key)
+    source.put("a", color="red")
+    for key in keys[3:]:
+        assert desk.until_woken(key) == 1
+    assert not any(desk.woken(key) for key in keys[:3])

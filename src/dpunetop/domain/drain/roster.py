@@ -40,6 +40,9 @@ class Entry:
     """UID of the pod that has read none."""
 
 
+_NO_ENTRY = Entry()
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """One DPU, as far as one host has to do with it."""
@@ -164,7 +167,7 @@ def held(found: Mapping[Place, Slot], not_now: Mapping[str, Hold]) -> Mapping[Pl
 def _hosts(view: RosterView, dpu: str) -> tuple[str, ...]:
     """The hosts of a DPU, its home first."""
     pair = view.pairs.get(dpu)
-    written = host_of(dpu, view.entries.get(dpu, Entry()).text)
+    written = host_of(dpu, view.entries.get(dpu, _NO_ENTRY).text)
     named = (view.serves.get(dpu, ""), _pairing(view, pair) or "", written)
     return tuple(dict.fromkeys(host for host in named if host))
 
@@ -183,7 +186,7 @@ def _member(view: RosterView, dpu: str, *, is_home: bool) -> Member:
         pairing=_pairing(view, pair),
         text="" if pair is None or (view.mode is not Mode.SERVING and _pairing(view, pair) is None) else pair.text,
         configured=dpu in view.configured,
-        entry=view.entries.get(dpu, Entry()),
+        entry=view.entries.get(dpu, _NO_ENTRY),
         is_home=is_home,
         is_dropped=dpu in view.dropped,
     )

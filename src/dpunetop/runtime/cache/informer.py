@@ -13,7 +13,7 @@ from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change, Filled, Troubled
 from dpunetop.runtime.cache.reflector import ListWatch, Reflector, TimeWentBack
-from dpunetop.runtime.cache.store import Feed, Indexer, Lister, Store
+from dpunetop.runtime.cache.store import Feed, Indexer, Lister, Share, Store
 from dpunetop.runtime.cache.transform import Transform
 from dpunetop.runtime.metrics import InformerMetrics
 
@@ -54,12 +54,13 @@ class Informer:
         metrics: InformerMetrics,
         on_time_went_back: TimeWentBack,
         most_weight: int | None = None,
+        share: Share = lambda obj: obj,
     ) -> None:
         """`most_weight` is what the cache may weigh (`jsonio.weigh`); a server that shows more is not followed."""
         self.selection = selection
         self._clock = clock
         self._metrics = metrics
-        self._store = Store(indexers)
+        self._store = Store(indexers, share)
         self._guard = threading.Lock()  # guards the three below
         self._trouble: ApiError | None = None
         self._subscriptions: tuple[_Subscription, ...] = ()

@@ -253,7 +253,8 @@ class Course:
             return
         _check_room(len(self._incoming))
         self._scale.add(place, obj)
-        self._incoming[place] = known if known is not None and has_same_content(known, obj) else obj
+        is_unchanged = known is not None and has_same_content(known, obj)
+        self._incoming[place] = known if known is not None and is_unchanged else self._writer.share(obj)
 
     def _complete(self, text: str) -> None:
         version = _number(text)

@@ -17,6 +17,9 @@ Indexer = Callable[[Obj], Iterable[str]]
 Place = tuple[str, str]
 """Namespace and name."""
 
+Share = Callable[[Obj], Obj]
+"""Gives an equal object that has in common with others what it can."""
+
 Feed = deque[Change | Filled | Troubled]
 """What happened to a store since it was subscribed to, in order; the subscriber takes from the left."""
 
@@ -43,9 +46,9 @@ class Store:
     Threads: `writer` one, everything else any. Objects are shared and must not be changed by anyone.
     """
 
-    def __init__(self, indexers: Mapping[str, Indexer] | None = None) -> None:
+    def __init__(self, indexers: Mapping[str, Indexer] | None = None, share: Share = lambda obj: obj) -> None:
         self._state = _State(indices={name: {} for name in indexers or {}})
-        self.writer = Writer(self._state, dict(indexers or {}))
+        self.writer = Writer(self._state, dict(indexers or {}), share)
         self.lister = Lister(self._state, dict(indexers or {}))
 
     def __repr__(self) -> str:
@@ -77,9 +80,10 @@ class Store:
 class Writer:
     """The half that changes. Threads: one."""
 
-    def __init__(self, state: _State, indexers: Mapping[str, Indexer]) -> None:
+    def __init__(self, state: _State, indexers: Mapping[str, Indexer], share: Share) -> None:
         self._state = state
         self._indexers = indexers
+        self.share = share
 
     def __len__(self) -> int:
         return len(self._state.objects)
@@ -92,12 +96,13 @@ class Writer:
         """Store `obj` in place of what was there; announced unless only the resourceVersion differs."""
         place = (namespace_of(obj), name_of(obj))
         old = self.get(place)
-        change = None if _says_the_same(old, obj) else Change(old, obj)
-        before, after = self._entries(old), self._entries(obj)
+        renewed = _renewed(old, obj)
+        new = self.share(obj) if renewed is None else renewed
+        before, after = self._entries(old), self._entries(new)
         with self._state.lock:
-            self._state.objects[place] = obj
-            self._reindex_locked(place, before, after, obj)
-            self._announce_locked(change)
+            self._state.objects[place] = new
+            self._reindex_locked(place, before, after, new)
+            self._announce_locked(Change(old, new) if renewed is None else None)
 
     def drop(self, last: Obj) -> None:
         """Forget the object whose last state is `last`; nothing happens if it is not there."""
@@ -112,7 +117,8 @@ class Writer:
             self._announce_locked(Change(last, None))
 
     def replace(self, objects: Mapping[Place, Obj]) -> None:
-        """Let `objects` be the whole content, whatever the versions; the first time, the store becomes filled.
+        """Let `objects`, as `share` gave them, be the whole content, whatever the versions; the first time, the store
+        becomes filled.
 
         Guarantees: readers see all of it or nothing; what vanished is announced with its last known state, what is
             unchanged is not announced.
@@ -197,7 +203,7 @@ def _differences(old: Mapping[Place, Obj], new: Mapping[Place, Obj]) -> Iterator
             yield Change(gone, None, final_state_unknown=True)
     for place, obj in new.items():
         before = old.get(place)
-        if not _says_the_same(before, obj):
+        if _renewed(before, obj) is None:
             yield Change(before, obj)
 
 
@@ -209,11 +215,9 @@ def has_same_content(one: Any, other: Any) -> bool:
         return False
 
 
-def _says_the_same(old: Obj | None, new: Obj) -> bool:
-    """Whether the two differ in nothing but the resourceVersion."""
-    if old is new:
-        return True
-    if old is None:
-        return False
-    metadata = {**old["metadata"], "resourceVersion": version_of(new)}
-    return metadata == new["metadata"] and has_same_content({**old, "metadata": metadata}, new)
+def _renewed(old: Obj | None, new: Obj) -> Obj | None:
+    """`old` at the version of `new`, if nothing else differs: so a beat costs no more than its version."""
+    if old is None or old is new:
+        return old
+    renewed = {**old, "metadata": {**old["metadata"], "resourceVersion": version_of(new)}}
+    return renewed if has_same_content(renewed, new) else None

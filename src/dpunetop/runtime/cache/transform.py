@@ -6,17 +6,12 @@ JSON beside well-formed metadata, since a tenant's server may be hostile.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Mapping
-from functools import lru_cache
 from typing import Any
 
-from dpunetop.base import jsonio
+from dpunetop.kube.fieldsets import projection
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
-
-_SHARED_BYTES = 8192
-"""Of a longer one there are not many; so what is shared stays small whatever a server sends."""
 
 _NODE_METADATA = (
     "name",
@@ -27,6 +22,9 @@ _NODE_METADATA = (
     "deletionTimestamp",
     "managedFields",
 )
+
+_POD_METADATA = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "labels")
+_MANAGED = ("manager", "operation", "subresource", "apiVersion", "fieldsV1")  # without the time: so many are equal
 
 
 def strip_foreign_managed_fields(prefix: str = "dpunetop-") -> Transform:
@@ -92,6 +90,22 @@ def bare_lease() -> Transform:
     return strip
 
 
+def bare_pod(annotations: Collection[str]) -> Transform:
+    """Keep of a Pod who it is, its labels and these annotations, where it runs, whether it is Ready, and which
+    containers it has."""
+
+    def strip(pod: dict[str, Any]) -> dict[str, Any]:
+        kept: dict[str, Any] = {key: pod[key] for key in ("apiVersion", "kind") if key in pod}
+        kept["metadata"] = _only(pod["metadata"], *_POD_METADATA)
+        if notes := _only(_mapping(pod["metadata"].get("annotations")), *annotations):
+            kept["metadata"]["annotations"] = notes
+        kept["spec"] = _only(_mapping(pod.get("spec")), "nodeName")
+        kept["status"] = _pod_status(_mapping(pod.get("status")))
+        return kept
+
+    return strip
+
+
 def strip_status(prefix: str = "dpunetop-") -> Transform:
     """Keep of an object what people and programs ask of it, not how far it is; as `strip_foreign_managed_fields`."""
 
@@ -103,40 +117,42 @@ def strip_status(prefix: str = "dpunetop-") -> Transform:
     return strip
 
 
+def own_spec(prefix: str = "dpunetop-") -> Transform:
+    """Keep of a `spec` what one of us owns, so that an apply of it can still be compared; else as `strip_status`.
+
+    For objects of which nobody asks what others made of them. Those of which several of us own fields are kept whole.
+    """
+    without_status = strip_status(prefix)
+
+    def strip(obj: dict[str, Any]) -> dict[str, Any]:
+        kept = without_status(obj)
+        managers = [str(entry["manager"]) for entry in kept["metadata"].get("managedFields") or ()]
+        ours = projection(kept, managers[0]) if len(managers) == 1 else None
+        if ours and "spec" in ours:
+            kept["spec"] = ours["spec"]
+        return kept
+
+    return strip
+
+
 def _keep_own_fields(metadata: dict[str, Any], prefix: str) -> None:
     entries = _mappings(metadata.pop("managedFields", None))
-    own = [_with_shared_fields(entry) for entry in entries if str(entry.get("manager")).startswith(prefix)]
+    own = [_only(entry, *_MANAGED) for entry in entries if str(entry.get("manager")).startswith(prefix)]
     if own:
         metadata["managedFields"] = own
-
-
-def _with_shared_fields(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The same entry; a thousand objects of one kind that we wrote alike have their field sets in common."""
-    try:
-        text = jsonio.dumps(entry.get("fieldsV1"))
-    except jsonio.EncodeError:
-        return entry  # nested too deep: whoever reads it says so
-    return {**entry, "fieldsV1": _fields(text)} if "fieldsV1" in entry and len(text) <= _SHARED_BYTES else entry
-
-
-@lru_cache(maxsize=64)
-def _fields(text: bytes) -> Any:
-    return jsonio.loads(text)
 
 
 def _node_metadata(metadata: dict[str, Any], prefix: str) -> dict[str, Any]:
     kept = _only(metadata, *_NODE_METADATA)
     _keep_own_fields(kept, prefix)
     if "labels" in metadata:
-        # Thousands of nodes share most label values; interned, they are stored once.
-        labels = _mapping(metadata["labels"])
-        kept["labels"] = {sys.intern(key): sys.intern(str(value)) for key, value in labels.items()}
+        kept["labels"] = {key: str(value) for key, value in _mapping(metadata["labels"]).items()}
     return kept
 
 
 def _node_status(status: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
-    ready = [_only(c, "type", "status") for c in _mappings(status.get("conditions")) if c.get("type") == "Ready"]
+    ready = _ready(status)
     addresses = [a for a in _mappings(status.get("addresses")) if a.get("type") == "InternalIP"]
     boot = _only(_mapping(status.get("nodeInfo")), "bootID")
     if ready:
@@ -146,6 +162,19 @@ def _node_status(status: Mapping[str, Any]) -> dict[str, Any]:
     if boot:
         kept["nodeInfo"] = boot
     return kept
+
+
+def _pod_status(status: Mapping[str, Any]) -> dict[str, Any]:
+    kept = _only(status, "phase")
+    if ready := _ready(status):
+        kept["conditions"] = ready
+    if containers := [_only(each, "containerID") for each in _mappings(status.get("containerStatuses"))]:
+        kept["containerStatuses"] = containers
+    return kept
+
+
+def _ready(status: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [_only(c, "type", "status") for c in _mappings(status.get("conditions")) if c.get("type") == "Ready"]
 
 
 def _only(value: Mapping[str, Any], *names: str) -> dict[str, Any]:

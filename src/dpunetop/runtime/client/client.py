@@ -93,6 +93,9 @@ class Client:
         self._random = random
         self._pool = pool
         self._retry_budget = TokenBucket(RETRY_RATE_PER_SECOND, RETRY_BURST, clock)
+        # One for all requests, whose state it keeps apart: one for each would keep its request until garbage is next
+        # collected, since it refers to itself.
+        self._retrying = Retrying(retry=_is_another_worth_it, wait=_pause_seconds, sleep=self._pause, reraise=True)
 
     def __repr__(self) -> str:
         return f"<Client {self.name} {self._pool.name.lower()} {self._transport!r}>"
@@ -297,18 +300,17 @@ class Client:
             request, self._transport, self._pool, self._clock, timeout_seconds, self._metrics, self._may_retry
         )
         try:
-            return Retrying(
-                retry=attempts.is_another_worth_it,
-                wait=attempts.pause_seconds,
-                sleep=attempts.pause,
-                reraise=True,
-            )(attempts.once)
+            return self._retrying(_Attempts.once, attempts)
         except ApiError as err:
             err.cluster = self.name
+            err.__traceback__ = None  # it leads to the tries, which hold the error: all would wait to be collected
             raise
 
     def _may_retry(self) -> bool:
         return self._pool is not Pool.LEASE and self._retry_budget.take()
+
+    def _pause(self, seconds: float) -> None:
+        self._transport.stop.wait(seconds)  # once it is set, the transport refuses the next try
 
 
 class _Attempts:
@@ -339,13 +341,12 @@ class _Attempts:
             raise error_of(response, self._transport.max_error_chars)
         return response
 
-    def is_another_worth_it(self, state: RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome else None
+    def is_another_worth_it(self, error: BaseException | None, number: int) -> bool:
         match error:
             case Unauthorized(code=401) if not self._renewed:
                 self._renewed = True
                 worth = self._transport.renew_credential()
-            case ApiError(code=429 | 503, retry_after_seconds=float(seconds)) if state.attempt_number <= RETRIES:
+            case ApiError(code=429 | 503, retry_after_seconds=float(seconds)) if number <= RETRIES:
                 worth = seconds < self._left() and self._may_retry()
             case _:
                 return False
@@ -353,15 +354,22 @@ class _Attempts:
             self._metrics.retried(self._request.method, error.code)
         return worth
 
-    def pause_seconds(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        return (error.retry_after_seconds or 0.0) if isinstance(error, ApiError) else 0.0
-
-    def pause(self, seconds: float) -> None:
-        self._transport.stop.wait(seconds)  # once it is set, the transport refuses the next try
-
     def _left(self) -> float:
         return max(self._deadline - self._clock.monotonic(), 0.001)
+
+
+def _is_another_worth_it(state: RetryCallState) -> bool:
+    attempts: _Attempts = state.args[0]
+    return attempts.is_another_worth_it(_failure(state), state.attempt_number)
+
+
+def _pause_seconds(state: RetryCallState) -> float:
+    error = _failure(state)
+    return (error.retry_after_seconds or 0.0) if isinstance(error, ApiError) else 0.0
+
+
+def _failure(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
 
 
 def _document(response: Response) -> dict[str, Any]:

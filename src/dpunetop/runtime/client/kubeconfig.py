@@ -22,6 +22,7 @@ from dpunetop.runtime.client.connection import (
     TokenFile,
     TokenSource,
 )
+from dpunetop.runtime.client.package import import_bare
 
 if TYPE_CHECKING:
     from kubernetes.client.configuration import Configuration
@@ -48,7 +49,8 @@ def infra_connection(
 
 
 def _from_pod(environ: Mapping[str, str], service_account: Path) -> Connection:
-    from kubernetes.config import ConfigException
+    import_bare()
+    from kubernetes.config.config_exception import ConfigException
     from kubernetes.config.incluster_config import InClusterConfigLoader
 
     settings = _settings()
@@ -62,7 +64,8 @@ def _from_pod(environ: Mapping[str, str], service_account: Path) -> Connection:
 
 
 def _from_kubeconfig(path: str) -> Connection:
-    from kubernetes.config import ConfigException
+    import_bare()
+    from kubernetes.config.config_exception import ConfigException
     from kubernetes.config.kube_config import load_kube_config
     from yaml import YAMLError
 

@@ -48,6 +48,7 @@ from dpunetop.runtime.client.connection import (
     TokenSource,
 )
 from dpunetop.runtime.client.pace import Pace
+from dpunetop.runtime.client.package import import_bare
 from dpunetop.runtime.metrics import ClientMetrics
 
 if TYPE_CHECKING:
@@ -751,7 +752,7 @@ def _checked_url(text: str) -> SplitResult:
 
 
 def _rest_pool(connection: Connection, context: ssl.SSLContext, maxsize: int) -> HTTPSConnectionPool:
-    # Imported here: the package brings 20 MiB of models that a process without a cluster does without.
+    import_bare()
     from kubernetes.client.configuration import Configuration
     from kubernetes.client.rest import RESTClientObject
     from kubernetes.utils.keepalive import tcp_keepalive_socket_options

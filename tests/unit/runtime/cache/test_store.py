@@ -7,6 +7,7 @@ import pytest
 
 from dpunetop.kube.meta import Obj, labels_of, name_of
 from dpunetop.runtime.cache.change import Change, Filled
+from dpunetop.runtime.cache.sharing import Commons
 from dpunetop.runtime.cache.store import Store
 from support.scriptedsource import obj
 
@@ -54,6 +55,25 @@ def test_a_feed_begins_with_what_is_there_and_goes_on_in_order() -> None:
     store.unsubscribe(feed)
     store.writer.put(obj("b", 4))
     assert len(feed) == 4
+
+
+def test_a_change_of_nothing_but_the_version_keeps_all_the_rest_as_it_is() -> None:
+    store = Store()
+    store.writer.put(obj("a", 1, spec={"x": [1]}))
+    before = store.lister.get("ns", "a")
+    store.writer.put(obj("a", 2, spec={"x": [1]}))
+    after = store.lister.get("ns", "a")
+    assert before is not None
+    assert after == obj("a", 2, spec={"x": [1]})
+    assert after["spec"] is before["spec"]
+
+
+def test_what_is_put_has_in_common_with_others_what_it_can() -> None:
+    store = Store(share=Commons().share)
+    for name in ("a", "b"):
+        store.writer.put(obj(name, 1, spec={"x": [1]}))
+    one, other = store.lister.list()
+    assert one["spec"] is other["spec"]
 
 
 def test_a_change_of_nothing_but_the_version_is_stored_and_not_announced() -> None:

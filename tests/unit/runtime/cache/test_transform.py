@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 
 from dpunetop.base import jsonio
+from dpunetop.kube.fieldsets import would_change
 from dpunetop.runtime.cache.transform import (
     bare_lease,
     bare_node,
+    bare_pod,
+    own_spec,
     strip_foreign_managed_fields,
     strip_node,
     strip_status,
@@ -19,7 +22,8 @@ def entry(manager: str) -> dict[str, Any]:
 
 
 def test_only_our_own_managed_fields_are_kept() -> None:
-    metadata = {"name": "a", "managedFields": [entry("kubectl"), entry("dpunetop-ovnkube")]}
+    ours = {**entry("dpunetop-ovnkube"), "fieldsType": "FieldsV1", "time": "2026-01-01T00:00:00Z"}
+    metadata = {"name": "a", "managedFields": [entry("kubectl"), ours]}
     kept = strip_foreign_managed_fields()({"metadata": metadata, "data": {"k": "v"}})
     assert kept == {"metadata": {"name": "a", "managedFields": [entry("dpunetop-ovnkube")]}, "data": {"k": "v"}}
 
@@ -30,27 +34,74 @@ def test_managed_fields_of_others_alone_leave_no_member_behind() -> None:
     assert strip_foreign_managed_fields()({"metadata": {"name": "a"}}) == {"metadata": {"name": "a"}}
 
 
-def test_objects_that_we_wrote_alike_have_their_field_sets_in_common() -> None:
-    def kept(fields: dict[str, Any]) -> Any:
-        written = {"manager": "dpunetop-drain", "fieldsV1": fields}
-        metadata = strip_status()({"metadata": {"name": "a", "managedFields": [written]}, "status": {}})["metadata"]
-        return metadata["managedFields"][0]["fieldsV1"]
-
-    one, same, other = kept({"f:a": {"f:b": {}}}), kept({"f:a": {"f:b": {}}}), kept({"f:a": {}})
-    assert one is same
-    assert (one, other) == ({"f:a": {"f:b": {}}}, {"f:a": {}})
-    large = {f"f:{number:04}": {} for number in range(2000)}
-    assert kept(dict(large)) == kept(dict(large)) == large
-    assert kept(dict(large)) is not kept(dict(large))
+def test_how_far_an_object_is_can_be_left_out() -> None:
+    metadata = {"name": "a", "managedFields": [entry("kubectl"), entry("dpunetop-drain")]}
+    kept = strip_status()({"metadata": metadata, "spec": {"replicas": 1}, "status": {"replicas": 1}})
+    assert kept == {"metadata": {"name": "a", "managedFields": [entry("dpunetop-drain")]}, "spec": {"replicas": 1}}
 
 
-def test_field_sets_that_nest_too_deep_are_left_as_they_are() -> None:
-    deep: dict[str, Any] = {}
-    for _ in range(300):
-        deep = {"f:a": deep}
-    written = {"manager": "dpunetop-drain", "fieldsV1": deep}
-    kept = strip_status()({"metadata": {"name": "a", "managedFields": [written]}})
-    assert kept["metadata"]["managedFields"] == [written]
+def deployment(*managers: str) -> dict[str, Any]:
+    """Of which the managers own all that `desired` wants, as the server shows it."""
+    containers = [{"name": "c", "image": "i", "imagePullPolicy": "Always"}, {"name": "injected", "image": "j"}]
+    fields = {"f:spec": {"f:replicas": {}, "f:template": {"f:spec": {"f:containers": {'k:{"name":"c"}': {".": {}}}}}}}
+    fields["f:spec"]["f:template"]["f:spec"]["f:containers"]['k:{"name":"c"}'] |= {"f:name": {}, "f:image": {}}
+    entries = [{"manager": m, "operation": "Apply", "apiVersion": "apps/v1", "fieldsV1": fields} for m in managers]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "d", "managedFields": entries},
+        "spec": {"replicas": 1, "paused": True, "template": {"spec": {"containers": containers, "dnsPolicy": "None"}}},
+        "status": {"replicas": 1},
+    }
+
+
+def desired(**members: Any) -> dict[str, Any]:
+    template = {"spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"replicas": 1, "template": template, **members}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec}
+
+
+def test_of_a_spec_what_we_own_is_enough_to_see_whether_an_apply_would_change_it() -> None:
+    kept = own_spec()(deployment("dpunetop-drain"))
+    assert kept["spec"] == desired()["spec"]
+    assert "status" not in kept
+    assert not would_change(desired(), kept, "dpunetop-drain")
+    assert would_change(desired(replicas=2), kept, "dpunetop-drain")
+    assert would_change(desired(paused=True), kept, "dpunetop-drain")
+
+
+@pytest.mark.parametrize("managers", [(), ("dpunetop-drain", "dpunetop-other")], ids=["nobody", "several"])
+def test_a_spec_that_not_one_of_us_alone_owns_is_kept_whole(managers: tuple[str, ...]) -> None:
+    assert own_spec()(deployment(*managers))["spec"] == deployment()["spec"]
+
+
+def test_of_a_pod_remains_where_it_runs_whether_it_is_ready_and_its_containers() -> None:
+    metadata = {"name": "p", "namespace": "ns", "uid": "u", "resourceVersion": "7", "labels": {"app": "x"}}
+    ready, seen = {"type": "Ready", "status": "True"}, "2026-01-01T00:00:00Z"
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**metadata, "annotations": {"hash": "1", "large": "x"}, "managedFields": [entry("kubelet")]},
+        "spec": {"nodeName": "n", "containers": [{"name": "c"}], "volumes": []},
+        "status": {
+            "phase": "Running",
+            "podIP": "10.0.0.1",
+            "conditions": [{"type": "Initialized", "status": "True"}, {**ready, "lastProbeTime": seen}],
+            "containerStatuses": [{"name": "c", "containerID": "cri-o://1", "restartCount": 0}, {"name": "d"}],
+        },
+    }
+    assert bare_pod(["hash", "other"])(pod) == {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**metadata, "annotations": {"hash": "1"}},
+        "spec": {"nodeName": "n"},
+        "status": {
+            "phase": "Running",
+            "conditions": [ready],
+            "containerStatuses": [{"containerID": "cri-o://1"}, {}],
+        },
+    }
+    assert bare_pod([])({"metadata": {"name": "p"}}) == {"metadata": {"name": "p"}, "spec": {}, "status": {}}
 
 
 def node(heartbeat: str, version: str) -> dict[str, Any]:

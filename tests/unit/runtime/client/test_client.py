@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import gc
 import threading
 from typing import Any
 
@@ -430,3 +432,25 @@ def test_a_stop_ends_the_waiting():
     transport.stop.set()
     thread.join(5)
     assert [error.reason for error in errors] == ["Stopped"]
+
+
+def ask(client: Client) -> None:
+    with contextlib.suppress(NotFound):
+        client.get(NODES, "", "dpu-1")
+
+
+@pytest.mark.parametrize(
+    "answer", [response(200, NODE), response(404, status_object(404, "NotFound"))], ids=["answered", "refused"]
+)
+def test_a_request_leaves_nothing_behind_that_only_the_garbage_collector_can_free(answer):
+    asking = client(*[answer] * 11)[0]
+    ask(asking)  # what is made once
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            ask(asking)
+        left = gc.collect()
+    finally:
+        gc.enable()
+    assert left == 0
