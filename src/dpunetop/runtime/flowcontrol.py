@@ -73,7 +73,8 @@ class ItemBackoff(Generic[K]):
         self._failures.pop(key, None)
 
 
-_CHEAP_SECONDS = 0.02
+_NOTHING_SECONDS = 0.001
+_LEAST_REST_SECONDS = 0.2
 _REST_FACTOR = 9.0
 _LONGEST_REST_SECONDS = 1.0
 
@@ -81,12 +82,13 @@ _LONGEST_REST_SECONDS = 1.0
 def rest_after(cpu_seconds: float) -> float:
     """How long a key is to rest after a pass that kept a core busy for so long.
 
-    Guarantees: no time after a cheap pass; passes of one key take a tenth of a core at most, or each of them more than
-        0.1 s. For keys that stand for many objects, of which each wakes them: what all of them say is looked at once.
+    Guarantees: no time after a pass that found nothing to look at; else passes of one key take a tenth of a core at
+        most, or each of them more than 0.1 s. For keys that stand for many objects, of which each wakes them: what all
+        of them say is looked at once, and said in one write.
     """
-    if cpu_seconds < _CHEAP_SECONDS:
+    if cpu_seconds < _NOTHING_SECONDS:
         return 0.0
-    return min(_LONGEST_REST_SECONDS, _REST_FACTOR * cpu_seconds)
+    return min(_LONGEST_REST_SECONDS, max(_LEAST_REST_SECONDS, _REST_FACTOR * cpu_seconds))
 
 
 def no_rest(_: float) -> float:
