@@ -80,7 +80,10 @@ def retry_pause(failures: int) -> int:
 def _close(scene: Scene) -> Move | None:
     for dpu in scene.view.dpus:
         if scene.serves(dpu) and scene.is_open(dpu) and not scene.may_be_open(dpu):
-            return Close(scene.view.site, dpu.name, scene.view.tenant)
+            cycle = scene.cycle(dpu)
+            is_ours = cycle is not None and cycle.term == scene.view.site.author.term
+            taken_back = cycle if cycle is not None and is_ours and _is_taken_back(scene, dpu, cycle) else None
+            return Close(scene.view.site, dpu.name, scene.view.tenant, taken_back)
     return None
 
 
@@ -110,10 +113,14 @@ def _begin(scene: Scene) -> Move | None:
 def _take_back(scene: Scene) -> Move | None:
     """A cordon that is gone ends the cycle; a Node that is gone does so only once that is certain."""
     for dpu, cycle in scene.cycles:
-        is_unsure = isinstance(dpu.node, Gone) and not dpu.node.confirmed
-        if cycle.state is not State.RETURNING and not scene.wants(dpu) and not is_unsure:
+        if _is_taken_back(scene, dpu, cycle):
             return Rewrite(scene.view.site, dpu.name, cycle, replace(cycle, state=State.RETURNING))
     return None
+
+
+def _is_taken_back(scene: Scene, dpu: DpuView, cycle: Cycle) -> bool:
+    is_unsure = isinstance(dpu.node, Gone) and not dpu.node.confirmed
+    return cycle.state is not State.RETURNING and not scene.wants(dpu) and not is_unsure
 
 
 def _refresh(scene: Scene) -> Move | None:

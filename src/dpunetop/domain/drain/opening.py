@@ -152,6 +152,8 @@ class Close:
     site: Site
     dpu: str
     tenant: TenantSeen | Blind
+    taken_back: Cycle | None = None
+    """The record as it was seen, if its cordon is gone: the write that closes says so too, if that still stands."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
@@ -159,10 +161,16 @@ class Close:
         if read is None or not read.ours or not read.serves:
             return Done(Result.STALE, f"{self.dpu}: there is no protection to close")
         if read.is_open:
-            yield from store(write_budget(self.site, read, replace(state_of(read), form=Form.CLOSED)))
+            yield from store(write_budget(self.site, read, self._closed(read)))
             if not isinstance(self.tenant, Blind):
                 yield from _take_off(self.site, self.dpu, State.DRAINING)
         return Done(Result.DONE, f"{self.dpu}: closed")
+
+    def _closed(self, read: Budget) -> BudgetState:
+        cycle = read.cycle
+        if cycle is not None and cycle == self.taken_back:
+            cycle = replace(cycle, state=State.RETURNING)
+        return replace(state_of(read), form=Form.CLOSED, cycle=cycle)
 
 
 @dataclass(frozen=True, slots=True)

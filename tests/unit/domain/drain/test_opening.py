@@ -12,7 +12,7 @@ from dpunetop.domain.drain.blockers import write_budget
 from dpunetop.domain.drain.calls import Done, QuorumGet, Result, Write
 from dpunetop.domain.drain.facts import Phase
 from dpunetop.domain.drain.opening import OPENING
-from dpunetop.domain.drain.record import State
+from dpunetop.domain.drain.record import State, render_cycle
 from dpunetop.domain.names import (
     CYCLE_ANNOTATION,
     NODEMAINTENANCES,
@@ -420,3 +420,27 @@ def test_nothing_is_marked_on_a_host_that_somebody_has_uncordoned() -> None:
     assert own is not None
     assert own.phase is Phase.SUCCEEDED
     assert own.marks == {}
+
+
+def test_the_write_that_closes_says_too_that_the_cordon_was_taken_back() -> None:
+    world = opened()
+    world.uncordon(DPU)
+    world.operate_until(lambda call: isinstance(call, Write))
+    world.operate()
+    cycle = world.budget(DPU).cycle
+    assert cycle is not None
+    assert (world.budget(DPU).is_open, cycle.state) == (False, State.RETURNING)
+
+
+def test_a_record_that_is_not_as_it_was_seen_is_left_as_it_is_when_its_budget_is_closed() -> None:
+    world = opened()
+    world.uncordon(DPU)
+    world.operate_until(lambda call: isinstance(call, QuorumGet) and call.name == blocker_name(DPU))
+    seen = world.budget(DPU)
+    assert seen.cycle is not None
+    change_budget(world, CYCLE_ANNOTATION, render_cycle(replace(seen.cycle, note="by another")))
+    world.operate_until(lambda call: isinstance(call, Write))
+    world.operate()
+    cycle = world.budget(DPU).cycle
+    assert cycle is not None
+    assert (world.budget(DPU).is_open, cycle.state) == (False, State.DRAINING)
