@@ -67,6 +67,11 @@ def no_free_slot(allowed: int) -> Hold:
     return Hold(Reason.NO_FREE_SLOT, f"spec.drain.maxUnavailable allows {allowed} unavailable hosts; none is free now")
 
 
+def undecided() -> Hold:
+    """What a host waits for whose wish has just been written down, as every drain does for a moment."""
+    return Hold(Reason.HOST_DRAINING, "whether the host may be drained now is about to be decided")
+
+
 def limit_of(said: int | str) -> Limit:
     """Read `spec.drain.maxUnavailable`, which the schema has checked."""
     return said if isinstance(said, int) else Percent(int(said.removesuffix("%")))

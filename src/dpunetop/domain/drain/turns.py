@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from dpunetop.domain.drain.allowance import HostUse, limit_of, may_start, no_free_slot, slots
+from dpunetop.domain.drain.allowance import HostUse, limit_of, may_start, no_free_slot, slots, undecided
 from dpunetop.domain.drain.facts import Budget, Hold, dpu_node
 from dpunetop.domain.drain.record import State
 from dpunetop.domain.types import DpuClusterConfig
@@ -26,7 +26,8 @@ def holds(
 ) -> Mapping[str, Hold]:
     """The hosts whose drain may not begin now, and why.
 
-    Guarantees: without a limit nobody waits; with one, whoever is not let begin waits, also who has not asked yet.
+    Guarantees: without a limit nobody waits; with one, whoever is not let begin waits. Who has not asked yet waits too,
+        until its wish is seen here, but is not refused: each change of a slot would else be news to all hosts.
     """
     limits = [limit_of(said) for config in configs if (said := config.drain.max_unavailable) is not None]
     if not limits:
@@ -36,7 +37,8 @@ def holds(
     allowed = slots(limits, len(uses))
     assert allowed is not None
     begin = may_start(uses, allowed)
-    return {use.host: no_free_slot(allowed) for use in uses if use.host not in begin}
+    refused = no_free_slot(allowed)
+    return {use.host: undecided() if use.waiting_since is None else refused for use in uses if use.host not in begin}
 
 
 def _waiting(budgets: Iterable[Budget], maintained: frozenset[str]) -> dict[str, int]:

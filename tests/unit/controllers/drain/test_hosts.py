@@ -96,6 +96,16 @@ def test_containers_of_the_boot_before_prove_nothing() -> None:
     assert world.maintenance() is None
 
 
+def test_a_host_that_may_be_drained_is_never_said_to_have_no_free_slot() -> None:
+    world = World(drain={"maxUnavailable": 1}).protected()
+    world.cordon()
+    world.hosts.reconcile(PLACE, Stop())
+    assert (world.state(), world.maintenance()) == (State.STARTING, None)
+    world.settle()
+    assert world.maintenance() is not None
+    assert [event for event in world.events() if not event.startswith("Normal")] == []
+
+
 def test_what_follows_from_its_own_writes_is_done_in_one_pass() -> None:
     world = World().protected()
     world.cordon()
