@@ -6,7 +6,6 @@ import base64
 import enum
 import json
 import secrets
-import shutil
 import signal
 import ssl
 import subprocess
@@ -218,14 +217,6 @@ class ControlPlane:
         """SIGCONT."""
         self._started.process(component).signal(signal.SIGCONT)
 
-    def back_up(self, name: str) -> None:
-        """Keep a copy of all that is stored now under a name; etcd is away meanwhile."""
-        self._started.back_up(name)
-
-    def restore(self, name: str) -> None:
-        """Have stored what was at `back_up`, versions included, as after a disaster; every component starts anew."""
-        self._started.restore(name)
-
     def process(self, component: Component) -> Process:
         """The process of a component, to look at."""
         return self._started.process(component)
@@ -344,18 +335,6 @@ class _Run:
             process.signal(signal.SIGKILL)
             process.wait(_TERMINATE_SECONDS)
 
-    def back_up(self, name: str) -> None:
-        self.end(Component.ETCD, signal.SIGTERM)
-        shutil.copytree(self._data, self._backup(name))
-        self.start_component(Component.ETCD, ())
-
-    def restore(self, name: str) -> None:
-        for component in reversed(self._spec.components):
-            self.end(component, signal.SIGTERM)
-        shutil.rmtree(self._data)
-        shutil.copytree(self._backup(name), self._data)
-        self.start()
-
     def process(self, component: Component) -> Process:
         with self._guard:
             return self._processes[component]
@@ -415,13 +394,6 @@ class _Run:
     def _log(self, component: Component) -> Path:
         return self.folder / f"{component.value}.log"
 
-    @property
-    def _data(self) -> Path:
-        return self.folder / "etcd"
-
-    def _backup(self, name: str) -> Path:
-        return self.folder / f"etcd-{name}"
-
     def _write_credentials(self) -> None:
         self._write_pair("serving", self.authority.serving(_SERVICE_NAMES, (_LOOPBACK, "::1", _SERVICE_ADDRESS)))
         self._write_client("admin", "sandbox-admin")
@@ -466,7 +438,7 @@ class _Run:
         client = f"http://{_LOOPBACK}:{self._port('etcd')}"
         peer = f"http://{_LOOPBACK}:{self._port('etcd-peer')}"
         return [
-            f"--data-dir={self._data}",
+            f"--data-dir={self.folder / 'etcd'}",
             "--unsafe-no-fsync",
             "--log-level=warn",
             f"--listen-client-urls={client}",

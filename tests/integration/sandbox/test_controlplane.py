@@ -168,19 +168,6 @@ def test_data_address_and_credentials_survive_a_restart_of_each_component(
     assert (cluster.url, seen["data"]) == (url, {"kept": "yes"})
 
 
-def test_a_cluster_that_is_restored_shows_what_was_there_then_under_the_versions_of_then(
-    start_control_plane: StartControlPlane,
-) -> None:
-    cluster = start_control_plane(Spec("restored", API_ONLY))
-    path = "/api/v1/namespaces/default/configmaps/settings"
-    [before] = cluster.apply(config_map("default", kept="yes"))
-    cluster.back_up("then")
-    after = cluster.admin.patch(path, {"data": {"kept": "no"}})
-    cluster.restore("then")
-    assert cluster.admin.get(path) == before
-    assert int(before["metadata"]["resourceVersion"]) < int(after["metadata"]["resourceVersion"])
-
-
 def test_a_killed_server_refuses_and_a_paused_one_is_silent_until_it_goes_on(
     start_control_plane: StartControlPlane,
 ) -> None:
