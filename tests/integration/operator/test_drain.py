@@ -389,7 +389,6 @@ def test_a_dpu_that_is_unpaired_serves_until_its_host_is_drained(trial: Trial) -
     assert pair.entry()
     pair.cordon()
     eventually(pair.entry, lambda text: not text, SLOW)
-    pair.until_open()  # or its cordon would be taken back from a drain that has cut nobody off yet
     pair.cordon(False)
     eventually(pair.serves, lambda host: not host, SLOW)
     eventually(pair.maintenance, lambda found: not found, SLOW)

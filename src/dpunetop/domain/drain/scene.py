@@ -122,18 +122,25 @@ class Scene:
     def needs_proof(self) -> bool:
         """Whether the host may be given back only on proof.
 
-        A maintenance of ours without any record may have seen an opening whose record is lost.
+        A maintenance of ours without any record may have seen an opening whose record is lost. A pair that was taken
+        apart leaves its host without a network, although the DPU was never down.
         """
         if self.own is not None and self.own.phase is Phase.FAILED:
             return False
         if isinstance(self.host, Gone):
             return False
-        return not self.cycles or any(cycle.needs_proof for _, cycle in self.cycles)
+        if any(cycle.reason for _, cycle in self.cycles):
+            return any(cycle.needs_proof for _, cycle in self.cycles)
+        is_abandoned = self.view.serving is None and self._nobody_can_prove
+        return not self.cycles or is_abandoned or any(cycle.needs_proof for _, cycle in self.cycles)
 
     def ends_unproven(self) -> bool:
         """Whether the host is given back without proof: nobody is left who could give it, or a person forces it."""
-        nobody_can = all(not dpu.paired or _is_gone(dpu) for dpu in self.view.dpus)
-        return nobody_can or any(self.is_forced(dpu) for dpu in self.view.dpus)
+        return self._nobody_can_prove or any(self.is_forced(dpu) for dpu in self.view.dpus)
+
+    @property
+    def _nobody_can_prove(self) -> bool:
+        return all(not dpu.paired or _is_gone(dpu) for dpu in self.view.dpus)
 
     @property
     def is_verifying(self) -> bool:

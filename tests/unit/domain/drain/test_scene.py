@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.domain.drain.facts import Gone, HostView, Order, Phase
+from dpunetop.domain.drain.cycle import decide
+from dpunetop.domain.drain.facts import DpuView, Gone, HostView, Order, Phase
+from dpunetop.domain.drain.giving import GiveBack
 from dpunetop.domain.drain.scene import Scene
 from support.drainviews import (
     ABORTED,
@@ -24,6 +26,10 @@ from support.drainviews import (
 
 def at_the_end(*dpus: object, maintenance: object = DONE, host: object = DRAINED_HOST) -> HostView:
     return view(*dpus, maintenances=(maintenance,), host=host)  # type: ignore[arg-type]
+
+
+def nobody_serves(dpu: DpuView) -> HostView:
+    return replace(at_the_end(dpu), serving=None)
 
 
 VERIFYING: dict[str, tuple[HostView, bool]] = {
@@ -47,3 +53,24 @@ VERIFYING: dict[str, tuple[HostView, bool]] = {
 @pytest.mark.parametrize(("seen", "expected"), VERIFYING.values(), ids=VERIFYING.keys())
 def test_a_host_is_verified_or_not_when(seen: HostView, expected: bool) -> None:
     assert Scene(seen).is_verifying is expected
+
+
+ABANDONED: dict[str, tuple[HostView, bool]] = {
+    "its pair was taken apart": (nobody_serves(replace(free(NEVER_OPENED), paired=False)), True),
+    "its pair is to be taken apart, and serves still": (at_the_end(replace(free(NEVER_OPENED), paired=False)), False),
+    "its pair has yet to begin": (nobody_serves(free(NEVER_OPENED)), False),
+    "a person has uncordoned it": (nobody_serves(replace(free(ABORTED), paired=False)), False),
+}
+
+
+@pytest.mark.parametrize(("given", "needs"), ABANDONED.values(), ids=ABANDONED.keys())
+def test_a_host_whose_dpu_was_never_down_needs_proof_only_if_nobody_serves_it_any_more(
+    given: HostView, needs: bool
+) -> None:
+    assert Scene(given).needs_proof() is needs
+
+
+def test_a_host_that_nobody_serves_any_more_comes_back_cordoned_although_its_dpu_was_never_down() -> None:
+    task = decide(ABANDONED["its pair was taken apart"][0]).task
+    assert isinstance(task, GiveBack)
+    assert task.cordoned_before is True
