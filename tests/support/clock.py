@@ -56,7 +56,8 @@ class FakeClock:
                 self._guard.wait(0.001)
 
     def _waiting(self) -> int:
-        # A thread that was notified still stands in _parked until it runs; its condition knows better.
+        # A thread that was notified still stands in _parked until it runs. Its condition alone knows better, and has no
+        # public way to say how many wait, of which typeshed therefore knows nothing.
         return sum(len(cond._waiters) for cond in {cond for cond, _ in self._parked.values()})  # type: ignore[attr-defined,misc]
 
     def step(self, seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 
@@ -30,8 +31,8 @@ class ConnectProxy:
         for sock in (self._listener, *self._open):
             sock.close()
 
-    def _start(self, target: object, *args: socket.socket) -> None:
-        thread = threading.Thread(target=target, args=args, name="connect-proxy")  # type: ignore[arg-type]
+    def _start(self, target: Callable[..., None], *args: socket.socket) -> None:
+        thread = threading.Thread(target=target, args=args, name="connect-proxy")
         self._threads.append(thread)
         thread.start()
 

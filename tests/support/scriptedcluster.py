@@ -131,7 +131,8 @@ class ScriptedCluster:
         found = self.shown(resource, namespace, name)
         if found is None:
             raise NotFound(404, "NotFound", name)
-        return copy.deepcopy(found)  # type: ignore[no-any-return]
+        fresh: dict[str, Any] = copy.deepcopy(found)
+        return fresh
 
     def _ask(self, resource: Resource) -> None:
         if (error := self.refuses.get(resource.plural)) is not None:
@@ -176,7 +177,8 @@ class ScriptedCluster:
         stored["metadata"]["managedFields"] = [*(e for e in entries if e["manager"] != manager), entry]
         stored["metadata"]["resourceVersion"] = str(next(self._versions))
         self.objects[_place(resource, stored)] = stored
-        return copy.deepcopy(stored)  # type: ignore[no-any-return]
+        fresh: dict[str, Any] = copy.deepcopy(stored)
+        return fresh
 
     def _same(self, resource: Resource, namespace: str, name: str, expected: Obj) -> dict[str, Any]:
         found = self._found(resource, namespace, name)

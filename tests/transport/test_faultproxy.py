@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import socket
 import ssl
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -78,10 +80,13 @@ def proxied(answer: Answer, counter: WriteCounter | None = None) -> Iterator[tup
         yield proxy, server
 
 
+_VERSIONS: WeakKeyDictionary[Wire, Iterator[int]] = WeakKeyDictionary()
+"""Of each connection."""
+
+
 def versioned(wire: Wire, asked: Asked) -> None:
     """Every write makes a new version; reads show version 0."""
-    versions = iter(range(1, 1000)) if not hasattr(wire, "versions") else wire.versions
-    wire.versions = versions  # type: ignore[attr-defined]
+    versions = _VERSIONS.setdefault(wire, itertools.count(1))
     version = "0" if asked.method == "GET" else str(next(versions))
     wire.json(200, {"metadata": {"name": "c", "namespace": "a", "resourceVersion": version}})
 

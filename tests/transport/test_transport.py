@@ -5,6 +5,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -253,7 +254,7 @@ def test_a_refused_address_is_not_connected_to_whatever_name_led_there(connect):
         )
         wrapped = connect(f"https://[::ffff:127.0.0.1]:{server.port}", address_policy=refuse)
         for transport in (direct, named, wrapped):
-            assert reason_of(lambda: transport.call(GET, PATIENCE)) == "AddressRefused"  # noqa: B023
+            assert reason_of(partial(transport.call, GET, PATIENCE)) == "AddressRefused"
     assert server.peers == []
 
 

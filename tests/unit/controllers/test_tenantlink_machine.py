@@ -186,7 +186,7 @@ class Linking(RuleBasedStateMachine):
     @invariant()
     def nothing_is_heard_of_a_cluster_after_its_end(self) -> None:
         for built in self.built:
-            assert True not in built.heard
+            assert not any(built.heard)
 
     @invariant()
     def no_watch_outlives_its_cluster(self) -> None:

@@ -305,14 +305,14 @@ def test_an_informer_that_breaks_ends_its_cluster_and_the_run_of_all() -> None:
     assert clusters.names() == []
 
 
-def looked(*reached: int | None) -> Obj | Absence:
+def looked(monkeypatch: pytest.MonkeyPatch, *reached: int | None) -> Obj | Absence:
     """What a cluster says of an object that was there in version 11, with caches that have come so far."""
     cluster = made("infra", ScriptedSource(), FakeClock())
     for number, version in enumerate(reached):
         selection = [MAPS, Selection(MAPS.resource), Selection(MAPS.resource, "ns", "metadata.name=a")][number]
         informer = cluster.informer(selection)
         said = Absence.UNCERTAIN if version is None else Absence.GONE if version >= 11 else Absence.BEHIND
-        informer.look = lambda *_, said=said: said  # type: ignore[method-assign, misc]
+        monkeypatch.setattr(informer, "look", lambda *_, said=said: said)
     return cluster.look(MAPS.resource, "ns", "a", 11)
 
 
@@ -329,17 +329,17 @@ def looked(*reached: int | None) -> Obj | Absence:
     ],
 )
 def test_one_cache_that_has_come_past_an_object_knows_that_it_is_gone_and_all_must_be_behind_for_it_to_come(
-    reached: tuple[int | None, ...], said: Absence
+    monkeypatch: pytest.MonkeyPatch, reached: tuple[int | None, ...], said: Absence
 ) -> None:
-    assert looked(*reached) is said
+    assert looked(monkeypatch, *reached) is said
 
 
-def test_a_cache_of_some_objects_of_a_place_says_nothing_of_the_others() -> None:
+def test_a_cache_of_some_objects_of_a_place_says_nothing_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = made("infra", ScriptedSource(), FakeClock())
     for selection in (
         Selection(MAPS.resource, "ns", "", "app=x"),
         Selection(MAPS.resource, "ns", "metadata.name=b"),
         Selection(MAPS.resource, "other"),
     ):
-        cluster.informer(selection).look = lambda *_: Absence.GONE  # type: ignore[method-assign]
+        monkeypatch.setattr(cluster.informer(selection), "look", lambda *_: Absence.GONE)
     assert cluster.look(MAPS.resource, "ns", "a", 11) is Absence.UNCERTAIN

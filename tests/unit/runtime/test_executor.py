@@ -240,7 +240,11 @@ def test_of_an_object_that_we_made_and_the_view_does_not_show_the_caches_know_mo
     server, recorder, clock, looked, sent
 ):
     asked = []
-    look = lambda *place: asked.append(place) or looked  # noqa: E731
+
+    def look(*place):
+        asked.append(place)
+        return looked
+
     executor = Executor(lambda cluster: server, OpenGate(), recorder, clock, look)
     server.answers = [stored("8", a="1"), stored("11", uid="u-3", a="1")]
     for _ in range(2):

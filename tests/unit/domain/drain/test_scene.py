@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dpunetop.domain.drain.cycle import decide
-from dpunetop.domain.drain.facts import DpuView, Gone, HostView, Order, Phase
+from dpunetop.domain.drain.facts import DpuView, Gone, HostNode, HostView, Maintenance, Order, Phase
 from dpunetop.domain.drain.giving import GiveBack
 from dpunetop.domain.drain.scene import Scene
 from support.drainviews import (
@@ -24,8 +24,8 @@ from support.drainviews import (
 )
 
 
-def at_the_end(*dpus: object, maintenance: object = DONE, host: object = DRAINED_HOST) -> HostView:
-    return view(*dpus, maintenances=(maintenance,), host=host)  # type: ignore[arg-type]
+def at_the_end(*dpus: DpuView, maintenance: Maintenance = DONE, host: HostNode | Gone = DRAINED_HOST) -> HostView:
+    return view(*dpus, maintenances=(maintenance,), host=host)
 
 
 def nobody_serves(dpu: DpuView) -> HostView:

@@ -117,7 +117,10 @@ def test_a_list_replaces_newer_versions_too() -> None:
 
 def test_an_index_follows_every_kind_of_change() -> None:
     store = Store({"color": by_color})
-    found = lambda color: sorted(name_of(o) for o in store.lister.by_index("color", color))  # noqa: E731
+
+    def found(color: str) -> list[str]:
+        return sorted(name_of(o) for o in store.lister.by_index("color", color))
+
     store.writer.replace(mapped(obj("a", 1, color="red"), obj("b", 2, color="red"), obj("c", 3)))
     assert found("red") == ["a", "b"]
     store.writer.put(obj("a", 4, color="blue"))
