@@ -136,22 +136,24 @@ class Hosts:
         if here.task is not None:
             tasks.append(here.task)
         pauses: list[float] = []
-        refused = None
+        refused = done = None
         for task in tasks:
             try:
-                pauses.append(self._carry_out(task, stop))
+                result = self._carry_out(task, stop)
+                pauses.append(_FAILED_SECONDS if result is None else _PAUSES[result])
+                done = here.task if task is here.task and result is Result.DONE else done
             except TenantRefused as err:
                 refused = Hold(Reason.TENANT_UNAUTHORIZED, f"the tenant refuses: {err.error.message}")
                 pauses.append(_UNAUTHORIZED_SECONDS)
-        is_done = here.task is not None and pauses[-1] == _PAUSES[Result.DONE]
-        return _Outcome(tuple(pauses), refused, here.task if is_done else None)
+        return _Outcome(tuple(pauses), refused, done)
 
-    def _carry_out(self, task: Task, stop: Stop) -> float:
+    def _carry_out(self, task: Task, stop: Stop) -> Result | None:
+        """None: it failed in a way that passes."""
         try:
-            return _PAUSES[self._hand.carry_out(task, stop).result]
+            return self._hand.carry_out(task, stop).result
         except (Conflict, Unreachable, TooManyRequests) as err:
             self._log.info("drain task failed", task=type(task).__name__, reason=err.reason, error=err.message)
-            return _FAILED_SECONDS
+            return None
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
