@@ -43,6 +43,7 @@ CREATE_ONLY = "1"
 _REMEMBERED = 8192
 
 Look = Callable[[str, Resource, str, str, int], Obj | Absence]
+"""Of a cluster, a collection, a namespace, a name and a version: see `Cluster.look`."""
 Kept = Callable[[str, Resource, dict[str, Any]], Obj]
 """Of a cluster and a collection: how its cache keeps an object, which is left as it is."""
 
@@ -117,7 +118,7 @@ class Executor:
 
     def newest(self, cluster: str, resource: Resource, seen: Obj) -> Obj:
         """The newest state that is known of an object that a cache shows: what our own last write left, if the cache
-        is behind it. Shared, and must not be changed; what transforms cut off cached objects may be in it."""
+        is behind it. Shared, and must not be changed."""
         place = _Place(cluster, resource, namespace_of(seen), name_of(seen))
         return self._memory.newer_than(place, seen) or seen
 
