@@ -99,26 +99,26 @@ class Hosts:
             self._gatherer.forget(key.cluster, key.name)
             self._board.forget(key)
             return None
-        here, outcome = self._go_on(key, roster, slot, stop)
-        self._tell(key, here, outcome, stop)
-        return min((*outcome.pauses, *_rechecks(here)), default=None)
+        return self._go_on(key, roster, slot, stop)
 
     # --- doing ------------------------------------------------------------------------------------------------------
 
-    def _go_on(self, key: Key, roster: Roster, slot: Slot, stop: Stop) -> tuple[_Pass, _Outcome]:
-        """Look and act, and that again after each task that was done: what it wrote is known, and what comes next
+    def _go_on(self, key: Key, roster: Roster, slot: Slot, stop: Stop) -> float | None:
+        """Look, act and tell, and that again after each task that was done: what it wrote is known, and what comes next
         need not wait until the caches show it. But a task that seems to be wanted still is one whose effect does not
-        show yet."""
+        show yet. When to look again."""
         here = self._look(key, roster, slot)
-        outcome = self._act(here, stop)
+        pauses: tuple[float, ...] = ()
         for _ in range(_MOST_TASKS):
+            outcome = self._act(here, stop)
+            self._tell(key, here, outcome, stop)
+            pauses = outcome.pauses
             if outcome.done is None:
                 break
             here = self._look(key, roster, slot)
             if _is_same(here.task, outcome.done):
                 break
-            outcome = self._act(here, stop)
-        return here, outcome
+        return min((*pauses, *_rechecks(here)), default=None)
 
     def _look(self, key: Key, roster: Roster, slot: Slot) -> _Pass:
         assert self._readings is not None

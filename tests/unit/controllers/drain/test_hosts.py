@@ -222,7 +222,7 @@ def test_a_drain_is_held_and_told_while(silence: Any, health: Any, said: Any, re
     assert (world.state(), world.budget().is_open) == (State.STARTING, False)
     assert world.tenant.writes == []
     assert world.said() == ("False", reason)
-    assert world.events() == [f"Warning {reason}"]
+    assert world.events() == ["Normal HostDraining", f"Warning {reason}"]
     blind(world, None, REACHABLE, None)
     world.settle()
     assert world.state() is State.DRAINING
