@@ -99,26 +99,25 @@ class Hosts:
             self._gatherer.forget(key.cluster, key.name)
             self._board.forget(key)
             return None
-        return self._go_on(key, roster, slot, stop)
+        steps = self._go_on(key, roster, slot, stop)
+        for here, outcome in steps:  # afterwards, since nobody's drain waits for what is told of it
+            self._tell(key, here, outcome, stop)
+        return min((*outcome.pauses, *_rechecks(here)), default=None)
 
     # --- doing ------------------------------------------------------------------------------------------------------
 
-    def _go_on(self, key: Key, roster: Roster, slot: Slot, stop: Stop) -> float | None:
-        """Look, act and tell, and that again after each task that was done: what it wrote is known, and what comes next
+    def _go_on(self, key: Key, roster: Roster, slot: Slot, stop: Stop) -> list[tuple[_Pass, _Outcome]]:
+        """Look and act, and that again after each task that was done: what it wrote is known, and what comes next
         need not wait until the caches show it. But a task that seems to be wanted still is one whose effect does not
-        show yet. When to look again."""
+        show yet. All that was seen and came of it, in order; at least one."""
         here = self._look(key, roster, slot)
-        pauses: tuple[float, ...] = ()
-        for _ in range(_MOST_TASKS):
-            outcome = self._act(here, stop)
-            self._tell(key, here, outcome, stop)
-            pauses = outcome.pauses
-            if outcome.done is None:
-                break
+        steps = [(here, self._act(here, stop))]
+        while (done := steps[-1][1].done) is not None and len(steps) < _MOST_TASKS:
             here = self._look(key, roster, slot)
-            if _is_same(here.task, outcome.done):
+            if _is_same(here.task, done):
                 break
-        return min((*pauses, *_rechecks(here)), default=None)
+            steps.append((here, self._act(here, stop)))
+        return steps
 
     def _look(self, key: Key, roster: Roster, slot: Slot) -> _Pass:
         assert self._readings is not None
