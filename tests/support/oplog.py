@@ -20,6 +20,11 @@ def alarms(operator: OperatorProcess) -> list[dict[str, Any]]:
     return [line for line in lines(operator) if line["level"] not in _QUIET]
 
 
+def said(operator: OperatorProcess, event: str) -> list[dict[str, Any]]:
+    """The lines of one event."""
+    return [line for line in lines(operator) if line.get("event") == event]
+
+
 def _line(text: str) -> dict[str, Any]:
     try:
         parsed = json.loads(text)

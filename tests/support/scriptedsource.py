@@ -77,6 +77,8 @@ class Gate:
 
 Part = Page | WatchEvent | ApiError | Hang | Gate
 
+_FAR = str(10**9)
+
 
 @dataclass
 class ScriptedSource:
@@ -89,18 +91,29 @@ class ScriptedSource:
     watches: Iterable[Iterable[Part]] = ()
     streams: Iterable[Iterable[Part]] | None = None
     """WatchList; None: the server does not have it."""
+    versions: Iterable[str | ApiError] = ()
+    """What it says of its version; when that has run out, one that no test comes to."""
     probes: Iterable[ApiError | None] = ()
     asked: list[str] = field(default_factory=list)
-    """The requests, as `list`, `watch <version>`, `stream`."""
+    """The requests, as `list`, `watch <version>`, `stream`, `version`."""
 
     def __post_init__(self) -> None:
         self._guard = threading.Condition()  # guards all below, and asked
         self._lists = deque(self.lists)
         self._watches = deque(self.watches)
         self._streams = None if self.streams is None else deque(self.streams)
+        self._versions = deque(self.versions)
         self._probes = deque(self.probes)
         self._hanging: list[Stop] = []
         self.closings = 0
+
+    def present_version(self, selection: Selection) -> str:
+        self._ask("version")
+        with self._guard:
+            answer = self._versions.popleft() if self._versions else _FAR
+        if isinstance(answer, ApiError):
+            raise answer
+        return answer
 
     def pages(self, selection: Selection, page_size: int) -> Iterator[Page]:
         self._ask("list")
@@ -238,6 +251,11 @@ class LossySource:
     def probe(self, timeout_seconds: float) -> None:
         with self._guard:
             self._serve("probe")
+
+    def present_version(self, selection: Selection) -> str:
+        with self._guard:
+            self._serve("version")
+            return str(self._version)
 
     def pages(self, selection: Selection, page_size: int) -> Iterator[Page]:
         with self._guard:

@@ -21,6 +21,7 @@ from dpunetop.kube.errors import ApiError, Unreachable
 from dpunetop.kube.keys import NODES, Resource
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
+from dpunetop.runtime.cache.history import History
 from dpunetop.runtime.cache.informer import Absence, Handler, Informer
 from dpunetop.runtime.cache.sharing import Commons
 from dpunetop.runtime.cache.store import Indexer, Lister
@@ -146,6 +147,7 @@ class Cluster:
         self._log = structlog.get_logger().bind(cluster=name)
         self._failures = 0  # of the thread in run
         self._is_broken = False  # set by the informer thread that broke, before it sets stop; never taken back
+        self._history = History(client.close_connections)  # who waits on a silent watch of before looks again
         self._guard = threading.Lock()  # guards all below
         self._entries: dict[Selection, _Entry] = {}
         self._threads: list[threading.Thread] = []
@@ -262,6 +264,7 @@ class Cluster:
             clock=self._clock,
             random=self._random,
             metrics=self._metrics.informer(self.name, resource),
+            history=self._history,
             on_time_went_back=self._tell_time_went_back,
             most_weight=self._most_weight(selection),
             share=self._commons.share,

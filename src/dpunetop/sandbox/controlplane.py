@@ -6,6 +6,7 @@ import base64
 import enum
 import json
 import secrets
+import shutil
 import signal
 import ssl
 import subprocess
@@ -217,6 +218,15 @@ class ControlPlane:
         """SIGCONT."""
         self._started.process(component).signal(signal.SIGCONT)
 
+    def back_up(self) -> None:
+        """Keep what etcd holds now, for `set_back`, instead of what was kept before; etcd is away for that moment."""
+        self._started.back_up()
+
+    def set_back(self) -> None:
+        """Stop everything, have etcd hold again what it held at `back_up`, start everything: restored without care, so
+        that the versions given out since are given out once more."""
+        self._started.set_back()
+
     def process(self, component: Component) -> Process:
         """The process of a component, to look at."""
         return self._started.process(component)
@@ -335,6 +345,28 @@ class _Run:
             process.signal(signal.SIGKILL)
             process.wait(_TERMINATE_SECONDS)
 
+    def back_up(self) -> None:
+        self.end(Component.ETCD, signal.SIGTERM)
+        shutil.rmtree(self._backup, ignore_errors=True)
+        shutil.copytree(self._data, self._backup)
+        self.start_component(Component.ETCD, ())
+        self._wait_ready(Component.APISERVER)
+
+    def set_back(self) -> None:
+        for component in reversed(self._spec.components):
+            self.end(component, signal.SIGTERM)
+        shutil.rmtree(self._data)
+        shutil.copytree(self._backup, self._data)
+        self.start()
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "etcd"
+
+    @property
+    def _backup(self) -> Path:
+        return self.folder / "etcd-backup"
+
     def process(self, component: Component) -> Process:
         with self._guard:
             return self._processes[component]
@@ -438,7 +470,7 @@ class _Run:
         client = f"http://{_LOOPBACK}:{self._port('etcd')}"
         peer = f"http://{_LOOPBACK}:{self._port('etcd-peer')}"
         return [
-            f"--data-dir={self.folder / 'etcd'}",
+            f"--data-dir={self._data}",
             "--unsafe-no-fsync",
             "--log-level=warn",
             f"--listen-client-urls={client}",

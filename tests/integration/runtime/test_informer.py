@@ -73,6 +73,10 @@ class Gated:
             self._waiting -= 1
             self.asked.append(what)
 
+    def present_version(self, selection: Selection) -> str:
+        self._pass("version")
+        return self._client.present_version(selection)
+
     def pages(self, selection: Selection, page_size: int) -> Any:
         self._pass("list")
         return self._client.pages(selection, page_size)
@@ -224,7 +228,7 @@ def test_after_a_restart_what_was_missed_is_found_by_one_list_and_only_that_is_a
     assert missed["changed"].new is not None
     assert missed["changed"].new["data"] == {"k": "while nobody looked"}
     assert names(informer) == {"kept", "changed", "new"}
-    reads = [what for what in engaged.source.asked[asked:] if what != "watch"]
+    reads = [what for what in engaged.source.asked[asked:] if what not in ("version", "watch")]
     assert reads == (["stream"] if is_streaming(own) else ["list"])
 
 

@@ -10,7 +10,7 @@ from dpunetop.base import jsonio
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError, Unauthorized, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, NODES
-from dpunetop.kube.meta import Obj
+from dpunetop.kube.meta import Obj, name_of
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change
 from dpunetop.runtime.cache.informer import Absence
@@ -18,7 +18,7 @@ from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.cluster import PROBE_AGAIN_SECONDS, PROBE_SECONDS, Cluster, Clusters, Health, Reach
 from dpunetop.runtime.metrics import Metrics
 from support.clock import EPOCH, FakeClock
-from support.scriptedsource import LossySource, ScriptedSource, obj, pages
+from support.scriptedsource import Hang, LossySource, ScriptedSource, bookmark, obj, pages
 
 MAPS = Selection(CONFIGMAPS, "ns")
 REFUSED = Unreachable(0, "Refused", "connection refused")
@@ -237,6 +237,24 @@ def test_a_restored_server_is_told_before_its_list_shows(begun: Callable[[Any], 
     source.until_hanging()
     clusters.disengage("infra")
     assert shown == [1]
+
+
+def test_who_waits_on_a_watch_of_a_history_that_is_over_is_woken_and_reads_anew(begun: Callable[[Any], Probed]) -> None:
+    source = ProbedSource(
+        lists=[pages(10, [obj("a", 5)]), pages(10, [obj("a", 5)]), pages(9, []), pages(9, [])],
+        watches=[[Hang()], [bookmark(30), Unreachable(0, "IdleTimeout", "")]],
+    )
+    probed = begun(source)
+    quiet = probed.cluster.informer(MAPS)
+    source.until_hanging()
+    probed.cluster.informer(Selection(MAPS.resource, "ns", "metadata.name=a"))
+    assert source.until_asked(8)[3:] == ["stream", "list", "watch 10", "list", "watch 9"]
+    probed.clock.until_parked(2)
+    assert [name_of(each) for each in quiet.lister.list()] == ["a"]
+    probed.clock.step(0.8)
+    assert source.until_asked(10)[8:] == ["list", "watch 9"]
+    assert quiet.lister.list() == []
+    assert source.closings == 1
 
 
 # ---- clusters that come and go

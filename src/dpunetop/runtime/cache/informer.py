@@ -12,6 +12,7 @@ from dpunetop.kube.errors import ApiError
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change, Filled, Troubled
+from dpunetop.runtime.cache.history import History
 from dpunetop.runtime.cache.reflector import ListWatch, Reflector, TimeWentBack
 from dpunetop.runtime.cache.store import Feed, Indexer, Lister, Share, Store
 from dpunetop.runtime.cache.transform import Transform
@@ -52,6 +53,7 @@ class Informer:
         clock: Clock,
         random: Callable[[], float],
         metrics: InformerMetrics,
+        history: History,
         on_time_went_back: TimeWentBack,
         most_weight: int | None = None,
         share: Share = lambda obj: obj,
@@ -75,6 +77,7 @@ class Informer:
             random=random,
             on_stored=self._deliver,
             on_trouble=self._troubled,
+            history=history,
             on_time_went_back=on_time_went_back,
             most_weight=most_weight,
         )

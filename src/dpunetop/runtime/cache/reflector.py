@@ -30,6 +30,7 @@ from dpunetop.kube.errors import (
 from dpunetop.kube.meta import Obj, name_of, namespace_of, version_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.watch import Drop, Progress, Put, WatchEvent, interpret
+from dpunetop.runtime.cache.history import History
 from dpunetop.runtime.cache.store import Place, Writer, has_same_content
 from dpunetop.runtime.cache.transform import Transform
 from dpunetop.runtime.flowcontrol import Backoff
@@ -69,6 +70,9 @@ class ListWatch(Protocol):
     Raises: ApiError, from each method and from each iterator.
     """
 
+    def present_version(self, selection: Selection) -> str:
+        """The version that the collection has by now, from quorum; the least work that tells it."""
+
     def pages(self, selection: Selection, page_size: int) -> Iterator[Page]:
         """All that there is, from quorum, in pages."""
 
@@ -90,6 +94,11 @@ class ReadStream:
 
 
 @dataclass(frozen=True, slots=True)
+class AskVersion:
+    """Ask for the version that the collection has by now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Follow:
     """Watch from this version on."""
 
@@ -103,7 +112,7 @@ class Rest:
     seconds: float
 
 
-Action = ReadPages | ReadStream | Follow | Rest
+Action = ReadPages | ReadStream | AskVersion | Follow | Rest
 
 
 class _Streaming(Enum):
@@ -119,8 +128,11 @@ class Course:
 
     Guarantees: within one watch no object goes back to an earlier version, however often an event is repeated; a
         complete list replaces everything, lower versions too; an incomplete one changes nothing; two failures never
-        follow each other without a pause in between.
-    Threads: one owner, who calls `next`, then `take` for each thing the action brings, then `ended` or `failed`.
+        follow each other without a pause in between. No watch is resumed before the server was seen to have come as
+        far as we have: from a version that is ahead of it a watch is silent, and once it has caught up with another
+        history (etcd restored from a backup), it is wrong.
+    Threads: one owner, who calls `next`, then `take` for each thing the action brings, then `ended` or `failed`; for
+        AskVersion, `answered` or `failed`.
     """
 
     def __init__(
@@ -129,6 +141,7 @@ class Course:
         writer: Writer,
         transform: Transform,
         backoff: Backoff,
+        history: History,
         on_time_went_back: TimeWentBack,
         most_weight: int | None = None,
     ) -> None:
@@ -137,11 +150,16 @@ class Course:
         self._writer = writer
         self._transform = transform
         self._backoff = backoff
+        self._history = history
+        self._read_in = self._reading_in = history.number  # the history of the last complete list, and of the next
         self._on_time_went_back = on_time_went_back
         self._streaming = _Streaming.WANTED
         self._pause = 0.0
         self._version: int | None = None  # where to resume; None: all has to be read first
         self._seen = 0  # version of the last state that was complete
+        self._is_at_hand = False  # nothing has ended since the server last showed its version: it was not restored
+        self._is_asking = False  # for its version
+        self._fell_to: int | None = None  # the version of a server that has not come as far as `_seen`
         self._floor = 0  # everything up to this version has been delivered: an event below it is a repetition
         self._graves: dict[Place, int] = {}  # what was deleted above the floor, and when
         self._incoming: dict[Place, Obj] | None = None  # a list in the making; None while following
@@ -156,8 +174,8 @@ class Course:
 
     @property
     def reached(self) -> int | None:
-        """The same as a number; None while the store has to be read anew."""
-        return self._version
+        """The same as a number; None while the store has to be read anew, or that is not known. Threads: any."""
+        return self._version if self._is_at_hand and self._read_in == self._history.number else None
 
     def next(self) -> Action:
         """What to do now."""
@@ -165,8 +183,10 @@ class Course:
             pause, self._pause = self._pause, 0.0
             return Rest(pause)
         self._brought = False
-        if self._version is not None:
-            return Follow(str(self._version))
+        if self._version is not None and self._read_in == self._history.number:
+            self._is_asking = not self._is_at_hand
+            return AskVersion() if self._is_asking else Follow(str(self._version))
+        self._version, self._reading_in = None, self._history.number
         self._incoming = {}
         self._incoming_version = ""
         self._scale.clear()
@@ -184,6 +204,18 @@ class Course:
         else:
             self._take_page(given)
 
+    def answered(self, resource_version: str) -> None:
+        """The server says how far it has come. Raises: ApiError, to be handed to `failed`."""
+        version = _number(resource_version)
+        self._is_asking = False
+        if version >= self._seen:
+            self._is_at_hand = True
+            return
+        self._fell_to, self._version = version, None
+        self._history.turn(self._read_in)
+        if not self._stirred:
+            self._pause = self._backoff.next()
+
     def ended(self, lasted_seconds: float) -> None:
         """The action has run its course. Raises: ApiError, if what it brought is no usable list."""
         if self._incoming is None:
@@ -195,7 +227,10 @@ class Course:
 
     def failed(self, error: ApiError) -> bool:
         """The action broke off; say whether that is trouble, and not just a server without WatchList."""
-        if self._incoming is None:
+        if self._is_asking:
+            self._is_asking = False
+            self._pause = self._pause_after(error)
+        elif self._incoming is None:
             self._watch_failed(error)
         elif self._streaming is _Streaming.WANTED:
             self._stream_failed(error)
@@ -260,10 +295,16 @@ class Course:
         version = _number(text)
         assert self._incoming is not None
         objects, self._incoming = self._incoming, None
-        if version < self._seen:
-            self._on_time_went_back(self._selection, self._seen, version)
+        fell_to, self._fell_to = self._fell_to, None
+        if fell_to is None and version < self._seen:
+            fell_to = version
+            self._history.turn(self._read_in)
+            self._reading_in = self._history.number
+        if fell_to is not None:  # by now it may have come past where we were, which makes it no less another history
+            self._on_time_went_back(self._selection, self._seen, fell_to)
         self._writer.replace(objects)
         self._version = self._seen = self._floor = version
+        self._is_at_hand, self._read_in = True, self._reading_in
         self._graves.clear()
         self._stirred = False
         if self._streaming is _Streaming.NOT_NOW:
@@ -317,10 +358,12 @@ class Course:
         self._backoff.reset()
 
     def _watch_ended(self, lasted_seconds: float) -> None:
+        self._is_at_hand = False
         if not self._brought and lasted_seconds < BRIEF_SECONDS:
             self._pause = self._backoff.next()
 
     def _watch_failed(self, error: ApiError) -> None:
+        self._is_at_hand = False
         if _leaves_us_in_step(error):
             self._pause = self._pause_after(error)
             return
@@ -367,6 +410,7 @@ class Reflector:
         random: Callable[[], float],
         on_stored: Callable[[str], None],
         on_trouble: Callable[[ApiError], None],
+        history: History,
         on_time_went_back: TimeWentBack,
         most_weight: int | None = None,
     ) -> None:
@@ -378,7 +422,7 @@ class Reflector:
         self._on_trouble = on_trouble
         backoff = Backoff(0.8, 2.0, 30.0, 1.0, random)
         self._course = Course(
-            selection, writer, transform, backoff, on_time_went_back, most_weight
+            selection, writer, transform, backoff, history, on_time_went_back, most_weight
         )  # of the thread in run
         self._last_reason = ""  # of the thread in run
         self._log = structlog.get_logger().bind(selection=str(selection))
@@ -407,20 +451,27 @@ class Reflector:
         if nap is not None:
             nap.set()
 
-    def _carry_out(self, action: ReadPages | ReadStream | Follow, stop: Stop) -> None:
-        began = self._clock.monotonic()
+    def _carry_out(self, action: ReadPages | ReadStream | AskVersion | Follow, stop: Stop) -> None:
         try:
-            with closing(self._opened(action)) as parts:
-                for part in parts:
-                    if stop.is_set():
-                        return
-                    self._course.take(part)
-                    self._stored()
-            self._course.ended(self._clock.monotonic() - began)
-            self._stored()
+            match action:
+                case AskVersion():
+                    self._course.answered(self._source.present_version(self._selection))
+                case _:
+                    self._read(action, stop)
         except ApiError as error:
             if not stop.is_set() and self._course.failed(error):
                 self._report(action, error)
+
+    def _read(self, action: ReadPages | ReadStream | Follow, stop: Stop) -> None:
+        began = self._clock.monotonic()
+        with closing(self._opened(action)) as parts:
+            for part in parts:
+                if stop.is_set():
+                    return
+                self._course.take(part)
+                self._stored()
+        self._course.ended(self._clock.monotonic() - began)
+        self._stored()
 
     def _opened(self, action: ReadPages | ReadStream | Follow) -> _Parts:
         match action:

@@ -12,6 +12,7 @@ from dpunetop.kube.keys import CONFIGMAPS
 from dpunetop.kube.meta import Obj, name_of
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change
+from dpunetop.runtime.cache.history import History
 from dpunetop.runtime.cache.informer import Absence, Informer
 from dpunetop.runtime.cache.reflector import ListWatch
 from dpunetop.runtime.cache.transform import strip_foreign_managed_fields
@@ -59,6 +60,7 @@ class AtWork:
             clock=self.clock,
             random=lambda: 0.0,
             metrics=self.metrics.informer("infra", CONFIGMAPS),
+            history=History(),
             on_time_went_back=lambda _, seen, got: self.went_back.append((seen, got)),
         )
         self.thread = threading.Thread(target=self.informer.run, args=(self.stop,), name="informer")

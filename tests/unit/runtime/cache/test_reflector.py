@@ -16,7 +16,18 @@ from dpunetop.kube.selectors import by_name
 from dpunetop.kube.watch import WatchEvent
 from dpunetop.runtime.cache import reflector
 from dpunetop.runtime.cache.change import Change
-from dpunetop.runtime.cache.reflector import BRIEF_SECONDS, Course, Follow, ReadPages, ReadStream, Reflector, Rest
+from dpunetop.runtime.cache.history import History
+from dpunetop.runtime.cache.reflector import (
+    BRIEF_SECONDS,
+    Action,
+    AskVersion,
+    Course,
+    Follow,
+    ReadPages,
+    ReadStream,
+    Reflector,
+    Rest,
+)
 from dpunetop.runtime.cache.store import Feed, Store
 from dpunetop.runtime.flowcontrol import Backoff
 from support.clock import FakeClock
@@ -42,7 +53,10 @@ TOO_LARGE_VERSION = ApiError(504, "Timeout", "too large", causes=({"reason": "Re
 class Following:
     """A course without a server: the test plays the answers."""
 
-    def __init__(self, most_weight: int | None = None, selection: Selection = SELECTION) -> None:
+    def __init__(
+        self, most_weight: int | None = None, selection: Selection = SELECTION, history: History | None = None
+    ) -> None:
+        self.history = history or History()
         self.store = Store()
         self.reports: list[tuple[int, int]] = []
         self.course = Course(
@@ -50,6 +64,7 @@ class Following:
             self.store.writer,
             lambda o: o,
             Backoff(0.8, 2.0, 30.0, 1.0, lambda: 0.0),
+            self.history,
             lambda _, seen, got: self.reports.append((seen, got)),
             most_weight,
         )
@@ -63,9 +78,17 @@ class Following:
         self.course.ended(0.1)
 
     def watching(self, version: int, *events: WatchEvent) -> None:
-        assert self.course.next() == Follow(str(version))
+        assert self.resumed() == Follow(str(version))
         for event in events:
             self.course.take(event)
+
+    def resumed(self, present: int = 10**9) -> Action:
+        """What comes next, after the server has said how far it is if that is asked first."""
+        action = self.course.next()
+        if not isinstance(action, AskVersion):
+            return action
+        self.course.answered(str(present))
+        return self.course.next()
 
     def feed(self) -> Feed:
         feed = self.store.subscribe()
@@ -139,7 +162,7 @@ def test_what_is_nested_too_deep_to_be_compared_is_not_stored() -> None:
 def test_an_object_that_was_not_asked_for_is_no_answer(event: WatchEvent) -> None:
     following = Following(selection=Selection(CONFIGMAPS, "ns", by_name("a")))
     following.list(10, [obj("a", 5)])
-    assert following.course.next() == Follow("10")
+    assert following.resumed() == Follow("10")
     following.course.take(modified("a", 11))
     with pytest.raises(Unreachable, match="not asked for") as caught:
         following.course.take(event)
@@ -179,7 +202,7 @@ def test_a_stream_fills_the_store_only_at_its_closing_bookmark() -> None:
     assert (following.names(), following.store.is_filled()) == (["b"], True)
     following.course.take(added("c", 11))
     following.course.ended(300)
-    assert following.course.next() == Follow("11")
+    assert following.resumed() == Follow("11")
 
 
 def test_a_refused_stream_is_replaced_by_a_list_at_once_and_for_good() -> None:
@@ -233,7 +256,7 @@ def test_a_list_keeps_the_objects_that_have_not_changed(following: Following) ->
 def test_events_are_stored_and_the_watch_resumes_at_the_last(following: Following) -> None:
     following.watching(10, modified("a", 11, x=1), added("c", 12), deleted("b", 13))
     following.course.ended(300)
-    assert following.course.next() == Follow("13")
+    assert following.resumed() == Follow("13")
     assert following.names() == ["a", "c"]
     assert following.store.lister.get("ns", "a") == obj("a", 11, x=1)
 
@@ -242,7 +265,7 @@ def test_a_bookmark_moves_the_version_to_resume_from(following: Following) -> No
     following.watching(10, bookmark(50))
     following.course.failed(REFUSED)
     assert following.course.next() == Rest(0.8)
-    assert following.course.next() == Follow("50")
+    assert following.resumed() == Follow("50")
 
 
 def test_repeated_and_overtaken_events_change_nothing(following: Following) -> None:
@@ -269,7 +292,7 @@ def test_a_server_that_is_not_there_is_watched_again_after_a_pause_without_a_lis
     following.watching(10)
     following.course.failed(error)
     assert following.course.next() == Rest(0.8)
-    assert following.course.next() == Follow("10")
+    assert following.resumed() == Follow("10")
     following.course.failed(error)
     assert following.course.next() == Rest(1.6)
 
@@ -381,6 +404,97 @@ def test_a_restored_server_that_gives_a_version_out_twice_is_believed(following:
     assert following.store.lister.list() == [obj("a", 5, restored=True)]
 
 
+def test_before_a_watch_is_resumed_the_server_is_asked_how_far_it_has_come(following: Following) -> None:
+    following.watching(10, bookmark(50))
+    assert following.course.reached == 50
+    following.course.ended(300)
+    assert following.course.next() == AskVersion()
+    assert following.course.reached is None
+    following.course.answered("50")
+    assert following.course.next() == Follow("50")
+    assert following.course.reached == 50
+
+
+def test_a_server_that_has_not_come_as_far_as_we_have_is_read_anew_and_reported(following: Following) -> None:
+    following.watching(10, bookmark(50))
+    following.course.failed(REFUSED)
+    following.course.next()
+    assert following.resumed(present=49) == ReadPages()
+    following.course.take(pages(60, [obj("a", 4, restored=True)])[0])  # it has come past us in the meantime
+    assert (following.reports, following.names()) == ([], ["a", "b"])
+    following.course.ended(0.1)
+    assert (following.reports, following.names()) == ([(50, 49)], ["a"])
+    assert following.course.next() == Follow("60")
+
+
+def test_what_one_finds_out_of_a_restored_server_all_of_its_cluster_take_to_heart_once() -> None:
+    turns: list[str] = []
+    history = History(lambda: turns.append("turn"))
+    busy, quiet = Following(history=history), Following(history=history)
+    for each in (busy, quiet):
+        each.list(10, [obj("a", 5)])
+    busy.watching(10, bookmark(90))
+    busy.course.failed(REFUSED)
+    busy.course.next()
+    assert busy.resumed(present=40) == ReadPages()
+    assert turns == ["turn"]
+    assert quiet.course.reached is None
+    quiet.course.ended(300)
+    for each in (quiet, busy):
+        each.list(41, [obj("b", 6)])
+        assert each.names() == ["b"]
+        assert each.course.next() == Follow("41")
+    assert (quiet.reports, busy.reports, turns) == ([], [(90, 40)], ["turn"])
+
+
+def test_a_list_that_shows_another_history_is_not_read_twice() -> None:
+    one, other = (Following(history=history) for history in [History()] * 2)
+    for each in (one, other):
+        each.list(10, [obj("a", 5)])
+        each.watching(10, bookmark(30))
+        each.course.failed(SILENT)
+    for each in (one, other):
+        each.list(20, [])
+        each.watching(20)
+    assert (one.reports, other.reports) == ([(30, 20)], [(30, 20)])
+    assert one.history.number == 1
+
+
+def test_a_server_that_says_of_itself_now_this_now_that_gets_no_list_without_a_pause(following: Following) -> None:
+    pauses = []
+    for _ in range(3):
+        following.watching(10)
+        following.course.ended(BRIEF_SECONDS)
+        rest = following.resumed(present=9)
+        assert isinstance(rest, Rest)
+        pauses.append(rest.seconds)
+        following.list(10, [])
+    assert pauses == [0.8, 1.6, 3.2]
+
+
+@pytest.mark.parametrize("error", [REFUSED, ApiError(403, "Forbidden", ""), Gone(410, "Expired", "")])
+def test_a_server_that_does_not_say_how_far_it_has_come_is_asked_again_after_a_pause(
+    following: Following, error: ApiError
+) -> None:
+    following.watching(10, bookmark(11))
+    following.course.ended(300)
+    for pause in (0.8, 1.6):
+        assert following.course.next() == AskVersion()
+        assert following.course.failed(error)
+        assert following.course.next() == Rest(pause)
+    assert following.resumed() == Follow("11")
+
+
+def test_a_version_that_makes_no_sense_is_an_error(following: Following) -> None:
+    following.watching(10, bookmark(11))
+    following.course.ended(300)
+    assert following.course.next() == AskVersion()
+    with pytest.raises(ApiError) as raised:
+        following.course.answered("eleven")
+    following.course.failed(raised.value)
+    assert following.course.next() == Rest(0.8)
+
+
 def test_a_bookmark_below_what_was_seen_means_another_history(following: Following) -> None:
     following.watching(10)
     with pytest.raises(Gone):
@@ -418,6 +532,7 @@ class Running:
         self.store = Store()
         self.feed = self.store.subscribe()
         self.troubles: list[str] = []
+        self.went_back: list[tuple[int, int]] = []
         self.stop = Stop(self.clock)
         self.reflector = Reflector(
             source,
@@ -429,7 +544,8 @@ class Running:
             random=lambda: 0.0,
             on_stored=lambda _: None,
             on_trouble=lambda error: self.troubles.append(error.reason),
-            on_time_went_back=lambda *_: None,
+            history=History(),
+            on_time_went_back=lambda _, seen, got: self.went_back.append((seen, got)),
         )
         self.thread = threading.Thread(target=self.reflector.run, args=(self.stop,), name="reflector")
         self.thread.start()
@@ -477,6 +593,23 @@ def test_an_expired_watch_costs_one_list_that_announces_what_was_missed(running:
     at_work.source.until_hanging()
     changes = [item for item in at_work.feed if isinstance(item, Change)]
     assert changes[2:] == [Change(obj("a", 5), None, final_state_unknown=True), Change(None, obj("c", 15))]
+
+
+def test_a_reflector_whose_server_was_set_back_while_it_was_away_reads_anew(running: Callable[..., Running]) -> None:
+    at_work = running(
+        lists=[pages(10, [obj("a", 5)]), pages(9, [obj("b", 6)])],
+        watches=[[bookmark(30), REFUSED], [Hang()]],
+        versions=[REFUSED, "8"],
+    )
+    for pause in (0.8, 1.6):
+        at_work.clock.until_parked(1)
+        at_work.clock.step(pause)
+    asked = ["stream", "list", "watch 10", "version", "version", "list", "watch 9"]
+    assert at_work.source.until_asked(7) == asked
+    at_work.source.until_hanging()
+    assert [name_of(o) for o in at_work.store.lister.list()] == ["b"]
+    assert at_work.went_back == [(30, 8)]
+    assert at_work.troubles == ["Refused"]
 
 
 def test_a_reflector_rests_between_failures_and_warns_once_for_each_cause(running: Callable[..., Running]) -> None:

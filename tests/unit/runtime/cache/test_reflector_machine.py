@@ -22,7 +22,8 @@ from dpunetop.kube.meta import uid_of, version_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.watch import WatchEvent
 from dpunetop.runtime.cache.change import Change
-from dpunetop.runtime.cache.reflector import Action, Course, Follow, ReadPages, ReadStream, Rest
+from dpunetop.runtime.cache.history import History
+from dpunetop.runtime.cache.reflector import Action, AskVersion, Course, Follow, ReadPages, ReadStream, Rest
 from dpunetop.runtime.cache.store import Store
 from dpunetop.runtime.flowcontrol import Backoff
 from support.scriptedsource import NOT_SERVED, Page, bookmark, expired, obj
@@ -96,11 +97,13 @@ class ReflectorMachine(RuleBasedStateMachine):
         self.feed = self.store.subscribe()
         self.went_back: list[tuple[int, int]] = []
         self.should_report: list[tuple[int, int]] = []
+        self.history = History()
         self.course = Course(
             Selection(CONFIGMAPS, "ns"),
             self.store.writer,
             lambda o: o,
             Backoff(0.8, 2.0, 30.0, 1.0, lambda: 0.5),
+            self.history,
             lambda _, seen, got: self.went_back.append((seen, got)),
         )
         self.action: Action | None = None
@@ -113,6 +116,10 @@ class ReflectorMachine(RuleBasedStateMachine):
         self.serves_streams = True
         self.failures = 0  # in a row, without a pause or an event
         self.seen = 0  # the version that the reflector had reached when it last had one
+        self.fell_to: int | None = None  # what a server said that had not come as far
+        self.must_ask = False  # a watch has ended, and the server may be another since
+        self.must_read = False  # somebody else has found another history
+        self.has_turned = False  # while the action was under way
         self.session: dict[str, int] = {}  # versions shown since the last complete list, by uid
         self.gone: set[str] = set()  # uids told to be gone since the last complete list
         self.known: dict[str, str] = {}  # uid of each object that a follower of the feed believes in, by name
@@ -152,6 +159,15 @@ class ReflectorMachine(RuleBasedStateMachine):
             self.server.put(name)
         if self.action is not None:
             self.fail(Unreachable(0, "Reset", "restarted"))
+        self.go_on(steps)
+
+    @rule(is_cut=st.booleans(), steps=STEPS)
+    def another_finds_a_new_history(self, is_cut: bool, steps: int) -> None:
+        self.history.turn(self.history.number)
+        self.must_read = self.has_turned = True
+        assert self.course.reached is None
+        if is_cut and self.action is not None:
+            self.fail(Unreachable(0, "Reset", "connections closed"))
         self.go_on(steps)
 
     # -- the connection
@@ -204,6 +220,7 @@ class ReflectorMachine(RuleBasedStateMachine):
         if lasted is None or self.is_blind:
             self.fail(SILENCE)
         else:
+            self.must_ask = isinstance(self.action, Follow) or not self.is_initial
             self.action = None
             self.course.ended(lasted)
 
@@ -215,6 +232,8 @@ class ReflectorMachine(RuleBasedStateMachine):
             assert action.seconds >= 0.8
             self.failures = 0
             return
+        assert not self.must_read or isinstance(action, ReadStream | ReadPages)
+        self.has_turned = False
         self.action, self.answer, self.sent = action, deque(), []
         self.is_initial = self.is_blind = False
         match action:
@@ -225,7 +244,10 @@ class ReflectorMachine(RuleBasedStateMachine):
                 self.listed_version, self.era_listed = self.server.version, self.server.era
             case ReadStream():
                 self.open_stream()
+            case AskVersion():
+                assert self.must_ask
             case Follow(version):
+                assert not self.must_ask
                 self.position = int(version)
                 self.is_blind = self.era_followed != self.server.era
 
@@ -238,6 +260,9 @@ class ReflectorMachine(RuleBasedStateMachine):
         self.position = self.server.version
 
     def deliver(self) -> None:
+        if isinstance(self.action, AskVersion):
+            self.tell_version()
+            return
         self.refill()
         if self.answer:
             self.hand_over(self.answer.popleft())
@@ -246,6 +271,13 @@ class ReflectorMachine(RuleBasedStateMachine):
             before = self.course.resource_version
             self.course.ended(0.1)
             self.note_completion(before, self.listed_version)
+
+    def tell_version(self) -> None:
+        self.action, self.must_ask = None, False
+        if self.server.version < self.seen:
+            self.fell_to = self.server.version
+        self.course.answered(str(self.server.version))
+        assert (self.course.reached is None) == (self.fell_to is not None or self.must_read)
 
     def refill(self) -> None:
         """Put what has happened since on its way; one who is too slow for the window is expired."""
@@ -284,14 +316,17 @@ class ReflectorMachine(RuleBasedStateMachine):
         if before:
             self.seen = max(int(self.course.resource_version), self.seen)
         elif self.course.resource_version:
-            if version < self.seen:
-                self.should_report.append((self.seen, version))
-            self.seen = version
+            is_found_by_itself = self.fell_to is None and version < self.seen
+            self.must_read = self.has_turned and not is_found_by_itself
+            if self.fell_to is not None or version < self.seen:
+                self.should_report.append((self.seen, version if self.fell_to is None else self.fell_to))
+            self.seen, self.fell_to, self.must_ask = version, None, False
             self.session.clear()
             self.gone.clear()
             self.era_followed, self.is_initial = self.era_listed, False
 
     def fail(self, error: ApiError) -> None:
+        self.must_ask = True
         self.action = None
         self.failures = 0 if error is SILENCE else self.failures + 1
         assert self.failures <= 3, "the server is pressed"
@@ -356,6 +391,7 @@ class ReflectorMachine(RuleBasedStateMachine):
             elif (
                 self.answer
                 or self.is_initial
+                or isinstance(self.action, AskVersion)
                 or self.position < self.server.version
                 or isinstance(self.action, ReadPages)
             ):

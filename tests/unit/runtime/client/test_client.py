@@ -65,6 +65,12 @@ def test_a_list_is_read_page_by_page_and_its_items_know_their_type():
     ]
 
 
+def test_the_version_of_a_collection_costs_one_object():
+    made, transport, _ = client(page("a", version="77", following="t"))
+    assert made.present_version(Selection(CONFIGMAPS, "ns", "metadata.name=a")) == "77"
+    assert transport.targets == ["/api/v1/namespaces/ns/configmaps?limit=1&fieldSelector=metadata.name%3Da"]
+
+
 def test_a_list_without_items_is_empty():
     made, _, _ = client(response(200, {"metadata": {"resourceVersion": "9"}, "items": None}))
     assert [p.items for p in made.pages(Selection(NODES), 5)] == [[]]

@@ -1,0 +1,102 @@
+"""Either cluster is restored from an older state in the middle of a drain: it is noticed, and the drain begins anew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from dpunetop.kube.keys import CONFIGMAPS, NODES
+from dpunetop.kube.meta import new_object, uid_of
+from dpunetop.kube.requests import get
+from dpunetop.sandbox import binaries
+from dpunetop.sandbox.controlplane import ControlPlane, Spec
+from dpunetop.sandbox.operatorprocess import OperatorProcess
+from dpunetop.sandbox.world import World
+from support import oplog
+from support.drainrules import is_cordoned
+from support.drains import Drains
+from support.trial import Trial, eventually
+
+pytestmark = pytest.mark.timeout(300)
+
+Measured = Callable[[str], None]
+
+LOST_WRITES = 300
+"""More than a control plane writes while it starts: who compares versions must see that some are lost."""
+NOTICED = 30.0
+SLOW = 90.0
+
+
+@pytest.fixture
+def restorable(programs: binaries.Binaries) -> Iterator[World]:
+    """A World of its own: what is restored is lost for everybody."""
+    tenant = Spec("tenant")
+    with World(dpus=0, infra=Spec("infra"), tenant=tenant, boot_seconds=0.2, retry_seconds=0.2) as running:
+        yield running
+
+
+@pytest.fixture
+def drains(restorable: World) -> Iterator[Drains]:
+    trial = Trial(restorable, "t-back")
+    yield Drains(trial)
+    trial.close()
+
+
+@pytest.fixture
+def operator(restorable: World, drains: Drains, request: pytest.FixtureRequest) -> Iterator[OperatorProcess]:
+    with OperatorProcess(restorable.operator_kubeconfig(), env=drains.environment) as running:
+        yield running
+        request.node.add_report_section("teardown", "operator", running.log_text()[-20_000:])
+
+
+def test_a_tenant_that_is_set_back_has_its_host_drained_anew_before_the_dpu_may_go(
+    drains: Drains, operator: OperatorProcess, measured: Measured
+) -> None:
+    drains.serve()
+    drains.run_workloads()
+    [(dpu, host)] = drains.pairs.items()
+    before, tenant = drains.state(), drains.trial.world.tenant
+    tenant.back_up()
+    drains.cordon(dpu)
+    drains.until_open(dpu)
+    drained = drains.maintenance(host)
+    write_much(tenant, host)
+    tenant.set_back()
+    began = time.monotonic()
+    eventually(lambda: oplog.said(operator, "time went back"), bool, NOTICED)
+    measured(f"tenant set back: noticed after {time.monotonic() - began:.1f} s")
+    eventually(lambda: drains.maintenance(host), lambda seen: seen and uid_of(seen) != uid_of(drained), SLOW)
+    drains.until_open(dpu)
+    assert is_cordoned(drains.host(host))
+    drains.cordon(dpu, yes=False)
+    drains.until_idle(SLOW)
+    assert drains.state() == before
+
+
+def test_an_infra_cluster_that_is_set_back_gives_the_host_of_a_forgotten_drain_back(
+    drains: Drains, operator: OperatorProcess, measured: Measured
+) -> None:
+    drains.serve()
+    drains.run_workloads()
+    [(dpu, host)] = drains.pairs.items()
+    before, infra = drains.state(), drains.trial.world.infra
+    infra.back_up()
+    drains.cordon(dpu)
+    drains.until_open(dpu)
+    assert is_cordoned(drains.host(host))
+    write_much(infra, dpu)
+    infra.set_back()
+    began = time.monotonic()
+    eventually(lambda: oplog.said(operator, "time went back"), bool, NOTICED)
+    measured(f"infra set back: noticed after {time.monotonic() - began:.1f} s")
+    drains.until_idle(SLOW)
+    assert drains.state() == before
+
+
+def write_much(cluster: ControlPlane, node: str) -> None:
+    """Have the cluster come far, which only those see who follow its nodes."""
+    for number in range(LOST_WRITES):
+        cluster.apply(new_object(CONFIGMAPS, "default", "lost", data={"number": str(number)}))
+    cluster.admin.patch(get(NODES, "", node).target, {"metadata": {"annotations": {"test.example.org/lost": "yes"}}})
