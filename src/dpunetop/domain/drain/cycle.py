@@ -7,7 +7,7 @@ clusters show.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from dpunetop.domain.drain.calls import Task
@@ -57,10 +57,14 @@ def decide(view: HostView) -> Decision:
     scene = Scene(view)
     move = None
     if not scene.is_quiet or any(scene.is_open(dpu) and scene.serves(dpu) for dpu in view.dpus):
-        move = next((move for move in (rule(scene) for rule in RULES) if move is not None), None)
+        move = _first(RULES, scene)
     hold = move if isinstance(move, Hold) else None
     task = None if isinstance(move, Hold) else move
     return Decision(task, hold, _recheck(scene))
+
+
+def _first(rules: Sequence[Rule], scene: Scene) -> Move | None:
+    return next((move for move in (rule(scene) for rule in rules) if move is not None), None)
 
 
 FIRST_RETRY_SECONDS = 10
@@ -124,12 +128,25 @@ def _is_taken_back(scene: Scene, dpu: DpuView, cycle: Cycle) -> bool:
 
 
 def _refresh(scene: Scene) -> Move | None:
+    """Not what runs now, where the record is over before that could matter: the host need not wait for it."""
     for dpu, cycle in scene.cycles:
-        if isinstance(dpu.node, DpuNode) and _as_seen(scene, dpu, cycle) != cycle:
+        if not isinstance(dpu.node, DpuNode):
+            continue
+        seen = _as_seen(scene, dpu, cycle)
+        if seen.boot != cycle.boot or (seen != cycle and not _is_ending(scene, cycle)):
             return Refresh(
                 scene.view.site, dpu.name, scene.view.pods_namespace, tuple(name_of(pod.live) for pod in dpu.pods)
             )
     return None
+
+
+def _is_ending(scene: Scene, cycle: Cycle) -> bool:
+    """Whether the host is given back, or is so with this decision."""
+    tenant = scene.view.tenant
+    if cycle.state is not State.RETURNING or isinstance(tenant, Blind) or tenant.maintenances is None:
+        return False
+    is_given_back = scene.own is None or scene.own.terminating
+    return is_given_back or isinstance(_first(_LATER, scene), GiveBack)
 
 
 def _force(scene: Scene) -> Move | None:
@@ -446,6 +463,7 @@ RULES: tuple[Rule, ...] = (
     _finish,
     _aborted,
 )
+_LATER = RULES[RULES.index(_refresh) + 1 :]
 
 
 def _first_record(scene: Scene, dpu: DpuView) -> Cycle:

@@ -22,6 +22,7 @@ from dpunetop.domain.drain.facts import (
     Settings,
     Signal,
 )
+from dpunetop.domain.drain.record import State
 from dpunetop.domain.drain.scene import Scene
 from dpunetop.domain.names import open_for
 from support.drainviews import (
@@ -58,6 +59,7 @@ def told(decision: Decision) -> str:
     return "" if decision.hold is None else str(decision.hold.reason)
 
 
+UNSEEN = replace(RETURNING, pod="", containers=(), stale=("c0",))
 MARK = {open_for("d1"): "d1 x"}
 LIMIT = Settings(timeout_seconds=50, on_timeout=OnTimeout.ABORT)
 LATE = Settings(timeout_seconds=50)
@@ -98,6 +100,23 @@ CASES: dict[str, tuple[HostView, str]] = {
     "the node may be gone": (view(replace(free(CYCLE), node=Gone(False)), maintenances=(nm(),)), "DpuGone"),
     "the node is gone": (view(replace(free(CYCLE), node=Gone(True)), maintenances=(nm(),)), "Rewrite d1 returning"),
     "a reboot": (view(cordoned(OPENED, boot_id="b2"), maintenances=(DONE,), host=DRAINED_HOST), "Refresh d1"),
+    "what runs is not recorded": (view(free(UNSEEN, ready=False), maintenances=(DONE,), host=DRAINED_HOST), "Refresh d1"),
+    "what runs is not recorded and the tenant is away": (view(free(UNSEEN), tenant=BLIND), "Refresh d1"),
+    "what runs is not recorded and held": (
+        view(free(UNSEEN, order=Order.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
+        "Refresh d1",
+    ),
+    "what runs is not recorded but proves": (view(free(UNSEEN), maintenances=(DONE,), host=DRAINED_HOST), "GiveBack"),
+    "what runs is not recorded and the host is given back": (
+        view(free(UNSEEN), maintenances=(nm(Phase.SUCCEEDED, terminating=True),), host=DRAINED_HOST),
+        "MaintenanceTerminating",
+    ),
+    "what runs is not recorded and the host was given back": (view(free(UNSEEN)), "Reset d1 over"),
+    "what runs is not recorded and a drain is wanted": (
+        view(cordoned(replace(UNSEEN, state=State.DRAINING)), maintenances=(DONE,), host=DRAINED_HOST),
+        "Refresh d1",
+    ),
+    "another reboot": (view(free(UNSEEN, boot_id="b2"), maintenances=(DONE,), host=DRAINED_HOST), "Refresh d1"),
     # what must be known first
     "wanted and the tenant is away": (view(cordoned(STARTING), tenant=BLIND), "TenantUnreachable"),
     "wanted and time went back": (view(cordoned(STARTING), unverified=True), "TimeWentBack"),
