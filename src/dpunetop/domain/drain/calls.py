@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol, TypeVar
 
-from dpunetop.kube.errors import ApiError
+from dpunetop.kube.errors import ApiError, Conflict
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.plan import Apply, Delete, Emit, Patch
@@ -144,6 +144,15 @@ def fetch_all(call: QuorumList) -> Steps[tuple[Obj, ...]]:
     answer = yield call
     assert isinstance(answer, tuple)
     return answer
+
+
+def attempt(step: Apply | Patch) -> Steps[bool]:
+    """Part of a procedure: a write of what a cache has shown; whether it stands. If not, that was outdated."""
+    try:
+        yield from store(step)
+    except Conflict:
+        return False
+    return True
 
 
 def store(step: Apply | Patch) -> Steps[Obj]:

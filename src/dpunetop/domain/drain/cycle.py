@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from dpunetop.domain.drain.calls import Task
 from dpunetop.domain.drain.facts import (
     Blind,
+    Budget,
     DpuNode,
     DpuView,
     Gone,
@@ -83,11 +84,11 @@ def retry_pause(failures: int) -> int:
 
 def _close(scene: Scene) -> Move | None:
     for dpu in scene.view.dpus:
-        if scene.serves(dpu) and scene.is_open(dpu) and not scene.may_be_open(dpu):
+        if dpu.budget is not None and scene.serves(dpu) and scene.is_open(dpu) and not scene.may_be_open(dpu):
             cycle = scene.cycle(dpu)
             is_ours = cycle is not None and cycle.term == scene.view.site.author.term
             taken_back = cycle if cycle is not None and is_ours and _is_taken_back(scene, dpu, cycle) else None
-            return Close(scene.view.site, dpu.name, scene.view.tenant, taken_back)
+            return Close(scene.view.site, dpu.name, scene.view.tenant, dpu.budget, taken_back)
     return None
 
 
@@ -105,20 +106,27 @@ def _begin(scene: Scene) -> Move | None:
     for dpu in scene.active:
         cycle = scene.cycle(dpu)
         if cycle is None:
-            return Rewrite(site, dpu.name, None, _first_record(scene, dpu))
+            return Rewrite(site, dpu.name, None, _first_record(scene, dpu), _if_closed(dpu))
         if isinstance(dpu.node, DpuNode) and cycle.node != dpu.node.uid:  # registered anew, or an unreadable record
-            return Rewrite(site, dpu.name, cycle, replace(cycle, node=dpu.node.uid, since=site.author.now))
+            renewed = replace(cycle, node=dpu.node.uid, since=site.author.now)
+            return Rewrite(site, dpu.name, cycle, renewed, _if_closed(dpu))
         if cycle.state is State.RETURNING:
             again = replace(cycle, state=State.STARTING, reason="", since=site.author.now, failures=0, note="")
-            return Rewrite(site, dpu.name, cycle, again)
+            return Rewrite(site, dpu.name, cycle, again, _if_closed(dpu))
     return None
+
+
+def _if_closed(dpu: DpuView) -> Budget | None:
+    """What a record may be written onto unread: what is restated with it opens nothing, whatever a cache shows."""
+    return None if dpu.budget is None or dpu.budget.is_open else dpu.budget
 
 
 def _take_back(scene: Scene) -> Move | None:
     """A cordon that is gone ends the cycle; a Node that is gone does so only once that is certain."""
     for dpu, cycle in scene.cycles:
         if _is_taken_back(scene, dpu, cycle):
-            return Rewrite(scene.view.site, dpu.name, cycle, replace(cycle, state=State.RETURNING))
+            returning = replace(cycle, state=State.RETURNING)
+            return Rewrite(scene.view.site, dpu.name, cycle, returning, _if_closed(dpu))
     return None
 
 
@@ -240,7 +248,7 @@ def _failed(scene: Scene) -> Move | None:
                 note="",
                 maintenance=own.uid,
             )
-            return Rewrite(site, dpu.name, cycle, counted)
+            return Rewrite(site, dpu.name, cycle, counted, _if_closed(dpu))
     serving = (dpu for dpu in scene.view.dpus if scene.serves(dpu))
     return GiveUpFailed(site, own.uid, tuple(Leg(dpu.name, dpu.blocker) for dpu in serving))
 
@@ -255,10 +263,13 @@ def _adopt(scene: Scene) -> Move | None:
 
 
 def _open(scene: Scene) -> Move | None:
+    own = scene.own
     for dpu in scene.active:
         cycle = scene.cycle(dpu)
-        if cycle is not None and not scene.is_open(dpu) and scene.is_drained_for(dpu) and not scene.is_held(dpu):
-            return Open(scene.view.site, dpu.name, cycle)
+        if own is None or cycle is None or scene.is_open(dpu) or scene.is_held(dpu):
+            continue
+        if scene.is_drained_for(dpu):
+            return Open(scene.view.site, dpu.name, cycle, own)
     return None
 
 
@@ -354,7 +365,8 @@ def _name(scene: Scene) -> Move | None:
     """Every record names the maintenance before that is given back: else its mark on the host would mean nothing."""
     for dpu, cycle in scene.cycles if scene.own is not None else ():
         if scene.own is not None and cycle.maintenance != scene.own.uid:
-            return Rewrite(scene.view.site, dpu.name, cycle, replace(cycle, maintenance=scene.own.uid))
+            named = replace(cycle, maintenance=scene.own.uid)
+            return Rewrite(scene.view.site, dpu.name, cycle, named, _if_closed(dpu))
     return None
 
 

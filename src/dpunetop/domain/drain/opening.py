@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from dpunetop.domain.drain.blockers import BudgetState, Form, state_of, write_budget
-from dpunetop.domain.drain.calls import Done, Procedure, Result, Steps, store
+from dpunetop.domain.drain.calls import Done, Procedure, Result, Steps, attempt, store
 from dpunetop.domain.drain.facts import (
     Blind,
     Budget,
@@ -28,7 +28,7 @@ from dpunetop.domain.drain.record import Cycle, State
 from dpunetop.domain.names import NODEMAINTENANCES, open_for
 from dpunetop.kube.errors import Conflict
 from dpunetop.kube.meta import version_of
-from dpunetop.kube.plan import Patch
+from dpunetop.kube.plan import Apply, Patch
 
 _TRIES = 4
 
@@ -77,6 +77,8 @@ class Open:
     site: Site
     dpu: str
     cycle: Cycle
+    maintenance: Maintenance
+    """As a cache shows it."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
@@ -97,14 +99,22 @@ class Open:
     def _mark(self) -> Steps[str | None]:
         """Set the mark anew. Not on a host that somebody has uncordoned: the maintenance would cordon it again."""
         host = yield from read_host(self.site)
+        if host is None or not host.cordoned:
+            return None
+        mark = self._fresh(self.maintenance)
+        if (yield from attempt(_marking(self.site, self.maintenance, self.dpu, mark))):
+            return mark
         found = yield from read_maintenance(self.site)
-        if host is None or not host.cordoned or found is None or found.terminating:
+        if found is None or found.terminating or not found.ours:
             return None
-        if not found.ours or found.uid != self.cycle.maintenance or found.phase is not Phase.SUCCEEDED:
+        if found.uid != self.cycle.maintenance or found.phase is not Phase.SUCCEEDED:
             return None
-        mark = f"{self.dpu} {self.site.author.draw}.{version_of(found.live)}"
+        mark = self._fresh(found)
         yield from store(_marking(self.site, found, self.dpu, mark))
         return mark
+
+    def _fresh(self, found: Maintenance) -> str:
+        return f"{self.dpu} {self.site.author.draw}.{version_of(found.live)}"
 
     def _look(self, mark: str) -> Steps[Seen | Done]:
         node = yield from read_node(self.dpu)
@@ -152,25 +162,29 @@ class Close:
     site: Site
     dpu: str
     tenant: TenantSeen | Blind
+    budget: Budget
+    """As a cache shows it: open."""
     taken_back: Cycle | None = None
     """The record as it was seen, if its cordon is gone: the write that closes says so too, if that still stands."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        read = yield from read_budget(self.site, self.dpu)
-        if read is None or not read.ours or not read.serves:
-            return Done(Result.STALE, f"{self.dpu}: there is no protection to close")
-        if read.is_open:
-            yield from store(write_budget(self.site, read, self._closed(read)))
-            if not isinstance(self.tenant, Blind):
-                yield from _take_off(self.site, self.dpu, State.DRAINING)
+        if not (yield from attempt(self._closed(self.budget))):
+            read = yield from read_budget(self.site, self.dpu)
+            if read is None or not read.ours or not read.serves:
+                return Done(Result.STALE, f"{self.dpu}: there is no protection to close")
+            if not read.is_open:
+                return Done(Result.DONE, f"{self.dpu}: is closed already")
+            yield from store(self._closed(read))
+        if not isinstance(self.tenant, Blind):
+            yield from _take_off(self.site, self.dpu, State.DRAINING)
         return Done(Result.DONE, f"{self.dpu}: closed")
 
-    def _closed(self, read: Budget) -> BudgetState:
+    def _closed(self, read: Budget) -> Apply:
         cycle = read.cycle
         if cycle is not None and cycle == self.taken_back:
             cycle = replace(cycle, state=State.RETURNING)
-        return replace(state_of(read), form=Form.CLOSED, cycle=cycle)
+        return write_budget(self.site, read, replace(state_of(read), form=Form.CLOSED, cycle=cycle))
 
 
 @dataclass(frozen=True, slots=True)

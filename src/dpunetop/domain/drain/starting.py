@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dpunetop.domain.drain.blockers import BudgetState, Form, state_of, write_budget
-from dpunetop.domain.drain.calls import Done, Procedure, Result, Steps, store
+from dpunetop.domain.drain.calls import Done, Procedure, Result, Steps, attempt, store
 from dpunetop.domain.drain.facts import Budget, HostNode, Order, Site, is_taken_back, ovn_pod
 from dpunetop.domain.drain.maintenances import mark_host, new_maintenance, unmark_host
 from dpunetop.domain.drain.reads import (
@@ -19,6 +19,7 @@ from dpunetop.domain.drain.reads import (
 from dpunetop.domain.drain.record import NOTE_LIMIT, Cycle, State, seen_in_boot
 from dpunetop.kube.errors import ApiError, Conflict, Forbidden, Invalid
 from dpunetop.kube.meta import Obj
+from dpunetop.kube.plan import Apply
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +34,21 @@ class Rewrite:
     seen: Cycle | None
     becomes: Cycle | None
     """None: the cycle is over."""
+    budget: Budget | None = None
+    """The closed budget with that record as a cache shows it, if that will do; None: it has to be read first."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
+        if self.budget is not None and (yield from attempt(self._written(self.budget))):
+            return Done(Result.DONE, f"{self.dpu}: {_story(self.becomes)}")
         read = yield from read_budget(self.site, self.dpu)
         if read is None or not _is_ours(read, self.site) or read.cycle != self.seen:
             return Done(Result.STALE, f"{self.dpu}: the record is not as it was seen")
-        yield from store(write_budget(self.site, read, replace(state_of(read), cycle=self.becomes)))
+        yield from store(self._written(read))
         return Done(Result.DONE, f"{self.dpu}: {_story(self.becomes)}")
+
+    def _written(self, read: Budget) -> Apply:
+        return write_budget(self.site, read, replace(state_of(read), cycle=self.becomes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,10 @@ CASES: dict[str, tuple[HostView, str]] = {
     "the node may be gone": (view(replace(free(CYCLE), node=Gone(False)), maintenances=(nm(),)), "DpuGone"),
     "the node is gone": (view(replace(free(CYCLE), node=Gone(True)), maintenances=(nm(),)), "Rewrite d1 returning"),
     "a reboot": (view(cordoned(OPENED, boot_id="b2"), maintenances=(DONE,), host=DRAINED_HOST), "Refresh d1"),
-    "what runs is not recorded": (view(free(UNSEEN, ready=False), maintenances=(DONE,), host=DRAINED_HOST), "Refresh d1"),
+    "what runs is not recorded": (
+        view(free(UNSEEN, ready=False), maintenances=(DONE,), host=DRAINED_HOST),
+        "Refresh d1",
+    ),
     "what runs is not recorded and the tenant is away": (view(free(UNSEEN), tenant=BLIND), "Refresh d1"),
     "what runs is not recorded and held": (
         view(free(UNSEEN, order=Order.HOLD), maintenances=(DONE,), host=DRAINED_HOST),

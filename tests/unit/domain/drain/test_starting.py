@@ -52,6 +52,20 @@ def test_the_record_comes_before_anything_in_the_tenant() -> None:
     assert call.step.cluster == "infra"
 
 
+def test_a_budget_that_was_written_since_the_cache_is_read_before_it_gets_a_record() -> None:
+    world = World()
+    world.cordon(DPU)
+    world.operate_until(lambda call: isinstance(call, Write))
+    note = {"metadata": {"annotations": {"note": "by another"}}}
+    world.infra.change(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(DPU), note)
+    kinds = []
+    while (call := world.pending()) is not None:
+        kinds.append(type(call).__name__)
+        world.act()
+    assert kinds == ["Write", "QuorumGet", "Write"]
+    assert state(world) == "starting"
+
+
 def test_the_host_is_read_then_shown_to_have_no_maintenance_then_marked_then_asked_to_drain() -> None:
     world = World(cordoned_before=True)
     world.cordon(DPU)
