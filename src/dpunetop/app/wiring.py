@@ -58,7 +58,7 @@ from dpunetop.runtime.controller import Controller
 from dpunetop.runtime.election import Timings
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.flowcontrol import no_rest, rest_after
+from dpunetop.runtime.flowcontrol import SETTLE_SECONDS, no_rest, rest_after
 from dpunetop.runtime.gate import OpenGate, WriteGate
 from dpunetop.runtime.leaderelection import Elector
 from dpunetop.runtime.manager import Group, Manager
@@ -133,7 +133,7 @@ class _Wiring:
             settings.watch_namespaces, settings.tenant_namespace, settings.ovnkube_image, settings.namespace
         )
         self._board, self._hand = Board(), Hand(self._executor, self._client)
-        self._controllers = [self._controller(each, rest_after) for each in self._reconcilers()]
+        self._controllers = [self._controller(each, rest_after, SETTLE_SECONDS) for each in self._reconcilers()]
         self._hosts = self._host_controller()
         self._source = ConfigSource(self._infra, self._installation.selections(), self._wake)
 
@@ -165,12 +165,14 @@ class _Wiring:
         """Its keys are not those of DpuClusterConfigs: the board says which there are."""
         absences = Absences(self._client, self._clock)
         gatherer = Gatherer(self._clusters, absences, self._terms, self._clock, self._executor.newest)
-        controller = self._controller(Hosts(self._board, gatherer, self._hand, self._executor), no_rest)
+        controller = self._controller(Hosts(self._board, gatherer, self._hand, self._executor), no_rest, 0.0)
         pairs = next(each for each in self._controllers if each.name == Pairs.name)
-        self._board.connect(controller.queue.add, pairs.queue.add)
+        self._board.connect(controller.queue.add, pairs.settle)
         return controller
 
-    def _controller(self, reconciler: ConfigController[Any] | Hosts, rest: Callable[[float], float]) -> Controller:
+    def _controller(
+        self, reconciler: ConfigController[Any] | Hosts, rest: Callable[[float], float], settle_seconds: float
+    ) -> Controller:
         controller = Controller(
             reconciler.name,
             reconciler,
@@ -179,13 +181,14 @@ class _Wiring:
             workers=self._settings.max_concurrent_reconciles,
             logger=self._log,
             rest=rest,
+            settle_seconds=settle_seconds,
         )
-        reconciler.read_through(Readings(self._clusters, controller.queue.add))
+        reconciler.read_through(Readings(self._clusters, controller.queue.add, controller.settle))
         return controller
 
     def _wake(self, key: Key) -> None:
         for controller in self._controllers:
-            controller.queue.add(key)
+            controller.settle(key)
 
     def _client(self, name: str) -> Client:
         cluster = self._clusters.get(name)

@@ -58,8 +58,10 @@ class Controller:
         workers: int,
         logger: FilteringBoundLogger,
         rest: Callable[[float], float] = no_rest,
+        settle_seconds: float = 0.0,
     ) -> None:
-        """`rest` says how long a key rests after a pass, given the CPU seconds that it took."""
+        """`rest` says how long a key rests after a pass, given the CPU seconds that it took; `settle_seconds` is how
+        long it waits after `settle`."""
         self.name = name
         self.queue: WorkQueue[Key] = WorkQueue(clock, metrics.workqueue(name), ItemBackoff())
         self._reconciler = reconciler
@@ -68,10 +70,18 @@ class Controller:
         self._metrics.max_concurrent(workers)
         self._most_workers = workers
         self._rest = rest
+        self._settle_seconds = settle_seconds
         self._log: FilteringBoundLogger = logger.bind(controller=name)
         self._guard = threading.Lock()  # guards the two below
         self._workers: list[threading.Thread] = []  # only grows; who makes one is in it, so whoever joins all sees all
         self._active = 0
+
+    def settle(self, key: Key) -> None:
+        """Something of all that `key` is about has changed: have it looked at once that has settled.
+
+        Threads: any.
+        """
+        self.queue.add_after(key, self._settle_seconds)
 
     def run(self, stop: Stop) -> None:
         """Work until `stop` is set and the passes under way have ended.

@@ -72,12 +72,17 @@ class Readings:
         each announced change of a selection that it read in its last pass, when that can no longer be watched or can
         again, and when a cluster that it read comes, goes or changes its health. It may be enqueued without need, never
         missed.
-    Threads: any; one pass of a key at a time. `enqueue` is called without a lock held.
+    Threads: any; one pass of a key at a time. `enqueue` and `settle` are called without a lock held.
     """
 
-    def __init__(self, clusters: Clusters, enqueue: Callable[[Key], None]) -> None:
+    def __init__(
+        self, clusters: Clusters, enqueue: Callable[[Key], None], settle: Callable[[Key], None] | None = None
+    ) -> None:
+        """`settle` enqueues a key that has read all of a selection, of which something has changed, and maybe is still
+        changing; None: at once, as any other."""
         self._clusters = clusters
         self._enqueue = enqueue
+        self._enqueue_settling = settle or enqueue
         # guards all below; an ask is in _keys as long as a key has it in _asks. Thousands of keys have some asks each,
         # mostly of parts that nobody else asks for: so both hold the same objects, in tuples where there are few.
         self._guard = threading.Lock()
@@ -186,8 +191,11 @@ class Readings:
             parts = self._keys.get(want, {})
             found = list(parts.values()) if hit is None else [parts[part] for part in hit if part in parts]
             keys = {key for each in found for key in each}
-        for key in keys:
+            settling = set() if hit is None else set(parts.get(_ALL, ()))
+        for key in keys - settling:
             self._enqueue(key)
+        for key in settling:
+            self._enqueue_settling(key)
 
     def _cluster_changed(self, name: str) -> None:
         cluster = self._clusters.get(name)
@@ -267,8 +275,8 @@ def _without(keys: _Keys, key: Key) -> _Keys:
 
 
 def _parts(change: Change, lister: Lister) -> set[Part]:
-    """Whatever may have been asked of a selection and is answered otherwise after the change."""
-    found: set[Part] = {_ALL}
+    """Whatever may have been asked in part of a selection and is answered otherwise after the change."""
+    found: set[Part] = set()
     for obj in (change.old, change.new):
         if obj is not None:
             found.add(("", namespace_of(obj), name_of(obj)))

@@ -54,12 +54,25 @@ class Bench:
         self.raised: list[BaseException] = []
         self.thread: threading.Thread | None = None
 
-    def start(self, reconciler: Any, workers: int = 1, rest: Callable[[float], float] = no_rest) -> Controller:
+    def start(
+        self,
+        reconciler: Any,
+        workers: int = 1,
+        rest: Callable[[float], float] = no_rest,
+        settle_seconds: float = 0.0,
+    ) -> Controller:
         logger = structlog.wrap_logger(
             None, processors=[self.log], wrapper_class=structlog.make_filtering_bound_logger(0)
         )
         self.controller = Controller(
-            "c", reconciler, clock=self.clock, metrics=self.metrics, workers=workers, logger=logger, rest=rest
+            "c",
+            reconciler,
+            clock=self.clock,
+            metrics=self.metrics,
+            workers=workers,
+            logger=logger,
+            rest=rest,
+            settle_seconds=settle_seconds,
         )
         self.thread = threading.Thread(target=self._run, name="controller")
         self.thread.start()
@@ -167,6 +180,24 @@ def test_a_key_whose_pass_was_costly_rests_before_the_next_one(bench: Bench) -> 
     bench.quiet()
     assert reconciler.passes == [A]
     bench.clock.step(0.1)
+    reconciler.until(2)
+
+
+def test_a_key_that_settles_is_looked_at_once_after_what_happens_together(bench: Bench) -> None:
+    reconciler = Scripted(None)
+    controller = bench.start(reconciler, settle_seconds=0.1)
+    controller.settle(A)
+    bench.clock.step(0.05)
+    controller.settle(A)
+    bench.quiet()
+    assert reconciler.passes == []
+    bench.clock.step(0.05)
+    reconciler.until(1)
+    bench.clock.step(0.2)
+    bench.quiet()
+    assert reconciler.passes == [A]
+    controller.settle(A)
+    controller.queue.add(A)
     reconciler.until(2)
 
 

@@ -28,9 +28,9 @@ TENANT = "tenant/ns/one"
 class Desk:
     """Clusters, what is read through, and what was enqueued."""
 
-    def __init__(self) -> None:
+    def __init__(self, settle: Callable[[Key], None] | None = None) -> None:
         self.clusters = Clusters()
-        self.readings = Readings(self.clusters, self._enqueue)
+        self.readings = Readings(self.clusters, self._enqueue, settle)
         self._cond = threading.Condition()  # guards _woken and _told
         self._woken: Counter[Key] = Counter()
         self._told: Counter[str] = Counter()
@@ -81,7 +81,21 @@ class Desk:
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
-    desk = Desk()
+    yield from opened(Desk())
+
+
+@pytest.fixture
+def settled() -> list[Key]:
+    return []
+
+
+@pytest.fixture
+def settling(settled: list[Key]) -> Iterator[Desk]:
+    """A desk that has those who read all of a selection wait in `settled`."""
+    yield from opened(Desk(settled.append))
+
+
+def opened(desk: Desk) -> Iterator[Desk]:
     yield desk
     for name in desk.clusters.names():
         desk.clusters.disengage(name)
@@ -172,6 +186,26 @@ def test_each_change_wakes_the_keys_that_read_it_and_no_others(desk: Desk) -> No
     source.put("a")
     assert desk.until_woken(ONE) == 1
     assert desk.woken(TWO) == 0
+
+
+def test_who_reads_all_of_a_selection_may_wait_until_it_settles_and_who_reads_one_object_of_it_does_not(
+    settling: Desk, settled: list[Key]
+) -> None:
+    source = LossySource()
+    source.put("a")
+    settling.engage(INFRA, source)
+    settling.read(ONE, lambda reader: reader.get(INFRA, MAPS, "ns", "a"))
+    settling.read(TWO, lambda reader: (reader.get(INFRA, MAPS, "ns", "a"), reader.list(INFRA, MAPS)))
+    settling.woken(ONE)
+    settling.woken(TWO)
+    source.put("a", color="red")
+    source.put("b")
+    source.put("a", color="blue")
+    woken = settling.until_woken(ONE)
+    while woken < 2:
+        woken += settling.until_woken(ONE)
+    assert settled[:2] == [TWO, TWO]
+    assert settling.woken(TWO) == 0
 
 
 def test_a_second_key_that_reads_a_filled_cache_is_answered_at_once_and_not_woken(desk: Desk) -> None:
