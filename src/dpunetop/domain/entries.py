@@ -191,7 +191,7 @@ def _outdated(pair: Pair, host: str, serves: bool) -> Waiting:
     if pair.host is None:
         words = f"{pair.dpu} keeps serving {host}, although its entry was removed"
         return Waiting(pair.dpu, Wait.ENTRY_REMOVAL_PENDING, words)
-    words = f"{pair.dpu} keeps serving {host} with its old entry; the new one waits until the node no longer serves"
+    words = f"{pair.dpu} keeps serving {host} with its old entry; the new one waits until {host} is drained"
     return Waiting(pair.dpu, Wait.ENTRY_CHANGE_PENDING, words)
 
 

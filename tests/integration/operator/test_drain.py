@@ -11,7 +11,7 @@ from dpunetop.domain import names
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import TooManyRequests
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, LEASES, NODES, PODS
-from dpunetop.kube.meta import new_object
+from dpunetop.kube.meta import new_object, uid_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.admin import Obj
 from dpunetop.sandbox.faultproxy import FaultProxy
@@ -393,6 +393,24 @@ def test_a_dpu_that_is_unpaired_serves_until_its_host_is_drained(trial: Trial) -
     eventually(pair.serves, lambda host: not host, SLOW)
     eventually(pair.maintenance, lambda found: not found, SLOW)
     eventually(pair.host_node, is_cordoned)  # nothing shows that it has a network
+
+
+def test_a_changed_entry_of_a_dpu_that_serves_is_read_by_a_new_pod_once_its_host_is_drained(trial: Trial) -> None:
+    pair = serving(trial)
+    [before] = [uid_of(pod) for pod in trial.pods()]
+    trial.store_overrides({pair.dpu: f"{names.TENANT_NODE_ENV}={pair.host}\nOVN_KUBE_LOG_LEVEL=5\n"})
+    trial.wait("OvnKubeReady", "False", "EntryChangePending")
+    pair.cordon()
+    pair.until_open()
+    assert "OVN_KUBE_LOG_LEVEL" not in pair.entry()
+    pair.cordon(False)
+    pair.until_idle()
+    assert "OVN_KUBE_LOG_LEVEL=5" in pair.entry()
+    [after] = trial.pods()
+    assert uid_of(after) != before
+    assert is_ready(after)
+    assert not is_cordoned(pair.host_node())
+    trial.wait("OvnKubeReady", "True")
 
 
 def test_a_dpu_is_paired_by_the_annotation_of_its_node_too(trial: Trial) -> None:

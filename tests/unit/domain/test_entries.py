@@ -123,7 +123,7 @@ def test_a_changed_setting_of_a_serving_node_waits_too() -> None:
     pairs = pair_up(PairingView(wishes, {}, frozenset(), {"a": text("x")}, {}, {}))
     state = judge_entries(EntriesView(pairs, live({"a": "x"}), frozenset("a"), (pod("a", "1"),)))
     assert [waiting.message for waiting in state.waiting] == [
-        "a keeps serving x with its old entry; the new one waits until the node no longer serves"
+        "a keeps serving x with its old entry; the new one waits until x is drained"
     ]
 
 

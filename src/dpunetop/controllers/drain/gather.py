@@ -29,6 +29,7 @@ from dpunetop.domain.drain.facts import (
 )
 from dpunetop.domain.drain.proof import Evidence, tenant_signals
 from dpunetop.domain.drain.roster import Member, Roster, Slot
+from dpunetop.domain.pairing import host_of
 from dpunetop.domain.status import TENANT_REACHABLE
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Forbidden, Unauthorized
@@ -148,6 +149,7 @@ class Gatherer:
             blocker=_blocker_pod(reader, settings.namespace, name),
             pods=_pods(reader, roster, member),
             paired=bool(slot.host) and member.pairing == slot.host,
+            entry=_changed_entry(slot, member),
         )
 
     def _budget(self, seen: Obj, owner: str) -> facts.Budget:
@@ -289,6 +291,13 @@ def _pod(pod: Obj, template: str, idle: str) -> OvnPod:
     is_current = bool(template) and annotations_of(pod).get(names.TEMPLATE_HASH_ANNOTATION) == template
     read = facts.ovn_pod(pod, frozenset())
     return replace(read, current=is_current, ready=read.ready and read.uid != idle)
+
+
+def _changed_entry(slot: Slot, member: Member) -> str:
+    """What its pods have yet to read; another host is no change of an entry, but another pair."""
+    before, after = member.entry.text, member.text
+    stays = bool(before and after) and host_of(member.dpu, before) == host_of(member.dpu, after) == slot.host
+    return after if stays and after != before else ""
 
 
 def _has_ended(pod: Obj) -> bool:

@@ -30,6 +30,7 @@ from dpunetop.domain.drain.facts import (
 from dpunetop.domain.drain.giving import DropMark, GiveBack, GiveUpFailed, Leg, RestartPod, Restore
 from dpunetop.domain.drain.opening import Close, ForceOpen, Open, Unmark, marked_dpu
 from dpunetop.domain.drain.proof import missing_proofs
+from dpunetop.domain.drain.protection import ChangeEntry
 from dpunetop.domain.drain.record import Cycle, State, seen_in_boot
 from dpunetop.domain.drain.scene import Scene
 from dpunetop.domain.drain.starting import Abort, AbortTakenBack, Adopt, Create, Refresh, Reset, Rewrite
@@ -376,6 +377,8 @@ def _prove(scene: Scene) -> Move | None:
     prover = scene.prover()
     if prover is None:
         return Hold(Reason.PROOF_MISSING, f"no DPU serves {scene.view.site.host} now")
+    if changed := _changed(scene, prover):
+        return changed
     missing = missing_proofs(prover, scene.cycle(prover), scene.view.signals)
     if not missing:
         return None
@@ -401,9 +404,23 @@ def _proves_nothing(scene: Scene, prover: DpuView, pod: OvnPod) -> bool:
     return scene.view.site.author.now - cycle.booted_at > PATIENCE_SECONDS
 
 
-def _outdated(scene: Scene, prover: DpuView) -> Move | None:
+def _changed(scene: Scene, prover: DpuView) -> Move | None:
+    """Another entry that waited for the host to be drained. Only here: what follows is that its network is proven."""
+    staying = [pod for pod in prover.pods if not pod.terminating]
+    if not prover.entry or len(staying) > 1 or not _is_drained(scene):
+        return None
+    return ChangeEntry(scene.view.site, prover.name, scene.view.pods_namespace, prover.entry)
+
+
+def _is_drained(scene: Scene) -> bool:
     own, host = scene.own, scene.host
-    if own is None or own.phase is not Phase.SUCCEEDED or not isinstance(host, HostNode) or not host.cordoned:
+    is_done = own is not None and own.phase is Phase.SUCCEEDED
+    return is_done and isinstance(host, HostNode) and host.cordoned
+
+
+def _outdated(scene: Scene, prover: DpuView) -> Move | None:
+    own = scene.own
+    if own is None or not _is_drained(scene):
         return None
     for pod in prover.pods:
         if not pod.terminating and (not pod.current or _proves_nothing(scene, prover, pod)):

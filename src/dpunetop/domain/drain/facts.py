@@ -122,6 +122,8 @@ class DpuView:
     pods: tuple[OvnPod, ...]
     paired: bool = True
     """Whether the pairing still asks for it; False: the DPU is on its way out."""
+    entry: str = ""
+    """Its entry for the same host as it is to be, if its pods have read another one; empty: nothing is to change."""
 
     @property
     def blocker_ready(self) -> bool:

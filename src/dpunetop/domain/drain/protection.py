@@ -309,6 +309,39 @@ class PutEntries:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeEntry:
+    """Write another entry for a DPU that stays with its host, which is drained, and have its pod start anew with it.
+
+    Guarantees: the pod is written down with the entry as one that may go: so it goes after a crash too, and proves
+        nothing any more.
+    """
+
+    site: Site
+    dpu: str
+    namespace: str
+    text: str
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        live = yield from _read_entries(self.namespace, self.site.owner)
+        pods = yield from _pods_on(self.namespace, self.dpu)
+        before = entries_of(live).get(self.dpu, "")
+        if live is None or before == self.text or host_of(self.dpu, before) != self.site.host:
+            return Done(Result.STALE, f"{self.dpu}: the entry is not as it was seen")
+        there = [pod for pod in pods if not pod.terminating]
+        if len(there) > 1 or not (yield from _is_drained(self.site)):
+            return Done(Result.STALE, f"{self.dpu}: {self.site.host} is not drained, or several pods are there")
+        idle = idle_pods(live)
+        idle.update((self.dpu, pod.uid) for pod in there)
+        notes = {IDLE_PODS_ANNOTATION: render_idle_pods(idle)}
+        change = {"metadata": {"annotations": notes}, "data": {self.dpu: self.text}}
+        yield from store(Patch(INFRA, CONFIGMAPS, live, change))
+        for pod in there:
+            yield Write(Delete(INFRA, PODS, pod.live))
+        return Done(Result.DONE, f"{self.dpu}: has another entry, its pod starts anew")
+
+
+@dataclass(frozen=True, slots=True)
 class TakeEntry:
     """Take the entry of a DPU away whose host is drained or gone, or that has no pod to read it.
 

@@ -28,6 +28,7 @@ from support.objects import condition, config
 
 TENANT, DPU, HOST = "tenant/dpu-one/sample", "d1", "h1"
 BLOCKERS = BlockerSettings("dpunetop", "image", "owner", has_scc=True)
+READ = f"TENANT_K8S_NODE={HOST}\n"
 READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
 CRD = {
     "metadata": {"name": crd_name(names.NODEMAINTENANCES)},
@@ -99,9 +100,9 @@ class Desk:
     def newest(self, cluster: str, resource: Resource, seen: Obj) -> Obj:
         return self.written.get((cluster, resource), seen)
 
-    def look(self, **but: Any) -> Sight:
+    def look(self, text: str = "", **but: Any) -> Sight:
         obj = {**config(name="sample"), "status": {"conditions": self.conditions}}
-        member = Member(DPU, HOST, "", True, Entry(f"TENANT_K8S_NODE={HOST}\n"), is_home=True)
+        member = Member(DPU, HOST, text, True, Entry(READ), is_home=True)
         slot = Slot(HOST, (member,))
         roster = Roster(parse_config(obj), Mode.SERVING, Settings(), BLOCKERS, "t1", {("host", HOST): slot})
         return self.gatherer.sight(cast(Reader, self.caches), replace(roster, **but), slot)
@@ -164,6 +165,20 @@ def test_a_pod_of_another_template_is_not_current_and_a_blocker_of_another_dpu_g
     desk.caches.put(INFRA, PODS, pod("dpunetop", "blocker", blocker_labels("d2")), ovn_pod("old"))
     (dpu,) = desk.look().dpus
     assert (dpu.blocker_ready, [each.current for each in dpu.pods]) == (False, [False])
+
+
+@pytest.mark.parametrize(
+    ("text", "entry"),
+    [
+        (f"{READ}OVN_KUBE_LOG_LEVEL=5\n", f"{READ}OVN_KUBE_LOG_LEVEL=5\n"),
+        (READ, ""),
+        ("", ""),
+        ("TENANT_K8S_NODE=other\nOVN_KUBE_LOG_LEVEL=5\n", ""),
+    ],
+    ids=["another setting", "the same", "another DPU serves", "another host"],
+)
+def test_an_entry_that_pods_have_yet_to_read_is_seen(text: str, entry: str) -> None:
+    assert Desk().look(text).dpus[0].entry == entry
 
 
 def test_a_node_that_is_missing_is_not_known_to_be_gone_before_it_was_asked_for_twice() -> None:

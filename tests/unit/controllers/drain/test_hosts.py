@@ -84,6 +84,24 @@ def test_the_host_is_given_back_on_proof_and_nothing_of_the_drain_is_left() -> N
     assert world.events()[-1] == "Normal Idle"
 
 
+def test_a_changed_entry_is_read_by_a_new_pod_before_the_host_is_given_back() -> None:
+    world = drained()
+    text = f"TENANT_K8S_NODE={HOST}\nOVN_KUBE_LOG_LEVEL=5"
+    world.change(world.infra, CONFIGMAPS, NAMESPACE, names.ENV_OVERRIDES, data={DPU: text})
+    world.settle()
+    assert "OVN_KUBE_LOG_LEVEL" not in world.entries()[DPU]
+    world.reboot("b2")
+    world.settle()
+    world.cordon(False)
+    world.settle()
+    assert "OVN_KUBE_LOG_LEVEL=5" in world.entries()[DPU]
+    assert world.infra.listed(Selection(PODS, NAMESPACE)) == []
+    assert world.maintenance() is not None
+    world.run_pod("p2", "container-of-the-new-pod")
+    world.settle()
+    assert world.maintenance() is None
+
+
 def test_containers_of_the_boot_before_prove_nothing() -> None:
     world = drained()
     world.infra.put(NODES, dpu_node("b2", cordoned=True))

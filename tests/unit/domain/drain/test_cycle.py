@@ -35,6 +35,7 @@ from support.drainviews import (
     FOREIGN,
     HOST,
     NEVER_OPENED,
+    NODE,
     OPENED,
     POD,
     RETURNING,
@@ -60,6 +61,7 @@ def told(decision: Decision) -> str:
 
 
 UNSEEN = replace(RETURNING, pod="", containers=(), stale=("c0",))
+CHANGED = replace(free(RETURNING), entry="new")
 MARK = {open_for("d1"): "d1 x"}
 LIMIT = Settings(timeout_seconds=50, on_timeout=OnTimeout.ABORT)
 LATE = Settings(timeout_seconds=50)
@@ -215,6 +217,39 @@ CASES: dict[str, tuple[HostView, str]] = {
     "the pod is outdated": (
         view(replace(free(RETURNING), pods=(replace(POD, current=False),)), maintenances=(DONE,), host=DRAINED_HOST),
         "RestartPod d1",
+    ),
+    "its entry is another": (view(CHANGED, maintenances=(DONE,), host=DRAINED_HOST), "ChangeEntry d1"),
+    "its entry is another and the pod is not Ready yet": (
+        view(replace(CHANGED, pods=(replace(POD, ready=False),)), maintenances=(DONE,), host=DRAINED_HOST),
+        "ChangeEntry d1",
+    ),
+    "its entry is another and two pods are there": (
+        view(replace(CHANGED, pods=(POD, replace(POD, uid="p0"))), maintenances=(DONE,), host=DRAINED_HOST),
+        "ProofMissing",
+    ),
+    "its entry is another and one of two pods goes": (
+        view(
+            replace(CHANGED, pods=(POD, replace(POD, uid="p0", terminating=True))),
+            maintenances=(DONE,),
+            host=DRAINED_HOST,
+        ),
+        "ChangeEntry d1",
+    ),
+    "its entry is another and the host is drained again": (
+        view(CHANGED, maintenances=(nm(),), host=DRAINED_HOST),
+        "GiveBack",
+    ),
+    "its entry is another and its drain is held": (
+        view(replace(CHANGED, node=replace(NODE, order=Order.HOLD)), maintenances=(DONE,), host=DRAINED_HOST),
+        "HeldByAnnotation",
+    ),
+    "its entry is another but the DPU was never let go": (
+        view(replace(free(NEVER_OPENED), entry="new"), maintenances=(DONE,), host=DRAINED_HOST),
+        "GiveBack",
+    ),
+    "its entry is another and the drain is wanted": (
+        view(replace(cordoned(OPENED, is_open=True), entry="new"), maintenances=(DONE,), host=DRAINED_HOST),
+        "DpuDraining",
     ),
     "no record at all": (view(free(), maintenances=(DONE,), host=DRAINED_HOST), "GiveBack"),
     "no record at all and no proof": (view(free(ready=False), maintenances=(DONE,), host=DRAINED_HOST), "ProofMissing"),

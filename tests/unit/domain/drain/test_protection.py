@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from dpunetop.domain.drain.blockers import BlockerSettings, blocker, blocker_lab
 from dpunetop.domain.drain.calls import Call, QuorumGet, QuorumList, Run, Write
 from dpunetop.domain.drain.facts import Author, DpuView, Gone, Site
 from dpunetop.domain.drain.protection import (
+    ChangeEntry,
     Entries,
     Guarding,
     ProtectionView,
@@ -19,6 +21,7 @@ from dpunetop.domain.drain.protection import (
     Shut,
     decide_protection,
 )
+from dpunetop.domain.entries import EntriesView, idle_pods, judge_entries
 from dpunetop.domain.names import (
     NODEMAINTENANCES,
     OVNKUBE_NODE_ENTRIES,
@@ -30,6 +33,8 @@ from dpunetop.domain.names import (
 )
 from dpunetop.kube.errors import ApiError, Conflict
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NODES, PODS
+from dpunetop.kube.meta import uid_of
+from dpunetop.kube.plan import Delete
 from support.twoclusters import Server, merged
 
 DPU, HOST, TENANT = "bf2-1", "host-1", "tenant/a/b"
@@ -304,6 +309,80 @@ def test_no_entry_is_written_into_somebody_elses_config_map() -> None:
     stage.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"metadata": {"labels": {OWNER_LABEL: "another"}}})
     assert stage.finish(run) == "STALE: there are no entries to add to"
     assert stage.entry() is None
+
+
+ANOTHER = f"{TEXT}OVN_KUBE_LOG_LEVEL=5\n"
+
+
+def change_entry(stage: Stage, text: str = ANOTHER) -> Run:
+    return Run(ChangeEntry(stage.view().site, DPU, "ns", text))
+
+
+def entries(stage: Stage) -> dict[str, Any]:
+    found = stage.infra.get(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES)
+    assert found is not None
+    return found
+
+
+def test_another_entry_is_written_with_the_pod_that_is_to_go_before_that_goes() -> None:
+    stage = serving()
+    stage.drain_host()
+    [pod] = stage.infra.list(PODS, "ns")
+    run, kinds = change_entry(stage), []
+    while not hasattr(call := run.next(), "result"):
+        is_write = isinstance(call, Write)
+        kinds.append(type(call.step).__name__ if is_write else call.resource.plural)
+        if kinds[-1] == "Delete":
+            assert (entries(stage)["data"], idle_pods(entries(stage))) == ({DPU: ANOTHER}, {DPU: uid_of(pod)})
+        run = run.answered(stage.perform(call))
+    assert kinds == ["configmaps", "pods", "nodes", "nodemaintenances", "Patch", "Delete"]
+    assert not stage.infra.list(PODS, "ns")
+
+
+def test_a_crash_before_the_pod_goes_leaves_written_that_it_is_to_go() -> None:
+    stage = serving()
+    stage.drain_host()
+    run = change_entry(stage)
+    while not (isinstance(call := run.next(), Write) and isinstance(call.step, Delete)):
+        run = run.answered(stage.perform(call))
+    pods = tuple(stage.infra.list(PODS, "ns"))
+    judged = judge_entries(EntriesView({}, entries(stage), frozenset(), pods))
+    assert judged.restart == pods
+
+
+def test_an_entry_without_a_pod_is_changed_and_none_is_written_down() -> None:
+    stage = serving()
+    stage.drain_host()
+    stage.infra.remove(PODS, "ns", "ovnkube-node-a")
+    assert stage.finish(change_entry(stage)).startswith("DONE")
+    assert (entries(stage)["data"], idle_pods(entries(stage))) == ({DPU: ANOTHER}, {})
+
+
+CHANGE_BREAKS: dict[str, Callable[[Stage], object]] = {
+    "the host is not drained": lambda stage: stage.tenant.remove(NODEMAINTENANCES, "", maintenance_name(HOST)),
+    "the host is not cordoned": lambda stage: stage.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None}}),
+    "two pods are there": lambda stage: stage.pod_starts("ovnkube-node-b"),
+    "it is gone": lambda stage: stage.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: None}}),
+    "it names another host": lambda stage: stage.infra.change(
+        CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: "TENANT_K8S_NODE=host-2\n"}}
+    ),
+    "it is as it is to be": lambda stage: stage.infra.change(
+        CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: ANOTHER}}
+    ),
+    "it is in somebody else's ConfigMap": lambda stage: stage.infra.change(
+        CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"metadata": {"labels": {OWNER_LABEL: "another"}}}
+    ),
+}
+
+
+@pytest.mark.parametrize("why", CHANGE_BREAKS)
+def test_an_entry_is_not_changed_and_no_pod_goes_when(why: str) -> None:
+    stage = serving()
+    stage.drain_host()
+    CHANGE_BREAKS[why](stage)
+    before, pods = entries(stage), stage.infra.list(PODS, "ns")
+    assert stage.finish(change_entry(stage)).startswith("STALE")
+    assert (entries(stage), stage.infra.list(PODS, "ns")) == (before, pods)
 
 
 def test_a_second_dpu_of_a_host_is_protected_without_an_entry() -> None:
