@@ -434,7 +434,7 @@ def _give_back(scene: Scene) -> Move | None:
     view = scene.view
     unproven = scene.needs_proof() and scene.ends_unproven()
     legs = tuple(_leg(scene, dpu) for dpu in view.dpus if scene.serves(dpu))
-    before = True if unproven else (False if _was_taken_back(scene) else None)
+    before = True if unproven else (False if scene.was_uncordoned else None)
     return GiveBack(view.site, scene.own.uid, legs, before, view.config if unproven else None)
 
 
@@ -557,7 +557,3 @@ def _recheck(scene: Scene) -> int | None:
     booted = [cycle.booted_at + PATIENCE_SECONDS + 1 - now for _, cycle in scene.cycles if cycle.booted_at]
     found += [left for left in booted if left > 0]
     return min(found, default=None)
-
-
-def _was_taken_back(scene: Scene) -> bool:
-    return any(cycle.reason == Reason.HOST_UNCORDONED for _, cycle in scene.cycles)

@@ -15,6 +15,7 @@ from dpunetop.domain.drain.facts import (
     Maintenance,
     Order,
     Phase,
+    Reason,
     is_taken_back,
 )
 from dpunetop.domain.drain.record import Cycle, State
@@ -123,20 +124,33 @@ class Scene:
         """Whether the host may be given back only on proof.
 
         A maintenance of ours without any record may have seen an opening whose record is lost. A pair that was taken
-        apart leaves its host without a network, although the DPU was never down.
+        apart leaves its host without a network, although the DPU was never down; only who uncordons the host does not
+        care.
         """
         if self.own is not None and self.own.phase is Phase.FAILED:
             return False
         if isinstance(self.host, Gone):
             return False
+        if self._is_taken_apart and not self.was_uncordoned:
+            return True
         if any(cycle.reason for _, cycle in self.cycles):
             return any(cycle.needs_proof for _, cycle in self.cycles)
-        is_abandoned = self.view.serving is None and self._nobody_can_prove
-        return not self.cycles or is_abandoned or any(cycle.needs_proof for _, cycle in self.cycles)
+        return not self.cycles or any(cycle.needs_proof for _, cycle in self.cycles)
+
+    @property
+    def was_uncordoned(self) -> bool:
+        """Whether the drain was aborted because a person uncordoned the host."""
+        return any(cycle.reason == Reason.HOST_UNCORDONED for _, cycle in self.cycles)
 
     def ends_unproven(self) -> bool:
         """Whether the host is given back without proof: nobody is left who could give it, or a person forces it."""
         return self._nobody_can_prove or any(self.is_forced(dpu) for dpu in self.view.dpus)
+
+    @property
+    def _is_taken_apart(self) -> bool:
+        """Whether nobody serves the host any more, be there another DPU that is about to or not."""
+        leaves = any(self.serves(dpu) and not dpu.paired for dpu in self.view.dpus)
+        return self.view.serving is None and (leaves or self._nobody_can_prove)
 
     @property
     def _nobody_can_prove(self) -> bool:

@@ -58,6 +58,14 @@ def test_a_host_is_verified_or_not_when(seen: HostView, expected: bool) -> None:
 ABANDONED: dict[str, tuple[HostView, bool]] = {
     "its pair was taken apart": (nobody_serves(replace(free(NEVER_OPENED), paired=False)), True),
     "its pair is to be taken apart, and serves still": (at_the_end(replace(free(NEVER_OPENED), paired=False)), False),
+    "its pair was taken apart, and another DPU is about to begin": (
+        replace(at_the_end(replace(free(NEVER_OPENED), paired=False), replace(free(), name="d2")), serving=None),
+        True,
+    ),
+    "its pair was taken apart, and its drain was given up in time": (
+        nobody_serves(replace(free(replace(NEVER_OPENED, reason="DrainTimeout")), paired=False)),
+        True,
+    ),
     "its pair has yet to begin": (nobody_serves(free(NEVER_OPENED)), False),
     "a person has uncordoned it": (nobody_serves(replace(free(ABORTED), paired=False)), False),
 }
