@@ -357,6 +357,7 @@ def _pairs(view: OvnKubeView) -> Mapping[str, Pair]:
             dropped=frozenset(name_of(node) for node in nodes if not matches(selector, labels_of(node))),
             entries=entries_of(view.stage.entries),
             serves={},
+            leaving=frozenset(),
             claimed=view.claimed,
         )
     )

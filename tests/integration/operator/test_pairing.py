@@ -102,6 +102,30 @@ def test_two_that_ask_for_one_host_at_once_both_wait(new_trial: NewTrial) -> Non
     assert [read_by_pods(first), read_by_pods(second)] == [first.entries(), second.entries()]
 
 
+def test_a_host_passes_on_to_the_dpu_that_is_annotated_with_it_once_it_is_drained(new_trial: NewTrial) -> None:
+    trial = new_trial(dpus=2)
+    (one, host), (other, _) = trial.names.pairs.items()
+    trial.store_kubeconfig()
+    trial.store_overrides({one: entry(host), other: entry(host)})
+    trial.create_config()
+    eventually(lambda: read_by_pods(trial), lambda data: data == {one: entry(host)})
+    eventually(lambda: (protected(trial, one), protected(trial, other)), lambda hosts: hosts == (host, host))
+    annotate(trial, other, host)
+    trial.wait("OvnKubeReady", "False", "EntryRemovalPending")
+    assert read_by_pods(trial) == {one: entry(host)}
+    trial.infra.patch(get(NODES, "", one).target, {"spec": {"unschedulable": True}})
+    eventually(lambda: read_by_pods(trial), lambda data: not data, 60.0)
+    trial.infra.patch(get(NODES, "", one).target, {"spec": {"unschedulable": None}})
+    eventually(lambda: read_by_pods(trial), lambda data: data == {other: entry(host)}, 60.0)
+    path = get(names.NODEMAINTENANCES, "", names.maintenance_name(host)).target
+    eventually(lambda: trial.tenant.get_or_empty(path), lambda found: not found, 60.0)
+    eventually(lambda: (protected(trial, one), protected(trial, other)), lambda hosts: hosts == (host, host))
+    said = trial.wait("OvnKubeReady", "False", "HostServedByOther")["message"]
+    assert f"{one} does not serve {host}, because {other} does" in said
+    node = trial.tenant.get_or_empty(get(NODES, "", host).target)
+    assert not (node.get("spec") or {}).get("unschedulable")
+
+
 def test_of_two_dpus_in_a_host_one_serves_and_the_other_counts_for_its_drains(new_trial: NewTrial) -> None:
     trial = new_trial(dpus=2)
     (one, host), (other, _) = trial.names.pairs.items()

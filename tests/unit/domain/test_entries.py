@@ -53,7 +53,7 @@ def judged(
 ) -> EntriesState:
     wishes = parse_entries({node: f"TENANT_K8S_NODE={host}" for node, host in wanted.items()})
     entries = (there or {}).get("data") or {}
-    pairs = pair_up(PairingView(wishes, {}, frozenset(), entries, {}, {}))
+    pairs = pair_up(PairingView(wishes, {}, frozenset(), entries, {}, frozenset(), {}))
     return judge_entries(EntriesView(pairs, there, frozenset(configured), tuple(pods)))
 
 
@@ -120,7 +120,7 @@ def test_a_broken_idle_annotation_says_of_no_pod_that_it_idles(broken: str) -> N
 
 def test_a_changed_setting_of_a_serving_node_waits_too() -> None:
     wishes = parse_entries({"a": "TENANT_K8S_NODE=x\nOVN_LOG_LEVEL=dbg"})
-    pairs = pair_up(PairingView(wishes, {}, frozenset(), {"a": text("x")}, {}, {}))
+    pairs = pair_up(PairingView(wishes, {}, frozenset(), {"a": text("x")}, {}, frozenset(), {}))
     state = judge_entries(EntriesView(pairs, live({"a": "x"}), frozenset("a"), (pod("a", "1"),)))
     assert [waiting.message for waiting in state.waiting] == [
         "a keeps serving x with its old entry; the new one waits until x is drained"

@@ -25,6 +25,7 @@ def view(
     dropped: str = "",
     entries: Mapping[str, str] | None = None,
     serves: Mapping[str, str] | None = None,
+    leaving: str = "",
     claimed: Mapping[str, str] | None = None,
 ) -> PairingView:
     """`wishes` are texts of `env-overrides`; those that begin with `>` name only a host, as do all `entries`."""
@@ -35,6 +36,7 @@ def view(
         dropped=frozenset(dropped.split()),
         entries={dpu: text(host) for dpu, host in (entries or {}).items()},
         serves=serves or {},
+        leaving=frozenset(leaving.split()),
         claimed=claimed or {},
     )
 
@@ -163,6 +165,25 @@ def test_of_several_dpus_a_host_is_served_by(said: PairingView, server: str) -> 
         if pair.host == "x" and not pair.problem:
             assert pair.server == server
             assert pair.text == (text("x") if pair.dpu == server else "")
+
+
+PASSED_ON: dict[str, tuple[PairingView, str | None, str]] = {  # -> host of a, its heir
+    "serves": (view(BOTH, {"b": "x"}, entries={"a": "x"}, serves={"a": "x"}), None, "b"),
+    "has pods that have yet to go": (view(BOTH, {"b": "x"}, serves={"a": "x"}, leaving="a"), None, "b"),
+    "is only protected": (view(BOTH, {"b": "x"}, serves={"a": "x"}), "x", ""),
+    "is annotated too": (view(BOTH, {"a": "x", "b": "x"}, entries={"a": "x"}), "x", ""),
+    "serves, and nobody is annotated": (view(BOTH, entries={"a": "x"}), "x", ""),
+    "serves, and the other has a conflict": (view({"a": ">x", "b": ">y"}, {"b": "x"}, entries={"a": "x"}), "x", ""),
+    "serves, and the other is not picked": (view(BOTH, {"b": "x"}, entries={"a": "x"}, dropped="b"), "x", ""),
+}
+
+
+@pytest.mark.parametrize(("said", "host", "heir"), PASSED_ON.values(), ids=PASSED_ON.keys())
+def test_a_host_passes_on_to_the_annotated_dpu_from_one_that(said: PairingView, host: str | None, heir: str) -> None:
+    pairs = pair_up(said)
+    assert (pairs["a"].host, pairs["a"].heir) == (host, heir)
+    if heir:
+        assert (pairs["b"].server, pairs["b"].text) == ("a", "")
 
 
 def test_two_that_swap_their_hosts_get_no_new_entry_before_the_old_ones_are_gone() -> None:

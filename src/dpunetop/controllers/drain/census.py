@@ -140,6 +140,7 @@ class Censor:
                 dropped=dropped,
                 entries=entries_of(entries),
                 serves=serves,
+                leaving=frozenset(dpu for dpu, read in budgets.items() if read.leaving),
                 claimed=gather_claims(reader, siblings),
             )
         )

@@ -223,6 +223,10 @@ def _way_back(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guardi
     return Leave(view.site, view.dpu.name, view.entries.namespace), Guarding.LEAVING
 
 
+_GOING = ("entry",)
+"""In place of the pods that are to go: the entry is about to, so that they are not known yet."""
+
+
 # --- tasks --------------------------------------------------------------------------------------------------------
 
 
@@ -345,7 +349,8 @@ class ChangeEntry:
 class TakeEntry:
     """Take the entry of a DPU away whose host is drained or gone, or that has no pod to read it.
 
-    Guarantees: writes the ConfigMap in any case, so that an entry that was decided on before fails.
+    Guarantees: writes the ConfigMap in any case, so that an entry that was decided on before fails. Before that the
+        budget says that the DPU is on its way out: so it ends, whatever else is said of the DPU meanwhile.
     """
 
     site: Site
@@ -360,6 +365,11 @@ class TakeEntry:
             return Done(Result.STALE, "there are no entries")
         if pods and not (yield from _is_drained(self.site)):
             return Done(Result.STALE, f"{self.dpu}: {self.site.host} is not drained")
+        read = yield from read_budget(self.site, self.dpu)
+        if read is None or not read.ours or read.serves != self.site.host:
+            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
+        if not read.leaving:
+            yield from store(write_budget(self.site, read, replace(state_of(read), leaving=_GOING)))
         yield from store(Patch(INFRA, CONFIGMAPS, live, _without(self.site, self.dpu)))
         return Done(Result.DONE, f"{self.dpu}: no longer serves {self.site.host}")
 
@@ -381,7 +391,7 @@ class Leave:
         pods = yield from _pods_on(self.namespace, self.dpu)
         if read is None or not read.ours or read.serves != self.site.host or read.is_open:
             return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
-        if not read.leaving:
+        if read.leaving in ((), _GOING):
             return (yield from self._write_down(live, read, pods))
         staying = [pod for pod in pods if pod.uid in read.leaving]
         for pod in staying:

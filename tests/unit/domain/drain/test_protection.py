@@ -421,6 +421,35 @@ def test_on_the_way_back_the_entry_goes_then_the_pods_that_read_it_then_the_mark
     ]
 
 
+def test_before_an_entry_goes_the_budget_says_so_and_after_a_crash_it_goes_on() -> None:
+    stage = serving()
+    stage.pairing = None
+    stage.drain_host()
+    run = stage.run()
+    while not isinstance(run.next(), Write):
+        run = run.answered(stage.perform(run.next()))
+    stage.perform(run.next())  # and then it crashes
+    read = stage.budget()
+    assert read is not None
+    assert (bool(read.leaving), read.is_open, stage.entry()) == (True, False, HOST)
+    stage.finish(stage.run())
+    stage.finish(stage.run())
+    [pod], read = stage.infra.list(PODS, "ns"), stage.budget()
+    assert read is not None
+    assert (stage.entry(), read.leaving) == (None, (uid_of(pod),))
+
+
+def test_an_entry_is_not_taken_away_under_a_budget_of_another_host() -> None:
+    stage = serving()
+    stage.pairing = None
+    stage.drain_host()
+    run = stage.run()
+    other = {"metadata": {"annotations": {SERVES_ANNOTATION: "host-2"}}}
+    stage.infra.change(PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU), other)
+    assert stage.finish(run) == f"STALE: {DPU}: the budget is not as it was seen"
+    assert stage.entry() == HOST
+
+
 def test_a_pod_that_came_after_the_entry_was_gone_may_stay() -> None:
     stage = serving()
     stage.pairing = None
