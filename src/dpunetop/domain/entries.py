@@ -188,9 +188,6 @@ def _waiting(view: EntriesView, pair: Pair, text: str | None, serves: bool) -> W
 def _outdated(pair: Pair, host: str, serves: bool) -> Waiting:
     if not serves:
         return Waiting(pair.dpu, Wait.PROTECTION_PENDING, f"{pair.dpu} gets its new entry once it is protected")
-    if pair.heir:
-        words = f"{pair.dpu} keeps serving {host}, although {pair.heir} is annotated with it, until {host} is drained"
-        return Waiting(pair.dpu, Wait.ENTRY_REMOVAL_PENDING, words)
     if pair.host is None:
         words = f"{pair.dpu} keeps serving {host}, although its entry was removed"
         return Waiting(pair.dpu, Wait.ENTRY_REMOVAL_PENDING, words)

@@ -6,7 +6,7 @@ A person's word is taken or named as a problem; it never stops a pair that serve
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from dpunetop.domain.envfile import EntryRejected, NodeEntry, is_host_name, parse_entry, render_entry
@@ -48,8 +48,10 @@ class Pair:
     """The DPU that serves the host; empty: no host."""
     problem: str = ""
     """Why a person's word is not followed; one line that names the DPU."""
-    heir: str = ""
-    """The DPU that is to serve its host in its place, once that is drained."""
+
+
+_Wish = NodeEntry | str | None
+"""What is asked of a DPU, or why it is not followed; None: nothing."""
 
 
 def host_of(dpu: str, text: str) -> str:
@@ -73,12 +75,11 @@ def pair_up(view: PairingView) -> Mapping[str, Pair]:
 
     Guarantees: what cannot be followed leaves a pair that serves as it is, and lets no other begin; a host is served
         by one DPU, the one that has its entry, also while that is on its way out, else the annotated one, else the one
-        that is protected for it, else the first by name. Who has the entry is on its way out if only another DPU is
-        annotated with the host.
+        that is protected for it, else the first by name. Who has the entry is on its way out if another DPU that is
+        protected for the host is annotated with it, and it is not.
     """
     said = {dpu: _asked(view, dpu) for dpu in sorted({*view.wishes, *view.annotations, *view.entries, *view.serves})}
-    heirs = {dpu: heir for dpu, wish in said.items() if (heir := _heir(view, dpu, wish, said))}
-    asked = {dpu: None if dpu in heirs else wish for dpu, wish in said.items()}
+    asked = {dpu: None if _has_heir(view, dpu, wish, said) else wish for dpu, wish in said.items()}
     has = {dpu: host_of(dpu, text) for dpu, text in view.entries.items()}
     rivals: dict[str, dict[str, bool]] = {}  # host -> DPU, and whether it is asked to serve that
     for dpu, wish in asked.items():
@@ -88,25 +89,21 @@ def pair_up(view: PairingView) -> Mapping[str, Pair]:
         for host in {wished, had} - {""}:
             rivals.setdefault(host, {})[dpu] = host == wished
     servers = {host: _server(view, host, dpus, has) for host, dpus in rivals.items()}
-    pairs = {dpu: _pair(view, dpu, wish, servers) for dpu, wish in asked.items()}
-    return {dpu: replace(pair, heir=heirs.get(dpu, "")) for dpu, pair in pairs.items()}
+    return {dpu: _pair(view, dpu, wish, servers) for dpu, wish in asked.items()}
 
 
-def _heir(view: PairingView, dpu: str, wish: NodeEntry | str | None, said: Mapping[str, NodeEntry | str | None]) -> str:
-    """The DPU that is to come in the place of one that serves, if there is one; empty: it stays, or serves nobody."""
+def _has_heir(view: PairingView, dpu: str, wish: _Wish, said: Mapping[str, _Wish]) -> bool:
+    """Whether it serves, or just did, and another DPU is to come in its place."""
     if not isinstance(wish, NodeEntry) or dpu in view.annotations:
-        return ""
+        return False
     if dpu not in view.leaving and host_of(dpu, view.entries.get(dpu, "")) != wish.host:
-        return ""
-    others = (other for other in said if other in view.annotations and other != dpu)
-    return next((other for other in others if _wants(said[other], wish.host)), "")
+        return False
+    protected = (other for other, host in view.serves.items() if host == wish.host and other in view.annotations)
+    theirs = (said.get(other) for other in protected)
+    return any(isinstance(each, NodeEntry) and each.host == wish.host for each in theirs)
 
 
-def _wants(wish: NodeEntry | str | None, host: str) -> bool:
-    return isinstance(wish, NodeEntry) and wish.host == host
-
-
-def _pair(view: PairingView, dpu: str, wish: NodeEntry | str | None, servers: Mapping[str, str]) -> Pair:
+def _pair(view: PairingView, dpu: str, wish: _Wish, servers: Mapping[str, str]) -> Pair:
     match wish:
         case NodeEntry():
             server = servers[wish.host]
@@ -118,7 +115,7 @@ def _pair(view: PairingView, dpu: str, wish: NodeEntry | str | None, servers: Ma
     return Pair(dpu, host, text, dpu if text else "", wish)
 
 
-def _asked(view: PairingView, dpu: str) -> NodeEntry | str | None:
+def _asked(view: PairingView, dpu: str) -> _Wish:
     """What is asked of a DPU, or why it is not followed; None: nothing."""
     wish, said = view.wishes.get(dpu), view.annotations.get(dpu)
     if dpu in view.dropped:

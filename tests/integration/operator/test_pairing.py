@@ -111,7 +111,7 @@ def test_a_host_passes_on_to_the_dpu_that_is_annotated_with_it_once_it_is_draine
     eventually(lambda: read_by_pods(trial), lambda data: data == {one: entry(host)})
     eventually(lambda: (protected(trial, one), protected(trial, other)), lambda hosts: hosts == (host, host))
     annotate(trial, other, host)
-    trial.wait("OvnKubeReady", "False", "EntryRemovalPending")
+    trial.wait("PairsHealthy", "False", "RemovalPending")
     assert read_by_pods(trial) == {one: entry(host)}
     trial.infra.patch(get(NODES, "", one).target, {"spec": {"unschedulable": True}})
     eventually(lambda: read_by_pods(trial), lambda data: not data, 60.0)
