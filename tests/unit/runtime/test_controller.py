@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -38,7 +38,7 @@ class Scripted:
         result = step(stop) if callable(step) else step
         if isinstance(result, Exception):
             raise result
-        return result  # type: ignore[no-any-return]
+        return cast(float | None, result)
 
     def until(self, passes: int) -> None:
         with self._told:

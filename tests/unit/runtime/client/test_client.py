@@ -3,7 +3,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import threading
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -23,7 +23,7 @@ from dpunetop.kube.keys import CONFIGMAPS, NODES, PODS, SECRETS, Resource
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.watch import WatchEvent
 from dpunetop.runtime.client.client import Client
-from dpunetop.runtime.client.transport import Pool
+from dpunetop.runtime.client.transport import Pool, Transport
 from dpunetop.runtime.metrics import Metrics
 from support.clock import FakeClock
 from support.scriptedtransport import ScriptedTransport, response, status_object
@@ -33,12 +33,16 @@ LATER = response(429, b"Too many requests", Retry_After="2")
 UNREACHABLE = Unreachable(0, "Reset", "gone")
 
 
+def over(transport: ScriptedTransport, clock: FakeClock, name: str = "t", **options: Any) -> Client:
+    """A client of a transport that only looks like one."""
+    return Client(cast(Transport, transport), clock=clock, metrics=Metrics().client("h"), name=name, **options)
+
+
 def client(*answers: Any, **options: Any) -> tuple[Client, ScriptedTransport, FakeClock]:
     clock = FakeClock()
     transport = ScriptedTransport(*answers, **options)
     transport.stop = Stop(clock)
-    made = Client(transport, clock=clock, metrics=Metrics().client("h"), name="infra", random=lambda: 0.5)  # type: ignore[arg-type]
-    return made, transport, clock
+    return over(transport, clock, "infra", random=lambda: 0.5), transport, clock
 
 
 def page(*names: str, version: str = "9", following: str = "") -> Any:
@@ -86,8 +90,7 @@ def test_a_page_that_is_too_large_is_asked_for_again_smaller():
 def frugal(*answers: Any) -> tuple[Client, ScriptedTransport]:
     """A client that decodes nothing that would take more than 10 kB."""
     transport = ScriptedTransport(*answers)
-    metrics = Metrics().client("h")
-    return Client(transport, clock=FakeClock(), metrics=metrics, name="t", most_weight=10_000), transport  # type: ignore[arg-type]
+    return over(transport, FakeClock(), most_weight=10_000), transport
 
 
 def test_a_page_that_would_take_too_much_memory_is_asked_for_again_smaller():
@@ -134,7 +137,7 @@ class Endless(ScriptedTransport):
 def test_a_list_that_never_ends_is_given_up():
     clock = FakeClock()
     transport = Endless(clock)
-    made = Client(transport, clock=clock, metrics=Metrics().client("h"), name="t")  # type: ignore[arg-type]
+    made = over(transport, clock)
     with pytest.raises(Unreachable, match="a list that was not complete in 300 s"):
         list(made.pages(Selection(NODES), 1))
     assert len(transport.sent) == 15
