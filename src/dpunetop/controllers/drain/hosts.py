@@ -15,7 +15,7 @@ from dpunetop.controllers.drain.hand import Hand, TenantRefused
 from dpunetop.domain.drain import protection
 from dpunetop.domain.drain.calls import Result, Task
 from dpunetop.domain.drain.cycle import Decision, decide
-from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, Hold, HostNode, HostView, Phase, Reason, TenantSeen
+from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, Hold, HostView, Reason, TenantSeen
 from dpunetop.domain.drain.protection import Protection, ProtectionView, PutEntries, decide_protection
 from dpunetop.domain.drain.roster import Member, Mode, Roster, Slot
 from dpunetop.domain.drain.scene import Scene
@@ -266,9 +266,7 @@ def _is_drained(view: HostView | None) -> bool:
     scene = Scene(view)
     if isinstance(scene.host, Gone):
         return scene.host.confirmed
-    own = scene.own
-    is_done = own is not None and own.phase is Phase.SUCCEEDED and not own.terminating
-    return is_done and isinstance(scene.host, HostNode) and scene.host.cordoned
+    return scene.is_drained
 
 
 def _is_active(view: HostView | None, dpu: DpuView) -> bool:

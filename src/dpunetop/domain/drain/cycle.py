@@ -407,20 +407,14 @@ def _proves_nothing(scene: Scene, prover: DpuView, pod: OvnPod) -> bool:
 def _changed(scene: Scene, prover: DpuView) -> Move | None:
     """Another entry that waited for the host to be drained. Only here: what follows is that its network is proven."""
     staying = [pod for pod in prover.pods if not pod.terminating]
-    if not prover.entry or len(staying) > 1 or not _is_drained(scene):
+    if not prover.entry or len(staying) > 1 or not scene.is_drained:
         return None
     return ChangeEntry(scene.view.site, prover.name, scene.view.pods_namespace, prover.entry)
 
 
-def _is_drained(scene: Scene) -> bool:
-    own, host = scene.own, scene.host
-    is_done = own is not None and own.phase is Phase.SUCCEEDED
-    return is_done and isinstance(host, HostNode) and host.cordoned
-
-
 def _outdated(scene: Scene, prover: DpuView) -> Move | None:
     own = scene.own
-    if own is None or not _is_drained(scene):
+    if own is None or not scene.is_drained:
         return None
     for pod in prover.pods:
         if not pod.terminating and (not pod.current or _proves_nothing(scene, prover, pod)):

@@ -92,13 +92,19 @@ class Scene:
         """Whether its budget lets its blocker be evicted."""
         return dpu.budget is not None and dpu.budget.is_open
 
+    @cached_property
+    def is_drained(self) -> bool:
+        """Whether our maintenance has drained the host, and holds it."""
+        own, host = self.own, self.host
+        is_done = own is not None and own.phase is Phase.SUCCEEDED and not own.terminating
+        return is_done and isinstance(host, HostNode) and host.cordoned
+
     def is_drained_for(self, dpu: DpuView) -> bool:
         """Whether the maintenance of the DPU's cycle has drained the host and nobody else has a hand on it."""
-        own, cycle, host = self.own, self.cycle(dpu), self.host
-        if own is None or cycle is None or self.foreign is not None or not isinstance(host, HostNode):
+        own, cycle = self.own, self.cycle(dpu)
+        if own is None or cycle is None or self.foreign is not None:
             return False
-        held = own.phase is Phase.SUCCEEDED and not own.terminating and host.cordoned
-        return held and cycle.state is State.DRAINING and cycle.maintenance == own.uid
+        return self.is_drained and cycle.state is State.DRAINING and cycle.maintenance == own.uid
 
     def is_forced(self, dpu: DpuView) -> bool:
         """Whether a person named the boot ID that the DPU runs in."""
