@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from dpunetop.kube.keys import CONFIGMAPS, NODES
-from dpunetop.kube.meta import new_object, uid_of
+from dpunetop.kube.meta import Obj, new_object, uid_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import binaries
 from dpunetop.sandbox.controlplane import ControlPlane, Spec
@@ -54,19 +55,9 @@ def operator(restorable: World, drains: Drains, request: pytest.FixtureRequest) 
 def test_a_tenant_that_is_set_back_has_its_host_drained_anew_before_the_dpu_may_go(
     drains: Drains, operator: OperatorProcess, measured: Measured
 ) -> None:
-    drains.serve()
-    drains.run_workloads()
     [(dpu, host)] = drains.pairs.items()
-    before, tenant = drains.state(), drains.trial.world.tenant
-    tenant.back_up()
-    drains.cordon(dpu)
-    drains.until_open(dpu)
-    drained = drains.maintenance(host)
-    write_much(tenant, host)
-    tenant.set_back()
-    began = time.monotonic()
-    eventually(lambda: oplog.said(operator, "time went back"), bool, NOTICED)
-    measured(f"tenant set back: noticed after {time.monotonic() - began:.1f} s")
+    before, drained = set_back_in_a_drain(drains, drains.trial.world.tenant, host)
+    measured(f"tenant set back: noticed after {until_noticed(operator):.1f} s")
     eventually(lambda: drains.maintenance(host), lambda seen: seen and uid_of(seen) != uid_of(drained), SLOW)
     drains.until_open(dpu)
     assert is_cordoned(drains.host(host))
@@ -78,21 +69,35 @@ def test_a_tenant_that_is_set_back_has_its_host_drained_anew_before_the_dpu_may_
 def test_an_infra_cluster_that_is_set_back_gives_the_host_of_a_forgotten_drain_back(
     drains: Drains, operator: OperatorProcess, measured: Measured
 ) -> None:
+    [(dpu, host)] = drains.pairs.items()
+    before, _ = set_back_in_a_drain(drains, drains.trial.world.infra, dpu)
+    measured(f"infra set back: noticed after {until_noticed(operator):.1f} s")
+    drains.until_idle(SLOW)
+    assert not is_cordoned(drains.host(host))
+    assert drains.state() == before
+
+
+def set_back_in_a_drain(drains: Drains, cluster: ControlPlane, node: str) -> tuple[dict[str, Any], Obj]:
+    """Restore a cluster, once the host is drained, to the moment before; what there was then, and the maintenance."""
     drains.serve()
     drains.run_workloads()
     [(dpu, host)] = drains.pairs.items()
-    before, infra = drains.state(), drains.trial.world.infra
-    infra.back_up()
+    before = drains.state()
+    cluster.back_up()
     drains.cordon(dpu)
     drains.until_open(dpu)
     assert is_cordoned(drains.host(host))
-    write_much(infra, dpu)
-    infra.set_back()
+    drained = drains.maintenance(host)
+    write_much(cluster, node)
+    cluster.set_back()
+    return before, drained
+
+
+def until_noticed(operator: OperatorProcess) -> float:
+    """Wait until the operator says so; how long that took since everything runs again, in seconds."""
     began = time.monotonic()
     eventually(lambda: oplog.said(operator, "time went back"), bool, NOTICED)
-    measured(f"infra set back: noticed after {time.monotonic() - began:.1f} s")
-    drains.until_idle(SLOW)
-    assert drains.state() == before
+    return time.monotonic() - began
 
 
 def write_much(cluster: ControlPlane, node: str) -> None:

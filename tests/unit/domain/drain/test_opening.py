@@ -9,7 +9,7 @@ import pytest
 
 from dpunetop.domain.drain import opening
 from dpunetop.domain.drain.blockers import write_budget
-from dpunetop.domain.drain.calls import Done, QuorumGet, Result, Write
+from dpunetop.domain.drain.calls import Call, Done, QuorumGet, Result, Write
 from dpunetop.domain.drain.facts import Phase
 from dpunetop.domain.drain.opening import OPENING
 from dpunetop.domain.drain.record import State, render_cycle
@@ -49,12 +49,31 @@ def is_delete(call: object) -> bool:
 
 def before_the_reads() -> World:
     """The host is drained and the mark is set; nothing has been read since."""
+    world = at_the_mark()
+    world.operate()
+    return world
+
+
+def at_the_mark() -> World:
+    """A host is drained, and the mark that comes before an opening is about to be set."""
     world = World()
     world.cordon(DPU)
     world.drained()
     world.operate_until(is_marking)
-    world.operate()
     return world
+
+
+def rest_of(world: World) -> list[Call]:
+    """Carry the task under way out to its end; its calls from here on."""
+    calls = []
+    while (call := world.pending()) is not None:
+        calls.append(call)
+        world.act()
+    return calls
+
+
+def kinds(calls: list[Call]) -> list[str]:
+    return [call.resource.plural if isinstance(call, QuorumGet) else type(call).__name__ for call in calls]
 
 
 def opened() -> World:
@@ -142,48 +161,26 @@ def test_without_the_guard_it_would_have_been_opened_when_it_does_not_hold_that(
 
 
 def test_the_mark_comes_before_the_reads_and_the_budget_is_read_last() -> None:
-    world = World()
-    world.cordon(DPU)
-    world.drained()
-    world.operate_until(is_marking)
-    calls = []
-    while (call := world.pending()) is not None:
-        calls.append(call)
-        world.act()
-    kinds = [call.resource.plural if isinstance(call, QuorumGet) else type(call).__name__ for call in calls]
-    assert kinds == ["Write", "nodes", "nodemaintenances", "nodes", "poddisruptionbudgets", "Write"]
+    world = at_the_mark()
+    calls = rest_of(world)
+    assert kinds(calls) == ["Write", "nodes", "nodemaintenances", "nodes", "poddisruptionbudgets", "Write"]
     last = calls[-1]
     assert isinstance(last, Write)
     assert isinstance(last.step, Apply)
     assert last.step.fence is Fence.VERSION
 
 
-def calls_from_the_mark(world: World) -> list[str]:
-    """What is done from the mark on, the mark included."""
-    found = []
-    while (call := world.pending()) is not None:
-        found.append(call.resource.plural if isinstance(call, QuorumGet) else type(call).__name__)
-        world.act()
-    return found
-
-
 def test_a_maintenance_that_was_written_since_the_cache_is_read_before_it_is_marked() -> None:
-    world = World()
-    world.cordon(DPU)
-    world.drained()
-    world.operate_until(is_marking)
+    world = at_the_mark()
     change_maintenance(world, {"metadata": {"annotations": {"note": "by another"}}})
-    assert calls_from_the_mark(world)[:4] == ["Write", "nodemaintenances", "Write", "nodes"]
+    assert kinds(rest_of(world))[:4] == ["Write", "nodemaintenances", "Write", "nodes"]
     assert world.budget(DPU).is_open is True
 
 
 def test_a_maintenance_that_drains_again_since_the_cache_is_not_marked() -> None:
-    world = World()
-    world.cordon(DPU)
-    world.drained()
-    world.operate_until(is_marking)
+    world = at_the_mark()
     change_maintenance(world, {"status": {"phase": "Running"}})
-    assert calls_from_the_mark(world) == ["Write", "nodemaintenances"]
+    assert kinds(rest_of(world)) == ["Write", "nodemaintenances"]
     own = world.own()
     assert own is not None
     assert (own.marks, world.budget(DPU).is_open) == ({}, False)
@@ -474,10 +471,7 @@ def test_force_is_void_after_the_reboot_and_the_budget_closes() -> None:
 
 def test_nothing_is_marked_on_a_host_that_somebody_has_uncordoned() -> None:
     """A mark would make the maintenance cordon it again, and nobody would see that it was taken back."""
-    world = World()
-    world.cordon(DPU)
-    world.drained()
-    world.operate_until(is_marking)
+    world = at_the_mark()
     world.process.run = None
     world.think()  # with caches that show the cordon
     world.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None}})
