@@ -57,16 +57,17 @@ _ON_THE_WAY = frozenset(
 
 
 def summary(config: DpuClusterConfig) -> Condition:
-    """`Ready`: the first of the other conditions that is False, those first that do not become True by themselves, else
-    the first that is not True, else True.
+    """`Ready`: the first of the other conditions that is False and does not become True by itself, else the first that is
+    not True, else True.
 
-    Guarantees: a condition that is absent, or was judged for an older generation, counts as not yet known.
+    Guarantees: a condition that is absent, or was judged for an older generation, counts as not yet known. As long as
+        each of them goes its way (Unknown, False, True) none of what Ready says comes back: what is not known yet is
+        passed over only for what is stuck, or the order in which their authors get to speak would show.
     """
     wanted = (MCP_READY, *(_OF_THE_TENANT if config.kubeconfig_secret else ()))
     lacking = [lack for type_ in wanted if (lack := _lack(config, type_)) is not None]
-    known = [lack for lack in lacking if lack.status == "False"]
-    stuck = [lack for lack in known if lack.reason not in _ON_THE_WAY]
-    return (stuck or known or lacking or [Condition(READY, "True", "AllReady")])[0]
+    stuck = [lack for lack in lacking if lack.status == "False" and lack.reason not in _ON_THE_WAY]
+    return (stuck or lacking or [Condition(READY, "True", "AllReady")])[0]
 
 
 def _lack(config: DpuClusterConfig, type_: str) -> Condition | None:

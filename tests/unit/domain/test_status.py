@@ -1,3 +1,5 @@
+from itertools import groupby, permutations
+
 import pytest
 
 from dpunetop.domain.status import confession, overruled, report, summary
@@ -50,12 +52,27 @@ def test_ready_does_not_repeat_how_far_something_is():
     assert short(summary(with_conditions(config(), *conditions))) == ("False", "RollingOut", "waiting for McpReady")
 
 
-def test_what_is_known_to_be_wrong_comes_before_what_is_not_known():
+def test_what_does_not_pass_by_itself_comes_before_what_is_not_known():
     conditions = all_true(
         CredentialsValid=condition("CredentialsValid", "Unknown", "NotVerified", "no answer"),
         TenantReachable=condition("TenantReachable", "False", "Refused", "nobody listens"),
     )
     assert short(summary(with_conditions(config(), *conditions)))[:2] == ("False", "Refused")
+
+
+def test_on_the_way_ready_never_says_again_what_it_has_said_whichever_condition_moves_first():
+    moving = ("McpReady", "PairsHealthy", "OvnKubeReady")
+    steps = {type_: [condition(type_, "False", "Progressing"), condition(type_, "True", "Fine")] for type_ in moving}
+    for order in {*permutations(moving * 2)}:
+        seen = {each["type"]: each for each in all_true() if each["type"] not in moving}
+        left = {type_: iter(steps[type_]) for type_ in moving}
+        said = []
+        for type_ in order:
+            seen[type_] = next(left[type_])
+            said.append(short(summary(with_conditions(config(), *seen.values()))))
+        changes = [judged for judged, _ in groupby(said)]
+        assert len({*changes}) == len(changes), order
+        assert changes[-1] == ("True", "AllReady", "")
 
 
 def test_what_was_judged_for_an_older_generation_is_not_known_yet():
