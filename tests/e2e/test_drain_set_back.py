@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CONFIGMAPS, NODES
 from dpunetop.kube.meta import Obj, new_object, uid_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import binaries
 from dpunetop.sandbox.controlplane import ControlPlane, Spec
+from dpunetop.sandbox.faultproxy import FaultProxy
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.world import World
 from support import oplog
@@ -77,9 +79,33 @@ def test_an_infra_cluster_that_is_set_back_gives_the_host_of_a_forgotten_drain_b
     assert drains.state() == before
 
 
-def set_back_in_a_drain(drains: Drains, cluster: ControlPlane, node: str) -> tuple[dict[str, Any], Obj]:
-    """Restore a cluster, once the host is drained, to the moment before; what there was then, and the maintenance."""
-    drains.serve()
+def test_a_set_back_that_no_watch_can_tell_is_found_out_by_what_contradicts_it(
+    restorable: World, drains: Drains, operator: OperatorProcess, measured: Measured
+) -> None:
+    [(dpu, host)] = drains.pairs.items()
+    tenant = restorable.tenant
+    with FaultProxy.before(tenant) as proxy:
+        before = drained_since_a_backup(drains, tenant, proxy)
+        seen = version_of_nodes(tenant)
+        proxy.refuse()
+        tenant.set_back()
+        while version_of_nodes(tenant) <= seen:
+            write(tenant, 10)
+        proxy.restore()
+        drains.cordon(dpu, yes=False)
+        began = time.monotonic()
+        eventually(lambda: reason_of(drains), lambda reason: reason == "CacheContradicted", SLOW)
+        measured(f"tenant set back unnoticed: said after {time.monotonic() - began:.1f} s")
+        assert oplog.said(operator, "time went back") == []
+        eventually(lambda: drains.state()[dpu], lambda protection: protection == before[dpu], SLOW)
+        measured(f"tenant set back unnoticed: over after {time.monotonic() - began:.1f} s")
+        eventually(lambda: reason_of(drains), lambda reason: reason == "AllProtected", SLOW)
+        assert drains.maintenance(host) == {}
+
+
+def drained_since_a_backup(drains: Drains, cluster: ControlPlane, proxy: FaultProxy | None = None) -> dict[str, Any]:
+    """Back a cluster up, then have the host drained; what there was at the time of the backup."""
+    drains.serve(proxy.kubeconfig(drains.trial.token()) if proxy is not None else None)
     drains.run_workloads()
     [(dpu, host)] = drains.pairs.items()
     before = drains.state()
@@ -87,6 +113,13 @@ def set_back_in_a_drain(drains: Drains, cluster: ControlPlane, node: str) -> tup
     drains.cordon(dpu)
     drains.until_open(dpu)
     assert is_cordoned(drains.host(host))
+    return before
+
+
+def set_back_in_a_drain(drains: Drains, cluster: ControlPlane, node: str) -> tuple[dict[str, Any], Obj]:
+    """Restore a cluster, once the host is drained, to the moment before; what there was then, and the maintenance."""
+    [(_, host)] = drains.pairs.items()
+    before = drained_since_a_backup(drains, cluster)
     drained = drains.maintenance(host)
     write_much(cluster, node)
     cluster.set_back()
@@ -102,6 +135,20 @@ def until_noticed(operator: OperatorProcess) -> float:
 
 def write_much(cluster: ControlPlane, node: str) -> None:
     """Have the cluster come far, which only those see who follow its nodes."""
-    for number in range(LOST_WRITES):
-        cluster.apply(new_object(CONFIGMAPS, "default", "lost", data={"number": str(number)}))
+    write(cluster, LOST_WRITES)
     cluster.admin.patch(get(NODES, "", node).target, {"metadata": {"annotations": {"test.example.org/lost": "yes"}}})
+
+
+def write(cluster: ControlPlane, times: int) -> None:
+    for number in range(times):
+        text = f"{number} {time.monotonic()}"
+        cluster.apply(new_object(CONFIGMAPS, "default", "lost", data={"number": text}))
+
+
+def version_of_nodes(cluster: ControlPlane) -> int:
+    """How far the cluster has come."""
+    return int(cluster.admin.get(get(NODES, "", "").target.rstrip("/"))["metadata"]["resourceVersion"])
+
+
+def reason_of(drains: Drains) -> str:
+    return str((condition_of(drains.trial.config(), "PairsHealthy") or {}).get("reason"))

@@ -232,6 +232,17 @@ class ScriptedReadings:
         self.unwatched: Unwatched | None = None
         self.unread: dict[tuple[str, str], Exception] = {}
         self.asked: set[tuple[str, str]] = set()
+        self._still: dict[tuple[str, str], ScriptedCluster] = {}
+
+    def stand_still(self, cluster: str, resource: Resource) -> None:
+        """A watch that brings nothing any more: its cache stays as it is now."""
+        still = copy.copy(self.clusters[cluster])
+        still.objects = dict(still.objects)
+        self._still[cluster, resource.plural] = still
+
+    def go_on(self) -> None:
+        """All caches show again what the clusters hold."""
+        self._still.clear()
 
     @contextmanager
     def reading(self, _: Key) -> Iterator[ScriptedReadings]:
@@ -262,7 +273,7 @@ class ScriptedReadings:
             raise self.silent[cluster]
         if trouble := self.unread.get((cluster, selection.resource.plural)):
             raise trouble
-        return self.clusters[cluster]
+        return self._still.get((cluster, selection.resource.plural), self.clusters[cluster])
 
 
 def _no_answer(*request: Any) -> Obj:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.absences import Absences
 from dpunetop.controllers.drain.board import Board, key_of
+from dpunetop.controllers.drain.doubts import Doubts
 from dpunetop.controllers.drain.gather import Gatherer
 from dpunetop.controllers.drain.hand import Hand
 from dpunetop.controllers.drain.hosts import MANAGER, Hosts
@@ -73,7 +74,9 @@ class World:
         clusters = cast(Clusters, SimpleNamespace(get=lambda _: SimpleNamespace(health=self.health)))
         absences, self.terms = Absences(self._client, self.clock), Terms(self.clock, MANAGER)
         gatherer = Gatherer(clusters, absences, self.terms, self.clock, self.executor.newest)
-        self.board, self.hosts = board, Hosts(board, gatherer, hand, self.executor)
+        self.read_anew: list[str] = []
+        doubts = Doubts(self.clock, self.read_anew.append)
+        self.board, self.hosts = board, Hosts(board, gatherer, hand, self.executor, doubts)
         self.pairs = Pairs(Installation(None, OVN, None, OPERATOR), self.executor, board, hand, "image")
         self.woken = set[Key]()
         board.connect(self.woken.add, self.woken.add)

@@ -22,6 +22,7 @@ from dpunetop.controllers.configsource import ConfigSource
 from dpunetop.controllers.credential import DpuCredential
 from dpunetop.controllers.drain.absences import Absences
 from dpunetop.controllers.drain.board import Board
+from dpunetop.controllers.drain.doubts import Doubts
 from dpunetop.controllers.drain.gather import INDEXERS, Gatherer
 from dpunetop.controllers.drain.hand import Hand
 from dpunetop.controllers.drain.hosts import MANAGER, Hosts
@@ -165,7 +166,8 @@ class _Wiring:
         """Its keys are not those of DpuClusterConfigs: the board says which there are."""
         absences = Absences(self._client, self._clock)
         gatherer = Gatherer(self._clusters, absences, self._terms, self._clock, self._executor.newest)
-        controller = self._controller(Hosts(self._board, gatherer, self._hand, self._executor), no_rest, 0.0)
+        doubts = Doubts(self._clock, self._read_anew)
+        controller = self._controller(Hosts(self._board, gatherer, self._hand, self._executor, doubts), no_rest, 0.0)
         pairs = next(each for each in self._controllers if each.name == Pairs.name)
         self._board.connect(controller.queue.add, pairs.settle)
         return controller
@@ -195,6 +197,11 @@ class _Wiring:
         if cluster is None:
             raise NotEngaged(name)
         return cluster.client
+
+    def _read_anew(self, name: str) -> None:
+        cluster = self._clusters.get(name)
+        if cluster is not None:
+            cluster.read_anew()
 
     def _look(self, name: str, resource: Resource, namespace: str, obj: str, version: int) -> Obj | Absence:
         cluster = self._clusters.get(name)
@@ -246,7 +253,7 @@ class _Wiring:
             most_weight=(lambda _: None) if is_trusted else _tenant_weight,
             commons=Commons(_INFRA_PARTS, _INFRA_PART_BYTES) if is_trusted else None,
         )
-        cluster.on_time_went_back(lambda _: self._time_went_back(name))
+        cluster.on_time_went_back(lambda: self._time_went_back(name))
         return cluster
 
     def _infra_nodes(self) -> Sequence[Obj]:

@@ -57,8 +57,8 @@ _ON_THE_WAY = frozenset(
 
 
 def summary(config: DpuClusterConfig) -> Condition:
-    """`Ready`: the first of the other conditions that is False and does not become True by itself, else the first that is
-    not True, else True.
+    """`Ready`: the first of the other conditions that is False and does not become True by itself, else the first that
+    is not True, else True.
 
     Guarantees: a condition that is absent, or was judged for an older generation, counts as not yet known. As long as
         each of them goes its way (Unknown, False, True) none of what Ready says comes back: what is not known yet is

@@ -154,7 +154,7 @@ class Cluster:
         self._is_running = False
         self._health = Health(Reach.UNKNOWN, "NotProbed", "", clock.now())
         self._listeners: list[Callable[[], None]] = []
-        self._time_went_back: list[Callable[[Selection], None]] = []
+        self._time_went_back: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
         with self._guard:
@@ -170,7 +170,7 @@ class Cluster:
         """Call `callback` whenever `health` has changed; returns how to end that."""
         return self._listen(self._listeners, callback)
 
-    def on_time_went_back(self, callback: Callable[[Selection], None]) -> Callable[[], None]:
+    def on_time_went_back(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` when a complete list is older than what was seen before (an etcd restored from a backup),
         before the store shows that list; returns how to end that."""
         return self._listen(self._time_went_back, callback)
@@ -225,6 +225,15 @@ class Cluster:
         """`obj` as the caches of this cluster keep it; it is left as it is itself."""
         return self._commons.share(self._transform(resource)(jsonio.deep_copy(obj)))
 
+    def read_anew(self) -> None:
+        """Have all informers read everything again, because somebody has found the server to contradict them for long.
+
+        Guarantees: who waits for `on_time_went_back` is told, since that may well have come to pass unnoticed.
+        """
+        self._log.warning("what is watched is in doubt: all is read anew")
+        self._tell_time_went_back()
+        self._history.turn(self._history.number)
+
     def run(self, stop: Stop) -> None:
         """Run all informers, also those asked for later, and probe the server, until `stop` or `self.stop`.
 
@@ -265,7 +274,7 @@ class Cluster:
             random=self._random,
             metrics=self._metrics.informer(self.name, resource),
             history=self._history,
-            on_time_went_back=self._tell_time_went_back,
+            on_time_went_back=self._time_has_gone_back,
             most_weight=self._most_weight(selection),
             share=self._commons.share,
         )
@@ -355,12 +364,15 @@ class Cluster:
         for listener in listeners:
             listener()
 
-    def _tell_time_went_back(self, selection: Selection, seen: int, got: int) -> None:
+    def _time_has_gone_back(self, selection: Selection, seen: int, got: int) -> None:
         self._log.warning("time went back", selection=str(selection), seen=seen, got=got)
+        self._tell_time_went_back()
+
+    def _tell_time_went_back(self) -> None:
         with self._guard:
             listeners = list(self._time_went_back)
         for listener in listeners:
-            listener(selection)
+            listener()
 
     def _listen(self, listeners: list[_L], callback: _L) -> Callable[[], None]:
         with self._guard:

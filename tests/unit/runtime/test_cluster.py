@@ -230,7 +230,7 @@ def test_a_restored_server_is_told_before_its_list_shows(begun: Callable[[Any], 
     clock = FakeClock()
     cluster = made("infra", source, clock)
     shown: list[int] = []
-    cluster.on_time_went_back(lambda selection: shown.append(len(cluster.informer(selection).lister.list())))
+    cluster.on_time_went_back(lambda: shown.append(len(cluster.informer(MAPS).lister.list())))
     cluster.informer(MAPS)
     clusters = Clusters()
     clusters.engage(cluster)
@@ -255,6 +255,24 @@ def test_who_waits_on_a_watch_of_a_history_that_is_over_is_woken_and_reads_anew(
     assert source.until_asked(10)[8:] == ["list", "watch 9"]
     assert quiet.lister.list() == []
     assert source.closings == 1
+
+
+def test_in_doubt_all_is_read_anew_and_who_waits_for_a_turn_of_time_is_told_first(
+    begun: Callable[[Any], Probed],
+) -> None:
+    source = ProbedSource(lists=[pages(10, [obj("a", 5)]), pages(12, [obj("b", 6)])], watches=[[Hang()]])
+    probed = begun(source)
+    shown: list[list[str]] = []
+    informer = probed.cluster.informer(MAPS)
+    probed.cluster.on_time_went_back(lambda: shown.append([name_of(each) for each in informer.lister.list()]))
+    source.until_hanging()
+    probed.cluster.read_anew()
+    probed.clock.until_parked(2)
+    probed.clock.step(0.8)
+    source.until_asked(5)
+    assert source.closings == 1
+    assert shown == [["a"]]
+    assert informer.lister.get("ns", "b") is not None
 
 
 # ---- clusters that come and go

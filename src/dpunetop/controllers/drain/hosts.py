@@ -10,6 +10,7 @@ import structlog
 
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.board import Board, Report
+from dpunetop.controllers.drain.doubts import Doubts, identity
 from dpunetop.controllers.drain.gather import Gatherer, Sight
 from dpunetop.controllers.drain.hand import Hand, TenantRefused
 from dpunetop.domain.drain import protection
@@ -59,10 +60,10 @@ class _Pass:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What came of one pass: when to look again, and what the tenant refuses for want of a right."""
+    """What came of one pass: when to look again, and what the tasks waited for in vain."""
 
     pauses: tuple[float, ...] = ()
-    refused: Hold | None = None
+    hold: Hold | None = None
     done: Task | None = None
     """The task of the drain that was done."""
 
@@ -71,13 +72,14 @@ class Hosts:
     """A Reconciler of hosts; its keys are the places of a roster, under the name of the tenant's cluster.
 
     Guarantees: a task that fails in the middle is begun anew from what the clusters show; nothing is remembered but
-        what was told.
+        what was told, and since when tasks have come to nothing.
     Threads: `reconcile` from any worker, one at a time a key.
     """
 
     name = NAME
 
-    def __init__(self, board: Board, gatherer: Gatherer, hand: Hand, executor: Executor) -> None:
+    def __init__(self, board: Board, gatherer: Gatherer, hand: Hand, executor: Executor, doubts: Doubts) -> None:
+        self._doubts = doubts
         self._board = board
         self._gatherer = gatherer
         self._hand = hand
@@ -98,6 +100,7 @@ class Hosts:
             self._readings.forget(key)
             self._gatherer.forget(key.cluster, key.name)
             self._board.forget(key)
+            self._doubts.forget(key)
             return None
         steps = self._go_on(key, roster, slot, stop)
         for here, outcome in steps:  # afterwards, since nobody's drain waits for what is told of it
@@ -111,12 +114,12 @@ class Hosts:
         need not wait until the caches show it. But a task that seems to be wanted still is one whose effect does not
         show yet. All that was seen and came of it, in order; at least one."""
         here = self._look(key, roster, slot)
-        steps = [(here, self._act(here, stop))]
+        steps = [(here, self._act(key, here, stop))]
         while (done := steps[-1][1].done) is not None and len(steps) < _MOST_TASKS:
             here = self._look(key, roster, slot)
-            if _is_same(here.task, done):
+            if here.task is not None and identity(here.task) == identity(done):
                 break
-            steps.append((here, self._act(here, stop)))
+            steps.append((here, self._act(key, here, stop)))
         return steps
 
     def _look(self, key: Key, roster: Roster, slot: Slot) -> _Pass:
@@ -125,34 +128,36 @@ class Hosts:
             sight = self._gatherer.sight(reader, roster, slot)
         return _decide(roster, slot, sight)
 
-    def _act(self, here: _Pass, stop: Stop) -> _Outcome:
+    def _act(self, key: Key, here: _Pass, stop: Stop) -> _Outcome:
         """Everything that is to be done now. Each task looks for itself: one that comes to nothing stops no other."""
         upkeep = (step for found in here.protections.values() for step in found.upkeep)
         sweeping = (step for dpu in here.leaving for step in _sweeping(dpu, here.sight))
         self._executor.execute(Plan((*upkeep, *sweeping)), stop)
-        tasks = [found.task for found in here.protections.values() if found.task is not None]
-        tasks = [task for task in tasks if not isinstance(task, PutEntries)]
-        if here.task is not None:
-            tasks.append(here.task)
+        tasks = tuple(_tasks(here))
+        self._doubts.wanted(key, tasks)
         pauses: list[float] = []
         refused = done = None
         for task in tasks:
             try:
-                result = self._carry_out(task, stop)
-                pauses.append(_FAILED_SECONDS if result is None else _PAUSES[result])
+                result, pause = self._try(key, task, stop)
+                pauses.append(pause)
                 done = here.task if task is here.task and result is Result.DONE else done
             except TenantRefused as err:
                 refused = Hold(Reason.TENANT_UNAUTHORIZED, f"the tenant refuses: {err.error.message}")
                 pauses.append(_UNAUTHORIZED_SECONDS)
-        return _Outcome(tuple(pauses), refused, done)
+        return _Outcome(tuple(pauses), refused or self._doubts.hold(key), done)
 
-    def _carry_out(self, task: Task, stop: Stop) -> Result | None:
-        """None: it failed in a way that passes."""
+    def _try(self, key: Key, task: Task, stop: Stop) -> tuple[Result | None, float]:
+        """What came of a task, and how long to wait then; None: not yet, or it failed in a way that passes."""
+        if pause := self._doubts.pause(key, task):
+            return None, pause
         try:
-            return self._hand.carry_out(task, stop).result
+            done = self._hand.carry_out(task, stop)
         except (Conflict, Unreachable, TooManyRequests) as err:
             self._log.info("drain task failed", task=type(task).__name__, reason=err.reason, error=err.message)
-            return None
+            return None, _FAILED_SECONDS
+        self._doubts.tried(key, task, done)
+        return done.result, _PAUSES[done.result]
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
@@ -167,16 +172,17 @@ class Hosts:
         self._executor.execute(Plan(tuple(_events(told, seen, here.sight.nodes))), stop)
 
 
-def _is_same(task: Task | None, done: Task) -> bool:
-    """Whether a task is what was done a moment ago: of the same kind, about the same DPU."""
-    return type(task) is type(done) and getattr(task, "dpu", "") == getattr(done, "dpu", "")
+def _tasks(here: _Pass) -> Iterable[Task]:
+    """What each DPU needs for its protection, then what the drain does. Entries are written by who has all of them."""
+    found = (*(found.task for found in here.protections.values()), here.task)
+    return (task for task in found if task is not None and not isinstance(task, PutEntries))
 
 
 def _standings(here: _Pass, outcome: _Outcome) -> tuple[Standing, ...]:
     view, decision = here.sight.view, here.decision
     if view is None or decision is None:
         return ()
-    return standings(view, replace(decision, hold=outcome.refused or decision.hold))
+    return standings(view, replace(decision, hold=outcome.hold or decision.hold))
 
 
 def _rechecks(here: _Pass) -> Iterable[float]:

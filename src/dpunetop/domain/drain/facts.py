@@ -185,6 +185,7 @@ class Reason(StrEnum):
     ABORTED = "Aborted"
     BLOCKER_NOT_READY = "BlockerNotReady"
     BUDGET_NOT_OURS = "BudgetNotOurs"
+    CACHE_CONTRADICTED = "CacheContradicted"
     DPU_DRAINING = "DpuDraining"
     DPU_GONE = "DpuGone"
     DRAIN_TIMEOUT = "DrainTimeout"

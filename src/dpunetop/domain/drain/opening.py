@@ -189,7 +189,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Unmark:
-    """Take off a mark that a crash, a time-out or an unknown answer has left.
+    """Take off a mark that a crash, a time-out or an unknown answer has left, if there is one.
 
     An opening may still be under way: so the record is written first, as read with the budget closed.
     """
@@ -199,6 +199,9 @@ class Unmark:
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
+        found = yield from read_maintenance(self.site)
+        if found is None or not found.ours or found.terminating or not found.mark_of(self.dpu):
+            return Done(Result.STALE, f"{self.dpu}: there is no mark to take off")
         read = yield from read_budget(self.site, self.dpu)
         if read is not None and read.is_open and read.serves == self.site.host:
             return Done(Result.STALE, f"{self.dpu}: the budget is open")

@@ -9,6 +9,7 @@ import pytest
 
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.absences import DPU_SECONDS
+from dpunetop.controllers.drain.doubts import READ_ANEW_SECONDS, SAID_SECONDS
 from dpunetop.controllers.drain.gather import PATIENCE_SECONDS
 from dpunetop.domain import names
 from dpunetop.domain.drain.calls import Done, Result, Task
@@ -112,6 +113,65 @@ def test_containers_of_the_boot_before_prove_nothing() -> None:
     world.run_pod("p1", "container-of-b2")
     world.settle()
     assert world.maintenance() is None
+
+
+def contradicted() -> World:
+    """The tenant was set back to the moment before the host was drained, and no watch has told."""
+    world = World().protected()
+    world.cordon()
+    world.settle()
+    before = world.maintenance(), world.host()
+    world.drain_host()
+    for resource in (names.NODEMAINTENANCES, NODES):
+        world.readings.stand_still(TENANT, resource)
+    world.tenant.put(names.NODEMAINTENANCES, before[0])
+    world.tenant.put(NODES, before[1])
+    world.executor.forget(TENANT)
+    return world
+
+
+def test_what_the_servers_contradict_for_long_is_said_then_read_anew_and_the_drain_goes_on() -> None:
+    world = contradicted()
+    assert world.settle() == 0.3
+    assert world.said() == ("True", "Draining")
+    world.clock.step(SAID_SECONDS)
+    assert world.settle() == 5.0
+    assert world.said() == ("False", "CacheContradicted")
+    assert world.events()[-1] == "Warning CacheContradicted"
+    assert world.read_anew == []
+    world.clock.step(READ_ANEW_SECONDS - SAID_SECONDS)
+    world.settle()
+    assert world.read_anew == ["infra", TENANT]
+    world.readings.go_on()
+    world.settle()
+    assert world.said() == ("True", "Draining")
+    world.drain_host()
+    world.settle()
+    assert world.budget().is_open
+
+
+def test_an_open_dpu_whose_tenant_forgot_the_drain_unseen_is_closed_once_and_comes_to_rest() -> None:
+    world = World().protected()
+    before = world.host()
+    world.cordon()
+    world.settle()
+    world.drain_host()
+    world.settle()
+    for resource in (names.NODEMAINTENANCES, NODES):
+        world.readings.stand_still(TENANT, resource)
+    world.tenant.drop(names.NODEMAINTENANCES, "", names.maintenance_name(HOST))
+    world.tenant.put(NODES, before)
+    world.executor.forget(TENANT)
+    world.infra.writes.clear()
+    world.cordon(False)
+    world.settle()
+    assert world.infra.writes == [f"infra apply {names.PODDISRUPTIONBUDGETS.plural}/{names.blocker_name(DPU)}"]
+    world.clock.step(SAID_SECONDS)
+    world.settle()
+    assert world.said() == ("False", "CacheContradicted")
+    world.readings.go_on()
+    world.settle()
+    assert (world.state(), world.said()) == (None, ("True", "AllProtected"))
 
 
 def test_a_host_that_may_be_drained_is_never_said_to_have_no_free_slot() -> None:
