@@ -16,19 +16,21 @@ from support.trial import Shows, Trial
 Measured = Callable[[str], None]
 NewTrial = Callable[..., Trial]
 
-_MEASURED = pytest.StashKey[list[str]]()
+_MEASURED = "measured"
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what was measured, whether or not tests failed."""
-    for line in config.stash.get(_MEASURED, []):
-        terminalreporter.write_line(f"measured: {line}")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was measured, whether or not tests failed, and in whichever process they ran."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    for name, line in (each for report in reports if report.when == "call" for each in report.user_properties):
+        if name == _MEASURED:
+            terminalreporter.write_line(f"measured: {line}")
 
 
 @pytest.fixture
-def measured(pytestconfig: pytest.Config) -> Measured:
+def measured(request: pytest.FixtureRequest) -> Measured:
     """Takes figures to be printed at the end of the run."""
-    return pytestconfig.stash.setdefault(_MEASURED, []).append
+    return lambda line: request.node.user_properties.append((_MEASURED, line))
 
 
 @pytest.fixture(scope="session")

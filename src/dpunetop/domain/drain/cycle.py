@@ -227,9 +227,9 @@ def _unmark(scene: Scene) -> Move | None:
     for name, text in sorted(scene.own.marks.items()):
         dpu = by_mark.get(name)
         if dpu is None:
-            return Unmark(scene.view.site, marked_dpu(text))
+            return Unmark(scene.view.site, marked_dpu(text), name)
         if not scene.is_open(dpu) and not scene.may_be_open(dpu):
-            return Unmark(scene.view.site, dpu.name)
+            return Unmark(scene.view.site, dpu.name, name)
     return None
 
 

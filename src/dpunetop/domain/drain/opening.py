@@ -102,7 +102,7 @@ class Open:
         if host is None or not host.cordoned:
             return None
         mark = self._fresh(self.maintenance)
-        if (yield from attempt(_marking(self.site, self.maintenance, self.dpu, mark))):
+        if (yield from attempt(_marking(self.site, self.maintenance, open_for(self.dpu), mark))):
             return mark
         found = yield from read_maintenance(self.site)
         if found is None or found.terminating or not found.ours:
@@ -110,7 +110,7 @@ class Open:
         if found.uid != self.cycle.maintenance or found.phase is not Phase.SUCCEEDED:
             return None
         mark = self._fresh(found)
-        yield from store(_marking(self.site, found, self.dpu, mark))
+        yield from store(_marking(self.site, found, open_for(self.dpu), mark))
         return mark
 
     def _fresh(self, found: Maintenance) -> str:
@@ -177,7 +177,7 @@ class Close:
                 return Done(Result.DONE, f"{self.dpu}: is closed already")
             yield from store(self._closed(read))
         if not isinstance(self.tenant, Blind):
-            yield from _take_off(self.site, self.dpu, State.DRAINING)
+            yield from _take_off(self.site, open_for(self.dpu), State.DRAINING)
         return Done(Result.DONE, f"{self.dpu}: closed")
 
     def _closed(self, read: Budget) -> Apply:
@@ -196,11 +196,13 @@ class Unmark:
 
     site: Site
     dpu: str
+    mark: str
+    """Name of its annotation, which is that of the DPU unless somebody else has written it."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
         found = yield from read_maintenance(self.site)
-        if found is None or not found.ours or found.terminating or not found.mark_of(self.dpu):
+        if found is None or not found.ours or found.terminating or self.mark not in found.marks:
             return Done(Result.STALE, f"{self.dpu}: there is no mark to take off")
         read = yield from read_budget(self.site, self.dpu)
         if read is not None and read.is_open and read.serves == self.site.host:
@@ -208,7 +210,7 @@ class Unmark:
         if read is not None and read.ours and read.serves == self.site.host:
             yield from store(write_budget(self.site, read, self._fenced(read)))
         state = read.cycle.state if read is not None and read.cycle is not None else State.RETURNING
-        yield from _take_off(self.site, self.dpu, state)
+        yield from _take_off(self.site, self.mark, state)
         return Done(Result.DONE, f"{self.dpu}: took a mark off that was left")
 
     def _fenced(self, read: Budget) -> BudgetState:
@@ -237,17 +239,17 @@ def _is_own(read: Budget, site: Site, cycle: Cycle) -> bool:
     )
 
 
-def _take_off(site: Site, dpu: str, state: State) -> Steps[None]:
+def _take_off(site: Site, name: str, state: State) -> Steps[None]:
     """Take the mark off, but not before an abort that is due: the maintenance would cordon the host again."""
     found = yield from read_maintenance(site)
-    if found is None or not found.ours or found.terminating or not found.mark_of(dpu):
+    if found is None or not found.ours or found.terminating or name not in found.marks:
         return
     host = yield from read_host(site)
     if state is State.DRAINING and host is not None and is_taken_back(found, host):
         return
-    yield from store(_marking(site, found, dpu, None))
+    yield from store(_marking(site, found, name, None))
 
 
-def _marking(site: Site, found: Maintenance, dpu: str, mark: str | None) -> Patch:
-    change = {"metadata": {"annotations": {open_for(dpu): mark}}}
+def _marking(site: Site, found: Maintenance, name: str, mark: str | None) -> Patch:
+    change = {"metadata": {"annotations": {name: mark}}}
     return Patch(site.tenant_cluster, NODEMAINTENANCES, found.live, change)

@@ -220,6 +220,9 @@ def _way_back(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guardi
         return TakeEntry(view.site, view.dpu.name, view.entries.namespace), Guarding.LEAVING
     if budget.is_open:
         return None, Guarding.LEAVING  # the drain's own affair: it closes first
+    going = [pod for pod in view.dpu.pods if pod.uid in budget.leaving]
+    if going and all(pod.terminating for pod in going):
+        return None, Guarding.LEAVING  # the kubelet's affair: that they are gone wakes us
     return Leave(view.site, view.dpu.name, view.entries.namespace), Guarding.LEAVING
 
 

@@ -302,7 +302,7 @@ def test_a_mark_left_behind_goes_only_after_the_record_was_written() -> None:
 
 def test_without_that_write_the_opening_would_arrive_when_its_mark_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     def unfenced(self: opening.Unmark) -> object:
-        yield from opening._take_off(self.site, self.dpu, State.RETURNING)
+        yield from opening._take_off(self.site, self.mark, State.RETURNING)
         return Done(Result.DONE)
 
     monkeypatch.setattr(opening.Unmark, "run", unfenced)
@@ -318,11 +318,25 @@ def test_without_that_write_the_opening_would_arrive_when_its_mark_is_gone(monke
     assert world.violations == ["dpu-1 opened without its maintenance"]
 
 
-def test_a_mark_of_a_dpu_that_nobody_knows_is_taken_off() -> None:
+def test_a_mark_that_is_gone_already_costs_no_write() -> None:
     world = opened()
     world.uncordon(DPU)
     world.sync(INFRA)
-    stranger = {"metadata": {"annotations": {open_for("gone"): "gone x1"}}}
+    assert world.think()
+    rest_of(world)
+    world.sync(INFRA)
+    assert world.think()
+    assert world.last is not None
+    assert isinstance(world.last.task, opening.Unmark)
+    assert [call for call in rest_of(world) if isinstance(call, Write)] == []
+
+
+@pytest.mark.parametrize("text", ["gone x1", "no word of ours", ""])
+def test_a_mark_of_a_dpu_that_nobody_knows_is_taken_off_whatever_it_says(text: str) -> None:
+    world = opened()
+    world.uncordon(DPU)
+    world.sync(INFRA)
+    stranger = {"metadata": {"annotations": {open_for("gone"): text}}}
     change_maintenance(world, stranger)
     world.work()
     assert world.settle() >= 0

@@ -468,11 +468,25 @@ def test_a_pod_that_is_ending_is_waited_for() -> None:
     stage.drain_host()
     stage.finish(stage.run())
     stage.finish(stage.run())
+    run = stage.run()
     stage.infra.change(PODS, "ns", "ovnkube-node-a", {"metadata": {"deletionTimestamp": "now", "finalizers": ["f"]}})
-    assert stage.finish(stage.run()) == "DONE: bf2-1: 1 pods have yet to go"
+    assert stage.finish(run) == "DONE: bf2-1: 1 pods have yet to go"
     read = stage.budget()
     assert read is not None
     assert (read.serves, read.is_open) == (HOST, False)
+
+
+def test_nothing_is_asked_again_and_again_while_a_pod_is_ending() -> None:
+    stage = serving()
+    stage.pairing = None
+    stage.drain_host()
+    stage.finish(stage.run())
+    stage.finish(stage.run())
+    stage.infra.change(PODS, "ns", "ovnkube-node-a", {"metadata": {"deletionTimestamp": "now", "finalizers": ["f"]}})
+    found = decide_protection(stage.view())
+    assert (found.task, found.guarding) == (None, Guarding.LEAVING)
+    stage.infra.remove(PODS, "ns", "ovnkube-node-a")
+    assert stage.finish(stage.run()) == "DONE: bf2-1: serves nobody"
 
 
 def test_no_entry_is_taken_away_when_the_tenant_shows_that_the_host_is_in_use() -> None:
