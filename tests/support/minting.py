@@ -25,6 +25,7 @@ _OF_NODE = (
 @contextmanager
 def minting_allowed(trial: Trial) -> Iterator[None]:
     """The reader of the trial has these rights, for one trial at a time."""
+    _forget_others(trial)
     apply, namespace = trial.world.tenant.apply, trial.tenant_namespace
     for kind in ("Role", "ClusterRole"):
         apply(_bound(kind, names.NODE_LIMITED, namespace, list(_OF_NODE) if kind == "ClusterRole" else []))
@@ -33,6 +34,12 @@ def minting_allowed(trial: Trial) -> Iterator[None]:
     for path in (f"/apis/{RBAC}/v1/{plural}/test-minting" for plural in ("clusterroles", "clusterrolebindings")):
         trial.tenant.delete(path)
     trial.tenant.delete(f"/apis/{RBAC}/v1/clusterroles/{names.NODE_LIMITED}")
+    _forget_others(trial)
+
+
+def _forget_others(trial: Trial) -> None:
+    """Take our binding away, which the whole tenant has one of: also one that an operator made anew after the end of
+    the trial before."""
     left = get(CLUSTERROLEBINDINGS, "", names.DPU_ACCOUNT).target
     if trial.tenant.get_or_empty(left):
         trial.tenant.delete(left)
