@@ -140,8 +140,8 @@ def _server(view: PairingView, host: str, dpus: Mapping[str, bool], has: Mapping
     """One that has to go first comes before all that have yet to begin."""
 
     def rank(dpu: str) -> tuple[bool, bool, bool, bool, str]:
-        is_asked = dpus[dpu]
-        stays = is_asked and has.get(dpu) == host
-        return not stays, is_asked, dpu not in view.annotations, view.serves.get(dpu) != host, dpu
+        stays = dpus[dpu] and has.get(dpu) == host
+        begins = dpus[dpu] and dpu not in view.leaving
+        return not stays, begins, dpu not in view.annotations, view.serves.get(dpu) != host, dpu
 
     return min(dpus, key=rank)

@@ -155,6 +155,10 @@ RIVALS: dict[str, tuple[PairingView, str]] = {
     "one that is not picked serves until it is drained": (view(BOTH, dropped="b", entries={"b": "x"}), "b"),
     "one that is to move serves until it is drained": (view({"a": ">x", "b": ">y"}, entries={"b": "x"}), "b"),
     "one whose pods have yet to go comes first": (view({"a": ">x"}, serves={"b": "x"}), "b"),
+    "one whose pods have yet to go comes first though it is asked anew": (
+        view(BOTH, {"a": "x", "b": "x"}, serves={"a": "x", "b": "x"}, leaving="b"),
+        "b",
+    ),
     "one that has never served stops nobody by mistake": (view({"a": ">x", "b": "x!"}, serves={"b": "x"}), "a"),
 }
 

@@ -148,7 +148,7 @@ def _next(view: ProtectionView) -> tuple[Task | None, Guarding]:
     if not budget.serves:
         return _not_serving(view, budget)
     if budget.leaving and view.pairing == view.entries.host == budget.serves:
-        return Stay(view.site, view.dpu.name), Guarding.CLOSING
+        return Stay(view.site, view.dpu.name, view.entries.namespace), Guarding.CLOSING
     if budget.leaving or view.pairing != budget.serves:
         return _way_back(view, budget)
     return _way_in(view, budget)
@@ -257,16 +257,24 @@ class Shut:
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """Its entry is there again: the pods need not go."""
+    """Its entry is there again, or has not gone yet: the pods need not go.
+
+    Guarantees: writes the ConfigMap first, so that whoever is about to take the entry away fails.
+    """
 
     site: Site
     dpu: str
+    namespace: str
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
+        live = yield from _read_entries(self.namespace, self.site.owner)
+        if live is None or host_of(self.dpu, entries_of(live).get(self.dpu, "")) != self.site.host:
+            return Done(Result.STALE, f"{self.dpu}: its entry is not there")
         read = yield from read_budget(self.site, self.dpu)
         if read is None or not read.ours or read.serves != self.site.host or not read.leaving:
             return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
+        yield from store(Patch(INFRA, CONFIGMAPS, live, {"metadata": _fenced(self.site, self.dpu)}))
         yield from store(write_budget(self.site, read, replace(state_of(read), leaving=())))
         return Done(Result.DONE, f"{self.dpu}: stays with {self.site.host}")
 
@@ -287,8 +295,9 @@ class PutEntries:
     """Write the entries of DPUs that are protected, all in one write.
 
     The ConfigMap is read first and written as it was read: whoever takes an entry away writes it, so that no entry
-    arrives after that. The node is read after the budget: a drain that began before it was closed still shows. A pod
-    that is there before the entry is written down as idle with it, and an entry that a pod has read is not changed.
+    arrives after that; and no host gets a second one beside what another process has written. The node is read after
+    the budget: a drain that began before it was closed still shows. A pod that is there before the entry is written
+    down as idle with it, and an entry that a pod has read is not changed.
     """
 
     namespace: str
@@ -299,9 +308,13 @@ class PutEntries:
         live = yield from _read_entries(self.namespace, self.entries[0].site.owner)
         if live is None:
             return Done(Result.STALE, "there are no entries to add to")
-        data, idle = {}, idle_pods(live)
+        data: dict[str, str] = {}
+        idle = idle_pods(live)
         for entry in self.entries:
-            if entries_of(live).get(entry.dpu) == entry.text or not (yield from _is_guarded(entry)):
+            texts = {**entries_of(live), **data}
+            if texts.get(entry.dpu) == entry.text or _is_served_by_other(entry, texts):
+                continue
+            if not (yield from _is_guarded(entry)):
                 continue
             pods = yield from _pods_on(self.namespace, entry.dpu)
             if (found := _idle_with(live, entry, pods, idle)) is not None:
@@ -371,7 +384,7 @@ class TakeEntry:
         read = yield from read_budget(self.site, self.dpu)
         if read is None or not read.ours or read.serves != self.site.host:
             return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
-        if not read.leaving:
+        if read.leaving != _GOING:  # what pods were to go before is not all that have read this entry
             yield from store(write_budget(self.site, read, replace(state_of(read), leaving=_GOING)))
         yield from store(Patch(INFRA, CONFIGMAPS, live, _without(self.site, self.dpu)))
         return Done(Result.DONE, f"{self.dpu}: no longer serves {self.site.host}")
@@ -394,7 +407,10 @@ class Leave:
         pods = yield from _pods_on(self.namespace, self.dpu)
         if read is None or not read.ours or read.serves != self.site.host or read.is_open:
             return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
-        if read.leaving in ((), _GOING):
+        if not read.leaving:  # first, so that no entry is written from here on that was not decided on before
+            yield from store(write_budget(self.site, read, replace(state_of(read), leaving=_GOING)))
+            return Done(Result.DONE, f"{self.dpu}: leaves {self.site.host}")
+        if read.leaving == _GOING:
             return (yield from self._write_down(live, read, pods))
         staying = [pod for pod in pods if pod.uid in read.leaving]
         for pod in staying:
@@ -416,8 +432,12 @@ class Leave:
 
 
 def _without(site: Site, dpu: str) -> Mapping[str, object]:
-    fence = f"{site.author.term}.{site.author.draw}.{dpu}"
-    return {"metadata": {"annotations": {FENCE_ANNOTATION: fence}}, "data": {dpu: None}}
+    return {"metadata": _fenced(site, dpu), "data": {dpu: None}}
+
+
+def _fenced(site: Site, dpu: str) -> Mapping[str, object]:
+    """What changes with every write, so that every other one that was decided before fails."""
+    return {"annotations": {FENCE_ANNOTATION: f"{site.author.term}.{site.author.draw}.{dpu}"}}
 
 
 def _read_entries(namespace: str, owner: str) -> Steps[Obj | None]:
@@ -446,6 +466,11 @@ def _idle_with(live: Obj, entry: Entry, pods: tuple[OvnPod, ...], idle: dict[str
     if not there or there[0] in unsure_pods(live):
         return idle
     return {**idle, entry.dpu: there[0]}
+
+
+def _is_served_by_other(entry: Entry, texts: Mapping[str, str]) -> bool:
+    others = (host_of(dpu, text) for dpu, text in texts.items() if dpu != entry.dpu)
+    return entry.site.host in others
 
 
 def _is_guarded(entry: Entry) -> Steps[bool]:

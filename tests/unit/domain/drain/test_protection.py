@@ -263,6 +263,9 @@ PUT_BREAKS: dict[str, Callable[[Stage], object]] = {
         PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU), {"metadata": {"annotations": {SERVES_ANNOTATION: "x"}}}
     ),
     "the node is gone": lambda stage: stage.infra.remove(NODES, "", DPU),
+    "another one has the host": lambda stage: stage.infra.change(
+        CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {"bf2-2": TEXT}}
+    ),
 }
 
 
@@ -538,6 +541,59 @@ def test_a_pair_whose_entry_is_back_while_it_leaves_stays() -> None:
     stage.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: TEXT}})
     assert stage.work() == ["Stay"]
     assert stage.guarding() is Guarding.SERVING
+
+
+def about_to_leave() -> tuple[Stage, Run]:
+    """The budget says that the entry is about to go; and the task whose next call takes it away."""
+    stage = serving()
+    stage.pairing = None
+    stage.drain_host()
+    run = stage.run()
+    while not (isinstance(call := run.next(), Write) and call.step.resource is CONFIGMAPS):
+        run = run.answered(stage.perform(call))
+    return stage, run
+
+
+def test_who_is_about_to_take_an_entry_away_fails_once_the_pair_is_to_stay() -> None:
+    stage, late = about_to_leave()
+    stage.pairing = HOST
+    assert stage.work() == ["Stay"]
+    assert isinstance(stage.perform(late.next()), Conflict)
+    read = stage.budget()
+    assert read is not None
+    assert (stage.entry(), read.leaving) == (HOST, ())
+
+
+def test_an_entry_that_came_late_takes_all_pods_with_it_that_may_have_read_it() -> None:
+    stage, late = about_to_leave()
+    stage.perform(late.next())
+    stage.finish(stage.run())
+    stage.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: TEXT}})
+    stage.infra.remove(PODS, "ns", "ovnkube-node-a")
+    stage.pod_starts("ovnkube-node-b")
+    stage.work()
+    assert stage.infra.list(PODS, "ns") == ()
+
+
+def test_who_has_no_entry_says_first_that_it_leaves_so_that_none_is_written_meanwhile() -> None:
+    stage = Stage()
+    stage.work()
+    stage.blocker_starts()
+    put = stage.run()
+    stage.pairing = None
+    assert stage.finish(stage.run()) == f"DONE: {DPU}: leaves {HOST}"
+    assert stage.finish(put) == "STALE: nobody is protected"
+
+
+def test_a_pair_does_not_stay_once_its_entry_is_gone() -> None:
+    stage, late = about_to_leave()
+    stage.pairing = HOST
+    run = stage.run()
+    stage.perform(late.next())
+    assert stage.finish(run) == f"STALE: {DPU}: its entry is not there"
+    read = stage.budget()
+    assert read is not None
+    assert read.leaving != ()
 
 
 def test_a_dpu_that_is_paired_anew_leaves_its_old_host_first() -> None:
