@@ -16,6 +16,8 @@ READY := $(VENV)/.ready
 # More options for pytest, for example PYTEST_ARGS='-k pool -x'.
 PYTEST_ARGS ?=
 PYTEST := $(BIN)/python -m pytest -q
+# Two processes, each with control planes of its own: files are shared out, since tests of one file share what they set up.
+PARALLEL := -n 2 --dist loadfile
 # More options for `make run`, `make sandbox` and `make bench`.
 ARGS ?=
 OPERATOR ?= 1
@@ -55,11 +57,11 @@ test-transport: $(READY) ## Real sockets against a server that lies
 
 .PHONY: test-integration
 test-integration: controlplane ## Two real API servers, the operator with the rights of config/rbac
-	$(PYTEST) tests/integration $(PYTEST_ARGS)
+	$(PYTEST) $(PARALLEL) tests/integration $(PYTEST_ARGS)
 
 .PHONY: test-e2e
 test-e2e: controlplane ## The shipped process: quick start, rest, kill -9 at every fourth write, hand-over, metrics
-	$(PYTEST) tests/e2e $(PYTEST_ARGS)
+	$(PYTEST) $(PARALLEL) --no-loadscope-reorder tests/e2e $(PYTEST_ARGS)
 
 .PHONY: test-crash
 test-crash: controlplane ## Kill the operator at every write of quick start and drain, and hide the tenant at every stage
