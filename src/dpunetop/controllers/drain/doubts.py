@@ -56,10 +56,9 @@ class Doubts:
         """These are all tasks that the host wants now: what is not among them any more has come to an end."""
         names = {identity(task) for task in tasks}
         with self._guard:
-            kept = {name: trial for name, trial in self._trials.get(key, {}).items() if name in names}
-            self._trials[key] = kept
-            if not kept:
-                del self._trials[key]
+            kept = {name: trial for name, trial in self._trials.pop(key, {}).items() if name in names}
+            if kept:
+                self._trials[key] = kept
 
     def pause(self, key: Key, task: Task) -> float:
         """How many seconds to wait before the task is begun once more; 0: none."""
