@@ -65,7 +65,7 @@ test-e2e: controlplane ## The shipped process: quick start, rest, kill -9 at eve
 
 .PHONY: test-crash
 test-crash: controlplane ## Kill the operator at every write of quick start and drain, and hide the tenant at every stage
-	DPUNETOP_CRASH_EVERY=1 $(PYTEST) -m crash tests $(PYTEST_ARGS)
+	DPUNETOP_CRASH_EVERY=1 $(PYTEST) $(PARALLEL) -m crash tests/e2e $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: controlplane ## Measure speed and memory against the raw limit (ARGS='p1 --nodes 100'); docs/performance.md

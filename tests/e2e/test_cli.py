@@ -93,7 +93,7 @@ REFUSED = {  # flags, environment -> what the line names
     "a bad network": ([], {"TENANT_ALLOWED_CIDRS": "10.0.0.0/99"}, "TENANT_ALLOWED_CIDRS"),
     "a bad proxy": ([], {"TENANT_PROXY_URL": "proxy.example"}, "TENANT_PROXY_URL"),
     "plain metrics for all": (
-        ["--metrics-secure=false", "--metrics-bind-address=0.0.0.0:0"],
+        ["--metrics-secure=false", "--metrics-bind-address=0.0.0.0:0", "--health-probe-bind-address=0"],
         {},
         "0.0.0.0",
     ),
