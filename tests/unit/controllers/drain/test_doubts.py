@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pytest
 
 from dpunetop.controllers.drain.doubts import READ_ANEW_SECONDS, SAID_SECONDS, Doubts
-from dpunetop.domain.drain.calls import Done, Procedure, Result
+from dpunetop.domain.drain.calls import Done, Result
 from dpunetop.domain.drain.facts import Hold, Reason
+from dpunetop.domain.drain.opening import ForceOpen
 from dpunetop.kube.keys import Key
 from support.clock import FakeClock
+from support.drainviews import SITE
 
 HOST, OTHER = Key("tenant/a", "", "host0"), Key("tenant/a", "", "host1")
 STALE = Done(Result.STALE, "dpu0: not as it was seen")
 
 
-@dataclass(frozen=True)
-class Turn:
-    dpu: str
-
-    def run(self) -> Procedure:
-        raise NotImplementedError
-
-
-TASK = Turn("dpu0")
+TASK = ForceOpen(SITE, "dpu0")
 
 
 class Doubting:
@@ -61,7 +55,7 @@ def test_what_lasts_is_said_in_the_words_that_it_began_with(it: Doubting, result
 
 def test_a_task_that_is_not_wanted_any_more_has_come_to_its_end(it: Doubting) -> None:
     it.tried(0, READ_ANEW_SECONDS - 1)
-    it.doubts.wanted(HOST, [Turn("dpu1")])
+    it.doubts.wanted(HOST, [replace(TASK, dpu="dpu1")])
     it.tried(0.5, 0.5)
     assert (it.doubts.hold(HOST), it.read) == (None, [])
 
@@ -79,7 +73,7 @@ def test_a_host_that_is_nobodys_any_more_begins_anew(it: Doubting) -> None:
 def test_what_is_done_again_and_again_is_slowed_down_and_nothing_else(it: Doubting) -> None:
     assert it.tried(0, 0).pause(HOST, TASK) == 0.0
     assert it.tried(0).pause(HOST, TASK) == 0.5
-    assert it.doubts.pause(HOST, Turn("dpu1")) == 0.0
+    assert it.doubts.pause(HOST, replace(TASK, dpu="dpu1")) == 0.0
     assert it.doubts.pause(OTHER, TASK) == 0.0
     it.clock.step(0.5)
     assert it.doubts.pause(HOST, TASK) == 0.0
