@@ -331,6 +331,11 @@ def test_a_mark_that_is_gone_already_costs_no_write() -> None:
     assert [call for call in rest_of(world) if isinstance(call, Write)] == []
 
 
+@pytest.mark.parametrize(("text", "dpu"), [("bf2-1 x", "bf2-1"), ("a/../../pods/b x", ""), ("b?watch=1", ""), ("", "")])
+def test_what_a_tenant_writes_into_a_mark_is_a_node_s_name_or_nothing(text: str, dpu: str) -> None:
+    assert opening.marked_dpu(text) == dpu
+
+
 @pytest.mark.parametrize("text", ["gone x1", "no word of ours", ""])
 def test_a_mark_of_a_dpu_that_nobody_knows_is_taken_off_whatever_it_says(text: str) -> None:
     world = opened()
