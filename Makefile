@@ -17,6 +17,7 @@ READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 PYTEST := $(BIN)/python -m pytest -q
 # Two processes, each with control planes of its own: files are shared out, since tests of one file share what they set up.
+# One process, to look at one test: make test-e2e PYTEST_ARGS='-n 0 -k quickstart -s'.
 PARALLEL := -n 2 --dist loadfile
 # More options for `make run`, `make sandbox` and `make bench`.
 ARGS ?=
