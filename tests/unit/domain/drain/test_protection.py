@@ -167,6 +167,22 @@ def serving() -> Stage:
     return stage
 
 
+def unwanted() -> Stage:
+    """It serves, is paired with nobody any more, and its host is drained."""
+    stage = serving()
+    stage.pairing = None
+    stage.drain_host()
+    return stage
+
+
+def leaving() -> Stage:
+    """Its entry is gone, and the pods that may have read it are written down."""
+    stage = unwanted()
+    stage.finish(stage.run())
+    stage.finish(stage.run())
+    return stage
+
+
 def test_blocker_and_budget_exist_from_the_moment_the_node_is_seen() -> None:
     stage = Stage()
     stage.pairing, stage.configured = None, False
@@ -404,9 +420,7 @@ def test_a_serving_pair_is_taken_apart_only_once_its_host_is_drained() -> None:
 
 
 def test_on_the_way_back_the_entry_goes_then_the_pods_that_read_it_then_the_mark() -> None:
-    stage = serving()
-    stage.pairing = None
-    stage.drain_host()
+    stage = unwanted()
     seen = []
     for _ in range(6):
         task = decide_protection(stage.view()).task
@@ -425,9 +439,7 @@ def test_on_the_way_back_the_entry_goes_then_the_pods_that_read_it_then_the_mark
 
 
 def test_before_an_entry_goes_the_budget_says_so_and_after_a_crash_it_goes_on() -> None:
-    stage = serving()
-    stage.pairing = None
-    stage.drain_host()
+    stage = unwanted()
     run = stage.run()
     while not isinstance(run.next(), Write):
         run = run.answered(stage.perform(run.next()))
@@ -443,9 +455,7 @@ def test_before_an_entry_goes_the_budget_says_so_and_after_a_crash_it_goes_on() 
 
 
 def test_an_entry_is_not_taken_away_under_a_budget_of_another_host() -> None:
-    stage = serving()
-    stage.pairing = None
-    stage.drain_host()
+    stage = unwanted()
     run = stage.run()
     other = {"metadata": {"annotations": {SERVES_ANNOTATION: "host-2"}}}
     stage.infra.change(PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU), other)
@@ -454,11 +464,7 @@ def test_an_entry_is_not_taken_away_under_a_budget_of_another_host() -> None:
 
 
 def test_a_pod_that_came_after_the_entry_was_gone_may_stay() -> None:
-    stage = serving()
-    stage.pairing = None
-    stage.drain_host()
-    stage.finish(stage.run())
-    stage.finish(stage.run())
+    stage = leaving()
     stage.pod_starts("ovnkube-node-b")
     stage.work()
     assert [pod["metadata"]["name"] for pod in stage.infra.list(PODS, "ns")] == ["ovnkube-node-b"]
@@ -466,11 +472,7 @@ def test_a_pod_that_came_after_the_entry_was_gone_may_stay() -> None:
 
 
 def test_a_pod_that_is_ending_is_waited_for() -> None:
-    stage = serving()
-    stage.pairing = None
-    stage.drain_host()
-    stage.finish(stage.run())
-    stage.finish(stage.run())
+    stage = leaving()
     run = stage.run()
     stage.infra.change(PODS, "ns", "ovnkube-node-a", {"metadata": {"deletionTimestamp": "now", "finalizers": ["f"]}})
     assert stage.finish(run) == "DONE: bf2-1: 1 pods have yet to go"
@@ -480,11 +482,7 @@ def test_a_pod_that_is_ending_is_waited_for() -> None:
 
 
 def test_nothing_is_asked_again_and_again_while_a_pod_is_ending() -> None:
-    stage = serving()
-    stage.pairing = None
-    stage.drain_host()
-    stage.finish(stage.run())
-    stage.finish(stage.run())
+    stage = leaving()
     stage.infra.change(PODS, "ns", "ovnkube-node-a", {"metadata": {"deletionTimestamp": "now", "finalizers": ["f"]}})
     found = decide_protection(stage.view())
     assert (found.task, found.guarding) == (None, Guarding.LEAVING)
@@ -493,9 +491,7 @@ def test_nothing_is_asked_again_and_again_while_a_pod_is_ending() -> None:
 
 
 def test_no_entry_is_taken_away_when_the_tenant_shows_that_the_host_is_in_use() -> None:
-    stage = serving()
-    stage.pairing = None
-    stage.drain_host()
+    stage = unwanted()
     run = stage.run()
     stage.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None}})
     assert stage.finish(run).startswith("STALE")
@@ -519,11 +515,7 @@ def test_an_entry_of_a_deposed_process_does_not_arrive_after_another_one_has_ope
 
 
 def test_a_pair_that_comes_back_while_it_leaves_is_taken_apart_and_put_together_anew() -> None:
-    stage = serving()
-    stage.pairing = None
-    stage.drain_host()
-    stage.finish(stage.run())
-    stage.finish(stage.run())
+    stage = leaving()
     stage.pairing = HOST
     stage.work()
     read = stage.budget()
@@ -532,11 +524,7 @@ def test_a_pair_that_comes_back_while_it_leaves_is_taken_apart_and_put_together_
 
 
 def test_a_pair_whose_entry_is_back_while_it_leaves_stays() -> None:
-    stage = serving()
-    stage.pairing = None
-    stage.drain_host()
-    stage.finish(stage.run())
-    stage.finish(stage.run())
+    stage = leaving()
     stage.pairing = HOST
     stage.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: TEXT}})
     assert stage.work() == ["Stay"]
@@ -545,9 +533,7 @@ def test_a_pair_whose_entry_is_back_while_it_leaves_stays() -> None:
 
 def about_to_leave() -> tuple[Stage, Run]:
     """The budget says that the entry is about to go; and the task whose next call takes it away."""
-    stage = serving()
-    stage.pairing = None
-    stage.drain_host()
+    stage = unwanted()
     run = stage.run()
     while not (isinstance(call := run.next(), Write) and call.step.resource is CONFIGMAPS):
         run = run.answered(stage.perform(call))
