@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+from dpunetop.domain.image import AllowedImages, entry_problem, parse_reference
+
 DEFAULT_METRICS_PORT = 49555
 DEFAULT_HEALTH_PORT = 49556
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}(@sha256:[0-9a-f]{64})?")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -52,7 +53,9 @@ class Settings:
     tenant_namespace: str
     ovnkube_image: str | None
     operator_image: str | None
-    """What the blockers run; None: the image of OVN-Kubernetes, which every DPU pulls anyway."""
+    """What the blockers run; None: `ovnkube_image`, else the image of infra's own OVN-Kubernetes."""
+    allowed_images: AllowedImages | None
+    """Repositories that others may name; None: not given, so that `spec.image` may name those that are in use."""
     metrics: Address | None
     metrics_secure: bool
     metrics_cert_path: str | None
@@ -92,8 +95,9 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         tenant_namespace=_namespace(
             environment.get("TENANT_NAMESPACE", "openshift-ovn-kubernetes"), "TENANT_NAMESPACE"
         ),
-        ovnkube_image=environment.get("OVNKUBE_IMAGE") or None,
+        ovnkube_image=_image(environment.get("OVNKUBE_IMAGE", ""), "OVNKUBE_IMAGE"),
         operator_image=read("operator_image", "OPERATOR_IMAGE", "", _image),
+        allowed_images=read("allowed_images", "ALLOWED_IMAGES", "", _allowed_images),
         metrics=read("metrics_bind_address", None, f":{DEFAULT_METRICS_PORT}", _address),
         metrics_secure=read("metrics_secure", None, "true", _truth),
         metrics_cert_path=read("metrics_cert_path", None, "", _optional),
@@ -134,7 +138,9 @@ _FLAGS = {
     "log-level": "debug, info, warning or error; default info",
     "log-format": "json or console; default json",
     "watch-namespaces": "namespaces to serve, comma-separated, * for all [WATCH_NAMESPACE]; default: NAMESPACE",
-    "operator-image": "image of the blocker pods [OPERATOR_IMAGE]; default: the ovnkube image in use",
+    "operator-image": "image of the blocker pods [OPERATOR_IMAGE]; default: OVNKUBE_IMAGE, else infra's ovnkube",
+    "allowed-images": "repositories, or paths that end in /, comma-separated, that spec.image and tenants may name "
+    "[ALLOWED_IMAGES]; default: for spec.image the repositories in use, for tenants none",
     "tenant-allowed-cidrs": "networks of tenant API servers that are refused otherwise [TENANT_ALLOWED_CIDRS]",
     "tenant-proxy-url": "the only proxy ever used towards tenants [TENANT_PROXY_URL]",
 }
@@ -217,9 +223,17 @@ def _duration(text: str, source: str) -> float:
 
 
 def _image(text: str, source: str) -> str | None:
-    if text and not _IMAGE.fullmatch(text):
+    if text and parse_reference(text) is None:
         raise SettingsError(f"{source}: {text!r} is not an image, such as registry.example/dpunetop@sha256:…")
     return text or None
+
+
+def _allowed_images(text: str, source: str) -> AllowedImages | None:
+    entries = tuple(part.strip() for part in text.split(",")) if text.strip() else ()
+    for entry in entries:
+        if problem := entry_problem(entry):
+            raise SettingsError(f"{source}: {entry!a} {problem}")
+    return AllowedImages(entries) if entries else None
 
 
 def _networks(text: str, source: str) -> tuple[Network, ...]:

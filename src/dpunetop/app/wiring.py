@@ -131,7 +131,11 @@ class _Wiring:
         self._recorder = EventRecorder(self._client, COMPONENT, self._clock, instance=self._identity)
         self._executor = Executor(self._client, self._gate, self._recorder, self._clock, self._look, self._kept)
         self._installation = Installation(
-            settings.watch_namespaces, settings.tenant_namespace, settings.ovnkube_image, settings.namespace
+            settings.watch_namespaces,
+            settings.tenant_namespace,
+            settings.ovnkube_image,
+            settings.namespace,
+            settings.allowed_images,
         )
         self._board, self._hand = Board(), Hand(self._executor, self._client)
         self._controllers = [self._controller(each, rest_after, SETTLE_SECONDS) for each in self._reconcilers()]

@@ -9,6 +9,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from dpunetop.base.stop import Stop
 from dpunetop.domain.admission import admit, pool_claimed
+from dpunetop.domain.image import AllowedImages
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, field_manager, owner_hash
 from dpunetop.domain.status import TENANT_REACHABLE, confession, overruled
 from dpunetop.domain.types import DpuClusterConfig, parse_config
@@ -48,6 +49,8 @@ class Installation:
     ovnkube_image: str | None
     namespace: str
     """Of the operator, where the blockers are."""
+    allowed_images: AllowedImages | None = None
+    """See `image.ImageView`."""
 
     def selections(self) -> tuple[Selection, ...]:
         """What to watch to see every DpuClusterConfig that is served."""

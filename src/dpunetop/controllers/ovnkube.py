@@ -90,6 +90,7 @@ class OvnKube(ConfigController[OvnKubeView]):
             scripts=self._scripts,
             allowed_networks=self._allowed_networks,
             field_manager=self.manager,
+            allowed_images=self.installation.allowed_images,
         )
 
     def plan(self, view: OvnKubeView) -> Plan:
@@ -110,8 +111,18 @@ class OvnKube(ConfigController[OvnKubeView]):
             self._settled[key] = settled
         return settled
 
-    def _needs_image(self, config: DpuClusterConfig) -> bool:
-        return not (config.image or self.installation.ovnkube_image)
+    def _infra_daemonset(self, reader: Reader, config: DpuClusterConfig) -> Obj | None:
+        """Infra's own `ovnkube-node`, if its image is what runs, or says what `spec.image` may name."""
+        told = self.installation.allowed_images if config.image else self.installation.ovnkube_image
+        if told:
+            return None
+        namespace, name = names.OVN_KUBERNETES_NAMESPACE, names.OVNKUBE_NODE
+        try:
+            return reader.get(INFRA, one(DAEMONSETS, namespace, name), namespace, name)
+        except NotSynced as err:
+            if config.image and isinstance(err.error, Forbidden):
+                return None  # a cluster without that namespace has no role there either; it allows nothing then
+            raise
 
     def _tenant(self, reader: Reader, config: DpuClusterConfig, namespace: str) -> TenantSigns:
         cluster = config.tenant_cluster
@@ -154,7 +165,6 @@ class OvnKube(ConfigController[OvnKubeView]):
 
         has_machine_configs = get(CUSTOMRESOURCEDEFINITIONS, crd_name(names.MACHINECONFIGPOOLS), "") is not None
         pods = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
-        own = names.OVN_KUBERNETES_NAMESPACE
         return Stage(
             service_account=get(SERVICEACCOUNTS, names.OVNKUBE_SERVICE_ACCOUNT),
             daemonset=get(DAEMONSETS, names.OVNKUBE_NODE),
@@ -170,7 +180,7 @@ class OvnKube(ConfigController[OvnKubeView]):
             nodes=tuple(reader.list(INFRA, Selection(NODES))),
             pool=self._pool(reader, config) if has_machine_configs else None,
             has_machine_configs=has_machine_configs,
-            infra_daemonset=get(DAEMONSETS, names.OVNKUBE_NODE, own) if self._needs_image(config) else None,
+            infra_daemonset=self._infra_daemonset(reader, config),
         )
 
     def _pool(self, reader: Reader, config: DpuClusterConfig) -> Obj | None:

@@ -26,7 +26,7 @@ from dpunetop.domain.entries import (
 )
 from dpunetop.domain.envfile import EntryRejected, NodeEntry, parse_entries
 from dpunetop.domain.hostconfig import dropped_nodes
-from dpunetop.domain.image import ChosenImage, ImageView, NoImage, choose_image
+from dpunetop.domain.image import AllowedImages, ChosenImage, ImageView, NoImage, choose_image
 from dpunetop.domain.interconnect import (
     InterconnectHashes,
     InterconnectInput,
@@ -129,6 +129,8 @@ class OvnKubeView:
     scripts: PodScripts
     allowed_networks: tuple[Network, ...]
     field_manager: str
+    allowed_images: AllowedImages | None = None
+    """See `image.ImageView`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ def _desired(view: OvnKubeView) -> _Desired | _Hold:
         return _Hold(finding.reason, finding.message)
     image = _image(view, view.tenant)
     if isinstance(image, NoImage):
-        return _Hold("NoImage", image.message)
+        return _Hold(image.reason, image.message)
     match view.settled.topology:
         case Topology.CENTRAL:
             return _central(view, view.tenant, view.config.node_selector, image)
@@ -329,6 +331,7 @@ def _image(view: OvnKubeView, tenant: TenantSigns) -> ChosenImage | NoImage:
             tenant_architecture=_architecture(tenant.cluster_version),
             tenant_daemonset=tenant.node_daemonset,
             infra_daemonset=view.stage.infra_daemonset,
+            allowed=view.allowed_images,
         )
     )
 

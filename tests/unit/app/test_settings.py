@@ -1,6 +1,7 @@
 import pytest
 
 from dpunetop.app.settings import Address, LeaderElection, SettingsError, parse_settings
+from dpunetop.domain.image import AllowedImages
 
 ENV = {"NAMESPACE": "default"}
 
@@ -63,6 +64,26 @@ def test_go_durations_are_understood():
         "retry too slow": (["--leader-elect", "--leader-elect-retry-period=9s"], {}, "1.2 times"),
         "bad network": ([], {"TENANT_ALLOWED_CIDRS": "10.0.0.1/8"}, "TENANT_ALLOWED_CIDRS"),
         "bad proxy": ([], {"TENANT_PROXY_URL": "proxy:3128"}, "TENANT_PROXY_URL"),
+        "bad ovnkube image": ([], {"OVNKUBE_IMAGE": "a b"}, "OVNKUBE_IMAGE"),
+        "bad operator image": (["--operator-image=registry.example/../a"], {}, "--operator-image"),
+        "allowed image with a tag": (["--allowed-images=registry.example/ovn:1"], {}, "--allowed-images"),
+        "allowed image with a digest": (
+            [],
+            {"ALLOWED_IMAGES": f"registry.example/ovn@sha256:{'0' * 64}"},
+            "ALLOWED_IMAGES: 'registry.example/ovn@sha256:",
+        ),
+        "allowed path with a tag": (["--allowed-images=registry.example/ovn:1/"], {}, "'registry.example/ovn:1/'"),
+        "allowed image without a registry": ([], {"ALLOWED_IMAGES": "ovn"}, "names no registry"),
+        "allowed path without a registry": ([], {"ALLOWED_IMAGES": "team/"}, "names no registry"),
+        "everything allowed": ([], {"ALLOWED_IMAGES": "/"}, "ALLOWED_IMAGES"),
+        "a pattern": ([], {"ALLOWED_IMAGES": "registry.example/*"}, "'registry.example/*'"),
+        "an allowed path that leads up": ([], {"ALLOWED_IMAGES": "registry.example/a/../"}, "ALLOWED_IMAGES"),
+        "an empty step of a path": ([], {"ALLOWED_IMAGES": "registry.example/a//"}, "ALLOWED_IMAGES"),
+        "an allowed image with capitals": ([], {"ALLOWED_IMAGES": "registry.example/OVN"}, "ALLOWED_IMAGES"),
+        "an allowed image in other letters": ([], {"ALLOWED_IMAGES": "registry.example/\u043evn"}, "\\u043evn"),
+        "an allowed image with a scheme": ([], {"ALLOWED_IMAGES": "https://registry.example/ovn"}, "ALLOWED_IMAGES"),
+        "two allowed images without a comma": ([], {"ALLOWED_IMAGES": "r.example/a\nr.example/b"}, "ALLOWED_IMAGES"),
+        "a gap in the allowed images": ([], {"ALLOWED_IMAGES": "r.example/a,,r.example/b"}, "ALLOWED_IMAGES: ''"),
         "bad log format": (["--log-format=xml"], {}, "--log-format"),
         "bad watched namespace": ([], {"WATCH_NAMESPACE": "a,B"}, "WATCH_NAMESPACE"),
     }.values(),
@@ -73,3 +94,22 @@ def test_a_wrong_value_is_one_line_that_names_it(arguments, environment, named):
     text = str(caught.value)
     assert named in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "entries"),
+    {
+        "a repository": ("registry.example/ovn", ("registry.example/ovn",)),
+        "a port": ("registry.example:5000/ovn", ("registry.example:5000/ovn",)),
+        "a list": ("r.example/a, r.example/b/", ("r.example/a", "r.example/b/")),
+        "a whole registry": ("registry.example:5000/", ("registry.example:5000/",)),
+        "this machine": ("localhost/ovn", ("localhost/ovn",)),
+    }.values(),
+)
+def test_repositories_and_paths_may_be_allowed(text, entries):
+    assert parse_settings([f"--allowed-images={text}"], ENV).allowed_images == AllowedImages(entries)
+    assert parse_settings([], {**ENV, "ALLOWED_IMAGES": text}).allowed_images == AllowedImages(entries)
+
+
+def test_without_a_list_of_allowed_images_there_is_none():
+    assert parse_settings([], {**ENV, "ALLOWED_IMAGES": ""}).allowed_images is None

@@ -4,6 +4,7 @@ import pytest
 
 from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
 from dpunetop.domain.daemonset import deployed_databases
+from dpunetop.domain.image import AllowedImages
 from dpunetop.domain.names import OVN_CA, OVN_CERT, OVNKUBE_CONFIG, OWNER_LABEL, TENANT_CREDENTIAL
 from dpunetop.domain.ovnkube import OvnKubeView, PodScripts, Stage, TenantSigns, plan_ovnkube
 from dpunetop.domain.ownership import Owner
@@ -80,6 +81,7 @@ VIEW = OvnKubeView(
     scripts=PodScripts(ovnkube_scripts(), interconnect_scripts()),
     allowed_networks=(),
     field_manager="dpunetop-ovnkube",
+    allowed_images=AllowedImages(("registry.example/ovn",)),
 )
 
 
@@ -167,6 +169,7 @@ HELD = {
     "no masters": (replace(VIEW, tenant=replace(CENTRAL, masters=())), "NoMasters"),
     "masters without address": (replace(VIEW, tenant=replace(CENTRAL, masters=(master(""),))), "NoMasterAddress"),
     "no image": (replace(VIEW, config=parse_config(config())), "NoImage"),
+    "an image that is not allowed": (replace(VIEW, allowed_images=None), "ImageNotAllowed"),
     "no selector": (replace(VIEW, config=parse_config(config(nodeSelector=None))), "NodeSelectorMissing"),
     "a DaemonSet of somebody else": (at(daemonset={"metadata": {"name": "ovnkube-node"}}), "NotOurs"),
     "a ServiceAccount of somebody else": (at(service_account={"metadata": {"name": "sa"}}), "NotOurs"),

@@ -22,6 +22,7 @@ from dpunetop.domain import names
 from dpunetop.domain.copies import SOURCES
 from dpunetop.domain.credential import CredentialView, Fresh, Minted, Refused, Trial, plan_credential
 from dpunetop.domain.hostconfig import HostConfigView, plan_host_config
+from dpunetop.domain.image import AllowedImages
 from dpunetop.domain.ovnkube import OvnKubeView, PodScripts, Stage, TenantSigns, plan_ovnkube
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.sensitive import Sensitive
@@ -185,6 +186,7 @@ def ovnkube(text: str, topology: Topology, namespace: str, *containers: str) -> 
             scripts=SCRIPTS,
             allowed_networks=(),
             field_manager=MANAGER,
+            allowed_images=AllowedImages(("registry.example/ovn",)),
         )
     )
 

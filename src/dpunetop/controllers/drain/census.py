@@ -17,7 +17,7 @@ from dpunetop.domain.drain.roster import Entry, Mode, Place, Roster, RosterView,
 from dpunetop.domain.drain.turns import TenantHosts, by_name, holds
 from dpunetop.domain.entries import entries_of, idle_pods, overwritten
 from dpunetop.domain.envfile import parse_entries
-from dpunetop.domain.image import ImageView, NoImage, choose_image, running_image
+from dpunetop.domain.image import NoImage, blocker_image
 from dpunetop.domain.lifecycle import nodes_in_pool
 from dpunetop.domain.machineconfig import configured_nodes
 from dpunetop.domain.pairing import PairingView, pair_up, tenant_nodes
@@ -93,7 +93,7 @@ class Censor:
         entries = self._own_entries(reader, config, owner)
         daemonset = _local(reader, config, DAEMONSETS, names.OVNKUBE_NODE)
         pods = Selection(PODS, config.namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
-        image, roster = self._image(reader, config, daemonset), None
+        image, roster = self._image(reader), None
         if not isinstance(image, NoImage):
             settings = BlockerSettings(self._namespace, image, owner, _has(reader, _SCC))
             roster = self._roster(reader, config, siblings, settings, entries, daemonset)
@@ -107,14 +107,12 @@ class Censor:
             return None
         return self._newest(INFRA, CONFIGMAPS, found)
 
-    def _image(self, reader: Reader, config: DpuClusterConfig, daemonset: Obj | None) -> str | NoImage:
-        """What every DPU pulls anyway."""
-        if found := self._operator_image or running_image(daemonset):
-            return found
+    def _image(self, reader: Reader) -> str | NoImage:
+        """Never what a tenant or the author of a DpuClusterConfig names."""
+        if self._operator_image or self._ovnkube_image:
+            return blocker_image(self._operator_image, self._ovnkube_image, None)
         own, name = names.OVN_KUBERNETES_NAMESPACE, names.OVNKUBE_NODE
-        infra = reader.get(INFRA, one(DAEMONSETS, own, name), own, name)
-        chosen = choose_image(ImageView(config.image, self._ovnkube_image, None, None, infra))
-        return chosen if isinstance(chosen, NoImage) else chosen.reference
+        return blocker_image(None, None, reader.get(INFRA, one(DAEMONSETS, own, name), own, name))
 
     def _roster(
         self,
