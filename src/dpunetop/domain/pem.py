@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from dpunetop.domain.sensitive import Sensitive
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
 PEM_LIMIT_BYTES = 64 * 1024
 _MOST_CERTIFICATES = 64
 _LARGEST_RSA_BITS = 16384
-_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\s[A-Za-z0-9+/=\s]+-----END \1-----")
+_MARK = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]{1,64})-----")
 _BEGIN = "-----BEGIN "
-_KEY_LABELS = frozenset({"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"})
+_BODY = re.compile(r"\s[A-Za-z0-9+/=\s]+", re.ASCII)
+_CERTIFICATE = "CERTIFICATE"
+_KEY_END = "PRIVATE KEY"
+_ENCRYPTED = "ENCRYPTED"
 
 
 class BadPem(ValueError):
@@ -47,20 +51,21 @@ class PrivateKey:
 
 
 def certificates(pem: bytes) -> Certificates:
-    """Read certificates, and nothing but certificates.
+    """Read the certificates. Whatever stands beside them is dropped: text, parameters of curves, a private key.
 
     Raises: BadPem.
+    Source: what `AppendCertsFromPEM` and `X509KeyPair` of Go do, and so client-go.
     """
-    blocks = _blocks(pem)
-    if any(label != "CERTIFICATE" for label, _ in blocks):
-        raise BadPem("holds a block that is not a CERTIFICATE")
+    blocks = [block for block in _blocks(pem) if block.label == _CERTIFICATE]
+    if not blocks:
+        raise BadPem("holds no CERTIFICATE block")
     if len(blocks) > _MOST_CERTIFICATES:
         raise BadPem(f"holds more than {_MOST_CERTIFICATES} certificates")
-    return _summary([_certificate(text) for _, text in blocks])
+    return _summary([_certificate(block.plain()) for block in blocks])
 
 
 def private_key(pem: bytes) -> PrivateKey:
-    """Read exactly one unencrypted private key.
+    """Read the one unencrypted private key. Whatever stands beside it is dropped, as with `certificates`.
 
     Raises: BadPem.
     """
@@ -68,33 +73,51 @@ def private_key(pem: bytes) -> PrivateKey:
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-    blocks = _blocks(pem)
-    if len(blocks) != 1 or blocks[0][0] not in _KEY_LABELS:
-        raise BadPem("is not exactly one unencrypted PRIVATE KEY block")
+    blocks = [block for block in _blocks(pem) if block.label.endswith(_KEY_END)]
+    if len(blocks) != 1:
+        raise BadPem(f"holds {len(blocks) or 'no'} PRIVATE KEY blocks, where one belongs")
+    text = blocks[0].plain()
     try:
         # Without the skip, a forged modulus of 60 KiB costs half a minute of primality tests.
-        key = form.load_pem_private_key(blocks[0][1].encode(), password=None, unsafe_skip_rsa_key_validation=True)
+        key = form.load_pem_private_key(text.encode(), password=None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise BadPem("holds a private key that cannot be read") from None
     if isinstance(key, RSAPrivateKey) and key.key_size > _LARGEST_RSA_BITS:
         raise BadPem(f"holds an RSA key of more than {_LARGEST_RSA_BITS} bits")
-    text = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()).decode()
+    canonical = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()).decode()
     public = key.public_key().public_bytes(form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo)
-    return PrivateKey(Sensitive(text), public)
+    return PrivateKey(Sensitive(canonical), public)
 
 
-def _blocks(pem: bytes) -> list[tuple[str, str]]:
+@dataclass(frozen=True, slots=True)
+class _Block:
+    label: str
+    body: str = field(repr=False)
+
+    def plain(self) -> str:
+        """The block as PEM. Raises: BadPem, if it holds anything but base64."""
+        if _ENCRYPTED in self.label or _ENCRYPTED in self.body:
+            raise BadPem("holds an encrypted private key; decrypt it (openssl pkey)")
+        if _BODY.fullmatch(self.body) is None:
+            raise BadPem("holds a broken PEM block")
+        return f"-----BEGIN {self.label}-----{self.body}-----END {self.label}-----\n"
+
+
+def _blocks(pem: bytes) -> list[_Block]:
+    """Every block, in order; text around them may be of any characters, and says nothing."""
     if len(pem) > PEM_LIMIT_BYTES:
         raise BadPem(f"is larger than {PEM_LIMIT_BYTES // 1024} KiB")
-    try:
-        text = pem.decode("ascii")
-    except UnicodeDecodeError:
-        raise BadPem("is not PEM text") from None
-    found = [(match.group(1), match.group(0) + "\n") for match in _BLOCK.finditer(text)]
-    if not found:
-        raise BadPem("holds no PEM block")
+    text = pem.decode("latin-1")
+    marks = list(_MARK.finditer(text))
+    found = [
+        _Block(begin.group(2), text[begin.end() : end.start()])
+        for begin, end in pairwise(marks)
+        if (begin.group(1), end.group(1)) == ("BEGIN", "END") and begin.group(2) == end.group(2)
+    ]
     if len(found) != text.count(_BEGIN):
         raise BadPem("holds a broken PEM block")
+    if not found:
+        raise BadPem("holds no PEM block")
     return found
 
 

@@ -2,7 +2,8 @@
 
 Whoever writes the Secret is not trusted: a kubeconfig can name programs to run, files to send and proxies to go
 through. So nothing here resolves anything; what the model has no place for is refused, with one line that says what,
-where and what to do. Source: Kubernetes, the kubeconfig types `clientcmd/api/v1`.
+where and what to do. A member that is null or empty is not there, whatever its key, and `extensions` say nothing.
+Source: client-go, the kubeconfig types `tools/clientcmd/api/v1` and what `tools/clientcmd` makes of them.
 """
 
 from __future__ import annotations
@@ -54,7 +55,6 @@ class Rejection(StrEnum):
     FILE_REFERENCE = "FileReference"
     IMPERSONATION = "Impersonation"
     BASIC_AUTH = "Password"
-    EXTENSION = "Extension"
     PROXY = "Proxy"
     INSECURE = "Insecure"
     NOT_HTTPS = "NotHttps"
@@ -116,12 +116,13 @@ def parse_kubeconfig(data: bytes) -> TenantKubeconfig:
     """
     root = _Node(_tree(data), "")
     root.allow("apiVersion", "kind", "preferences", "clusters", "contexts", "users", "current-context")
+    root.child("preferences").allow("colors")
     _check_header(root)
     cluster_entry, cluster = _only(root, "clusters", "cluster")
     user_entry, user = _only(root, "users", "user")
     context_entry, context = _only(root, "contexts", "context")
     context.allow("cluster", "user", "namespace")
-    if not isinstance(context.members().get("namespace"), str | None):
+    if not isinstance(context.child("namespace").value, str | None):
         _refuse(Rejection.WRONG_TYPE, f"{context.path}.namespace", "is not text")
     _check_link(root, "current-context", context_entry)
     _check_link(context, "cluster", cluster_entry)
@@ -270,6 +271,8 @@ class _Events:
                 _refuse(Rejection.UNKNOWN_KEY, path, "has a key that is not plain text")
             self._value(event, path, depth)  # anchors and tags of the key itself
             key = str(event.value)
+            if key == _MERGE:
+                _refuse(Rejection.ALIAS, path, "has a YAML merge key (<<); write the values out")
             if key in found:
                 _refuse(Rejection.DUPLICATE_KEY, path, f"has the key {quoted(key)} twice; keep one")
             found[key] = self._value(self._next(), f"{path}.{_shown(key)}", depth + 1)
@@ -283,14 +286,24 @@ class _Events:
 
 
 def _scalar(event: yaml.Event) -> str | bool | None:
-    # Only what JSON knows: a plain `yes` stays text and is then refused where a truth value belongs.
+    # What is neither a truth value nor null stays text: a number is refused where text is not what belongs there.
     assert isinstance(event, yaml.ScalarEvent)
     if not event.implicit[0]:
         return str(event.value)
     return _PLAIN.get(event.value, str(event.value))
 
 
-_PLAIN: Mapping[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
+def _spellings(*words: str) -> tuple[str, ...]:
+    return tuple(form for word in words for form in (word, word.capitalize(), word.upper()))
+
+
+# As client-go reads them, whose YAML is 1.1 in this; but for `y` and `n`, which are names as well.
+_PLAIN: Mapping[str, bool | None] = {
+    **dict.fromkeys(_spellings("true", "yes", "on"), True),
+    **dict.fromkeys(_spellings("false", "no", "off"), False),
+    **dict.fromkeys((*_spellings("null"), "~", ""), None),
+}
+_MERGE = "<<"
 
 
 def _shown(key: str) -> str:
@@ -308,15 +321,19 @@ class _Node:
     path: str
 
     def members(self) -> dict[str, _Tree]:
+        """What is there, of a mapping. The one place that says what counts as not there."""
+        if self.value is None:
+            return {}
         if not isinstance(self.value, dict):
             _refuse(Rejection.WRONG_TYPE, self.path, "is not a mapping; this is not a kubeconfig")
-        return self.value
+        return {key: value for key, value in self.value.items() if value not in _UNSET and key != _EXTENSIONS}
 
     def child(self, key: str) -> _Node:
+        """What is there under `key`; a node without a value if nothing is."""
         return _Node(self.members().get(key), f"{self.path}.{key}")
 
     def has(self, key: str) -> bool:
-        return self.members().get(key) is not None
+        return key in self.members()
 
     def allow(self, *keys: str) -> None:
         for key in self.members():
@@ -330,9 +347,13 @@ class _Node:
     def text(self) -> str:
         if self.value is None:
             _refuse(Rejection.MISSING_VALUE, self.path, "is missing")
-        if not isinstance(self.value, str) or not self.value:
-            _refuse(Rejection.WRONG_TYPE, self.path, "is not text, or is empty")
+        if not isinstance(self.value, str):
+            _refuse(Rejection.WRONG_TYPE, self.path, "is not text")
         return self.value
+
+
+_UNSET: tuple[_Tree, ...] = (None, "", [], {})
+_EXTENSIONS = "extensions"
 
 
 def _refuse(reason: Rejection, path: str, words: str) -> NoReturn:
@@ -341,13 +362,14 @@ def _refuse(reason: Rejection, path: str, words: str) -> NoReturn:
 
 
 _RUNS = "would run a program or a plug-in here; use a token or a client certificate instead"
-_FILE = "names a file, which is not read; embed it (kubectl config view --flatten --raw)"
+_FILE = "names a file, which is not read; embed it (kubectl config view --minify --flatten --raw)"
+_BEARER_FILE = "names a file, which is not read; give what is in it as token"
 _ACTS = "impersonates; remove it, and use a credential that has the rights itself"
 _LOGIN = "is a user name or password; use a token or a client certificate instead"
 _FORBIDDEN: Mapping[str, tuple[Rejection, str]] = {
     "exec": (Rejection.EXEC, _RUNS),
     "auth-provider": (Rejection.AUTH_PROVIDER, _RUNS),
-    "tokenFile": (Rejection.FILE_REFERENCE, _FILE),
+    "tokenFile": (Rejection.FILE_REFERENCE, _BEARER_FILE),
     "client-certificate": (Rejection.FILE_REFERENCE, _FILE),
     "client-key": (Rejection.FILE_REFERENCE, _FILE),
     "certificate-authority": (Rejection.FILE_REFERENCE, _FILE),
@@ -362,13 +384,11 @@ _FORBIDDEN: Mapping[str, tuple[Rejection, str]] = {
     "username": (Rejection.BASIC_AUTH, _LOGIN),
     "password": (Rejection.BASIC_AUTH, _LOGIN),
     "proxy-url": (Rejection.PROXY, "names a proxy; remove it (the operator's own --tenant-proxy-url is the only one)"),
-    "extensions": (Rejection.EXTENSION, "is not taken; remove it (kubectl config view --minify --flatten --raw)"),
-    "<<": (Rejection.ALIAS, "is a YAML merge key; write the values out"),
 }
 _KNOWN_KEYS = frozenset(_FORBIDDEN) | {
     *("apiVersion", "kind", "preferences", "clusters", "contexts", "users", "current-context", "name", "namespace"),
     *("cluster", "user", "context", "server", "tls-server-name", "insecure-skip-tls-verify", "token"),
-    *("certificate-authority-data", "client-certificate-data", "client-key-data", "disable-compression"),
+    *("certificate-authority-data", "client-certificate-data", "client-key-data", "disable-compression", "colors"),
 }
 
 
@@ -376,8 +396,6 @@ def _check_header(root: _Node) -> None:
     for key, expected in (("apiVersion", "v1"), ("kind", "Config")):
         if root.has(key) and root.child(key).value != expected:
             _refuse(Rejection.WRONG_TYPE, f".{key}", f"is not {expected}; this is not a kubeconfig")
-    if root.members().get("preferences") not in (None, {}):
-        _refuse(Rejection.EXTENSION, ".preferences", "is not taken; remove it")
 
 
 def _only(root: _Node, plural: str, singular: str) -> tuple[str, _Node]:
@@ -390,9 +408,7 @@ def _only(root: _Node, plural: str, singular: str) -> tuple[str, _Node]:
         _refuse(Rejection.SEVERAL, listed.path, words)
     entry = _Node(listed.value[0], f"{listed.path}[0]")
     entry.allow("name", singular)
-    body = entry.child(singular)
-    body.members()
-    return entry.child("name").text(), body
+    return entry.child("name").text(), entry.child(singular)
 
 
 def _check_link(node: _Node, key: str, expected: str) -> None:
@@ -415,14 +431,14 @@ def _model(cluster: _Node, user: _Node) -> TenantKubeconfig:
 
 
 def _check_switches(cluster: _Node) -> None:
-    if cluster.members().get("insecure-skip-tls-verify") not in (None, False):
+    if cluster.child("insecure-skip-tls-verify").value not in (None, False):
         words = "is set; remove it, and give certificate-authority-data"
         _refuse(Rejection.INSECURE, f"{cluster.path}.insecure-skip-tls-verify", words)
-    if cluster.members().get("disable-compression") not in (None, False, True):
+    if cluster.child("disable-compression").value not in (None, False, True):
         _refuse(Rejection.WRONG_TYPE, f"{cluster.path}.disable-compression", "is not true or false")
 
 
-_URL = re.compile(r"([A-Za-z]+)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?((?:/[A-Za-z0-9._~-]+)*)/?")
+_URL = re.compile(r"([A-Za-z]+)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?((?:/[A-Za-z0-9._~:@+,=-]*)*)")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DNS_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=:-]+")
@@ -437,12 +453,13 @@ def _server(node: _Node) -> tuple[str, int, str]:
     scheme, host, port, prefix = match.groups()
     if scheme.lower() != "https":
         _refuse(Rejection.NOT_HTTPS, node.path, "is not https; a tenant is only reached over TLS")
-    if any(part in (".", "..") for part in prefix.split("/")):
+    parts = [part for part in prefix.split("/") if part]
+    if any(part in (".", "..") for part in parts):
         _refuse(Rejection.BAD_SERVER, node.path, "has a path with . or .. in it")
     number = int(port) if port else 443
     if not 0 < number < 65536:
         _refuse(Rejection.BAD_SERVER, node.path, "has a port that is none")
-    return _host(node, host.lower()), number, prefix
+    return _host(node, host.lower()), number, "".join(f"/{part}" for part in parts)
 
 
 def _host(node: _Node, host: str) -> str:
@@ -488,8 +505,8 @@ def _authority(cluster: _Node) -> str:
 
 def _client_pair(user: _Node) -> tuple[str | None, Sensitive | None]:
     cert_node, key_node = user.child("client-certificate-data"), user.child("client-key-data")
-    if cert_node.value is None and key_node.value is None:
-        return None, None
+    if cert_node.value is None:
+        return None, None  # a key alone is used by nobody
     node = cert_node
     try:
         cert = certificates(_decoded(cert_node.text(), cert_node.path))

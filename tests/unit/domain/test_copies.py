@@ -95,6 +95,14 @@ def test_an_authority_bundle_loses_what_is_no_certificate() -> None:
     assert copy.not_after == datetime.datetime(2026, 1, 11, tzinfo=datetime.UTC)
 
 
+def test_a_certificate_loses_the_key_that_stands_with_it() -> None:
+    both = pair().cert + pair().key
+    assert copied(CERTIFICATE, secret(both, both)).desired["data"] == {
+        "tls.crt": b64(pair().cert),
+        "tls.key": b64(pair().key),
+    }
+
+
 def test_a_configuration_says_what_was_left_out() -> None:
     copy = copied(CONFIGURATION, config_map(ovnkube_conf="[default]\nmtu=1400\nsflow-targets=1.2.3.4:5\n"))
     assert copy.desired["data"] == {"ovnkube.conf": "[default]\nmtu=1400\n"}
@@ -117,11 +125,11 @@ REFUSED = {
         "tls.crt is not base64",
     ),
     "another key": (CERTIFICATE, secret(pair().cert, pair("v").key), CopyProblem.INVALID, "does not belong"),
-    "key in the certificate": (
+    "key for a certificate": (
         CERTIFICATE,
-        secret(pair().cert + pair().key, pair().key),
+        secret(pair().key, pair().key),
         CopyProblem.INVALID,
-        "tls.crt holds a block that is not a CERTIFICATE",
+        "tls.crt holds no CERTIFICATE block",
     ),
     "garbage bundle": (AUTHORITY, config_map(**{"ca-bundle_crt": "x"}), CopyProblem.INVALID, "no PEM block"),
     "no bundle": (AUTHORITY, config_map(ca="x"), CopyProblem.INVALID, "no key ca-bundle.crt"),
