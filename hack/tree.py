@@ -25,6 +25,7 @@ ROOMS = {
     "runtime/client": "what talks to API servers",
     "sandbox": "HARNESS: real control planes and stand-ins on one machine",
     "sandbox/crds": "kinds of the operators beside ours",
+    "sandbox/realovn": "the real OVN and Open vSwitch, from packages, in namespaces of their own",
     "sandbox/standins": "what has no place on one machine, played on our own engine",
 }
 

@@ -1,0 +1,111 @@
+"""The DPU beneath our pods: its root file system, Open vSwitch with the userspace datapath, an uplink to a fabric.
+
+What a DPU has and this one does not: representors in hardware, offload, the kernel's datapath.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from dpunetop.sandbox.realovn import packages
+from dpunetop.sandbox.realovn.network import End, Place, add_place, connect
+from dpunetop.sandbox.realovn.rootfs import Failed, Root
+
+UPLINK = "p0"
+EXTERNAL_BRIDGE = "br-ex"
+
+_START_SECONDS = 20.0
+_OVSDB = "/run/openvswitch/db.sock"
+_FOLDERS = ("run/openvswitch", "run/netns", "var/log/ovn", "var/log/openvswitch", "etc/openvswitch")
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Who is who on the fabric; all in one network."""
+
+    dpu: str = "192.168.50.2"
+    fabric: str = "192.168.50.1"
+    prefix: int = 24
+
+
+class Dpu:
+    """A DPU that runs: a context manager.
+
+    Guarantees: the network namespace of this process is the DPU's; `fabric` is at the other end of its uplink. All of
+        it is in memory below `folder`, and goes with the world that it is in.
+    Raises: Unavailable; Failed.
+    """
+
+    def __init__(self, folder: Path, addresses: Addresses | None = None) -> None:
+        self.addresses = addresses or Addresses()
+        self.folder = folder
+        self.image = packages.find()
+        self.root = Root(self.image, folder / "dpu")
+        self.here = Place(self.root)
+        self._daemons: list[subprocess.Popen[bytes]] = []
+        self._prepare()
+        self.fabric = add_place(self.root, "fabric")
+
+    def __enter__(self) -> Self:
+        self._start_open_vswitch()
+        self._plug_in()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for daemon in self._daemons:
+            daemon.kill()
+            daemon.wait(10)
+        self.root.close()
+
+    def vsctl(self, *arguments: str) -> str:
+        """`ovs-vsctl`, which waits for Open vSwitch to have done it. Raises: Failed."""
+        return self.root.run("ovs-vsctl", "--timeout=20", *arguments)
+
+    def add_to_bridge(self, bridge: str, interface: str) -> None:
+        """Put an interface of the DPU into a bridge with the userspace datapath."""
+        self.vsctl("add-port", bridge, interface, "--", "set", "Interface", interface, "type=system")
+
+    def _prepare(self) -> None:
+        for name in _FOLDERS:
+            (self.root.path / name).mkdir(parents=True, exist_ok=True)
+        (self.root.path / "etc" / "resolv.conf").touch()
+        (self.root.path / "etc" / "hosts").write_text("127.0.0.1 localhost\n")
+
+    def _start_open_vswitch(self) -> None:
+        self.root.run("ovsdb-tool", "create", "/etc/openvswitch/conf.db", "/usr/share/openvswitch/vswitch.ovsschema")
+        self._daemon("ovsdb-server", "/etc/openvswitch/conf.db", f"--remote=punix:{_OVSDB}")
+        self._until_answered("--no-wait", "init")
+        facts = ("external_ids:ovn-bridge-datapath-type=netdev", "external_ids:system-id=chassis-of-the-dpu")
+        self.vsctl("--no-wait", "set", "Open_vSwitch", ".", *facts)
+        # Without the kernel's datapath: not every machine has it, and it would not be private.
+        self._daemon("ovs-vswitchd", f"unix:{_OVSDB}", "--disable-system")
+
+    def _daemon(self, program: str, *arguments: str) -> None:
+        pidfile = f"--pidfile=/run/openvswitch/{program}.pid"
+        command = [program, *arguments, pidfile, "-vconsole:info", "-vfile:off", "-vsyslog:off"]
+        self._daemons.append(self.root.spawn(command, self.folder / f"{program}.log"))
+
+    def _until_answered(self, *arguments: str) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                self.root.run("ovs-vsctl", "--timeout=2", *arguments)
+            except Failed:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+    def _plug_in(self) -> None:
+        prefix = self.addresses.prefix
+        connect(End(self.here, UPLINK), End(self.fabric, "f0", f"{self.addresses.fabric}/{prefix}"))
+        self.vsctl("add-br", EXTERNAL_BRIDGE, "--", "set", "Bridge", EXTERNAL_BRIDGE, "datapath_type=netdev")
+        self.add_to_bridge(EXTERNAL_BRIDGE, UPLINK)
+        self.here.ip("address", "add", f"{self.addresses.dpu}/{prefix}", "dev", EXTERNAL_BRIDGE)
+        self.here.ip("link", "set", EXTERNAL_BRIDGE, "up")
+        self.here.ip("route", "add", "default", "via", self.addresses.fabric, "dev", EXTERNAL_BRIDGE)

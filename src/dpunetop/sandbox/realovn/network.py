@@ -1,0 +1,76 @@
+"""Network namespaces beside that of the DPU, and the cables between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dpunetop.sandbox.realovn.rootfs import Root
+
+
+@dataclass(frozen=True)
+class Place:
+    """A network namespace: the DPU's own, or one beside it by name, such as the fabric and the host."""
+
+    node: Root
+    name: str | None = None
+
+    def __str__(self) -> str:
+        return self.name or "the DPU"
+
+    def ip(self, *arguments: str) -> str:
+        """`ip` with `arguments`, in here. Raises: Failed."""
+        return self.node.run("ip", *(("-n", self.name) if self.name else ()), *arguments)
+
+    def run(self, *command: str) -> str:
+        """A command of the DPU's root, in here. Raises: Failed."""
+        return self.node.run(*self._enter(), *command)
+
+    def argv(self, command: Sequence[str]) -> list[str]:
+        """What runs a command of this machine, such as this Python, in here."""
+        if self.name is None:
+            return list(command)
+        return ["nsenter", f"--net={self.node.inside(f'/run/netns/{self.name}')}", "--", *command]
+
+    def _enter(self) -> tuple[str, ...]:
+        return ("ip", "netns", "exec", self.name) if self.name else ()
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of a cable."""
+
+    place: Place
+    name: str
+    address: str | None = None
+    """With its prefix length."""
+    mac: str | None = None
+
+
+def add_place(node: Root, name: str) -> Place:
+    """A new network namespace of this name, its loopback up; the DPU's root shows it below `/run/netns`."""
+    node.run("ip", "netns", "add", name)
+    place = Place(node, name)
+    place.ip("link", "set", "lo", "up")
+    return place
+
+
+def connect(one: End, other: End) -> None:
+    """A cable between two places, both ends up.
+
+    The ends compute their checksums themselves: Open vSwitch's userspace datapath takes frames as they are, and drops
+    what a kernel left unfinished for a network card to complete.
+    """
+    one.place.ip("link", "add", one.name, "type", "veth", "peer", "name", other.name, *_netns(other))
+    for end in (one, other):
+        if end.mac is not None:
+            end.place.ip("link", "set", end.name, "address", end.mac)
+        if end.address is not None:
+            end.place.ip("address", "add", end.address, "dev", end.name)
+        end.place.run("ethtool", "-K", end.name, "tx", "off")
+        end.place.ip("link", "set", end.name, "up")
+
+
+def _netns(end: End) -> tuple[str, ...]:
+    # Process 1 is in the DPU's.
+    return ("netns", end.place.name or "1")
