@@ -1,4 +1,5 @@
-"""A pool of DPUs with a zone each is updated, and no host is given back before its DPU was seen to renew its Lease."""
+"""A pool of DPUs with a zone each is updated, and no host is given back before its DPU was seen to renew its Lease. The
+release writes no zone onto hosts any more."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import pytest
 
 from dpunetop.domain import names
 from dpunetop.kube.keys import LEASES
+from dpunetop.kube.meta import annotations_of
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.standins.ovnkube import interconnect_tenant
 from dpunetop.sandbox.world import World
@@ -52,6 +54,9 @@ def test_hosts_are_given_back_once_their_leases_are_renewed_and_those_are_watche
         drains.until_rolled(ROLL_SECONDS)
         story = log.story()
     assert drains.state() == before
+    shown = [annotations_of(drains.host(host)) for host in drains.pairs.values()]
+    assert [names.ZONE_ANNOTATION in notes for notes in shown] == [False] * DPUS
+    assert [names.GATEWAY_ANNOTATION in notes for notes in shown] == [True] * DPUS
     assert drainrules.broken(story, drains.hosts, drains.trial.namespace) == []
     assert drainrules.openings(story, drains.hosts) >= DPUS
     assert drainrules.cut_off_seconds(story, drains.hosts, WORKLOAD) == {}

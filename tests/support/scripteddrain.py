@@ -38,6 +38,7 @@ from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.gate import OpenGate
 from dpunetop.runtime.reading import NotEngaged
 from support.clock import FakeClock
+from support.hostsigns import dpu_shows
 from support.objects import NAMESPACE, config, node
 from support.scriptedcluster import Fuse, ScriptedCluster, ScriptedReadings
 
@@ -105,8 +106,7 @@ class World:
         self.infra.put(
             DAEMONSETS, named(names.OVNKUBE_NODE, spec={"template": {**template, "spec": {"containers": parts}}})
         )
-        shown = {names.ZONE_ANNOTATION: HOST, names.ENCAP_IPS_ANNOTATION: "[]", names.CHASSIS_ANNOTATION: "c"}
-        self.tenant.put(NODES, {"metadata": {"name": HOST, "annotations": shown}, "spec": {}})
+        self.tenant.put(NODES, {"metadata": {"name": HOST, "annotations": dpu_shows(HOST)}, "spec": {}})
         return self
 
     def protected(self) -> World:

@@ -153,6 +153,12 @@ def blocker_image(operator: str | None, environment: str | None, infra_daemonset
     return found if isinstance(found, NoImage) else found.reference
 
 
+def is_pinned(image: str) -> bool:
+    """Whether a reference names the same image for ever."""
+    found = parse_reference(image)
+    return found is not None and bool(found.digest)
+
+
 def running_image(daemonset: Obj | None) -> str | None:
     """The image of the container that runs ovnkube, found by name; None if there is none or it is no reference."""
     containers = mappings(at(daemonset, "spec", "template", "spec", "containers"))

@@ -75,9 +75,10 @@ LAST_APPLIED_DRAIN_ANNOTATION: Final = "machineconfiguration.openshift.io/lastAp
 MAINTENANCE_TAINT: Final = "medik8s.io/drain"
 """On a tenant Node from before its cordon until before its uncordon."""
 
-# OVN-Kubernetes', on a tenant Node of the interconnect topology.
+# OVN-Kubernetes', on a tenant Node of the interconnect topology; who writes them, and when: see `drain.signs`.
 ZONE_ANNOTATION: Final = "k8s.ovn.org/zone-name"
 ENCAP_IPS_ANNOTATION: Final = "k8s.ovn.org/node-encap-ips"
+GATEWAY_ANNOTATION: Final = "k8s.ovn.org/l3-gateway-config"
 CHASSIS_ANNOTATION: Final = "k8s.ovn.org/node-chassis-id"
 LEASE_PREFIX: Final = "ovn-dpu-"
 """How the Lease is called, before the name of its host, that a DPU renews in the namespace of OVN-Kubernetes."""
@@ -87,6 +88,7 @@ HOST_ANNOTATIONS: Final = (
     LAST_APPLIED_DRAIN_ANNOTATION,
     ZONE_ANNOTATION,
     ENCAP_IPS_ANNOTATION,
+    GATEWAY_ANNOTATION,
     CHASSIS_ANNOTATION,
 )
 """All that is read of a tenant Node's annotations."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from dpunetop.domain.image import ChosenImage, ImageSource
+from dpunetop.domain.image import ChosenImage, ImageSource, is_pinned, running_image
 from dpunetop.domain.topology import Topology
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.shapes import at, mappings
@@ -61,6 +61,18 @@ def release_of(node_daemonset: Obj | None, cluster_version: Obj | None) -> Relea
         return Release(Flavour.OPENSHIFT, found)
     upstream = _parsed(variables(node_daemonset).get(_RELEASE_VARIABLE, {}).get("value"))
     return None if upstream is None else Release(Flavour.UPSTREAM, upstream)
+
+
+def release_of_image(image: str | None, daemonsets: Iterable[Obj | None]) -> Release | None:
+    """The release of an image, from whichever of the DaemonSets runs the very same; None: none of them does, or none
+    that says its release.
+
+    Guarantees: an image that may be another one tomorrow, because no digest pins it, has no release.
+    """
+    if image is None or not is_pinned(image):
+        return None
+    same = (daemonset for daemonset in daemonsets if running_image(daemonset) == image)
+    return next(filter(None, (release_of(daemonset, None) for daemonset in same)), None)
 
 
 def flavour_of(release: Release | None, tenant_namespace: str) -> Flavour:

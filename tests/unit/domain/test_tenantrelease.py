@@ -11,6 +11,7 @@ from dpunetop.domain.tenantrelease import (
     flavour_of,
     image_skew,
     release_of,
+    release_of_image,
     unsupported,
     variables,
 )
@@ -44,6 +45,32 @@ TOLD = {
 @pytest.mark.parametrize(("daemonset", "version", "expected"), TOLD.values(), ids=TOLD.keys())
 def test_a_release_is_told(daemonset: Any, version: Any, expected: Release | None) -> None:
     assert release_of(daemonset, version) == expected
+
+
+PINNED, OTHER = (f"quay.io/ovn@sha256:{digit * 64}" for digit in "12")
+
+
+def running(image: str, version: str) -> dict[str, Any]:
+    spec = {"template": {"spec": {"containers": [{"name": "ovnkube-controller", "image": image}]}}}
+    return {**rendered(version), "spec": spec}
+
+
+IMAGES: dict[str, tuple[str | None, list[Any], Release | None]] = {
+    "infra's": (PINNED, [running(PINNED, "4.22.1"), running(OTHER, "4.21.0")], Release(OPENSHIFT, (4, 22))),
+    "the tenant's": (OTHER, [running(PINNED, "4.22.1"), running(OTHER, "4.21.0")], Release(OPENSHIFT, (4, 21))),
+    "another says it": (PINNED, [running(PINNED, "x"), running(PINNED, "4.21.0")], Release(OPENSHIFT, (4, 21))),
+    "nobody's": (PINNED, [None, running(OTHER, "4.21.0")], None),
+    "a tag, which may be moved": ("quay.io/ovn:4.21", [running("quay.io/ovn:4.21", "4.21.0")], None),
+    "none": (None, [running(PINNED, "4.21.0")], None),
+    "hostile": (PINNED, [{"spec": [PINNED]}, {"metadata": PINNED}], None),
+}
+
+
+@pytest.mark.parametrize(("image", "daemonsets", "expected"), IMAGES.values(), ids=IMAGES.keys())
+def test_the_release_of_an_image_is_that_of_whoever_runs_the_very_same(
+    image: str | None, daemonsets: list[Any], expected: Release | None
+) -> None:
+    assert release_of_image(image, daemonsets) == expected
 
 
 CENTRAL, INTERCONNECT = Topology.CENTRAL, Topology.INTERCONNECT

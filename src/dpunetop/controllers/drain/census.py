@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from dpunetop.controllers.claims import gather_claims
@@ -21,6 +22,7 @@ from dpunetop.domain.image import NoImage, blocker_image
 from dpunetop.domain.lifecycle import nodes_in_pool
 from dpunetop.domain.machineconfig import configured_nodes
 from dpunetop.domain.pairing import PairingView, pair_up, tenant_nodes
+from dpunetop.domain.tenantrelease import release_of_image
 from dpunetop.domain.tenantsettings import deployed_renewal
 from dpunetop.domain.topology import Topology, running_topology
 from dpunetop.domain.types import DeletionPolicy, DpuClusterConfig
@@ -164,10 +166,22 @@ class Censor:
             has_entries=entries is not None,
             problems=tuple(pair.problem for pair in pairs.values() if pair.problem),
             has_zones=running_topology(daemonset) is Topology.INTERCONNECT,
-            tenant_namespace=config.tenant_namespace or self._tenant_namespace,
+            release=release_of_image(running_image(daemonset), self._neighbours(reader, config)),
+            tenant_namespace=self._home(config),
             renewal=deployed_renewal(daemonset),
             slots=self._in_turn(reader, config, siblings, found, tenant) if begins else _ended(found),
         )
+
+    def _home(self, config: DpuClusterConfig) -> str:
+        """Namespace of OVN-Kubernetes in the tenant."""
+        return config.tenant_namespace or self._tenant_namespace
+
+    def _neighbours(self, reader: Reader, config: DpuClusterConfig) -> Iterator[Obj | None]:
+        """The DaemonSets whose image ours may have, and who say their release: infra's own and the tenant's."""
+        name = names.OVNKUBE_NODE
+        for cluster, home in ((INFRA, names.OVN_KUBERNETES_NAMESPACE), (config.tenant_cluster, self._home(config))):
+            with suppress(NotEngaged, NotSynced):  # a release that is not known only demands less
+                yield reader.get(cluster, one(DAEMONSETS, home, name), home, name)
 
     # --- infra ------------------------------------------------------------------------------------------------------
 

@@ -199,16 +199,8 @@ class Gatherer:
         if not roster.has_zones or isinstance(view.tenant, Blind) or isinstance(view.tenant.node, Gone):
             self.forget(roster.config.tenant_cluster, view.site.host)
             return ()
-        notes = annotations_of(view.tenant.node.live)
-        return tenant_signals(
-            Evidence(
-                host=view.site.host,
-                lease=self._leases.look(reader, roster, view, rechecks),
-                zone=notes.get(names.ZONE_ANNOTATION, ""),
-                encap_ips=notes.get(names.ENCAP_IPS_ANNOTATION, ""),
-                chassis=notes.get(names.CHASSIS_ANNOTATION, ""),
-            )
-        )
+        lease = self._leases.look(reader, roster, view, rechecks)
+        return tenant_signals(Evidence(view.site.host, lease, annotations_of(view.tenant.node.live), roster.release))
 
     def _silent(self, name: str) -> Blind | None:
         """What the health of the tenant says against its caches."""

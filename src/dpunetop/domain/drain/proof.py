@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, Order, OvnPod, Signal
 from dpunetop.domain.drain.record import Cycle
+from dpunetop.domain.drain.signs import SIGNS
+from dpunetop.domain.tenantrelease import Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,22 +18,25 @@ class Evidence:
     host: str
     lease: Signal | None
     """What the Lease of the host shows, see `leases`; None: the host does not go by one."""
-    zone: str
-    """Annotation `k8s.ovn.org/zone-name` of the host."""
-    encap_ips: str
-    """Annotation `k8s.ovn.org/node-encap-ips` of the host."""
-    chassis: str
-    """Annotation `k8s.ovn.org/node-chassis-id` of the host."""
+    annotations: Mapping[str, str]
+    """Of the host's Node."""
+    release: Release | None
+    """Of the image that the DPU runs; None: nobody knows."""
 
 
 def tenant_signals(evidence: Evidence) -> tuple[Signal, ...]:
-    """The signs that must hold before a host is given back; a central tenant has none."""
-    return (
-        *(() if evidence.lease is None else (evidence.lease,)),
-        Signal("zone", evidence.zone == evidence.host),
-        Signal("encapsulation address", bool(evidence.encap_ips)),
-        Signal("chassis", bool(evidence.chassis)),
+    """The signs that must hold before a host is given back; a central tenant has none.
+
+    Guarantees: no sign is asked for that the DPU's release does not give; see `signs`.
+    """
+    found = (
+        Signal(
+            f"annotation {sign.annotation}", sign.shows(evidence.annotations.get(sign.annotation, ""), evidence.host)
+        )
+        for sign in SIGNS
+        if sign.is_demanded(evidence.release)
     )
+    return (*(() if evidence.lease is None else (evidence.lease,)), *found)
 
 
 def missing_proofs(dpu: DpuView, cycle: Cycle | None, signals: tuple[Signal, ...]) -> tuple[str, ...]:

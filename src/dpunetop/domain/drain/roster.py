@@ -10,6 +10,7 @@ from dpunetop.domain.drain.blockers import BlockerSettings
 from dpunetop.domain.drain.facts import Budget, Hold, Settings
 from dpunetop.domain.names import OVN_KUBERNETES_NAMESPACE
 from dpunetop.domain.pairing import Pair, host_of
+from dpunetop.domain.tenantrelease import Release
 from dpunetop.domain.tenantsettings import Renewal
 from dpunetop.domain.types import DpuClusterConfig
 
@@ -95,6 +96,8 @@ class Roster:
     """Why what people say of a pair is not followed; see `pairing`."""
     has_zones: bool = False
     """Whether the tenant shows what each DPU makes of its host's network: one of the interconnect topology does."""
+    release: Release | None = None
+    """Of the image that the DPUs run; None: nobody knows."""
     tenant_namespace: str = OVN_KUBERNETES_NAMESPACE
     """Of OVN-Kubernetes in the tenant."""
     renewal: Renewal = Renewal.UNKNOWN
@@ -112,6 +115,7 @@ class Roster:
             self.blockers,
             self.template,
             self.has_zones,
+            self.release,
             self.tenant_namespace,
             self.renewal,
             said,

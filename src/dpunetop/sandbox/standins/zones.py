@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from dpunetop.domain.entries import entries_of, serving_nodes
 from dpunetop.domain.names import (
     CHASSIS_ANNOTATION,
     ENCAP_IPS_ANNOTATION,
+    GATEWAY_ANNOTATION,
     LEASE_PREFIX,
     OVNKUBE_CONFIG,
     OVNKUBE_CONTROLLER,
@@ -22,9 +24,10 @@ from dpunetop.domain.names import (
 )
 from dpunetop.domain.ovnkubeconf import parse_ovnkube_conf
 from dpunetop.domain.pairing import host_of
+from dpunetop.domain.tenantrelease import Flavour, Release, release_of
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import NotFound
-from dpunetop.kube.keys import CONFIGMAPS, LEASES, NODES, PODS, Key
+from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, LEASES, NODES, PODS, Key
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of, name_of, namespace_of, new_object, uid_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.controlplane import ControlPlane
@@ -42,9 +45,10 @@ _AGAIN_SECONDS = 1.0
 class Zones(StandIn):
     """The ovnkube of all pods with a zone.
 
-    Guarantees: a pod that is Ready and serves a host writes zone, encapsulation address and chassis onto it, and renews
-        its Lease as often as it was told, or never; one that is not Ready writes nothing. The Lease is in the namespace
-        that the mounted `ovnkube.conf` names, as the tenant has it, and goes with the host's Node.
+    Guarantees: a pod that is Ready and serves a host writes onto it what its release writes, in the same order, through
+        the same subresource; and it renews the host's Lease as often as it was told, or never. One that is not Ready
+        writes nothing. It plays the release that the tenant's nodes run. The Lease is in the namespace that the mounted
+        `ovnkube.conf` names, as the tenant has it, and goes with the host's Node.
     """
 
     name = "zones"
@@ -90,9 +94,15 @@ class Zones(StandIn):
         return self._tenant.admin.get_or_empty(get(NODES, "", name).target) or None
 
     def _show(self, pod: Obj, host: Obj) -> None:
-        wanted = shown(name_of(host), pod["spec"]["nodeName"])
-        if not wanted.items() <= annotations_of(host).items():
-            self._tenant.admin.patch(get(NODES, "", name_of(host)).target, {"metadata": {"annotations": wanted}})
+        has = annotations_of(host)
+        for wanted in shown(name_of(host), pod["spec"]["nodeName"], self._release(pod)):
+            if not wanted.items() <= has.items():
+                path = f"{get(NODES, '', name_of(host)).target}/status"
+                self._tenant.admin.patch(path, {"metadata": {"annotations": wanted}})
+
+    def _release(self, pod: Obj) -> Release | None:
+        namespace = config_namespace(self._config_map(pod, OVNKUBE_CONFIG))
+        return release_of(self._tenant.admin.get_or_empty(get(DAEMONSETS, namespace, OVNKUBE_NODE).target), None)
 
     def _forget(self, pod: Obj) -> None:
         with self._guard:
@@ -139,13 +149,33 @@ def lease_numbers(pod: Obj) -> tuple[int, int]:
     return _number(controller, _INTERVAL), _number(controller, _DURATION)
 
 
-def shown(host: str, dpu: str) -> dict[str, str]:
-    """What a DPU writes onto its host."""
-    return {
-        ZONE_ANNOTATION: host,
-        ENCAP_IPS_ANNOTATION: f'["{address(dpu)}"]',
-        CHASSIS_ANNOTATION: str(uuid.uuid5(uuid.NAMESPACE_DNS, dpu)),
+def shown(host: str, dpu: str, release: Release | None) -> tuple[dict[str, str], dict[str, str]]:
+    """What a DPU's ovnkube writes onto its host: two patches, one after the other.
+
+    By go-controller/pkg/node of ovn-kubernetes in mode `dpu`, at release-1.3 and at 8871cd9ce (master):
+    default_node_network_controller.go, Init, writes the first; then gateway_init.go, initGatewayPreStart, the second
+    (util/node_annotations.go has the form of each value).
+    """
+    gateway = {
+        "mode": "shared",
+        "bridge-id": "br-ex",
+        "interface-id": f"br-ex_{host}",
+        "mac-address": "52:54:00:12:34:56",
+        "ip-addresses": [f"{address(host)}/24"],
+        "ip-address": f"{address(host)}/24",
+        "next-hops": ["192.0.2.1"],
+        "next-hop": "192.0.2.1",
+        "node-port-enable": "true",
+        "vlan-id": "0",
     }
+    first = {**({ZONE_ANNOTATION: host} if writes_zone(release) else {}), ENCAP_IPS_ANNOTATION: f'["{address(dpu)}"]'}
+    chassis = str(uuid.uuid5(uuid.NAMESPACE_DNS, dpu))
+    return first, {GATEWAY_ANNOTATION: json.dumps({"default": gateway}), CHASSIS_ANNOTATION: chassis}
+
+
+def writes_zone(release: Release | None) -> bool:
+    """Whether that release still writes the zone: upstream's master does not (41f539cb2), and says that it is 1.3."""
+    return release is not None and release.flavour is Flavour.OPENSHIFT and release.version < (4, 23)
 
 
 def lease(namespace: str, host: Obj, valid_seconds: int, now: datetime) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.cluster import Clusters, Health, Reach
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 from support.clock import FakeClock
+from support.hostsigns import dpu_shows
 from support.objects import condition, config
 
 TENANT, DPU, HOST = "tenant/dpu-one/sample", "d1", "h1"
@@ -254,12 +255,11 @@ def test_an_interconnect_tenant_must_show_the_network_of_the_host() -> None:
     assert view is not None
     assert [(each.name, each.holds) for each in view.signals] == [
         ("lease", False),
-        ("zone", False),
-        ("encapsulation address", False),
-        ("chassis", False),
+        ("annotation k8s.ovn.org/node-encap-ips", False),
+        ("annotation k8s.ovn.org/l3-gateway-config", False),
+        ("annotation k8s.ovn.org/node-chassis-id", False),
     ]
-    notes = {names.ZONE_ANNOTATION: HOST, names.ENCAP_IPS_ANNOTATION: "[]", names.CHASSIS_ANNOTATION: "c"}
-    desk.caches.put(TENANT, NODES, {"metadata": {"name": HOST, "annotations": notes}, "spec": {}})
+    desk.caches.put(TENANT, NODES, {"metadata": {"name": HOST, "annotations": dpu_shows(HOST)}, "spec": {}})
     view = desk.look(has_zones=True).view
     assert view is not None
     assert [each.name for each in view.signals if not each.holds] == ["lease"]  # followed only where it is of use

@@ -7,6 +7,9 @@ import pytest
 from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, Mco, Order, OvnPod, Signal
 from dpunetop.domain.drain.proof import Evidence, missing_proofs, tenant_signals
 from dpunetop.domain.drain.record import Cycle, State
+from dpunetop.domain.names import CHASSIS_ANNOTATION, ENCAP_IPS_ANNOTATION, GATEWAY_ANNOTATION, ZONE_ANNOTATION
+from dpunetop.domain.tenantrelease import Flavour, Release
+from support.hostsigns import dpu_shows
 
 NODE = DpuNode("d", "u", False, True, "b2", False, Order.NONE, Mco.RESTS)
 POD = OvnPod({}, "p", True, False, True, ("c2",))
@@ -49,14 +52,33 @@ def test_every_missing_signal_of_the_tenant_is_named() -> None:
     assert missing_proofs(DPU, CYCLE, signals) == ("lease", "chassis")
 
 
-GOOD = Evidence(host="h", lease=Signal("lease", True), zone="h", encap_ips='["10.0.0.1"]', chassis="x")
-SIGNALS = {
+GOOD = Evidence("h", Signal("lease", True), dpu_shows("h"), Release(Flavour.OPENSHIFT, (4, 22)))
+MASTER = Release(Flavour.UPSTREAM, (1, 3))
+
+
+def lacking(annotation: str, release: Release | None = GOOD.release) -> Evidence:
+    shown = {key: value for key, value in dpu_shows("h").items() if key != annotation}
+    return replace(GOOD, annotations=shown, release=release)
+
+
+SIGNALS: dict[str, tuple[Evidence, list[str]]] = {
     "all is well": (GOOD, []),
     "the lease does not show it": (replace(GOOD, lease=Signal("lease", False)), ["lease"]),
     "the host goes by no lease": (replace(GOOD, lease=None), []),
-    "the zone is another": (replace(GOOD, zone="g"), ["zone"]),
-    "there is no encapsulation address": (replace(GOOD, encap_ips=""), ["encapsulation address"]),
-    "there is no chassis": (replace(GOOD, chassis=""), ["chassis"]),
+    "there is no zone": (lacking(ZONE_ANNOTATION), [f"annotation {ZONE_ANNOTATION}"]),
+    "there is no zone, and the release writes none": (lacking(ZONE_ANNOTATION, MASTER), []),
+    "there is no zone, and the release is not known": (lacking(ZONE_ANNOTATION, None), []),
+    "there is no gateway": (lacking(GATEWAY_ANNOTATION), [f"annotation {GATEWAY_ANNOTATION}"]),
+    "there is no gateway, and the release is not known": (
+        lacking(GATEWAY_ANNOTATION, None),
+        [f"annotation {GATEWAY_ANNOTATION}"],
+    ),
+    "there is no encapsulation address": (lacking(ENCAP_IPS_ANNOTATION), [f"annotation {ENCAP_IPS_ANNOTATION}"]),
+    "there is no chassis": (lacking(CHASSIS_ANNOTATION), [f"annotation {CHASSIS_ANNOTATION}"]),
+    "it is what another host shows": (
+        replace(GOOD, annotations=dpu_shows("g")),
+        [f"annotation {ZONE_ANNOTATION}", f"annotation {GATEWAY_ANNOTATION}"],
+    ),
 }
 
 

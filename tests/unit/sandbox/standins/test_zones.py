@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from dpunetop.domain import names
-from dpunetop.domain.tenantrelease import Flavour
+from dpunetop.domain.drain.signs import SIGNS
+from dpunetop.domain.tenantrelease import Flavour, Release
 from dpunetop.domain.tenantsettings import SettingsView, read_settings
 from dpunetop.sandbox.standins.ovnkube import interconnect_tenant
 from dpunetop.sandbox.standins.zones import config_namespace, has_zone, is_at_work, lease, lease_numbers, shown
@@ -75,7 +76,23 @@ def test_only_pods_of_ours_with_databases_have_a_zone() -> None:
     assert not has_zone(central)
 
 
-def test_a_host_shows_its_own_zone_and_the_address_of_its_dpu() -> None:
-    found = shown("host", "dpu")
-    assert found[names.ZONE_ANNOTATION] == "host"
-    assert found[names.ENCAP_IPS_ANNOTATION] != shown("host", "other")[names.ENCAP_IPS_ANNOTATION]
+RELEASES = {
+    "OpenShift 4.20": (Release(Flavour.OPENSHIFT, (4, 20)), True),
+    "OpenShift 4.22": (Release(Flavour.OPENSHIFT, (4, 22)), True),
+    "a newer one": (Release(Flavour.OPENSHIFT, (4, 23)), False),
+    "upstream, whose master says 1.3 too": (Release(Flavour.UPSTREAM, (1, 3)), False),
+    "nobody knows": (None, False),
+}
+
+
+@pytest.mark.parametrize(("release", "has_zone"), RELEASES.values(), ids=RELEASES.keys())
+def test_a_host_shows_what_its_dpu_writes_and_no_zone_where_the_release_has_none(
+    release: Release | None, has_zone: bool
+) -> None:
+    first, second = shown("host", "dpu", release)
+    assert first.get(names.ZONE_ANNOTATION) == ("host" if has_zone else None)
+    assert first[names.ENCAP_IPS_ANNOTATION] != shown("host", "other", release)[0][names.ENCAP_IPS_ANNOTATION]
+    found = {**first, **second}
+    demanded = [sign for sign in SIGNS if sign.is_demanded(release)]
+    assert [sign.annotation for sign in demanded if not sign.shows(found.get(sign.annotation, ""), "host")] == []
+    assert set(second) == {names.GATEWAY_ANNOTATION, names.CHASSIS_ANNOTATION}
