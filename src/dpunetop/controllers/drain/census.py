@@ -18,7 +18,7 @@ from dpunetop.domain.drain.roster import Entry, Mode, Place, Roster, RosterView,
 from dpunetop.domain.drain.turns import TenantHosts, by_name, holds
 from dpunetop.domain.entries import entries_of, idle_pods, overwritten
 from dpunetop.domain.envfile import parse_entries
-from dpunetop.domain.image import NoImage, blocker_image
+from dpunetop.domain.image import NoImage, blocker_image, running_image
 from dpunetop.domain.lifecycle import nodes_in_pool
 from dpunetop.domain.machineconfig import configured_nodes
 from dpunetop.domain.pairing import PairingView, pair_up, tenant_nodes
