@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from dpunetop.controllers.flow import one
 from dpunetop.domain.entries import entries_of
+from dpunetop.domain.envfile import NodeEntry, parse_entries
 from dpunetop.domain.names import ENV_OVERRIDES, OVNKUBE_NODE_ENTRIES
-from dpunetop.domain.pairing import host_of, tenant_nodes
+from dpunetop.domain.pairing import tenant_nodes
 from dpunetop.domain.types import DpuClusterConfig
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES
@@ -45,4 +46,4 @@ def _hosts(reader: Reader, config: DpuClusterConfig) -> frozenset[str]:
 def _named(reader: Reader, config: DpuClusterConfig, name: str) -> frozenset[str]:
     """The hosts that the entries of a ConfigMap name."""
     live: Obj | None = reader.get(INFRA, one(CONFIGMAPS, config.namespace, name), config.namespace, name)
-    return frozenset(host for dpu, text in entries_of(live).items() if (host := host_of(dpu, text)))
+    return frozenset(wish.host for wish in parse_entries(entries_of(live)).values() if isinstance(wish, NodeEntry))

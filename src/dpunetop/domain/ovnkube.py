@@ -24,7 +24,7 @@ from dpunetop.domain.entries import (
     judge_entries,
     serving_nodes,
 )
-from dpunetop.domain.envfile import EntryRejected, NodeEntry, parse_entries
+from dpunetop.domain.envfile import NodeEntry, Wish, nobodys_keys, parse_entries
 from dpunetop.domain.hostconfig import dropped_nodes
 from dpunetop.domain.image import AllowedImages, ChosenImage, ImageView, NoImage, choose_image
 from dpunetop.domain.interconnect import (
@@ -341,7 +341,7 @@ def _architecture(cluster_version: Obj | None) -> str | None:
     return said if isinstance(said, str) and said else None
 
 
-def _wishes(view: OvnKubeView) -> Mapping[str, NodeEntry | EntryRejected]:
+def _wishes(view: OvnKubeView) -> Mapping[str, Wish]:
     return parse_entries(entries_of(view.stage.overrides))
 
 
@@ -387,10 +387,12 @@ def _write_entries(view: OvnKubeView) -> Apply:
 
 
 def _rollout(view: OvnKubeView, entries: EntriesState) -> RolloutView:
-    rejected = [wish.message for wish in _wishes(view).values() if isinstance(wish, EntryRejected)]
-    stage = view.stage
+    stage, wishes, pairs = view.stage, _wishes(view), _pairs(view)
     has_pairing = stage.overrides is not None or bool(_annotations(view))
-    return RolloutView(has_pairing, rejected, _dropped(view), entries, stage.daemonset, stage.pods)
+    unfit = [dpu for dpu, wish in sorted(wishes.items()) if not isinstance(wish, NodeEntry)]
+    rejected = [pairs[dpu].problem for dpu in unfit if pairs[dpu].problem]
+    ignored = nobodys_keys(entries_of(stage.overrides))
+    return RolloutView(has_pairing, rejected, ignored, _dropped(view), entries, stage.daemonset, stage.pods)
 
 
 def _status(view: OvnKubeView, *conditions: Condition | None) -> tuple[Step, ...]:

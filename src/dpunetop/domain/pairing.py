@@ -9,8 +9,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dpunetop.domain.envfile import EntryRejected, NodeEntry, is_host_name, parse_entry, render_entry
-from dpunetop.domain.names import ENV_OVERRIDES, TENANT_NODE_ANNOTATION
+from dpunetop.domain.envfile import (
+    EntryRejected,
+    HostlessEntry,
+    NodeEntry,
+    Wish,
+    is_node_name,
+    parse_entry,
+    render_entry,
+)
+from dpunetop.domain.names import ENV_OVERRIDES, TENANT_NODE_ANNOTATION, TENANT_NODE_ENV
 from dpunetop.domain.quoting import quoted
 from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
 from dpunetop.kube.selectors import matches
@@ -20,7 +28,7 @@ from dpunetop.kube.selectors import matches
 class PairingView:
     """What the decision looks at; a node that is in none of these asks for nothing."""
 
-    wishes: Mapping[str, NodeEntry | EntryRejected]
+    wishes: Mapping[str, Wish]
     """Of `env-overrides`, as `envfile.parse_entries` gives them."""
     annotations: Mapping[str, str]
     """DPU node to what a person wrote onto it with `tenant-node`."""
@@ -50,7 +58,7 @@ class Pair:
     """Why a person's word is not followed; one line that names the DPU."""
 
 
-_Wish = NodeEntry | str | None
+_Asked = NodeEntry | str | None
 """What is asked of a DPU, or why it is not followed; None: nothing."""
 
 
@@ -92,7 +100,7 @@ def pair_up(view: PairingView) -> Mapping[str, Pair]:
     return {dpu: _pair(view, dpu, wish, servers) for dpu, wish in asked.items()}
 
 
-def _has_heir(view: PairingView, dpu: str, wish: _Wish, said: Mapping[str, _Wish]) -> bool:
+def _has_heir(view: PairingView, dpu: str, wish: _Asked, said: Mapping[str, _Asked]) -> bool:
     """Whether it serves, or just did, and another DPU is to come in its place."""
     if not isinstance(wish, NodeEntry) or dpu in view.annotations:
         return False
@@ -103,7 +111,7 @@ def _has_heir(view: PairingView, dpu: str, wish: _Wish, said: Mapping[str, _Wish
     return any(isinstance(each, NodeEntry) and each.host == wish.host for each in theirs)
 
 
-def _pair(view: PairingView, dpu: str, wish: _Wish, servers: Mapping[str, str]) -> Pair:
+def _pair(view: PairingView, dpu: str, wish: _Asked, servers: Mapping[str, str]) -> Pair:
     match wish:
         case NodeEntry():
             server = servers[wish.host]
@@ -115,21 +123,31 @@ def _pair(view: PairingView, dpu: str, wish: _Wish, servers: Mapping[str, str]) 
     return Pair(dpu, host, text, dpu if text else "", wish)
 
 
-def _asked(view: PairingView, dpu: str) -> _Wish:
+def _asked(view: PairingView, dpu: str) -> _Asked:
     """What is asked of a DPU, or why it is not followed; None: nothing."""
     wish, said = view.wishes.get(dpu), view.annotations.get(dpu)
     if dpu in view.dropped:
         return None
     if isinstance(wish, EntryRejected):
         return wish.message
-    if said is not None and not is_host_name(said):
+    if said is not None and not is_node_name(said):
         return f"{dpu}: annotation {TENANT_NODE_ANNOTATION}: {quoted(said)} is not the name of a node"
-    if said is not None and wish is not None and wish.host != said:
+    if said is not None and isinstance(wish, NodeEntry) and wish.host != said:
         return f"{dpu}: annotation {TENANT_NODE_ANNOTATION} says {said}, {ENV_OVERRIDES} says {wish.host}"
-    entry = wish if wish is not None else None if said is None else NodeEntry(said)
+    if said is None and isinstance(wish, HostlessEntry):
+        words = f"has no {TENANT_NODE_ENV}=<tenant host>, and its Node no annotation {TENANT_NODE_ANNOTATION}"
+        return f"{ENV_OVERRIDES}, entry of {quoted(dpu, 80)} {words}: give one of them"
+    entry = _entry(wish, said)
     if entry is not None and entry.host in view.claimed and not _has(view, dpu, entry.host):
         return f"{dpu}: {entry.host} is a host of DpuClusterConfig {view.claimed[entry.host]} too"
     return entry
+
+
+def _entry(wish: NodeEntry | HostlessEntry | None, said: str | None) -> NodeEntry | None:
+    """What an entry and an annotation that agree ask for together."""
+    if isinstance(wish, NodeEntry) or said is None:
+        return wish if isinstance(wish, NodeEntry) else None
+    return NodeEntry(said, wish.tuning if wish is not None else ())
 
 
 def _has(view: PairingView, dpu: str, host: str) -> bool:

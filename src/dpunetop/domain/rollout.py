@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dpunetop.domain.entries import PASSING, EntriesState, Wait, Waiting
 from dpunetop.domain.names import DPU_NODE_LABEL, ENV_OVERRIDES, TENANT_NODE_ANNOTATION, TENANT_NODE_ENV
 from dpunetop.domain.ovnkubepod import has_newest_template
+from dpunetop.domain.quoting import quoted
 from dpunetop.domain.status import OVN_KUBE_READY
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.meta import Obj, generation_of, is_terminating, uid_of
@@ -21,6 +22,8 @@ class RolloutView:
     """Whether the ConfigMap `env-overrides` exists, or a Node names its host."""
     rejected: Sequence[str]
     """Lines about entries that are not taken."""
+    ignored: Sequence[str]
+    """Keys of `env-overrides` that are no Node's name."""
     dropped: Sequence[str]
     """DPUs that serve and that the selector no longer picks."""
     entries: EntriesState
@@ -29,11 +32,21 @@ class RolloutView:
 
 
 def judge_rollout(view: RolloutView) -> Condition:
-    """`OvnKubeReady`: the first thing that keeps a pair from serving, else how far the DaemonSet is."""
-    reason, message = _trouble(view) or _progress(view) or ("", "")
-    if reason:
-        return Condition(OVN_KUBE_READY, "False", reason, message)
-    return Condition(OVN_KUBE_READY, "True", "Serving", f"{len(view.entries.data)} DPUs serve their hosts")
+    """`OvnKubeReady`: the first thing that keeps a pair from serving, else how far the DaemonSet is.
+
+    Guarantees: an entry that is not taken is named first, with how many serve all the same; keys that are nobody's
+        are named beside whatever else is said, and make nothing False.
+    """
+    found = _trouble(view) or _progress(view)
+    reason, message = found or ("Serving", f"{len(view.entries.data)} DPUs serve their hosts")
+    if view.ignored:
+        message = f"{message}. {_told(view.ignored)}"
+    return Condition(OVN_KUBE_READY, "False" if found else "True", reason, message)
+
+
+def _told(ignored: Sequence[str]) -> str:
+    keys = some([quoted(key) for key in ignored])
+    return f"Ignored in {ENV_OVERRIDES}, because no Node can have such a name: {keys}"
 
 
 def _trouble(view: RolloutView) -> tuple[str, str] | None:
@@ -41,7 +54,8 @@ def _trouble(view: RolloutView) -> tuple[str, str] | None:
         words = f"does not exist, nor has a Node the annotation {TENANT_NODE_ANNOTATION}"
         return "EnvOverridesMissing", f"ConfigMap {ENV_OVERRIDES} {words}: they say which DPU serves which host"
     if view.rejected:
-        return "EntryRejected", some(view.rejected)
+        serving = len(_serving(view))
+        return "EntryRejected", f"{some(view.rejected)}. No other DPU is touched by that: {serving} serve their hosts"
     if view.dropped:
         return "SelectorDropsServing", f"spec.nodeSelector would drop DPUs that serve: {some(view.dropped)}; they stay"
     if view.entries.waiting:
@@ -79,22 +93,19 @@ def _progress(view: RolloutView) -> tuple[str, str] | None:
             "NoNodes",
             f"the DaemonSet finds no node: DPU nodes need the labels of spec.nodeSelector and {DPU_NODE_LABEL}",
         )
-    if silent := sorted(set(view.entries.data) - _working(view.pods, view.daemonset, view.entries)):
+    if silent := sorted(set(view.entries.data) - _serving(view)):
         return "Progressing", f"no up-to-date pod serves yet on {some(silent)}"
     return None
 
 
-def _working(pods: Sequence[Obj], daemonset: Obj, entries: EntriesState) -> set[str]:
-    """Nodes whose pod is Ready, has the newest template, and is not idle."""
-    idle = set(entries.idle_pods.values())
-    return {
-        str(pod["spec"].get("nodeName"))
-        for pod in pods
-        if _is_ready(pod)
-        and not is_terminating(pod)
-        and uid_of(pod) not in idle
-        and has_newest_template(daemonset, pod)
-    }
+def _serving(view: RolloutView) -> set[str]:
+    """Nodes with an entry whose pod is Ready, has the newest template, and is not idle."""
+    daemonset, idle = view.daemonset, set(view.entries.idle_pods.values())
+    if daemonset is None:
+        return set()
+    ready = (pod for pod in view.pods if _is_ready(pod) and not is_terminating(pod) and uid_of(pod) not in idle)
+    nodes = {str(pod["spec"].get("nodeName")) for pod in ready if has_newest_template(daemonset, pod)}
+    return nodes & set(view.entries.data)
 
 
 def some(words: Sequence[str], most: int = 5) -> str:

@@ -172,7 +172,7 @@ class EventBook:
         return new_object(
             EVENTS,
             _namespace_for(regarding),
-            f"{name_of(regarding)[:200]}.{digest}",
+            f"{name_of(regarding)[:200].rstrip('-.')}.{digest}",  # no part of a name ends in these
             eventTime=_micro_time(seen),
             type=step.type,
             reason=step.reason,

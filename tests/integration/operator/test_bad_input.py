@@ -451,6 +451,7 @@ BAD_ENTRIES = {
     "without a value": ("TENANT_K8S_NODE\n", "line 1"),
     "with an unknown key": ("TENANT_K8S_NODE=h\nLD_PRELOAD=x\n", 'line 2: the key "LD_PRELOAD" is not known'),
     "without a host": ("OVN_KUBE_LOG_LEVEL=4\n", "has no TENANT_K8S_NODE=<tenant host>"),
+    "as a shell has it": ("# mine\nexport TENANT_K8S_NODE='h' # h\n", "line 2: write KEY=value with plain"),
 }
 
 
@@ -472,6 +473,19 @@ def test_a_malformed_entry_is_named_and_is_that_nodes_affair(
     eventually(lambda: set(trial.infra.get_or_empty(served).get("data") or {}), {good}.__eq__)
     trial.store_overrides()
     trial.wait("Ready", "True", within=30.0)
+
+
+def test_keys_that_are_nobodys_are_told_and_hold_nothing_up(new_trial: Callable[..., Trial]) -> None:
+    trial = new_trial(dpus=2)
+    trial.store_kubeconfig()
+    trial.store_overrides({**trial.entries(), "_master": "OVN_LOG_LEVEL=dbg\n", "_global": "export A='b'\n"})
+    trial.create_config()
+    trial.wait("Ready", "True", within=30.0)
+    message = trial.wait("OvnKubeReady", "True", "Serving")["message"]
+    assert message.startswith("2 DPUs serve their hosts. Ignored in env-overrides")
+    assert message.endswith('"_global"; "_master"')
+    served = trial.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)["data"]
+    assert set(served) == set(trial.nodes)
 
 
 def test_an_entry_that_goes_bad_leaves_its_node_serving(trial: Trial) -> None:

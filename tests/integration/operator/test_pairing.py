@@ -49,6 +49,18 @@ def test_a_conflict_keeps_a_pair_from_beginning_until_it_is_gone(trial: Trial) -
     assert protected(trial, dpu) == host
 
 
+def test_an_entry_of_settings_alone_goes_with_the_annotation(trial: Trial) -> None:
+    [(dpu, host)] = trial.names.pairs.items()
+    tuning = "OVN_KUBE_LOG_LEVEL=5\n"
+    trial.store_kubeconfig()
+    trial.store_overrides({dpu: tuning})
+    trial.create_config()
+    assert "TENANT_K8S_NODE" in trial.wait("OvnKubeReady", "False", "EntryRejected")["message"]
+    annotate(trial, dpu, host)
+    trial.wait("Ready", "True")
+    assert read_by_pods(trial) == {dpu: f"{entry(host)}{tuning}"}
+
+
 def test_a_conflict_never_stops_a_pair_that_serves(trial: Trial) -> None:
     trial.ready()
     [(dpu, host)] = trial.names.pairs.items()

@@ -138,6 +138,32 @@ def test_a_hostile_name_of_a_node_stays_out_of_what_is_said(name: str, text: str
     assert len(refused.message) < 350
 
 
+ADVICE = [
+    HOST,
+    "export",
+    " ",
+    "=",
+    "'",
+    '"',
+    "#",
+    "\x1b[2J",
+    "$(reboot)",
+    "x" * 60,
+    "OVN_LOG_LEVEL=",
+    "TENANT_K8S_NODE=A",
+]
+
+
+@given(st.lists(st.sampled_from(ADVICE), max_size=8).map("".join))
+def test_advice_says_nothing_of_what_it_is_about(line: str) -> None:
+    refused = parse_entry("dpu-1", line)
+    if isinstance(refused, EntryRejected):
+        assert refused.message.replace("…", "").isascii()
+        assert refused.message.isprintable()
+        assert len(refused.message) < 350
+        assert "$" not in refused.message
+
+
 def test_a_hostile_entry_takes_nothing_from_its_neighbours() -> None:
     parsed = parse_entries({**CORPUS, "good": HOST})
     assert [node for node, entry in parsed.items() if isinstance(entry, NodeEntry)] == ["good"]
@@ -153,7 +179,7 @@ _PARTS = st.sampled_from(
 @given(st.lists(_PARTS, max_size=5), st.sampled_from(["\n", "\r\n", "\n\n"]))
 def test_what_is_taken_comes_out_in_the_closed_grammar_and_is_its_own_fixed_point(parts: list[str], end: str) -> None:
     entry = parse_entry("dpu-1", end.join(parts))
-    if isinstance(entry, EntryRejected):
+    if not isinstance(entry, NodeEntry):
         return
     rendered = render_entry(entry)
     pairs = [line.split("=") for line in rendered.splitlines()]

@@ -2,6 +2,9 @@
 
 import re
 
+import pytest
+
+from dpunetop.domain.envfile import is_node_name
 from dpunetop.domain.names import (
     blocker_name,
     field_manager,
@@ -40,11 +43,35 @@ def test_blocker_and_maintenance_keep_the_names_of_the_predecessor() -> None:
     assert maintenance_name("host-1") == "dpu-tenant-host-1"
 
 
-def test_long_names_are_cut_to_what_is_valid_and_stay_apart() -> None:
-    nodes = [f"{'n' * 200}.{i}" for i in range(3)]
-    assert len({blocker_name(node) for node in nodes}) == 3
-    assert all(re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?", blocker_name(node)) for node in nodes)
-    assert all(len(maintenance_name("h" * 253)) <= 253 for _ in nodes)
+_PART = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+NODE_NAMES = {  # of 253 characters, as Kubernetes takes them
+    "one part": "n" * 253,
+    "parts of 63": ".".join(["n" * 63] * 3 + ["n" * 61]),
+    **{
+        f"{mark} where it is cut at {at}": ("n" * at + mark + "n" * 253)[:253]
+        for mark in ("-", ".", "--")
+        for at in range(42, 48)
+    },
+    "only one kind of sign": "-".join(["0"] * 127),
+    "many parts": ".".join(["0"] * 127),
+}
+
+
+@pytest.mark.parametrize("node", NODE_NAMES.values(), ids=NODE_NAMES.keys())
+def test_what_is_named_after_a_node_is_valid_for_the_longest_names(node: str) -> None:
+    assert len(node) == 253
+    assert is_node_name(node)
+    assert len(blocker_name(node)) <= 63
+    assert re.fullmatch(rf"{_PART}(\.{_PART})*", blocker_name(node))  # of a Deployment; what is stricter than a label
+    assert len(maintenance_name(node)) <= 253
+    assert re.fullmatch(rf"{_PART}(\.{_PART})*", maintenance_name(node))
+    assert re.fullmatch(r"dpu\.openshift\.io/open-for\.[0-9a-f]{16}", open_for(node))
+
+
+def test_what_is_named_after_a_node_tells_long_names_apart() -> None:
+    nodes = ["n" * 253, "n" * 252, *NODE_NAMES.values(), *(f"{'n' * 200}.{i}" for i in range(3))]
+    for name in (blocker_name, maintenance_name, open_for):
+        assert len({name(node) for node in nodes}) == len(set(nodes))
 
 
 def test_a_mark_of_an_open_budget_is_a_valid_annotation_for_any_name() -> None:

@@ -231,6 +231,14 @@ def settled(*pods, entries=WITH_ENTRY):
     return at(daemonset=rolled_out(), pods=pods, entries=entries)
 
 
+def served_with(others=(), **data):
+    """`bf2-1` serves; `others` are Nodes that the selector does not pick, `data` is what else people wrote."""
+    view = settled(pod())
+    overrides = {**view.stage.overrides, "data": {**view.stage.overrides["data"], **data}}
+    unpicked = tuple({"metadata": {"name": name, "labels": {}}} for name in others)
+    return replace(view, stage=replace(view.stage, overrides=overrides, nodes=(*view.stage.nodes, *unpicked)))
+
+
 def paired_node(name, host):
     return node(name, **DONE, **{"dpu.openshift.io/tenant-node": host})
 
@@ -256,6 +264,34 @@ SAID = {
         ("True", "Serving"),
     ),
     "no entries": (at(daemonset=rolled_out(), overrides={"metadata": {}, "data": {}}), ("False", "NoPairs")),
+    "keys that are no Node's name beside an entry": (
+        served_with(_master="OVN_LOG_LEVEL=dbg", _global="OVN_KUBE_LOG_LEVEL=5"),
+        ("True", "Serving"),
+    ),
+    "keys that are no Node's name alone": (
+        at(daemonset=rolled_out(), overrides={"metadata": {}, "data": {"_master": "OVN_LOG_LEVEL=dbg"}}),
+        ("False", "NoPairs"),
+    ),
+    "a bad entry of another node": (served_with(**{"bf2-9": "export TENANT_K8S_NODE=x"}), ("False", "EntryRejected")),
+    "settings alone of another node": (served_with(**{"bf2-9": "OVN_LOG_LEVEL=dbg"}), ("False", "EntryRejected")),
+    "a bad entry of a node that is not picked": (
+        served_with({"bf2-9": {}}, **{"bf2-9": "export TENANT_K8S_NODE=x"}),
+        ("True", "Serving"),
+    ),
+    "settings alone of a node that is not picked": (
+        served_with({"bf2-9": {}}, **{"bf2-9": "OVN_LOG_LEVEL=dbg"}),
+        ("True", "Serving"),
+    ),
+    "settings alone of a Node that names its host": (
+        at(
+            daemonset=rolled_out(),
+            overrides={"metadata": {}, "data": {"bf2-1": "OVN_LOG_LEVEL=dbg"}},
+            pods=(pod(),),
+            entries=entries_map("bf2-1", **{"bf2-1": "TENANT_K8S_NODE=host-1\nOVN_LOG_LEVEL=dbg\n"}),
+            nodes=(paired_node("bf2-1", "host-1"),),
+        ),
+        ("True", "Serving"),
+    ),
     "a command for an entry": (
         at(daemonset=rolled_out(), overrides={"metadata": {}, "data": {"bf2-1": "TENANT_K8S_NODE=$(id)"}}),
         ("False", "EntryRejected"),
@@ -266,6 +302,24 @@ SAID = {
 @pytest.mark.parametrize(("view", "expected"), SAID.values(), ids=SAID.keys())
 def test_what_is_said(view, expected):
     assert said(plan_ovnkube(view)) == expected
+
+
+def message(plan):
+    (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
+    return next(condition.message for condition in status.conditions if condition.type == "OvnKubeReady")
+
+
+def test_keys_that_are_no_nodes_name_are_told_beside_how_it_is():
+    told = 'Ignored in env-overrides, because no Node can have such a name: "_global"; "_master"'
+    assert message(plan_ovnkube(served_with(_master="", _global=""))) == f"1 DPUs serve their hosts. {told}"
+    many = served_with(**{f"_{n:02}": "" for n in range(50)})
+    assert message(plan_ovnkube(many)).endswith('"_04"; and 45 more')
+
+
+def test_a_bad_entry_is_named_with_those_that_it_does_not_touch():
+    found = message(plan_ovnkube(served_with(**{"bf2-9": "export TENANT_K8S_NODE=x"})))
+    assert found.startswith('env-overrides, entry of "bf2-9", line 1: write KEY=value')
+    assert found.endswith('no "export". No other DPU is touched by that: 1 serve their hosts')
 
 
 def test_a_selector_that_drops_a_dpu_that_serves_does_not_reach_the_daemonset():

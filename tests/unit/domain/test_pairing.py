@@ -45,7 +45,14 @@ def view(
 
 DIFFER = f"d: annotation {NOTE} says y, env-overrides says x"
 NO_NAME = f'd: annotation {NOTE}: "X?y" is not the name of a node'
-NO_ENTRY = 'entry of "d", line 1: not KEY=value with plain characters (A-Z a-z 0-9 . _ : , -), no quotes'
+NO_ENTRY = (
+    'env-overrides, entry of "d", line 1: write KEY=value with plain characters (A-Z a-z 0-9 . _ : , -): '
+    "= after the key, the key in capitals"
+)
+NO_HOST = (
+    'env-overrides, entry of "d" has no TENANT_K8S_NODE=<tenant host>, and its Node no annotation '
+    "dpu.openshift.io/tenant-node: give one of them"
+)
 TAKEN = "d: x is a host of DpuClusterConfig ns/c too"
 
 SAID: dict[str, tuple[PairingView, str | None, str]] = {  # -> host, problem
@@ -58,6 +65,13 @@ SAID: dict[str, tuple[PairingView, str | None, str]] = {  # -> host, problem
     "an annotation with a typo": (view(annotations={"d": "X y"}), None, NO_NAME),
     "an annotation with a typo beside an entry": (view({"d": ">x"}, {"d": "X y"}), None, NO_NAME),
     "a typo in both": (view({"d": "x!"}, {"d": "X y"}), None, NO_ENTRY),
+    "settings alone": (view({"d": "OVN_LOG_LEVEL=dbg"}), None, NO_HOST),
+    "nothing": (view({"d": ""}), None, NO_HOST),
+    "settings alone beside an annotation with a typo": (view({"d": ""}, {"d": "X y"}), None, NO_NAME),
+    "nothing beside an annotation": (view({"d": ""}, {"d": "x"}), "x", ""),
+    "settings alone for a node that is not picked": (view({"d": "OVN_LOG_LEVEL=dbg"}, dropped="d"), None, ""),
+    "settings alone beside a host that another has": (view({"d": ""}, {"d": "x"}, claimed={"x": "ns/c"}), None, TAKEN),
+    "a key that is nobody's": (view({"_master": "OVN_LOG_LEVEL=dbg", "_global": ">y", "d": ">x"}), "x", ""),
     "a host that another has": (view({"d": ">x"}, claimed={"x": "ns/c"}), None, TAKEN),
     "a host that another has, by annotation": (view(annotations={"d": "x"}, claimed={"x": "ns/c"}), None, TAKEN),
     "a host while another has a different one": (view({"d": ">x"}, claimed={"y": "ns/c"}), "x", ""),
@@ -74,7 +88,13 @@ def test_a_dpu_that_does_not_serve_is_paired_where_what_is_said_makes_sense(
     assert pair_up(said) == {"d": Pair("d", host, text(host) if host else "", server, problem)}
 
 
+def test_settings_alone_go_with_the_host_of_the_annotation() -> None:
+    found = pair_up(view({"d": "OVN_LOG_LEVEL=dbg"}, {"d": "x"}))
+    assert found == {"d": Pair("d", "x", "TENANT_K8S_NODE=x\nOVN_LOG_LEVEL=dbg\n", "d")}
+
+
 SERVING: dict[str, PairingView] = {
+    "its entry has lost its host": view({"d": "OVN_LOG_LEVEL=dbg"}),
     "both say something else than it does": view({"d": ">y"}, {"d": "z"}),
     "a typo in the entry": view({"d": "x!"}),
     "a typo in the annotation": view(annotations={"d": "X y"}),
@@ -220,8 +240,8 @@ def test_the_host_of_an_entry_that_cannot_be_read_is_not_known() -> None:
 # --- properties -------------------------------------------------------------------------------------------------------
 
 DPUS, HOSTS = st.sampled_from("abc"), st.sampled_from("xyz")
-MISTAKES = st.sampled_from(["x!", "", "TENANT_K8S_NODE=X y", "A=b"])
-WISHES = st.dictionaries(DPUS, HOSTS.map(">".__add__) | MISTAKES)
+MISTAKES = st.sampled_from(["x!", "TENANT_K8S_NODE=X y", "A=b"])
+WISHES = st.dictionaries(DPUS, HOSTS.map(">".__add__) | st.sampled_from(["", "OVN_LOG_LEVEL=dbg"]) | MISTAKES)
 ANNOTATIONS = st.dictionaries(DPUS, HOSTS | st.sampled_from(["", "X y", "\n"]))
 VIEWS = st.builds(
     lambda wishes, annotations, dropped, entries, serves, claimed: view(

@@ -70,6 +70,15 @@ def test_an_event_about_a_namespaced_object_lies_in_its_namespace(book):
     assert (event["metadata"]["namespace"], event["regarding"]["namespace"]) == ("n", "n")
 
 
+@pytest.mark.parametrize("cut", ["n", "-", "."])
+def test_an_event_about_a_node_with_the_longest_name_has_a_valid_one(book, cut):
+    node = {"metadata": {"name": "n" * 199 + cut + "n" * 53, "uid": "u-1"}}
+    book.saw(dataclasses.replace(emit(), regarding=node))
+    name = book.take_due()[0].event["metadata"]["name"]
+    assert len(name) <= 253
+    assert all(part[0].isalnum() and part[-1].isalnum() for part in name.split("."))
+
+
 def test_a_note_is_cut_to_what_the_api_takes(book):
     book.saw(emit(note="x" * 5000))
     assert len(book.take_due()[0].event["note"]) == 1024

@@ -25,7 +25,7 @@ from dpunetop.domain.drain.facts import (
 )
 from dpunetop.domain.drain.reads import read_budget, read_host, read_maintenance, read_node
 from dpunetop.domain.drain.record import Cycle, State
-from dpunetop.domain.envfile import is_host_name
+from dpunetop.domain.envfile import is_node_name
 from dpunetop.domain.names import NODEMAINTENANCES, open_for
 from dpunetop.kube.errors import Conflict
 from dpunetop.kube.meta import version_of
@@ -223,7 +223,7 @@ class Unmark:
 def marked_dpu(text: str) -> str:
     """Name of the DPU that a mark stands for; empty if it names none. Whoever may write in the tenant may have."""
     name = text.partition(" ")[0]
-    return name if is_host_name(name) else ""
+    return name if is_node_name(name) else ""
 
 
 def _opened(read: Budget) -> BudgetState:
