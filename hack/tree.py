@@ -19,6 +19,7 @@ ROOMS = {
     "controllers": "HANDS: gather, let decide, execute",
     "controllers/drain": "the drain of DPUs: one worker for all pairs, and one for each tenant host",
     "domain": "DECISIONS about DPUs: pure functions from views to plans",
+    "domain/settingstable": "what becomes of each setting of a tenant on its DPUs",
     "kube": "VOCABULARY of the Kubernetes API",
     "runtime": "ENGINE: would run any operator",
     "runtime/cache": "what mirrors collections",

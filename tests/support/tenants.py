@@ -25,6 +25,7 @@ CONF = """[default]
 mtu="8900"
 cluster-subnets="10.128.0.0/14/23"
 encap-port="6081"
+udn-allowed-default-services="default/kubernetes,openshift-dns/dns-default"
 
 [kubernetes]
 service-cidrs="172.30.0.0/16"
@@ -44,6 +45,13 @@ nodeport=true
 _COMMON = """
     local northd_probe_interval=${1:-10000}
     backoff="options:northd-backoff-interval-ms=300"
+    start-northd() {
+      exec ovn-northd --n-threads=1 &
+    }
+    nbdb-post-start() {
+      ovn-nbctl -t 5 --inactivity-probe=60000 set-connection punix:x
+      local ipsec=false
+    }
     start-controller() {
       exec ovn-controller \\
         --syslog-method="null" \\
@@ -90,6 +98,17 @@ _COMMON = """
       if [[ "100.89.0.0/16" != "" ]]; then
         transit="--cluster-manager-v4-transit-subnet 100.89.0.0/16"
       fi
+      if [[ "" != "" ]]; then
+        openflow="--openflow-probe="
+      fi
+"""
+_SINCE_4_22 = """
+      if [[ "false" == "true" ]]; then
+        evpn="--enable-evpn"
+      fi
+      if [[ "true" != "" ]]; then
+        icmp="--allow-icmp-network-policy=true"
+      fi
 """
 _FEATURES_UP_TO_4_21 = """
       egress="--enable-egress-ip=true --enable-egress-firewall=true --enable-egress-qos=true"
@@ -110,6 +129,9 @@ _FEATURES_UP_TO_4_21 = """
       if [[ "" == "true" ]]; then
         resolver="--enable-dns-name-resolver"
       fi
+      if [[ "true" == "true" ]]; then
+        addresses="--enable-preconfigured-udn-addresses"
+      fi
 """
 _EXEC = """
       exec /usr/bin/ovnkube \\
@@ -120,12 +142,11 @@ _EXEC = """
     }
 """
 _LIBRARIES = {
-    (4, 20): _COMMON + _FEATURES_UP_TO_4_21 + _EXEC,
-    (4, 21): _COMMON + _FEATURES_UP_TO_4_21 + '      addresses="--enable-preconfigured-udn-addresses"\n' + _EXEC,
-    (4, 22): _COMMON
-    + '      if [[ "true" == "true" ]]; then\n        icmp="--allow-icmp-network-policy"\n      fi\n'
-    + _EXEC,
-    (4, 23): _COMMON + '      evpn="--enable-evpn"\n' + _EXEC,
+    # Its option is named otherwise: bindata/network/ovn-kubernetes/common/008-script-lib.yaml of release-4.20.
+    (4, 20): (_COMMON + _FEATURES_UP_TO_4_21 + _EXEC).replace("v4-transit-subnet", "v4-transit-switch-subnet"),
+    (4, 21): _COMMON + _FEATURES_UP_TO_4_21 + _EXEC,
+    (4, 22): _COMMON + _SINCE_4_22 + _EXEC,
+    (4, 23): _COMMON + _SINCE_4_22 + _EXEC,
 }
 
 
@@ -137,7 +158,7 @@ def openshift(
     if version >= (4, 22):
         switches = "".join(f"{name}=true\n" for name in IN_CONF_FROM_4_22 if name != "enable-egress-ip")
         text = CONF.replace("enable-egress-ip=true\n", f"enable-egress-ip=true\n{switches}")
-    numbers = {"OVNKUBE_DPU_NODE_LEASE_RENEW_INTERVAL": "10", "OVNKUBE_DPU_NODE_LEASE_DURATION": "40"}
+    numbers = {"OVNKUBE_NODE_LEASE_RENEW_INTERVAL": "10", "OVNKUBE_NODE_LEASE_DURATION": "40"}
     environment = {
         "OVN_CONTROLLER_INACTIVITY_PROBE": "180000",
         **(lease if lease is not None else numbers if version >= (4, 23) else {}),
@@ -148,50 +169,79 @@ def openshift(
         "tenant_namespace": "openshift-ovn-kubernetes",
         "config_map": {"data": {"ovnkube.conf": text if conf is None else conf}},
         "script_lib": {"data": {"ovnkube-lib.sh": _LIBRARIES[version]}},
-        "node_daemonset": workload("ovnkube-controller"),
+        "node_daemonset": workload("ovnkube-controller", {"OVN_CONTROLLER_INACTIVITY_PROBE": "180000"}),
         "host_daemonset": workload("ovnkube-controller", environment),
     }
     return SettingsView(**{**members, **changes})
 
 
+# As the chart writes them where nobody says anything, but for a few that are set here: ovn-kubernetes
+# helm/ovn-kubernetes/charts/ovnkube-single-node-zone/templates/ovnkube-single-node-zone.yaml of release-1.3.
 UPSTREAM_ENVIRONMENT = {
     "OVN_DAEMONSET_VERSION": "1.3.0",
-    "OVN_MTU": "8900",
     "OVN_ENCAP_PORT": "6081",
     "OVN_V4_JOIN_SUBNET": "100.64.0.0/16",
     "OVN_V4_MASQUERADE_SUBNET": "169.254.0.0/17",
+    "OVN_V6_JOIN_SUBNET": "fd98::/64",
+    "OVN_V6_MASQUERADE_SUBNET": "fd69::/112",
     "OVN_ADMIN_NETWORK_POLICY_ENABLE": "true",
+    "OVN_ALLOW_ICMP_NETPOL": "false",
     "OVN_DISABLE_FORWARDING": "",
     "OVN_DISABLE_PKT_MTU_CHECK": "",
+    "OVN_DISABLE_REQUESTEDCHASSIS": "true",
     "OVN_DISABLE_SNAT_MULTIPLE_GWS": "false",
+    "OVN_DYNAMIC_UDN_ALLOCATION": "false",
+    "OVN_DYNAMIC_UDN_GRACE_PERIOD": "",
     "OVN_EGRESSFIREWALL_ENABLE": "true",
     "OVN_EGRESSIP_ENABLE": "true",
+    "OVN_EGRESSIP_HEALTHCHECK_PORT": "9107",
     "OVN_EGRESSQOS_ENABLE": "",
     "OVN_EGRESSSERVICE_ENABLE": "",
     "OVN_EMPTY_LB_EVENTS": "",
+    "OVN_ENABLE_DNSNAMERESOLVER": "false",
+    "OVN_ENABLE_INTERCONNECT": "true",
+    "OVN_ENABLE_LFLOW_CACHE": "true",
     "OVN_ENABLE_MULTI_EXTERNAL_GATEWAY": "false",
+    "OVN_ENABLE_SVC_TEMPLATE_SUPPORT": "true",
+    "OVN_EVPN_ENABLE": "false",
+    "OVN_GATEWAY_MODE": "shared",
+    "OVN_GATEWAY_OPTS": "",
     "OVN_MULTICAST_ENABLE": "true",
     "OVN_MULTI_NETWORK_ENABLE": "false",
+    "OVN_NETWORK_CONNECT_ENABLE": "",
+    "OVN_NETWORK_QOS_ENABLE": "false",
     "OVN_NETWORK_SEGMENTATION_ENABLE": "true",
-    "OVN_DISABLE_REQUESTEDCHASSIS": "true",
-    "OVN_GATEWAY_MODE": "shared",
+    "OVN_NO_OVERLAY_ENABLE": "false",
+    "OVN_OBSERV_ENABLE": "false",
+    "OVN_PRE_CONF_UDN_ADDR_ENABLE": "",
+    "OVN_REMOTE_PROBE_INTERVAL": "100000",
+    "OVN_ROUTE_ADVERTISEMENTS_ENABLE": "false",
+    "OVN_UNPRIVILEGED_MODE": "no",
+}
+OF_CHART = {"net_cidr": "10.244.0.0/16/24", "svc_cidr": "10.96.0.0/16", "mtu": "8900"}
+"""ConfigMap `ovn-config` of that chart."""
+REFERRED = {
+    "OVN_NET_CIDR": "net_cidr",
+    "OVN_SVC_CIDR": "svc_cidr",
+    "OVN_MTU": "mtu",
+    "OVN_ROUTABLE_MTU": "routable_mtu",
+    "OVN_HOST_NETWORK_NAMESPACE": "host_network_namespace",
+    "K8S_APISERVER": "k8s_apiserver",
 }
 
 
-def upstream(environment: Mapping[str, str] | None = None, **changes: Any) -> SettingsView:
+def upstream(environment: Mapping[str, str] | None = None, conf: str = "", **changes: Any) -> SettingsView:
     """A tenant that runs OVN-Kubernetes as it comes from its own project."""
+    chart = {**OF_CHART, "host_network_namespace": "ovn-host-network", "k8s_apiserver": "https://192.0.2.9:6443"}
     members: dict[str, Any] = {
         "flavour": Flavour.UPSTREAM,
         "release": Release(Flavour.UPSTREAM, (1, 3)),
         "tenant_namespace": "ovn-kubernetes",
-        "config_map": {"data": {"net_cidr": "10.244.0.0/16/24", "svc_cidr": "10.96.0.0/16"}},
+        "config_map": {"data": {"ovnkube.conf": conf}},
+        "chart_config_map": {"data": chart},
         "script_lib": None,
-        "node_daemonset": workload(
-            "ovnkube-controller",
-            {**UPSTREAM_ENVIRONMENT, **(environment or {})},
-            {"OVN_NET_CIDR": "net_cidr", "OVN_SVC_CIDR": "svc_cidr"},
-        ),
-        "host_daemonset": workload("ovnkube-controller"),
+        "node_daemonset": workload("ovnkube-controller", {**UPSTREAM_ENVIRONMENT, **(environment or {})}, REFERRED),
+        "host_daemonset": workload("ovnkube-controller", {"OVNKUBE_NODE_MODE": "dpu-host"}),
     }
     return SettingsView(**{**members, **changes})
 
@@ -199,9 +249,9 @@ def upstream(environment: Mapping[str, str] | None = None, **changes: Any) -> Se
 def workload(
     container: str, environment: Mapping[str, str] | None = None, referred: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """A DaemonSet with one container; `referred` are variables that come from ConfigMap `ovnkube-config`."""
+    """A DaemonSet with one container; `referred` are variables that come from ConfigMap `ovn-config`."""
     variables: list[dict[str, Any]] = [{"name": name, "value": text} for name, text in (environment or {}).items()]
     for name, key in (referred or {}).items():
-        variables.append({"name": name, "valueFrom": {"configMapKeyRef": {"name": "ovnkube-config", "key": key}}})
+        variables.append({"name": name, "valueFrom": {"configMapKeyRef": {"name": "ovn-config", "key": key}}})
     pod = {"containers": [{"name": container, "env": variables}]}
     return {"metadata": {"name": "ovnkube-node"}, "spec": {"template": {"spec": pod}}}

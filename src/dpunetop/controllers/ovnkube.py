@@ -13,6 +13,7 @@ from dpunetop.domain.ovnkube import OvnKubeView, PodScripts, Stage, TenantSigns,
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.status import OVN_KUBE_READY
 from dpunetop.domain.tenantkubeconfig import Network
+from dpunetop.domain.tenantrelease import Flavour, flavour_of, release_of
 from dpunetop.domain.topology import Settled, running_topology, settle
 from dpunetop.domain.types import DpuClusterConfig
 from dpunetop.kube.errors import Forbidden
@@ -131,14 +132,19 @@ class OvnKube(ConfigController[OvnKubeView]):
             return reader.get(cluster, one(resource, namespace, name), namespace, name)
 
         masters = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_MASTER}))
+        node_daemonset = get(DAEMONSETS, names.OVNKUBE_NODE)
+        cluster_version = self._cluster_version(reader, cluster)
+        # An older right of ours in an OpenShift tenant does not name it, and it is not there.
+        is_openshift = flavour_of(release_of(node_daemonset, cluster_version), namespace) is Flavour.OPENSHIFT
         return TenantSigns(
-            node_daemonset=get(DAEMONSETS, names.OVNKUBE_NODE),
+            node_daemonset=node_daemonset,
             host_daemonset=get(DAEMONSETS, names.OVNKUBE_NODE_DPU_HOST),
             masters=tuple(reader.list(cluster, masters)),
             control_plane=get(DEPLOYMENTS, names.OVNKUBE_CONTROL_PLANE),
             script_lib=get(CONFIGMAPS, names.OVNKUBE_SCRIPT_LIB),
             config_map=get(CONFIGMAPS, names.OVNKUBE_CONFIG),
-            cluster_version=self._cluster_version(reader, cluster),
+            chart_config_map=None if is_openshift else get(CONFIGMAPS, names.OVN_CONFIG),
+            cluster_version=cluster_version,
         )
 
     def _cluster_version(self, reader: Reader, cluster: str) -> Obj | None:

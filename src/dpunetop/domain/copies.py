@@ -65,8 +65,6 @@ class Copy:
     """Hash of the content alone: what a pod that has read the old content must be restarted for."""
     not_after: datetime | None = None
     """When the first certificate in it ends, UTC."""
-    dropped: tuple[str, ...] = ()
-    """`section/key` of settings that were left out on the way: a few, to be told once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +139,8 @@ def _configuration(seen: Obj) -> Copy:
     text = at(seen, "data", _CONF_KEY)
     if not isinstance(text, str):
         raise BadOvnkubeConf(f"has no key {_CONF_KEY}")
-    conf = parse_ovnkube_conf(text)
-    data = {_CONF_KEY: render_ovnkube_conf(conf)}
-    return Copy({"data": data}, jsonio.digest(data), None, conf.dropped)
+    data = {_CONF_KEY: render_ovnkube_conf(parse_ovnkube_conf(text))}
+    return Copy({"data": data}, jsonio.digest(data))
 
 
 CERTIFICATE = Source(SECRETS, OVN_CERT, _certificate)

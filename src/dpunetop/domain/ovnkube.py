@@ -42,7 +42,13 @@ from dpunetop.domain.rollout import RolloutView, judge_rollout, some
 from dpunetop.domain.status import FEATURE_PARITY, OVN_KUBE_READY, TOPOLOGY_SUPPORTED, report
 from dpunetop.domain.tenantkubeconfig import Network
 from dpunetop.domain.tenantrelease import Finding, Flavour, flavour_of, image_skew, release_of, unsupported
-from dpunetop.domain.tenantsettings import PARITY_UNKNOWN, SettingsView, deployed_arguments, read_settings
+from dpunetop.domain.tenantsettings import (
+    PARITY_UNKNOWN,
+    SettingsView,
+    conf_parity,
+    deployed_settings,
+    read_settings,
+)
 from dpunetop.domain.topology import Settled, Topology, TopologyFinding, TopologyView, container_names, detect
 from dpunetop.domain.types import DpuClusterConfig, TopologyChoice
 from dpunetop.kube.conditions import Condition, condition_of
@@ -68,6 +74,8 @@ class TenantSigns:
     script_lib: Obj | None
     config_map: Obj | None
     """ConfigMap `ovnkube-config`."""
+    chart_config_map: Obj | None
+    """ConfigMap `ovn-config`, asked for of a tenant that OpenShift does not render."""
     cluster_version: Obj | None
 
     def topology(self, choice: TopologyChoice) -> TopologyFinding:
@@ -212,7 +220,8 @@ def _central(
     given = CentralInput(
         view.config.namespace, view.owner, image.reference, found, selector, hashes, view.scripts.central
     )
-    return _Desired(central_daemonset(given), _skew(view, tenant, image))
+    parity = (*conf_parity(tenant.config_map), *_skew(view, tenant, image))
+    return _Desired(central_daemonset(given), parity)
 
 
 def _interconnect(
@@ -252,7 +261,8 @@ def _settings_view(view: OvnKubeView, tenant: TenantSigns) -> SettingsView:
         script_lib=tenant.script_lib,
         node_daemonset=tenant.node_daemonset,
         host_daemonset=tenant.host_daemonset,
-        deployed=deployed_arguments(view.stage.daemonset),
+        chart_config_map=tenant.chart_config_map,
+        deployed=deployed_settings(view.stage.daemonset),
     )
 
 

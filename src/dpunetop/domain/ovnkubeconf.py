@@ -1,107 +1,74 @@
 """The tenant's `ovnkube.conf`: read as a strict INI file, and written anew with what a DPU needs and nothing else.
 
 The file could also name log files, kubeconfigs, addresses to bind and collectors to send flows to, all of which a
-privileged pod on the DPU would obey. So a key is kept because it is listed here, not because it looks harmless.
+privileged pod on the DPU would obey. So a key is kept because the table of settings lists it, not because it looks
+harmless.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dpunetop.domain.quoting import quoted
+from dpunetop.domain.settingstable.conf import FEATURE_SWITCH, OVNKUBE_CONF
+from dpunetop.domain.settingstable.rows import BOOLEAN, Kept, Refused
 
 SIZE_LIMIT_BYTES = 64 * 1024
-_MOST_DROPPED = 20
-_BOOLEAN = re.compile(r"true|false")
-_NUMBER = re.compile(r"[0-9]{1,10}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
-_MODE = re.compile(r"shared|local")
-_SUBNET = r"[0-9A-Fa-f:.]{2,45}/[0-9]{1,3}"
-_SUBNETS = re.compile(rf"{_SUBNET}(?:,{_SUBNET})*")
-_CLUSTER_SUBNET = rf"{_SUBNET}(?:/[0-9]{{1,3}})?"
-_CLUSTER_SUBNETS = re.compile(rf"{_CLUSTER_SUBNET}(?:,{_CLUSTER_SUBNET})*")
-
-_KEPT: Mapping[tuple[str, str], re.Pattern[str]] = {
-    ("default", "mtu"): _NUMBER,
-    ("default", "routable-mtu"): _NUMBER,
-    ("default", "encap-type"): re.compile(r"geneve"),
-    ("default", "encap-port"): _NUMBER,
-    ("default", "conntrack-zone"): _NUMBER,
-    ("default", "cluster-subnets"): _CLUSTER_SUBNETS,
-    ("default", "enable-lflow-cache"): _BOOLEAN,
-    ("default", "lflow-cache-limit"): _NUMBER,
-    ("default", "lflow-cache-limit-kb"): _NUMBER,
-    ("default", "enable-udp-aggregation"): _BOOLEAN,
-    ("default", "inactivity-probe"): _NUMBER,
-    ("default", "openflow-probe"): _NUMBER,
-    ("default", "ofctrl-wait-before-clear"): _NUMBER,
-    ("default", "monitor-all"): _BOOLEAN,
-    ("kubernetes", "service-cidrs"): _SUBNETS,
-    ("kubernetes", "ovn-config-namespace"): _NAME,
-    ("kubernetes", "host-network-namespace"): _NAME,
-    ("kubernetes", "platform-type"): _NAME,
-    ("kubernetes", "dns-service-namespace"): _NAME,
-    ("kubernetes", "dns-service-name"): _NAME,
-    ("kubernetes", "ovn-empty-lb-events"): _BOOLEAN,
-    ("kubernetes", "disable-requestedchassis"): _BOOLEAN,
-    ("ovnkubernetesfeature", "egressip-node-healthcheck-port"): _NUMBER,
-    ("ovnkubernetesfeature", "egressip-reachability-total-timeout"): _NUMBER,
-    ("ovnkubernetesfeature", "advertised-udn-isolation-mode"): re.compile(r"strict|loose"),
-    ("ovnkubernetesfeature", "allow-icmp-network-policy"): _BOOLEAN,
-    ("clustermanager", "v4-transit-subnet"): _SUBNETS,
-    ("clustermanager", "v6-transit-subnet"): _SUBNETS,
-    ("gateway", "mode"): _MODE,
-    ("gateway", "nodeport"): _BOOLEAN,
-    ("gateway", "disable-snat-multiple-gws"): _BOOLEAN,
-    ("gateway", "disable-pkt-mtu-check"): _BOOLEAN,
-    ("gateway", "disable-forwarding"): _BOOLEAN,
-    ("gateway", "v4-join-subnet"): _SUBNETS,
-    ("gateway", "v6-join-subnet"): _SUBNETS,
-    ("gateway", "v4-masquerade-subnet"): _SUBNETS,
-    ("gateway", "v6-masquerade-subnet"): _SUBNETS,
-    ("logging", "loglevel"): _NUMBER,
-    ("logging", "acl-logging-rate-limit"): _NUMBER,
-}
-_FEATURE_SWITCH = re.compile(r"enable-[a-z0-9-]{1,60}")
-_SECTION_LINE = re.compile(r"\[([a-z][a-z0-9]{0,40})\]")
-_VALUE_LINE = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,60})\s*=\s*(?:\"([^\"\\\x00-\x1f]*)\"|([^\"\\;#\x00-\x1f]*))")
+_LONGEST_LINE = 4096
+_BLANKS = " \t\r"
+_SECTION_LINE = re.compile(r"\[([a-z][a-z0-9-]{0,40})\]")
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
+_QUOTED = re.compile(r"\"([^\"\\\x00-\x1f]*)\"")
+_PLAIN = re.compile(r"[^\"\\;#\x00-\x1f]*")
 
 
 class BadOvnkubeConf(ValueError):
     """What is wrong with the file, in one line."""
 
 
-class HybridOverlayEnabled(BadOvnkubeConf):
-    """The file asks for what no DPU can do."""
+class SettingRefused(BadOvnkubeConf):
+    """The file asks for what no DPU can do. `reason` is that of a condition."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
 class OvnkubeConf:
-    """What is kept, and what was left out."""
+    """What pods may have of the file, and the rest of it."""
 
     values: tuple[tuple[str, str, str], ...]
     """Sorted triples of section, key, value."""
-    dropped: tuple[str, ...]
-    """`section/key` of what is not needed on a DPU or must not be there; sorted, the first 20."""
+    left: tuple[tuple[str, str, str], ...]
+    """The same of what pods do not get: no matter of a DPU's, not followed, or not known. Values are as they were."""
 
 
 def parse_ovnkube_conf(text: str) -> OvnkubeConf:
-    """Read the file.
+    """Read a file that pods are to have.
 
-    Guarantees: a kept value matches the pattern of its key; a value that does not is refused rather than dropped,
-        because the DPU would then differ from the rest of its cluster without a word.
+    Guarantees: as `read_ovnkube_conf`; there is something to keep.
     Raises: BadOvnkubeConf.
     """
-    found = _triples(text)
-    if found.get(("hybridoverlay", "enabled"), "false") != "false":
-        raise HybridOverlayEnabled("[hybridoverlay] enabled is not possible on a DPU")
-    kept = [(section, key, value) for (section, key), value in sorted(found.items()) if _is_kept(section, key, value)]
-    dropped = sorted(f"{section}/{key}" for section, key in found if _pattern(section, key) is None)
-    if not kept:
+    conf = read_ovnkube_conf(text)
+    if not conf.values:
         raise BadOvnkubeConf("holds no setting for a node")
-    return OvnkubeConf(tuple(kept), tuple(dropped[:_MOST_DROPPED]))
+    return conf
+
+
+def read_ovnkube_conf(text: str) -> OvnkubeConf:
+    """Read the file.
+
+    Guarantees: a kept value matches the form of its key; a value that does not is refused rather than left out,
+        because the DPU would then differ from the rest of its cluster without a word. Time is linear in the size.
+    Raises: BadOvnkubeConf; SettingRefused.
+    """
+    kept: list[tuple[str, str, str]] = []
+    left: list[tuple[str, str, str]] = []
+    for (section, key), value in sorted(_triples(text).items()):
+        (kept if _is_kept(section, key, value) else left).append((section, key, value))
+    return OvnkubeConf(tuple(kept), tuple(left))
 
 
 def render_ovnkube_conf(conf: OvnkubeConf) -> str:
@@ -118,7 +85,7 @@ def _triples(text: str) -> dict[tuple[str, str], str]:
     section: str | None = None
     found: dict[tuple[str, str], str] = {}
     for number, raw in enumerate(text.split("\n"), start=1):
-        line = raw.strip(" \t\r")
+        line = raw.strip(_BLANKS)
         if not line or line[0] in "#;":
             continue
         if (header := _SECTION_LINE.fullmatch(line)) is not None:
@@ -132,23 +99,29 @@ def _triples(text: str) -> dict[tuple[str, str], str]:
 
 
 def _pair(number: int, section: str | None, line: str) -> tuple[tuple[str, str], str]:
-    match = _VALUE_LINE.fullmatch(line)
-    if match is None or section is None:
+    key, sign, text = line.partition("=")
+    key, text = key.rstrip(_BLANKS), text.lstrip(_BLANKS)
+    match = (_QUOTED if text.startswith('"') else _PLAIN).fullmatch(text) if len(text) <= _LONGEST_LINE else None
+    if match is None or section is None or not sign or _KEY.fullmatch(key) is None:
         raise BadOvnkubeConf(f"line {number}: neither [section] nor key=value of a section")
-    key, in_quotes, plain = match.groups()
-    return (section, key.lower()), (plain.strip() if in_quotes is None else in_quotes)
-
-
-def _pattern(section: str, key: str) -> re.Pattern[str] | None:
-    if section == "ovnkubernetesfeature" and _FEATURE_SWITCH.fullmatch(key):
-        return _BOOLEAN
-    return _KEPT.get((section, key))
+    return (section, key.lower()), match.group(match.lastindex or 0)
 
 
 def _is_kept(section: str, key: str, value: str) -> bool:
-    pattern = _pattern(section, key)
-    if pattern is None:
-        return False
-    if pattern.fullmatch(value) is None:
+    name = f"{section}/{key}"
+    row = OVNKUBE_CONF.get(name)
+    if row is None:
+        return FEATURE_SWITCH.fullmatch(name) is not None and _has_form(BOOLEAN, section, key, value)
+    match row.verdict:
+        case Refused(reason, why, harmless) if value not in harmless:
+            raise SettingRefused(reason, f"[{section}] {key} is {quoted(value)}: {why}")
+        case Kept(form=form):
+            return _has_form(form, section, key, value)
+        case _:
+            return False
+
+
+def _has_form(form: re.Pattern[str], section: str, key: str, value: str) -> bool:
+    if form.fullmatch(value) is None:
         raise BadOvnkubeConf(f"[{section}] {key} has the value {quoted(value)}, which it cannot have")
     return True

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from dpunetop.domain.settingstable.rows import Handed, Row, Rows
+
 SIZE_LIMIT_BYTES = 128 * 1024
 _LONGEST_LINE = 1000
 
@@ -19,7 +21,8 @@ _LITERAL = r"\"([A-Za-z0-9./:_-]{0,64})\""
 _COMPARISON = re.compile(rf"{_LITERAL} (==|!=) {_LITERAL}")
 _NODE_MODE = re.compile(r"\"\$\{OVN_NODE_MODE\}\" (==|!=) \"(?:dpu-host|dpu|smart-nic)\"")
 _IF = re.compile(r"if\s")
-_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)(?=(?:([ =])\"?([^\"\s\\]*))?)")
+_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)(?=(?:([ =])\"?([^\"\s\\]{0,200}))?)")
+_LONGEST_OPTION = 60
 
 
 class Said(Enum):
@@ -30,32 +33,19 @@ class Said(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
-    """One option that is looked for. `value` None: it is a switch."""
-
-    name: str
-    value: re.Pattern[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """One setting that is no option of ovnkube: the first group of `pattern` is its value."""
-
-    name: str
-    pattern: re.Pattern[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Library:
     """What was found."""
 
     options: Mapping[str, str | Said]
     """By name: the text of a value, "" of a switch that is on. Absent: not spelled, or not understood."""
-    literals: Mapping[str, str]
+    others: tuple[str, ...]
+    """Names of options in force that are not listed; sorted."""
+    active: str
+    """All lines that are in force, one below the other."""
 
 
-def read_library(text: str, options: tuple[Option, ...], literals: tuple[Literal, ...]) -> Library | None:
-    """Look for what is listed.
+def read_library(text: str, options: Rows) -> Library | None:
+    """Look for options that are listed, and name those that are not.
 
     Guarantees: an option counts as asked for if it is so anywhere outside of an `if` that does not hold for the mode
         of an ordinary node, because the zone on a DPU is to behave as its neighbours'; one that is asked for with two
@@ -65,8 +55,9 @@ def read_library(text: str, options: tuple[Option, ...], literals: tuple[Literal
         return None
     lines = tuple(_lines(text))
     active = "\n".join(line for line, in_force in lines if in_force)
-    values = {literal.name: match.group(1) for literal in literals if (match := literal.pattern.search(active))}
-    return Library(_asked(options, lines), values)
+    spelled = {match.group(1) for match in _OPTION.finditer(active)}
+    others = sorted(name[:_LONGEST_OPTION] for name in spelled if name not in options)
+    return Library(_asked(options, lines), tuple(others), active)
 
 
 @dataclass(slots=True)
@@ -125,21 +116,21 @@ def _holds(condition: str) -> bool | None:
     return all(told)
 
 
-def _asked(options: tuple[Option, ...], lines: tuple[tuple[str, bool], ...]) -> dict[str, str | Said]:
-    known = {option.name: option for option in options}
+def _asked(options: Rows, lines: tuple[tuple[str, bool], ...]) -> dict[str, str | Said]:
     spelled: dict[str, set[str | Said]] = {}
     for line, in_force in lines:
         for name, sign, text in _OPTION.findall(line):
-            if name in known:
-                said = _said(known[name], sign, text) if in_force else Said.OFF
+            if name in options:
+                said = _said(options[name], sign, text) if in_force else Said.OFF
                 spelled.setdefault(name, set()).add(said)
     asked = {name: said - {Said.OFF} or {Said.OFF} for name, said in spelled.items()}
     return {name: said.pop() for name, said in asked.items() if len(said) == 1 and Said.UNCLEAR not in said}
 
 
-def _said(option: Option, sign: str, text: str) -> str | Said:
-    if option.value is None:
+def _said(row: Row, sign: str, text: str) -> str | Said:
+    form = row.verdict.form if isinstance(row.verdict, Handed) else None
+    if form is None:
         return Said.OFF if (sign, text) == ("=", "false") else ""
     if not text:
         return Said.OFF
-    return text if option.value.fullmatch(text) else Said.UNCLEAR
+    return text if form.fullmatch(text) else Said.UNCLEAR

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -19,6 +19,7 @@ all of yet."""
 
 _RELEASE_VARIABLE = "OVN_DAEMONSET_VERSION"
 _VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?:[.+-][0-9A-Za-z.+-]{0,60})?")
+_LONGEST_COMMANDS = 128 * 1024
 _LAST_CENTRAL = (4, 13)
 _FIRST_INTERCONNECT = (4, 20)
 _FIRST_UPSTREAM = (1, 3)
@@ -121,9 +122,28 @@ def variables(daemonset: Obj | None) -> Mapping[str, Mapping[str, Any]]:
     Raises: nothing, whatever the shape of what a tenant sent.
     """
     found: dict[str, Mapping[str, Any]] = {}
-    for container in mappings(at(daemonset, "spec", "template", "spec", "containers")):
+    for container in containers(daemonset):
         for variable in mappings(container.get("env")):
             name = variable.get("name")
             if isinstance(name, str):
                 found.setdefault(name, variable)
     return found
+
+
+def containers(daemonset: Obj | None) -> Iterator[Mapping[str, Any]]:
+    """The containers of a DaemonSet.
+
+    Raises: nothing, whatever the shape of what a tenant sent.
+    """
+    return iter(mappings(at(daemonset, "spec", "template", "spec", "containers")))
+
+
+def commands(daemonset: Obj | None) -> str:
+    """What the containers of a DaemonSet are started with, and do once they have started; at most 128 KiB of it.
+
+    Raises: nothing, whatever the shape of what a tenant sent.
+    """
+    places = (("command",), ("args",), ("lifecycle", "postStart", "exec", "command"))
+    lists = (at(container, *place) for container in containers(daemonset) for place in places)
+    words = (word for found in lists if isinstance(found, list) for word in found if isinstance(word, str))
+    return "\n".join(words)[:_LONGEST_COMMANDS]

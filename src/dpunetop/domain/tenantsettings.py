@@ -3,28 +3,52 @@
 The process on the DPU is the zone of its tenant host, so it must be set as the tenant's own zones are, or it behaves
 differently from its neighbours. Where a setting stands depends on flavour and release: in `ovnkube.conf`, which the
 pods mount after it was parsed and written anew; as a literal in the script library; in the environment of the tenant's
-DaemonSets. All of it is a tenant's word: what comes out is a listed option with a value of a listed form.
+DaemonSets. The table in `settingstable` says what becomes of each; what it does not list is named. All of it is a
+tenant's word: what comes out is a listed option with a value of a listed form.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import assert_never
 
-from dpunetop.domain.names import OVNKUBE_CONFIG, OVNKUBE_CONTROLLER, OVNKUBE_NODE_DPU_HOST, OVNKUBE_SCRIPT_LIB
-from dpunetop.domain.ovnkubeconf import BadOvnkubeConf, HybridOverlayEnabled, OvnkubeConf, parse_ovnkube_conf
+from dpunetop.domain.names import (
+    OVN_CONFIG,
+    OVNKUBE_CONFIG,
+    OVNKUBE_CONTROLLER,
+    OVNKUBE_NODE,
+    OVNKUBE_NODE_DPU_HOST,
+    OVNKUBE_SCRIPT_LIB,
+)
+from dpunetop.domain.ovnkubeconf import BadOvnkubeConf, OvnkubeConf, SettingRefused, read_ovnkube_conf
 from dpunetop.domain.quoting import quoted
-from dpunetop.domain.scriptlib import Library, Literal, Option, read_library
-from dpunetop.domain.tenantrelease import Finding, Flavour, Release, variables
+from dpunetop.domain.scriptlib import Said, read_library
+from dpunetop.domain.settingstable import openshift, upstream
+from dpunetop.domain.settingstable.conf import OVNKUBE_CONF, option_of
+from dpunetop.domain.settingstable.rows import (
+    Always,
+    Given,
+    Handed,
+    Kept,
+    NotFollowed,
+    NotForDpu,
+    Presence,
+    Refused,
+    Row,
+    Rows,
+    SaidBy,
+    expected,
+)
+from dpunetop.domain.tenantrelease import Finding, Flavour, Release, commands, containers, variables
 from dpunetop.kube.meta import Obj
 
-CONFIG_FILE = "/run/ovnkube-config/ovnkube.conf"
-
 PARITY_UNKNOWN = "FeatureParityUnknown"
-"""Reason: a setting of the tenant could not be found; what was deployed last, or ovnkube's default, holds."""
+"""Reason: a setting of the tenant could not be found, or is not known here; what was deployed last, or ovnkube's
+default, holds."""
 PARITY_DIFFERS = "FeatureParityDiffers"
 """Reason: a setting of the tenant is known, and not followed on purpose."""
 
@@ -54,6 +78,14 @@ class NodeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Deployed:
+    """What the DPUs run with now: it holds where the tenant says nothing that is understood."""
+
+    arguments: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class SettingsView:
     """What the tenant shows. None: known to be absent."""
 
@@ -68,8 +100,9 @@ class SettingsView:
     """DaemonSet `ovnkube-node`."""
     host_daemonset: Obj | None
     """DaemonSet `ovnkube-node-dpu-host`."""
-    deployed: tuple[str, ...] = ()
-    """See `deployed_arguments`."""
+    chart_config_map: Obj | None = None
+    """ConfigMap `ovn-config`, which only the chart of OVN-Kubernetes itself has."""
+    deployed: Deployed = Deployed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +120,32 @@ def read_settings(view: SettingsView) -> SettingsReading:
     """Gather the settings.
 
     Guarantees: equal meaning gives equal settings, whatever the order of anything in the tenant; a setting that cannot
-        be found keeps the value it was last deployed with, so that a library that changes its wording rolls nobody.
+        be found keeps the value it was last deployed with, so that a library that changes its wording rolls nobody;
+        nothing that the tenant sets goes without a row of the table or a finding that names it.
     """
-    reader = _Reader(view)
+    reader = _Reader(view.deployed)
     if view.flavour is Flavour.OPENSHIFT:
-        _read_openshift(reader)
-    else:
-        _read_upstream(reader)
-    return reader.result()
+        _read_openshift(reader, view)
+        return reader.result(Flavour.OPENSHIFT, openshift.OPTIONS)
+    _read_upstream(reader, view)
+    return reader.result(Flavour.UPSTREAM, upstream.OPTIONS)
+
+
+def conf_parity(config_map: Obj | None) -> tuple[Finding, ...]:
+    """How DPUs may differ from a tenant that says all of its settings in `ovnkube.conf`.
+
+    Guarantees: of a file that cannot be read nothing is said, because its copy is not written either.
+    """
+    reader = _Reader(Deployed())
+    if (conf := _conf(reader, config_map)) is not None:
+        _follow_conf(reader, conf)
+    return reader.parity()
+
+
+def deployed_settings(live: Obj | None) -> Deployed:
+    """What a live DaemonSet of ours was written with."""
+    found = {name: text for name, each in variables(live).items() if isinstance(text := each.get("value"), str)}
+    return Deployed(deployed_arguments(live), found)
 
 
 def deployed_arguments(live: Obj | None) -> tuple[str, ...]:
@@ -128,158 +179,115 @@ def deployed_renewal(live: Obj | None) -> Renewal:
 
 def is_without_leases(release: Release | None) -> bool:
     """Whether hosts of that release are known to go by no Lease, unless their DPUs are told of one."""
-    return release is not None and release.flavour is Flavour.OPENSHIFT and not _rules(release).lease
+    return release is not None and release.flavour is Flavour.OPENSHIFT and release.version < _FIRST_WITH_LEASE
 
 
+_FIRST_WITH_LEASE = (4, 23)
+"""From this release of OpenShift on hosts watch a Lease that their DPU renews."""
+_NEWEST = (99, 0)
+"""What a tenant whose release is not known is read as."""
+_CONF_KEY = "ovnkube.conf"
+_MOST_UNKNOWN = 10
+_LONGEST_NAME = 90
 _NUMBER = re.compile(r"[0-9]{1,8}")
-_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_SUBNET = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}/(?:3[0-2]|[12]?[0-9])")
 _NETWORK_LIST = re.compile(r"[0-9A-Fa-f:.,/]{1,400}")
-_ISOLATION = re.compile(r"strict|loose")
-_ALWAYS = (
-    "--enable-interconnect",
-    "--export-ovs-metrics",
-    "--metrics-enable-config-duration",
-    "--ovn-metrics-bind-address=127.0.0.1:29105",
-)
-
-# Options that moved from the library into ovnkube.conf with 4.22.
-_MOVED = tuple(
-    Option(name)
-    for name in (
-        "enable-admin-network-policy",
-        "enable-dns-name-resolver",
-        "enable-egress-firewall",
-        "enable-egress-ip",
-        "enable-egress-qos",
-        "enable-egress-service",
-        "enable-multi-external-gateway",
-        "enable-multi-network",
-        "enable-multi-networkpolicy",
-        "enable-network-segmentation",
-    )
-)
-_IN_LIBRARY = (
-    Option("acl-logging-rate-limit", _NUMBER),
-    Option("advertised-udn-isolation-mode", _ISOLATION),
-    Option("cluster-manager-v4-transit-subnet", _SUBNET),
-    Option("disable-forwarding"),
-    Option("enable-multicast"),
-    Option("enable-observability"),
-    Option("enable-route-advertisements"),
-    Option("gateway-v4-join-subnet", _SUBNET),
-    Option("gateway-v4-masquerade-subnet", _SUBNET),
-)
-# Taken over where they are, missed nowhere.
-_PERHAPS = (
-    Option("allow-icmp-network-policy"),
-    Option("disable-requestedchassis"),
-    Option("egressip-reachability-total-timeout", _NUMBER),
-    Option("enable-evpn"),
-    Option("enable-network-connect"),
-    Option("enable-persistent-ips"),
-    Option("enable-preconfigured-udn-addresses"),
-    Option("openflow-probe", _NUMBER),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """What a release is expected to say, and where."""
-
-    since: tuple[int, int]
-    library: tuple[Option, ...]
-    lease: bool
-    """Hosts watch a lease that their DPU renews."""
-
-
-_OPENSHIFT = (
-    _Rules((4, 20), (*_MOVED, *_IN_LIBRARY), lease=False),
-    _Rules((4, 22), _IN_LIBRARY, lease=False),
-    _Rules((4, 23), _IN_LIBRARY, lease=True),
-)
-_OPENSHIFT_FIXED = ("--disable-snat-multiple-gws", "--ovn-empty-lb-events", f"--config-file={CONFIG_FILE}")
-
-_LITERALS = (
-    Literal("ipsec", re.compile(r"^ipsec=(true|false)$", re.MULTILINE)),
-    Literal("northd-probe", re.compile(r"northd_probe_interval=\$\{1:-([0-9]{1,7})\}")),
-    Literal("northd-backoff", re.compile(r"northd-backoff-interval-ms=([0-9]{1,6})")),
-    Literal("audit-method", re.compile(r"--syslog-method=\"?(null|libc)\"?")),
-    Literal("audit-facility", re.compile(r"-vFACILITY:\"?(local[0-7]|user|daemon|kern|auth|authpriv)\"?")),
-    Literal("audit-megabytes", re.compile(r"MAXFILESIZE=\$\(\( ?\"?([0-9]{1,5})\"? ?\*")),
-    Literal("audit-files", re.compile(r"MAXLOGFILES=\"?([0-9]{1,4})\"?$", re.MULTILINE)),
-)
-_COLLECTORS = ("NETFLOW", "SFLOW", "IPFIX")
 _LEASE_INTERVAL = re.compile(r"[A-Z0-9_]*LEASE_RENEW_INTERVAL")
 _LEASE_DURATION = re.compile(r"[A-Z0-9_]*LEASE_DURATION")
 _LEASE_OPTIONS = ("dpu-node-lease-renew-interval", "dpu-node-lease-duration")
-
-# Environment of the tenant's DaemonSet `ovnkube-node`: variable to options, or to one option with a value.
-_SWITCHES: Mapping[str, tuple[str, ...]] = {
-    "OVN_ADMIN_NETWORK_POLICY_ENABLE": ("enable-admin-network-policy",),
-    "OVN_DISABLE_FORWARDING": ("disable-forwarding",),
-    "OVN_DISABLE_PKT_MTU_CHECK": ("disable-pkt-mtu-check",),
-    "OVN_DISABLE_SNAT_MULTIPLE_GWS": ("disable-snat-multiple-gws",),
-    "OVN_EGRESSFIREWALL_ENABLE": ("enable-egress-firewall",),
-    "OVN_EGRESSIP_ENABLE": ("enable-egress-ip",),
-    "OVN_EGRESSQOS_ENABLE": ("enable-egress-qos",),
-    "OVN_EGRESSSERVICE_ENABLE": ("enable-egress-service",),
-    "OVN_EMPTY_LB_EVENTS": ("ovn-empty-lb-events",),
-    "OVN_ENABLE_MULTI_EXTERNAL_GATEWAY": ("enable-multi-external-gateway",),
-    "OVN_MULTICAST_ENABLE": ("enable-multicast",),
-    "OVN_MULTI_NETWORK_ENABLE": ("enable-multi-network", "enable-multi-networkpolicy"),
-    "OVN_NETWORK_SEGMENTATION_ENABLE": ("enable-multi-network", "enable-network-segmentation"),
-}
-_SWITCHES_PERHAPS: Mapping[str, tuple[str, ...]] = {
-    "OVN_DISABLE_REQUESTEDCHASSIS": ("disable-requestedchassis",),
-    "OVN_ENABLE_DNSNAMERESOLVER": ("enable-dns-name-resolver",),
-    "OVN_ENABLE_SVC_TEMPLATE_SUPPORT": ("enable-svc-template-support",),
-    "OVN_NETWORK_CONNECT_ENABLE": ("enable-network-connect",),
-    "OVN_NETWORK_QOS_ENABLE": ("enable-network-qos",),
-    "OVN_OBSERV_ENABLE": ("enable-observability",),
-    "OVN_PRE_CONF_UDN_ADDR_ENABLE": ("enable-preconfigured-udn-addresses",),
-    "OVN_ROUTE_ADVERTISEMENTS_ENABLE": ("enable-route-advertisements",),
-}
-_VALUES: Mapping[str, Option] = {
-    "OVN_ACL_LOGGING_RATE_LIMIT": Option("acl-logging-rate-limit", _NUMBER),
-    "OVN_ADVERTISED_UDN_ISOLATION_MODE": Option("advertised-udn-isolation-mode", _ISOLATION),
-    "OVN_EGRESSIP_HEALTHCHECK_PORT": Option("egressip-node-healthcheck-port", _NUMBER),
-    "OVN_ENCAP_PORT": Option("encap-port", _NUMBER),
-    "OVN_MTU": Option("mtu", _NUMBER),
-    "OVN_V4_JOIN_SUBNET": Option("gateway-v4-join-subnet", _SUBNET),
-    "OVN_V4_MASQUERADE_SUBNET": Option("gateway-v4-masquerade-subnet", _SUBNET),
-    "OVN_V4_TRANSIT_SUBNET": Option("cluster-manager-v4-transit-subnet", _SUBNET),
-}
+_OF_ENTRY_SCRIPT = frozenset({"gateway-mode", "inactivity-probe", "loglevel"})
 _NETWORKS: Mapping[str, str] = {"OVN_NET_CIDR": "cluster-subnets", "OVN_SVC_CIDR": "k8s-service-cidrs"}
+_GIVEN_DEFAULTS: Mapping[str, str] = {
+    "OVN_ENCAP_PORT": "6081",
+    "OVN_CONTROLLER_INACTIVITY_PROBE": "30000",
+    "OVN_NORTHD_PROBE_INTERVAL": "10000",
+    "OVN_NORTHD_BACKOFF_MS": "0",
+    "OVN_AUDIT_SYSLOG_METHOD": "null",
+    "OVN_AUDIT_FACILITY": "local0",
+    "OVN_AUDIT_MOST_MEGABYTES": "50",
+    "OVN_AUDIT_MOST_FILES": "5",
+}
 
 
 class _Reader:
     """One reading; the fields are its result as it grows."""
 
-    def __init__(self, view: SettingsView) -> None:
-        self.view = view
+    def __init__(self, deployed: Deployed) -> None:
         self.options: dict[str, str] = {}  # name -> value, "" of a switch
-        self.numbers: dict[str, int] = {}
-        self.words: dict[str, str] = {}
-        self._last = {name: value for name, _, value in (text[2:].partition("=") for text in view.deployed)}
+        self.given: dict[str, str] = {}  # variable of the pods -> value
+        self._last_options = {
+            name: value for name, _, value in (text[2:].partition("=") for text in deployed.arguments)
+        }
+        self._last_given = deployed.variables
         self._impossible: list[Finding] = []
         self._missing: list[str] = []
-        self._parity: list[Finding] = []
+        self._unknown: set[str] = set()
+        self._differs: list[Finding] = []
 
-    def want(self, option: str, value: str = "") -> None:
-        self.options[option] = value
+    def follow(self, what: str, row: Row, text: str | None) -> None:
+        """Do with a setting as its row says; `what` names it in messages, None: the tenant does not say it."""
+        match row.verdict:
+            case Handed() | Given() as verdict if text is None and row.presence is Presence.ALWAYS:
+                self.miss(what, verdict)
+            case Handed() as verdict:
+                self._hand(what, verdict, text or verdict.default)
+            case Given() as verdict:
+                self._give(what, verdict, text or verdict.default)
+            case Kept(unlike=unlike, why=why):
+                if text in unlike:
+                    self.differs(what, text, why)
+            case NotFollowed(why, harmless):
+                if text is not None and text not in harmless:
+                    self.differs(what, text, why)
+            case Refused(reason, why, harmless):
+                if text is not None and text not in harmless:
+                    self.refuse(reason, f"the tenant's {what} is {quoted(text)}: {why}")
+            case Always() | SaidBy() | NotForDpu():
+                pass
+            case unreachable:
+                assert_never(unreachable)
 
-    def miss(self, what: str, *options: str) -> None:
+    def _hand(self, what: str, verdict: Handed, text: str) -> None:
+        if verdict.form is None:
+            if text == "true":
+                self.options.update(dict.fromkeys(verdict.options, ""))
+            elif text not in ("", "false"):
+                self.miss(what, verdict)
+        elif verdict.form.fullmatch(text):
+            self.options.update(dict.fromkeys(verdict.options, text))
+        elif text:
+            self.miss(what, verdict)
+
+    def _give(self, what: str, verdict: Given, text: str) -> None:
+        if verdict.form.fullmatch(text):
+            self.given[verdict.variable] = text
+        elif text and verdict.otherwise:
+            self.differs(what, text, verdict.otherwise)
+        elif text:
+            self.miss(what, verdict)
+
+    def miss(self, what: str, *verdicts: Handed | Given) -> None:
         """What cannot be found is named, and stays as it was deployed."""
         self._missing.append(what)
-        for option in options:
-            if option in self._last:
-                self.options[option] = self._last[option]
+        for verdict in verdicts:
+            match verdict:
+                case Handed(options=options):
+                    self.options.update(
+                        {name: self._last_options[name] for name in options if name in self._last_options}
+                    )
+                case Given(variable=variable, form=form):
+                    if form.fullmatch(last := self._last_given.get(variable, "")):
+                        self.given[variable] = last
 
-    def differs(self, message: str) -> None:
-        self._parity.append(Finding(PARITY_DIFFERS, message))
+    def unknown(self, kind: str, name: str) -> None:
+        """What no row lists."""
+        self._unknown.add(f"{kind} {quoted(name, _LONGEST_NAME)}")
+
+    def differs(self, what: str, text: str, why: str) -> None:
+        """What is set in the tenant and not on its DPUs."""
+        self._differs.append(Finding(PARITY_DIFFERS, f"the tenant's {what} is {quoted(text)}; {why}"))
 
     def refuse(self, reason: str, message: str) -> None:
+        """What cannot be on a DPU."""
         self._impossible.append(Finding(reason, message))
 
     def check_networks(self, what: str, value: str) -> bool:
@@ -293,31 +301,45 @@ class _Reader:
             return True
         return False
 
-    def result(self) -> SettingsReading:
-        parity = tuple(self._parity)
+    def parity(self) -> tuple[Finding, ...]:
+        """How DPUs may differ; what is not understood comes first."""
+        found = list(self._differs)
+        if self._unknown:
+            names = sorted(self._unknown)
+            more = f" and {len(names) - _MOST_UNKNOWN} more" if len(names) > _MOST_UNKNOWN else ""
+            words = (
+                f"not known here: {', '.join(names[:_MOST_UNKNOWN])}{more}; but for switches of features not followed"
+            )
+            found.insert(0, Finding(PARITY_UNKNOWN, words))
         if self._missing:
-            names = ", ".join(sorted(self._missing))
-            words = f"not found in the tenant: {names}; kept as last deployed, else as ovnkube has it by default"
-            parity = (Finding(PARITY_UNKNOWN, words), *parity)
-        if self._impossible:
-            return SettingsReading(None, tuple(self._impossible), parity)
-        return SettingsReading(self._settings(), (), parity)
+            names = sorted(set(self._missing))
+            words = (
+                f"not found in the tenant: {', '.join(names)}; kept as last deployed, else as ovnkube has it by default"
+            )
+            found.insert(0, Finding(PARITY_UNKNOWN, words))
+        return tuple(found)
 
-    def _settings(self) -> NodeSettings:
-        wanted = (f"--{name}={value}" if value else f"--{name}" for name, value in self.options.items())
-        fixed = _OPENSHIFT_FIXED if self.view.flavour is Flavour.OPENSHIFT else ()
+    def result(self, flavour: Flavour, table: Rows) -> SettingsReading:
+        """What was read, with the options that every DPU of that flavour is handed."""
+        if self._impossible:
+            return SettingsReading(None, tuple(self._impossible), self.parity())
+        fixed = {row.name: row.verdict.value for row in table.values() if isinstance(row.verdict, Always)}
+        return SettingsReading(self._settings(flavour, {**self.options, **fixed}), (), self.parity())
+
+    def _settings(self, flavour: Flavour, options: Mapping[str, str]) -> NodeSettings:
+        given = {**_GIVEN_DEFAULTS, **self.given}
         return NodeSettings(
-            flavour=self.view.flavour,
-            arguments=tuple(sorted({*_ALWAYS, *fixed, *wanted})),
-            encap_port=self.numbers.get("encap-port", 6081),
-            inactivity_probe_ms=self.numbers.get("inactivity-probe", 30000),
-            northd_probe_ms=self.numbers.get("northd-probe", 10000),
-            northd_backoff_ms=self.numbers.get("northd-backoff", 0),
+            flavour=flavour,
+            arguments=tuple(sorted(f"--{name}={value}" if value else f"--{name}" for name, value in options.items())),
+            encap_port=int(given["OVN_ENCAP_PORT"]),
+            inactivity_probe_ms=int(given["OVN_CONTROLLER_INACTIVITY_PROBE"]),
+            northd_probe_ms=int(given["OVN_NORTHD_PROBE_INTERVAL"]),
+            northd_backoff_ms=int(given["OVN_NORTHD_BACKOFF_MS"]),
             audit=Audit(
-                syslog_method=self.words.get("audit-method", "null"),
-                facility=self.words.get("audit-facility", "local0"),
-                most_megabytes=max(1, self.numbers.get("audit-megabytes", 50)),
-                most_files=max(1, self.numbers.get("audit-files", 5)),
+                syslog_method=given["OVN_AUDIT_SYSLOG_METHOD"],
+                facility=given["OVN_AUDIT_FACILITY"],
+                most_megabytes=max(1, int(given["OVN_AUDIT_MOST_MEGABYTES"])),
+                most_files=max(1, int(given["OVN_AUDIT_MOST_FILES"])),
             ),
         )
 
@@ -333,85 +355,107 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     return network if fits else None
 
 
-def _read_openshift(reader: _Reader) -> None:
-    rules = _rules(reader.view.release)
-    if (conf := _conf(reader)) is not None:
-        _read_conf(reader, conf)
-    _read_library(reader, rules)
-    environment = _environment(reader)
-    _read_lease(reader, rules.lease, environment)
-    _read_host(reader, environment)
-
-
-def _rules(release: Release | None) -> _Rules:
-    """Those of the newest release that is not newer than the tenant's; of an unknown release the newest."""
-    if release is None:
-        return _OPENSHIFT[-1]
-    return next((rules for rules in reversed(_OPENSHIFT) if rules.since <= release.version), _OPENSHIFT[0])
-
-
-def _conf(reader: _Reader) -> OvnkubeConf | None:
-    text = _text(reader.view.config_map, "ovnkube.conf")
+def _read_openshift(reader: _Reader, view: SettingsView) -> None:
+    version = _NEWEST if view.release is None else view.release.version
     what = f"the tenant's ConfigMap {OVNKUBE_CONFIG}"
-    if text is None:
-        reader.refuse("OvnkubeConfMissing", f"{what} has no ovnkube.conf")
-        return None
+    if _text(view.config_map, _CONF_KEY) is None:
+        reader.refuse("OvnkubeConfMissing", f"{what} has no {_CONF_KEY}")
+    elif (conf := _conf(reader, view.config_map)) is not None:
+        _read_conf(reader, conf)
+    _read_library(reader, view, version)
+    host = _environment(view.host_daemonset)
+    _follow_variables(reader, openshift.VARIABLES, {**host, **_environment(view.node_daemonset)})
+    _name_unknown(reader, openshift.VARIABLES, view)
+    _read_lease(reader, version >= _FIRST_WITH_LEASE, host)
+
+
+def _conf(reader: _Reader, config_map: Obj | None) -> OvnkubeConf | None:
+    text = _text(config_map, _CONF_KEY)
+    what = f"the tenant's ConfigMap {OVNKUBE_CONFIG}"
     try:
-        return parse_ovnkube_conf(text)
-    except HybridOverlayEnabled as problem:
-        reader.refuse("HybridOverlayNotSupported", f"{what}: {problem}")
+        return None if text is None else read_ovnkube_conf(text)
+    except SettingRefused as problem:
+        reader.refuse(problem.reason, f"{what}: {problem}")
     except BadOvnkubeConf as problem:
         reader.refuse("OvnkubeConfInvalid", f"{what}: {problem}")
     return None
 
 
+def _follow_conf(reader: _Reader, conf: OvnkubeConf) -> None:
+    for section, key, value in (*conf.values, *conf.left):
+        row = OVNKUBE_CONF.get(f"{section}/{key}")
+        if row is None:
+            reader.unknown("ovnkube.conf key", f"{section}/{key}")
+        else:
+            reader.follow(f"[{section}] {key}", row, value)
+
+
 def _read_conf(reader: _Reader, conf: OvnkubeConf) -> None:
     values = {(section, key): value for section, key, value in conf.values}
-    for place in (("default", "cluster-subnets"), ("kubernetes", "service-cidrs")):
-        if place in values:
-            reader.check_networks(f"{place[1]} of [{place[0]}]", values[place])
+    for section, key in (("default", "cluster-subnets"), ("kubernetes", "service-cidrs")):
+        if (section, key) in values:
+            reader.check_networks(f"{key} of [{section}]", values[section, key])
         else:
-            reader.miss(f"{place[1]} of [{place[0]}]")
-    if values.get(("gateway", "mode")) == "local":
-        reader.differs("the tenant's [gateway] mode is local; zones on DPUs run in mode shared, the only one there")
+            reader.miss(f"{key} of [{section}]")
+    _follow_conf(reader, conf)
     _read_port(reader, values.get(("default", "encap-port")))
 
 
-def _read_library(reader: _Reader, rules: _Rules) -> None:
-    options = (*_MOVED, *_IN_LIBRARY, *_PERHAPS)
-    text = _text(reader.view.script_lib, "ovnkube-lib.sh")
-    library = read_library(text, options, _LITERALS) if text is not None else None
+def _read_library(reader: _Reader, view: SettingsView, version: tuple[int, int]) -> None:
+    wanted = {row.name for row in expected(openshift.OPTIONS, version)}
+    text = _text(view.script_lib, "ovnkube-lib.sh")
+    library = read_library(text, openshift.OPTIONS) if text is not None else None
     if library is None:
-        names = [option.name for option in rules.library]
-        reader.miss(f"ConfigMap {OVNKUBE_SCRIPT_LIB}, for {', '.join(sorted(names))}", *(o.name for o in options))
+        what = f"ConfigMap {OVNKUBE_SCRIPT_LIB}, for {', '.join(sorted(wanted))}"
+        followed = (*openshift.OPTIONS.values(), *openshift.LITERALS.values())
+        reader.miss(what, *(row.verdict for row in followed if isinstance(row.verdict, Handed | Given)))
         return
-    for option in options:
-        said = library.options.get(option.name)
-        if isinstance(said, str):
-            reader.want(option.name, said)
-        elif said is None and option in rules.library:
-            reader.miss(option.name, option.name)
-    _read_literals(reader, library)
+    for name, row in openshift.OPTIONS.items():
+        _read_option(reader, row, library.options.get(name), name in wanted)
+    for name in library.others:
+        reader.unknown("option", f"--{name}")
+    texts = (commands(view.node_daemonset), library.active)
+    for row in openshift.LITERALS.values():
+        if row.spellings:
+            reader.follow(f"{row.name} of {OVNKUBE_SCRIPT_LIB}", row, _literal(row, texts))
 
 
-def _read_literals(reader: _Reader, library: Library) -> None:
-    for name, text in library.literals.items():
-        if text.isdigit():
-            reader.numbers[name] = int(text)
-        else:
-            reader.words[name] = text
-    if library.literals.get("ipsec") == "true":
-        _refuse_ipsec(reader)
+def _read_option(reader: _Reader, row: Row, said: str | Said | None, wanted: bool) -> None:
+    if not isinstance(row.verdict, Handed):
+        return
+    if isinstance(said, str):
+        reader.options[row.name] = said
+    elif said is None and wanted:
+        reader.miss(row.name, row.verdict)
 
 
-def _refuse_ipsec(reader: _Reader) -> None:
-    reader.refuse("IPsecNotSupported", "the tenant encrypts its overlay with IPsec, which nothing on a DPU does")
+def _literal(row: Row, texts: Iterable[str]) -> str | None:
+    """The value of a literal: the first way to spell it that occurs anywhere counts."""
+    found = (match for spelling in row.spellings for text in texts if (match := spelling.search(text)))
+    first = next(found, None)
+    return None if first is None else first.group(1)
 
 
-def _environment(reader: _Reader) -> Mapping[str, str]:
-    """What is fixed in the environment of the hosts that carry a DPU."""
-    found = variables(reader.view.host_daemonset)
+def _environment(daemonset: Obj | None) -> Mapping[str, str]:
+    """What is fixed in the environment of a DaemonSet."""
+    found = variables(daemonset)
     return {name: text for name, variable in found.items() if isinstance(text := variable.get("value"), str)}
+
+
+def _follow_variables(reader: _Reader, table: Rows, environment: Mapping[str, str | None]) -> None:
+    for name, row in table.items():
+        reader.follow(name, row, environment.get(name))
+
+
+def _name_unknown(reader: _Reader, table: Rows, view: SettingsView) -> None:
+    """Name variables that no row lists, and environments that come as a whole from where they are not seen."""
+    for daemonset in (view.node_daemonset, view.host_daemonset):
+        for name in variables(daemonset):
+            if name not in table and not _LEASE_INTERVAL.fullmatch(name) and not _LEASE_DURATION.fullmatch(name):
+                reader.unknown("variable", name)
+    for name, daemonset in ((OVNKUBE_NODE, view.node_daemonset), (OVNKUBE_NODE_DPU_HOST, view.host_daemonset)):
+        if any(container.get("envFrom") for container in containers(daemonset)):
+            reader.unknown("envFrom of", name)
 
 
 def _read_lease(reader: _Reader, expected: bool, environment: Mapping[str, str]) -> None:
@@ -421,12 +465,12 @@ def _read_lease(reader: _Reader, expected: bool, environment: Mapping[str, str])
     duration = _only(_LEASE_DURATION, environment)
     if interval is None or duration is None or 0 < duration <= interval:
         if expected:
-            reader.miss(f"lease numbers in DaemonSet {OVNKUBE_NODE_DPU_HOST}", *_LEASE_OPTIONS)
+            reader.miss(f"lease numbers in DaemonSet {OVNKUBE_NODE_DPU_HOST}", Handed(_LEASE_OPTIONS))
     elif not interval or not duration:
-        reader.want(_LEASE_OPTIONS[0], "0")
+        reader.options[_LEASE_OPTIONS[0]] = "0"
     else:
-        reader.want(_LEASE_OPTIONS[0], str(interval))
-        reader.want(_LEASE_OPTIONS[1], str(duration))
+        reader.options[_LEASE_OPTIONS[0]] = str(interval)
+        reader.options[_LEASE_OPTIONS[1]] = str(duration)
 
 
 def _only(pattern: re.Pattern[str], environment: Mapping[str, str]) -> int | None:
@@ -435,24 +479,12 @@ def _only(pattern: re.Pattern[str], environment: Mapping[str, str]) -> int | Non
     return int(values[0]) if len(values) == 1 and _NUMBER.fullmatch(values[0]) else None
 
 
-def _read_host(reader: _Reader, environment: Mapping[str, str]) -> None:
-    _number(reader, "inactivity-probe", environment.get("OVN_CONTROLLER_INACTIVITY_PROBE"))
-    collectors = [name for name in _COLLECTORS if environment.get(f"{name}_COLLECTORS")]
-    if collectors:
-        reader.differs(
-            f"the tenant has flow collectors ({', '.join(collectors)}); DPUs send no flows to a tenant's address"
-        )
-
-
-def _number(reader: _Reader, name: str, text: str | None) -> None:
-    if text is not None and _NUMBER.fullmatch(text):
-        reader.numbers[name] = int(text)
-
-
 def _read_port(reader: _Reader, text: str | None) -> None:
-    _number(reader, "encap-port", text)
-    if not 0 < reader.numbers.get("encap-port", 6081) < 65536:
-        reader.refuse("OvnkubeConfInvalid", f"the tenant's encap-port {reader.numbers['encap-port']} is no port")
+    if text is None:
+        return
+    if not 0 < int(text) < 65536:
+        reader.refuse("OvnkubeConfInvalid", f"the tenant's encap-port {quoted(text)} is no port")
+    reader.given["OVN_ENCAP_PORT"] = text
 
 
 def _text(config_map: Obj | None, key: str) -> str | None:
@@ -461,63 +493,53 @@ def _text(config_map: Obj | None, key: str) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _read_upstream(reader: _Reader) -> None:
-    environment = _resolved(reader.view)
-    reader.want("ovn-config-namespace", reader.view.tenant_namespace)
+def _read_upstream(reader: _Reader, view: SettingsView) -> None:
+    if (conf := _conf(reader, view.config_map)) is not None:
+        _hand_on_conf(reader, conf)
+    environment = _resolved(reader, view)
+    reader.options["ovn-config-namespace"] = view.tenant_namespace
     for name, option in _NETWORKS.items():
-        if not environment.get(name):
-            reader.refuse("OvnkubeConfMissing", f"the tenant's DaemonSet ovnkube-node does not say {name}")
-        elif reader.check_networks(name, environment[name]):
-            reader.want(option, environment[name])
-    for name, options in {**_SWITCHES, **_SWITCHES_PERHAPS}.items():
-        _read_switch(reader, name, options, environment.get(name))
-    for name, valued in _VALUES.items():
-        _read_value(reader, name, valued, environment.get(name))
-    _refuse_upstream(reader, environment)
-    host = _environment(reader)
+        text = environment.get(name)
+        if not text:
+            where = f"DaemonSet {OVNKUBE_NODE}, with ConfigMap {OVN_CONFIG},"
+            reader.refuse("OvnkubeConfMissing", f"the tenant's {where} does not say {name}")
+        elif reader.check_networks(name, text):
+            reader.options[option] = text
+    _follow_variables(reader, upstream.VARIABLES, environment)
+    _read_port(reader, reader.options.get("encap-port"))
+    _name_unknown(reader, upstream.VARIABLES, view)
+    host = _environment(view.host_daemonset)
     if _only(_LEASE_INTERVAL, host) is not None:
         _read_lease(reader, True, host)
-    _read_host(reader, host)
 
 
-def _resolved(view: SettingsView) -> Mapping[str, str]:
-    """Environment of `ovnkube-node`, with what it takes from the ConfigMap."""
-    found: dict[str, str] = {}
+def _hand_on_conf(reader: _Reader, conf: OvnkubeConf) -> None:
+    """Pods of this flavour mount no file, so what it says is handed on; variables come later and win, as they do in
+    the tenant, where they become options too."""
+    _follow_conf(reader, conf)
+    for section, key, value in conf.values:
+        name = f"{section}/{key}"
+        option = option_of(name) if name in OVNKUBE_CONF else key
+        if option not in _OF_ENTRY_SCRIPT:
+            reader.options[option] = "" if value == "true" else value
+
+
+def _resolved(reader: _Reader, view: SettingsView) -> Mapping[str, str | None]:
+    """Environment of `ovnkube-node`, with what it takes from ConfigMaps."""
+    config_maps = {OVNKUBE_CONFIG: view.config_map, OVN_CONFIG: view.chart_config_map}
+    found: dict[str, str | None] = {}
     for name, variable in variables(view.node_daemonset).items():
-        text = variable.get("value")
-        source = variable.get("valueFrom")
+        text, source = variable.get("value"), variable.get("valueFrom")
         reference = source.get("configMapKeyRef") if isinstance(source, Mapping) else None
-        if isinstance(reference, Mapping) and reference.get("name") == OVNKUBE_CONFIG:
-            text = _text(view.config_map, str(reference.get("key")))
+        if isinstance(reference, Mapping):
+            of, key = reference.get("name"), str(reference.get("key"))
+            text = _text(config_maps.get(str(of)), key)
+            if of not in config_maps and name in upstream.VARIABLES:
+                reader.miss(f"{name} of ConfigMap {quoted(str(of))}")
+            elif f"{of}/{key}" not in upstream.KEYS:
+                reader.unknown("ConfigMap key", f"{of}/{key}")
+        elif isinstance(source, Mapping) and "fieldRef" not in source and name in upstream.VARIABLES:
+            reader.miss(f"{name}, which comes from where it is not seen")
         if isinstance(text, str):
             found[name] = text
     return found
-
-
-def _read_switch(reader: _Reader, name: str, options: tuple[str, ...], text: str | None) -> None:
-    if text == "true":
-        for option in options:
-            reader.want(option)
-    elif text not in ("", "false") and (text is not None or name in _SWITCHES):
-        reader.miss(name, *options)
-
-
-def _read_value(reader: _Reader, name: str, option: Option, text: str | None) -> None:
-    assert option.value is not None
-    if not text:
-        return
-    if not option.value.fullmatch(text):
-        reader.miss(name, option.name)
-        return
-    reader.want(option.name, text)
-    if option.name == "encap-port":
-        _read_port(reader, text)
-
-
-def _refuse_upstream(reader: _Reader, environment: Mapping[str, str]) -> None:
-    if environment.get("OVN_HYBRID_OVERLAY_ENABLE") == "true":
-        reader.refuse("HybridOverlayNotSupported", "the tenant's hybrid overlay is not possible on a DPU")
-    if environment.get("ENABLE_IPSEC") == "true":
-        _refuse_ipsec(reader)
-    if environment.get("OVN_GATEWAY_MODE") == "local":
-        reader.differs("the tenant's OVN_GATEWAY_MODE is local; zones on DPUs run in mode shared, the only one there")

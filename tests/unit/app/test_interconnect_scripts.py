@@ -55,17 +55,18 @@ EVERYWHERE = (
     *("cluster-manager-v4-transit-subnet", "enable-admin-network-policy", "enable-egress-firewall", "enable-egress-ip"),
     *("enable-egress-qos", "enable-egress-service", "enable-multi-external-gateway", "enable-multi-network"),
     *("enable-multi-networkpolicy", "enable-network-segmentation", "enable-route-advertisements"),
-    *("disable-requestedchassis",),
+    *("disable-requestedchassis", "enable-lflow-cache", "enable-svc-template-support", "host-network-namespace"),
+    *("nodeport", "enable-preconfigured-udn-addresses"),
 )
 LEASE = ("dpu-node-lease-duration", "dpu-node-lease-renew-interval")
 # What ovnkube of each release knows beside the above.
 KNOWN: dict[str, tuple[str, ...]] = {
-    "4.20": ("enable-interconnect",),
-    "4.21": ("enable-interconnect", "enable-preconfigured-udn-addresses"),
-    "4.22": ("enable-interconnect", "enable-preconfigured-udn-addresses", "allow-icmp-network-policy"),
-    "4.23": ("enable-interconnect", "enable-preconfigured-udn-addresses", "enable-evpn", *LEASE),
-    "1.3": ("enable-interconnect", "enable-preconfigured-udn-addresses", *LEASE),
-    "master": ("enable-preconfigured-udn-addresses", "enable-evpn", *LEASE),
+    "4.20": ("enable-interconnect", "cluster-manager-v4-transit-switch-subnet"),
+    "4.21": ("enable-interconnect",),
+    "4.22": ("enable-interconnect", "allow-icmp-network-policy"),
+    "4.23": ("enable-interconnect", "allow-icmp-network-policy", "enable-evpn", *LEASE),
+    "1.3": ("enable-interconnect", *LEASE),
+    "master": ("enable-evpn", *LEASE),
 }
 OVNKUBE = """#!/bin/bash
 if [[ $* == --help ]]; then
@@ -166,24 +167,25 @@ UP_TO_4_21 = (
     "--enable-admin-network-policy --enable-egress-firewall --enable-egress-ip --enable-egress-qos"
     " --enable-egress-service --enable-interconnect --enable-multi-external-gateway --enable-multi-network"
     " --enable-multi-networkpolicy --enable-multicast --enable-network-segmentation"
+    " --enable-preconfigured-udn-addresses --enable-route-advertisements"
 )
 UPSTREAM = (
     "--cluster-subnets=10.244.0.0/16/24 --disable-requestedchassis --enable-admin-network-policy"
     " --enable-egress-firewall --enable-egress-ip",
-    "--enable-multi-network --enable-multicast --enable-network-segmentation --encap-port=6081 --export-ovs-metrics"
-    " --gateway-v4-join-subnet=100.64.0.0/16 --gateway-v4-masquerade-subnet=169.254.0.0/17"
-    " --k8s-service-cidrs=10.96.0.0/16 --metrics-enable-config-duration --mtu=8900"
+    "--enable-lflow-cache=true --enable-multi-network --enable-multicast --enable-network-segmentation"
+    " --enable-svc-template-support --encap-port=6081 --export-ovs-metrics --gateway-v4-join-subnet=100.64.0.0/16"
+    " --gateway-v4-masquerade-subnet=169.254.0.0/17 --host-network-namespace=ovn-host-network"
+    " --k8s-service-cidrs=10.96.0.0/16 --metrics-enable-config-duration --mtu=8900 --nodeport"
     " --ovn-config-namespace=ovn-kubernetes --ovn-metrics-bind-address=127.0.0.1:29105",
 )
 RELEASES: dict[str, tuple[SettingsView, str]] = {
     "4.20": (
         openshift((4, 20)),
-        f"{OPENSHIFT[0]} {OPENSHIFT[1]} {UP_TO_4_21} --enable-route-advertisements {OPENSHIFT[2]}",
+        f"{OPENSHIFT[0]} {OPENSHIFT[1]} {UP_TO_4_21} {OPENSHIFT[2]}".replace("transit-subnet", "transit-switch-subnet"),
     ),
     "4.21": (
         openshift((4, 21)),
-        f"{OPENSHIFT[0]} {OPENSHIFT[1]} {UP_TO_4_21} --enable-preconfigured-udn-addresses"
-        f" --enable-route-advertisements {OPENSHIFT[2]}",
+        f"{OPENSHIFT[0]} {OPENSHIFT[1]} {UP_TO_4_21} {OPENSHIFT[2]}",
     ),
     "4.22": (
         openshift((4, 22)),
@@ -192,7 +194,8 @@ RELEASES: dict[str, tuple[SettingsView, str]] = {
     ),
     "4.23": (
         openshift((4, 23)),
-        f"{OPENSHIFT[0]} {OPENSHIFT[1]} --dpu-node-lease-duration=40 --dpu-node-lease-renew-interval=10 --enable-evpn"
+        f"{OPENSHIFT[0]} --allow-icmp-network-policy {OPENSHIFT[1]} --dpu-node-lease-duration=40"
+        " --dpu-node-lease-renew-interval=10"
         f" --enable-interconnect --enable-multicast --enable-route-advertisements {OPENSHIFT[2]}",
     ),
     "1.3": (upstream(), f"{UPSTREAM[0]} --enable-interconnect {UPSTREAM[1]}"),

@@ -103,10 +103,9 @@ def test_a_certificate_loses_the_key_that_stands_with_it() -> None:
     }
 
 
-def test_a_configuration_says_what_was_left_out() -> None:
+def test_a_configuration_keeps_what_pods_may_have() -> None:
     copy = copied(CONFIGURATION, config_map(ovnkube_conf="[default]\nmtu=1400\nsflow-targets=1.2.3.4:5\n"))
     assert copy.desired["data"] == {"ovnkube.conf": "[default]\nmtu=1400\n"}
-    assert copy.dropped == ("default/sflow-targets",)
 
 
 REFUSED = {

@@ -12,6 +12,7 @@ from dpunetop.domain.topology import Settled, Topology
 from dpunetop.domain.types import parse_config
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Fence
 from support.objects import condition, config, node
+from support.tenants import upstream
 
 OWNER = Owner(config(), "0123")
 DONE = {
@@ -54,6 +55,7 @@ CENTRAL = TenantSigns(
     control_plane=None,
     script_lib=None,
     config_map=None,
+    chart_config_map=None,
     cluster_version=None,
 )
 STAGE = Stage(
@@ -351,6 +353,36 @@ def test_an_interconnect_tenant_gets_zones_on_its_dpus_without_its_certificates(
 def test_settings_that_are_not_found_are_said_and_hold_up_nothing():
     plan = plan_ovnkube(interconnect())
     assert "DaemonSet" in written(plan)
+    assert said(plan, "FeatureParity") == ("Unknown", "FeatureParityUnknown")
+
+
+def test_an_upstream_tenant_says_its_networks_in_the_config_map_of_its_chart():
+    view = upstream()
+    signs = replace(
+        CENTRAL,
+        node_daemonset=with_containers(view.node_daemonset, "nb-ovsdb"),
+        masters=(),
+        config_map=view.config_map,
+        chart_config_map=view.chart_config_map,
+    )
+    stage = replace(STAGE, mounted={TENANT_CREDENTIAL: STAGE.mounted[TENANT_CREDENTIAL]})
+    given = replace(VIEW, tenant=signs, settled=Settled(Topology.INTERCONNECT), stage=stage)
+    plan = plan_ovnkube(replace(given, tenant_namespace="ovn-kubernetes", environment_image="quay.example/ovn:1"))
+    assert said(plan, "FeatureParity") == ("True", "Followed")
+    (desired,) = [s.desired for s in plan.steps if isinstance(s, Apply) and s.desired["kind"] == "DaemonSet"]
+    [node] = [c for c in desired["spec"]["template"]["spec"]["containers"] if c["name"] == "ovnkube-controller"]
+    assert {"--cluster-subnets=10.244.0.0/16/24", "--mtu=8900", "--nodeport"} <= set(node["args"])
+
+
+def with_containers(live, *more):
+    spec = live["spec"]["template"]["spec"]
+    spec["containers"] += [{"name": name} for name in more]
+    return live
+
+
+def test_what_a_central_tenant_says_and_nobody_knows_is_named():
+    config_map = {"data": {"ovnkube.conf": "[default]\nmtu=1400\n[next]\nkey=1\n"}}
+    plan = plan_ovnkube(replace(VIEW, tenant=replace(CENTRAL, config_map=config_map)))
     assert said(plan, "FeatureParity") == ("Unknown", "FeatureParityUnknown")
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpunetop.domain.ovnkubeconf import BadOvnkubeConf, parse_ovnkube_conf, render_ovnkube_conf
+from dpunetop.domain.ovnkubeconf import BadOvnkubeConf, OvnkubeConf, parse_ovnkube_conf, render_ovnkube_conf
 
 REAL = """
 [default]
@@ -55,20 +57,24 @@ platform-type=BareMetal
 service-cidrs=172.30.0.0/16
 
 [ovnkubernetesfeature]
-egressip-node-healthcheck-port=9107
 enable-egress-firewall=true
 enable-egress-ip=true
 """
 
 
+def left(conf: OvnkubeConf) -> list[str]:
+    return [f"{section}/{key}" for section, key, _ in conf.left]
+
+
 def test_a_file_as_tenants_have_it_keeps_what_a_node_needs() -> None:
     conf = parse_ovnkube_conf(REAL)
     assert render_ovnkube_conf(conf) == KEPT
-    assert conf.dropped == (
+    assert left(conf) == [
         "kubernetes/apiserver",
         "kubernetes/healthz-bind-address",
         "masterha/election-lease-duration",
-    )
+        "ovnkubernetesfeature/egressip-node-healthcheck-port",
+    ]
 
 
 FORBIDDEN = {
@@ -92,6 +98,7 @@ FORBIDDEN = {
     "database address": "[ovnnorth]\naddress=ssl:6.6.6.6:9641",
     "gateway interface": "[gateway]\ninterface=eth0",
     "unknown section": "[anything]\na=b",
+    "unknown section with a dash": "[any-thing]\na=b",
 }
 
 
@@ -100,13 +107,16 @@ def test_what_a_privileged_pod_must_not_obey_is_left_out_and_named(text: str) ->
     section, key = text.removeprefix("[").split("]\n")[0], text.split("\n")[1].split("=")[0].lower()
     conf = parse_ovnkube_conf(f"{text}\n[gateway]\nmode=shared\n" if section != "gateway" else f"{text}\nmode=shared\n")
     assert conf.values == (("gateway", "mode", "shared"),)
-    assert conf.dropped == (f"{section}/{key}",)
+    assert left(conf) == [f"{section}/{key}"]
 
 
 REFUSED = {
     "nothing": ("", "no setting"),
     "only unneeded": ("[cni]\na=b", "no setting"),
     "hybrid overlay": ("[hybridoverlay]\nenabled=true", "hybridoverlay"),
+    "no overlay": ("[default]\ntransport=no-overlay", "Geneve only"),
+    "a section that is of no overlay": ("[default]\nmtu=1400\n[no-overlay]\nrouting=managed", "Geneve only"),
+    "services that are none": ("[default]\nudn-allowed-default-services=$(id)", "services has the value"),
     "no section": ("mtu=1400", "line 1"),
     "a bare key": ("[default]\nmtu", "line 2"),
     "a subsection": ('[default "x"]\nmtu=1400', "line 1"),
@@ -130,10 +140,34 @@ def test_a_file_that_cannot_be_trusted_is_refused_with_one_line(text: str, words
     assert "\n" not in str(caught.value)
 
 
+KEPT_SINCE = {
+    "services of user-defined networks": "[default]\nudn-allowed-default-services=default/kubernetes,x-dns/dns-default",
+    "ports": "[gateway]\nephemeral-port-range=32768-60999",
+    "no transport": '[default]\nmtu=1400\ntransport=""',
+    "routes of all nodes": "[default]\nmtu=1400\n[bgp-managed]\nas-number=64512",
+    "a feature that is not known here": "[ovnkubernetesfeature]\nenable-what-comes-next=true",
+}
+
+
+@pytest.mark.parametrize("text", KEPT_SINCE.values(), ids=KEPT_SINCE.keys())
+def test_what_a_dpu_may_do_is_kept(text: str) -> None:
+    section, key, value = text.split("\n")[0][1:-1], *text.split("\n")[1].split("=")
+    assert (section, key, value) in parse_ovnkube_conf(text).values
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "=", '"', "a"])
+@pytest.mark.parametrize("end", [";", '"', "", "\x00"])
+def test_the_time_it_takes_grows_with_the_file_alone(blank: str, end: str) -> None:
+    began = time.process_time()
+    with pytest.raises(BadOvnkubeConf):
+        parse_ovnkube_conf(f"[default]\nmtu={blank * 65_000}{end}")
+    assert time.process_time() - began < 0.5
+
+
 def test_what_is_rendered_is_read_back_the_same() -> None:
     conf = parse_ovnkube_conf(REAL)
     again = parse_ovnkube_conf(render_ovnkube_conf(conf))
-    assert (again.values, again.dropped) == (conf.values, ())
+    assert (again.values, again.left) == (conf.values, ())
 
 
 @given(st.text(alphabet="[]default=mu\"'$(`;#\\ \n1-/.:", max_size=80))

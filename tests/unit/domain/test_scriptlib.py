@@ -7,15 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpunetop.domain.scriptlib import Library, Literal, Option, Said, read_library
+from dpunetop.domain.scriptlib import Said, read_library
+from dpunetop.domain.settingstable.rows import Handed, Row, rows, switches
 
 SUBNET = re.compile(r"[0-9.]{7,15}/[0-9]{1,2}")
-OPTIONS = (Option("enable-a"), Option("enable-b"), Option("join", SUBNET), Option("rate", re.compile(r"[0-9]{1,4}")))
-LITERALS = (Literal("files", re.compile(r"^MOST=\"([0-9]{1,3})\"$", re.MULTILINE)),)
+FORMS = {"enable-a": None, "enable-b": None, "join": SUBNET, "rate": re.compile(r"[0-9]{1,4}")}
+OPTIONS = rows(
+    switches("enable-a", "enable-b"),
+    *(Row(name, Handed((name,), form)) for name, form in FORMS.items() if form is not None),
+)
 
 
 def read(text: str) -> dict[str, str | Said]:
-    found = read_library(text, OPTIONS, LITERALS)
+    found = read_library(text, OPTIONS)
     assert found is not None
     return dict(found.options)
 
@@ -83,13 +87,21 @@ def test_a_value_is_taken_if_it_has_its_form_and_is_the_only_one(text: str, expe
     assert read(text).get("join") == expected
 
 
-def test_literals_are_read_where_they_are_in_force() -> None:
-    text = 'if [ "a" == "b" ]; then\nMOST="1"\nfi\n   MOST="7"\nMOST="$(id)"'
-    assert read_library(text, OPTIONS, LITERALS) == Library({}, {"files": "7"})
+def test_literals_stand_in_the_lines_that_are_in_force() -> None:
+    found = read_library('if [ "a" == "b" ]; then\nMOST="1"\nfi\n   MOST="7"\n# x', OPTIONS)
+    assert found is not None
+    assert found.active == 'MOST="7"'
+
+
+def test_options_that_are_not_listed_are_named_once_where_they_are_in_force() -> None:
+    text = f'if [ "a" == "b" ]; then\nx="--off"\nfi\ny="--new=1 --enable-a" --new --{"long" * 50}'
+    found = read_library(text, OPTIONS)
+    assert found is not None
+    assert found.others == (("long" * 50)[:60], "new")
 
 
 def test_a_text_that_is_too_large_is_not_read() -> None:
-    assert read_library("#" * (128 * 1024 + 1), OPTIONS, LITERALS) is None
+    assert read_library("#" * (128 * 1024 + 1), OPTIONS) is None
 
 
 NOISE = st.lists(
@@ -115,13 +127,13 @@ NOISE = st.lists(
 @given(NOISE, st.text(alphabet="-=\"'$(){}[];|&<>`\\ \nabelnijor019./", max_size=60))
 def test_whatever_the_text_only_forms_come_out(lines: list[str], tail: str) -> None:
     for name, said in read("\n".join([*lines, tail])).items():
-        option = next(option for option in OPTIONS if option.name == name)
+        form = FORMS[name]
         if isinstance(said, Said):
             assert said is OFF
-        elif option.value is None:
+        elif form is None:
             assert said == ""
         else:
-            assert option.value.fullmatch(said)
+            assert form.fullmatch(said)
 
 
 @pytest.mark.parametrize(

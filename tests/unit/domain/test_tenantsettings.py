@@ -11,15 +11,17 @@ from hypothesis import strategies as st
 from dpunetop.domain.tenantrelease import Flavour, Release
 from dpunetop.domain.tenantsettings import (
     Audit,
+    Deployed,
     NodeSettings,
     Renewal,
     SettingsReading,
     SettingsView,
+    conf_parity,
     deployed_renewal,
     is_without_leases,
     read_settings,
 )
-from support.tenants import CONF, openshift, upstream, workload
+from support.tenants import CONF, OF_CHART, REFERRED, UPSTREAM_ENVIRONMENT, openshift, upstream, workload
 
 SAFE = re.compile(r"--[a-z0-9-]+(=[A-Za-z0-9:./,-]+)?")
 
@@ -163,10 +165,10 @@ def test_before_4_23_nobody_is_told_of_a_lease_that_the_host_does_not_set() -> N
 
 def test_what_is_missing_is_named() -> None:
     found = read_settings(edited((4, 20), "--enable-multicast", "--enable-multicasting"))
-    assert [finding.reason for finding in found.parity] == ["FeatureParityUnknown"]
-    assert found.parity[0].message == (
-        "not found in the tenant: enable-multicast; kept as last deployed, else as ovnkube has it by default"
-    )
+    assert [finding.message for finding in found.parity] == [
+        "not found in the tenant: enable-multicast; kept as last deployed, else as ovnkube has it by default",
+        'not known here: option "--enable-multicasting"; but for switches of features not followed',
+    ]
     assert found.settings is not None
 
 
@@ -183,15 +185,23 @@ def test_without_a_library_all_that_it_would_say_is_missing_and_the_rest_is_read
 @pytest.mark.parametrize("lib", [None, {"data": {"ovnkube-lib.sh": "echo other words"}}])
 def test_what_is_missing_stays_as_it_was_deployed(lib: Any) -> None:
     before = settings(openshift((4, 20)))
-    after = read_settings(openshift((4, 20), script_lib=lib, deployed=before.arguments))
+    after = read_settings(
+        openshift((4, 20), script_lib=lib, deployed=Deployed(before.arguments, {"OVN_AUDIT_MOST_FILES": "7"}))
+    )
     assert after.settings is not None
     assert after.settings.arguments == before.arguments
+    assert after.settings.audit.most_files == before.audit.most_files
     assert after.parity != ()
 
 
 def test_what_was_switched_off_goes_although_it_was_deployed() -> None:
     before = settings(openshift((4, 20)))
-    view = edited((4, 20), '[[ "true" == "true" ]]', '[[ "false" == "true" ]]', deployed=before.arguments)
+    view = edited(
+        (4, 20),
+        '[[ "true" == "true" ]]; then\n        advertise',
+        '[[ "false" == "true" ]]; then\n        advertise',
+        deployed=Deployed(before.arguments),
+    )
     assert set(before.arguments) - set(settings(view).arguments) == {"--enable-route-advertisements"}
 
 
@@ -209,6 +219,22 @@ IMPOSSIBLE = {
         "[hybridoverlay]",
     ),
     "IPsec": (edited((4, 22), "start-node() {", "ipsec=true"), "IPsecNotSupported", "IPsec"),
+    "no overlay": (
+        openshift((4, 22), conf=f"{CONF}\n[no-overlay]\nrouting=managed\n"),
+        "NoOverlayNotSupported",
+        "routing",
+    ),
+    "transport alone": (
+        openshift((4, 22), conf=CONF.replace("[default]", "[default]\ntransport=no-overlay")),
+        "NoOverlayNotSupported",
+        "[default] transport",
+    ),
+    "upstream, no overlay": (upstream({"OVN_NO_OVERLAY_ENABLE": "true"}), "NoOverlayNotSupported", "OVN_NO_OVERLAY"),
+    "upstream, no overlay in the file": (
+        upstream(conf="[default]\ntransport = no-overlay\n"),
+        "NoOverlayNotSupported",
+        "[default] transport",
+    ),
     "no file": (openshift((4, 22), config_map=None), "OvnkubeConfMissing", "ovnkube-config"),
     "no key": (openshift((4, 22), config_map={"data": {"other": "x"}}), "OvnkubeConfMissing", "ovnkube.conf"),
     "a broken file": (openshift((4, 22), conf="[default]\nmtu"), "OvnkubeConfInvalid", "line 2"),
@@ -222,9 +248,9 @@ IMPOSSIBLE = {
         "OvnkubeConfInvalid",
         "no list of subnets",
     ),
-    "no port": (openshift((4, 22), conf=CONF.replace("6081", "99999")), "OvnkubeConfInvalid", "encap-port 99999"),
+    "no port": (openshift((4, 22), conf=CONF.replace("6081", "99999")), "OvnkubeConfInvalid", 'encap-port "99999"'),
     "upstream, IPv6": (
-        upstream(config_map={"data": {"net_cidr": "fd00::/48/64", "svc_cidr": "10.96.0.0/16"}}),
+        upstream(chart_config_map={"data": {"net_cidr": "fd00::/48/64", "svc_cidr": "10.96.0.0/16"}}),
         "IPv6NotSupported",
         "OVN_NET_CIDR",
     ),
@@ -234,14 +260,14 @@ IMPOSSIBLE = {
         "hybrid",
     ),
     "upstream, IPsec": (upstream({"ENABLE_IPSEC": "true"}), "IPsecNotSupported", "IPsec"),
-    "upstream, no networks": (upstream(config_map=None), "OvnkubeConfMissing", "OVN_NET_CIDR"),
+    "upstream, no networks": (upstream(chart_config_map=None), "OvnkubeConfMissing", "OVN_NET_CIDR"),
     "upstream, a command": (
-        upstream(config_map={"data": {"net_cidr": "10.0.0.0/8 --x", "svc_cidr": "10.96.0.0/16"}}),
+        upstream(chart_config_map={"data": {"net_cidr": "10.0.0.0/8 --x", "svc_cidr": "10.96.0.0/16"}}),
         "OvnkubeConfInvalid",
         "no list of subnets",
     ),
     "upstream, a number in other digits": (
-        upstream(config_map={"data": {"net_cidr": "10.0.0.0/8/٢٤", "svc_cidr": "10.96.0.0/16"}}),
+        upstream(chart_config_map={"data": {"net_cidr": "10.0.0.0/8/٢٤", "svc_cidr": "10.96.0.0/16"}}),
         "OvnkubeConfInvalid",
         "no list of subnets",
     ),
@@ -258,11 +284,32 @@ def test_what_no_dpu_can_do_is_found_before_a_pod_fails(view: SettingsView, reas
 
 
 DIFFERS = {
-    "local gateway": (openshift((4, 22), conf=CONF.replace("mode=shared", "mode=local")), "mode is local"),
-    "upstream, local gateway": (upstream({"OVN_GATEWAY_MODE": "local"}), "OVN_GATEWAY_MODE is local"),
+    "local gateway": (openshift((4, 22), conf=CONF.replace("mode=shared", "mode=local")), 'mode is "local"'),
+    "upstream, local gateway": (upstream({"OVN_GATEWAY_MODE": "local"}), 'OVN_GATEWAY_MODE is "local"'),
     "collectors": (
-        openshift((4, 22), lease={"NETFLOW_COLLECTORS": "6.6.6.6:2056", "IPFIX_COLLECTORS": "6.6.6.6:1"}),
-        "flow collectors (NETFLOW, IPFIX)",
+        openshift((4, 22), lease={"NETFLOW_COLLECTORS": "6.6.6.6:2056"}),
+        'NETFLOW_COLLECTORS is "6.6.6.6:2056"; DPUs send no flows',
+    ),
+    "upstream, collectors": (upstream({"OVN_IPFIX_TARGETS": "6.6.6.6:1"}), "DPUs send no flows"),
+    "collectors in the file": (
+        openshift((4, 22), conf=f"{CONF}\n[monitoring]\nsflow-targets=6.6.6.6:1\n"),
+        "[monitoring] sflow-targets",
+    ),
+    "upstream, options in free text": (
+        upstream({"OVN_GATEWAY_OPTS": "--gateway-interface=eth0"}),
+        "OVN_GATEWAY_OPTS is",
+    ),
+    "an audit log that is sent away": (
+        edited((4, 22), '--syslog-method="null"', '--syslog-method="udp:6.6.6.6:514"'),
+        'OVNPolicyAuditDestination of ovnkube-script-lib is "udp:6.6.6.6:514"',
+    ),
+    "an audit log into a socket": (
+        edited((4, 22), '--syslog-method="null"', '--syslog-method="unix:/dev/x"'),
+        'OVNPolicyAuditDestination of ovnkube-script-lib is "unix:/dev/x"',
+    ),
+    "threads of northd": (
+        edited((4, 22), "--n-threads=1", "--n-threads=4"),
+        'NorthdThreads of ovnkube-script-lib is "4"',
     ),
 }
 
@@ -274,6 +321,110 @@ def test_what_is_not_followed_on_purpose_is_said(view: SettingsView, words: str)
     assert [finding.reason for finding in found.parity] == ["FeatureParityDiffers"]
     assert words in found.parity[0].message
     assert not any("6.6.6.6" in argument for argument in found.settings.arguments)
+
+
+UNKNOWN: dict[str, tuple[SettingsView, str]] = {
+    "a section": (
+        openshift((4, 22), conf=f"{CONF}\n[what-comes-next]\na-key=$(id)\n"),
+        'ovnkube.conf key "what-comes-next/a-key"',
+    ),
+    "a key": (openshift((4, 22), conf=f"{CONF}\n[bgp-managed]\nnew=1\n"), 'ovnkube.conf key "bgp-managed/new"'),
+    "a feature": (
+        openshift((4, 22), conf=CONF.replace("enable-egress-ip", "enable-next=true\nenable-egress-ip")),
+        'ovnkube.conf key "ovnkubernetesfeature/enable-next"',
+    ),
+    "an option": (edited((4, 22), "${multicast}", "--what-comes-next"), 'option "--what-comes-next"'),
+    "a variable": (openshift((4, 22), lease={"OVN_NEXT": "x"}), 'variable "OVN_NEXT"'),
+    "upstream, a variable": (upstream({"OVN_NEXT": "x"}), 'variable "OVN_NEXT"'),
+    "upstream, a key": (upstream(conf="[next]\nkey=1\n"), 'ovnkube.conf key "next/key"'),
+    "upstream, a key of the chart": (
+        upstream(node_daemonset=workload("ovnkube-controller", UPSTREAM_ENVIRONMENT, {**REFERRED, "OVN_NEXT": "next"})),
+        'ConfigMap key "ovn-config/next", variable "OVN_NEXT"',
+    ),
+}
+
+
+@pytest.mark.parametrize(("view", "words"), UNKNOWN.values(), ids=UNKNOWN.keys())
+def test_what_the_table_does_not_know_is_named(view: SettingsView, words: str) -> None:
+    found = read_settings(view)
+    assert found.settings is not None
+    assert [finding.reason for finding in found.parity] == ["FeatureParityUnknown"]
+    assert words in found.parity[0].message
+
+
+def test_much_that_is_unknown_is_named_in_part() -> None:
+    view = openshift((4, 22), lease={f"NEXT_{number:03}": "x" for number in range(500)})
+    [finding] = read_settings(view).parity
+    assert "and 490 more" in finding.message
+    assert len(finding.message) < 600
+
+
+def test_an_environment_that_comes_as_a_whole_is_named() -> None:
+    view = upstream()
+    assert view.node_daemonset is not None
+    view.node_daemonset["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [{"configMapRef": {"name": "more"}}]
+    assert 'envFrom of "ovnkube-node"' in read_settings(view).parity[0].message
+
+
+FOLLOWED: dict[str, tuple[SettingsView, dict[str, str]]] = {
+    "the name that 4.20 has for the transit subnet": (
+        openshift((4, 20)),
+        {"cluster-manager-v4-transit-switch-subnet": "100.89.0.0/16"},
+    ),
+    "its name from 4.21 on": (openshift((4, 21)), {"cluster-manager-v4-transit-subnet": "100.89.0.0/16"}),
+    "what every zone of the chart is started with": (
+        upstream(),
+        {"nodeport": "", "host-network-namespace": "ovn-host-network", "enable-svc-template-support": ""},
+    ),
+    "what the chart's script takes by itself": (
+        upstream({"OVN_ENABLE_SVC_TEMPLATE_SUPPORT": ""}),
+        {"enable-svc-template-support": ""},
+    ),
+    "the routable MTU": (
+        upstream(chart_config_map={"data": {**OF_CHART, "routable_mtu": "1500"}}),
+        {"routable-mtu": "1500"},
+    ),
+    "the cache of flows": (upstream({"OVN_ENABLE_LFLOW_CACHE": "false"}), {"enable-lflow-cache": "false"}),
+    "a file that the chart is given": (
+        upstream(conf="[default]\nudn-allowed-default-services=a/b,c/d\n[gateway]\nsingle-node=true\nmode=shared\n"),
+        {"udn-allowed-default-services": "a/b,c/d", "single-node": ""},
+    ),
+    "a variable before a file": (upstream(conf="[default]\nmtu=1300\n"), {"mtu": "8900"}),
+}
+
+
+@pytest.mark.parametrize(("view", "expected"), FOLLOWED.values(), ids=FOLLOWED.keys())
+def test_what_a_dpu_may_do_is_handed_on(view: SettingsView, expected: dict[str, str]) -> None:
+    assert options(view).items() >= expected.items()
+    assert read_settings(view).parity == ()
+
+
+def test_what_only_a_host_can_do_is_handed_on_by_nobody() -> None:
+    for view in (upstream(), *(openshift((4, minor)) for minor in (20, 21, 22, 23))):
+        assert {"egressip-node-healthcheck-port", "healthz-bind-address", "gateway-mode"}.isdisjoint(options(view))
+
+
+def test_databases_of_an_upstream_tenant_are_probed_as_its_own_are() -> None:
+    found = settings(upstream({"OVN_REMOTE_PROBE_INTERVAL": "200000", "OVN_NORTHD_BACKOFF_INTERVAL": "100"}))
+    assert (found.inactivity_probe_ms, found.northd_backoff_ms) == (200000, 100)
+    assert settings(upstream()).northd_backoff_ms == 300
+
+
+def test_what_a_daemonset_says_of_northd_comes_before_what_the_library_does() -> None:
+    view = openshift((4, 22))
+    assert view.node_daemonset is not None
+    started = {"postStart": {"exec": {"command": ["/bin/bash", "-c", "nbdb-post-start 180000\n"]}}}
+    view.node_daemonset["spec"]["template"]["spec"]["containers"].append({"name": "nbdb", "lifecycle": started})
+    assert settings(view).northd_probe_ms == 180000
+
+
+def test_a_tenant_with_central_databases_is_told_of_its_file_too() -> None:
+    text = f"{CONF}\n[next]\nkey=1\n".replace("mode=shared", "mode=local")
+    assert [finding.reason for finding in conf_parity({"data": {"ovnkube.conf": text}})] == [
+        "FeatureParityUnknown",
+        "FeatureParityDiffers",
+    ]
+    assert conf_parity({"data": {"ovnkube.conf": CONF}}) == conf_parity(None) == ()
 
 
 def test_a_switch_of_an_upstream_tenant_that_says_neither_is_missing() -> None:

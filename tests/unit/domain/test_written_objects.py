@@ -133,8 +133,8 @@ def tenant(text: str, *containers: str) -> TenantSigns:
         "OVN_NET_CIDR": "10.244.0.0/16/24",
         "OVN_SVC_CIDR": "10.96.0.0/16",
         "OVN_CONTROLLER_INACTIVITY_PROBE": text,
-        "OVNKUBE_DPU_NODE_LEASE_RENEW_INTERVAL": text,
-        "OVNKUBE_DPU_NODE_LEASE_DURATION": text,
+        "OVNKUBE_NODE_LEASE_RENEW_INTERVAL": text,
+        "OVNKUBE_NODE_LEASE_DURATION": text,
     }
     return TenantSigns(
         node_daemonset=workload(*containers, text=text, **variables),
@@ -148,6 +148,7 @@ def tenant(text: str, *containers: str) -> TenantSigns:
         control_plane={"metadata": {"name": text}},
         script_lib={"metadata": {"name": text}, "data": {"ovnkube-lib.sh": library, text: text}},
         config_map={"metadata": {"name": text}, "data": {"ovnkube.conf": conf(text), text: text}},
+        chart_config_map={"metadata": {"name": text}, "data": {"mtu": text, text: text}},
         cluster_version={
             "metadata": {"name": "version"},
             "status": {"desired": {"version": text, "architecture": text, "image": text}},

@@ -31,6 +31,7 @@ cluster-subnets="10.128.0.0/14/23"
 encap-port="6081"
 enable-lflow-cache=true
 lflow-cache-limit-kb=1048576
+udn-allowed-default-services="default/kubernetes,openshift-dns/dns-default"
 
 [kubernetes]
 service-cidrs="172.30.0.0/16"
@@ -113,7 +114,7 @@ def _dpu_hosts(namespace: str, lease_seconds: int | None) -> dict[str, Any]:
     if lease_seconds is not None:
         numbers = {"RENEW_INTERVAL": lease_seconds, "DURATION": _VALID_TIMES * lease_seconds}
         [container] = found["spec"]["template"]["spec"]["containers"]
-        container["env"] = [{"name": f"OVNKUBE_DPU_NODE_LEASE_{n}", "value": str(v)} for n, v in numbers.items()]
+        container["env"] = [{"name": f"OVNKUBE_NODE_LEASE_{n}", "value": str(v)} for n, v in numbers.items()]
     return found
 
 
