@@ -43,7 +43,7 @@ run: $(READY) ## The operator from source against the current kubeconfig (TENANT
 
 ## Check it
 .PHONY: test
-test: lint types imports unit test-transport test-integration test-e2e ## All checks: lint, types, imports, unit, transport, integration, end to end
+test: lint types imports unit test-transport test-ovn test-integration test-e2e ## All checks: lint, types, imports, unit, transport, real OVN, integration, end to end
 
 .PHONY: test-unit
 test-unit: lint types imports unit ## The inner loop, under a minute: lint, types, imports, unit
@@ -55,6 +55,10 @@ unit: $(READY) ## Unit tests alone
 .PHONY: test-transport
 test-transport: $(READY) ## Real sockets against a server that lies
 	$(PYTEST) tests/transport $(PYTEST_ARGS)
+
+.PHONY: test-ovn
+test-ovn: $(READY) ## Our pods' containers on the real OVN and Open vSwitch, in namespaces of their own; skipped aloud where there are none
+	$(BIN)/python -m dpunetop.sandbox.realovn.namespaces $(PYTEST) tests/realovn $(PYTEST_ARGS)
 
 .PHONY: test-integration
 test-integration: controlplane ## Two real API servers, the operator with the rights of config/rbac
@@ -128,6 +132,10 @@ venv: $(READY) ## The virtual environment .venv, with all versions pinned by has
 .PHONY: controlplane
 controlplane: $(READY) ## Get the control-plane binaries: from a cache, else built once (6-10 minutes)
 	$(BIN)/python -m dpunetop.sandbox.binaries
+
+.PHONY: ovn-packages
+ovn-packages: $(READY) ## Get OVN and Open vSwitch: Debian's packages, unpacked in the cache, not installed (15 s, once)
+	$(BIN)/python -m dpunetop.sandbox.realovn.packages
 
 .PHONY: image
 image: ## The container image (ENGINE=podman|docker, IMAGE=name:tag)

@@ -17,7 +17,7 @@ from dpunetop.base.stop import Stop
 from dpunetop.sandbox.realovn.pace import Backoff, Pace
 from dpunetop.sandbox.realovn.packages import Image
 from dpunetop.sandbox.realovn.podspec import ContainerSpec, Question
-from dpunetop.sandbox.realovn.rootfs import Root
+from dpunetop.sandbox.realovn.rootfs import Failed, Root
 from dpunetop.sandbox.realovn.runs import Ended, Run
 from dpunetop.sandbox.realovn.volumes import Volumes
 
@@ -76,6 +76,16 @@ class Container:
         """The run that goes on, if any."""
         with self._guard:
             return self._run
+
+    def execute(self, *command: str, timeout: float = 30.0) -> str:
+        """Run a command in it, as `kubectl exec` does; what it wrote. Raises: Failed, also while it does not run."""
+        run = self.current()
+        if run is None:
+            raise Failed(f"{self} does not run")
+        code, said = run.execute(command, timeout)
+        if code != 0:
+            raise Failed(f"{' '.join(command)} in {self.spec.name}: exit code {code}: {said[-2000:]}")
+        return said
 
     def judge_ready(self, run: Run, ready: bool) -> None:
         """Take the word of the readiness probe; of a run that is over it counts no more."""

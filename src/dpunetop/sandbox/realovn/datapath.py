@@ -5,6 +5,7 @@ What a DPU has and this one does not: representors in hardware, offload, the ker
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from dpunetop.sandbox.realovn.rootfs import Failed, Root
 UPLINK = "p0"
 EXTERNAL_BRIDGE = "br-ex"
 
+_SWITCH = "ovs-vswitchd"
 _START_SECONDS = 20.0
 _OVSDB = "/run/openvswitch/db.sock"
 _FOLDERS = ("run/openvswitch", "run/netns", "var/log/ovn", "var/log/openvswitch", "etc/openvswitch")
@@ -46,19 +48,33 @@ class Dpu:
         self.image = packages.find()
         self.root = Root(self.image, folder / "dpu")
         self.here = Place(self.root)
-        self._daemons: list[subprocess.Popen[bytes]] = []
+        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._prepare()
         self.fabric = add_place(self.root, "fabric")
 
     def __enter__(self) -> Self:
-        self._start_open_vswitch()
-        self._plug_in()
+        try:
+            self._start_open_vswitch()
+            self._plug_in()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        for daemon in self._daemons:
+        self.close()
+
+    def close(self) -> None:
+        """End Open vSwitch and take its interfaces away, so that another DPU can be made in this world."""
+        if _SWITCH in self._daemons:
+            # It makes interfaces that outlive it, unless it is asked to take them along.
+            self.root.run("ovs-appctl", "--timeout=20", "exit", "--cleanup")
+            self._daemons.pop(_SWITCH).wait(20)
+        for daemon in self._daemons.values():
             daemon.kill()
-            daemon.wait(10)
+            daemon.wait(20)
+        with contextlib.suppress(Failed):
+            self.here.ip("link", "delete", UPLINK)
         self.root.close()
 
     def vsctl(self, *arguments: str) -> str:
@@ -82,12 +98,12 @@ class Dpu:
         facts = ("external_ids:ovn-bridge-datapath-type=netdev", "external_ids:system-id=chassis-of-the-dpu")
         self.vsctl("--no-wait", "set", "Open_vSwitch", ".", *facts)
         # Without the kernel's datapath: not every machine has it, and it would not be private.
-        self._daemon("ovs-vswitchd", f"unix:{_OVSDB}", "--disable-system")
+        self._daemon(_SWITCH, f"unix:{_OVSDB}", "--disable-system")
 
     def _daemon(self, program: str, *arguments: str) -> None:
         pidfile = f"--pidfile=/run/openvswitch/{program}.pid"
         command = [program, *arguments, pidfile, "-vconsole:info", "-vfile:off", "-vsyslog:off"]
-        self._daemons.append(self.root.spawn(command, self.folder / f"{program}.log"))
+        self._daemons[program] = self.root.spawn(command, self.folder / f"{program}.log")
 
     def _until_answered(self, *arguments: str) -> None:
         deadline = time.monotonic() + _START_SECONDS
