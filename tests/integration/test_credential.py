@@ -20,14 +20,19 @@ from dpunetop.base.stop import Stop
 from dpunetop.controllers.credential import DpuCredential
 from dpunetop.controllers.flow import CONFIG_INDEXERS, Installation
 from dpunetop.domain import names
+from dpunetop.domain.names import ENCAP_IPS_ANNOTATION
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, parse_kubeconfig, render_kubeconfig
 from dpunetop.domain.types import tenant_cluster_name
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Forbidden, Unauthorized
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
+    CONFIGMAPS,
+    DAEMONSETS,
     INFRA,
     NAMESPACES,
+    NODES,
+    PODS,
     ROLEBINDINGS,
     SECRETS,
     SERVICEACCOUNTS,
@@ -47,6 +52,7 @@ from dpunetop.runtime.gate import OpenGate
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Readings
 from dpunetop.sandbox.controlplane import WITH_CONTROLLERS, ControlPlane, Spec
+from dpunetop.sandbox.standins.nodeidentity import WEBHOOKS, NodeIdentity, Played
 from support.agedtoken import aged
 from support.controlplanes import StartControlPlane
 
@@ -423,3 +429,139 @@ def test_a_server_that_gives_less_than_an_operator_may_be_down_is_named(
     finally:
         operator.close()
         infra.admin.patch(get(names.DPUCLUSTERCONFIGS, namespace, "c").target, {"metadata": {"finalizers": None}})
+
+
+# --- the tenant's admission -------------------------------------------------------------------------------------------
+
+HOST = "host-of-identity"
+CENTRAL_PARTS, ZONE_PARTS = ("ovn-controller", "ovnkube-node"), ("nbdb", "ovnkube-controller")
+
+
+@pytest.fixture
+def host(tenant: ControlPlane) -> Iterator[str]:
+    """A paired host in the tenant, which runs a pod."""
+    tenant.apply(new_object(NODES, "", HOST))
+    pod = new_object(PODS, OVN, "runs-there", spec={"nodeName": HOST, "containers": [{"name": "x", "image": "x"}]})
+    tenant.apply({**pod, "spec": {**pod["spec"], "tolerations": [{"operator": "Exists"}], "hostNetwork": True}})
+    yield HOST
+    tenant.admin.delete(get(PODS, OVN, "runs-there").target + "?gracePeriodSeconds=0")
+    tenant.admin.delete(get(NODES, "", HOST).target)
+
+
+@pytest.fixture
+def identity(tenant: ControlPlane, host: str) -> Iterator[NodeIdentity]:
+    """The tenant's node-identity webhook, which knows only the control plane's own user, as on OpenShift."""
+    with NodeIdentity({f"system:serviceaccount:{OVN}:ovn-kubernetes-control-plane"}) as running:
+        configured = list(running.configurations())
+        tenant.apply(configured)
+        node, change = get(NODES, "", host).target, {"metadata": {"annotations": {ENCAP_IPS_ANNOTATION: "[]"}}}
+        eventually_refused(lambda: tenant.admin.patch(f"{node}/status?dryRun=All", change))
+        yield running
+        for obj in configured:
+            tenant.admin.delete(get(WEBHOOKS, "", obj["metadata"]["name"]).target)
+
+
+def eventually_refused(ask: Callable[[], object]) -> None:
+    """Wait until the API server asks a new webhook."""
+    deadline = time.monotonic() + 30.0
+    while time.monotonic() < deadline:
+        try:
+            ask()
+        except Forbidden:
+            return
+        threading.Event().wait(0.1)
+    raise AssertionError("the webhook is not asked")
+
+
+def pair(place: Place, parts: tuple[str, ...] = ZONE_PARTS, host: str = HOST) -> None:
+    """Our DaemonSet runs, and a DPU serves the host."""
+    labels = {"app": names.OVNKUBE_NODE}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": n, "image": "x"} for n in parts]}}
+    spec = {"selector": {"matchLabels": labels}, "template": {**template}}
+    place.infra.apply(new_object(DAEMONSETS, place.namespace, names.OVNKUBE_NODE, spec=spec))
+    data = {"dpu-1": f"{names.TENANT_NODE_ENV}={host}\n"}
+    place.infra.apply(new_object(CONFIGMAPS, place.namespace, names.OVNKUBE_NODE_ENTRIES, data=data))
+
+
+def shown(place: Place, host: str) -> list[Any]:
+    """What a dry run must leave as it is."""
+    return [place.tenant.get(get(NODES, "", host).target), place.tenant.get(get(PODS, OVN, "runs-there").target)]
+
+
+def test_a_token_that_admission_refuses_is_told_so_with_the_way_out(
+    operator: Operator, place: Place, identity: NodeIdentity, host: str
+) -> None:
+    pair(place)
+    before = shown(place, host)
+    operator.settle()
+    status, reason, message = place.said()
+    user = f"system:serviceaccount:{OVN}:{names.DPU_ACCOUNT}"
+    assert (status, reason) == ("False", "NotAdmitted")
+    assert f"write {ENCAP_IPS_ANNOTATION} onto Node {host}" in message
+    assert "ovn-kubernetes-admission-webhook-node.k8s.io' denied the request" in message
+    assert f"--extra-allowed-user={user}" in message
+    assert place.secret()["token"]  # the pods keep it: without one they would have nothing
+    assert shown(place, host) == before
+
+
+def test_a_token_that_admission_takes_is_valid_and_nothing_was_written_to_find_out(
+    operator: Operator, place: Place, identity: NodeIdentity, host: str
+) -> None:
+    identity.allowed.add(f"system:serviceaccount:{OVN}:{names.DPU_ACCOUNT}")
+    pair(place)
+    before = shown(place, host)
+    operator.settle()
+    assert place.said()[:2] == ("True", "Minted")
+    assert shown(place, host) == before
+
+
+def test_a_webhook_that_lets_only_the_account_of_dpus_write_of_pods_is_found_out(
+    operator: Operator, place: Place, tenant: ControlPlane, host: str
+) -> None:
+    user = f"system:serviceaccount:{OVN}:{names.DPU_ACCOUNT}"
+    with NodeIdentity({user}, Played.DPU_BY_NAME) as strict:
+        configured = list(strict.configurations())
+        tenant.apply(configured)
+        try:
+            status = get(PODS, OVN, "runs-there").target + "/status?dryRun=All"
+            change = {"metadata": {"annotations": {names.CONNECTION_STATUS_ANNOTATION: "{}"}}}
+            eventually_refused(lambda: tenant.admin.patch(status, change))
+            pair(place)
+            operator.settle()
+        finally:
+            for obj in configured:
+                tenant.admin.delete(get(WEBHOOKS, "", obj["metadata"]["name"]).target)
+    assert place.said()[:2] == ("False", "NotAdmitted")
+    assert f"write {names.CONNECTION_STATUS_ANNOTATION} onto Pod {OVN}/runs-there" in place.said()[2]
+
+
+def test_a_host_without_a_pod_leaves_it_unknown(operator: Operator, place: Place, tenant: ControlPlane) -> None:
+    tenant.apply(new_object(NODES, "", "empty-host"))
+    try:
+        pair(place, host="empty-host")
+        assert operator.settle() == 30.0
+        assert place.said()[:2] == ("Unknown", "AdmissionNotTried")
+        assert "no pod runs there to try it with" in place.said()[2]
+    finally:
+        tenant.admin.delete(get(NODES, "", "empty-host").target)
+
+
+def test_a_given_kubeconfig_without_the_rights_of_a_node_is_told_which(
+    operator: Operator, place: Place, host: str
+) -> None:
+    place.infra.patch(
+        get(names.DPUCLUSTERCONFIGS, place.namespace, "c").target, {"spec": {"tenantCredential": "Provided"}}
+    )
+    pair(place)
+    operator.settle()
+    assert place.said()[:2] == ("False", "NotAdmitted")
+    user = f"system:serviceaccount:{OVN}:dpunetop-operator"
+    assert f"{user} may not patch nodes/status {host}" in place.said()[2]
+
+
+def test_a_central_tenant_which_has_no_such_webhook_is_asked_nothing(
+    operator: Operator, place: Place, identity: NodeIdentity
+) -> None:
+    pair(place, CENTRAL_PARTS)
+    operator.settle()
+    assert place.said()[:2] == ("True", "Minted")

@@ -18,7 +18,7 @@ RBAC = "rbac.authorization.k8s.io"
 _RIGHTS = Path(__file__).parents[2] / "deploy" / "tenant-rights.yaml"
 _OF_NODE = (
     {"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list"]},
-    {"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]},
+    {"apiGroups": [""], "resources": ["nodes/status", "pods/status"], "verbs": ["patch", "update"]},
 )
 
 

@@ -10,30 +10,47 @@ from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.answers import Answers
 from dpunetop.controllers.flow import ConfigController, Installation, blindness, one
+from dpunetop.controllers.identitytalk import IdentityTalk
 from dpunetop.controllers.tenanttalk import BuildTenant, Talk, write_refused
 from dpunetop.domain.credential import (
     CredentialView,
     Finding,
     Held,
+    Inline,
+    Minted,
     NotAsked,
     Trial,
     Unanswered,
+    as_dpu,
     expiry,
     parse_held,
     plan_credential,
 )
-from dpunetop.domain.names import DPU_ACCOUNT, KUBE_SYSTEM, TENANT_CREDENTIAL, TENANT_KUBECONFIG
+from dpunetop.domain.entries import entries_of
+from dpunetop.domain.names import (
+    DPU_ACCOUNT,
+    KUBE_SYSTEM,
+    OVNKUBE_NODE,
+    OVNKUBE_NODE_ENTRIES,
+    TENANT_CREDENTIAL,
+    TENANT_KUBECONFIG,
+)
+from dpunetop.domain.nodeidentity import Identity, Unasked
 from dpunetop.domain.ownership import Owner
+from dpunetop.domain.pairing import host_of
 from dpunetop.domain.status import DPU_CREDENTIAL_VALID
 from dpunetop.domain.tenantaccount import (
     TenantSide,
 )
-from dpunetop.domain.tenantkubeconfig import TenantKubeconfig
+from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, fingerprint
 from dpunetop.domain.tenantlink import last_good
+from dpunetop.domain.topology import Topology, running_topology
 from dpunetop.domain.types import CredentialChoice, DpuClusterConfig, tenant_cluster_name
 from dpunetop.kube.errors import Forbidden, Invalid, NotFound
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
+    CONFIGMAPS,
+    DAEMONSETS,
     INFRA,
     NAMESPACES,
     ROLEBINDINGS,
@@ -102,6 +119,7 @@ class DpuCredential(ConfigController[CredentialView]):
             tenant=outcome.side,
             now=self._clock.now(),
             field_manager=self.manager,
+            identity=self._identity(reader, config, kubeconfig, held, outcome.trial),
         )
 
     def plan(self, view: CredentialView) -> Plan:
@@ -123,7 +141,10 @@ class DpuCredential(ConfigController[CredentialView]):
         self._answers.forget(tenant_cluster_name(key.namespace, key.name))
 
     def _secret(self, reader: Reader, config: DpuClusterConfig, name: str) -> Obj | None:
-        return reader.get(INFRA, one(SECRETS, config.namespace, name), config.namespace, name)
+        return self._local(reader, config, SECRETS, name)
+
+    def _local(self, reader: Reader, config: DpuClusterConfig, resource: Resource, name: str) -> Obj | None:
+        return reader.get(INFRA, one(resource, config.namespace, name), config.namespace, name)
 
     def _show(self, config: DpuClusterConfig, held: Held, kubeconfig: TenantKubeconfig | None) -> None:
         end = expiry(held, kubeconfig)
@@ -131,6 +152,45 @@ class DpuCredential(ConfigController[CredentialView]):
             self._expiry.clear(config.namespace, config.name)
         else:
             self._expiry.set(end.timestamp(), config.namespace, config.name)
+
+    def _identity(
+        self,
+        reader: Reader,
+        config: DpuClusterConfig,
+        kubeconfig: TenantKubeconfig | None,
+        held: Held,
+        trial: Trial,
+    ) -> Identity:
+        """Whether what pods hold is admitted, once it is what they work with."""
+        hosts, tenant = self._hosts(reader, config), config.tenant_cluster
+        if kubeconfig is None or not hosts or not self._is_engaged(tenant):
+            return Unasked()
+        talk = IdentityTalk(tenant, self._build_tenant, self._answers, self._clock, self.manager)
+        match held:
+            case Minted() if trial is Trial.ACCEPTED:
+                namespace = config.tenant_namespace or self.installation.tenant_namespace
+                user = f"system:serviceaccount:{namespace}:{DPU_ACCOUNT}"
+                return talk.ask(as_dpu(kubeconfig, held), (kubeconfig.server, held.account_uid), user, hosts)
+            case Inline():
+                return talk.ask(kubeconfig, fingerprint(kubeconfig), "", hosts)
+            case _:
+                return Unasked()
+
+    def _hosts(self, reader: Reader, config: DpuClusterConfig) -> list[str]:
+        """Those that the DPU pods write to, where there is a webhook that may refuse it."""
+        daemonset = self._local(reader, config, DAEMONSETS, OVNKUBE_NODE)
+        if running_topology(daemonset) is not Topology.INTERCONNECT:
+            return []
+        entries = entries_of(self._local(reader, config, CONFIGMAPS, OVNKUBE_NODE_ENTRIES))
+        return sorted({host for dpu, text in entries.items() if (host := host_of(dpu, text))})
+
+    def _is_engaged(self, tenant: str) -> bool:
+        """A tenant that is not, another one in its place for instance, is asked nothing."""
+        try:
+            self._clients(tenant)
+        except NotEngaged:
+            return False
+        return True
 
     def _outcome(
         self,

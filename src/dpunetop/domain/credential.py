@@ -28,6 +28,7 @@ from dpunetop.domain.names import (
     TENANT_CREDENTIAL_KEY,
     TENANT_KUBECONFIG,
 )
+from dpunetop.domain.nodeidentity import UNASKED, Identity, next_try, told
 from dpunetop.domain.ovnkubepod import CREDENTIAL_FOLDER
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.pem import PEM_LIMIT_BYTES, BadPem, certificates
@@ -218,6 +219,8 @@ class CredentialView:
     tenant: TenantSide | None
     now: datetime
     field_manager: str
+    identity: Identity = UNASKED
+    """Whether the tenant's admission lets pods write with what they hold."""
 
 
 # --- the decision -----------------------------------------------------------------------------------------------------
@@ -346,7 +349,9 @@ def _unanswered(view: CredentialView, unanswered: Unanswered) -> Condition:
 
 
 def _say(view: CredentialView, steps: tuple[Step, ...], condition: Condition, again_seconds: float | None) -> Plan:
-    return Plan((*steps, *report(INFRA, view.config.live, (condition,), view.field_manager)), again_seconds)
+    said, again = told(condition, view.identity), next_try(view.identity)
+    pause = min((each for each in (again_seconds, again) if each is not None), default=None)
+    return Plan((*steps, *report(INFRA, view.config.live, (said,), view.field_manager)), pause)
 
 
 def _false(reason: str, message: str) -> Condition:

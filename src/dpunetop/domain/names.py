@@ -80,6 +80,8 @@ ZONE_ANNOTATION: Final = "k8s.ovn.org/zone-name"
 ENCAP_IPS_ANNOTATION: Final = "k8s.ovn.org/node-encap-ips"
 GATEWAY_ANNOTATION: Final = "k8s.ovn.org/l3-gateway-config"
 CHASSIS_ANNOTATION: Final = "k8s.ovn.org/node-chassis-id"
+CONNECTION_STATUS_ANNOTATION: Final = "k8s.ovn.org/dpu.connection-status"
+"""OVN-Kubernetes', on a tenant Pod: what its DPU has made of its request for a network."""
 LEASE_PREFIX: Final = "ovn-dpu-"
 """How the Lease is called, before the name of its host, that a DPU renews in the namespace of OVN-Kubernetes."""
 HOST_ANNOTATIONS: Final = (

@@ -106,6 +106,14 @@ def merge_patch(resource: Resource, namespace: str, name: str, patch: Mapping[st
     return Request("PATCH", target, jsonio.dumps(patch), MERGE_PATCH)
 
 
+def dry_run(
+    resource: Resource, namespace: str, name: str, sub: str, patch: Mapping[str, Any], field_manager: str
+) -> Request:
+    """JSON merge patch to a subresource that goes all the way through admission and is not written."""
+    target = f"{_path(resource, namespace, name)}/{sub}" + _query({"fieldManager": field_manager, "dryRun": "All"})
+    return Request("PATCH", target, jsonio.dumps(patch), MERGE_PATCH)
+
+
 def create(resource: Resource, namespace: str, obj: Mapping[str, Any]) -> Request:
     """POST to a collection; for reviews and events, which have no name to apply to."""
     return Request("POST", _collection(Selection(resource, namespace)), jsonio.dumps(obj))

@@ -12,7 +12,6 @@ import dataclasses
 import socket
 import ssl
 import struct
-import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -35,7 +34,7 @@ from dpunetop.sandbox.httpwire import (
     response_body,
     status_of,
 )
-from dpunetop.sandbox.pki import Authority, KeyPair
+from dpunetop.sandbox.pki import Authority, server_context
 from dpunetop.sandbox.processes import reserve_port
 from dpunetop.sandbox.trace import (
     Asked,
@@ -90,7 +89,7 @@ class FaultProxy:
         self.ca_pem = authority.pem
         self._port = reserve_port()
         self.url = f"https://{_LOOPBACK}:{self._port.number}"
-        trust = _server_context(authority.serving(("localhost",), (_LOOPBACK, "::1")))
+        trust = server_context(authority.serving(("localhost",), (_LOOPBACK, "::1")))
         self._core = _Core(self, self._port.number, trust, upstream)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._core.run()), name=f"faultproxy-{name}")
 
@@ -609,16 +608,6 @@ def _closed_on_error(sock: socket.socket) -> Iterator[None]:
 
 def _reset_on_close(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-def _server_context(pair: KeyPair) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_alpn_protocols(["http/1.1"])
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(pair.certificate + pair.key)
-        file.flush()
-        context.load_cert_chain(file.name)
-    return context
 
 
 def _client_context(ca_pem: bytes) -> ssl.SSLContext:

@@ -219,7 +219,7 @@ def cluster_version() -> dict[str, Any]:
 
 
 def tenant_reader(namespace: str) -> Iterable[dict[str, Any]]:
-    """Someone in the tenant who may read what is needed."""
+    """Someone in the tenant who may read what is needed, and be a node's OVN-Kubernetes."""
     rules = {
         "Role": [
             {"apiGroups": [""], "resources": ["secrets", "configmaps", "pods"], "verbs": ["get", "list", "watch"]},
@@ -229,6 +229,9 @@ def tenant_reader(namespace: str) -> Iterable[dict[str, Any]]:
         "ClusterRole": [
             {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
             {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch", "patch"]},
+            # Where nothing is minted the DPU pods are this very user, and write what a node's OVN-Kubernetes does.
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["nodes/status", "pods/status"], "verbs": ["patch", "update"]},
             {
                 "apiGroups": ["nodemaintenance.medik8s.io"],
                 "resources": ["nodemaintenances"],

@@ -16,6 +16,7 @@ TARGETS = {
     "apply": (requests.apply(SECRETS, "n", "x", OBJ, "us"), "PATCH /api/v1/namespaces/n/secrets/x"),
     "apply status": (requests.apply_status(NODES, "", "x", OBJ, "us"), "PATCH /api/v1/nodes/x/status"),
     "merge patch": (requests.merge_patch(NODES, "", "x", OBJ, "us"), "PATCH /api/v1/nodes/x"),
+    "dry run": (requests.dry_run(PODS, "n", "x", "status", OBJ, "us"), "PATCH /api/v1/namespaces/n/pods/x/status"),
     "create": (requests.create(PODS, "n", OBJ), "POST /api/v1/namespaces/n/pods"),
     "create below": (requests.create_sub(PODS, "n", "x", "eviction", OBJ), "POST /api/v1/namespaces/n/pods/x/eviction"),
     "update": (requests.update(PODS, "n", "x", OBJ), "PUT /api/v1/namespaces/n/pods/x"),
@@ -71,6 +72,7 @@ QUERIES = {
     ),
     "apply": (requests.apply(SECRETS, "n", "x", OBJ, "us"), {"fieldManager": "us", "force": "true"}),
     "merge patch": (requests.merge_patch(NODES, "", "x", OBJ, "us"), {"fieldManager": "us"}),
+    "dry run": (requests.dry_run(NODES, "", "x", "status", OBJ, "us"), {"fieldManager": "us", "dryRun": "All"}),
     "get": (requests.get(NODES, "", "x"), {}),
 }
 
@@ -84,6 +86,7 @@ def test_a_request_asks_for_no_more_than_it_says(request_, expected):
 TYPES = {
     "apply": (requests.apply(SECRETS, "n", "x", OBJ, "us"), "application/apply-patch+yaml"),
     "merge patch": (requests.merge_patch(NODES, "", "x", OBJ, "us"), "application/merge-patch+json"),
+    "dry run": (requests.dry_run(NODES, "", "x", "status", OBJ, "us"), "application/merge-patch+json"),
     "create": (requests.create(PODS, "n", OBJ), "application/json"),
 }
 

@@ -137,6 +137,11 @@ class Client:
                 raise Unreachable(0, "Timeout", f"a list that was not complete in {LIST_SECONDS:g} s")
             token = following
 
+    def some(self, selection: Selection, limit: int, timeout_seconds: float = CALL_SECONDS) -> list[dict[str, Any]]:
+        """The first objects of a selection, at most `limit`, each with its type filled in."""
+        document = self._document(requests.list_page(selection, limit, ""), timeout_seconds)
+        return _page_of(selection.resource, document)[0].items
+
     def present_version(self, selection: Selection) -> str:
         """The version that a collection has by now, from quorum, at the cost of one object."""
         page, _, _ = self._page(selection, 1, "")
@@ -183,6 +188,19 @@ class Client:
     ) -> dict[str, Any]:
         """JSON merge patch; with uid and resourceVersion in it, only of that very state."""
         return self._object(requests.merge_patch(resource, namespace, name, patch, field_manager), timeout_seconds)
+
+    def dry_run(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        sub: str,
+        patch: Obj,
+        field_manager: str,
+        timeout_seconds: float = CALL_SECONDS,
+    ) -> None:
+        """Return if a JSON merge patch to a subresource would be taken; whatever comes of it, nothing is written."""
+        self._document(requests.dry_run(resource, namespace, name, sub, patch, field_manager), timeout_seconds)
 
     def delete(
         self,
