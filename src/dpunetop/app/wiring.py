@@ -314,7 +314,7 @@ class _Wiring:
         if not self._settings.metrics_secure:
             return Plain()
         certificate = Certificate(self._settings.metrics_cert_path, self._metrics.certificate(), self._clock)
-        return Guarded(Reviewer(self._infra.client, self._clock, random.random), certificate)
+        return Guarded(Reviewer(self._infra.client.for_reviews(), self._clock, random.random), certificate)
 
     def _unready(self) -> str:
         return self._source.trouble() or ""

@@ -19,7 +19,7 @@ from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError, Unreachable
 from dpunetop.kube.keys import SUBJECTACCESSREVIEWS, TOKENREVIEWS, Resource
 from dpunetop.runtime.client.client import Client
-from dpunetop.runtime.flowcontrol import Backoff
+from dpunetop.runtime.flowcontrol import Backoff, TokenBucket
 
 TOKEN_SECONDS = 60.0
 ALLOWED_SECONDS = 300.0
@@ -29,8 +29,16 @@ DEADLINE_SECONDS = 10.0
 TRIES = 5
 """How long, and how often, one review is tried while the API server does not give an answer."""
 MAX_TOKEN_BYTES = 16 << 10
+REVIEWS_PER_SECOND = 10.0
+REVIEWS_AT_ONCE = 20
+PEER_REVIEWS_PER_SECOND = 2.0
+PEER_REVIEWS_AT_ONCE = 10
+"""How many reviews of strangers the API server is bothered with, from all addresses and from one."""
+STRANGERS = 8
+"""How many strangers may wait at once; fewer than there are threads that answer, so that others never wait for them."""
 
 _REMEMBERED = 1024
+_PEERS = 256
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -42,6 +50,8 @@ class Verdict(Enum):
     ALLOWED = 200
     UNKNOWN_CALLER = 401
     DENIED = 403
+    CROWDED = 429
+    """Too many whom nobody knows want to be; it was not asked."""
     UNDECIDED = 500
     """The API server could not be asked; so no."""
 
@@ -58,7 +68,8 @@ class Reviewer:
     """Judges callers by TokenReview and SubjectAccessReview.
 
     Guarantees: whoever is not known and allowed for sure is refused; a token is reviewed at most once a minute, however
-        many ask at once; neither tokens nor their hashes are logged.
+        many ask at once; whom the last answer was good for is reviewed always, others (strangers) within the budgets
+        above; neither tokens nor their hashes are logged.
     Threads: any; `judge` blocks up to twice the deadline.
     Source: Kubernetes API reference, TokenReview v1 and SubjectAccessReview v1.
     """
@@ -69,18 +80,23 @@ class Reviewer:
         self._random = random
         self._users: _Answers[bytes, _User | None] = _Answers(clock)
         self._rights: _Answers[tuple[_User, str, str], bool] = _Answers(clock)
+        self._budget = _Budget(clock)
         self._log: FilteringBoundLogger = structlog.get_logger().bind()
 
-    def judge(self, token: str, path: str, verb: str, stop: Stop) -> Verdict:
-        """Whether the bearer of `token` may `verb` (lower case) the non-resource `path`."""
+    def judge(self, token: str, path: str, verb: str, stop: Stop, *, peer: str) -> Verdict:
+        """Whether the bearer of `token`, who calls from `peer`, may `verb` (lower case) the non-resource `path`."""
         if not token or len(token) > MAX_TOKEN_BYTES:
             return Verdict.UNKNOWN_CALLER
         try:
             digest = hashlib.sha256(token.encode()).digest()
-            user = self._users.get(digest, lambda: self._authenticate(token, stop))
+            user = self._users.get(digest, lambda: self._authenticate(token, stop), lambda: self._budget.take(peer))
             if user is None:
                 return Verdict.UNKNOWN_CALLER
-            is_allowed = self._rights.get((user, path, verb), lambda: self._authorize(user, path, verb, stop))
+            is_allowed = self._rights.get(
+                (user, path, verb), lambda: self._authorize(user, path, verb, stop), lambda: self._budget.take(peer)
+            )
+        except _Crowded:
+            return Verdict.CROWDED
         except ApiError as err:
             self._log.warning("review failed", code=err.code, reason=err.reason, error=err.message)
             return Verdict.UNDECIDED
@@ -122,6 +138,35 @@ class Reviewer:
         return self._clock.monotonic() + seconds < deadline and not stop.wait(seconds)
 
 
+class _Crowded(ApiError):
+    """Not asked, to spare the API server and our threads."""
+
+    def __init__(self) -> None:
+        super().__init__(429, "TooManyRequests", "too many strangers")
+
+
+class _Budget:
+    """How many reviews strangers may cause. Threads: any."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._all = TokenBucket(REVIEWS_PER_SECOND, REVIEWS_AT_ONCE, clock)
+        self._guard = threading.Lock()  # guards _peers; who asked last is last
+        self._peers: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def take(self, peer: str) -> bool:
+        """Spend one review; one address cannot spend what is there for all."""
+        return self._of(peer).take() and self._all.take()
+
+    def _of(self, peer: str) -> TokenBucket:
+        with self._guard:
+            bucket = self._peers.pop(peer, None)
+            self._peers[peer] = bucket or TokenBucket(PEER_REVIEWS_PER_SECOND, PEER_REVIEWS_AT_ONCE, self._clock)
+            while len(self._peers) > _PEERS:
+                self._peers.popitem(last=False)
+            return self._peers[peer]
+
+
 @dataclass(frozen=True, slots=True)
 class _Known(Generic[V]):
     value: V
@@ -129,23 +174,53 @@ class _Known(Generic[V]):
 
 
 class _Answers(Generic[K, V]):
-    """Answers that are remembered for a while; who asks what is being asked already waits for that answer."""
+    """Answers that are remembered for a while; who asks what is being asked already waits for that answer.
+
+    Whoever had a good answer last time (one that is true) is no stranger, also when it is too old to count.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._strangers = threading.BoundedSemaphore(STRANGERS)
         self._guard = threading.Lock()  # guards both below
         self._known: OrderedDict[K, _Known[V]] = OrderedDict()
         self._flights: dict[K, Future[V]] = {}
 
-    def get(self, key: K, ask: Callable[[], tuple[V, float]]) -> V:
+    def get(self, key: K, ask: Callable[[], tuple[V, float]], take: Callable[[], bool]) -> V:
         """The answer for `key`: remembered, or from `ask`, which also says for how long (seconds) it holds.
 
-        Raises: the ApiError of `ask`, also to those who waited for it.
+        `take` says whether a stranger may be asked about.
+        Raises: the ApiError of `ask`, also to those who waited for it; _Crowded.
         """
         with self._guard:
             known = self._known.get(key)
-            if known is not None and self._clock.monotonic() < known.until:
-                return known.value
+        if known is None or not known.value:
+            return self._get_for_stranger(key, known, ask, take)
+        return known.value if self._is_fresh(known) else self._join(key, ask)
+
+    def _get_for_stranger(
+        self, key: K, known: _Known[V] | None, ask: Callable[[], tuple[V, float]], take: Callable[[], bool]
+    ) -> V:
+        if known is not None and self._is_fresh(known):
+            return known.value
+
+        def sparing() -> tuple[V, float]:
+            if not take():
+                raise _Crowded
+            return ask()
+
+        if not self._strangers.acquire(blocking=False):
+            raise _Crowded
+        try:
+            return self._join(key, sparing)
+        finally:
+            self._strangers.release()
+
+    def _is_fresh(self, known: _Known[V]) -> bool:
+        return self._clock.monotonic() < known.until
+
+    def _join(self, key: K, ask: Callable[[], tuple[V, float]]) -> V:
+        with self._guard:
             flight = self._flights.get(key)
             mine: Future[V] = Future()
             if flight is None:

@@ -1,20 +1,16 @@
-"""What the process serves: metrics to those who may read them, and health to the kubelet.
-
-The TLS handshake, like all that a caller can draw out, happens in the connection's own thread and under a deadline, so
-nobody holds up anybody else.
-"""
+"""What the process serves: metrics to those who may read them, and health to the kubelet."""
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -25,49 +21,22 @@ from structlog.typing import FilteringBoundLogger
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
 from dpunetop.runtime.client.connection import ConfigurationError
+from dpunetop.runtime.http1 import Answer, Request
+from dpunetop.runtime.listener import Listener, Respond
 from dpunetop.runtime.metrics import CertificateMetrics, Metrics
 from dpunetop.runtime.reviews import Reviewer, Verdict
 
-IDLE_SECONDS = 5.0
-"""How long one read or write on a connection may take, the handshake's included."""
-CONNECTION_SECONDS = 30.0
-"""How long a connection may last, whatever its caller does."""
-MAX_CONNECTIONS = 64
-"""So many at once; one more is closed unheard."""
-TEXT = "text/plain; charset=utf-8"
 LOOPBACK = "127.0.0.1"
 CERT_FILE = "tls.crt"
 KEY_FILE = "tls.key"
+CERTIFICATE_RETRY_SECONDS = 10.0
+"""After how long files that could not be used are read again, changed or not."""
 
-_BACKLOG = 32
-_SWEEP_SECONDS = 1.0
-_PAUSE_SECONDS = 0.1
-_DRAINED_BYTES = 64 << 10
+_METHODS = ("GET", "HEAD")
 _SELF_SIGNED_FOR = timedelta(days=3650)
 
 Check = Callable[[], str]
 """Why something is not as it should be; empty if it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Visit:
-    """One GET, as far as a page looks at it."""
-
-    path: str
-    authorization: str
-    stop: Stop
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    body: bytes
-    content_type: str = TEXT
-    challenge: str = ""
-
-
-_Page = Callable[[_Visit], _Answer]
-_Secure = Callable[[socket.socket], socket.socket]
 
 
 class HealthServer:
@@ -79,7 +48,7 @@ class HealthServer:
 
     def __init__(self, address: tuple[str, int], *, healthy: Check, ready: Check, clock: Clock) -> None:
         pages = {"/healthz": _checked(healthy), "/readyz": _checked(ready)}
-        self._listener = _Listener("health", address, pages, _plain, clock)
+        self._listener = Listener("health", address, _among(pages), _plain, clock)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -115,16 +84,16 @@ class MetricsServer:
     """
 
     def __init__(self, address: tuple[str, int], metrics: Metrics, door: Plain | Guarded, *, clock: Clock) -> None:
-        def exposition(_: _Visit) -> _Answer:
-            return _Answer(200, *metrics.exposition())
+        def exposition(_: Request, __: Stop) -> Answer:
+            return Answer(200, *metrics.exposition())
 
         match door:
             case Plain():
-                address = _on_loopback(address)
-                self._listener = _Listener("metrics", address, {"/metrics": exposition}, _plain, clock)
+                pages = _among({"/metrics": exposition})
+                self._listener = Listener("metrics", _on_loopback(address), pages, _plain, clock)
             case Guarded(reviewer, certificate):
-                pages = {"/metrics": _guarded(exposition, reviewer)}
-                self._listener = _Listener("metrics", address, pages, certificate.wrap, clock)
+                pages = _among({"/metrics": _guarded(exposition, reviewer)})
+                self._listener = Listener("metrics", address, pages, certificate.wrap, clock)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -140,7 +109,8 @@ class Certificate:
     """The serving certificate: `tls.crt` and `tls.key` of a folder, read again when they change; self-signed while they
     are absent.
 
-    Guarantees: files that cannot be used leave the certificate before in place.
+    Guarantees: files that cannot be used leave the certificate before in place, and are read again when they change, or
+        after CERTIFICATE_RETRY_SECONDS: what was wrong with them does not always show in them.
     Threads: any.
     """
 
@@ -149,9 +119,11 @@ class Certificate:
         self._metrics = metrics
         self._clock = clock
         self._log: FilteringBoundLogger = structlog.get_logger().bind()
-        self._guard = threading.Lock()  # guards both below: a context, and the state of the files it was read from
+        # Guards the three below: a context; the state of the files when it was looked for in them; when to look again.
+        self._guard = threading.Lock()
         self._context: ssl.SSLContext | None = None
         self._state: tuple[Any, ...] | None = None
+        self._again = math.inf
 
     def wrap(self, connection: socket.socket) -> socket.socket:
         """The connection with TLS over it; the handshake comes with the first read or write."""
@@ -159,15 +131,16 @@ class Certificate:
 
     def context(self) -> ssl.SSLContext:
         """What the files hold now, or held when they were last of use."""
-        state = self._state_of_files()
+        state, now = self._state_of_files(), self._clock.monotonic()
         with self._guard:
-            if self._context is not None and state in (self._state, None):
-                return self._context
             known = self._context
-        context = self._read() if state is not None else None
-        context = context or known or _self_signed(self._clock)
+            if known is not None and (state is None or (state == self._state and now < self._again)):
+                return known
+        read = self._read() if state is not None else None
+        context = read or known or _self_signed(self._clock)
         with self._guard:
             self._context, self._state = context, state
+            self._again = math.inf if read else now + CERTIFICATE_RETRY_SECONDS
         return context
 
     def _state_of_files(self) -> tuple[Any, ...] | None:
@@ -192,176 +165,58 @@ class Certificate:
         return context
 
 
-class _Listener:
-    """Accepts connections, and gives each a thread that answers one request.
+def _among(pages: Mapping[str, Respond]) -> Respond:
+    """The page at the path; to nothing but GET and HEAD."""
 
-    Guarantees: at most MAX_CONNECTIONS at once, none longer than CONNECTION_SECONDS; when `run` returns, all are closed
-        and all threads have ended.
-    """
+    def respond(request: Request, stop: Stop) -> Answer:
+        if request.method not in _METHODS:
+            return Answer(405, b"405 only GET\n", headers=(("Allow", ", ".join(_METHODS)),))
+        page = pages.get(request.path)
+        return Answer(404, b"404 not found\n") if page is None else page(request, stop)
 
-    def __init__(
-        self, name: str, address: tuple[str, int], pages: Mapping[str, _Page], secure: _Secure, clock: Clock
-    ) -> None:
-        self._name = name
-        self._pages = pages
-        self._secure = secure
-        self._clock = clock
-        self._socket = _listen(address)
-        self.address: tuple[str, int] = self._socket.getsockname()[:2]
-        self._guard = threading.Lock()  # guards _open: sockets in use, and until when
-        self._open: dict[socket.socket, float] = {}
-        self._threads: list[threading.Thread] = []  # of the thread in run
-
-    def run(self, stop: Stop) -> None:
-        """Accept until `stop` is set."""
-        forget = stop.on_set(lambda: _shut(self._socket))
-        self._socket.settimeout(_SWEEP_SECONDS)
-        with self._socket:
-            while not stop.is_set():
-                self._accept(stop)
-                self._sweep(self._clock.monotonic())
-        forget()
-        self._sweep(float("inf"))
-        for thread in self._threads:
-            thread.join()
-
-    def _accept(self, stop: Stop) -> None:
-        try:
-            connection, caller = self._socket.accept()
-        except TimeoutError:
-            return
-        except OSError:  # stop, or no descriptor is left
-            stop.wait(_PAUSE_SECONDS)
-            return
-        if len(self._threads) >= MAX_CONNECTIONS:
-            connection.close()
-            return
-        connection.settimeout(IDLE_SECONDS)
-        thread = threading.Thread(target=self._serve, args=(connection, caller, stop), name=f"{self._name}-connection")
-        self._threads.append(thread)
-        thread.start()
-
-    def _serve(self, connection: socket.socket, caller: Any, stop: Stop) -> None:
-        # Callers may do what they like: whatever is wrong with a connection ends it, and is nobody's concern.
-        with suppress(OSError), connection, self._held(connection) as held:
-            if not stop.is_set():
-                _Handler(held, caller, self._pages, stop)
-
-    @contextmanager
-    def _held(self, connection: socket.socket) -> Iterator[socket.socket]:
-        with self._secure(connection) as held:
-            with self._guard:
-                self._open[held] = self._clock.monotonic() + CONNECTION_SECONDS
-            try:
-                yield held
-            finally:
-                with self._guard:
-                    del self._open[held]
-
-    def _sweep(self, now: float) -> None:
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
-        with self._guard:
-            overdue = [held for held, until in self._open.items() if until <= now]
-        for held in overdue:
-            _shut(held)
+    return respond
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """One request of one connection: GET of a page, and nothing else."""
-
-    protocol_version = "HTTP/1.1"
-    server_version = "dpunetop"
-    sys_version = ""
-    timeout = IDLE_SECONDS
-    error_content_type = TEXT
-    error_message_format = "%(code)d\n"  # the message would repeat what the caller sent
-    default_request_version = "HTTP/1.1"  # so that garbage gets a status line too
-
-    def __init__(self, connection: socket.socket, caller: Any, pages: Mapping[str, _Page], stop: Stop) -> None:
-        self._pages = pages
-        self._stop = stop
-        # Serves the request. The base only stores its third argument, a BaseServer; there is none behind this handler.
-        super().__init__(connection, caller, None)  # type: ignore[arg-type]
-
-    def do_GET(self) -> None:  # named so for http.server
-        """Answer with the page at the path."""
-        path = self.path.partition("?")[0]
-        page = self._pages.get(path)
-        if page is None:
-            self._send(_Answer(404, b"404 not found\n"))
-            return
-        self._send(page(_Visit(path, self.headers.get("Authorization", ""), self._stop)))
-
-    def refuse_method(self) -> None:
-        """Answer any other method; its body is read first, or closing would take the answer back."""
-        length = self.headers.get("Content-Length", "")
-        if length.isdecimal():
-            self.rfile.read(min(int(length), _DRAINED_BYTES))
-        self._send(_Answer(405, b"405 only GET\n"))
-
-    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = refuse_method
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: what callers send does not belong into logs."""
-
-    def _send(self, answer: _Answer) -> None:
-        self.close_connection = True
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(answer.body)))
-        self.send_header("Connection", "close")
-        if answer.status == 405:
-            self.send_header("Allow", "GET")
-        if answer.challenge:
-            self.send_header("WWW-Authenticate", answer.challenge)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer.body)
-
-
-def _checked(check: Check) -> _Page:
-    def page(_: _Visit) -> _Answer:
+def _checked(check: Check) -> Respond:
+    def page(_: Request, __: Stop) -> Answer:
         reason = check()
-        return _Answer(503, f"{reason}\n".encode()) if reason else _Answer(200, b"ok\n")
+        return Answer(503, f"{reason}\n".encode()) if reason else Answer(200, b"ok\n")
 
     return page
 
 
-def _guarded(page: _Page, reviewer: Reviewer) -> _Page:
-    def guarded(visit: _Visit) -> _Answer:
-        scheme, _, token = visit.authorization.partition(" ")
-        token = token.strip() if scheme.lower() == "bearer" else ""
-        verdict = reviewer.judge(token, visit.path, "get", visit.stop)
+def _guarded(page: Respond, reviewer: Reviewer) -> Respond:
+    def guarded(request: Request, stop: Stop) -> Answer:
+        # Whoever asks for the head of a page only needs the right to its whole.
+        verdict = reviewer.judge(_bearer_token(request), request.path, "get", stop, peer=request.peer)
         if verdict is Verdict.ALLOWED:
-            return page(visit)
-        challenge = "Bearer" if verdict is Verdict.UNKNOWN_CALLER else ""
-        return _Answer(verdict.value, f"{verdict.value} {_REFUSALS[verdict]}\n".encode(), challenge=challenge)
+            return page(request, stop)
+        return Answer(
+            verdict.value, f"{verdict.value} {_REFUSALS[verdict]}\n".encode(), headers=_HINTS.get(verdict, ())
+        )
 
     return guarded
+
+
+def _bearer_token(request: Request) -> str:
+    scheme, _, token = request.authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 _REFUSALS = {
     Verdict.UNKNOWN_CALLER: "a bearer token is needed",
     Verdict.DENIED: "forbidden",
+    Verdict.CROWDED: "too many unknown tokens at once",
     Verdict.UNDECIDED: "cannot review the token now",
+}
+_HINTS = {
+    Verdict.UNKNOWN_CALLER: (("WWW-Authenticate", "Bearer"),),
+    Verdict.CROWDED: (("Retry-After", "5"),),
 }
 
 
 def _plain(connection: socket.socket) -> socket.socket:
     return connection
-
-
-def _listen(address: tuple[str, int]) -> socket.socket:
-    host, port = address
-    try:
-        if not host and socket.has_dualstack_ipv6():
-            return socket.create_server(("::", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as err:
-        raise ConfigurationError(
-            f"cannot listen on {host}:{port}: {os.strerror(err.errno) if err.errno else err}"
-        ) from err
 
 
 def _on_loopback(address: tuple[str, int]) -> tuple[str, int]:
@@ -374,16 +229,11 @@ def _on_loopback(address: tuple[str, int]) -> tuple[str, int]:
     raise ConfigurationError(f"metrics without authentication are for loopback only, not for {host}:{port}")
 
 
-def _shut(connection: socket.socket) -> None:
-    with suppress(OSError):
-        # As a plain socket also where TLS is on it: whoever is in a read then sees the end of the connection.
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-
 def _tls() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_RENEGOTIATION  # which would be a handshake without end
     return context
 
 

@@ -103,13 +103,20 @@ class Client:
     def for_lease(self) -> Client:
         """The same server over two connections of its own, so that a renewal waits for nobody; the server's "later" is
         passed on instead of waited for, since an elector has its own pace."""
+        return self._over(Pool.LEASE)
+
+    def for_reviews(self) -> Client:
+        """The same server over four connections, so that nobody waits for reviews; with its own budget of retries."""
+        return self._over(Pool.REVIEWS)
+
+    def _over(self, pool: Pool) -> Client:
         return Client(
             self._transport,
             clock=self._clock,
             metrics=self._metrics,
             name=self.name,
             random=self._random,
-            pool=Pool.LEASE,
+            pool=pool,
             most_weight=self._most_weight,
         )
 

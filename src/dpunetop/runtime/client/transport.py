@@ -81,6 +81,7 @@ CONNECT_SECONDS = 10.0
 
 _CHUNK_BYTES = 64 << 10
 _LEASE_CONNECTIONS = 2
+_REVIEW_CONNECTIONS = 4
 _IDLE_WATCH_CONNECTIONS = 64  # kept for the next watch; no limit on how many are in use
 _KEEPALIVE = {"idle": 15, "interval": 5, "count": 3}
 _USER_TIMEOUT_MS = 30_000
@@ -98,6 +99,8 @@ class Pool(Enum):
     WATCHES = auto()
     LEASE = auto()
     """For the Lease, and for the probe: what tells whether the server lives must not wait behind what hangs."""
+    REVIEWS = auto()
+    """For reviews of those who ask for metrics: anybody can cause one, so they may take no connection from our work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ class Transport:
 
     Guarantees: a call ends by its time-out, a stream by its idle limit, both when `stop` is set or
         `close_connections` is called; what is sent is sent once; at most `max_calls` calls are under way at a time
-        (of the Lease: 2), each on one connection that is kept.
+        (of the Lease: 2, of reviews: 4), each on one connection that is kept.
     Threads: any; a stream belongs to the thread that opened it.
     Raises: Unreachable, with one of the reasons DNS, Refused, Timeout, TLS, Reset, AddressRefused, TooLarge,
         IdleTimeout, BadAnswer, Stopped; Unauthorized where there is no token to send; ConfigurationError from the
@@ -155,11 +158,13 @@ class Transport:
             Pool.CALLS: self._pool(context, max_calls),
             Pool.WATCHES: self._pool(context, _IDLE_WATCH_CONNECTIONS),
             Pool.LEASE: self._pool(context, _LEASE_CONNECTIONS),
+            Pool.REVIEWS: self._pool(context, _REVIEW_CONNECTIONS),
         }
         # A semaphore a pool, since urllib3 counts its own waiting for a connection beside the call's time-out.
         self._slots = {
             Pool.CALLS: threading.BoundedSemaphore(max_calls),
             Pool.LEASE: threading.BoundedSemaphore(_LEASE_CONNECTIONS),
+            Pool.REVIEWS: threading.BoundedSemaphore(_REVIEW_CONNECTIONS),
         }
         stop.on_set(self._shut)
 
