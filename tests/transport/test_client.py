@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from dpunetop.kube.errors import Gone, TooManyRequests, Unreachable
-from dpunetop.kube.keys import LEASES, NODES
+from dpunetop.kube.keys import LEASES, NODES, TOKENREVIEWS
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.watch import interpret
 from dpunetop.runtime.client.transport import TokenFile
@@ -78,3 +78,23 @@ def test_a_renewal_does_not_wait_for_calls_that_hang(connect, client_of):
         client.close_connections()
         hanging.join(5)
     assert [asked.target.rsplit("/", 1)[-1] for asked in server.asked] == ["dpu-1", "l"]
+
+
+def test_calls_do_not_wait_for_reviews_that_hang_and_those_take_four_connections(connect, client_of):
+    def hang_but_for_nodes(wire: Wire, asked: Asked) -> None:
+        wire.json(200, NODE) if "nodes" in asked.target else wire.silence()
+
+    with LyingServer(hang_but_for_nodes) as server:
+        client = client_of(connect(server, max_calls=1))
+        ask = (client.for_reviews().create, TOKENREVIEWS, "", {})
+        hanging = [threading.Thread(target=pytest.raises, args=(Unreachable, *ask)) for _ in range(4)]
+        for thread in hanging:
+            thread.start()
+        while len(server.asked) < 4:
+            threading.Event().wait(0.005)
+        with pytest.raises(Unreachable, match="all connections stayed busy"):
+            client.for_reviews().create(TOKENREVIEWS, "", {}, timeout_seconds=0.1)
+        assert client.get(NODES, "", "dpu-1") == NODE
+        client.close_connections()
+        for thread in hanging:
+            thread.join(5)

@@ -3,12 +3,14 @@ import os
 import socket
 import ssl
 import threading
+import time
+from contextlib import suppress
 
 import pytest
 
 from dpunetop.base.clock import RealClock
 from dpunetop.base.stop import Stop
-from dpunetop.runtime import server
+from dpunetop.runtime import listener, server
 from dpunetop.runtime.client.connection import ConfigurationError
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.reviews import Verdict
@@ -25,7 +27,7 @@ class Judge:
     def __init__(self):
         self.asked = []
 
-    def judge(self, token, path, verb, stop):
+    def judge(self, token, path, verb, stop, *, peer):
         self.asked.append((token, path, verb))
         return VERDICTS.get(token, Verdict.UNKNOWN_CALLER)
 
@@ -123,10 +125,21 @@ def test_only_a_bearer_token_counts(guarded, authorization):
     assert ask(connection, Authorization=authorization)[0] == 401
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_only_get_is_served(guarded, method):
     status, _, headers = ask_https(guarded, "good", method=method, body=b"x" * 100)
-    assert (status, headers["Allow"]) == (405, "GET")
+    assert (status, headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_head_is_answered_as_get_is_but_for_the_body(guarded):
+    status, body, headers = ask_https(guarded, "good", method="HEAD")
+    assert (status, body) == (200, "")
+    assert int(headers["Content-Length"]) > 1000
+
+
+def test_head_tells_strangers_no_more_than_get(guarded):
+    assert ask_https(guarded, method="HEAD")[:2] == (401, "")
+    assert ask_https(guarded, "weak", method="HEAD")[:2] == (403, "")
 
 
 def test_an_unknown_path_is_not_found(guarded):
@@ -144,45 +157,206 @@ def test_a_caller_who_speaks_no_tls_holds_nobody_up(guarded):
         assert ask_https(guarded, "good")[0] == 200
 
 
-def test_a_silent_connection_is_ended(serve, metrics, monkeypatch):
-    monkeypatch.setattr(server, "IDLE_SECONDS", 0.1)
-    monkeypatch.setattr(server._Handler, "timeout", 0.1)
-    address = serve(MetricsServer(ANYWHERE, metrics, Plain(), clock=RealClock()))
-    with socket.create_connection(address, timeout=5) as silent:
-        assert silent.recv(1) == b""
+@pytest.fixture
+def plain(serve, metrics):
+    return serve(MetricsServer(ANYWHERE, metrics, Plain(), clock=RealClock()))
 
 
-def test_a_connection_that_drags_on_is_ended(serve, metrics, monkeypatch):
-    monkeypatch.setattr(server, "CONNECTION_SECONDS", 0.1)
-    monkeypatch.setattr(server, "_SWEEP_SECONDS", 0.05)
-    address = serve(MetricsServer(ANYWHERE, metrics, Plain(), clock=RealClock()))
-    with socket.create_connection(address, timeout=5) as slow:
-        slow.sendall(b"GET /metrics HTTP/1.1\r\n")
-        assert slow.recv(1) == b""
+def is_closed(caller, within=5):
+    """Whether the server ends the connection before `within` seconds are over."""
+    caller.settimeout(within)
+    try:
+        return caller.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
 
 
-def test_more_connections_than_allowed_are_closed_unheard(serve, metrics, monkeypatch):
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
-    address = serve(MetricsServer(ANYWHERE, metrics, Plain(), clock=RealClock()))
-    with socket.create_connection(address) as first, socket.create_connection(address, timeout=5) as second:
-        assert second.recv(1) == b""
-        first.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-        assert first.recv(100).startswith(b"HTTP/1.1 200")
+@pytest.fixture
+def call():
+    """Connects, from any address of this machine's."""
+    opened = []
+
+    def connect(address, source="127.0.0.1"):
+        opened.append(socket.create_connection(address, timeout=5, source_address=(source, 0)))
+        return opened[-1]
+
+    yield connect
+    for caller in opened:
+        caller.close()
 
 
-IMPROPER = {
-    "garbage": b"\x00" * 100 + b"\r\n\r\n",
-    "a line without end": b"GET " + b"/" * 70_000 + b" HTTP/1.1\r\n\r\n",
-    "headers without end": b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200,
+def test_a_silent_connection_is_ended(plain, call, monkeypatch):
+    monkeypatch.setattr(listener, "HEAD_SECONDS", 0.1)
+    assert is_closed(call(plain))
+
+
+def test_a_head_that_never_ends_is_cut_off_however_steadily_it_comes(plain, call, monkeypatch):
+    monkeypatch.setattr(listener, "HEAD_SECONDS", 0.5)
+    slow = call(plain)
+    slow.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+    drips = 0
+    while not is_closed(slow, within=0.05) and drips < 100:
+        slow.sendall(b"a")
+        drips += 1
+    assert drips < 20
+
+
+def test_a_handshake_that_never_ends_is_cut_off(guarded, call, monkeypatch):
+    monkeypatch.setattr(listener, "HEAD_SECONDS", 0.5)
+    stalled = call(guarded)
+    stalled.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+    assert is_closed(stalled)
+
+
+def test_a_head_that_is_late_after_a_handshake_is_cut_off(guarded, call, monkeypatch):
+    monkeypatch.setattr(listener, "HEAD_SECONDS", 0.5)
+    with trusting_anyone().wrap_socket(call(guarded)) as secured:
+        assert is_closed(secured)
+
+
+NO_HELLOS = {
+    "no TLS": b"GET /metrics HTTP/1.1\r\n\r\n",
+    "a hello of 128 KiB": b"\x16\x03\x01\x40\x00\x01\x01\xff\xfc\x03\x03",
+    "a record too short for a message": b"\x16\x03\x01\x00\x01\x01\x00\x00\x40\x03\x03",
+    "another message": b"\x16\x03\x01\x02\x00\x02\x00\x01\xfc\x03\x03",
 }
 
 
-@pytest.mark.parametrize("request_bytes", IMPROPER.values(), ids=IMPROPER.keys())
-def test_what_is_no_proper_request_is_refused(serve, metrics, request_bytes):
-    address = serve(MetricsServer(ANYWHERE, metrics, Plain(), clock=RealClock()))
-    with socket.create_connection(address, timeout=5) as caller:
-        caller.sendall(request_bytes)
-        assert caller.recv(100).startswith(b"HTTP/1.1 4")
+@pytest.mark.parametrize("start", NO_HELLOS.values(), ids=NO_HELLOS.keys())
+def test_what_begins_no_ordinary_handshake_is_ended_at_once(guarded, call, start):
+    caller = call(guarded)
+    caller.sendall(start)
+    assert is_closed(caller, within=2)
+
+
+def test_a_hello_that_comes_in_pieces_is_a_hello(guarded, call):
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    pieces = trusting_anyone().wrap_bio(incoming, outgoing)
+    with pytest.raises(ssl.SSLWantReadError):
+        pieces.do_handshake()
+    hello, caller = outgoing.read(), call(guarded)
+    caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for piece in (hello[:3], hello[3:100], hello[100:]):
+        caller.sendall(piece)
+        time.sleep(0.05)
+    incoming.write(caller.recv(65536))
+    pieces.do_handshake()
+    assert pieces.version() == "TLSv1.3"
+
+
+def test_a_connection_that_takes_no_answer_is_ended(serve, call, monkeypatch):
+    monkeypatch.setattr(listener, "CONNECTION_SECONDS", 0.5)
+    lengthy = HealthServer(ANYWHERE, healthy=lambda: "x" * (32 << 20), ready=lambda: "", clock=RealClock())
+    slow = call(serve(lengthy))
+    slow.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+    time.sleep(1)
+    assert read_to_the_end(slow) < 32 << 20
+
+
+def read_to_the_end(caller):
+    """How many bytes come before the connection ends, in whatever way."""
+    count = 0
+    with suppress(ConnectionResetError):
+        while chunk := caller.recv(1 << 20):
+            count += len(chunk)
+    return count
+
+
+def test_for_one_more_than_allowed_the_oldest_idle_one_is_closed(plain, call, monkeypatch):
+    monkeypatch.setattr(listener, "MAX_CONNECTIONS", 2)
+    oldest, older = call(plain, "127.0.0.2"), call(plain, "127.0.0.3")
+    newest = call(plain, "127.0.0.4")
+    assert is_closed(oldest)
+    assert not is_closed(older, within=0.2)
+    newest.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+    assert newest.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_an_address_that_came_for_nothing_makes_room_before_others_do(plain, call, monkeypatch):
+    monkeypatch.setattr(listener, "MAX_CONNECTIONS", 2)
+    call(plain, "127.0.0.9").sendall(b"nonsense\r\n\r\n")
+    patient = call(plain, "127.0.0.2")
+    again = call(plain, "127.0.0.9")
+    call(plain, "127.0.0.4")
+    assert is_closed(again)
+    assert not is_closed(patient, within=0.2)
+
+
+def test_a_full_peer_makes_room_for_itself_and_nobody_else_does(plain, call, monkeypatch):
+    monkeypatch.setattr(listener, "MAX_CONNECTIONS_OF_A_PEER", 2)
+    other = call(plain, "127.0.0.2")
+    first, second, third = (call(plain, "127.0.0.3") for _ in range(3))
+    assert is_closed(first)
+    assert not any(is_closed(caller, within=0.1) for caller in (other, second, third))
+
+
+def test_whoever_is_being_answered_makes_no_room(serve, call, monkeypatch):
+    monkeypatch.setattr(listener, "MAX_CONNECTIONS", 1)
+    asked, told = threading.Event(), threading.Event()
+
+    def slowly():
+        asked.set()
+        assert told.wait(5)
+        return ""
+
+    address = serve(HealthServer(ANYWHERE, healthy=slowly, ready=lambda: "", clock=RealClock()))
+    first = call(address)
+    first.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+    assert asked.wait(5)
+    assert is_closed(call(address, "127.0.0.2"))
+    told.set()
+    assert first.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_a_page_that_fails_is_an_answer_and_the_server_goes_on(serve):
+    failures = [ValueError("a bug")]
+
+    def failing():
+        if failures:
+            raise failures.pop()
+        return ""
+
+    address = serve(HealthServer(ANYWHERE, healthy=failing, ready=lambda: "", clock=RealClock()))
+    assert ask_http(address, "/healthz")[:2] == (500, "500 internal server error\n")
+    assert ask_http(address, "/healthz")[0] == 200
+
+
+def test_no_more_threads_than_said_come_from_many_callers(plain, call):
+    def threads():
+        return sum("answer" in thread.name for thread in threading.enumerate())
+
+    callers = [call(plain, f"127.0.1.{n + 1}") for n in range(60)]
+    for caller in callers:
+        caller.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+    assert all(caller.recv(100).startswith(b"HTTP/1.1 200") for caller in callers)
+    assert 1 <= threads() <= listener.ANSWERING_THREADS
+
+
+IMPROPER = {
+    "garbage": (b"\x00" * 100 + b"\r\n\r\n", 400),
+    "a line without end": (b"GET " + b"/" * 70_000 + b" HTTP/1.1\r\n\r\n", 431),
+    "headers without end": (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 2000, 431),
+    "too many headers": (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 65 + b"\r\n", 431),
+    "a head that is too long by its end": (b"GET / HTTP/1.1\r\na: " + b"b" * 8170 + b"\r\n\r\n", 431),
+}
+
+
+@pytest.mark.parametrize(("request_bytes", "status"), IMPROPER.values(), ids=IMPROPER.keys())
+def test_what_is_no_proper_request_is_refused(plain, call, request_bytes, status):
+    caller = call(plain)
+    caller.sendall(request_bytes)
+    assert caller.recv(100).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_a_request_may_come_a_byte_at_a_time(plain, call):
+    caller = call(plain)
+    caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for byte in b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n":
+        caller.sendall(bytes([byte]))
+        time.sleep(0.001)
+    assert caller.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def subject(address):
@@ -226,6 +400,33 @@ def test_a_spoiled_certificate_leaves_the_one_before(guarded, folder, metrics, c
     (folder / "tls.key").write_bytes(key)
     assert subject(guarded).encode() == pair("one").cert
     assert metrics.registry.get_sample_value("certwatcher_read_certificate_errors_total") == 1
+
+
+class Waiting(RealClock):
+    """A clock that can be put forward."""
+
+    ahead = 0.0
+
+    def monotonic(self):
+        return super().monotonic() + self.ahead
+
+
+def test_a_certificate_that_could_not_be_used_is_tried_again_though_nothing_changed(folder, metrics):
+    lay_down(folder, pair("one"), 1)
+    clock, whole = Waiting(), (folder / "tls.key").read_bytes()
+    (folder / "tls.key").write_bytes(bytes(len(whole)))
+    os.utime(folder / "tls.key", (1, 1))
+    certificate = Certificate(str(folder), metrics.certificate(), clock)
+    signed_here = certificate.context()
+    (folder / "tls.key").write_bytes(whole)
+    os.utime(folder / "tls.key", (1, 1))
+    assert certificate.context() is signed_here
+    clock.ahead = server.CERTIFICATE_RETRY_SECONDS
+    read = certificate.context()
+    assert read is not signed_here
+    clock.ahead *= 100
+    assert certificate.context() is read
+    assert metrics.registry.get_sample_value("certwatcher_read_certificate_total") == 2
 
 
 def test_vanished_files_leave_the_certificate_before(guarded, folder):

@@ -37,7 +37,7 @@ LINGER_SECONDS = 1.0
 """How long a caller has to take the answer and close, once all of it is sent."""
 MAX_CONNECTIONS = 64
 """So many at once; for one more the oldest idle one is closed, first of addresses that last came for nothing."""
-MAX_CONNECTIONS_OF_A_PEER = 8
+MAX_CONNECTIONS_OF_A_PEER = 16
 """So many from one address; for one more the oldest idle one from there is closed."""
 ANSWERING_THREADS = 16
 MAX_HELLO_BYTES = 16 << 10

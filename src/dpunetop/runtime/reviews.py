@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
@@ -38,6 +39,7 @@ STRANGERS = 8
 """How many strangers may wait at once; fewer than there are threads that answer, so that others never wait for them."""
 
 _REMEMBERED = 1024
+_WELCOME = 256
 _PEERS = 256
 
 K = TypeVar("K", bound=Hashable)
@@ -64,11 +66,20 @@ class _User:
     extra: tuple[tuple[str, tuple[str, ...]], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    token: str = field(repr=False)
+    digest: bytes = field(repr=False)
+    peer: str
+    is_welcome: bool
+    """Whether it was allowed when it came last; everybody else is a stranger."""
+
+
 class Reviewer:
     """Judges callers by TokenReview and SubjectAccessReview.
 
     Guarantees: whoever is not known and allowed for sure is refused; a token is reviewed at most once a minute, however
-        many ask at once; whom the last answer was good for is reviewed always, others (strangers) within the budgets
+        many ask at once; who was allowed when it came last is reviewed always, others (strangers) within the budgets
         above; neither tokens nor their hashes are logged.
     Threads: any; `judge` blocks up to twice the deadline.
     Source: Kubernetes API reference, TokenReview v1 and SubjectAccessReview v1.
@@ -81,34 +92,74 @@ class Reviewer:
         self._users: _Answers[bytes, _User | None] = _Answers(clock)
         self._rights: _Answers[tuple[_User, str, str], bool] = _Answers(clock)
         self._budget = _Budget(clock)
+        self._strangers = threading.BoundedSemaphore(STRANGERS)
+        self._guard = threading.Lock()  # guards _welcome: the hashes of tokens that were allowed last; the last is last
+        self._welcome: OrderedDict[bytes, None] = OrderedDict()
         self._log: FilteringBoundLogger = structlog.get_logger().bind()
 
     def judge(self, token: str, path: str, verb: str, stop: Stop, *, peer: str) -> Verdict:
         """Whether the bearer of `token`, who calls from `peer`, may `verb` (lower case) the non-resource `path`."""
         if not token or len(token) > MAX_TOKEN_BYTES:
             return Verdict.UNKNOWN_CALLER
+        caller = self._caller(token, peer)
         try:
-            digest = hashlib.sha256(token.encode()).digest()
-            user = self._users.get(digest, lambda: self._authenticate(token, stop), lambda: self._budget.take(peer))
-            if user is None:
-                return Verdict.UNKNOWN_CALLER
-            is_allowed = self._rights.get(
-                (user, path, verb), lambda: self._authorize(user, path, verb, stop), lambda: self._budget.take(peer)
-            )
+            with self._place(caller):
+                verdict = self._judge(caller, path, verb, stop)
         except _Crowded:
             return Verdict.CROWDED
         except ApiError as err:
             self._log.warning("review failed", code=err.code, reason=err.reason, error=err.message)
             return Verdict.UNDECIDED
+        self._note(caller, verdict)
+        return verdict
+
+    def _judge(self, caller: _Caller, path: str, verb: str, stop: Stop) -> Verdict:
+        user = self._users.get(caller.digest, lambda: self._authenticate(caller, stop))
+        if user is None:
+            return Verdict.UNKNOWN_CALLER
+        is_allowed = self._rights.get((user, path, verb), lambda: self._authorize(caller, user, path, verb, stop))
         return Verdict.ALLOWED if is_allowed else Verdict.DENIED
 
-    def _authenticate(self, token: str, stop: Stop) -> tuple[_User | None, float]:
-        status = self._review(TOKENREVIEWS, {"token": token}, stop)
+    def _caller(self, token: str, peer: str) -> _Caller:
+        digest = hashlib.sha256(token.encode()).digest()
+        with self._guard:
+            return _Caller(token, digest, peer, digest in self._welcome)
+
+    def _note(self, caller: _Caller, verdict: Verdict) -> None:
+        with self._guard:
+            self._welcome.pop(caller.digest, None)
+            if verdict is Verdict.ALLOWED:
+                self._welcome[caller.digest] = None
+            while len(self._welcome) > _WELCOME:
+                self._welcome.popitem(last=False)
+
+    @contextmanager
+    def _place(self, caller: _Caller) -> Iterator[None]:
+        """Where a caller may wait. Raises: _Crowded."""
+        if caller.is_welcome:
+            yield
+            return
+        if not self._strangers.acquire(blocking=False):
+            raise _Crowded
+        try:
+            yield
+        finally:
+            self._strangers.release()
+
+    def _spend(self, caller: _Caller) -> None:
+        """Pay for one review. Raises: _Crowded."""
+        if not caller.is_welcome and not self._budget.take(caller.peer):
+            raise _Crowded
+
+    def _authenticate(self, caller: _Caller, stop: Stop) -> tuple[_User | None, float]:
+        self._spend(caller)
+        status = self._review(TOKENREVIEWS, {"token": caller.token}, stop)
         # Without audiences in the question the API server accepts its own only.
         user = _user(status.get("user")) if status.get("authenticated") is True else None
         return user, TOKEN_SECONDS
 
-    def _authorize(self, user: _User, path: str, verb: str, stop: Stop) -> tuple[bool, float]:
+    def _authorize(self, caller: _Caller, user: _User, path: str, verb: str, stop: Stop) -> tuple[bool, float]:
+        self._spend(caller)
         spec = {
             "user": user.name,
             "uid": user.uid,
@@ -174,53 +225,23 @@ class _Known(Generic[V]):
 
 
 class _Answers(Generic[K, V]):
-    """Answers that are remembered for a while; who asks what is being asked already waits for that answer.
-
-    Whoever had a good answer last time (one that is true) is no stranger, also when it is too old to count.
-    """
+    """Answers that are remembered for a while; who asks what is being asked already waits for that answer."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._strangers = threading.BoundedSemaphore(STRANGERS)
         self._guard = threading.Lock()  # guards both below
         self._known: OrderedDict[K, _Known[V]] = OrderedDict()
         self._flights: dict[K, Future[V]] = {}
 
-    def get(self, key: K, ask: Callable[[], tuple[V, float]], take: Callable[[], bool]) -> V:
+    def get(self, key: K, ask: Callable[[], tuple[V, float]]) -> V:
         """The answer for `key`: remembered, or from `ask`, which also says for how long (seconds) it holds.
 
-        `take` says whether a stranger may be asked about.
-        Raises: the ApiError of `ask`, also to those who waited for it; _Crowded.
+        Raises: the ApiError of `ask`, also to those who waited for it.
         """
         with self._guard:
             known = self._known.get(key)
-        if known is None or not known.value:
-            return self._get_for_stranger(key, known, ask, take)
-        return known.value if self._is_fresh(known) else self._join(key, ask)
-
-    def _get_for_stranger(
-        self, key: K, known: _Known[V] | None, ask: Callable[[], tuple[V, float]], take: Callable[[], bool]
-    ) -> V:
-        if known is not None and self._is_fresh(known):
-            return known.value
-
-        def sparing() -> tuple[V, float]:
-            if not take():
-                raise _Crowded
-            return ask()
-
-        if not self._strangers.acquire(blocking=False):
-            raise _Crowded
-        try:
-            return self._join(key, sparing)
-        finally:
-            self._strangers.release()
-
-    def _is_fresh(self, known: _Known[V]) -> bool:
-        return self._clock.monotonic() < known.until
-
-    def _join(self, key: K, ask: Callable[[], tuple[V, float]]) -> V:
-        with self._guard:
+            if known is not None and self._clock.monotonic() < known.until:
+                return known.value
             flight = self._flights.get(key)
             mine: Future[V] = Future()
             if flight is None:

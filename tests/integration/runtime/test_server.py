@@ -6,6 +6,7 @@ import http.client
 import random
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from dpunetop.base.stop import Stop
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.transport import Connection, Redacted, StaticToken, Transport
 from dpunetop.runtime.metrics import Metrics
-from dpunetop.runtime.reviews import Reviewer
+from dpunetop.runtime.reviews import PEER_REVIEWS_AT_ONCE, PEER_REVIEWS_PER_SECOND, Reviewer
 from dpunetop.runtime.server import Certificate, Guarded, MetricsServer
 from dpunetop.sandbox.controlplane import ControlPlane
 
@@ -53,7 +54,9 @@ def serve() -> Iterator[Serve]:
         connection = Connection(url, ca_pem, StaticToken(Redacted(token)))
         transport = Transport(connection, stop, user_agent="dpunetop-test", metrics=recorder, clock=clock)
         client = Client(transport, clock=clock, metrics=recorder, name="infra")
-        door = Guarded(Reviewer(client, clock, random.random), Certificate(None, metrics.certificate(), clock))
+        door = Guarded(
+            Reviewer(client.for_reviews(), clock, random.random), Certificate(None, metrics.certificate(), clock)
+        )
         server = MetricsServer(("127.0.0.1", 0), metrics, door, clock=clock)
         threads.append(threading.Thread(target=server.run, args=(stop,), name="metrics"))
         threads[-1].start()
@@ -129,6 +132,18 @@ def test_a_hundred_scrapes_cost_one_review(
     us = f"system:serviceaccount:{namespace}:operator"
     made = [event["objectRef"]["resource"] for event in infra.audit_events(user=us, verb="create", since=mark)]
     assert sorted(made) == ["subjectaccessreviews", "tokenreviews"]
+
+
+def test_a_flood_of_unknown_tokens_costs_few_reviews_and_stops_no_scrape(
+    reviewing: tuple[str, int], scraper: str, infra: ControlPlane, namespace: str
+) -> None:
+    assert ask(reviewing, scraper) == 200
+    mark, began = infra.audit_mark(), time.monotonic()
+    assert {ask(reviewing, f"unknown-{n}") for n in range(100)} == {401, 429}
+    us = f"system:serviceaccount:{namespace}:operator"
+    made = len(list(infra.audit_events(user=us, verb="create", since=mark)))
+    assert made <= PEER_REVIEWS_AT_ONCE + PEER_REVIEWS_PER_SECOND * (time.monotonic() - began)
+    assert ask(reviewing, scraper) == 200
 
 
 def test_without_the_right_to_review_nobody_is_let_in(

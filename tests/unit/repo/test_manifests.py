@@ -267,3 +267,15 @@ def test_every_binding_of_the_operator_names_its_own_account() -> None:
     assert subjects
     assert all(subject["namespace"] == account["namespace"] for subject in subjects)
     assert manager()["spec"]["template"]["spec"]["serviceAccountName"] == account["name"]
+
+
+def test_only_who_monitors_reaches_the_metrics_and_nobody_else_anything() -> None:
+    policy = one("NetworkPolicy", "dpunetop", "config/manager/*.yaml")
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "openshift-monitoring"}}}
+    assert policy["spec"]["ingress"] == [{"from": [monitoring], "ports": [{"port": "metrics", "protocol": "TCP"}]}]
+
+
+def test_those_who_may_scrape_are_those_who_are_let_through() -> None:
+    bindings = of_kind("ClusterRoleBinding", "config/prometheus/*.yaml")
+    assert {subject["namespace"] for binding in bindings for subject in binding["subjects"]} == {"openshift-monitoring"}

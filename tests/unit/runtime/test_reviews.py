@@ -5,7 +5,7 @@ import pytest
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError, Forbidden, Unreachable
 from dpunetop.kube.keys import SUBJECTACCESSREVIEWS, TOKENREVIEWS
-from dpunetop.runtime.reviews import Reviewer, Verdict
+from dpunetop.runtime.reviews import STRANGERS, Reviewer, Verdict
 from support.clock import FakeClock
 
 SCRAPER = {"username": "system:serviceaccount:mon:prom", "uid": "u", "groups": ["g"], "extra": {"pod": ["p"]}}
@@ -30,7 +30,7 @@ class Server:
         if self.failures:
             raise self.failures.pop(0)
         if resource is TOKENREVIEWS:
-            good = obj["spec"]["token"] == "good"
+            good = obj["spec"]["token"].startswith("good")
             return {"status": {"authenticated": True, "user": self.user} if good else {}}
         return {"status": {"allowed": self.allowed}}
 
@@ -74,7 +74,7 @@ def reviewer(server, clock):
 
 @pytest.fixture
 def judge(reviewer, stop):
-    return lambda token="good", path="/metrics": reviewer.judge(token, path, "get", stop)
+    return lambda token="good", path="/metrics", peer="192.0.2.1": reviewer.judge(token, path, "get", stop, peer=peer)
 
 
 def test_a_known_caller_with_the_right_is_allowed(judge, server):
@@ -192,3 +192,83 @@ def test_many_callers_at_once_ask_once(judge, server):
         thread.join(5)
     assert verdicts == [Verdict.ALLOWED] * 8
     assert (server.count(TOKENREVIEWS), server.count(SUBJECTACCESSREVIEWS)) == (1, 1)
+
+
+def refused(judge, count, peer=lambda n: "192.0.2.1"):
+    """Of `count` tokens that nobody knows, how many are not even asked about."""
+    return sum(judge(f"bad-{n}-{peer(n)}", peer=peer(n)) is Verdict.CROWDED for n in range(count))
+
+
+def test_one_address_has_few_strangers_reviewed(judge, server, clock):
+    assert refused(judge, 100) == 90
+    clock.step(1)
+    assert judge("another") is judge("yet another") is Verdict.UNKNOWN_CALLER
+    assert judge("one more") is Verdict.CROWDED
+    assert server.count(TOKENREVIEWS) == 12
+
+
+def test_all_addresses_together_have_few_strangers_reviewed(judge, server, clock):
+    assert refused(judge, 100, peer=lambda n: f"192.0.2.{n}") == 80
+    clock.step(1)
+    assert refused(judge, 100, peer=lambda n: f"198.51.100.{n}") == 90
+    assert server.count(TOKENREVIEWS) == 20 + 10
+
+
+def test_a_stranger_from_another_address_is_heard_while_one_address_has_had_its_share(judge):
+    refused(judge, 100)
+    assert judge("good", peer="192.0.2.2") is Verdict.ALLOWED
+
+
+def test_whoever_was_allowed_is_reviewed_again_whatever_strangers_do(judge, server, clock):
+    assert judge() is Verdict.ALLOWED
+    clock.step(59)
+    refused(judge, 100, peer=lambda n: f"192.0.2.{n % 100}")
+    clock.step(1)
+    assert judge() is Verdict.ALLOWED
+    clock.step(300)
+    refused(judge, 100, peer=lambda n: f"192.0.2.{n % 100}")
+    assert judge() is Verdict.ALLOWED
+
+
+def test_rights_that_nobody_gave_are_asked_for_within_the_budget_too(judge, server):
+    server.allowed = False
+    for n in range(30):
+        server.user = {"username": f"user-{n}"}
+        judge(f"good-{n}")
+    assert len(server.asked) == 10
+
+
+def test_strangers_never_wait_in_more_threads_than_are_theirs(judge, server):
+    server.hold = threading.Event()
+    verdicts = []
+    threads = [
+        threading.Thread(target=lambda n=n: verdicts.append(judge(f"bad-{n}", peer=f"192.0.2.{n}")))
+        for n in range(STRANGERS)
+    ]
+    for thread in threads:
+        thread.start()
+    while len(server.asked) < STRANGERS:
+        assert server.entered.wait(5)
+    assert judge("one more", peer="192.0.2.100") is Verdict.CROWDED
+    server.hold.set()
+    for thread in threads:
+        thread.join(5)
+    assert verdicts == [Verdict.UNKNOWN_CALLER] * STRANGERS
+
+
+def test_a_failure_gives_the_strangers_place_back(judge, server):
+    for n in range(STRANGERS + 1):
+        server.failures = [Forbidden(403, "Forbidden", "")]
+        assert judge(f"bad-{n}", peer=f"192.0.2.{n}") is Verdict.UNDECIDED
+    assert judge("good", peer="192.0.2.200") is Verdict.ALLOWED
+
+
+def test_whoever_lost_the_right_is_a_stranger(judge, server, clock):
+    assert judge() is Verdict.ALLOWED
+    server.allowed = False
+    clock.step(300)
+    assert judge() is Verdict.DENIED
+    refused(judge, 100)
+    clock.step(60)
+    refused(judge, 100)
+    assert judge() is Verdict.CROWDED
