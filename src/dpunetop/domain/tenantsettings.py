@@ -45,6 +45,7 @@ from dpunetop.domain.settingstable.rows import (
 )
 from dpunetop.domain.tenantrelease import Finding, Flavour, Release, commands, containers, variables
 from dpunetop.kube.meta import Obj
+from dpunetop.kube.shapes import at
 
 PARITY_UNKNOWN = "FeatureParityUnknown"
 """Reason: a setting of the tenant could not be found, or is not known here; what was deployed last, or ovnkube's
@@ -363,8 +364,11 @@ def _read_openshift(reader: _Reader, view: SettingsView) -> None:
     elif (conf := _conf(reader, view.config_map)) is not None:
         _read_conf(reader, conf)
     _read_library(reader, view, version)
-    host = _environment(view.host_daemonset)
-    _follow_variables(reader, openshift.VARIABLES, {**host, **_environment(view.node_daemonset)})
+    config_maps = {OVNKUBE_CONFIG: view.config_map}
+    _name_keys(reader, openshift.KEYS, config_maps)
+    host = _resolved(reader, openshift.VARIABLES, view.host_daemonset, config_maps)
+    node = _resolved(reader, openshift.VARIABLES, view.node_daemonset, config_maps)
+    _follow_variables(reader, openshift.VARIABLES, {**host, **node})
     _name_unknown(reader, openshift.VARIABLES, view)
     _read_lease(reader, version >= _FIRST_WITH_LEASE, host)
 
@@ -392,11 +396,12 @@ def _follow_conf(reader: _Reader, conf: OvnkubeConf) -> None:
 
 def _read_conf(reader: _Reader, conf: OvnkubeConf) -> None:
     values = {(section, key): value for section, key, value in conf.values}
-    for section, key in (("default", "cluster-subnets"), ("kubernetes", "service-cidrs")):
-        if (section, key) in values:
+    for section, *keys in (("default", "cluster-subnets"), ("kubernetes", "service-cidrs", "service-cidr")):
+        said = [key for key in keys if (section, key) in values]
+        for key in said:
             reader.check_networks(f"{key} of [{section}]", values[section, key])
-        else:
-            reader.miss(f"{key} of [{section}]")
+        if not said:
+            reader.miss(f"{keys[0]} of [{section}]")
     _follow_conf(reader, conf)
     _read_port(reader, values.get(("default", "encap-port")))
 
@@ -436,13 +441,7 @@ def _literal(row: Row, texts: Iterable[str]) -> str | None:
     return None if first is None else first.group(1)
 
 
-def _environment(daemonset: Obj | None) -> Mapping[str, str]:
-    """What is fixed in the environment of a DaemonSet."""
-    found = variables(daemonset)
-    return {name: text for name, variable in found.items() if isinstance(text := variable.get("value"), str)}
-
-
-def _follow_variables(reader: _Reader, table: Rows, environment: Mapping[str, str | None]) -> None:
+def _follow_variables(reader: _Reader, table: Rows, environment: Mapping[str, str]) -> None:
     for name, row in table.items():
         reader.follow(name, row, environment.get(name))
 
@@ -496,7 +495,9 @@ def _text(config_map: Obj | None, key: str) -> str | None:
 def _read_upstream(reader: _Reader, view: SettingsView) -> None:
     if (conf := _conf(reader, view.config_map)) is not None:
         _hand_on_conf(reader, conf)
-    environment = _resolved(reader, view)
+    config_maps = {OVNKUBE_CONFIG: view.config_map, OVN_CONFIG: view.chart_config_map}
+    _name_keys(reader, upstream.KEYS, config_maps)
+    environment = _resolved(reader, upstream.VARIABLES, view.node_daemonset, config_maps)
     reader.options["ovn-config-namespace"] = view.tenant_namespace
     for name, option in _NETWORKS.items():
         text = environment.get(name)
@@ -508,7 +509,7 @@ def _read_upstream(reader: _Reader, view: SettingsView) -> None:
     _follow_variables(reader, upstream.VARIABLES, environment)
     _read_port(reader, reader.options.get("encap-port"))
     _name_unknown(reader, upstream.VARIABLES, view)
-    host = _environment(view.host_daemonset)
+    host = _resolved(reader, upstream.VARIABLES, view.host_daemonset, config_maps)
     if _only(_LEASE_INTERVAL, host) is not None:
         _read_lease(reader, True, host)
 
@@ -524,22 +525,31 @@ def _hand_on_conf(reader: _Reader, conf: OvnkubeConf) -> None:
             reader.options[option] = "" if value == "true" else value
 
 
-def _resolved(reader: _Reader, view: SettingsView) -> Mapping[str, str | None]:
-    """Environment of `ovnkube-node`, with what it takes from ConfigMaps."""
-    config_maps = {OVNKUBE_CONFIG: view.config_map, OVN_CONFIG: view.chart_config_map}
-    found: dict[str, str | None] = {}
-    for name, variable in variables(view.node_daemonset).items():
-        text, source = variable.get("value"), variable.get("valueFrom")
-        reference = source.get("configMapKeyRef") if isinstance(source, Mapping) else None
-        if isinstance(reference, Mapping):
-            of, key = reference.get("name"), str(reference.get("key"))
-            text = _text(config_maps.get(str(of)), key)
-            if of not in config_maps and name in upstream.VARIABLES:
-                reader.miss(f"{name} of ConfigMap {quoted(str(of))}")
-            elif f"{of}/{key}" not in upstream.KEYS:
-                reader.unknown("ConfigMap key", f"{of}/{key}")
-        elif isinstance(source, Mapping) and "fieldRef" not in source and name in upstream.VARIABLES:
-            reader.miss(f"{name}, which comes from where it is not seen")
+def _resolved(
+    reader: _Reader, table: Rows, daemonset: Obj | None, config_maps: Mapping[str, Obj | None]
+) -> Mapping[str, str]:
+    """Environment of a DaemonSet, with what it takes from ConfigMaps that are read."""
+    found: dict[str, str] = {}
+    for name, variable in variables(daemonset).items():
+        text, reference = variable.get("value"), at(variable, "valueFrom", "configMapKeyRef")
+        of = str(reference.get("name")) if isinstance(reference, Mapping) else ""
+        if isinstance(reference, Mapping) and of in config_maps:
+            text = _text(config_maps[of], str(reference.get("key")))
+        elif variable.get("valueFrom") is not None and name in table and not _is_own(table[name]):
+            reader.miss(f"{name}, which comes from where it is not read")
         if isinstance(text, str):
             found[name] = text
     return found
+
+
+def _is_own(row: Row) -> bool:
+    """Whether a DPU says it for itself."""
+    return isinstance(row.verdict, Always | SaidBy | NotForDpu)
+
+
+def _name_keys(reader: _Reader, table: Rows, config_maps: Mapping[str, Obj | None]) -> None:
+    for name, config_map in config_maps.items():
+        data = (config_map or {}).get("data")
+        for key in data if isinstance(data, Mapping) else ():
+            if f"{name}/{key}" not in table:
+                reader.unknown("ConfigMap key", f"{name}/{key}")

@@ -9,7 +9,7 @@ import pytest
 
 from dpunetop.domain import names
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, SECRETS
-from dpunetop.sandbox.standins.ovnkube import interconnect_tenant
+from dpunetop.sandbox.standins.ovnkube import interconnect_tenant, upstream_tenant
 from support.trial import Trial, eventually
 
 ZONE = {"nbdb", "sbdb", "northd", "ovn-controller", "ovn-acl-logging", "ovnkube-controller"}
@@ -37,6 +37,15 @@ def test_settings_of_the_tenant_reach_the_command_of_the_zone(new_trial):
     pods = trial.get(DAEMONSETS, names.OVNKUBE_NODE)["spec"]["template"]["spec"]
     (controller,) = [each for each in pods["containers"] if each["name"] == "ovnkube-controller"]
     assert {"--enable-multicast", "--acl-logging-rate-limit=20"} <= set(controller["args"])
+
+
+def test_a_tenant_of_the_chart_is_served_with_the_rights_that_are_shipped(new_trial):
+    trial = new_trial(shows=upstream_tenant)
+    trial.ready()
+    pods = trial.get(DAEMONSETS, names.OVNKUBE_NODE)["spec"]["template"]["spec"]
+    (controller,) = [each for each in pods["containers"] if each["name"] == "ovnkube-controller"]
+    assert {"--cluster-subnets=10.244.0.0/16/24", "--mtu=1400", "--nodeport"} <= set(controller["args"])
+    assert not any("healthcheck" in option for option in controller["args"])
 
 
 def test_an_unsupported_release_is_named_and_gets_nothing(new_trial):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from dpunetop.domain.tenantsettings import (
     is_without_leases,
     read_settings,
 )
-from support.tenants import CONF, OF_CHART, REFERRED, UPSTREAM_ENVIRONMENT, openshift, upstream, workload
+from support.tenants import CONF, OF_CHART, openshift, upstream, workload
 
 SAFE = re.compile(r"--[a-z0-9-]+(=[A-Za-z0-9:./,-]+)?")
 
@@ -338,8 +339,12 @@ UNKNOWN: dict[str, tuple[SettingsView, str]] = {
     "upstream, a variable": (upstream({"OVN_NEXT": "x"}), 'variable "OVN_NEXT"'),
     "upstream, a key": (upstream(conf="[next]\nkey=1\n"), 'ovnkube.conf key "next/key"'),
     "upstream, a key of the chart": (
-        upstream(node_daemonset=workload("ovnkube-controller", UPSTREAM_ENVIRONMENT, {**REFERRED, "OVN_NEXT": "next"})),
-        'ConfigMap key "ovn-config/next", variable "OVN_NEXT"',
+        upstream(chart_config_map={"data": {**OF_CHART, "next": "x"}}),
+        'ConfigMap key "ovn-config/next"',
+    ),
+    "a key beside the file": (
+        openshift((4, 22), config_map={"data": {"ovnkube.conf": CONF, "more": "x"}}),
+        'ConfigMap key "ovnkube-config/more"',
     ),
 }
 
@@ -397,6 +402,35 @@ FOLLOWED: dict[str, tuple[SettingsView, dict[str, str]]] = {
 def test_what_a_dpu_may_do_is_handed_on(view: SettingsView, expected: dict[str, str]) -> None:
     assert options(view).items() >= expected.items()
     assert read_settings(view).parity == ()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_anything_in_the_tenant_rolls_nobody(seed: int) -> None:
+    random = Random(seed)
+    for view in (openshift((4, 22)), upstream()):
+        for daemonset in (view.node_daemonset, view.host_daemonset):
+            assert daemonset is not None
+            random.shuffle(daemonset["spec"]["template"]["spec"]["containers"][0]["env"])
+        conf = CONF.strip().split("\n\n")
+        random.shuffle(conf)
+        text = "" if view.flavour is Flavour.UPSTREAM else "\n\n".join(conf)
+        shuffled = replace(view, config_map={"data": {"ovnkube.conf": text}})
+        fresh = upstream() if view.flavour is Flavour.UPSTREAM else openshift((4, 22), conf=CONF)
+        assert read_settings(shuffled) == read_settings(fresh)
+
+
+ELSEWHERE = [{"configMapKeyRef": {"name": "elsewhere", "key": "x"}}, {"secretKeyRef": {"name": "x", "key": "x"}}]
+
+
+@pytest.mark.parametrize("source", ELSEWHERE)
+@pytest.mark.parametrize("name", ["OVN_EGRESSIP_ENABLE", "OVN_NO_OVERLAY_ENABLE", "OVN_GATEWAY_OPTS"])
+def test_a_setting_that_comes_from_where_it_is_not_read_is_missing(source: dict[str, Any], name: str) -> None:
+    view = upstream()
+    assert view.node_daemonset is not None
+    container = view.node_daemonset["spec"]["template"]["spec"]["containers"][0]
+    container["env"] = [each for each in container["env"] if each["name"] != name]
+    container["env"].append({"name": name, "valueFrom": source})
+    assert f"{name}, which comes from where it is not read" in read_settings(view).parity[0].message
 
 
 def test_what_only_a_host_can_do_is_handed_on_by_nobody() -> None:

@@ -10,8 +10,10 @@ from dpunetop.domain.names import (
     DPU_NODE_LABEL,
     OVN_CA,
     OVN_CERT,
+    OVN_CONFIG,
     OVNKUBE_CONFIG,
     OVNKUBE_CONTROL_PLANE,
+    OVNKUBE_CONTROLLER,
     OVNKUBE_MASTER,
     OVNKUBE_NODE,
     OVNKUBE_NODE_DPU_HOST,
@@ -58,15 +60,40 @@ logfile-maxsize=100
 """
 
 
+# Says what cluster-network-operator's bindata/network/ovn-kubernetes/common/008-script-lib.yaml of release-4.21 does.
 _SCRIPT_LIB = """\
+start-ovn-controller() {
+  exec ovn-controller --syslog-method="null" -vFACILITY:"local0"
+}
+start-ovn-northd() {
+  exec ovn-northd --n-threads=1
+}
+start-audit-log-rotation() {
+  MAXFILESIZE=$(( "50"*1000000 ))
+  MAXLOGFILES="5"
+}
+nbdb-post-start() {
+  local northd_probe_interval=${1:-10000}
+  NORTHD_SLEEP_OPTION="options:northd-backoff-interval-ms=300"
+  ovn-nbctl -t 5 --inactivity-probe=60000 set-connection punix:x
+}
 start-ovnkube-node() {
-  multicast="--enable-multicast"
+  egress="--enable-egress-ip=true --enable-egress-firewall=true --enable-egress-qos=true --enable-egress-service=true"
+  networks="--enable-multi-network --enable-network-segmentation --enable-preconfigured-udn-addresses"
+  policies="--enable-multi-networkpolicy --enable-admin-network-policy --enable-multi-external-gateway=true"
+  if [[ "" == "true" ]]; then
+    others="--enable-dns-name-resolver --enable-route-advertisements --enable-observability --enable-evpn"
+    others="$others --openflow-probe= --gateway-v4-join-subnet  --gateway-v4-masquerade-subnet "
+    others="$others --cluster-manager-v4-transit-subnet  --cluster-manager-v4-transit-switch-subnet "
+    others="$others --allow-icmp-network-policy="
+  fi
   exec /usr/bin/ovnkube --init-ovnkube-controller "${K8S_NODE}" --init-node "${K8S_NODE}" \\
-    --acl-logging-rate-limit "20" ${multicast}
+    --acl-logging-rate-limit "20" --enable-multicast --disable-forwarding --advertised-udn-isolation-mode=strict
 }
 """
 _VALID_TIMES = 4
 """So many times as long as until it is renewed a Lease is valid."""
+_CHART_CONTAINERS = ("nb-ovsdb", "sb-ovsdb", "ovn-northd", OVNKUBE_CONTROLLER, "ovn-controller")
 _ZONE_CONTAINERS = ("ovn-controller", "ovn-acl-logging", "northd", "nbdb", "sbdb", "ovnkube-controller")
 
 
@@ -106,16 +133,49 @@ def interconnect_tenant(
     for obj in objects:
         if obj["kind"] == "DaemonSet":
             obj["metadata"]["annotations"] = dict(version)
+    [node] = [obj for obj in objects if obj["kind"] == "DaemonSet" and obj["metadata"]["name"] == OVNKUBE_NODE]
+    _controller(node)["env"] = [{"name": "OVN_CONTROLLER_INACTIVITY_PROBE", "value": "180000"}]
     return objects
+
+
+def upstream_tenant(namespace: str) -> list[dict[str, Any]]:
+    """What a tenant shows whose OVN-Kubernetes is of its own project's chart, with a zone on each node.
+
+    Source: ovn-kubernetes helm/ovn-kubernetes of release-1.3, templates/ovn-setup.yaml and
+    charts/ovnkube-single-node-zone.
+    """
+    chart = {"net_cidr": "10.244.0.0/16/24", "svc_cidr": "10.96.0.0/16", "mtu": "1400"}
+    node = daemonset(namespace, OVNKUBE_NODE, _CHART_CONTAINERS, _nodes_of_role("worker"))
+    referred = {"OVN_NET_CIDR": "net_cidr", "OVN_SVC_CIDR": "svc_cidr", "OVN_MTU": "mtu"}
+    _controller(node)["env"] = [
+        {"name": "OVN_DAEMONSET_VERSION", "value": "1.3.0"},
+        {"name": "OVN_EGRESSIP_ENABLE", "value": "true"},
+        {"name": "OVN_EGRESSIP_HEALTHCHECK_PORT", "value": "9107"},
+        *(
+            {"name": name, "valueFrom": {"configMapKeyRef": {"name": OVN_CONFIG, "key": key}}}
+            for name, key in referred.items()
+        ),
+    ]
+    return [
+        new_object(NAMESPACES, "", namespace),
+        new_object(CONFIGMAPS, namespace, OVN_CONFIG, data=chart),
+        new_object(CONFIGMAPS, namespace, OVNKUBE_CONFIG, data={"ovnkube.conf": ""}),
+        node,
+        daemonset(namespace, OVNKUBE_NODE_DPU_HOST, (OVNKUBE_CONTROLLER,), _nodes_of_role("dpu-host")),
+    ]
 
 
 def _dpu_hosts(namespace: str, lease_seconds: int | None) -> dict[str, Any]:
     found = daemonset(namespace, OVNKUBE_NODE_DPU_HOST, ("ovnkube-controller",), _nodes_of_role("dpu-host"))
     if lease_seconds is not None:
         numbers = {"RENEW_INTERVAL": lease_seconds, "DURATION": _VALID_TIMES * lease_seconds}
-        [container] = found["spec"]["template"]["spec"]["containers"]
-        container["env"] = [{"name": f"OVNKUBE_NODE_LEASE_{n}", "value": str(v)} for n, v in numbers.items()]
+        _controller(found)["env"] = [{"name": f"OVNKUBE_NODE_LEASE_{n}", "value": str(v)} for n, v in numbers.items()]
     return found
+
+
+def _controller(found: Mapping[str, Any]) -> dict[str, Any]:
+    parts: list[dict[str, Any]] = found["spec"]["template"]["spec"]["containers"]
+    return next(part for part in parts if part["name"] == OVNKUBE_CONTROLLER)
 
 
 def infra_network(namespace: str) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ HOLD_LEASE_ANNOTATION = "standin.dpu.openshift.io/hold-lease"
 
 _HOLDER = "ovnkube-dpu-node"
 _INTERVAL, _DURATION = "--dpu-node-lease-renew-interval=", "--dpu-node-lease-duration="
+_NAMESPACE = "--ovn-config-namespace="
 _AGAIN_SECONDS = 1.0
 
 
@@ -101,7 +102,7 @@ class Zones(StandIn):
                 self._tenant.admin.patch(path, {"metadata": {"annotations": wanted}})
 
     def _release(self, pod: Obj) -> Release | None:
-        namespace = config_namespace(self._config_map(pod, OVNKUBE_CONFIG))
+        namespace = config_namespace(pod, self._config_map(pod, OVNKUBE_CONFIG))
         return release_of(self._tenant.admin.get_or_empty(get(DAEMONSETS, namespace, OVNKUBE_NODE).target), None)
 
     def _forget(self, pod: Obj) -> None:
@@ -118,7 +119,7 @@ class Zones(StandIn):
         return 0.0
 
     def _renew(self, pod: Obj, host: Obj, valid_seconds: int) -> None:
-        namespace = config_namespace(self._config_map(pod, OVNKUBE_CONFIG))
+        namespace = config_namespace(pod, self._config_map(pod, OVNKUBE_CONFIG))
         wanted = lease(namespace, host, valid_seconds, self._bench.clock.now())
         self._tenant.admin.apply_at(get(LEASES, namespace, name_of(wanted)).target, wanted, self.manager)
 
@@ -191,8 +192,11 @@ def lease(namespace: str, host: Obj, valid_seconds: int, now: datetime) -> dict[
     return made
 
 
-def config_namespace(config_map: Obj | None) -> str:
-    """Where OVN-Kubernetes keeps what is its own, as its configuration says."""
+def config_namespace(pod: Obj, config_map: Obj | None) -> str:
+    """Where OVN-Kubernetes keeps what is its own, as its options say, else its configuration."""
+    [controller] = [each for each in pod["spec"]["containers"] if each["name"] == OVNKUBE_CONTROLLER]
+    if told := [text.removeprefix(_NAMESPACE) for text in controller.get("args") or () if text.startswith(_NAMESPACE)]:
+        return str(told[0])
     assert config_map is not None, "a pod without its configuration does not start"
     values = parse_ovnkube_conf(config_map["data"]["ovnkube.conf"]).values
     return next(value for section, key, value in values if (section, key) == ("kubernetes", "ovn-config-namespace"))

@@ -9,8 +9,8 @@ import pytest
 
 from dpunetop.domain import names
 from dpunetop.domain.drain.signs import SIGNS
-from dpunetop.domain.tenantrelease import Flavour, Release
-from dpunetop.domain.tenantsettings import SettingsView, read_settings
+from dpunetop.domain.tenantrelease import Flavour, Release, release_of
+from dpunetop.domain.tenantsettings import SettingsReading, SettingsView, read_settings
 from dpunetop.sandbox.standins.ovnkube import interconnect_tenant
 from dpunetop.sandbox.standins.zones import config_namespace, has_zone, is_at_work, lease, lease_numbers, shown
 
@@ -24,21 +24,31 @@ def pod(*arguments: str, ready: str = "True", **metadata: Any) -> dict[str, Any]
     }
 
 
-def told(lease_seconds: int | None) -> tuple[str, ...]:
-    """What the operator tells DPUs whose tenant is the stand-in."""
-    found = {(obj["kind"], obj["metadata"]["name"]): obj for obj in interconnect_tenant("ovn", "4.23.0", lease_seconds)}
+def reading(release: str, lease_seconds: int | None) -> SettingsReading:
+    """What the operator reads of a tenant that is the stand-in."""
+    found = {(obj["kind"], obj["metadata"]["name"]): obj for obj in interconnect_tenant("ovn", release, lease_seconds)}
     view = SettingsView(
         flavour=Flavour.OPENSHIFT,
-        release=None,
+        release=release_of(found["DaemonSet", names.OVNKUBE_NODE], None),
         tenant_namespace="ovn",
         config_map=found["ConfigMap", names.OVNKUBE_CONFIG],
         script_lib=found["ConfigMap", names.OVNKUBE_SCRIPT_LIB],
         node_daemonset=found["DaemonSet", names.OVNKUBE_NODE],
         host_daemonset=found["DaemonSet", names.OVNKUBE_NODE_DPU_HOST],
     )
-    settings = read_settings(view).settings
+    return read_settings(view)
+
+
+def told(lease_seconds: int | None) -> tuple[str, ...]:
+    """What the operator tells DPUs whose tenant is the stand-in."""
+    settings = reading("4.23.0", lease_seconds).settings
     assert settings is not None
     return settings.arguments
+
+
+@pytest.mark.parametrize("release", ["4.20.1", "4.21.3", "4.22.0", "4.23.0"])
+def test_a_tenant_that_is_played_says_all_that_a_real_one_does(release: str) -> None:
+    assert reading(release, 10).parity == ()
 
 
 @pytest.mark.parametrize(("said", "numbers"), [(None, (0, 0)), (0, (0, 0)), (1, (1, 4)), (10, (10, 40))])
@@ -60,7 +70,8 @@ def test_a_lease_is_that_of_the_host_and_goes_with_it() -> None:
 
 def test_a_tenant_keeps_its_leases_where_its_configuration_says() -> None:
     [conf] = [obj for obj in interconnect_tenant("some-tenant") if obj["metadata"]["name"] == names.OVNKUBE_CONFIG]
-    assert config_namespace(conf) == "some-tenant"
+    assert config_namespace(pod(), conf) == "some-tenant"
+    assert config_namespace(pod("--ovn-config-namespace=another"), None) == "another"
 
 
 def test_a_pod_is_at_work_while_it_is_ready_and_stays() -> None:
