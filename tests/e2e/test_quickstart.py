@@ -190,10 +190,12 @@ def test_the_configuration_of_the_pods_is_rendered_from_the_tenants(run: Run) ->
 
 
 def test_the_pods_credential_is_the_users_kubeconfig_rebuilt(run: Run) -> None:
-    ours = yaml.safe_load(base64.b64decode(run.get(SECRETS, names.TENANT_CREDENTIAL)["data"]["kubeconfig"]))
+    data = run.get(SECRETS, names.TENANT_CREDENTIAL)["data"]
+    ours, token = yaml.safe_load(base64.b64decode(data["kubeconfig"])), base64.b64decode(data["token"]).decode()
     theirs = json.loads(base64.b64decode(run.get(SECRETS, run.world.quick_start.secret)["data"]["config"]))
     assert ours["clusters"][0]["cluster"]["server"] == run.world.tenant.url
-    assert ours["users"][0]["user"] == {"token": theirs["users"][0]["user"]["token"]}
+    assert ours["users"][0]["user"] == {"tokenFile": "/var/run/secrets/tenant-kubeconfig/token"}
+    assert token == theirs["users"][0]["user"]["token"]
     assert run.get(SECRETS, names.TENANT_CREDENTIAL)["metadata"]["labels"] == {names.OWNER_LABEL: run.owner()}
 
 

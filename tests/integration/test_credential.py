@@ -21,7 +21,13 @@ from dpunetop.controllers.credential import DpuCredential
 from dpunetop.controllers.flow import CONFIG_INDEXERS, Installation
 from dpunetop.domain import names
 from dpunetop.domain.names import ENCAP_IPS_ANNOTATION
-from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, parse_kubeconfig, render_kubeconfig
+from dpunetop.domain.ovnkubepod import CREDENTIAL_FOLDER
+from dpunetop.domain.tenantkubeconfig import (
+    TenantKubeconfig,
+    parse_kubeconfig,
+    render_kubeconfig,
+    render_with_token_file,
+)
 from dpunetop.domain.types import tenant_cluster_name
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Forbidden, Unauthorized
@@ -179,6 +185,13 @@ class Place:
         secret = new_object(SECRETS, self.namespace, names.TENANT_KUBECONFIG, type="Opaque", data=data)
         secret["metadata"]["labels"] = {names.OWNER_LABEL: self.owner}
         self.infra.apply(secret)
+
+    def as_given(self) -> dict[str, str]:
+        """What pods mount of the given credential."""
+        assert self.given.token is not None
+        file = f"{CREDENTIAL_FOLDER}/{names.CREDENTIAL_FILE_KEY}"
+        kubeconfig = render_with_token_file(self.given, file).decode()
+        return {names.TENANT_CREDENTIAL_KEY: kubeconfig, names.CREDENTIAL_FILE_KEY: self.given.token.reveal()}
 
     def secret(self) -> dict[str, str]:
         path = get(SECRETS, self.namespace, names.TENANT_CREDENTIAL).target
@@ -343,7 +356,7 @@ def test_without_one_of_the_rights_the_given_kubeconfig_serves_until_it_comes(
         status, reason, message = place.said()
         assert (status, reason) == ("True", "MintingForbidden")
         assert f"may not bind clusterroles {names.NODE_LIMITED}" in message
-        assert place.secret() == {"kubeconfig": render_kubeconfig(place.given).decode()}
+        assert place.secret() == place.as_given()
         assert place.tenant.get_or_empty(place.account()) == {}
     finally:
         tenant.admin.patch(path, {"rules": rules})
@@ -399,7 +412,7 @@ def test_a_binding_to_a_role_that_is_not_there_never_reaches_the_pods(
     try:
         operator.settle()
         assert place.said()[:2] == ("True", "MintedWithoutRights")
-        assert place.secret() == {"kubeconfig": render_kubeconfig(place.given).decode()}
+        assert place.secret() == place.as_given()
     finally:
         tenant.apply(wide)
 

@@ -16,9 +16,9 @@ from dpunetop.domain.credential import (
     CredentialView,
     Finding,
     Held,
-    Inline,
     Minted,
     NotAsked,
+    Provided,
     Trial,
     Unanswered,
     as_dpu,
@@ -171,7 +171,7 @@ class DpuCredential(ConfigController[CredentialView]):
                 namespace = config.tenant_namespace or self.installation.tenant_namespace
                 user = f"system:serviceaccount:{namespace}:{DPU_ACCOUNT}"
                 return talk.ask(as_dpu(kubeconfig, held), (kubeconfig.server, held.account_uid), user, hosts)
-            case Inline():
+            case Provided():
                 return talk.ask(kubeconfig, fingerprint(kubeconfig), "", hosts)
             case _:
                 return Unasked()

@@ -17,6 +17,7 @@ from enum import Enum, auto
 from typing import Any, assert_never
 
 from dpunetop.domain.names import (
+    CREDENTIAL_ANNOTATION,
     CREDENTIAL_FILE_KEY,
     DPU_ACCOUNT,
     EXPIRES_AT_ANNOTATION,
@@ -24,6 +25,7 @@ from dpunetop.domain.names import (
     MINTED_FOR_ANNOTATION,
     MINTED_IN_ANNOTATION,
     NODE_LIMITED,
+    PROVIDED,
     TENANT_CREDENTIAL,
     TENANT_CREDENTIAL_KEY,
     TENANT_KUBECONFIG,
@@ -35,7 +37,7 @@ from dpunetop.domain.pem import PEM_LIMIT_BYTES, BadPem, certificates
 from dpunetop.domain.sensitive import Sensitive
 from dpunetop.domain.status import CREDENTIAL_SHORT_LIVED, CREDENTIALS_VALID, DPU_CREDENTIAL_VALID, report
 from dpunetop.domain.tenantaccount import RIGHTS_OF_PODS, TenantSide, named, parse_time
-from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, render_kubeconfig, render_with_token_file
+from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, render_with_token_aside, render_with_token_file
 from dpunetop.domain.types import CredentialChoice, DpuClusterConfig
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.keys import INFRA, SECRETS
@@ -53,6 +55,7 @@ _SOONEST = timedelta(minutes=1)
 _RETRY_SECONDS = 30.0
 _PREPARING_SECONDS = 1.0
 _LEAST_SECONDS = 1.0
+_TOKEN_PATH = f"{CREDENTIAL_FOLDER}/{CREDENTIAL_FILE_KEY}"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
 
@@ -86,11 +89,11 @@ class Minted:
 
 
 @dataclass(frozen=True, slots=True)
-class Inline:
+class Provided:
     """The credential of the given kubeconfig itself."""
 
 
-Held = Minted | Inline | None
+Held = Minted | Provided | None
 """What our Secret gives to the pods; None: nothing of use."""
 
 
@@ -98,10 +101,11 @@ def parse_held(secret: Obj | None, owner: Owner) -> Held:
     """Read what our Secret holds; what a person has damaged counts as nothing."""
     if secret is None or not owner.owns(secret):
         return None
-    data = secret.get("data") or {}
-    if CREDENTIAL_FILE_KEY not in data:
-        return Inline() if TENANT_CREDENTIAL_KEY in data else None
-    token, marks = _token(_decoded(data[CREDENTIAL_FILE_KEY])), annotations_of(secret)
+    data, marks = secret.get("data") or {}, annotations_of(secret)
+    # Versions that marked nothing wrote what was given without a token file.
+    if marks.get(CREDENTIAL_ANNOTATION) == PROVIDED or CREDENTIAL_FILE_KEY not in data:
+        return Provided() if TENANT_CREDENTIAL_KEY in data else None
+    token = _token(_decoded(data[CREDENTIAL_FILE_KEY]))
     minted_at, expires_at = parse_time(marks.get(MINTED_AT_ANNOTATION)), parse_time(marks.get(EXPIRES_AT_ANNOTATION))
     if token is None or minted_at is None or expires_at is None:
         return None
@@ -123,7 +127,7 @@ def expiry(held: Held, kubeconfig: TenantKubeconfig | None) -> datetime | None:
     match held:
         case Minted(expires_at=expires_at):
             return expires_at
-        case Inline():
+        case Provided():
             return _certificate_end(kubeconfig)
         case None:
             return None
@@ -250,7 +254,7 @@ def plan_credential(view: CredentialView) -> Plan:
 def _decide(view: CredentialView, kubeconfig: TenantKubeconfig) -> Plan:
     match view.finding:
         case NotAsked():
-            return _say(view, (_inline(view, kubeconfig),), _given(view, "Provided", ""), None)
+            return _say(view, (_provided(view, kubeconfig),), _given(view, "Provided", ""), None)
         case Refused() as refused:
             return _refused(view, kubeconfig, refused)
         case Unanswered() as unanswered:
@@ -280,7 +284,7 @@ def _refused(view: CredentialView, kubeconfig: TenantKubeconfig, refused: Refuse
         condition = _lacking(view, refused.reason, refused.message)
         return _say(view, _keep(view, kubeconfig), condition, TRY_SECONDS)
     condition = _given(view, refused.reason, f"{refused.message}; the pods use the given kubeconfig itself")
-    return _say(view, (_inline(view, kubeconfig),), condition, TRY_SECONDS)
+    return _say(view, (_provided(view, kubeconfig),), condition, TRY_SECONDS)
 
 
 def _works(view: CredentialView) -> bool:
@@ -330,7 +334,7 @@ def _lacking(view: CredentialView, reason: str, message: str) -> Condition:
         case Minted() as held:
             ended = f"the token of the pods ended at {_text(held.expires_at)}"
             return _false("Expired", f"{ended}, and there is no new one: {message}")
-        case Inline():
+        case Provided():
             return _false(reason, f"{message}; the pods keep the given kubeconfig itself")
         case None:
             return _false(reason, message)
@@ -370,15 +374,15 @@ def _keep(view: CredentialView, kubeconfig: TenantKubeconfig) -> tuple[Step, ...
     match view.held:
         case Minted() as held if view.trial in (Trial.ACCEPTED, Trial.POWERLESS):
             return (_minted(view, kubeconfig, held),)
-        case Inline():
-            return (_inline(view, kubeconfig),)
+        case Provided():
+            return (_provided(view, kubeconfig),)
         case _:
             return ()
 
 
 def _minted(view: CredentialView, kubeconfig: TenantKubeconfig, minted: Minted) -> Step:
     data = {
-        TENANT_CREDENTIAL_KEY: render_with_token_file(kubeconfig, f"{CREDENTIAL_FOLDER}/{CREDENTIAL_FILE_KEY}"),
+        TENANT_CREDENTIAL_KEY: render_with_token_file(kubeconfig, _TOKEN_PATH),
         CREDENTIAL_FILE_KEY: minted.token.reveal().encode(),
     }
     marks = {
@@ -389,8 +393,12 @@ def _minted(view: CredentialView, kubeconfig: TenantKubeconfig, minted: Minted) 
     return _secret(view, data, {"annotations": marks})
 
 
-def _inline(view: CredentialView, kubeconfig: TenantKubeconfig) -> Step:
-    return _secret(view, {TENANT_CREDENTIAL_KEY: render_kubeconfig(kubeconfig)}, {})
+def _provided(view: CredentialView, kubeconfig: TenantKubeconfig) -> Step:
+    """A new token rolls nothing: only what stands in the kubeconfig is read once, and hashed into the DaemonSet."""
+    data = {TENANT_CREDENTIAL_KEY: render_with_token_aside(kubeconfig, _TOKEN_PATH)}
+    if kubeconfig.token is not None:
+        data[CREDENTIAL_FILE_KEY] = kubeconfig.token.reveal().encode()
+    return _secret(view, data, {"annotations": {CREDENTIAL_ANNOTATION: PROVIDED}})
 
 
 def _secret(view: CredentialView, data: Mapping[str, bytes], metadata: Mapping[str, Any]) -> Step:

@@ -140,6 +140,15 @@ def render_with_token_file(model: TenantKubeconfig, path: str) -> bytes:
     return _rendered(model, {"tokenFile": path})
 
 
+def render_with_token_aside(model: TenantKubeconfig, path: str) -> bytes:
+    """`render_kubeconfig`, but the token, if there is one, is read from a file of ours at `path`; a certificate is
+    inline."""
+    members = _user_members(model)
+    if members.pop("token", None) is not None:
+        members["tokenFile"] = path
+    return _rendered(model, members)
+
+
 def _rendered(model: TenantKubeconfig, user: Mapping[str, str]) -> bytes:
     cluster = {"server": model.server, "certificate-authority-data": _base64(model.ca_pem)}
     if model.tls_server_name is not None:

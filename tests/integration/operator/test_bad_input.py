@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -566,5 +567,6 @@ def test_our_copy_of_the_kubeconfig_is_rebuilt_not_copied(trial: Trial) -> None:
     trial.create_config()
     trial.wait("DpuCredentialValid", "True")
     ours = decoded(trial.get(SECRETS, names.TENANT_CREDENTIAL), names.TENANT_CREDENTIAL_KEY)
-    assert user_of(given)["token"] in ours
+    assert json.loads(ours)["users"][0]["user"] == {"tokenFile": "/var/run/secrets/tenant-kubeconfig/token"}
+    assert decoded(trial.get(SECRETS, names.TENANT_CREDENTIAL), names.CREDENTIAL_FILE_KEY) == user_of(given)["token"]
     assert "preferences" not in ours

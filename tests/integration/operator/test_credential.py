@@ -34,7 +34,7 @@ def minting(trial: Trial) -> Iterator[Trial]:
 
 
 def token(trial: Trial) -> str:
-    """The token that pods hold; empty if it is another kind of credential."""
+    """The token that pods hold; empty if they hold none."""
     return decoded(trial.get(SECRETS, names.TENANT_CREDENTIAL), names.CREDENTIAL_FILE_KEY)
 
 
@@ -42,6 +42,15 @@ def user(trial: Trial) -> Any:
     """Whom the kubeconfig of the pods names."""
     text = decoded(trial.get(SECRETS, names.TENANT_CREDENTIAL), names.TENANT_CREDENTIAL_KEY)
     return json.loads(text)["users"][0]["user"]
+
+
+def kubeconfig_token(trial: Trial) -> str:
+    """The token of the given kubeconfig."""
+    given = decoded(trial.get(SECRETS, trial.names.secret), names.KUBECONFIG_KEY)
+    return str(json.loads(given)["users"][0]["user"]["token"])
+
+
+TOKEN_FILE = {"tokenFile": "/var/run/secrets/tenant-kubeconfig/token"}
 
 
 def in_tenant(trial: Trial) -> list[str]:
@@ -129,14 +138,15 @@ def _credential_mount(pod: Any) -> Any:
 
 def test_the_kind_is_changed_live(minting: Trial) -> None:
     minting.ready(tenantCredential="Provided")
-    assert (set(user(minting)), in_tenant(minting)) == ({"token"}, [])
+    given = kubeconfig_token(minting)
+    assert (user(minting), token(minting), in_tenant(minting)) == (TOKEN_FILE, given, [])
     minting.patch_config({"spec": {"tenantCredential": "Minted"}})
     minting.wait("DpuCredentialValid", "True", "Minted")
-    assert user(minting) == {"tokenFile": "/var/run/secrets/tenant-kubeconfig/token"}
+    assert (user(minting), token(minting) == given) == (TOKEN_FILE, False)
     minting.wait("Ready", "True")
     minting.patch_config({"spec": {"tenantCredential": "Provided"}})
     minting.wait("DpuCredentialValid", "True", "Provided")
-    assert set(user(minting)) == {"token"}
+    assert (user(minting), token(minting)) == (TOKEN_FILE, given)
     minting.wait("Ready", "True")
 
 

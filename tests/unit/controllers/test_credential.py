@@ -12,8 +12,10 @@ from dpunetop.base.stop import Stop
 from dpunetop.controllers.credential import DpuCredential
 from dpunetop.controllers.flow import Installation
 from dpunetop.domain.names import (
+    CREDENTIAL_ANNOTATION,
     DPU_ACCOUNT,
     DPUCLUSTERCONFIGS,
+    MINTED_AT_ANNOTATION,
     MINTED_IN_ANNOTATION,
     OWNER_LABEL,
     TENANT_CREDENTIAL,
@@ -33,6 +35,7 @@ from dpunetop.kube.keys import (
     SERVICEACCOUNTS,
     Key,
 )
+from dpunetop.kube.meta import annotations_of
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.gate import OpenGate
 from dpunetop.runtime.metrics import Metrics
@@ -185,6 +188,22 @@ def user(world):
     return json.loads(world.secret()["kubeconfig"])["users"][0]["user"]
 
 
+def kind(world):
+    """Whose credential pods hold, as the mark on the Secret says."""
+    marks = annotations_of(world.infra.shown(SECRETS, NAMESPACE, TENANT_CREDENTIAL))
+    return (
+        "given" if marks.get(CREDENTIAL_ANNOTATION) == "Provided" else "minted" if MINTED_AT_ANNOTATION in marks else ""
+    )
+
+
+TOKEN_FILE = {"tokenFile": "/var/run/secrets/tenant-kubeconfig/token"}
+
+
+def given(world):
+    """The token of the given kubeconfig, as pods hold it; None: they hold something else."""
+    return world.secret()["token"] if (kind(world), user(world)) == ("given", TOKEN_FILE) else None
+
+
 # --- the way there ----------------------------------------------------------------------------------------------------
 
 
@@ -200,7 +219,7 @@ def test_a_credential_is_minted_in_the_one_order_that_is_safe():
         f"{INFRA} apply secrets/{TENANT_CREDENTIAL}",
     ]
     assert world.secret()["token"] == "token.1"
-    assert user(world) == {"tokenFile": "/var/run/secrets/tenant-kubeconfig/token"}
+    assert (kind(world), user(world)) == ("minted", TOKEN_FILE)
     assert world.said() == ("True", "Minted")
     assert process.expiry() == world.clock.now().timestamp() + WEEK
     note = world.infra.shown(SECRETS, NAMESPACE, TENANT_KUBECONFIG)["metadata"]["annotations"]
@@ -374,7 +393,7 @@ def test_a_dead_token_that_cannot_be_replaced_makes_way_for_the_given_kubeconfig
     world.tokens.clear()
     world.clock.step(301)
     process.until_quiet(world)
-    assert world.secret() == {"kubeconfig": GIVEN.decode()}
+    assert given(world) == "token-of-a-test"
     assert world.said() == ("True", "MintingForbidden")
     assert process.expiry() is None
 
@@ -418,7 +437,7 @@ def test_the_kind_is_chosen_by_spec_and_rights(choice, denied, holds, said):
     world.denied = denied
     Process(world).until_quiet(world)
     data = world.secret()
-    assert (("minted" if "token" in data else "given") if data else None, world.said()) == (holds, said)
+    assert (kind(world) if data else None, world.said()) == (holds, said)
     assert bool(world.tenant.writes) == (holds == "minted")
 
 
@@ -433,7 +452,7 @@ def test_rights_that_come_later_are_used():
     world.denied = {"bind roles"}
     process = Process(world)
     process.until_quiet(world)
-    assert user(world) == {"token": "token-of-a-test"}
+    assert given(world) == "token-of-a-test"
     world.denied = set()
     world.clock.step(301)
     process.until_quiet(world)
@@ -448,7 +467,7 @@ def test_what_a_stranger_has_made_is_left_alone_and_named(resource):
     world.tenant.put(resource, named(DPU_ACCOUNT, namespace))
     process = Process(world)
     process.until_quiet(world)
-    assert (user(world), world.said()) == ({"token": "token-of-a-test"}, ("True", "NotOurs"))
+    assert (given(world), world.said()) == ("token-of-a-test", ("True", "NotOurs"))
     assert f"{resource.kind} {DPU_ACCOUNT} exists and is not ours" in world.message()
     assert world.tenant.writes == []
 
@@ -460,7 +479,7 @@ def test_a_role_that_the_tenant_does_not_have_leads_to_the_given_kubeconfig():
     process.once()
     world.clock.step(11)
     process.until_quiet(world)
-    assert (user(world), world.said()) == ({"token": "token-of-a-test"}, ("True", "MintedWithoutRights"))
+    assert (given(world), world.said()) == ("token-of-a-test", ("True", "MintedWithoutRights"))
     assert len(world.tokens) == 1
 
 
@@ -474,7 +493,7 @@ def test_a_tenant_that_gives_no_token_although_one_may_ask_gets_the_given_kubeco
     world.tenant.subs = lambda *_: _raise(error)
     process = Process(world)
     assert process.until_quiet(world) == 300.0
-    assert (user(world), world.said()) == ({"token": "token-of-a-test"}, ("True", "MintingForbidden"))
+    assert (given(world), world.said()) == ("token-of-a-test", ("True", "MintingForbidden"))
 
 
 @pytest.mark.parametrize(
@@ -545,7 +564,7 @@ def test_a_tenant_that_refuses_what_it_said_it_allows_gets_the_given_kubeconfig(
     world = World()
     world.tenant.refuses["rolebindings"] = error
     Process(world).until_quiet(world)
-    assert (user(world), world.said()) == ({"token": "token-of-a-test"}, ("True", "MintingForbidden"))
+    assert (given(world), world.said()) == ("token-of-a-test", ("True", "MintingForbidden"))
 
 
 def test_a_refusal_of_infra_is_no_refusal_of_the_tenant():
@@ -594,7 +613,22 @@ def test_a_new_given_credential_reaches_the_pods_although_the_tenant_is_silent()
     world.tenant.creates = lambda *_: _raise(Unreachable(0, "Timeout", ""))
     world.give(render_kubeconfig(parse_kubeconfig(good_kubeconfig(token="another"))))
     process.until_quiet(world)
-    assert user(world) == {"token": "another"}
+    assert given(world) == "another"
+
+
+def test_a_token_that_an_earlier_version_wrote_inline_moves_to_its_file_even_if_the_tenant_is_silent():
+    world = World()
+    world.denied = {"bind roles"}
+    process = Process(world)
+    process.until_quiet(world)
+    inline = named(TENANT_CREDENTIAL, NAMESPACE, {OWNER_LABEL: OWNER})
+    live = world.infra.shown(SECRETS, NAMESPACE, TENANT_CREDENTIAL)
+    data = {"kubeconfig": base64.b64encode(GIVEN).decode()}
+    world.infra.put(SECRETS, {**live, "metadata": {**live["metadata"], **inline["metadata"]}, "data": data})
+    world.tenant.creates = lambda *_: _raise(Unreachable(0, "Timeout", ""))
+    process = Process(world)
+    process.until_quiet(world)
+    assert given(world) == "token-of-a-test"
 
 
 def test_what_is_not_served_any_more_leaves_no_series():

@@ -1,4 +1,6 @@
 import base64
+import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -7,10 +9,10 @@ from dpunetop.domain.credential import (
     SLACK,
     CredentialView,
     Fresh,
-    Inline,
     Minted,
     NotAsked,
     Preparing,
+    Provided,
     Refused,
     Standing,
     Trial,
@@ -20,7 +22,9 @@ from dpunetop.domain.credential import (
     parse_minted,
     plan_credential,
 )
+from dpunetop.domain.interconnect import credential_digest
 from dpunetop.domain.names import (
+    CREDENTIAL_ANNOTATION,
     EXPIRES_AT_ANNOTATION,
     MINTED_AT_ANNOTATION,
     MINTED_FOR_ANNOTATION,
@@ -59,6 +63,7 @@ TIMES = {
     EXPIRES_AT_ANNOTATION: "2026-01-08T00:00:00Z",
     MINTED_FOR_ANNOTATION: "uid-of-account",
 }
+GIVEN_MARK = {CREDENTIAL_ANNOTATION: "Provided"}
 FULL = {"kubeconfig": "{}", "token": "to.ken"}
 
 # --- what pods hold ---------------------------------------------------------------------------------------------------
@@ -67,9 +72,15 @@ HELD = {
     "no Secret": (None, None),
     "a stranger's": (secret(FULL, TIMES, owner="other"), None),
     "minted": (secret(FULL, TIMES), minted()),
-    "given": (secret({"kubeconfig": "{}"}), Inline()),
+    "given, with a certificate": (secret({"kubeconfig": "{}"}, GIVEN_MARK), Provided()),
+    "given, with a token": (secret(FULL, GIVEN_MARK), Provided()),
+    "given, with a token that is none": (secret({**FULL, "token": "a b"}, GIVEN_MARK), Provided()),
+    "given, as earlier versions wrote it": (secret({"kubeconfig": "{}"}), Provided()),
+    "given, without a kubeconfig": (secret({"token": "to.ken"}, GIVEN_MARK), None),
+    "given, whose mark is gone": (secret(FULL), None),
+    "given, whose mark is another": (secret(FULL, {CREDENTIAL_ANNOTATION: "Minted"}), None),
     "empty": (secret({}), None),
-    "without times": (secret(FULL), None),
+    "without some times": (secret(FULL, {MINTED_AT_ANNOTATION: TIMES[MINTED_AT_ANNOTATION]}), None),
     "with a time that is none": (secret(FULL, {**TIMES, EXPIRES_AT_ANNOTATION: "soon"}), None),
     "with a time of nowhere": (secret(FULL, {**TIMES, EXPIRES_AT_ANNOTATION: "2026-01-08T00:00:00"}), None),
     "with a token that is none": (secret({**FULL, "token": "a b"}, TIMES), None),
@@ -111,8 +122,8 @@ def test_the_end_of_the_credential_is_that_of_the_token_or_of_the_certificate():
         )
     )
     assert expiry(minted(), certificate) == EPOCH + WEEK
-    assert expiry(Inline(), certificate) > EPOCH
-    assert expiry(Inline(), MODEL) is None
+    assert expiry(Provided(), certificate) > EPOCH
+    assert expiry(Provided(), MODEL) is None
     assert expiry(None, MODEL) is None
 
 
@@ -184,7 +195,8 @@ def written(plan):
     for step in plan.steps:
         if isinstance(step, Apply):
             name = step.desired["metadata"]["name"]
-            kind = " minted" if "token" in step.desired.get("data", {}) else " given"
+            marks = step.desired["metadata"].get("annotations", {})
+            kind = " minted" if MINTED_AT_ANNOTATION in marks else " given" if marks == GIVEN_MARK else ""
             names.append(name.removeprefix("dpunetop-") + (kind if name == "dpunetop-tenant-credential" else ""))
     return names
 
@@ -199,7 +211,7 @@ DECISIONS = {  # finding, held, trial, now -> written, said, pause
     ),
     "being made": (Preparing(), None, UNTRIED, EPOCH, MADE, ("False", "Progressing"), 1.0),
     "being made, given there": (
-        Preparing(), Inline(), UNTRIED, EPOCH, [*MADE, "tenant-credential given"], ("False", "Progressing"), 1.0,
+        Preparing(), Provided(), UNTRIED, EPOCH, [*MADE, "tenant-credential given"], ("False", "Progressing"), 1.0,
     ),
     "made anew under a dead token": (Preparing(), minted(), REJECTED, EPOCH, MADE, ("False", "Revoked"), 1.0),
     "fresh": (Fresh(minted()), None, UNTRIED, EPOCH, ["tenant-credential minted", *MADE], ("True", "Minted"), 300.0),
@@ -231,7 +243,7 @@ DECISIONS = {  # finding, held, trial, now -> written, said, pause
     ),
     "silent": (SILENCE, None, UNTRIED, EPOCH, [], ("Unknown", "TenantUnanswered"), 30.0),
     "silent, given there": (
-        SILENCE, Inline(), UNTRIED, EPOCH, ["tenant-credential given"], ("Unknown", "TenantUnanswered"), 30.0,
+        SILENCE, Provided(), UNTRIED, EPOCH, ["tenant-credential given"], ("Unknown", "TenantUnanswered"), 30.0,
     ),
     "silent, a token there": (SILENCE, minted(), UNTRIED, EPOCH, [], ("Unknown", "TenantUnanswered"), 30.0),
     "silent, an expired token there": (SILENCE, minted(), UNTRIED, EPOCH + WEEK, [], ("False", "Expired"), 30.0),
@@ -256,7 +268,7 @@ def test_what_is_written_and_said(finding, held, trial, now, writes, says, pause
 
 MINTED_ONLY = {
     "nothing there": (None, UNTRIED, [], ("False", "MintingForbidden")),
-    "given there": (Inline(), UNTRIED, ["tenant-credential given"], ("False", "MintingForbidden")),
+    "given there": (Provided(), UNTRIED, ["tenant-credential given"], ("False", "MintingForbidden")),
     "a dead token there": (minted(), REJECTED, [], ("False", "Revoked")),
 }
 
@@ -299,6 +311,50 @@ def test_the_pods_secret_names_the_token_file_and_when_it_ends():
     assert b"token-of-a-test" not in files["kubeconfig"]
 
 
+def files_given(**user):
+    """The given credential as pods mount it."""
+    model = replace(parse_kubeconfig(good_kubeconfig(**user)), ca_pem=MODEL.ca_pem)
+    desired = plan_credential(view(NotAsked(), kubeconfig=model)).steps[0].desired
+    assert parse_held({**secret({}, GIVEN_MARK), "data": desired["data"]}, OWNER) == Provided()
+    return {key: base64.b64decode(text) for key, text in desired["data"].items()}
+
+
+def certificate_of(name):
+    material = pair(name)
+    return {
+        "client-certificate-data": base64.b64encode(material.cert).decode(),
+        "client-key-data": base64.b64encode(material.key).decode(),
+    }
+
+
+def digest(files):
+    return credential_digest(secret({key: content.decode() for key, content in files.items()}))
+
+
+def test_a_given_token_is_a_file_of_its_own_and_a_new_one_rolls_nothing():
+    one, other = files_given(token="token-of-one"), files_given(token="token-of-another")
+    assert (one["token"], other["token"]) == (b"token-of-one", b"token-of-another")
+    assert one["kubeconfig"] == other["kubeconfig"]
+    assert json.loads(one["kubeconfig"])["users"][0]["user"] == {
+        "tokenFile": "/var/run/secrets/tenant-kubeconfig/token"
+    }
+    assert digest(one) == digest(other)
+
+
+def test_a_given_certificate_stands_in_the_kubeconfig_and_a_new_one_is_rolled_out():
+    one, other = files_given(**certificate_of("one")), files_given(**certificate_of("other"))
+    assert set(one) == set(other) == {"kubeconfig"}
+    assert set(json.loads(one["kubeconfig"])["users"][0]["user"]) == set(certificate_of("one"))
+    assert digest(one) != digest(other)
+
+
+def test_a_given_token_beside_a_certificate_rolls_nothing_and_the_certificate_does():
+    one = files_given(token="token-of-one", **certificate_of("one"))
+    assert digest(one) == digest(files_given(token="token-of-another", **certificate_of("one")))
+    assert digest(one) != digest(files_given(token="token-of-one", **certificate_of("other")))
+    assert b"token-of-one" not in one["kubeconfig"]
+
+
 def test_every_namespace_that_held_an_account_is_remembered():
     stored = secret({"kubeconfig": "{}"}, {MINTED_IN_ANNOTATION: "before"})
     plan = plan_credential(view(Preparing(), stored=stored))
@@ -313,7 +369,7 @@ def test_a_given_certificate_that_has_ended_is_named():
         "client-key-data": base64.b64encode(material.key).decode(),
     }
     model = parse_kubeconfig(good_kubeconfig(**user))
-    end = expiry(Inline(), model)
+    end = expiry(Provided(), model)
     assert said(plan_credential(view(NotAsked(), kubeconfig=model, now=end))) == ("False", "Expired")
     assert said(plan_credential(view(NotAsked(), kubeconfig=model, now=end - DAY))) == ("True", "Provided")
 
