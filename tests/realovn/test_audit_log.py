@@ -38,7 +38,7 @@ def pod(dpu: Dpu) -> Iterator[Pod]:
     dpu.vsctl(
         "set", "Open_vSwitch", ".", "external_ids:ovn-encap-type=geneve", "external_ids:ovn-encap-ip=192.168.50.2"
     )
-    with zone(dpu, entry("host-1"), "audited", openshift((4, 22), script_lib=library_with_small_logs())) as started:
+    with zone(dpu, entry("host-1"), openshift((4, 22), script_lib=library_with_small_logs())) as started:
         started.wait_ready()
         _two_ports_and_a_rule(dpu, started)
         yield started

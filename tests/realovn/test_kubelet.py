@@ -18,7 +18,6 @@ from dpunetop.sandbox.realovn.rootfs import Failed
 
 pytestmark = pytest.mark.realovn
 
-NUMBERS = itertools.count()
 FOREVER = "while true; do sleep 0.1; done"
 
 
@@ -30,7 +29,7 @@ def run(dpu: Dpu) -> Iterator[Any]:
         pod_members = {"volumes": members.pop("volumes", []), "terminationGracePeriodSeconds": members.pop("grace", 1)}
         container = {"name": "c", "image": "i", "command": ["/bin/bash", "-c", script], **members}
         template = {"spec": {"hostNetwork": True, "hostPID": True, "containers": [container], **pod_members}}
-        pod = Pod(dpu, template, Identity("dpu-1", "192.168.50.2", f"pod-{next(NUMBERS)}"), objects or {}, Pace(pace))
+        pod = Pod(dpu, template, Identity("dpu-1", "192.168.50.2"), objects or {}, Pace(pace))
         pod.start()
         started.append(pod)
         return pod
@@ -188,4 +187,4 @@ def test_nothing_of_a_pod_is_left_when_it_is_stopped(run: Any, dpu: Dpu) -> None
     time.sleep(0.2)
     pod.stop()
     assert Path("/proc/self/mountinfo").read_text().count("\n") == mounts
-    assert list((dpu.folder / pod.spec.containers[0].name).glob("*/root")) == []
+    assert list(dpu.folder.glob("ovnkube-node-*/*/*/root")) == []

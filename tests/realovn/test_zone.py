@@ -9,28 +9,21 @@ import pytest
 from dpunetop.sandbox.realovn.datapath import Dpu
 from dpunetop.sandbox.realovn.pods import Pod, Statuses
 from dpunetop.sandbox.realovn.podspec import Question
-from support.tenants import upstream
-from support.zones import entry, zone
+from support.zones import PARTS, entry, zone
 
 pytestmark = pytest.mark.realovn
-
-PARTS = ("ovn-controller", "ovn-acl-logging", "northd", "nbdb", "sbdb")
 
 
 @pytest.fixture(scope="module")
 def pod(dpu: Dpu) -> Iterator[Pod]:
     dpu.vsctl("set", "Open_vSwitch", ".", *ENCAP)
-    with zone(dpu, entry("host-1"), "zone") as started:
+    with zone(dpu, entry("host-1")) as started:
         started.wait_ready()
         yield started
 
 
 # ovnkube sets them in a pod that is whole.
 ENCAP = ("external_ids:ovn-encap-type=geneve", "external_ids:ovn-encap-ip=192.168.50.2")
-
-
-def again(name: str, before: Statuses) -> str:
-    return f"{name} Ready again, in another process than {before[name].process}"
 
 
 def test_each_part_is_alive_by_its_own_probe(pod: Pod) -> None:
@@ -66,7 +59,7 @@ def test_a_part_that_is_killed_is_ready_again_and_the_others_do_not_notice(pod: 
         return now[name].ready and now[name].restarts > before[name].restarts
 
     pod.containers[name].kill_first_process()
-    pod.wait(again(name, before), is_back)
+    pod.wait(f"{name} Ready again", is_back)
     pod.wait_ready()
     assert {other: status for other, status in pod.statuses().items() if other != name} == others
     last = pod.statuses()[name].last
@@ -83,65 +76,3 @@ def test_a_killed_database_has_all_that_was_written(pod: Pod) -> None:
     assert "survives" in north.execute(
         "ovn-nbctl", "--timeout=10", "--bare", "--columns=name", "list", "Logical_Switch"
     )
-
-
-def test_all_parts_are_ready_for_a_tenant_of_the_upstream_flavour(dpu: Dpu, pod: Pod) -> None:
-    pod.stop()
-    with zone(dpu, entry("host-1"), "upstream", upstream()) as other:
-        other.wait_ready()
-
-
-def switches(pod: Pod) -> str:
-    return pod.containers["nbdb"].execute(
-        "ovn-nbctl", "--timeout=10", "--bare", "--columns=name", "list", "Logical_Switch"
-    )
-
-
-@pytest.mark.parametrize(("host", "kept"), [("host-1", ["mine"]), ("host-2", [])])
-def test_a_database_of_another_zone_is_forgotten_at_the_start(dpu: Dpu, host: str, kept: list[str]) -> None:
-    with zone(dpu, entry("host-1"), f"before-{host}") as before:
-        before.wait_ready()
-        for name in switches(before).split():
-            before.containers["nbdb"].execute("ovn-nbctl", "ls-del", name)
-        before.containers["nbdb"].execute("ovn-nbctl", "ls-add", "mine")
-    with zone(dpu, entry(host), f"after-{host}") as after:
-        after.wait_ready()
-        assert switches(after).split() == kept
-
-
-def test_each_part_ends_in_time_when_the_pod_is_deleted(dpu: Dpu) -> None:
-    pod = zone(dpu, entry("host-1"), "deleted")
-    pod.start()
-    try:
-        pod.wait_ready()
-    finally:
-        ended = pod.stop()
-    assert {name: (one.code in (0, 143), one.killed) for name, one in ended.items()} == dict.fromkeys(
-        PARTS, (True, False)
-    )
-    assert max(one.seconds_to_end or 0 for one in ended.values()) < 5
-
-
-def test_a_pod_without_an_entry_is_ready_and_does_nothing_until_one_comes(dpu: Dpu) -> None:
-    databases = dpu.root.inside("/var/lib/ovn-ic/etc")
-    for file in databases.iterdir():
-        file.unlink()
-    with zone(dpu, {}, "idle") as pod:
-        pod.wait_ready()
-        assert list(databases.iterdir()) == []
-        running = {name: status.process for name, status in pod.statuses().items()}
-        pod.volumes.publish("ovnkube-node-entries", entry("host-3"))
-        pod.wait("served", lambda _: (databases / "ovnsb_db.db").exists() and (databases / "ovnnb_db.db").exists())
-        pod.wait_ready()
-        assert {name: status.process for name, status in pod.statuses().items()} == running
-        assert (databases / "ovnnb_db.zone").read_text() == "host-3\n"
-
-
-def test_an_idle_part_ends_in_time_too(dpu: Dpu) -> None:
-    pod = zone(dpu, {}, "idle-deleted")
-    pod.start()
-    try:
-        pod.wait_ready()
-    finally:
-        ended = pod.stop()
-    assert {name: (one.code, one.killed) for name, one in ended.items()} == dict.fromkeys(PARTS, (0, False))

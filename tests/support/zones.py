@@ -19,6 +19,7 @@ from support.tenants import openshift
 
 DPU = "bf2-worker-1"
 OWNER = Owner({"metadata": {"name": "c", "namespace": "default", "uid": "cr"}}, "0123")
+PARTS = ("ovn-controller", "ovn-acl-logging", "northd", "nbdb", "sbdb")
 # A kubelet that is ten times as fast, and scripts that look as much more often.
 FAST = Pace(0.1)
 FAST_SCRIPTS = {"DPUNETOP_POLL_SECONDS": "0.2", "DPUNETOP_GRACE_SECONDS": "2", "DPUNETOP_ROTATE_SECONDS": "0.5"}
@@ -55,8 +56,8 @@ def entry(host: str) -> dict[str, str]:
     return {DPU: f"TENANT_K8S_NODE={host}\n"}
 
 
-def zone(dpu: Dpu, entries: Mapping[str, str], name: str, view: SettingsView | None = None) -> Pod:
-    """A pod of the tenant on the DPU; `name` is the pod's."""
+def zone(dpu: Dpu, entries: Mapping[str, str], view: SettingsView | None = None) -> Pod:
+    """A pod of the tenant on the DPU."""
     objects = {OVNKUBE_NODE_ENTRIES: entries, OVNKUBE_CONFIG: {}, TENANT_CREDENTIAL: {}}
-    identity = Identity(DPU, dpu.addresses.dpu, name)
+    identity = Identity(DPU, dpu.addresses.dpu)
     return Pod(dpu, without_ovnkube(template(view), FAST_SCRIPTS), identity, objects, FAST)

@@ -141,8 +141,9 @@ def _download(work: Path) -> list[Path]:
     configuration = work / "apt.conf"
     configuration.write_text(_APT_CONFIGURATION.format(work=work))
     apt = ["apt-get", "-qq", f"--config-file={configuration}"]
-    _run([*apt, "update"])
-    _run([*apt, "install", "--yes", "--download-only", *_PACKAGES])
+    # Where one of the machine's sources does not answer, what is needed may be there all the same.
+    _, warned = _attempt([*apt, "update"])
+    _run([*apt, "install", "--yes", "--download-only", *_PACKAGES], warned)
     return sorted((work / "cache" / "archives").glob("*.deb"))
 
 
@@ -168,14 +169,19 @@ def _versions(folder: Path) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in (folder / "packages").read_text().splitlines())
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str], *before: str) -> None:
+    code, said = _attempt(command)
+    if code != 0:
+        raise Unavailable(f"{command[0]} failed: {'; '.join(filter(None, (*before, said)))}")
+
+
+def _attempt(command: list[str]) -> tuple[int, str]:
+    """Exit code, and the last line of what was said."""
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     answer = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=_APT_TIMEOUT_SECONDS, check=False
     )
-    if answer.returncode != 0:
-        said = (answer.stderr.strip() or answer.stdout.strip() or "no output").splitlines()[-1]
-        raise Unavailable(f"{command[0]} failed: {said}")
+    return answer.returncode, "".join((answer.stderr.strip() or answer.stdout.strip()).splitlines()[-1:])
 
 
 def _say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -36,7 +37,7 @@ class Pod:
     ) -> None:
         """`template` is `spec.template` of a workload; `objects` are the ConfigMaps and Secrets that it mounts."""
         self.spec = pod_spec(template, identity)
-        self._folder = dpu.folder / identity.name
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{identity.name}-", dir=dpu.folder))
         self.volumes = Volumes(self.spec, dpu.root, self._folder / "volumes", objects)
         self.containers = {
             part.name: Container(part, dpu.image, self.volumes, self._folder / part.name, pace)
@@ -65,10 +66,15 @@ class Pod:
             self._begin(prober.run, f"probe {number}")
 
     def stop(self) -> Mapping[str, Ended]:
-        """End the pod as after its deletion: SIGTERM to each container at once; how each of them ended."""
+        """End the pod as after its deletion: SIGTERM to each container at once; how each of them ended.
+
+        May be called again. Raises: TimeoutError, when something does not end for half a minute after the grace.
+        """
         self._stop.set()
         for thread in self._threads:
             thread.join(self.spec.grace_seconds + _END_SECONDS)
+            if thread.is_alive():
+                raise TimeoutError(f"{thread.name} goes on\n{self.describe()}")
         self.volumes.close()
         return {name: status.last for name, status in self.statuses().items() if status.last is not None}
 
