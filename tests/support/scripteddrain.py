@@ -148,6 +148,11 @@ class World:
     def cordon(self, yes: bool = True) -> None:
         self.change(self.infra, NODES, "", DPU, spec={"unschedulable": True} if yes else {})
 
+    def label(self, labels: dict[str, str]) -> None:
+        """The DPU's labels are these."""
+        live = self.infra.shown(NODES, "", DPU)
+        self.infra.put(NODES, {**live, "metadata": {**live["metadata"], "labels": labels}})
+
     def reboot(self, boot: str) -> None:
         self.infra.put(NODES, dpu_node(boot, cordoned=True))
         self.run_pod("p1", f"container-of-{boot}")

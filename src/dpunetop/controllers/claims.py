@@ -2,48 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from dpunetop.controllers.flow import one
 from dpunetop.domain.entries import entries_of
 from dpunetop.domain.envfile import NodeEntry, parse_entries
-from dpunetop.domain.names import ENV_OVERRIDES, OVNKUBE_NODE_ENTRIES
+from dpunetop.domain.grants import Rights, judge_nodes
+from dpunetop.domain.names import (
+    ENV_OVERRIDES,
+    OVNKUBE_NODE_ENTRIES,
+    OWNER_LABEL,
+    PODDISRUPTIONBUDGETS,
+    SERVES_ANNOTATION,
+)
 from dpunetop.domain.pairing import tenant_nodes
 from dpunetop.domain.types import DpuClusterConfig
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES
-from dpunetop.kube.meta import Obj
+from dpunetop.kube.meta import Obj, annotations_of, labels_of
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.reading import NotSynced, Reader
 
 
-def gather_claims(reader: Reader, siblings: Iterable[DpuClusterConfig]) -> Mapping[str, str]:
+def gather_claims(
+    reader: Reader, siblings: Iterable[DpuClusterConfig], rights: Callable[[DpuClusterConfig], Rights], namespace: str
+) -> Mapping[str, str]:
     """By host whose it is besides; of several siblings the first by name is told.
 
-    From caches, not from what workers have found: at a start they may not have looked yet.
+    From caches, not from what workers have found: at a start they may not have looked yet. What people can edit counts
+    only for nodes that the sibling has; whom it protects, budgets say, which are in the operator's `namespace`.
     Raises: NotSynced.
     """
     claimed: dict[str, str] = {}
     for each in sorted(siblings, key=lambda each: (each.namespace, each.name), reverse=True):
-        claimed.update(dict.fromkeys(_hosts(reader, each), f"{each.namespace}/{each.name}"))
+        own = rights(each)
+        hosts = _hosts(reader, each, own) | _protected(reader, own.owner, namespace)
+        claimed.update(dict.fromkeys(hosts, f"{each.namespace}/{each.name}"))
     return claimed
 
 
-def _hosts(reader: Reader, config: DpuClusterConfig) -> frozenset[str]:
+def _protected(reader: Reader, owner: str, namespace: str) -> frozenset[str]:
+    budgets = reader.list(INFRA, Selection(PODDISRUPTIONBUDGETS, namespace))
+    ours = (budget for budget in budgets if labels_of(budget).get(OWNER_LABEL) == owner)
+    return frozenset(host for each in ours if (host := annotations_of(each).get(SERVES_ANNOTATION)))
+
+
+def _hosts(reader: Reader, config: DpuClusterConfig, rights: Rights) -> frozenset[str]:
     """One whose namespace may not be read comes to serve nobody, so it claims nobody."""
+    nodes = reader.list(INFRA, Selection(NODES))
+    dpus = judge_nodes(config, nodes, rights).dpus
     try:
-        served, asked = _named(reader, config, OVNKUBE_NODE_ENTRIES), _named(reader, config, ENV_OVERRIDES)
+        served, asked = (_named(reader, config, name, dpus) for name in (OVNKUBE_NODE_ENTRIES, ENV_OVERRIDES))
     except NotSynced as err:
         if isinstance(err.error, Forbidden):
             return frozenset()
         raise
     if config.terminating:
         return served
-    annotated = tenant_nodes(config.node_selector or {}, reader.list(INFRA, Selection(NODES)))
+    annotated = tenant_nodes(dpus, nodes)
     return served | asked | frozenset(annotated.values())
 
 
-def _named(reader: Reader, config: DpuClusterConfig, name: str) -> frozenset[str]:
-    """The hosts that the entries of a ConfigMap name."""
+def _named(reader: Reader, config: DpuClusterConfig, name: str, dpus: frozenset[str]) -> frozenset[str]:
+    """The hosts that the entries of a ConfigMap name for `dpus`."""
     live: Obj | None = reader.get(INFRA, one(CONFIGMAPS, config.namespace, name), config.namespace, name)
-    return frozenset(wish.host for wish in parse_entries(entries_of(live)).values() if isinstance(wish, NodeEntry))
+    wishes = parse_entries(entries_of(live)).items()
+    return frozenset(wish.host for dpu, wish in wishes if dpu in dpus and isinstance(wish, NodeEntry))

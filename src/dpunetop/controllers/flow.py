@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 from dpunetop.base.stop import Stop
+from dpunetop.controllers.grants import gather_rights
 from dpunetop.domain.admission import admit, pool_claimed
+from dpunetop.domain.grants import Rights
 from dpunetop.domain.image import AllowedImages
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, field_manager, owner_hash
 from dpunetop.domain.status import TENANT_REACHABLE, confession, overruled
@@ -165,6 +167,11 @@ class ConfigController(ABC, Generic[V]):
     def owner(self, reader: Reader, config: DpuClusterConfig) -> str:
         """Value of the owner label on all that is written for `config`. Raises: NotSynced."""
         return owner_hash(self.infra_uid(reader), config.namespace, config.name)
+
+    def rights(self, reader: Reader, config: DpuClusterConfig) -> Rights:
+        """What decides which of the nodes that `config` selects it has. Raises: NotSynced."""
+        installation = self.installation
+        return gather_rights(reader, config, installation.selections(), installation.namespace, self.infra_uid(reader))
 
     def siblings(self, reader: Reader, config: DpuClusterConfig) -> list[DpuClusterConfig]:
         """The others that are served and whose tenant is the same cluster. Raises: NotSynced."""

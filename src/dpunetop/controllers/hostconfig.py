@@ -42,6 +42,7 @@ class HostConfig(ConfigController[HostConfigView]):
             nodes=tuple(reader.list(INFRA, Selection(NODES))),
             serving=self._serving(reader, config.namespace),
             field_manager=self.manager,
+            rights=self.rights(reader, config),
         )
 
     def plan(self, view: HostConfigView) -> Plan:

@@ -86,12 +86,18 @@ class OvnKube(ConfigController[OvnKubeView]):
             blind=blind,
             settled=self._settle(config, tenant, stage),
             stage=stage,
-            claimed=gather_claims(reader, self.siblings(reader, config)),
+            claimed=gather_claims(
+                reader,
+                self.siblings(reader, config),
+                lambda each: self.rights(reader, each),
+                self.installation.namespace,
+            ),
             environment_image=self.installation.ovnkube_image,
             scripts=self._scripts,
             allowed_networks=self._allowed_networks,
             field_manager=self.manager,
             allowed_images=self.installation.allowed_images,
+            rights=self.rights(reader, config),
         )
 
     def plan(self, view: OvnKubeView) -> Plan:

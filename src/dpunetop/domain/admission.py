@@ -50,8 +50,8 @@ def _bad_pool(config: DpuClusterConfig) -> Refused | None:
 
 
 def _younger(config: DpuClusterConfig, rivals: list[DpuClusterConfig]) -> Refused | None:
-    for rival in sorted(rivals, key=_age):
-        if _age(rival) >= _age(config):
+    for rival in sorted(rivals, key=age):
+        if age(rival) >= age(config):
             return None
         if rival.namespace == config.namespace:
             return Refused(
@@ -65,6 +65,7 @@ def _younger(config: DpuClusterConfig, rivals: list[DpuClusterConfig]) -> Refuse
     return None
 
 
-def _age(config: DpuClusterConfig) -> tuple[str, str, str]:
+def age(config: DpuClusterConfig) -> tuple[str, str, str]:
+    """What the older of two is the smaller by."""
     created = config.live["metadata"].get("creationTimestamp", "")
     return str(created), config.namespace, config.name

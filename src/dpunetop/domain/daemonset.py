@@ -79,6 +79,8 @@ class CentralInput:
     """`spec.nodeSelector` of the DpuClusterConfig: a `metav1.LabelSelector`."""
     hashes: ContentHashes
     scripts: OvnkubeScripts
+    closed: tuple[str, ...] = ()
+    """See `ovnkubepod.Shape`."""
 
 
 def service_account(namespace: str, owner: Owner) -> dict[str, Any]:
@@ -103,6 +105,7 @@ def central_daemonset(given: CentralInput) -> dict[str, Any]:
             labels={},
             members={},
             parts=(_ovn_controller(given), _ovnkube_node(given)),
+            closed=given.closed,
             volumes=_volumes(),
         )
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from dpunetop.domain.grants import NOT_GRANTED, Nodes, Rights, judge_nodes, selects, some_nodes
 from dpunetop.domain.machineconfig import (
     NOT_OBSERVED_YET,
     HostAssets,
@@ -30,7 +31,6 @@ from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import INFRA
 from dpunetop.kube.meta import Obj, labels_of, name_of
 from dpunetop.kube.plan import Apply, Plan, Step
-from dpunetop.kube.selectors import matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,20 @@ class HostConfigView:
     nodes: tuple[Obj, ...]
     serving: frozenset[str]
     field_manager: str
+    rights: Rights = field(default_factory=Rights)
+
+    @property
+    def judged(self) -> Nodes:
+        """The nodes that the selector picks."""
+        return judge_nodes(self.config, self.nodes, self.rights)
 
 
 def plan_host_config(view: HostConfigView) -> Plan:
     """Write MachineConfig and pool, in this order, and say what the pool's nodes really run.
 
     Guarantees: an object that is not ours is left alone; content that differs from what is applied waits for the
-        annotation `roll`, because it reboots every DPU; a selector never drops a DPU that serves.
+        annotation `roll`, because it reboots every DPU; a selector never drops a DPU that serves; a pool comes to
+        hold no node that is not granted, or that somebody else holds.
     """
     if view.pools is None:
         return _say(view, Condition(MCP_READY, "False", API_NOT_SERVED, "infra has no MachineConfig API"))
@@ -64,13 +71,16 @@ def plan_host_config(view: HostConfigView) -> Plan:
     pool = next((pool for pool in view.pools if name_of(pool) == view.config.pool_name), None)
     if stranger := _stranger(view, pool):
         return _say(view, Condition(MCP_READY, "False", "NotOurs", stranger))
-    return Plan(_writes(view, pool, view.config.node_selector)).then(*_status(view, _judge(view, pool)))
+    judged, desired = view.judged, machine_config_pool(view.config.pool_name, view.config.node_selector, view.owner)
+    is_applied = pool is not None and _selector(pool) == _selector(desired)
+    if judged.refused and not is_applied:
+        return _say(view, _refusal(view, pool, judged))
+    return Plan(_writes(view, pool, desired)).then(*_status(view, _judge(view, pool, judged)))
 
 
-def dropped_nodes(selector: Mapping[str, Any], nodes: Iterable[Obj], serving: frozenset[str]) -> list[str]:
-    """Names of the serving nodes that `selector` does not select, sorted."""
-    left_out = (node for node in nodes if not matches(selector, labels_of(node)))
-    return sorted(name_of(node) for node in left_out if name_of(node) in serving)
+def dropped_nodes(config: DpuClusterConfig, nodes: Iterable[Obj], serving: frozenset[str]) -> list[str]:
+    """Names of the serving nodes that the selector does not pick, sorted."""
+    return sorted(name_of(node) for node in nodes if name_of(node) in serving and not selects(config, node))
 
 
 def _stranger(view: HostConfigView, pool: Obj | None) -> str | None:
@@ -80,7 +90,17 @@ def _stranger(view: HostConfigView, pool: Obj | None) -> str | None:
     return None
 
 
-def _writes(view: HostConfigView, pool: Obj | None, selector: Mapping[str, Any]) -> tuple[Step, ...]:
+def _refusal(view: HostConfigView, pool: Obj | None, judged: Nodes) -> Condition:
+    stays = "nothing is written" if pool is None else "the pool stays as it is"
+    message = f"spec.nodeSelector picks nodes that {view.config.namespace} may not have: {judged.refusal()}; {stays}"
+    return Condition(MCP_READY, "False", NOT_GRANTED, message)
+
+
+def _selector(pool: Obj) -> object:
+    return (pool.get("spec") or {}).get("nodeSelector")
+
+
+def _writes(view: HostConfigView, pool: Obj | None, desired: Mapping[str, Any]) -> tuple[Step, ...]:
     """The MachineConfig first: a pool that renders without it would reboot its nodes twice."""
     name, manager = view.config.pool_name, view.field_manager
     writes: list[Step] = []
@@ -88,7 +108,7 @@ def _writes(view: HostConfigView, pool: Obj | None, selector: Mapping[str, Any])
         config = machine_config(name, view.assets, view.owner)
         writes.append(Apply(INFRA, MACHINECONFIGS, config, view.machine_config, manager))
     if not _dropped(view):
-        writes.append(Apply(INFRA, MACHINECONFIGPOOLS, machine_config_pool(name, selector, view.owner), pool, manager))
+        writes.append(Apply(INFRA, MACHINECONFIGPOOLS, dict(desired), pool, manager))
     return tuple(writes)
 
 
@@ -105,10 +125,10 @@ def _rolls(view: HostConfigView) -> bool:
 
 
 def _dropped(view: HostConfigView) -> list[str]:
-    return dropped_nodes(view.config.node_selector or {}, view.nodes, view.serving)
+    return dropped_nodes(view.config, view.nodes, view.serving)
 
 
-def _judge(view: HostConfigView, pool: Obj | None) -> Condition:
+def _judge(view: HostConfigView, pool: Obj | None, judged: Nodes) -> Condition:
     if not _rolls(view):
         message = (
             f"MachineConfig {machine_config_name(view.config.pool_name)} differs from what this version renders; "
@@ -118,11 +138,18 @@ def _judge(view: HostConfigView, pool: Obj | None) -> Condition:
     if dropped := _dropped(view):
         message = f"spec.nodeSelector would drop DPUs that serve: {', '.join(dropped[:5])}; the old selector stays"
         return Condition(MCP_READY, "False", "SelectorDropsServing", message)
+    if judged.refused:
+        return _refusal(view, pool, judged)
     if pool is None:
         return Condition(MCP_READY, "False", PoolReason.NOT_OBSERVED.value, NOT_OBSERVED_YET)
     shared = shared_nodes(view.config.pool_name, view.pools or (), view.nodes)
     state = pool_status(PoolView(pool, machine_config_name(view.config.pool_name), shared))
-    return Condition(MCP_READY, "True" if state.is_ready else "False", state.reason.value, state.message)
+    others = f"; not given to others: {_sought(judged)}" if judged.sought else ""
+    return Condition(MCP_READY, "True" if state.is_ready else "False", state.reason.value, state.message + others)
+
+
+def _sought(judged: Nodes) -> str:
+    return some_nodes({node: f"is selected by {who} too" for node, who in judged.sought.items()})
 
 
 def _say(view: HostConfigView, condition: Condition) -> Plan:

@@ -80,6 +80,8 @@ class InterconnectInput:
     settings: NodeSettings
     hashes: InterconnectHashes
     scripts: InterconnectScripts
+    closed: tuple[str, ...] = ()
+    """See `ovnkubepod.Shape`."""
 
 
 def interconnect_daemonset(given: InterconnectInput) -> dict[str, Any]:
@@ -98,6 +100,7 @@ def interconnect_daemonset(given: InterconnectInput) -> dict[str, Any]:
             labels={"ovn-db-pod": "true"},
             members={"dnsPolicy": "Default"},
             parts=_parts(given),
+            closed=given.closed,
             volumes=_volumes(given),
         )
     )

@@ -23,7 +23,6 @@ from dpunetop.domain.names import (
     WORKER_ROLE,
     machine_config_name,
 )
-from dpunetop.domain.types import DpuClusterConfig
 from dpunetop.kube.meta import Obj, annotations_of, generation_of, labels_of, name_of, new_object
 from dpunetop.kube.selectors import matches
 
@@ -164,16 +163,16 @@ def node_configured(annotations: Mapping[str, str], pool: Obj, machine_config: s
 
 
 def configured_nodes(
-    config: DpuClusterConfig, nodes: Iterable[Obj], pool: Obj | None, has_machine_configs: bool
+    dpus: frozenset[str], nodes: Iterable[Obj], pool: Obj | None, has_machine_configs: bool
 ) -> frozenset[str]:
-    """DPU nodes whose host configuration has arrived; where infra has no such API, nobody waits for it."""
-    selected = [node for node in nodes if matches(config.node_selector or {}, labels_of(node))]
+    """Those of `dpus` whose host configuration has arrived; where infra has no such API, nobody waits for it."""
     if not has_machine_configs:
-        return frozenset(name_of(node) for node in selected)
+        return dpus
     if pool is None:
         return frozenset()
-    ours = machine_config_name(config.pool_name)
-    return frozenset(name_of(node) for node in selected if node_configured(annotations_of(node), pool, ours))
+    ours = machine_config_name(name_of(pool))
+    names = (name_of(node) for node in nodes if node_configured(annotations_of(node), pool, ours))
+    return dpus.intersection(names)
 
 
 NOT_OBSERVED_YET = "the machine-config operator has not looked at the newest pool yet"

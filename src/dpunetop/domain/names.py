@@ -55,7 +55,14 @@ TENANT_NODE_ANNOTATION: Final = f"{GROUP}/tenant-node"
 DRAIN_ANNOTATION: Final = f"{GROUP}/drain"
 """`skip`, `hold` or `force:<bootID>`."""
 
+# Set by a cluster administrator on a Namespace of infra.
+NODE_GRANT_ANNOTATION: Final = f"{GROUP}/node-grant"
+"""A label selector, as `kubectl -l` takes it: the nodes that DpuClusterConfigs there may have. Without it: those with
+`DPU_WORKER_LABEL`."""
+
 # Labels that others set on Nodes.
+CONTROL_PLANE_LABELS: Final = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
+"""No kubelet may set or take these; see the admission plugin NodeRestriction."""
 DPU_NODE_LABEL: Final = "network.operator.openshift.io/dpu"
 """Infra Node: the cluster network operator leaves the network of this node to us. Needed beside the pool's label."""
 DPU_WORKER_LABEL: Final = "node-role.kubernetes.io/dpu-worker"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dpunetop.domain.copies import content_digest
@@ -25,6 +25,7 @@ from dpunetop.domain.entries import (
     serving_nodes,
 )
 from dpunetop.domain.envfile import NodeEntry, Wish, nobodys_keys, parse_entries
+from dpunetop.domain.grants import NOT_GRANTED, Nodes, Rights, judge_nodes
 from dpunetop.domain.hostconfig import dropped_nodes
 from dpunetop.domain.image import AllowedImages, ChosenImage, ImageView, NoImage, choose_image
 from dpunetop.domain.interconnect import (
@@ -53,9 +54,8 @@ from dpunetop.domain.topology import Settled, Topology, TopologyFinding, Topolog
 from dpunetop.domain.types import DpuClusterConfig, TopologyChoice
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, INFRA, PODS, SERVICEACCOUNTS, Resource
-from dpunetop.kube.meta import Obj, labels_of, name_of
+from dpunetop.kube.meta import Obj, name_of
 from dpunetop.kube.plan import Apply, Delete, Fence, Plan, Step
-from dpunetop.kube.selectors import matches
 from dpunetop.kube.shapes import at
 
 _OF_CENTRAL = (OVN_CERT, OVN_CA, OVNKUBE_CONFIG, TENANT_CREDENTIAL)
@@ -139,6 +139,12 @@ class OvnKubeView:
     field_manager: str
     allowed_images: AllowedImages | None = None
     """See `image.ImageView`."""
+    rights: Rights = field(default_factory=Rights)
+
+    @property
+    def judged(self) -> Nodes:
+        """The nodes that the selector picks."""
+        return judge_nodes(self.config, self.stage.nodes, self.rights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +191,7 @@ def _desired(view: OvnKubeView) -> _Desired | _Hold:
     """Everything the DaemonSet depends on, or the first thing that is missing."""
     if view.config.node_selector is None:
         return _Hold("NodeSelectorMissing", "spec.nodeSelector is missing: say which nodes are the DPUs")
-    if stranger := _stranger(view):
+    if stranger := _stranger(view) or _refused(view):
         return stranger
     if view.tenant is None:
         return _Hold("TenantNotRead", f"the tenant has not been read: {view.blind}; what runs is kept as it is")
@@ -218,7 +224,14 @@ def _central(
         credential=credential_digest(_mounted(view, TENANT_CREDENTIAL)),
     )
     given = CentralInput(
-        view.config.namespace, view.owner, image.reference, found, selector, hashes, view.scripts.central
+        view.config.namespace,
+        view.owner,
+        image.reference,
+        found,
+        selector,
+        hashes,
+        view.scripts.central,
+        view.judged.closed,
     )
     parity = (*conf_parity(tenant.config_map), *_skew(view, tenant, image))
     return _Desired(central_daemonset(given), parity)
@@ -247,6 +260,7 @@ def _interconnect(
         reading.settings,
         hashes,
         view.scripts.interconnect,
+        view.judged.closed,
     )
     return _Desired(interconnect_daemonset(given), (*reading.parity, *_skew(view, tenant, image)))
 
@@ -326,6 +340,13 @@ def _stranger(view: OvnKubeView) -> _Hold | None:
     return None
 
 
+def _refused(view: OvnKubeView) -> _Hold | None:
+    """A DaemonSet that is there stays up to date, and off these nodes."""
+    if view.stage.daemonset is not None or not (refusal := view.judged.refusal()):
+        return None
+    return _Hold(NOT_GRANTED, f"spec.nodeSelector picks nodes that {view.config.namespace} may not have: {refusal}")
+
+
 def _databases(view: OvnKubeView, tenant: TenantSigns) -> DatabaseList | NoDatabases:
     """The list of today, else the last good one: a tenant without masters for a moment must not cut the pods off."""
     last = deployed_databases(view.stage.daemonset)
@@ -357,32 +378,34 @@ def _wishes(view: OvnKubeView) -> Mapping[str, Wish]:
 
 def _entries_view(view: OvnKubeView) -> EntriesView:
     stage = view.stage
-    configured = configured_nodes(view.config, stage.nodes, stage.pool, stage.has_machine_configs)
+    configured = configured_nodes(view.judged.dpus, stage.nodes, stage.pool, stage.has_machine_configs)
     return EntriesView(_pairs(view), stage.entries, configured, stage.pods)
 
 
 def _pairs(view: OvnKubeView) -> Mapping[str, Pair]:
-    selector, nodes = view.config.node_selector or {}, view.stage.nodes
+    stage, judged = view.stage, view.judged
+    known = judged.dpus | serving_nodes(stage.entries, stage.pods)
     return pair_up(
         PairingView(
             wishes=_wishes(view),
             annotations=_annotations(view),
-            dropped=frozenset(name_of(node) for node in nodes if not matches(selector, labels_of(node))),
-            entries=entries_of(view.stage.entries),
+            dropped=frozenset(name_of(node) for node in stage.nodes) - judged.dpus,
+            entries={dpu: text for dpu, text in entries_of(stage.entries).items() if dpu in known},
             serves={},
             leaving=frozenset(),
             claimed=view.claimed,
+            refused=judged.why_not_paired(),
         )
     )
 
 
 def _annotations(view: OvnKubeView) -> Mapping[str, str]:
-    return tenant_nodes(view.config.node_selector or {}, view.stage.nodes)
+    return tenant_nodes(view.judged.dpus, view.stage.nodes)
 
 
 def _dropped(view: OvnKubeView) -> list[str]:
     serving = serving_nodes(view.stage.entries, view.stage.pods)
-    return dropped_nodes(view.config.node_selector or {}, view.stage.nodes, serving)
+    return dropped_nodes(view.config, view.stage.nodes, serving)
 
 
 def _apply(view: OvnKubeView, resource: Resource, desired: Obj, live: Obj | None) -> Apply:

@@ -12,6 +12,7 @@ from typing import Any
 
 from dpunetop.base import jsonio
 from dpunetop.domain.names import (
+    CONTROL_PLANE_LABELS,
     DPU_NODE_LABEL,
     OVNKUBE_NODE,
     OVNKUBE_NODE_ENTRIES,
@@ -86,6 +87,8 @@ class Shape:
     """Of the pod, beside those that all have."""
     parts: tuple[Part, ...]
     volumes: tuple[Mapping[str, Any], ...]
+    closed: tuple[str, ...] = ()
+    """Nodes that the selector picks and no pod may come to; in order."""
 
 
 def daemonset(shape: Shape) -> dict[str, Any]:
@@ -155,7 +158,7 @@ def _pod(shape: Shape) -> dict[str, Any]:
             "kubernetes.io/os": "linux",
             **dict(sorted((shape.node_selector.get("matchLabels") or {}).items())),
         },
-        "affinity": _affinity(shape.node_selector),
+        "affinity": _affinity(shape.node_selector, shape.closed),
         "tolerations": [{"operator": "Exists"}],
         **shape.members,
         "containers": [_container(shape.image, part) for part in shape.parts],
@@ -163,11 +166,16 @@ def _pod(shape: Shape) -> dict[str, Any]:
     }
 
 
-def _affinity(node_selector: Mapping[str, Any]) -> dict[str, Any]:
+def _affinity(node_selector: Mapping[str, Any], closed: Iterable[str]) -> dict[str, Any]:
+    """Nodes are closed by name, and no label says that one is granted: who loses that label would lose its pod with it,
+    and the host its network, before it is drained."""
     expressions = [{"key": DPU_NODE_LABEL, "operator": "Exists"}]
+    expressions += [{"key": label, "operator": "DoesNotExist"} for label in CONTROL_PLANE_LABELS]
     expressions += [_requirement(expression) for expression in node_selector.get("matchExpressions") or []]
-    terms = [{"matchExpressions": expressions}]
-    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
+    term: dict[str, Any] = {"matchExpressions": expressions}
+    if fields := [{"key": "metadata.name", "operator": "NotIn", "values": [name]} for name in closed]:
+        term["matchFields"] = fields  # a requirement each: the API server takes one value alone
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
 
 
 def _requirement(expression: Mapping[str, Any]) -> dict[str, Any]:

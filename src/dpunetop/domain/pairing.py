@@ -5,9 +5,8 @@ A person's word is taken or named as a problem; it never stops a pair that serve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from dpunetop.domain.envfile import (
     EntryRejected,
@@ -20,8 +19,7 @@ from dpunetop.domain.envfile import (
 )
 from dpunetop.domain.names import ENV_OVERRIDES, TENANT_NODE_ANNOTATION, TENANT_NODE_ENV
 from dpunetop.domain.quoting import quoted
-from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
-from dpunetop.kube.selectors import matches
+from dpunetop.kube.meta import Obj, annotations_of, name_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class PairingView:
     annotations: Mapping[str, str]
     """DPU node to what a person wrote onto it with `tenant-node`."""
     dropped: frozenset[str]
-    """Nodes that are there and that `spec.nodeSelector` does not pick."""
+    """Nodes that are there and may not be paired, see `grants.Nodes.dpus`."""
     entries: Mapping[str, str]
     """As pods read them now."""
     serves: Mapping[str, str]
@@ -42,6 +40,8 @@ class PairingView:
     """DPU nodes whose entry is about to go, or whose pods have yet to."""
     claimed: Mapping[str, str]
     """Host that another DpuClusterConfig of the same tenant has or asks for, to the name of that one."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Those of `dropped` that `spec.nodeSelector` picks, and why they may not be paired all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,10 @@ def host_of(dpu: str, text: str) -> str:
     return entry.host if isinstance(entry, NodeEntry) else ""
 
 
-def tenant_nodes(selector: Mapping[str, Any], nodes: Iterable[Obj]) -> Mapping[str, str]:
-    """DPU node to what a person wrote onto it with `tenant-node`, of the nodes that the selector picks."""
+def tenant_nodes(dpus: Container[str], nodes: Iterable[Obj]) -> Mapping[str, str]:
+    """DPU node to what a person wrote onto it with `tenant-node`, of the nodes among `dpus`."""
     picked = (node for node in nodes if TENANT_NODE_ANNOTATION in annotations_of(node))
-    return {
-        name_of(node): annotations_of(node)[TENANT_NODE_ANNOTATION]
-        for node in picked
-        if matches(selector, labels_of(node))
-    }
+    return {name_of(node): annotations_of(node)[TENANT_NODE_ANNOTATION] for node in picked if name_of(node) in dpus}
 
 
 def pair_up(view: PairingView) -> Mapping[str, Pair]:
@@ -117,10 +113,18 @@ def _pair(view: PairingView, dpu: str, wish: _Asked, servers: Mapping[str, str])
             server = servers[wish.host]
             return Pair(dpu, wish.host, render_entry(wish) if server == dpu else "", server)
         case None:
-            return Pair(dpu, None, "", "")
+            return Pair(dpu, None, "", "", _refusal(view, dpu))
     text = view.entries.get(dpu, "")
     host = view.serves.get(dpu) or host_of(dpu, text) or None
     return Pair(dpu, host, text, dpu if text else "", wish)
+
+
+def _refusal(view: PairingView, dpu: str) -> str:
+    why = view.refused.get(dpu)
+    if why is None:
+        return ""
+    stays = "; whom it serves it serves until that host is drained" if dpu in view.entries else ""
+    return f"{dpu} is paired with nobody: it {why}{stays}"
 
 
 def _asked(view: PairingView, dpu: str) -> _Asked:

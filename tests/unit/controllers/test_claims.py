@@ -5,21 +5,27 @@ from typing import Any, cast
 import pytest
 
 from dpunetop.controllers.claims import gather_claims
+from dpunetop.domain import names
+from dpunetop.domain.grants import Rights
 from dpunetop.domain.types import DpuClusterConfig, parse_config
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import INFRA, NODES
 from dpunetop.runtime.reading import NotSynced, Reader
 
 SERVED, ASKED = "ovnkube-node-entries", "env-overrides"
+LABELS = {"dpu": "", names.DPU_WORKER_LABEL: "", names.DPU_NODE_LABEL: ""}
 
 
 class Caches:
     """ConfigMaps by namespace and name, Nodes, and namespaces that may not be read."""
 
-    def __init__(self, maps: dict[tuple[str, str], dict[str, str]], *forbidden: str, annotated: str = "") -> None:
+    def __init__(
+        self, maps: dict[tuple[str, str], dict[str, str]], *forbidden: str, annotated: str = "", protected: str = ""
+    ) -> None:
         self._maps = maps
         self._forbidden = forbidden
         self._annotated = annotated
+        self._protected = protected
 
     def get(self, _: str, selection: Any, namespace: str, name: str) -> Any:
         if namespace in self._forbidden:
@@ -30,9 +36,16 @@ class Caches:
         return None if data is None else {"metadata": {"name": name}, "data": data}
 
     def list(self, _: str, selection: Any) -> Any:
+        if selection.resource is names.PODDISRUPTIONBUDGETS:
+            labels, notes = {names.OWNER_LABEL: "owner-of-a"}, {names.SERVES_ANNOTATION: self._protected}
+            return [{"metadata": {"name": "b", "labels": labels, "annotations": notes}}] if self._protected else []
         assert selection.resource is NODES
         notes = {"dpu.openshift.io/tenant-node": self._annotated} if self._annotated else {}
-        return [{"metadata": {"name": "d", "labels": {"dpu": ""}, "annotations": notes}}]
+        return [
+            {"metadata": {"name": "d", "labels": LABELS, "annotations": notes}},
+            {"metadata": {"name": "e", "labels": LABELS}},
+            {"metadata": {"name": "stranger", "labels": {"dpu": ""}, "annotations": notes}},
+        ]
 
 
 def config(namespace: str, *, ends: bool = False) -> DpuClusterConfig:
@@ -44,7 +57,10 @@ def config(namespace: str, *, ends: bool = False) -> DpuClusterConfig:
 
 
 def claimed(caches: Caches, *siblings: DpuClusterConfig) -> Any:
-    return gather_claims(cast(Reader, caches), siblings)
+    def rights(each: DpuClusterConfig) -> Rights:
+        return Rights(owner=f"owner-of-{each.namespace}")
+
+    return gather_claims(cast(Reader, caches), siblings, rights, "dpunetop")
 
 
 def entries(**hosts: str) -> dict[str, str]:
@@ -54,6 +70,15 @@ def entries(**hosts: str) -> dict[str, str]:
 def test_what_a_sibling_serves_and_what_it_asks_for_is_claimed() -> None:
     maps = {("a", SERVED): entries(d="x"), ("a", ASKED): entries(d="y", e="z")}
     assert claimed(Caches(maps, annotated="w"), config("a")) == dict.fromkeys("xyzw", "a/c")
+
+
+def test_what_is_written_for_a_node_that_is_not_its_own_claims_nobody() -> None:
+    maps = {("a", SERVED): entries(stranger="x"), ("a", ASKED): entries(stranger="y", absent="z")}
+    assert claimed(Caches(maps), config("a")) == {}
+
+
+def test_whom_it_protects_is_claimed_whatever_people_write() -> None:
+    assert claimed(Caches({}, protected="x"), config("a"), config("b")) == {"x": "a/c"}
 
 
 def test_one_that_ends_claims_only_whom_it_serves() -> None:

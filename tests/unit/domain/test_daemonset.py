@@ -59,12 +59,23 @@ def test_a_pod_goes_to_the_dpus_that_the_selector_picks() -> None:
         {
             "matchExpressions": [
                 {"key": "network.operator.openshift.io/dpu", "operator": "Exists"},
+                {"key": "node-role.kubernetes.io/control-plane", "operator": "DoesNotExist"},
+                {"key": "node-role.kubernetes.io/master", "operator": "DoesNotExist"},
                 {"key": "rack", "operator": "In", "values": ["a", "b"]},
                 {"key": "old", "operator": "DoesNotExist"},
             ]
         }
     ]
     assert spec["tolerations"] == [{"operator": "Exists"}]
+
+
+def test_a_node_that_is_closed_is_excluded_by_its_name() -> None:
+    affinity = pod(dataclasses.replace(GIVEN, closed=("a", "b")))["affinity"]["nodeAffinity"]
+    [term] = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term["matchFields"] == [
+        {"key": "metadata.name", "operator": "NotIn", "values": ["a"]},
+        {"key": "metadata.name", "operator": "NotIn", "values": ["b"]},
+    ]
 
 
 @pytest.mark.parametrize("selector", [{"matchExpressions": [{"key": "x", "operator": "Exists"}]}, {"matchLabels": {}}])

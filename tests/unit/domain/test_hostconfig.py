@@ -2,12 +2,13 @@ from dataclasses import replace
 
 import pytest
 
+from dpunetop.domain.grants import Claim, Rights, Tie
 from dpunetop.domain.hostconfig import HostConfigView, plan_host_config
 from dpunetop.domain.ignition import File
 from dpunetop.domain.machineconfig import HostAssets, content_hash, machine_config, machine_config_pool
 from dpunetop.domain.types import parse_config
 from dpunetop.kube.plan import Apply, ApplyStatus
-from support.objects import config, node
+from support.objects import DPU_LABELS, config, node
 
 ASSETS = HostAssets(files=(File("/etc/a", 0o644, "a"),), units=())
 OWNER = "0123"
@@ -91,6 +92,59 @@ def test_a_selector_that_drops_a_dpu_that_serves_reaches_no_pool():
     plan = plan_host_config(view(config=narrow, serving=frozenset({"bf2-1"})))
     assert written(plan) == ["MachineConfig"]
     assert said(plan) == ("False", "SelectorDropsServing")
+
+
+EVERYTHING = parse_config(config(nodeSelector={"matchExpressions": [{"key": "os", "operator": "Exists"}]}))
+MIXED = (node("bf2-1", {**DPU_LABELS, "os": ""}), node("master-0", {"node-role.kubernetes.io/master": "", "os": ""}))
+
+
+def message(plan):
+    (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
+    return status.conditions[0].message
+
+
+def test_no_pool_is_made_for_nodes_that_are_not_granted_and_they_are_named():
+    plan = plan_host_config(view(pools=(), machine_config=None, config=EVERYTHING, nodes=MIXED))
+    assert written(plan) == []
+    assert said(plan) == ("False", "NodeNotGranted")
+    assert message(plan).endswith("master-0 is a node of the control plane; nothing is written")
+
+
+def test_a_pool_that_is_there_does_not_come_to_hold_nodes_that_are_not_granted():
+    plan = plan_host_config(view(config=EVERYTHING, nodes=MIXED))
+    assert written(plan) == []
+    assert said(plan) == ("False", "NodeNotGranted")
+    assert message(plan).endswith("the pool stays as it is")
+
+
+def test_a_pool_as_it_was_written_stays_and_what_it_should_not_hold_is_named():
+    plan = plan_host_config(view(nodes=(node("bf2-1", {**DPU_LABELS, "node-role.kubernetes.io/master": ""}),)))
+    assert written(plan) == ["MachineConfig", "MachineConfigPool"]
+    assert said(plan) == ("False", "NodeNotGranted")
+
+
+def test_who_has_a_node_is_told_who_else_selects_it():
+    claims = {
+        "bf2-1": (
+            Claim("other", "DpuClusterConfig b/c", Tie.WISH, ("2", "", "")),
+            Claim(OWNER, "us", Tie.POOL, ("3", "", "")),
+        )
+    }
+    plan = plan_host_config(view(rights=Rights(owner=OWNER, claims=claims)))
+    assert written(plan) == ["MachineConfig", "MachineConfigPool"]
+    assert message(plan).endswith("; not given to others: bf2-1 is selected by DpuClusterConfig b/c too")
+
+
+def test_a_node_that_somebody_else_holds_is_not_taken():
+    claims = {
+        "bf2-1": (
+            Claim("other", "DpuClusterConfig b/c", Tie.POOL, ("9", "", "")),
+            Claim(OWNER, "us", Tie.WISH, ("1", "", "")),
+        )
+    }
+    plan = plan_host_config(view(pools=(), machine_config=None, rights=Rights(owner=OWNER, claims=claims)))
+    assert written(plan) == []
+    assert "bf2-1 is held by DpuClusterConfig b/c" in message(plan)
 
 
 def test_the_condition_follows_what_the_nodes_run():

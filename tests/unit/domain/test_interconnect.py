@@ -88,6 +88,8 @@ def test_it_is_the_same_daemonset_as_for_a_central_tenant() -> None:
         {
             "matchExpressions": [
                 {"key": "network.operator.openshift.io/dpu", "operator": "Exists"},
+                {"key": "node-role.kubernetes.io/control-plane", "operator": "DoesNotExist"},
+                {"key": "node-role.kubernetes.io/master", "operator": "DoesNotExist"},
                 {"key": "rack", "operator": "Exists"},
             ]
         }

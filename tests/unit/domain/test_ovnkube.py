@@ -4,6 +4,7 @@ import pytest
 
 from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
 from dpunetop.domain.daemonset import deployed_databases
+from dpunetop.domain.grants import Claim, Grant, Rights, Tie
 from dpunetop.domain.image import AllowedImages
 from dpunetop.domain.names import OVN_CA, OVN_CERT, OVNKUBE_CONFIG, OWNER_LABEL, TENANT_CREDENTIAL
 from dpunetop.domain.ovnkube import OvnKubeView, PodScripts, Stage, TenantSigns, plan_ovnkube
@@ -11,7 +12,7 @@ from dpunetop.domain.ownership import Owner
 from dpunetop.domain.topology import Settled, Topology
 from dpunetop.domain.types import parse_config
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Fence
-from support.objects import condition, config, node
+from support.objects import DPU_LABELS, condition, config, node
 from support.tenants import upstream
 
 OWNER = Owner(config(), "0123")
@@ -332,6 +333,36 @@ def test_a_selector_that_drops_a_dpu_that_serves_does_not_reach_the_daemonset():
     assert written(plan) == ["ServiceAccount", "ConfigMap"]
     assert said(plan) == ("False", "SelectorDropsServing")
     assert entries(plan) == {"bf2-1": "TENANT_K8S_NODE=host-1\n"}
+
+
+OTHER = node("bf9-1", {**DPU_LABELS, "node-role.kubernetes.io/master": ""})
+UNGRANTED = Rights(Grant("dpu-one", "rack=one"))
+
+
+def affinity(plan):
+    (desired,) = [s.desired for s in plan.steps if isinstance(s, Apply) and s.desired["kind"] == "DaemonSet"]
+    node_affinity = desired["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+    return node_affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+
+
+def test_no_daemonset_is_made_while_the_selector_picks_what_is_not_granted():
+    plan = plan_ovnkube(replace(VIEW, stage=replace(STAGE, nodes=(*STAGE.nodes, OTHER))))
+    assert written(plan) == []
+    assert said(plan) == ("False", "NodeNotGranted")
+
+
+def test_a_daemonset_that_is_there_stays_up_to_date_and_off_what_is_not_granted():
+    plan = plan_ovnkube(replace(at(daemonset=rolled_out()), rights=UNGRANTED))
+    [term] = affinity(plan)
+    assert term["matchFields"] == [{"key": "metadata.name", "operator": "NotIn", "values": ["bf2-1"]}]
+    assert said(plan) == ("False", "PairingConflict")
+
+
+def test_a_pod_stays_on_a_dpu_that_lost_its_grant_as_long_as_it_serves():
+    claims = {"bf2-1": (Claim(OWNER.hash, "us", Tie.SERVES, ("", "", "")),)}
+    rights = replace(UNGRANTED, owner=OWNER.hash, claims=claims)
+    [term] = affinity(plan_ovnkube(replace(settled(pod()), rights=rights)))
+    assert "matchFields" not in term
 
 
 def test_no_entry_is_written_here_nor_taken_away():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,10 +18,12 @@ from dpunetop.domain.drain.roster import Entry, Mode, Place, Roster, RosterView,
 from dpunetop.domain.drain.turns import TenantHosts, by_name, holds
 from dpunetop.domain.entries import entries_of, idle_pods, overwritten
 from dpunetop.domain.envfile import parse_entries
+from dpunetop.domain.grants import Rights, judge_nodes
 from dpunetop.domain.image import NoImage, blocker_image, running_image
 from dpunetop.domain.lifecycle import nodes_in_pool
 from dpunetop.domain.machineconfig import configured_nodes
 from dpunetop.domain.pairing import PairingView, pair_up, tenant_nodes
+from dpunetop.domain.quoting import quoted
 from dpunetop.domain.tenantrelease import release_of_image
 from dpunetop.domain.tenantsettings import deployed_renewal
 from dpunetop.domain.topology import Topology, running_topology
@@ -39,7 +41,7 @@ from dpunetop.kube.keys import (
 )
 from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
 from dpunetop.kube.requests import Selection
-from dpunetop.kube.selectors import by_labels, matches
+from dpunetop.kube.selectors import by_labels
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 _SCC = Resource("security.openshift.io", "v1", "securitycontextconstraints", "SecurityContextConstraints", False)
@@ -89,16 +91,23 @@ class Censor:
         self._ovnkube_image = installation.ovnkube_image
 
     def take(
-        self, reader: Reader, config: DpuClusterConfig, siblings: Sequence[DpuClusterConfig], owner: str
+        self,
+        reader: Reader,
+        config: DpuClusterConfig,
+        siblings: Sequence[DpuClusterConfig],
+        rights: Callable[[DpuClusterConfig], Rights],
     ) -> Census:
         """Read all of it; `siblings` share the tenant. Raises: NotSynced and NotEngaged about infra."""
+        own = rights(config)
+        owner = own.owner
         entries = self._own_entries(reader, config, owner)
         daemonset = _local(reader, config, DAEMONSETS, names.OVNKUBE_NODE)
         pods = Selection(PODS, config.namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
         image, roster = self._image(reader), None
         if not isinstance(image, NoImage):
             settings = BlockerSettings(self._namespace, image, owner, _has(reader, _SCC))
-            roster = self._roster(reader, config, siblings, settings, entries, daemonset)
+            claimed = gather_claims(reader, siblings, rights, self._namespace)
+            roster = self._roster(reader, config, siblings, settings, entries, daemonset, own, claimed)
         lacking = image.message if isinstance(image, NoImage) else ""
         return Census(roster, lacking, entries, tuple(reader.list(INFRA, pods)))
 
@@ -124,36 +133,40 @@ class Censor:
         settings: BlockerSettings,
         entries: Obj | None,
         daemonset: Obj | None,
+        rights: Rights,
+        claimed: Mapping[str, str],
     ) -> Roster:
         nodes = reader.list(INFRA, Selection(NODES))
         blocked = self._blocked(reader, settings.owner)
         tenant = _tenant(reader, config, settings.owner)
         budgets = self._budgets(reader, settings.owner, {*by_name(nodes), *blocked, *entries_of(entries)})
         serves = {dpu: read.serves for dpu, read in budgets.items() if read.serves}
-        selected = frozenset(name_of(node) for node in nodes if _selects(config, node))
-        dropped = frozenset(by_name(nodes)) - selected
+        judged = judge_nodes(config, nodes, rights)
+        dropped = frozenset(by_name(nodes)) - judged.dpus
+        written = {dpu: each for dpu, each in _entries(entries).items() if dpu in judged.dpus or dpu in serves}
         mode, begins = _mode(reader, config, nodes, budgets.values())
         pairs = pair_up(
             PairingView(
                 wishes=parse_entries(entries_of(_local(reader, config, CONFIGMAPS, names.ENV_OVERRIDES))),
-                annotations=tenant_nodes(config.node_selector or {}, nodes),
+                annotations=tenant_nodes(judged.dpus, nodes),
                 dropped=dropped,
-                entries=entries_of(entries),
+                entries={dpu: each.text for dpu, each in written.items()},
                 serves=serves,
                 leaving=frozenset(dpu for dpu, read in budgets.items() if read.leaving),
-                claimed=gather_claims(reader, siblings),
+                claimed=claimed,
+                refused=judged.why_not_paired(),
             )
         )
         found = slots(
             RosterView(
                 mode=mode,
                 pairs=pairs,
-                selected=selected,
+                selected=judged.dpus,
                 dropped=dropped,
                 guarded=frozenset({*budgets, *blocked}),
                 serves=serves,
-                entries=_entries(entries),
-                configured=_configured(reader, config, nodes),
+                entries=written,
+                configured=_configured(reader, config, judged.dpus, nodes),
                 left=self._left(config, siblings, tenant),
             )
         )
@@ -164,7 +177,10 @@ class Censor:
             blockers=settings,
             template=_template(daemonset),
             has_entries=entries is not None,
-            problems=tuple(pair.problem for pair in pairs.values() if pair.problem),
+            problems=(
+                *(pair.problem for pair in pairs.values() if pair.problem),
+                *(_foreign(dpu) for dpu in sorted(entries_of(entries)) if dpu not in written),
+            ),
             has_zones=running_topology(daemonset) is Topology.INTERCONNECT,
             release=release_of_image(running_image(daemonset), self._neighbours(reader, config)),
             tenant_namespace=self._home(config),
@@ -248,14 +264,17 @@ def _has(reader: Reader, resource: Resource) -> bool:
     return reader.get(INFRA, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is not None
 
 
-def _selects(config: DpuClusterConfig, node: Obj) -> bool:
-    return matches(config.node_selector or {}, labels_of(node))
+def _foreign(dpu: str) -> str:
+    return (
+        f"{quoted(dpu)}: its entry in ConfigMap {names.OVNKUBE_NODE_ENTRIES} counts for nothing: no such node is "
+        "granted to this DpuClusterConfig, and none serves for it; remove the entry"
+    )
 
 
-def _configured(reader: Reader, config: DpuClusterConfig, nodes: Iterable[Obj]) -> frozenset[str]:
+def _configured(reader: Reader, config: DpuClusterConfig, dpus: frozenset[str], nodes: Iterable[Obj]) -> frozenset[str]:
     served = _has(reader, names.MACHINECONFIGPOOLS)
     pool = reader.get(INFRA, Selection(names.MACHINECONFIGPOOLS), "", config.pool_name) if served else None
-    return configured_nodes(config, nodes, pool, served)
+    return configured_nodes(dpus, nodes, pool, served)
 
 
 def _mode(

@@ -99,7 +99,8 @@ class Pairs(ConfigController[PairsView]):
 
     def gather(self, reader: Reader, config: DpuClusterConfig) -> PairsView:
         """See `ConfigController.gather`; posts the roster, from which the workers of the hosts start."""
-        found = self._census.take(reader, config, self.siblings(reader, config), self.owner(reader, config))
+        siblings = self.siblings(reader, config)
+        found = self._census.take(reader, config, siblings, lambda each: self.rights(reader, each))
         account = reader.get(
             INFRA,
             one(SERVICEACCOUNTS, self._namespace, names.DRAIN_BLOCKER),

@@ -10,8 +10,8 @@ from dpunetop.base.stop import Stop
 from dpunetop.domain import names
 from dpunetop.domain.entries import render_idle_pods
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NODES, PODS, SERVICEACCOUNTS, Resource
-from support.objects import NAMESPACE, config
+from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NAMESPACES, NODES, PODS, SERVICEACCOUNTS, Resource
+from support.objects import DPU_LABELS, NAMESPACE, config, node
 from support.scripteddrain import DPU, HOST, KEY, OPERATOR, World, dpu_node
 
 
@@ -102,8 +102,11 @@ def test_a_host_that_another_config_of_the_tenant_serves_is_left_to_that_and_nam
     world = World()
     live = world.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample")
     world.infra.put(names.DPUCLUSTERCONFIGS, {**live, "status": {"tenantUID": "tenant-uid"}})
-    other = {**config("other", "dpu-two"), "status": {"tenantUID": "tenant-uid"}}
-    other["metadata"] |= {"uid": "other", "finalizers": [names.FINALIZER]}
+    theirs = {"matchLabels": {"rack": "two"}}
+    other = {**config("other", "dpu-two", poolName="two", nodeSelector=theirs), "status": {"tenantUID": "tenant-uid"}}
+    world.infra.put(NODES, node("x1", {**DPU_LABELS, "rack": "two"}))
+    older = "2025-01-01T00:00:00Z"
+    other["metadata"] |= {"uid": "other", "finalizers": [names.FINALIZER], "creationTimestamp": older}
     world.infra.put(names.DPUCLUSTERCONFIGS, other)
     metadata = {"name": names.OVNKUBE_NODE_ENTRIES, "namespace": "dpu-two"}
     world.infra.put(CONFIGMAPS, {"metadata": metadata, "data": {"x1": f"TENANT_K8S_NODE={HOST}\n"}})
@@ -173,3 +176,51 @@ def test_the_entries_are_taken_as_the_last_write_left_them_before_the_caches_sho
     monkeypatch.setattr(world.pairs._census, "_newest", newest)
     world.pairs.reconcile(KEY, Stop())
     assert world.acts() == [f"infra patch {CONFIGMAPS.plural}/{names.OVNKUBE_NODE_ENTRIES}"]
+
+
+def test_an_entry_for_a_node_that_is_not_granted_closes_no_budget_and_is_told() -> None:
+    world = World().protected()
+    world.infra.put(NODES, node("master-0", {"node-role.kubernetes.io/master": "", **DPU_LABELS}))
+    live = world.infra.shown(CONFIGMAPS, NAMESPACE, names.OVNKUBE_NODE_ENTRIES)
+    data = {**live["data"], "master-0": f"TENANT_K8S_NODE={HOST}\n", "no-such": "TENANT_K8S_NODE=host-9\n"}
+    world.infra.put(CONFIGMAPS, {**live, "data": data})
+    world.settle()
+    for name in ("master-0", "no-such"):
+        assert world.infra.shown(names.PODDISRUPTIONBUDGETS, OPERATOR, names.blocker_name(name)) is None
+        assert world.infra.shown(DEPLOYMENTS, OPERATOR, names.blocker_name(name)) is None
+    said = condition_of(world.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample"), "PairsHealthy")
+    assert said is not None
+    assert '"master-0": its entry in ConfigMap ovnkube-node-entries counts for nothing' in said["message"]
+    assert (world.budget().is_open, world.budget().serves) == (False, HOST)
+
+
+@pytest.mark.parametrize("lost", [names.DPU_WORKER_LABEL, names.DPU_NODE_LABEL])
+def test_a_dpu_that_loses_its_grant_serves_until_its_host_is_drained(lost: str) -> None:
+    world = World().protected()
+    world.run_pod("p1", "container-of-b1")
+    world.label({name: "" for name in DPU_LABELS if name != lost})
+    world.settle()
+    assert (world.budget().is_open, world.budget().serves) == (False, HOST)
+    assert world.entries() == {DPU: f"TENANT_K8S_NODE={HOST}\n"}
+    assert world.said() == ("False", "RemovalPending")
+    world.cordon()
+    world.settle()
+    world.drain_host()
+    world.settle()
+    assert world.entries() == {}
+
+
+def test_a_namespace_may_narrow_what_its_configs_have() -> None:
+    world = World()
+    namespace = {"metadata": {"name": NAMESPACE, "annotations": {names.NODE_GRANT_ANNOTATION: "rack=two"}}}
+    world.infra.put(NAMESPACES, namespace)
+    world.run_blocker()
+    world.settle()
+    assert world.entries() == {}
+    assert world.infra.shown(names.PODDISRUPTIONBUDGETS, OPERATOR, names.blocker_name(DPU)) is None
+    assert world.said() == ("False", "PairingConflict")
+    world.infra.put(NAMESPACES, {"metadata": {"name": NAMESPACE}})
+    world.settle()
+    world.run_blocker()
+    world.settle()
+    assert world.entries() == {DPU: f"TENANT_K8S_NODE={HOST}\n"}

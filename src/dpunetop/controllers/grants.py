@@ -1,0 +1,66 @@
+"""Who claims the nodes that a DpuClusterConfig selects, as infra's caches show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dpunetop.domain.grants import Candidate, ClaimsView, Grant, Rights, grant_of, selects, weigh_claims
+from dpunetop.domain.names import (
+    FINALIZER,
+    MACHINECONFIGPOOLS,
+    PODDISRUPTIONBUDGETS,
+    owner_hash,
+)
+from dpunetop.domain.types import DpuClusterConfig, parse_config
+from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, INFRA, NAMESPACES, NODES, crd_name
+from dpunetop.kube.meta import Obj, name_of
+from dpunetop.kube.requests import Selection
+from dpunetop.kube.selectors import by_name
+from dpunetop.runtime.reading import Reader
+
+
+def gather_rights(
+    reader: Reader, config: DpuClusterConfig, served: Iterable[Selection], namespace: str, infra_uid: str
+) -> Rights:
+    """What decides which nodes `config` has. `served` is where DpuClusterConfigs are, `namespace` the operator's.
+
+    Raises: NotSynced.
+    """
+
+    def candidate(each: DpuClusterConfig) -> Candidate:
+        owner = owner_hash(infra_uid, each.namespace, each.name)
+        return Candidate(each, owner, _grant(reader, each.namespace))
+
+    nodes = tuple(node for node in reader.list(INFRA, Selection(NODES)) if selects(config, node))
+    own = candidate(config)
+    rivals = (each for each in _served(reader, served) if each.uid != config.uid)
+    sharing = (candidate(each) for each in rivals if any(selects(each, node) for node in nodes))
+    budgets = reader.list(INFRA, Selection(PODDISRUPTIONBUDGETS, namespace)) if nodes else ()
+    view = ClaimsView(
+        nodes=nodes,
+        candidates=(own, *sharing),
+        pools=_pools(reader) if nodes else (),
+        budgets={name_of(budget): budget for budget in budgets},
+    )
+    return Rights(own.grant, own.owner, weigh_claims(view))
+
+
+def _served(reader: Reader, served: Iterable[Selection]) -> Iterable[DpuClusterConfig]:
+    """Those that have been served: what is refused never gets the finalizer."""
+    for selection in served:
+        for obj in reader.list(INFRA, selection):
+            if FINALIZER in (obj["metadata"].get("finalizers") or ()):
+                yield parse_config(obj)
+
+
+def _grant(reader: Reader, namespace: str) -> Grant:
+    selection = Selection(NAMESPACES, "", by_name(namespace))
+    return grant_of(namespace, reader.get(INFRA, selection, "", namespace))
+
+
+def _pools(reader: Reader) -> tuple[Obj, ...]:
+    crd = crd_name(MACHINECONFIGPOOLS)
+    selection = Selection(CUSTOMRESOURCEDEFINITIONS, "", by_name(crd))
+    if reader.get(INFRA, selection, "", crd) is None:
+        return ()
+    return tuple(reader.list(INFRA, Selection(MACHINECONFIGPOOLS)))

@@ -1,0 +1,165 @@
+"""No tenant and no namespace reaches further than its own DPUs: each test attacks, with the rights that are shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dpunetop.domain import names
+from dpunetop.kube.conditions import condition_of
+from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, NAMESPACES, NODES
+from dpunetop.kube.requests import get
+from dpunetop.sandbox.standins.ovnkube import IMAGE
+from support.trial import Trial, eventually
+
+pytestmark = pytest.mark.timeout(180)
+
+EVIL = f"registry.example/evil@sha256:{'0' * 64}"
+EVERYTHING = {"matchExpressions": [{"key": "kubernetes.io/os", "operator": "Exists"}]}
+MASTER = "infra-master-0"
+"""A node of infra's control plane; the World brings it."""
+
+
+def images(obj: dict[str, Any]) -> set[str]:
+    """The images of a workload; of none if it is not there."""
+    containers = ((obj.get("spec") or {}).get("template") or {}).get("spec", {}).get("containers") or ()
+    return {container["image"] for container in containers}
+
+
+def guard(trial: Trial, dpu: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Blocker and budget of a node; `{}` for one that is not there."""
+    namespace, name = trial.world.quick_start.namespace, names.blocker_name(dpu)
+    kinds = (DEPLOYMENTS, names.PODDISRUPTIONBUDGETS)
+    blocker, budget = (trial.infra.get_or_empty(trial.path(kind, name, namespace)) for kind in kinds)
+    return blocker, budget
+
+
+def label(trial: Trial, node: str, **labels: str | None) -> None:
+    """Set labels of a Node in infra; None takes one away."""
+    wanted = {
+        names.DPU_WORKER_LABEL if key == "worker" else f"test.example/{key}": text for key, text in labels.items()
+    }
+    trial.infra.patch(trial.path(NODES, node), {"metadata": {"labels": wanted}})
+
+
+@pytest.fixture
+def multi(trial: Trial) -> Iterator[Trial]:
+    """A tenant that says it is built for all architectures."""
+    path = get(names.CLUSTERVERSIONS, "", names.CLUSTERVERSION).target
+    trial.tenant.patch(path, {"status": {"desired": {"version": "4.13.1", "architecture": "Multi"}}})
+    yield trial
+    trial.tenant.patch(path, {"status": None})
+
+
+def name_image(trial: Trial) -> None:
+    """The tenant's administrator puts an image of his own into his DaemonSet."""
+    path = trial.tenant_path(DAEMONSETS, names.OVNKUBE_NODE)
+    template = trial.tenant.get(path)["spec"]["template"]
+    for container in template["spec"]["containers"]:
+        container["image"] = EVIL
+    trial.tenant.patch(path, {"spec": {"template": template}})
+
+
+def test_a_tenant_does_not_say_what_runs_on_infras_dpus(multi: Trial) -> None:
+    name_image(multi)
+    multi.quick_start()
+    said = multi.wait("OvnKubeReady", "False", "ImageNotAllowed")
+    assert f'"{EVIL}"' in said["message"]
+    assert "--allowed-images [ALLOWED_IMAGES]" in said["message"]
+    assert not multi.get(DAEMONSETS, names.OVNKUBE_NODE)
+
+
+def test_what_runs_stays_when_a_tenant_comes_to_name_an_image(trial: Trial, request: pytest.FixtureRequest) -> None:
+    trial.ready()
+    before = trial.roll_mark()
+    multi: Trial = request.getfixturevalue("multi")
+    name_image(multi)
+    multi.wait("OvnKubeReady", "False", "ImageNotAllowed")
+    assert multi.roll_mark() == before
+    assert images(multi.get(DAEMONSETS, names.OVNKUBE_NODE)) == {IMAGE}
+    assert images(guard(multi, multi.nodes[0])[0]) == {IMAGE}
+    multi.patch_config({"spec": {"image": EVIL}})
+    eventually(lambda: multi.condition("OvnKubeReady"), lambda found: "spec.image" in found["message"])
+    assert multi.roll_mark() == before
+    assert images(guard(multi, multi.nodes[0])[0]) == {IMAGE}
+
+
+def test_a_selector_of_everything_takes_nothing(trial: Trial) -> None:
+    trial.quick_start(nodeSelector=EVERYTHING)
+    said = trial.wait("McpReady", "False", "NodeNotGranted")
+    assert f"{MASTER} is a node of the control plane" in said["message"]
+    trial.wait("OvnKubeReady", "False", "NodeNotGranted")
+    assert trial.pool_objects() == ({}, {})
+    assert not trial.get(DAEMONSETS, names.OVNKUBE_NODE)
+    assert guard(trial, MASTER) == ({}, {})
+
+
+def test_who_comes_later_does_not_take_the_dpus_of_another(new_trial: Any) -> None:
+    first, second = new_trial(), new_trial()
+    first.ready()
+    before = first.standing()
+    selector = {"matchLabels": {first.label: ""}}
+    second.quick_start(nodeSelector=selector)
+    said = second.wait("McpReady", "False", "NodeNotGranted")
+    holder = f"DpuClusterConfig {first.namespace}/{first.names.name}"
+    assert f"{first.nodes[0]} is held by {holder}" in said["message"]
+    other = f"{first.nodes[0]} is selected by DpuClusterConfig {second.namespace}/{second.names.name} too"
+    eventually(lambda: first.condition("McpReady"), lambda found: other in found["message"])
+    assert second.pool_objects() == ({}, {})
+    assert not second.get(DAEMONSETS, names.OVNKUBE_NODE)
+    assert first.standing() == before
+    assert first.condition("Ready")["status"] == "True"
+
+
+def test_a_selector_that_is_widened_takes_nothing_that_another_holds(new_trial: Any) -> None:
+    first, second = new_trial(), new_trial()
+    second.ready()
+    first.ready()
+    before, pool = first.standing(), second.pool_objects()[0]["spec"]["nodeSelector"]
+    second.patch_config({"spec": {"nodeSelector": {"matchLabels": {names.DPU_WORKER_LABEL: "", second.label: None}}}})
+    second.wait("McpReady", "False", "NodeNotGranted")
+    assert second.pool_objects()[0]["spec"]["nodeSelector"] == pool
+    eventually(second.pods, lambda pods: {pod["spec"].get("nodeName") for pod in pods} == set(second.nodes))
+    assert first.standing() == before
+    assert first.condition("Ready")["status"] == "True"
+
+
+def test_an_entry_for_a_node_of_somebody_else_closes_no_budget(trial: Trial) -> None:
+    trial.ready()
+    data = {MASTER: "TENANT_K8S_NODE=worker-advnetlab13\n"}
+    trial.infra.patch(trial.path(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES), {"data": data})
+    told = f'"{MASTER}": its entry in ConfigMap {names.OVNKUBE_NODE_ENTRIES} counts for nothing'
+    eventually(lambda: trial.condition("PairsHealthy"), lambda found: told in found["message"])
+    assert guard(trial, MASTER) == ({}, {})
+    assert guard(trial, trial.nodes[0])[1]["spec"]["maxUnavailable"] == 0
+
+
+def test_a_dpu_that_loses_its_grant_serves_until_its_host_is_drained(trial: Trial) -> None:
+    trial.ready()
+    pods = [pod["metadata"]["uid"] for pod in trial.pods()]
+    entries = trial.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)["data"]
+    label(trial, trial.nodes[0], worker=None)
+    trial.wait("PairsHealthy", "False", "RemovalPending")
+    trial.wait("McpReady", "False", "NodeNotGranted")
+    assert [pod["metadata"]["uid"] for pod in trial.pods()] == pods
+    assert trial.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)["data"] == entries
+    assert guard(trial, trial.nodes[0])[1]["spec"]["maxUnavailable"] == 0
+    label(trial, trial.nodes[0], worker="")
+    trial.wait("Ready", "True")
+    assert [pod["metadata"]["uid"] for pod in trial.pods()] == pods
+
+
+def test_a_namespace_grants_other_roles_and_narrows(trial: Trial) -> None:
+    label(trial, trial.nodes[0], worker=None, rack="a")
+    trial.quick_start()
+    trial.wait("McpReady", "False", "NodeNotGranted")
+    for granted, status in (("test.example/rack=b", "False"), ("test.example/rack in (a, b)", "True")):
+        notes = {names.NODE_GRANT_ANNOTATION: granted}
+        trial.infra.patch(trial.path(NAMESPACES, trial.namespace), {"metadata": {"annotations": notes}})
+        found = eventually(
+            trial.config, lambda config, status=status: (condition_of(config, "McpReady") or {}).get("status") == status
+        )
+        assert found
+    trial.wait("Ready", "True")
