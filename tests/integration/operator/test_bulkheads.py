@@ -47,7 +47,7 @@ def label(trial: Trial, node: str, **labels: str | None) -> None:
 @pytest.fixture
 def multi(trial: Trial) -> Iterator[Trial]:
     """A tenant that says it is built for all architectures."""
-    path = get(names.CLUSTERVERSIONS, "", names.CLUSTERVERSION).target
+    path = f"{get(names.CLUSTERVERSIONS, '', names.CLUSTERVERSION).target}/status"
     trial.tenant.patch(path, {"status": {"desired": {"version": "4.13.1", "architecture": "Multi"}}})
     yield trial
     trial.tenant.patch(path, {"status": None})
