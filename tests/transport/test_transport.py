@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dpunetop.base.clock import RealClock
+from dpunetop.domain.pem import certificates
 from dpunetop.kube.errors import ApiError, Gone, TooManyRequests, Unreachable
 from dpunetop.kube.keys import NODES
 from dpunetop.kube.requests import APPLY, Request, Selection
@@ -744,3 +745,11 @@ def in_thread(action: Callable[[], Any]) -> Callable[[], Any]:
 
 def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(name, {"host": "server", **labels})
+
+
+def test_the_authority_that_a_server_was_verified_by_is_known_whatever_else_is_trusted(connect):
+    with LyingServer(honest) as server:
+        transport = connect(server, ca_pem=ca_pem("another") + ca_pem())
+        assert transport.anchor_pem == b""
+        transport.call(GET, PATIENCE)
+        assert certificates(transport.anchor_pem) == certificates(ca_pem().encode())

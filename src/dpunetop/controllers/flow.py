@@ -12,13 +12,13 @@ from dpunetop.controllers.grants import gather_rights
 from dpunetop.domain.admission import admit, pool_claimed
 from dpunetop.domain.grants import Rights
 from dpunetop.domain.image import AllowedImages
-from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, field_manager, owner_hash
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, SAME_TENANT_ANNOTATION, field_manager, owner_hash
 from dpunetop.domain.status import TENANT_REACHABLE, confession, overruled
 from dpunetop.domain.types import DpuClusterConfig, parse_config
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.errors import ApiError, Conflict, TooManyRequests, Unreachable
 from dpunetop.kube.keys import INFRA, NAMESPACES, Key, Resource
-from dpunetop.kube.meta import Obj, name_of, namespace_of, uid_of
+from dpunetop.kube.meta import Obj, annotations_of, name_of, namespace_of, uid_of
 from dpunetop.kube.plan import Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_name
@@ -175,9 +175,25 @@ class ConfigController(ABC, Generic[V]):
 
     def siblings(self, reader: Reader, config: DpuClusterConfig) -> list[DpuClusterConfig]:
         """The others that are served and whose tenant is the same cluster. Raises: NotSynced."""
+        return [each for each in self._namesakes(reader, config) if self._share_tenant(reader, config, each)]
+
+    def strangers(self, reader: Reader, config: DpuClusterConfig) -> list[DpuClusterConfig]:
+        """The others that are served, whose tenant gives the same UID and proved to be another. Raises: NotSynced."""
+        others = self._namesakes(reader, config) if config.tenant_root else []
+        return [each for each in others if each.tenant_root and not self._share_tenant(reader, config, each)]
+
+    def _namesakes(self, reader: Reader, config: DpuClusterConfig) -> list[DpuClusterConfig]:
         found = self._found(reader, BY_TENANT, config.tenant_uid) if config.tenant_uid else []
         served = (each for each in map(parse_config, found) if each.has_finalizer)  # one that is refused never gets it
-        return [each for each in served if each.uid != config.uid]
+        return sorted((each for each in served if each.uid != config.uid), key=lambda each: each.namespace)
+
+    def _share_tenant(self, reader: Reader, *configs: DpuClusterConfig) -> bool:
+        """Whether one authority is behind those whose tenants give one UID, or infra's administrator says it is."""
+        if len({each.tenant_root for each in configs}) == 1:
+            return True
+        namespaces = (reader.get(INFRA, one(NAMESPACES, "", c.namespace), "", c.namespace) for c in configs)
+        said = (annotations_of(each).get(SAME_TENANT_ANNOTATION) if each is not None else None for each in namespaces)
+        return all(text == configs[0].tenant_uid for text in said)
 
     def _rivals(self, reader: Reader, key: Key) -> list[Obj]:
         """The DpuClusterConfig of `key` and those that may claim what it claims; the others are of no interest."""

@@ -23,6 +23,7 @@ from dpunetop.domain.tenantlink import (
     choose,
     identity_problem,
     plan_link,
+    root_print,
 )
 from dpunetop.domain.types import DpuClusterConfig, tenant_cluster_name
 from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized
@@ -67,7 +68,9 @@ class TenantLink(ConfigController[LinkView]):
         self._lock = threading.Lock()  # guards the three below
         self._changed_at: dict[str, float] = {}  # cluster name -> when it last showed itself as another one
         self._doubted: dict[str, tuple[str, float]] = {}  # cluster name -> fingerprint, until when
-        self._engaged: dict[str, tuple[str, str]] = {}  # cluster name -> fingerprint of its kubeconfig, its UID
+        self._engaged: dict[
+            str, tuple[str, str, str]
+        ] = {}  # cluster name -> print of its kubeconfig, its UID, its root
 
     def serves(self, config: DpuClusterConfig) -> bool:
         """See `ConfigController.serves`; also to the very end, since what we made in the tenant is removed then."""
@@ -82,7 +85,8 @@ class TenantLink(ConfigController[LinkView]):
         self._check_identity(reader, config.tenant_cluster)
         attempt = self._attempt(config, choice, self.infra_uid(reader))
         kept = None if isinstance(attempt, Linked) else self._kept(config.tenant_cluster)
-        return LinkView(config, owner, choice, attempt, kept, stored, self.manager)
+        strangers = tuple(f"{each.namespace}/{each.name}" for each in self.strangers(reader, config))
+        return LinkView(config, owner, choice, attempt, kept, stored, self.manager, strangers)
 
     def plan(self, view: LinkView) -> Plan:
         """See `ConfigController.plan`."""
@@ -106,7 +110,7 @@ class TenantLink(ConfigController[LinkView]):
         except (NotEngaged, NotSynced):
             return
         with self._lock:
-            print_, uid = self._engaged.get(name, ("", ""))
+            print_, uid, _ = self._engaged.get(name, ("", "", ""))
         if kube_system is not None and uid_of(kube_system) != uid:
             self._disengage(name)
             self._doubt(name, print_)
@@ -132,7 +136,7 @@ class TenantLink(ConfigController[LinkView]):
             words = "the tenant shows itself now as one cluster, now as another; nothing of it is used"
             return WrongCluster("IdentityInDoubt", words)
         with self._lock:
-            known, _ = self._engaged.get(config.tenant_cluster, ("", ""))
+            known, _, _ = self._engaged.get(config.tenant_cluster, ("", "", ""))
         if known == fingerprint(choice.kubeconfig):
             if denied := self._denied(config.tenant_cluster):
                 return denied
@@ -143,12 +147,12 @@ class TenantLink(ConfigController[LinkView]):
     def _kept(self, name: str) -> Linked | None:
         cluster = self._clusters.get(name)
         with self._lock:
-            _, uid = self._engaged.get(name, ("", ""))
+            _, uid, root = self._engaged.get(name, ("", "", ""))
         if cluster is None or not uid:
             return None
         health = cluster.health
         is_silent = health.reach is Reach.UNREACHABLE
-        return Linked(uid, f"{health.reason}: {health.message}" if is_silent else None)
+        return Linked(uid, f"{health.reason}: {health.message}" if is_silent else None, root)
 
     def _denied(self, name: str) -> Denied | None:
         """What an engaged tenant refuses its probe with, once the credential is no longer accepted."""
@@ -174,13 +178,14 @@ class TenantLink(ConfigController[LinkView]):
         if problem := identity_problem(config, infra_uid, uid):
             candidate.stop.set()
             return problem
-        self._engage(candidate, fingerprint(kubeconfig), uid)
-        return Linked(uid, None)
+        root = root_print(candidate.client.anchor_pem)
+        self._engage(candidate, fingerprint(kubeconfig), uid, root)
+        return Linked(uid, None, root)
 
-    def _engage(self, cluster: Cluster, print_: str, uid: str) -> None:
+    def _engage(self, cluster: Cluster, print_: str, uid: str, root: str) -> None:
         self._clusters.disengage(cluster.name)
         with self._lock:
-            self._engaged[cluster.name] = (print_, uid)
+            self._engaged[cluster.name] = (print_, uid, root)
         self._clusters.engage(cluster)
 
     def _disengage(self, name: str) -> None:

@@ -60,6 +60,10 @@ NODE_GRANT_ANNOTATION: Final = f"{GROUP}/node-grant"
 """A label selector, as `kubectl -l` takes it: the nodes that DpuClusterConfigs there may have. Without it: those with
 `DPU_WORKER_LABEL`."""
 
+SAME_TENANT_ANNOTATION: Final = f"{GROUP}/tenant"
+"""UID of a tenant's `kube-system`: DpuClusterConfigs in namespaces that say so, and whose clusters give that UID, share
+a tenant whatever authority is behind it."""
+
 # Labels that others set on Nodes.
 CONTROL_PLANE_LABELS: Final = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 """No kubelet may set or take these; see the admission plugin NodeRestriction."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from dpunetop.domain.names import ACCEPT_TENANT_ANNOTATION, TENANT_KUBECONFIG
+from dpunetop.domain.names import ACCEPT_TENANT_ANNOTATION, SAME_TENANT_ANNOTATION, TENANT_KUBECONFIG
 from dpunetop.domain.names import TENANT_CREDENTIAL_KEY as KEY
 from dpunetop.domain.ownership import Owner
+from dpunetop.domain.pem import BadPem, certificates
 from dpunetop.domain.status import CREDENTIALS_VALID, TENANT_REACHABLE, report
 from dpunetop.domain.tenantkubeconfig import (
     KubeconfigRejected,
@@ -26,6 +28,7 @@ from dpunetop.kube.meta import Obj, is_terminating, new_object
 from dpunetop.kube.plan import Apply, Plan, Step
 
 _UID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_SHOWN = 5
 _RETRY_UNANSWERED_SECONDS = 3.0
 _RETRY_DENIED_SECONDS = 30.0
 
@@ -47,6 +50,8 @@ class Linked:
 
     tenant_uid: str
     silent: str | None
+    root: str = ""
+    """See `root_print`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,19 @@ class LinkView:
     kept: Linked | None
     stored: Obj | None
     field_manager: str
+    strangers: tuple[str, ...] = ()
+    """Other DpuClusterConfigs whose cluster gives the same UID, and is not taken for the same tenant."""
+
+
+def root_print(anchor_pem: bytes) -> str:
+    """What tells one authority from another: of the public key of the certificate that a handshake was verified by.
+
+    A UID is what a server says of itself; this is what it had to prove. Empty: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(certificates(anchor_pem).leaf_public_key).hexdigest()
+    except BadPem:
+        return ""
 
 
 def choose(config: DpuClusterConfig, given: Obj | None, stored: Obj | None, owner: Owner) -> Choice:
@@ -135,7 +153,9 @@ def plan_link(view: LinkView) -> Plan:
         return Plan(report(INFRA, view.config.live, (), view.field_manager))
     steps = _good_kubeconfig(view)
     uid = view.attempt.tenant_uid if isinstance(view.attempt, Linked) else view.config.tenant_uid
-    members: dict[str, Any] = {"tenantUID": uid} if uid else {}
+    root = view.attempt.root if isinstance(view.attempt, Linked) else view.config.tenant_root
+    said = (("tenantUID", uid), ("tenantRoot", root))
+    members: dict[str, Any] = {name: text for name, text in said if text}
     conditions = (_credentials(view), _reachable(view))
     return Plan((*steps, *report(INFRA, view.config.live, conditions, view.field_manager, **members)), _retry(view))
 
@@ -171,7 +191,7 @@ def _credentials(view: LinkView) -> Condition:
 def _reachable(view: LinkView) -> Condition:
     match view.kept or view.attempt:
         case Linked(_, None):
-            return Condition(TENANT_REACHABLE, "True", "Reachable")
+            return Condition(TENANT_REACHABLE, "True", "Reachable", _strangers(view))
         case Linked(_, str(silent)):
             return Condition(TENANT_REACHABLE, "False", "Unreachable", f"{silent}; what runs is kept as it is")
         case Unanswered(reason, message):
@@ -182,6 +202,16 @@ def _reachable(view: LinkView) -> Condition:
             return Condition(TENANT_REACHABLE, "Unknown", reason, message)
         case _:
             return Condition(TENANT_REACHABLE, "Unknown", "NoCredentials", "there is no kubeconfig that could be tried")
+
+
+def _strangers(view: LinkView) -> str:
+    if not view.strangers:
+        return ""
+    others = ", ".join(view.strangers[:_SHOWN]) + (" …" if len(view.strangers) > _SHOWN else "")
+    return (
+        f"the cluster of DpuClusterConfig {others} gives the same UID behind another authority, and so does not count "
+        f"as the same tenant; if it is, a cluster administrator annotates the namespaces {SAME_TENANT_ANNOTATION}=<UID>"
+    )
 
 
 def _good_kubeconfig(view: LinkView) -> tuple[Step, ...]:

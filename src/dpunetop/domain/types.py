@@ -83,6 +83,8 @@ class DpuClusterConfig:
     refused: Refused | None = None
     tenant_credential: CredentialChoice = CredentialChoice.AUTO
     drain: DrainSpec = DrainSpec()
+    tenant_root: str | None = None
+    """What the status remembers of the authority behind the tenant, see `tenantlink.root_print`."""
 
     @property
     def tenant_cluster(self) -> str:
@@ -121,6 +123,7 @@ def parse_config(obj: Obj) -> DpuClusterConfig:
         annotations=annotations_of(obj),
         tenant_credential=CredentialChoice(spec.get("tenantCredential", "Auto")),
         drain=_drain(spec.get("drain") or {}),
+        tenant_root=(obj.get("status") or {}).get("tenantRoot") or None,
     )
 
 

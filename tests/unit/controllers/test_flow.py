@@ -3,13 +3,17 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import Any, cast
 
+import pytest
+
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.flow import CONFIG_INDEXERS, ConfigController, Installation
+from dpunetop.domain.names import SAME_TENANT_ANNOTATION
+from dpunetop.domain.types import parse_config
 from dpunetop.kube.keys import INFRA, Key
 from dpunetop.kube.meta import name_of
 from dpunetop.kube.plan import Plan
 from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.reading import Readings
+from dpunetop.runtime.reading import Reader, Readings
 from support.objects import NAMESPACE, config
 
 KEY = Key(INFRA, NAMESPACE, "sample")
@@ -22,6 +26,7 @@ class Notes:
         self.configs = list(configs)
         self.forgotten: list[Key] = []
         self.seen: set[str] = set()
+        self.namespaces: dict[str, str] = {}  # name -> which tenant its configs have, as an administrator says
 
     @contextmanager
     def reading(self, _: Key) -> Any:
@@ -37,6 +42,10 @@ class Notes:
 
     def forget(self, key: Key) -> None:
         self.forgotten.append(key)
+
+    def get(self, _: str, __: Any, ___: str, name: str) -> Any:
+        says = self.namespaces.get(name)
+        return {"metadata": {"name": name, "annotations": {SAME_TENANT_ANNOTATION: says} if says else {}}}
 
 
 class Served(ConfigController[str]):
@@ -92,3 +101,30 @@ def test_one_that_is_not_served_is_let_go_and_still_woken() -> None:
     served, notes, again = reconciled(refused)
     assert (served.executed, again) == ([], None)
     assert (served.let_go, notes.forgotten) == ([KEY], [])
+
+
+ROOTS = {
+    # our authority, theirs, what the two namespaces say -> sibling, stranger
+    "one authority": ("r", "r", {}, True, False),
+    "another authority": ("r", "q", {}, False, True),
+    "another that an administrator knows": ("r", "q", {NAMESPACE: "t", "elsewhere": "t"}, True, False),
+    "another that one namespace alone knows": ("r", "q", {"elsewhere": "t"}, False, True),
+    "another that is known of another tenant": ("r", "q", {NAMESPACE: "t", "elsewhere": "u"}, False, True),
+    "neither seen yet": (None, None, {}, True, False),
+    "theirs not seen yet": ("r", None, {}, False, False),
+    "ours not seen yet": (None, "q", {}, False, False),
+}
+
+
+@pytest.mark.parametrize(("ours", "theirs", "said", "sibling", "stranger"), ROOTS.values(), ids=ROOTS.keys())
+def test_a_uid_alone_makes_no_two_tenants_one(
+    ours: str | None, theirs: str | None, said: dict[str, str], sibling: bool, stranger: bool
+) -> None:
+    own, other = (
+        {**obj, "status": {"tenantUID": "t", "tenantRoot": root}}
+        for obj, root in ((config(), ours), (config("other", "elsewhere"), theirs))
+    )
+    served, notes = Served(), Notes(own, other)
+    notes.namespaces = said
+    assert bool(served.siblings(cast(Reader, notes), parse_config(own))) is sibling
+    assert bool(served.strangers(cast(Reader, notes), parse_config(own))) is stranger

@@ -52,6 +52,8 @@ ERRORS = st.sampled_from(
 class Tenant(LossySource):
     """The server behind one kubeconfig, as one client sees it."""
 
+    anchor_pem = b""
+
     def __init__(self, letter: str, uid: str, error: ApiError | None) -> None:
         super().__init__()
         self.letter = letter

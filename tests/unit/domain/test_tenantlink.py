@@ -16,9 +16,11 @@ from dpunetop.domain.tenantlink import (
     choose,
     identity_problem,
     plan_link,
+    root_print,
 )
 from dpunetop.domain.types import parse_config
 from dpunetop.kube.plan import Apply, ApplyStatus
+from dpunetop.sandbox.pki import Authority
 from support.kubeconfigs import good_kubeconfig
 from support.objects import config
 
@@ -148,6 +150,25 @@ def test_once_the_end_has_begun_no_kubeconfig_is_kept_any_more():
 def test_the_kubeconfig_that_is_kept_is_mounted_by_no_pod():
     (apply,) = [step for step in plan_link(view(GOOD_CHOICE, Linked("t1", None))).steps if isinstance(step, Apply)]
     assert apply.desired["metadata"]["name"] == "dpunetop-tenant-kubeconfig"
+
+
+def test_the_authority_of_the_tenant_is_remembered_and_a_namesake_behind_another_is_told():
+    linked = plan_link(replace(view(GOOD_CHOICE, Linked("t1", None, "r1")), strangers=("b/c",)))
+    (status,) = [step for step in linked.steps if isinstance(step, ApplyStatus)]
+    assert status.members == {"tenantUID": "t1", "tenantRoot": "r1"}
+    (message,) = [each.message for each in status.conditions if each.type == "TenantReachable"]
+    assert message.startswith("the cluster of DpuClusterConfig b/c gives the same UID behind another authority")
+    obj = {**config(), "status": {"tenantUID": "t1", "tenantRoot": "r1"}}
+    silent = LinkView(parse_config(obj), OWNER, GOOD_CHOICE, Unanswered("Timeout", "m"), None, None, "m")
+    (status,) = [step for step in plan_link(silent).steps if isinstance(step, ApplyStatus)]
+    assert status.members == {"tenantUID": "t1", "tenantRoot": "r1"}
+
+
+def test_the_authority_is_known_by_its_key_and_nothing_is_known_of_what_is_no_certificate():
+    one, other = Authority("a"), Authority("a")
+    assert root_print(one.pem) == root_print(one.pem) != root_print(other.pem)
+    assert len(root_print(one.pem)) == 64
+    assert root_print(b"") == root_print(b"no certificate") == ""
 
 
 def test_the_identity_of_the_tenant_is_remembered_and_stays_while_it_is_silent():

@@ -264,6 +264,11 @@ class Client:
         if response.status == 401 or response.status >= 500:
             raise error_of(response, self._transport.max_error_chars)
 
+    @property
+    def anchor_pem(self) -> bytes:
+        """See `Transport.anchor_pem`."""
+        return self._transport.anchor_pem
+
     def close_connections(self) -> None:
         """Give up on all connections to the server at once; see `Transport.close_connections`."""
         self._transport.close_connections()

@@ -17,6 +17,7 @@ import os
 import re
 import socket
 import ssl
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -170,6 +171,11 @@ class Transport:
 
     def __repr__(self) -> str:
         return f"<Transport {self._connection.url} {len(self._sockets)} sockets>"
+
+    @property
+    def anchor_pem(self) -> bytes:
+        """The certificate, of those given as CA, that the newest handshake was verified by; empty before the first."""
+        return self._sockets.anchor_pem
 
     def call(self, request: Request, timeout_seconds: float, pool: Pool = Pool.CALLS) -> Response:
         """Send one request and read its whole answer, whatever its status, within `timeout_seconds`."""
@@ -463,6 +469,7 @@ class _Sockets:
         self._guard = threading.Lock()  # guards _open and generation
         self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self.generation = 0  # how often all were shut down
+        self.anchor_pem = b""  # replaced whole, by any thread that has just shaken hands
 
     def __len__(self) -> int:
         with self._guard:
@@ -517,6 +524,7 @@ class _TlsSocket(ssl.SSLSocket):
     def do_handshake(self, block: bool = False) -> None:
         self.context.sockets.add(self)
         super().do_handshake(block)
+        self.context.sockets.anchor_pem = _anchor(self)
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         try:
@@ -534,6 +542,14 @@ class _TlsSocket(ssl.SSLSocket):
     def send(self, data: Any, flags: int = 0) -> int:
         _limit(self, self.context.sockets.clock)
         return super().send(data, flags)
+
+
+def _anchor(sock: ssl.SSLSocket) -> bytes:
+    """The end of the chain that the handshake has verified: one of the certificates that were given as CA."""
+    if sys.version_info >= (3, 13):
+        return ssl.DER_cert_to_PEM_cert(sock.get_verified_chain()[-1]).encode()
+    # Public only from 3.13 on; there since 3.10.
+    return bytes(cast(Any, sock)._sslobj.get_verified_chain()[-1].public_bytes().encode())
 
 
 class _Connection(HTTPSConnection):
