@@ -25,10 +25,11 @@ class HostileTenant:
     Threads: the test's; the lie runs in those of the server.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, uid: str = "") -> None:
+        """`uid` is the one that it gives for its `kube-system`, as if it were that cluster; empty: one of its own."""
         self._lie: Lie | None = None
         self._lies_about: Callable[[Asked], bool] = lambda _: True
-        self._uid = str(uuid.uuid4())
+        self._uid = uid or str(uuid.uuid4())
         self.server = LyingServer(self._answer)
 
     def __enter__(self) -> HostileTenant:

@@ -12,6 +12,7 @@ from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, NAMESPACES, NODES
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.standins.ovnkube import IMAGE
+from support.hostiletenant import HostileTenant
 from support.trial import Trial, eventually
 
 pytestmark = pytest.mark.timeout(180)
@@ -163,3 +164,20 @@ def test_a_namespace_grants_other_roles_and_narrows(trial: Trial) -> None:
         )
         assert found
     trial.wait("Ready", "True")
+
+
+def test_a_server_that_gives_the_uid_of_another_tenant_claims_none_of_its_hosts(new_trial: Any) -> None:
+    victim, stranger = new_trial(), new_trial()
+    uid = victim.tenant.get(get(NAMESPACES, "", names.KUBE_SYSTEM).target)["metadata"]["uid"]
+    with HostileTenant(uid) as forged:
+        stranger.store_kubeconfig(forged.kubeconfig())
+        stranger.store_overrides({stranger.nodes[0]: victim.entries()[victim.nodes[0]]})
+        stranger.create_config(drain={"maxUnavailable": 1})
+        eventually(stranger.config, lambda config: (config.get("status") or {}).get("tenantUID") == uid)
+        victim.ready()
+        told = (
+            f"DpuClusterConfig {stranger.namespace}/{stranger.names.name} gives the same UID behind another authority"
+        )
+        eventually(lambda: victim.condition("TenantReachable"), lambda found: told in found["message"])
+        assert victim.condition("Ready")["status"] == "True"
+        assert victim.config()["status"]["tenantRoot"] != stranger.config()["status"]["tenantRoot"]
