@@ -13,9 +13,9 @@ from dpunetop.domain.names import (
 )
 from dpunetop.domain.types import DpuClusterConfig, parse_config
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, INFRA, NAMESPACES, NODES, crd_name
-from dpunetop.kube.meta import Obj, name_of
+from dpunetop.kube.meta import Obj, labels_of, name_of
 from dpunetop.kube.requests import Selection
-from dpunetop.kube.selectors import by_name
+from dpunetop.kube.selectors import by_name, matches
 from dpunetop.runtime.reading import Reader
 
 
@@ -33,8 +33,7 @@ def gather_rights(
 
     nodes = tuple(node for node in reader.list(INFRA, Selection(NODES)) if selects(config, node))
     own = candidate(config)
-    rivals = (each for each in _served(reader, served) if each.uid != config.uid)
-    sharing = (candidate(each) for each in rivals if any(selects(each, node) for node in nodes))
+    sharing = (candidate(each) for each in _sharing(reader, served, nodes) if each.uid != config.uid)
     budgets = reader.list(INFRA, Selection(PODDISRUPTIONBUDGETS, namespace)) if nodes else ()
     view = ClaimsView(
         nodes=nodes,
@@ -45,12 +44,14 @@ def gather_rights(
     return Rights(own.grant, own.owner, weigh_claims(view))
 
 
-def _served(reader: Reader, served: Iterable[Selection]) -> Iterable[DpuClusterConfig]:
-    """Those that have been served: what is refused never gets the finalizer."""
-    for selection in served:
-        for obj in reader.list(INFRA, selection):
-            if FINALIZER in (obj["metadata"].get("finalizers") or ()):
-                yield parse_config(obj)
+def _sharing(reader: Reader, served: Iterable[Selection], nodes: Iterable[Obj]) -> Iterable[DpuClusterConfig]:
+    """Those that select one of `nodes` and have been served: what is refused never gets the finalizer."""
+    labels = [labels_of(node) for node in nodes]
+    for obj in (obj for selection in served for obj in reader.list(INFRA, selection)):
+        selector = (obj.get("spec") or {}).get("nodeSelector") or {}
+        is_served = FINALIZER in (obj["metadata"].get("finalizers") or ())
+        if is_served and any(matches(selector, each) for each in labels):
+            yield parse_config(obj)
 
 
 def _grant(reader: Reader, namespace: str) -> Grant:

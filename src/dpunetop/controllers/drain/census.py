@@ -185,7 +185,7 @@ class Censor:
             release=release_of_image(running_image(daemonset), self._neighbours(reader, config)),
             tenant_namespace=self._home(config),
             renewal=deployed_renewal(daemonset),
-            slots=self._in_turn(reader, config, siblings, found, tenant) if begins else _ended(found),
+            slots=self._in_turn(reader, config, siblings, found, tenant, settings.owner) if begins else _ended(found),
         )
 
     def _home(self, config: DpuClusterConfig) -> str:
@@ -237,6 +237,7 @@ class Censor:
         siblings: Sequence[DpuClusterConfig],
         found: Mapping[Place, Slot],
         tenant: _Tenant,
+        owner: str,
     ) -> Mapping[Place, Slot]:
         configs = [config, *siblings]
         if all(each.drain.max_unavailable is None for each in configs):
@@ -247,9 +248,11 @@ class Censor:
             return held(found, dict.fromkeys(hosts_of(found), hold))
         others = (host for roster in rosters.values() if roster is not None for host in hosts_of(roster.slots))
         hosts = {*hosts_of(found), *others}
+        owners = {owner, *(roster.blockers.owner for roster in rosters.values() if roster is not None)}
         budgets = (
-            facts.budget(obj, labels_of(obj).get(names.OWNER_LABEL, ""))
+            facts.budget(obj, owned)
             for obj in reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, self._namespace))
+            if (owned := labels_of(obj).get(names.OWNER_LABEL, "")) in owners  # another tenant may have such a host too
         )
         shown = TenantHosts(tenant.nodes, frozenset(each.host for each in tenant.maintenances))
         return held(found, holds(configs, hosts, shown, budgets))

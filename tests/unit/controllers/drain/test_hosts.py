@@ -13,7 +13,7 @@ from dpunetop.controllers.drain.doubts import READ_ANEW_SECONDS, SAID_SECONDS
 from dpunetop.controllers.drain.gather import PATIENCE_SECONDS
 from dpunetop.domain import names
 from dpunetop.domain.drain.calls import Done, Result, Task
-from dpunetop.domain.drain.record import State
+from dpunetop.domain.drain.record import Cycle, State, render_cycle
 from dpunetop.kube.errors import Conflict, Forbidden, Unauthorized, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
 from dpunetop.kube.requests import Selection
@@ -23,6 +23,7 @@ from support.objects import NAMESPACE, condition
 from support.scripteddrain import DPU, HOST, OPERATOR, OWNER, PLACE, REACHABLE, TENANT, World, dpu_node
 
 REFUSING = SimpleNamespace(reach=Reach.REACHABLE, reason="Unauthorized", message="token expired")
+READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 UNREACHABLE = SimpleNamespace(reach=Reach.UNREACHABLE, reason="Timeout", message="no answer")
 
 
@@ -182,6 +183,25 @@ def test_a_host_that_may_be_drained_is_never_said_to_have_no_free_slot() -> None
     world.settle()
     assert world.maintenance() is not None
     assert [event for event in world.events() if not event.startswith("Normal")] == []
+
+
+@pytest.mark.parametrize(("owner", "waits"), [("a-stranger", False), (OWNER, True)])
+def test_a_drain_of_a_host_of_that_name_in_another_tenant_takes_no_turn(owner: str, waits: bool) -> None:
+    world = World(drain={"maxUnavailable": 1}).protected()
+    world.infra.put(NODES, dpu_node("b1", name="d2"))
+    world.pair_up(**{DPU: HOST, "d2": "host-2"})
+    for host in (HOST, "host-2"):
+        world.tenant.put(NODES, {"metadata": {"name": host}, "spec": {}, "status": READY})
+    world.settle()
+    notes = {
+        names.SERVES_ANNOTATION: "host-2",
+        names.CYCLE_ANNOTATION: render_cycle(Cycle(State.STARTING, term="t", since=1)),
+    }
+    metadata = {"name": "theirs", "namespace": OPERATOR, "labels": {names.OWNER_LABEL: owner}, "annotations": notes}
+    world.infra.put(names.PODDISRUPTIONBUDGETS, {"metadata": metadata, "spec": {"maxUnavailable": 0}})
+    world.cordon()
+    world.settle()
+    assert (world.maintenance() is None) is waits
 
 
 def test_what_follows_from_its_own_writes_is_done_in_one_pass() -> None:
