@@ -30,13 +30,10 @@ from dpunetop.sandbox import seed
 from dpunetop.sandbox.admin import AdminClient, Obj
 from dpunetop.sandbox.controlplane import ControlPlane
 from dpunetop.sandbox.seed import QuickStart
-from dpunetop.sandbox.standins.ovnkube import central_tenant
+from dpunetop.sandbox.standins.ovnkube import Shows, central_tenant
 from dpunetop.sandbox.world import World
 
 T = TypeVar("T")
-
-Shows = Callable[[str], list[dict[str, Any]]]
-"""What a tenant's OVN-Kubernetes shows in a namespace."""
 
 POLL_SECONDS = 0.05
 ACCOUNT = "dpu-network-operator"

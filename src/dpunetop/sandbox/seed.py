@@ -32,7 +32,7 @@ from dpunetop.kube.meta import Obj, new_object
 from dpunetop.sandbox.admin import objects_of
 from dpunetop.sandbox.controlplane import ControlPlane, ControlPlanePair
 from dpunetop.sandbox.crds import CLUSTER_VERSION, MACHINE_CONFIGURATION, NETWORK, NODE_MAINTENANCE
-from dpunetop.sandbox.standins.ovnkube import central_tenant, infra_network
+from dpunetop.sandbox.standins.ovnkube import Shows, central_tenant, infra_network
 
 OPERATOR_NAMESPACE = "openshift-dpu-network-operator"
 OPERATOR_ACCOUNT = "dpunetop"
@@ -104,12 +104,12 @@ def seed_infra(pair: ControlPlanePair, quick_start: QuickStart) -> None:
     pair.infra.apply(dpu_node(name) for name in quick_start.pairs)
 
 
-def seed_tenant(pair: ControlPlanePair, quick_start: QuickStart) -> None:
-    """Make the tenant what the quick start presumes: hosts, masters, a central OVN-Kubernetes, someone who may read."""
+def seed_tenant(pair: ControlPlanePair, quick_start: QuickStart, shows: Shows = central_tenant) -> None:
+    """Make the tenant what the quick start presumes: hosts, masters, an OVN-Kubernetes, someone who may read."""
     pair.tenant.apply(NODE_MAINTENANCE)
     pair.tenant.apply(CLUSTER_VERSION)
     pair.tenant.apply(cluster_version())
-    pair.tenant.apply(central_tenant(quick_start.tenant_namespace))
+    pair.tenant.apply(shows(quick_start.tenant_namespace))
     pair.tenant.apply(tenant_reader(quick_start.tenant_namespace))
     pair.tenant.apply(master_node(f"tenant-master-{number}") for number in range(3))
     pair.tenant.apply(host_node(host) for host in quick_start.pairs.values())

@@ -20,6 +20,8 @@ from dpunetop.sandbox.standins.bench import Crew
 from dpunetop.sandbox.standins.kubelet import Kubelet
 from dpunetop.sandbox.standins.mco import MachineConfigOperator
 from dpunetop.sandbox.standins.nodemaintenance import NodeMaintenanceOperator
+from dpunetop.sandbox.standins.ovnkube import Shows, central_tenant
+from dpunetop.sandbox.standins.runtime import Runtime
 from dpunetop.sandbox.standins.zones import Zones
 
 TENANT = "tenant"
@@ -44,21 +46,28 @@ class World:
         heartbeat_seconds: float = 10.0,
         boot_seconds: float = 1.0,
         retry_seconds: float = 1.0,
+        runtime: Runtime | None = None,
+        shows: Shows = central_tenant,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`quick_start` given, `dpus` does not count; `say` hears of each step."""
+        """`quick_start` given, `dpus` does not count; `say` hears of each step.
+
+        `runtime` runs pods of infra's nodes as processes: nothing stands in for what OVN-Kubernetes writes then.
+        `shows`: what the tenant's own OVN-Kubernetes shows.
+        """
         self.quick_start = quick_start or QuickStart(dpus=dpus)
         tenant = tenant or Spec(TENANT, WITH_CONTROLLERS)
         self.pair = ControlPlanePair(infra, tenant)
         self.infra, self.tenant = self.pair.infra, self.pair.tenant
-        self.infra_kubelet = Kubelet(heartbeat_seconds=heartbeat_seconds, boot_seconds=boot_seconds)
+        self.infra_kubelet = Kubelet(heartbeat_seconds=heartbeat_seconds, boot_seconds=boot_seconds, runtime=runtime)
         self.tenant_kubelet = Kubelet(
             heartbeat_seconds=heartbeat_seconds,
             boot_seconds=boot_seconds,
             binds_daemon_pods=Component.SCHEDULER not in tenant.components,
         )
         self.mco = MachineConfigOperator(retry_seconds=retry_seconds)
-        self.zones = Zones(self.tenant)
+        self._zones = () if runtime is not None else (Zones(self.tenant),)
+        self._shows = shows
         self.node_maintenance = NodeMaintenanceOperator(retry_seconds=retry_seconds)
         self._say = say
         self._open = contextlib.ExitStack()
@@ -134,9 +143,9 @@ class World:
         self._open.enter_context(self.pair)
         self._say("seeding what the quick start presumes")
         seed.seed_infra(self.pair, self.quick_start)
-        seed.seed_tenant(self.pair, self.quick_start)
+        seed.seed_tenant(self.pair, self.quick_start, self._shows)
         self._say("starting the stand-ins")
-        self._open.enter_context(Crew(self.infra, INFRA, (self.infra_kubelet, self.mco, self.zones)))
+        self._open.enter_context(Crew(self.infra, INFRA, (self.infra_kubelet, self.mco, *self._zones)))
         self._open.enter_context(Crew(self.tenant, TENANT, (self.tenant_kubelet, self.node_maintenance)))
 
 

@@ -10,9 +10,9 @@ import pytest
 from dpunetop.sandbox import binaries
 from dpunetop.sandbox.controlplane import Spec
 from dpunetop.sandbox.operatorprocess import OperatorProcess
-from dpunetop.sandbox.standins.ovnkube import central_tenant
+from dpunetop.sandbox.standins.ovnkube import Shows, central_tenant
 from dpunetop.sandbox.world import World
-from support.trial import Shows, Trial
+from support.trial import Trial
 
 NewTrial = Callable[..., Trial]
 

@@ -16,6 +16,7 @@ from dpunetop.kube.keys import NODES, PODS, Key
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of, name_of, namespace_of, new_object, uid_of
 from dpunetop.runtime.cache.store import Lister
 from dpunetop.sandbox.standins.bench import BY_NODE, Bench, StandIn, has_ended
+from dpunetop.sandbox.standins.runtime import ContainerState, Runtime, Shown
 
 REBOOT_ANNOTATION = "standin.dpu.openshift.io/reboot"
 """On a Node: the boot ID that is to end. A node that still has it goes down and comes back with another."""
@@ -23,6 +24,7 @@ HOLD_READY_ANNOTATION = "standin.dpu.openshift.io/hold-ready"
 """On a pod: it runs, but does not become Ready. On a Node: once down, it stays down."""
 
 _UNSEEN_SECONDS = 0.2
+_RUNNING_SECONDS = 0.5
 _CAPACITY = {"cpu": "16", "memory": "32Gi", "pods": "250", "ephemeral-storage": "100Gi"}
 
 
@@ -31,18 +33,25 @@ class Kubelet(StandIn):
 
     Guarantees: a pod bound to a node that is up runs and becomes Ready, and one being deleted goes; its containers get
         new IDs when its node has rebooted; while a node is down, its pods are not Ready and none of them ends. A pod of
-        the pod network stays Pending on a node whose network is left to a DPU. Init containers are not played.
+        the pod network stays Pending on a node whose network is left to a DPU. Init containers are not played. Pods
+        that its runtime runs are as their processes are.
     """
 
     name = "kubelet"
 
     def __init__(
-        self, *, heartbeat_seconds: float = 10.0, boot_seconds: float = 1.0, binds_daemon_pods: bool = False
+        self,
+        *,
+        heartbeat_seconds: float = 10.0,
+        boot_seconds: float = 1.0,
+        binds_daemon_pods: bool = False,
+        runtime: Runtime | None = None,
     ) -> None:
-        """`binds_daemon_pods`: do so for want of a scheduler."""
+        """`binds_daemon_pods`: do so for want of a scheduler. `runtime`: of pods that are more than shown."""
         self._heartbeat_seconds = heartbeat_seconds
         self._boot_seconds = boot_seconds
         self._binds_daemon_pods = binds_daemon_pods
+        self._runtime = runtime or Shown()
         self._guard = threading.Lock()  # guards the three below
         self._is_held: Callable[[Obj], bool] = lambda _: False
         self._up_again_at: dict[str, float] = {}  # node that is down -> monotonic
@@ -82,6 +91,8 @@ class Kubelet(StandIn):
         boot = boot_id(node)
         if not boot or (not down_seconds and _is_rebooting(node)):
             boot = next_boot_id(node)
+        if down_seconds:
+            self._runtime.power_off(name_of(node))
         body = self._report(node, boot, down_seconds <= 0)
         self._bench.client.apply_status(NODES, body, self.manager)
         return down_seconds or self._heartbeat_seconds
@@ -112,8 +123,11 @@ class Kubelet(StandIn):
         if not node_name:
             return self._bind(pod)
         node = self._nodes.get("", node_name)
-        if node is not None and boot_id(node):
-            self._tend_pod_on(node, pod, stop)
+        if node is None or not boot_id(node):
+            return None
+        if self._runtime.runs(pod):
+            return self._run_pod_on(node, pod, stop)
+        self._tend_pod_on(node, pod, stop)
         return None
 
     def _tend_pod_on(self, node: Obj, pod: Obj, stop: Stop) -> None:
@@ -128,6 +142,23 @@ class Kubelet(StandIn):
             is_ready = is_up and HOLD_READY_ANNOTATION not in annotations_of(pod) and not is_held(pod)
             status = pod_status(pod, node, is_ready, _written(self._bench.clock.now()))
             self._bench.apply_status(PODS, pod, status, self.manager, stop)
+
+    def _run_pod_on(self, node: Obj, pod: Obj, stop: Stop) -> float | None:
+        """Look after a pod whose containers are processes; of a node that is down, they are as they were last."""
+        now = _written(self._bench.clock.now())
+        if not _is_up(node):
+            last = (pod.get("status") or {}).get("containerStatuses") or []
+            status = running_status(pod, node, [{**each, "ready": False} for each in last], now)
+        elif is_terminating(pod):
+            if self._runtime.end(pod):
+                self._bench.end_pod(pod)
+                return None
+            return _UNSEEN_SECONDS
+        else:
+            states = self._runtime.sync(pod, boot_id(node))
+            status = running_status(pod, node, [container_status(state, pod) for state in states], now)
+        self._bench.apply_status(PODS, pod, status, self.manager, stop)
+        return _RUNNING_SECONDS
 
     def _bind(self, pod: Obj) -> float | None:
         """Bind a pod that a DaemonSet has made for a node; when to look again, where the node does not show yet."""
@@ -195,9 +226,37 @@ def may_run(pod: Obj, node: Obj) -> bool:
 
 def pod_status(pod: Obj, node: Obj, is_ready: bool, now: str) -> dict[str, Any]:
     """The status of a pod that runs on `node`; times stay as long as what they are the times of."""
+    containers = [_container_status(container, pod, boot_id(node), is_ready, now) for container in _containers(pod)]
+    return _status(pod, node, is_ready, containers, now)
+
+
+def running_status(pod: Obj, node: Obj, containers: list[dict[str, Any]], now: str) -> dict[str, Any]:
+    """The status of a pod whose containers are like that."""
+    is_ready = len(containers) == len(_containers(pod)) and all(each["ready"] for each in containers)
+    return _status(pod, node, is_ready, containers, now)
+
+
+def container_status(state: ContainerState, pod: Obj) -> dict[str, Any]:
+    """The status of one container of a pod, from what its runtime says."""
+    image = next(each["image"] for each in _containers(pod) if each["name"] == state.name)
+    waiting = {"reason": "CrashLoopBackOff", "message": state.ended}
+    last = {"terminated": {"exitCode": 1, "reason": "Error", "message": state.ended}} if state.ended else {}
+    return {
+        "name": state.name,
+        "image": image,
+        "imageID": image,
+        "containerID": state.container_id,
+        "ready": state.ready,
+        "started": state.started_at is not None,
+        "restartCount": state.restarts,
+        "state": {"waiting": waiting} if state.started_at is None else {"running": {"startedAt": state.started_at}},
+        "lastState": last,
+    }
+
+
+def _status(pod: Obj, node: Obj, is_ready: bool, containers: list[dict[str, Any]], now: str) -> dict[str, Any]:
     host = address(name_of(node))
     own = host if pod["spec"].get("hostNetwork") else _pod_address(pod)
-    containers = [_container_status(container, pod, boot_id(node), is_ready, now) for container in _containers(pod)]
     states = {"PodReadyToStartContainers": True, "Initialized": True, "ContainersReady": is_ready, "Ready": is_ready}
     conditions = [{"type": name, "status": str(state)} for name, state in states.items()]
     return {

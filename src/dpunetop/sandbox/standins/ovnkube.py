@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dpunetop.domain.names import (
@@ -23,6 +23,9 @@ from dpunetop.domain.tenantrelease import RELEASE_ANNOTATION
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, NAMESPACES, SECRETS
 from dpunetop.kube.meta import new_object
 from dpunetop.sandbox.pki import Authority
+
+Shows = Callable[[str], list[dict[str, Any]]]
+"""What a tenant's OVN-Kubernetes shows in a namespace."""
 
 IMAGE = "quay.io/openshift/origin-ovn-kubernetes:4.13"
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from dpunetop.base.clock import RealClock
 from dpunetop.base.stop import Stop
 from dpunetop.domain.names import DPU_NODE_LABEL
 from dpunetop.kube.keys import Key, Resource
 from dpunetop.sandbox.standins import kubelet
 from dpunetop.sandbox.standins.bench import drainable
+from dpunetop.sandbox.standins.runtime import ContainerState
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
 
@@ -146,3 +149,89 @@ def test_a_drain_leaves_daemons_static_and_ended_pods() -> None:
     ended = {**named("ended"), "status": {"phase": "Succeeded"}}
     pods = [daemons, static, replica, ended, named("bare")]
     assert [each["metadata"]["name"] for each in drainable(pods)] == ["replica", "bare"]
+
+
+class Processes:
+    """A runtime whose containers are as a test says; it runs every pod and takes notes."""
+
+    def __init__(self) -> None:
+        self.ready = {"a": False, "b": True}
+        self.has_ended = False
+        self.boots: list[str] = []
+        self.off: list[str] = []
+
+    def runs(self, _: object) -> bool:
+        return True
+
+    def sync(self, _: object, boot: str) -> list[ContainerState]:
+        self.boots.append(boot)
+        return [ContainerState(name, f"cri-o://{name}", ready, 0, NOW) for name, ready in self.ready.items()]
+
+    def end(self, _: object) -> bool:
+        return self.has_ended
+
+    def power_off(self, node: str) -> None:
+        self.off.append(node)
+
+
+class RunningBench(Bench):
+    """A `Bench` that takes notes of what the kubelet writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.status: dict[str, Any] = {}
+        self.ended: list[str] = []
+        self.clock = RealClock()
+        self.client.apply_status = lambda *_: None
+
+    def apply_status(self, _: object, __: object, status: dict[str, Any], *___: object) -> None:
+        self.status = status
+
+    def end_pod(self, pod: dict[str, Any]) -> None:
+        self.ended.append(pod["metadata"]["name"])
+
+
+def run_by(runtime: Processes, status: str = "True") -> tuple[RunningBench, Callable[[Key], float | None]]:
+    bench, stand_in = RunningBench(), kubelet.Kubelet(runtime=runtime)
+    stand_in.attach(cast(Any, bench), lambda _: None)
+    bench.shown["pods"]["p"] = pod(hostNetwork=True, nodeName="n")
+    bench.shown["nodes"]["n"] = node()
+    bench.shown["nodes"]["n"]["status"]["conditions"] = [{"type": "Ready", "status": status}]
+    return bench, lambda key: stand_in.reconcile(key, Stop())
+
+
+def is_ready(status: dict[str, Any]) -> str:
+    return next(str(each["status"]) for each in status["conditions"] if each["type"] == "Ready")
+
+
+def test_a_pod_that_is_run_is_as_ready_as_all_its_processes_are() -> None:
+    runtime, key = Processes(), Key("tenant", "ns", "p")
+    bench, reconcile = run_by(runtime)
+    assert reconcile(key) is not None  # it looks again
+    assert (is_ready(bench.status), [each["ready"] for each in bench.status["containerStatuses"]]) == (
+        "False",
+        [False, True],
+    )
+    runtime.ready["a"] = True
+    reconcile(key)
+    assert (is_ready(bench.status), runtime.boots) == ("True", ["boot-1", "boot-1"])
+
+
+def test_a_pod_that_is_run_goes_when_its_processes_have_ended_and_no_sooner() -> None:
+    runtime, key = Processes(), Key("tenant", "ns", "p")
+    bench, reconcile = run_by(runtime)
+    bench.shown["pods"]["p"]["metadata"]["deletionTimestamp"] = NOW
+    assert (reconcile(key) is not None, bench.ended) == (True, [])
+    runtime.has_ended = True
+    assert (reconcile(key), bench.ended, runtime.boots) == (None, ["p"], [])
+
+
+def test_a_node_that_reboots_runs_nothing_and_its_pods_are_not_ready() -> None:
+    runtime = Processes()
+    bench, reconcile = run_by(runtime, "False")
+    bench.shown["pods"]["p"]["status"] = {"containerStatuses": [{"name": "a", "ready": True}]}
+    bench.shown["nodes"]["n"]["metadata"]["annotations"] = {kubelet.REBOOT_ANNOTATION: "boot-1"}
+    reconcile(Key("tenant", "", "n"))
+    reconcile(Key("tenant", "ns", "p"))
+    assert (runtime.off, runtime.boots, is_ready(bench.status)) == (["n"], [], "False")
+    assert bench.status["containerStatuses"] == [{"name": "a", "ready": False}]
