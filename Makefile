@@ -72,6 +72,10 @@ test-e2e: controlplane ## The shipped process: quick start, rest, kill -9 at eve
 test-crash: controlplane ## Kill the operator at every write of quick start and drain, and hide the tenant at every stage
 	DPUNETOP_CRASH_EVERY=1 $(PYTEST) $(PARALLEL) -m crash tests/e2e $(PYTEST_ARGS)
 
+.PHONY: test-real
+test-real: controlplane ## A real ovnkube in our pods (OVNKUBE=/path/to/ovnkube; docs/real-ovn.md)
+	$(BIN)/python -m dpunetop.sandbox.realovnkube "$(OVNKUBE)" $(PYTEST) -n 0 tests/real $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: controlplane ## Measure speed and memory against the raw limit (ARGS='p1 --nodes 100'); docs/performance.md
 	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)

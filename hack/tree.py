@@ -27,6 +27,7 @@ ROOMS = {
     "sandbox": "HARNESS: real control planes and stand-ins on one machine",
     "sandbox/crds": "kinds of the operators beside ours",
     "sandbox/realovn": "the real OVN and Open vSwitch, from packages, in namespaces of their own",
+    "sandbox/realovnkube": "an ovnkube that someone gives us, in the pods of our DaemonSet",
     "sandbox/standins": "what has no place on one machine, played on our own engine",
 }
 

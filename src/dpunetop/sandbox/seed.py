@@ -40,7 +40,8 @@ OPERATOR_ACCOUNT = "dpunetop"
 
 ROOT = Path(__file__).resolve().parents[3]
 """The checkout that this runs from."""
-_TENANT_ACCOUNT = "dpu-network-operator"
+TENANT_ACCOUNT = "dpu-network-operator"
+"""Who the operator is in the tenant."""
 _TOKEN_SECONDS = 30 * 24 * 3600
 _FIRST_NUMBER = 13
 _RIGHTS = {
@@ -158,7 +159,7 @@ def operator_token(pair: ControlPlanePair) -> str:
 
 def tenant_kubeconfig(tenant: ControlPlane, quick_start: QuickStart) -> dict[str, Any]:
     """A kubeconfig of someone in the tenant who may read what is needed."""
-    token = tenant.service_account_token(quick_start.tenant_namespace, _TENANT_ACCOUNT, _TOKEN_SECONDS)
+    token = tenant.service_account_token(quick_start.tenant_namespace, TENANT_ACCOUNT, _TOKEN_SECONDS)
     return tenant.token_kubeconfig(token)
 
 
@@ -249,17 +250,17 @@ def tenant_reader(namespace: str) -> Iterable[dict[str, Any]]:
             },
         ],
     }
-    subject = {"kind": "ServiceAccount", "namespace": namespace, "name": _TENANT_ACCOUNT}
-    yield new_object(SERVICEACCOUNTS, namespace, _TENANT_ACCOUNT)
+    subject = {"kind": "ServiceAccount", "namespace": namespace, "name": TENANT_ACCOUNT}
+    yield new_object(SERVICEACCOUNTS, namespace, TENANT_ACCOUNT)
     for kind, granted in rules.items():
         where = {"namespace": namespace} if kind == "Role" else {}
-        metadata = {"name": _TENANT_ACCOUNT, **where}
+        metadata = {"name": TENANT_ACCOUNT, **where}
         yield {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata, "rules": granted}
         yield {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": f"{kind}Binding",
             "metadata": metadata,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": _TENANT_ACCOUNT},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": TENANT_ACCOUNT},
             "subjects": [subject],
         }
 

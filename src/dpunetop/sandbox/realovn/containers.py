@@ -57,7 +57,7 @@ class Container:
         self._restarts = 0
         self._last: Ended | None = None
         self._unhealthy = False
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
 
     def __repr__(self) -> str:
         return f"<Container {self.status()}>"

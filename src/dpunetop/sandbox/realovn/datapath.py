@@ -6,6 +6,7 @@ What a DPU has and this one does not: representors in hardware, offload, the ker
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Self
 
 from dpunetop.sandbox.realovn import packages
 from dpunetop.sandbox.realovn.network import End, Place, add_place, connect
+from dpunetop.sandbox.realovn.packages import Image
 from dpunetop.sandbox.realovn.rootfs import Failed, Root
 
 UPLINK = "p0"
@@ -21,6 +23,7 @@ EXTERNAL_BRIDGE = "br-ex"
 
 _SWITCH = "ovs-vswitchd"
 _START_SECONDS = 20.0
+_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 _OVSDB = "/run/openvswitch/db.sock"
 _FOLDERS = ("run/openvswitch", "run/netns", "var/log/ovn", "var/log/openvswitch", "etc/openvswitch")
 
@@ -42,10 +45,10 @@ class Dpu:
     Raises: Unavailable; Failed.
     """
 
-    def __init__(self, folder: Path, addresses: Addresses | None = None) -> None:
+    def __init__(self, folder: Path, addresses: Addresses | None = None, image: Image | None = None) -> None:
         self.addresses = addresses or Addresses()
         self.folder = folder
-        self.image = packages.find()
+        self.image = image or packages.find()
         self.root = Root(self.image, folder / "dpu")
         self.here = Place(self.root)
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
@@ -54,8 +57,10 @@ class Dpu:
 
     def __enter__(self) -> Self:
         try:
-            self._start_open_vswitch()
-            self._plug_in()
+            self.root.run("ovsdb-tool", "create", "/etc/openvswitch/conf.db", _SCHEMA)
+            prefix = self.addresses.prefix
+            connect(End(self.here, UPLINK), End(self.fabric, "f0", f"{self.addresses.fabric}/{prefix}"))
+            self.power_on()
         except BaseException:
             self.close()
             raise
@@ -70,12 +75,29 @@ class Dpu:
             # It makes interfaces that outlive it, unless it is asked to take them along.
             self.root.run("ovs-appctl", "--timeout=20", "exit", "--cleanup")
             self._daemons.pop(_SWITCH).wait(20)
-        for daemon in self._daemons.values():
-            daemon.kill()
-            daemon.wait(20)
+        self._kill_daemons()
         with contextlib.suppress(Failed):
             self.here.ip("link", "delete", UPLINK)
         self.root.close()
+
+    def power_off(self) -> None:
+        """End Open vSwitch as a loss of power does, and forget what was in memory; interfaces stay."""
+        self._kill_daemons()
+        for folder in self.root.inside("/run").iterdir():
+            if folder.is_dir() and folder.name != "netns":
+                shutil.rmtree(folder)
+
+    def power_on(self) -> None:
+        """Start Open vSwitch with what it knew before, and give the external bridge its address."""
+        self._prepare()
+        self._start_open_vswitch()
+        self._plug_in()
+
+    def _kill_daemons(self) -> None:
+        for daemon in self._daemons.values():
+            daemon.kill()
+            daemon.wait(20)
+        self._daemons.clear()
 
     def vsctl(self, *arguments: str) -> str:
         """`ovs-vsctl`, which waits for Open vSwitch to have done it. Raises: Failed."""
@@ -83,7 +105,7 @@ class Dpu:
 
     def add_to_bridge(self, bridge: str, interface: str) -> None:
         """Put an interface of the DPU into a bridge with the userspace datapath."""
-        self.vsctl("add-port", bridge, interface, "--", "set", "Interface", interface, "type=system")
+        self.vsctl("--may-exist", "add-port", bridge, interface, "--", "set", "Interface", interface, "type=system")
 
     def _prepare(self) -> None:
         for name in _FOLDERS:
@@ -92,7 +114,6 @@ class Dpu:
         (self.root.path / "etc" / "hosts").write_text("127.0.0.1 localhost\n")
 
     def _start_open_vswitch(self) -> None:
-        self.root.run("ovsdb-tool", "create", "/etc/openvswitch/conf.db", "/usr/share/openvswitch/vswitch.ovsschema")
         self._daemon("ovsdb-server", "/etc/openvswitch/conf.db", f"--remote=punix:{_OVSDB}")
         self._until_answered("--no-wait", "init")
         facts = ("external_ids:ovn-bridge-datapath-type=netdev", "external_ids:system-id=chassis-of-the-dpu")
@@ -119,9 +140,10 @@ class Dpu:
 
     def _plug_in(self) -> None:
         prefix = self.addresses.prefix
-        connect(End(self.here, UPLINK), End(self.fabric, "f0", f"{self.addresses.fabric}/{prefix}"))
-        self.vsctl("add-br", EXTERNAL_BRIDGE, "--", "set", "Bridge", EXTERNAL_BRIDGE, "datapath_type=netdev")
+        self.vsctl(
+            "--may-exist", "add-br", EXTERNAL_BRIDGE, "--", "set", "Bridge", EXTERNAL_BRIDGE, "datapath_type=netdev"
+        )
         self.add_to_bridge(EXTERNAL_BRIDGE, UPLINK)
-        self.here.ip("address", "add", f"{self.addresses.dpu}/{prefix}", "dev", EXTERNAL_BRIDGE)
+        self.here.ip("address", "replace", f"{self.addresses.dpu}/{prefix}", "dev", EXTERNAL_BRIDGE)
         self.here.ip("link", "set", EXTERNAL_BRIDGE, "up")
-        self.here.ip("route", "add", "default", "via", self.addresses.fabric, "dev", EXTERNAL_BRIDGE)
+        self.here.ip("route", "replace", "default", "via", self.addresses.fabric, "dev", EXTERNAL_BRIDGE)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _PACKAGES = (
@@ -58,6 +58,13 @@ Dir::Cache "{work}/cache";
 Dir::State "{work}/state";
 Dir::State::status "/dev/null";
 """
+_OTHER_SUITE = """\
+Dir::Etc::SourceList "{work}/sources.list";
+Dir::Etc::SourceParts "/dev/null";
+"""
+_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+SUITE_VARIABLE = "DPUNETOP_OVN_SUITE"
+"""Names another suite of Debian, such as one with a newer OVN than the machine's own has."""
 # Not `dpkg-deb --extract`: it puts folders in the place of the links above.
 _EXTRACT = 'dpkg-deb --fsys-tarfile "$1" | tar -x --keep-directory-symlink -C "$2"'
 _APT_TIMEOUT_SECONDS = 900.0
@@ -74,6 +81,8 @@ class Image:
     root: Path
     versions: Mapping[str, str]
     """Version of each package."""
+    programs: Mapping[str, Path] = field(default_factory=dict)
+    """Programs of this machine that are found before its own, by name."""
 
     def __str__(self) -> str:
         return f"OVN {self.versions['ovn-host']}, Open vSwitch {self.versions['openvswitch-switch']} in {self.root}"
@@ -87,12 +96,13 @@ def find(environment: Mapping[str, str] = os.environ) -> Image:
     Raises: Unavailable.
     """
     folder = cache_folder(environment)
+    suite = environment.get(SUITE_VARIABLE)
     if not folder.is_dir():
         _require("apt-get", "bash", "dpkg-deb", "ldconfig", "tar")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _sole_fetcher(folder):
             if not folder.is_dir():
-                _fetch(folder)
+                _fetch(folder, suite)
     return Image(folder / "root", _versions(folder))
 
 
@@ -100,10 +110,13 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
     """Where the image of this suite is kept; another list of packages, or way to lay it out, gives another folder."""
     base = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     recipe = repr((_PACKAGES, _LINKS, _COPIES, _EXTRACT)).encode()
-    return base / "dpunetop" / "ovn" / f"{_suite()}-{platform.machine()}-{hashlib.sha256(recipe).hexdigest()[:8]}"
+    digest = hashlib.sha256(recipe).hexdigest()[:8]
+    return base / "dpunetop" / "ovn" / f"{_suite(environment)}-{platform.machine()}-{digest}"
 
 
-def _suite() -> str:
+def _suite(environment: Mapping[str, str]) -> str:
+    if suite := environment.get(SUITE_VARIABLE):
+        return f"debian-{suite}"
     try:
         facts = platform.freedesktop_os_release()
     except OSError:
@@ -124,27 +137,39 @@ def _sole_fetcher(folder: Path) -> Iterator[None]:
         yield
 
 
-def _fetch(folder: Path) -> None:
+def _fetch(folder: Path, suite: str | None) -> None:
     _say("fetching OVN and Open vSwitch: once on this machine, some 15 s")
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        archives = _download(Path(scratch))
+        archives = _download(Path(scratch), suite)
         staging = Path(scratch) / "image"
         _unpack(archives, staging / "root")
         (staging / "packages").write_text("".join(f"{_name_and_version(file)}\n" for file in archives))
         staging.rename(folder)
 
 
-def _download(work: Path) -> list[Path]:
+def _download(work: Path, suite: str | None) -> list[Path]:
     """All of the packages with all that they need, as if nothing were installed."""
     for part in ("cache/archives/partial", "state/lists/partial"):
         (work / part).mkdir(parents=True)
     configuration = work / "apt.conf"
     configuration.write_text(_APT_CONFIGURATION.format(work=work))
+    if suite is not None:
+        (work / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {_archive()} {suite} main\n")
+        configuration.write_text((_APT_CONFIGURATION + _OTHER_SUITE).format(work=work))
     apt = ["apt-get", "-qq", f"--config-file={configuration}"]
     # Where one of the machine's sources does not answer, what is needed may be there all the same.
     _, warned = _attempt([*apt, "update"])
     _run([*apt, "install", "--yes", "--download-only", *_PACKAGES], warned)
     return sorted((work / "cache" / "archives").glob("*.deb"))
+
+
+def _archive() -> str:
+    """Where the machine gets its own packages from."""
+    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Component: main"]
+    found = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=False).stdout.split()
+    if not found:
+        raise Unavailable("apt knows of no archive to get packages from")
+    return found[0]
 
 
 def _unpack(archives: list[Path], root: Path) -> None:

@@ -70,13 +70,15 @@ class Pod:
 
         May be called again. Raises: TimeoutError, when something does not end for half a minute after the grace.
         """
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(self.spec.grace_seconds + _END_SECONDS)
-            if thread.is_alive():
-                raise TimeoutError(f"{thread.name} goes on\n{self.describe()}")
+        self._join()
         self.volumes.close()
         return {name: status.last for name, status in self.statuses().items() if status.last is not None}
+
+    def power_off(self) -> None:
+        """End it as a loss of power does; its volumes stay, and a pod of the same name finds them."""
+        for container in self.containers.values():
+            container.kill_first_process()
+        self._join()
 
     def statuses(self) -> Statuses:
         """What the API server would show of each container."""
@@ -102,6 +104,13 @@ class Pod:
         """What each container and its probes said last."""
         parts = [f"{container}\n{_tail(container.log())}" for container in self.containers.values()]
         return "\n".join([*parts, *map(repr, self.probers)])
+
+    def _join(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(self.spec.grace_seconds + _END_SECONDS)
+            if thread.is_alive():
+                raise TimeoutError(f"{thread.name} goes on\n{self.describe()}")
 
     def _begin(self, work: Callable[..., None], name: str, *arguments: float) -> None:
         thread = threading.Thread(target=work, args=(self._stop, *arguments), name=name)

@@ -108,10 +108,14 @@ _PLAYED_OF_POD = {
     # Where it runs and as whom is for scheduler and API server.
     *("affinity", "nodeSelector", "tolerations", "priorityClassName"),
     *("serviceAccountName", "automountServiceAccountToken", "hostNetwork", "hostPID", "dnsPolicy"),
+    # What API server and scheduler fill in.
+    *("restartPolicy", "schedulerName", "securityContext", "serviceAccount"),
+    *("nodeName", "priority", "preemptionPolicy", "enableServiceLinks"),
 }
 _PLAYED_OF_CONTAINER = {
     *("name", "image", "command", "args", "env", "volumeMounts", "readinessProbe", "livenessProbe"),
     *("securityContext", "resources", "terminationMessagePolicy", "ports"),
+    *("terminationMessagePath", "imagePullPolicy"),
 }
 
 

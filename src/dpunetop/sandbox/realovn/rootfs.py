@@ -21,6 +21,7 @@ ENVIRONMENT: Mapping[str, str] = {
 }
 """What a program finds whatever it is given."""
 
+_FOUND_FIRST = "/usr/local/sbin"
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
 
 
@@ -48,6 +49,8 @@ class Root:
             _mount("--rbind", f"/{name}", str(self.path / name))
         _mount("-t", "tmpfs", "-o", "mode=0755", "tmpfs", str(self.path / "dev"))
         self._devices()
+        for name, program in image.programs.items():
+            self.bind(program, f"{_FOUND_FIRST}/{name}", "ro")
 
     def __repr__(self) -> str:
         return f"<Root {self.path}>"

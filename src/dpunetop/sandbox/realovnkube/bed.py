@@ -1,0 +1,91 @@
+"""One DPU and its host with a real OVN-Kubernetes on both, and two real control planes: what our DaemonSet must fit."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from dpunetop.sandbox.controlplane import Spec
+from dpunetop.sandbox.processes import RunFolder
+from dpunetop.sandbox.realovn import packages
+from dpunetop.sandbox.realovn.datapath import Addresses, Dpu
+from dpunetop.sandbox.realovn.pods import Pod
+from dpunetop.sandbox.realovnkube import tenant
+from dpunetop.sandbox.realovnkube.door import Door
+from dpunetop.sandbox.realovnkube.host import NAME, TenantHost
+from dpunetop.sandbox.realovnkube.program import Ovnkube
+from dpunetop.sandbox.realovnkube.runtime import DpuRuntime
+from dpunetop.sandbox.standins.kubelet import address
+from dpunetop.sandbox.world import World
+
+# The network that has the addresses of all nodes, see `kubelet.address`.
+_FABRIC, _PREFIX = "10.64.0.1", 10
+
+
+class Bed:
+    """A `World` whose DPU runs the pods of our DaemonSet as processes: a context manager.
+
+    Guarantees: when it is entered, DPU, host and both control planes run; `start_tenant` adds what OVN-Kubernetes runs
+        in the tenant. After it is left, nothing is.
+    Threads: one.
+    Raises: Unavailable, outside of a world of namespaces; Failed; as `World.start`.
+    """
+
+    def __init__(self, ovnkube: Ovnkube, dpu: str, host: str, **world: Any) -> None:
+        """`dpu` and `host` are the names of the Nodes; `world` goes to `World`."""
+        self.ovnkube = ovnkube
+        self.names = (dpu, host)
+        self._options = world
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._open.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def start_tenant(self, namespace: str) -> Pod:
+        """Start cluster manager and the host's `ovnkube`, once the host has its Node and `namespace` its objects."""
+        pod = tenant.programs(self.ovnkube, self.dpu, self.host, self.world.tenant, namespace)
+        self._open.enter_context(pod)
+        return pod
+
+    def _start(self) -> None:
+        dpu, host = self.names
+        folder = RunFolder("bed")
+        self._open.callback(folder.close)
+        self.dpu = self._open.enter_context(self._dpu(folder.path, dpu))
+        self.host = TenantHost(self.dpu, host, address(host))
+        self.host.plug_in()
+        self.runtime = DpuRuntime(self.dpu, dpu, self._power_on)
+        self.world = World(runtime=self.runtime, shows=tenant.shows, **self._options)
+        self._open.callback(self.runtime.close)
+        self._open.enter_context(self.world)
+        self.runtime.use(self.world.infra.admin)
+        port = urlsplit(self.world.tenant.url).port
+        assert port is not None
+        self._open.enter_context(Door(self.dpu.root.inside(f"/run/netns/{NAME}"), port))
+
+    def _dpu(self, folder: Path, name: str) -> Dpu:
+        image = dataclasses.replace(packages.find(), programs=self.ovnkube.programs(folder / "programs"))
+        return Dpu(folder, Addresses(address(name), _FABRIC, _PREFIX), image)
+
+    def _power_on(self) -> None:
+        self.dpu.power_on()
+        self.host.plug_in()
+
+
+def specs() -> dict[str, Spec]:
+    """Control planes of which one can ask afterwards who did what."""
+    return {"infra": Spec("infra", audit=True), "tenant": Spec("tenant", audit=True)}

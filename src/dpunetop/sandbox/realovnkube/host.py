@@ -1,0 +1,68 @@
+"""The tenant host that carries a DPU: a network namespace whose interfaces end on the DPU, as representors do."""
+
+from __future__ import annotations
+
+import hashlib
+
+from dpunetop.sandbox.realovn.datapath import EXTERNAL_BRIDGE, Dpu
+from dpunetop.sandbox.realovn.network import End, Place, add_place, connect
+
+NAME = "host"
+"""Of the network namespace."""
+GATEWAY, MANAGEMENT = "eth0-0", "eth0-1"
+"""What the host reaches the fabric by, and what OVN-Kubernetes makes its management port of."""
+_FIRST_OF_PODS = 2
+
+
+class TenantHost:
+    """A host and its interfaces; those after the first two are for pods.
+
+    Raises: Failed.
+    """
+
+    def __init__(self, dpu: Dpu, name: str, address: str, functions: int = 6) -> None:
+        """`name` is that of its Node, `address` the one of its Node on the fabric."""
+        self.name = name
+        self._dpu = dpu
+        self._free = list(range(_FIRST_OF_PODS, functions))
+        self.place = add_place(dpu.root, NAME)
+        for number in range(functions):
+            self._connect(number, f"{address}/{dpu.addresses.prefix}" if number == 0 else None)
+        self.place.ip("route", "add", "default", "via", dpu.addresses.fabric, "dev", GATEWAY)
+
+    def plug(self, namespace: str, mac: str, address: str, gateway: str, function: int) -> Place:
+        """Give a new network namespace, which stands for a pod, one of the interfaces, with what OVN chose for it."""
+        pod, interface = add_place(self._dpu.root, namespace), interface_of(function)
+        self.place.ip("link", "set", interface, "netns", namespace)
+        pod.ip("link", "set", interface, "address", mac, "up")
+        pod.ip("address", "add", address, "dev", interface)
+        pod.ip("route", "add", "default", "via", gateway, "dev", interface)
+        return pod
+
+    def take_function(self) -> int:
+        """The number of an interface that no pod has had yet. Raises: IndexError."""
+        return self._free.pop(0)
+
+    def plug_in(self) -> None:
+        """Put the representor of the host's own way out into the bridge, as whoever sets up a DPU does."""
+        self._dpu.add_to_bridge(EXTERNAL_BRIDGE, "rep0-0")
+
+    def _connect(self, number: int, address: str | None) -> None:
+        connect(
+            End(self._dpu.here, f"rep0-{number}", mac=mac_of(self.name, "dpu", number)),
+            End(self.place, interface_of(number), address, mac_of(self.name, "host", number)),
+        )
+
+
+def interface_of(function: int) -> str:
+    """The name of one of the host's interfaces, as `--simulate-dpu` has it."""
+    return f"eth0-{function}"
+
+
+def mac_of(host: str, role: str, number: int) -> str:
+    """The MAC address that `--simulate-dpu` takes for granted.
+
+    Source: OVN-Kubernetes at 8871cd9ce, go-controller/pkg/util/dpuops_linux.go `generateMACForHostToDpu`.
+    """
+    first, second, *_ = hashlib.sha256(f"{host}\0{role}".encode()).digest()
+    return f"52:54:00:{first:02x}:{second:02x}:{number:02x}"

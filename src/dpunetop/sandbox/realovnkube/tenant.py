@@ -1,0 +1,172 @@
+"""The tenant of a real OVN-Kubernetes: what it shows, whom it lets in, and the two programs that run there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from dpunetop.domain.names import NODE_LIMITED, OVNKUBE_CONFIG
+from dpunetop.kube.keys import CONFIGMAPS
+from dpunetop.kube.requests import get
+from dpunetop.sandbox import seed
+from dpunetop.sandbox.admin import objects_of
+from dpunetop.sandbox.controlplane import ControlPlane
+from dpunetop.sandbox.realovn.datapath import Dpu
+from dpunetop.sandbox.realovn.pods import Pod
+from dpunetop.sandbox.realovn.podspec import Identity
+from dpunetop.sandbox.realovnkube import kinds
+from dpunetop.sandbox.realovnkube.host import GATEWAY, MANAGEMENT, NAME, TenantHost
+from dpunetop.sandbox.realovnkube.program import SIMULATE, Ovnkube
+from dpunetop.sandbox.standins.ovnkube import interconnect_tenant
+
+RELEASE, LEASE_SECONDS = "4.23.0", 10
+# Of releases that know clusters without zones too.
+_ZONES = "--enable-interconnect"
+_MINTING = "dpunetop-minting"
+_READ = ["get", "list", "watch"]
+_RBAC = "rbac.authorization.k8s.io"
+_OVN, _POLICY, _CNCF = "k8s.ovn.org", "policy.networking.k8s.io", "k8s.cni.cncf.io"
+_TOLD = ["adminpolicybasedexternalroutes", "egressfirewalls", "egressqoses"]
+_POLICIES = ["adminnetworkpolicies", "baselineadminnetworkpolicies"]
+
+# What the cluster-network-operator grants a node: its master,
+# bindata/network/ovn-kubernetes/common/002-rbac-node.yaml; without what needs OpenShift's own kinds.
+_IN_NAMESPACE = (
+    ([""], ["configmaps"], [*_READ, "create", "patch", "update"]),
+    (["coordination.k8s.io"], ["leases"], ["create", "get", "list", "update"]),
+)
+_IN_CLUSTER = (
+    ([""], ["nodes/status", "pods/status"], ["patch", "update"]),
+    ([""], ["endpoints", "namespaces", "nodes", "pods", "services"], _READ),
+    (["", "events.k8s.io"], ["events"], ["create", "patch", "update"]),
+    (["apiextensions.k8s.io"], ["customresourcedefinitions"], _READ),
+    (["certificates.k8s.io"], ["certificatesigningrequests"], [*_READ, "create"]),
+    (["discovery.k8s.io"], ["endpointslices"], ["list", "watch"]),
+    (["networking.k8s.io"], ["networkpolicies"], _READ),
+    (
+        [_OVN],
+        [
+            *("adminpolicybasedexternalroutes", "clusteruserdefinednetworks", "egressfirewalls", "egressips"),
+            *("egressqoses", "egressservices", "userdefinednetworks"),
+        ],
+        _READ,
+    ),
+    (
+        [_OVN],
+        [f"{kind}/status" for kind in ("adminpolicybasedexternalroutes", "egressfirewalls", "egressqoses")],
+        ["patch"],
+    ),
+    ([_POLICY], _POLICIES, _READ),
+    ([_POLICY], [f"{kind}/status" for kind in _POLICIES], ["patch"]),
+    ([_CNCF], ["multi-networkpolicies", "network-attachment-definitions"], _READ),
+)
+
+# The host's ovnkube has no part in what its DPU does for it.
+_HOST_CONFIGURATION = """\
+[default]
+mtu=1400
+cluster-subnets=10.128.0.0/14/23
+
+[kubernetes]
+service-cidrs=172.30.0.0/16
+ovn-config-namespace={namespace}
+
+[gateway]
+mode=shared
+nodeport=true
+"""
+
+
+def shows(namespace: str) -> list[dict[str, Any]]:
+    """What an OpenShift tenant of `RELEASE` shows in its namespace, and the roles of its nodes."""
+    found = interconnect_tenant(namespace, RELEASE, LEASE_SECONDS)
+    return [*found, *kinds.definitions(), *_roles(namespace), *_minting(namespace)]
+
+
+def _roles(namespace: str) -> Iterator[dict[str, Any]]:
+    for kind, granted in (("Role", _IN_NAMESPACE), ("ClusterRole", _IN_CLUSTER)):
+        where = {"namespace": namespace} if kind == "Role" else {}
+        rules = [{"apiGroups": groups, "resources": what, "verbs": verbs} for groups, what, verbs in granted]
+        yield {
+            "apiVersion": f"{_RBAC}/v1",
+            "kind": kind,
+            "metadata": {"name": NODE_LIMITED, **where},
+            "rules": rules,
+        }
+
+
+def _minting(namespace: str) -> Iterator[dict[str, Any]]:
+    """What `deploy/tenant-rights.yaml` grants, to whoever the operator is in this tenant."""
+    subject = {"kind": "ServiceAccount", "namespace": namespace, "name": seed.TENANT_ACCOUNT}
+    for role in objects_of(seed.ROOT / "deploy" / "tenant-rights.yaml"):
+        if role["kind"] in ("Role", "ClusterRole"):
+            metadata = {"name": _MINTING, **({"namespace": namespace} if role["kind"] == "Role" else {})}
+            yield {**role, "metadata": metadata}
+            yield {
+                "apiVersion": role["apiVersion"],
+                "kind": f"{role['kind']}Binding",
+                "metadata": metadata,
+                "roleRef": {"apiGroup": _RBAC, "kind": role["kind"], "name": _MINTING},
+                "subjects": [subject],
+            }
+
+
+def programs(ovnkube: Ovnkube, dpu: Dpu, host: TenantHost, tenant: ControlPlane, namespace: str) -> Pod:
+    """The tenant's cluster manager, and the `ovnkube` of the host that leaves its network to a DPU.
+
+    They run beside the DPU's pods, and neither sees the DPU: the second one is in the host's network namespace.
+    """
+    configuration = tenant.admin.get(get(CONFIGMAPS, namespace, OVNKUBE_CONFIG).target)["data"]["ovnkube.conf"]
+    kubeconfig = json.dumps(tenant.certificate_kubeconfig("admin", ["system:masters"]))
+    files = {
+        "tenant.conf": configuration,
+        "host.conf": _HOST_CONFIGURATION.format(namespace=namespace),
+        "kubeconfig": kubeconfig,
+    }
+    template = {"spec": _pod(_cluster_manager(ovnkube, host.name), _dpu_host(ovnkube, host.name))}
+    return Pod(dpu, template, Identity(host.name, "", "tenant"), {"files": files})
+
+
+def _pod(*containers: dict[str, Any]) -> dict[str, Any]:
+    volumes = [
+        {"name": "files", "configMap": {"name": "files"}},
+        {"name": "run-netns", "hostPath": {"path": "/run/netns"}},
+    ]
+    return {"hostNetwork": True, "hostPID": True, "containers": list(containers), "volumes": volumes}
+
+
+def _cluster_manager(ovnkube: Ovnkube, host: str) -> dict[str, Any]:
+    return _container(
+        "cluster-manager",
+        *("ovnkube", "--init-cluster-manager", "cluster-manager", "--config-file=/files/tenant.conf"),
+        *("--k8s-kubeconfig=/files/kubeconfig", "--metrics-bind-address=127.0.0.1:29108"),
+        *ovnkube.known(_ZONES),
+        K8S_NODE=host,
+    )
+
+
+def _dpu_host(ovnkube: Ovnkube, host: str) -> dict[str, Any]:
+    # It wants a token beside the kubeconfig, and does not use it.
+    return _container(
+        "dpu-host",
+        *("ip", "netns", "exec", NAME, "ovnkube", "--init-node", host, "--config-file=/files/host.conf"),
+        *("--k8s-kubeconfig=/files/kubeconfig", "--k8s-token=unused", SIMULATE, *ovnkube.known(_ZONES)),
+        *("--ovnkube-node-mode=dpu-host", f"--ovnkube-node-mgmt-port-netdev={MANAGEMENT}"),
+        *("--gateway-mode=shared", f"--gateway-interface={GATEWAY}", "--metrics-bind-address=127.0.0.1:29103"),
+        K8S_NODE=host,
+    )
+
+
+def _container(name: str, *command: str, **environment: str) -> dict[str, Any]:
+    mounts = [
+        {"name": "files", "mountPath": "/files", "readOnly": True},
+        {"name": "run-netns", "mountPath": "/run/netns", "mountPropagation": "HostToContainer"},
+    ]
+    return {
+        "name": name,
+        "command": [*command, "--loglevel=4"],
+        "env": [{"name": key, "value": text} for key, text in environment.items()],
+        "securityContext": {"privileged": True},
+        "volumeMounts": mounts,
+    }

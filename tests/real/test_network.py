@@ -1,0 +1,79 @@
+"""A tenant pod gets its network from the DPU, and what the DPU shows of itself is what a drain takes for a proof."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+
+from dpunetop.domain import names
+from dpunetop.domain.drain import leases
+from dpunetop.domain.drain.proof import Evidence, tenant_signals
+from dpunetop.kube.keys import LEASES, NODES
+from dpunetop.kube.meta import Obj, annotations_of
+from dpunetop.kube.requests import get
+from dpunetop.sandbox.realovnkube.bed import Bed
+from dpunetop.sandbox.realovnkube.tenant import LEASE_SECONDS
+from dpunetop.sandbox.realovnkube.traffic import Echo, ask
+from dpunetop.sandbox.realovnkube.workload import wire
+from support.trial import Trial, eventually
+
+pytestmark = pytest.mark.timeout(300)
+
+Measured = Callable[[str], None]
+PORT = 8080
+READY_SECONDS = 180.0
+
+
+@pytest.fixture(autouse=True)
+def ready(trial: Trial) -> None:
+    trial.wait("Ready", "True", within=READY_SECONDS)
+
+
+def test_a_pod_on_the_host_reaches_the_fabric_through_its_dpu(bed: Bed, trial: Trial, measured: Measured) -> None:
+    wired = wire(bed.host, trial.tenant, trial.tenant_namespace, "talks")
+    fabric = bed.dpu.addresses.fabric
+    with Echo(bed.dpu.fabric, fabric, PORT):
+        answers = ask(wired.place, fabric, PORT, seconds=3.0)
+    measured(f"a pod's address after {wired.seconds_to_address:.1f} s, wired {wired.seconds_to_status:.1f} s later")
+    assert json.loads(wired.status)["default"]["Status"] == "Ready"
+    assert answers.count > 0, answers
+    # Its own address stays inside: what leaves has that of the host's gateway.
+    assert answers.seen_as == host_address(trial)
+
+
+def test_what_the_dpu_writes_onto_its_host_is_what_a_drain_asks_for(trial: Trial) -> None:
+    evidence = Evidence(host_name(trial), None, annotations_of(host(trial)), None)
+    assert [signal.name for signal in tenant_signals(evidence) if not signal.holds] == []
+
+
+def test_the_lease_of_the_host_is_a_sign_after_two_renewals(trial: Trial, measured: Measured) -> None:
+    stretch, name = leases.Stretch("dpu", "boot", "term"), f"{names.LEASE_PREFIX}{host_name(trial)}"
+    path = get(LEASES, trial.tenant_namespace, name).target
+    began, found = time.monotonic(), None
+
+    def look() -> leases.Tally:
+        nonlocal found
+        seen = leases.lease(trial.tenant.get_or_empty(path) or None)
+        found = leases.tally(found, stretch, seen, time.monotonic(), is_due=True)
+        return found
+
+    last = eventually(look, lambda tally: tally.is_enough(time.monotonic()), within=6 * LEASE_SECONDS)
+    measured(f"Lease {name}: {leases.CHANGES} renewals in {time.monotonic() - began:.1f} s")
+    assert last.lease.valid_seconds == 4 * LEASE_SECONDS
+    assert trial.tenant.get(path)["spec"]["holderIdentity"] == "ovnkube-dpu-node"
+
+
+def host_name(trial: Trial) -> str:
+    [name] = trial.names.pairs.values()
+    return name
+
+
+def host(trial: Trial) -> Obj:
+    return trial.tenant.get(get(NODES, "", host_name(trial)).target)
+
+
+def host_address(trial: Trial) -> str:
+    return next(a["address"] for a in host(trial)["status"]["addresses"] if a["type"] == "InternalIP")
