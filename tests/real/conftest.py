@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 
+from dpunetop.kube.keys import NODES
+from dpunetop.kube.meta import Obj
+from dpunetop.kube.requests import get
 from dpunetop.sandbox import binaries, seed
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.realovn.namespaces import is_inside
@@ -19,7 +24,14 @@ Measured = Callable[[str], None]
 
 NAME = "real"
 """Of the tenant; its nodes are called after it."""
+READY_SECONDS = 180.0
 _MEASURED = "measured"
+_ORDER = ("test_start", "test_network", "test_rotation", "test_outage", "test_drain", "test_rights")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One DPU for all tests, so that they go by what they leave behind."""
+    items.sort(key=lambda item: _ORDER.index(item.path.stem))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -48,7 +60,9 @@ def ovnkube() -> Ovnkube:
 @pytest.fixture(scope="session")
 def bed(programs: binaries.Binaries, ovnkube: Ovnkube) -> Iterator[Bed]:
     """Two control planes, a DPU and its host."""
-    with Bed(ovnkube, f"{NAME}-dpu0", f"{NAME}-host0", dpus=0, boot_seconds=1.0, **specs()) as running:
+    with Bed(
+        ovnkube, f"{NAME}-dpu0", f"{NAME}-host0", dpus=0, boot_seconds=2.0, retry_seconds=0.5, **specs()
+    ) as running:
         yield running
 
 
@@ -61,23 +75,55 @@ def operator(bed: Bed) -> Iterator[OperatorProcess]:
         yield running
 
 
+@dataclass(frozen=True)
+class Served:
+    """The tenant, whose host is served by its DPU."""
+
+    trial: Trial
+    seconds_to_ready: float
+    """From the creation of the DpuClusterConfig."""
+
+
 @pytest.fixture(scope="session")
-def trial(bed: Bed, operator: OperatorProcess) -> Trial:
-    """The tenant, whose OVN-Kubernetes runs; the operator has done its part when the first test says so."""
-    made = Trial(bed.world, NAME, 1, shows=tenant.shows)
-    bed.start_tenant(made.tenant_namespace)
-    made.quick_start()
-    return made
+def served(bed: Bed, operator: OperatorProcess) -> Served:
+    """The tenant after all of the user's steps."""
+    trial = Trial(bed.world, NAME, 1, shows=tenant.shows)
+    bed.start_tenant(trial.tenant_namespace)
+    began = time.monotonic()
+    trial.quick_start()
+    try:
+        trial.wait("Ready", "True", within=READY_SECONDS)
+    except TimeoutError as err:
+        err.add_note("\n".join(pod.describe() for pod in bed.runtime.pods()))
+        raise
+    return Served(trial, time.monotonic() - began)
+
+
+@pytest.fixture
+def trial(served: Served) -> Trial:
+    """The tenant, all of which is Ready before the test begins."""
+    served.trial.wait("Ready", "True", within=READY_SECONDS)
+    return served.trial
+
+
+@pytest.fixture
+def host(trial: Trial) -> Callable[[], Obj]:
+    """Shows the Node of the host, as the tenant has it."""
+    [name] = trial.names.pairs.values()
+    return lambda: trial.tenant.get(get(NODES, "", name).target)
 
 
 @pytest.fixture(autouse=True)
 def told(request: pytest.FixtureRequest) -> Iterator[None]:
     """Show what all programs said last when a test fails."""
     yield
-    found = [name for name in ("bed", "operator") if name in request.fixturenames]
-    if "bed" in found:
-        for pod in request.getfixturevalue("bed").runtime.pods():
-            request.node.add_report_section("teardown", "pod", pod.describe())
+    if "bed" in request.fixturenames:
+        said = "\n".join(pod.describe() for pod in request.getfixturevalue("bed").runtime.pods())
+        request.node.add_report_section("teardown", "pods", said)
+    if "operator" in request.fixturenames:
+        request.node.add_report_section(
+            "teardown", "operator", request.getfixturevalue("operator").log_text()[-20_000:]
+        )
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ import pytest
 from dpunetop.domain import names
 from dpunetop.domain.drain import leases
 from dpunetop.domain.drain.proof import Evidence, tenant_signals
-from dpunetop.kube.keys import LEASES, NODES
-from dpunetop.kube.meta import Obj, annotations_of
+from dpunetop.kube.keys import LEASES
+from dpunetop.kube.meta import Obj, annotations_of, name_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.realovnkube.bed import Bed
 from dpunetop.sandbox.realovnkube.tenant import LEASE_SECONDS
@@ -24,15 +24,11 @@ pytestmark = pytest.mark.timeout(300)
 
 Measured = Callable[[str], None]
 PORT = 8080
-READY_SECONDS = 180.0
 
 
-@pytest.fixture(autouse=True)
-def ready(trial: Trial) -> None:
-    trial.wait("Ready", "True", within=READY_SECONDS)
-
-
-def test_a_pod_on_the_host_reaches_the_fabric_through_its_dpu(bed: Bed, trial: Trial, measured: Measured) -> None:
+def test_a_pod_on_the_host_reaches_the_fabric_through_its_dpu(
+    bed: Bed, trial: Trial, host: Callable[[], Obj], measured: Measured
+) -> None:
     wired = wire(bed.host, trial.tenant, trial.tenant_namespace, "talks")
     fabric = bed.dpu.addresses.fabric
     with Echo(bed.dpu.fabric, fabric, PORT):
@@ -41,16 +37,19 @@ def test_a_pod_on_the_host_reaches_the_fabric_through_its_dpu(bed: Bed, trial: T
     assert json.loads(wired.status)["default"]["Status"] == "Ready"
     assert answers.count > 0, answers
     # Its own address stays inside: what leaves has that of the host's gateway.
-    assert answers.seen_as == host_address(trial)
+    addresses = {each["type"]: each["address"] for each in host()["status"]["addresses"]}
+    assert answers.seen_as == addresses["InternalIP"]
 
 
-def test_what_the_dpu_writes_onto_its_host_is_what_a_drain_asks_for(trial: Trial) -> None:
-    evidence = Evidence(host_name(trial), None, annotations_of(host(trial)), None)
+def test_what_the_dpu_writes_onto_its_host_is_what_a_drain_asks_for(host: Callable[[], Obj]) -> None:
+    evidence = Evidence(name_of(host()), None, annotations_of(host()), None)
     assert [signal.name for signal in tenant_signals(evidence) if not signal.holds] == []
 
 
-def test_the_lease_of_the_host_is_a_sign_after_two_renewals(trial: Trial, measured: Measured) -> None:
-    stretch, name = leases.Stretch("dpu", "boot", "term"), f"{names.LEASE_PREFIX}{host_name(trial)}"
+def test_the_lease_of_the_host_is_a_sign_after_two_renewals(
+    trial: Trial, host: Callable[[], Obj], measured: Measured
+) -> None:
+    stretch, name = leases.Stretch("dpu", "boot", "term"), f"{names.LEASE_PREFIX}{name_of(host())}"
     path = get(LEASES, trial.tenant_namespace, name).target
     began, found = time.monotonic(), None
 
@@ -64,16 +63,3 @@ def test_the_lease_of_the_host_is_a_sign_after_two_renewals(trial: Trial, measur
     measured(f"Lease {name}: {leases.CHANGES} renewals in {time.monotonic() - began:.1f} s")
     assert last.lease.valid_seconds == 4 * LEASE_SECONDS
     assert trial.tenant.get(path)["spec"]["holderIdentity"] == "ovnkube-dpu-node"
-
-
-def host_name(trial: Trial) -> str:
-    [name] = trial.names.pairs.values()
-    return name
-
-
-def host(trial: Trial) -> Obj:
-    return trial.tenant.get(get(NODES, "", host_name(trial)).target)
-
-
-def host_address(trial: Trial) -> str:
-    return next(a["address"] for a in host(trial)["status"]["addresses"] if a["type"] == "InternalIP")
