@@ -22,6 +22,10 @@ PARALLEL := -n 2 --dist loadfile
 # More options for `make run`, `make sandbox` and `make bench`.
 ARGS ?=
 OPERATOR ?= 1
+REAL ?= 0
+# In namespaces of its own, with a real ovnkube; without one it is skipped aloud.
+OVNKUBE ?=
+WITH_OVNKUBE = $(BIN)/python -m dpunetop.sandbox.realovnkube "$(OVNKUBE)"
 IMAGE ?= dpunetop:dev
 ENGINE ?= $(shell command -v podman || command -v docker)
 
@@ -32,8 +36,9 @@ help: ## Say what there is
 
 ## Use it
 .PHONY: sandbox
-sandbox: $(READY) ## Two real API servers, stand-ins and the operator, to play with (OPERATOR=0: without the operator)
-	$(BIN)/python -m dpunetop sandbox $(if $(filter 0,$(OPERATOR)),--no-operator) $(ARGS)
+sandbox: $(READY) ## Two real API servers, stand-ins and the operator, to play with (OPERATOR=0: without it; REAL=1 OVNKUBE=/path: docs/real-ovn.md)
+	$(if $(filter 1,$(REAL)),$(WITH_OVNKUBE)) $(BIN)/python -m dpunetop sandbox $(if $(filter 1,$(REAL)),--real) \
+		$(if $(filter 0,$(OPERATOR)),--no-operator) $(ARGS)
 
 .PHONY: run
 run: $(READY) ## The operator from source against the current kubeconfig (TENANT_NAMESPACE=… NAMESPACE=… make run)
@@ -74,7 +79,7 @@ test-crash: controlplane ## Kill the operator at every write of quick start and 
 
 .PHONY: test-real
 test-real: controlplane ## A real ovnkube in our pods (OVNKUBE=/path/to/ovnkube; docs/real-ovn.md)
-	$(BIN)/python -m dpunetop.sandbox.realovnkube "$(OVNKUBE)" $(PYTEST) -n 0 tests/real $(PYTEST_ARGS)
+	$(WITH_OVNKUBE) $(PYTEST) -n 0 tests/real $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: controlplane ## Measure speed and memory against the raw limit (ARGS='p1 --nodes 100'); docs/performance.md

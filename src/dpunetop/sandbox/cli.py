@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -17,6 +18,11 @@ from dpunetop.sandbox import binaries, seed
 from dpunetop.sandbox.controlplane import Component, StartFailed
 from dpunetop.sandbox.operatorprocess import OperatorFailed, OperatorProcess
 from dpunetop.sandbox.processes import RunFolder, WardenError
+from dpunetop.sandbox.realovn.packages import Unavailable
+from dpunetop.sandbox.realovn.rootfs import Failed
+from dpunetop.sandbox.realovnkube.bed import Bed
+from dpunetop.sandbox.realovnkube.program import VARIABLE, ovnkube_at
+from dpunetop.sandbox.seed import QuickStart
 from dpunetop.sandbox.view import View
 from dpunetop.sandbox.world import World
 
@@ -41,7 +47,7 @@ def sandbox(arguments: Sequence[str]) -> int:
         return _Sandbox(options).run()
     except KeyboardInterrupt:
         return 130
-    except (binaries.BinariesNotFound, seed.NoCheckout, StartFailed, OperatorFailed) as err:
+    except (binaries.BinariesNotFound, seed.NoCheckout, StartFailed, OperatorFailed, Unavailable, Failed) as err:
         print(f"dpunetop sandbox: {err}", file=sys.stderr)
     except (WardenError, ApiError, TimeoutError, OSError) as err:
         print(f"dpunetop sandbox: {type(err).__name__}: {err}", file=sys.stderr)
@@ -58,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-operator", action="store_true", help="leave the operator to you; says how to run it")
     parser.add_argument("--dpus", type=_count, default=3, metavar="N", help="how many DPUs; default 3")
+    parser.add_argument(
+        "--real",
+        action="store_true",
+        help=f"one DPU, with the ovnkube that {VARIABLE} names; run by `make sandbox REAL=1`, see docs/real-ovn.md",
+    )
     parser.add_argument("--exit-when-ready", action="store_true", help="end as soon as the DpuClusterConfig is Ready")
     parser.add_argument(
         "--timeout", type=float, default=300.0, metavar="S", help="how many seconds Ready may take; default 300"
@@ -77,6 +88,7 @@ class _Sandbox:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._started = time.monotonic()
+        self._bed: Bed | None = None
 
     def run(self) -> int:
         seed.check()
@@ -90,12 +102,24 @@ class _Sandbox:
 
     def _play(self, programs: binaries.Binaries, opened: contextlib.ExitStack) -> int:
         log = self._log_to_file(opened)
-        world = opened.enter_context(World(dpus=self._options.dpus, say=self._say))
+        world = self._world(opened)
         self._say("both clusters are up")
         view = View(world.infra, world.quick_start.namespace, world.quick_start.pool)
         opened.callback(view.close)
         operator = self._follow_quick_start(world, opened)
         return self._watch(world, view, operator, self._manual(world, programs, operator, log))
+
+    def _world(self, opened: contextlib.ExitStack) -> World:
+        if not self._options.real:
+            return opened.enter_context(World(dpus=self._options.dpus, say=self._say))
+        quick_start = QuickStart(dpus=1)
+        [(dpu, host)] = quick_start.pairs.items()
+        ovnkube = ovnkube_at(os.environ.get(VARIABLE, ""))
+        bed = opened.enter_context(Bed(ovnkube, dpu, host, quick_start=quick_start, say=self._say))
+        self._say("starting cluster manager and the host's ovnkube in the tenant")
+        bed.start_tenant(quick_start.tenant_namespace)
+        self._bed = bed
+        return bed.world
 
     def _close(self, opened: contextlib.ExitStack) -> None:
         """Stop everything; no further signal stops the stopping."""
@@ -176,6 +200,8 @@ class _Sandbox:
             if _is_ready(world):
                 self._say_lines(view)
                 self._say("Ready: every DPU serves its host")
+                if self._bed is not None:
+                    self._say(self._bed.try_out())
                 return True
             if operator is not None and operator.returncode is not None:
                 self._say(f"the operator ended with code {operator.returncode}; the end of its log:")

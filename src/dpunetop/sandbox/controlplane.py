@@ -588,7 +588,7 @@ def select_audit_events(lines: Iterable[bytes], user: str | None, verb: str | No
         if not line.endswith(b"\n"):
             return
         event = json.loads(line)
-        if user in (None, event["user"]["username"]) and verb in (None, event["verb"]):
+        if user in (None, event["user"].get("username")) and verb in (None, event["verb"]):
             yield event
 
 

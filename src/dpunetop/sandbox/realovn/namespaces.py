@@ -100,7 +100,9 @@ def main(arguments: Sequence[str]) -> int:
         print(f"real OVN: {packages.find()}", file=sys.stderr, flush=True)
     except Unavailable as err:
         return _without(err)
-    return _wait(subprocess.Popen(argv(arguments), env=environment(os.environ)))
+    world = subprocess.Popen(argv(arguments), env=environment(os.environ))
+    print(f"to look inside: nsenter --net --mount --target {world.pid} bash", file=sys.stderr, flush=True)
+    return _wait(world)
 
 
 def _wait(world: subprocess.Popen[bytes]) -> int:

@@ -19,11 +19,14 @@ from dpunetop.sandbox.realovnkube.door import Door
 from dpunetop.sandbox.realovnkube.host import NAME, TenantHost
 from dpunetop.sandbox.realovnkube.program import Ovnkube
 from dpunetop.sandbox.realovnkube.runtime import DpuRuntime
+from dpunetop.sandbox.realovnkube.traffic import Echo, ask
+from dpunetop.sandbox.realovnkube.workload import wire
 from dpunetop.sandbox.standins.kubelet import address
 from dpunetop.sandbox.world import World
 
 # The network that has the addresses of all nodes, see `kubelet.address`.
 _FABRIC, _PREFIX = "10.64.0.1", 10
+_PORT = 8080
 
 
 class Bed:
@@ -60,6 +63,18 @@ class Bed:
         pod = tenant.programs(self.ovnkube, self.dpu, self.host, self.world.tenant, namespace)
         self._open.enter_context(pod)
         return pod
+
+    def try_out(self, namespace: str = "default", name: str = "talks") -> str:
+        """Wire a pod on the host and let it talk to the fabric; what came of it, in words. Raises: TimeoutError."""
+        wired = wire(self.host, self.world.tenant.admin, namespace, name)
+        fabric = self.dpu.addresses.fabric
+        with Echo(self.dpu.fabric, fabric, _PORT):
+            answers = ask(wired.place, fabric, _PORT)
+        seconds = wired.seconds_to_address + wired.seconds_to_status
+        return (
+            f"pod {namespace}/{name} on {self.host.name} has {wired.address} and was wired by its DPU after "
+            f"{seconds:.1f} s; {answers.count} answers from {fabric}, which saw {answers.seen_as or answers.trouble}"
+        )
 
     def _start(self) -> None:
         dpu, host = self.names
