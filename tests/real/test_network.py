@@ -14,7 +14,7 @@ from dpunetop.domain.drain.proof import Evidence, tenant_signals
 from dpunetop.kube.keys import LEASES
 from dpunetop.kube.meta import Obj, annotations_of, name_of
 from dpunetop.kube.requests import get
-from dpunetop.sandbox.realovnkube.bed import Bed
+from dpunetop.sandbox.realovnkube.bed import ENCAP, Bed
 from dpunetop.sandbox.realovnkube.tenant import LEASE_SECONDS
 from dpunetop.sandbox.realovnkube.traffic import Echo, ask
 from dpunetop.sandbox.realovnkube.workload import wire
@@ -44,6 +44,11 @@ def test_a_pod_on_the_host_reaches_the_fabric_through_its_dpu(
 def test_what_the_dpu_writes_onto_its_host_is_what_a_drain_asks_for(host: Callable[[], Obj]) -> None:
     evidence = Evidence(name_of(host()), None, annotations_of(host()), None)
     assert [signal.name for signal in tenant_signals(evidence) if not signal.holds] == []
+
+
+def test_geneve_has_the_address_that_open_vswitch_of_the_dpu_says(bed: Bed, host: Callable[[], Obj]) -> None:
+    assert json.loads(annotations_of(host())[names.ENCAP_IPS_ANNOTATION]) == [ENCAP]
+    assert bed.dpu.vsctl("get", "Open_vSwitch", ".", "external_ids:ovn-encap-ip").strip('"') == ENCAP
 
 
 def test_the_lease_of_the_host_is_a_sign_after_two_renewals(

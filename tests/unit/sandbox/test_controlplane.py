@@ -45,7 +45,9 @@ def event(user: str, verb: str) -> bytes:
     ],
 )
 def test_audit_events_are_selected_by_user_and_verb(user: str | None, verb: str | None, expected: list[str]) -> None:
+    refused = b'{"user": {}, "verb": "get"}\n'  # whoever it was, the token was no good
     log = [event("eve", "get"), event("eve", "patch"), event("bob", "get"), b'{"half of a li']
+    assert list(select_audit_events([refused], "eve", None)) == []
     found = [f"{e['user']['username']} {e['verb']}" for e in select_audit_events(log, user, verb)]
     assert found == expected
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from dpunetop.sandbox.controlplane import Spec
 from dpunetop.sandbox.processes import RunFolder
 from dpunetop.sandbox.realovn import packages
-from dpunetop.sandbox.realovn.datapath import Addresses, Dpu
+from dpunetop.sandbox.realovn.datapath import EXTERNAL_BRIDGE, Addresses, Dpu
 from dpunetop.sandbox.realovn.pods import Pod
 from dpunetop.sandbox.realovnkube import tenant
 from dpunetop.sandbox.realovnkube.door import Door
@@ -23,6 +23,9 @@ from dpunetop.sandbox.realovnkube.traffic import Echo, ask
 from dpunetop.sandbox.realovnkube.workload import wire
 from dpunetop.sandbox.standins.kubelet import address
 from dpunetop.sandbox.world import World
+
+ENCAP = "198.51.100.10"
+"""What Open vSwitch of the DPU says that Geneve is to use, beside the Node's own address."""
 
 # The network that has the addresses of all nodes, see `kubelet.address`.
 _FABRIC, _PREFIX = "10.64.0.1", 10
@@ -82,7 +85,7 @@ class Bed:
         self._open.callback(folder.close)
         self.dpu = self._open.enter_context(self._dpu(folder.path, dpu))
         self.host = TenantHost(self.dpu, host, address(host))
-        self.host.plug_in()
+        self._set_up()
         self.runtime = DpuRuntime(self.dpu, dpu, self._power_on)
         self.world = World(runtime=self.runtime, shows=tenant.shows, **self._options)
         self._open.callback(self.runtime.close)
@@ -98,7 +101,13 @@ class Bed:
 
     def _power_on(self) -> None:
         self.dpu.power_on()
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """What whoever sets up a DPU does: the host's way out, and an address of its own for Geneve."""
         self.host.plug_in()
+        self.dpu.here.ip("address", "replace", f"{ENCAP}/32", "dev", EXTERNAL_BRIDGE)
+        self.dpu.vsctl("set", "Open_vSwitch", ".", f"external_ids:ovn-encap-ip={ENCAP}")
 
 
 def specs() -> dict[str, Spec]:
