@@ -91,11 +91,7 @@ def served(bed: Bed, operator: OperatorProcess) -> Served:
     bed.start_tenant(trial.tenant_namespace)
     began = time.monotonic()
     trial.quick_start()
-    try:
-        trial.wait("Ready", "True", within=READY_SECONDS)
-    except TimeoutError as err:
-        err.add_note("\n".join(pod.describe() for pod in bed.runtime.pods()))
-        raise
+    trial.wait("Ready", "True", within=READY_SECONDS)
     return Served(trial, time.monotonic() - began)
 
 
