@@ -18,6 +18,7 @@ from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.pki import Authority
 from dpunetop.sandbox.world import World
 from support import election
+from support.hostilecallers import GIANT_HEADERS, ON_ANY_PORT, ON_TLS, Habit, besieged
 from support.trial import Trial, eventually
 
 pytestmark = pytest.mark.timeout(180)
@@ -47,6 +48,34 @@ class Scraped:
             return answer.status, answer.read().decode()
         finally:
             connection.close()
+
+    @property
+    def metrics(self) -> tuple[str, int]:
+        address = urlsplit(self.operator.metrics_url)
+        return address.hostname or "", address.port or 0
+
+    @property
+    def health(self) -> tuple[str, int]:
+        address = urlsplit(self.operator.health_url)
+        return address.hostname or "", address.port or 0
+
+    def probe(self, path: str) -> int:
+        """As the kubelet does: with its time-out, and from an address of its own."""
+        connection = http.client.HTTPConnection(*self.health, timeout=5, source_address=("127.0.9.9", 0))
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def forget_most_memory(self) -> None:
+        """Count the most memory from now on."""
+        Path(f"/proc/{self.operator.pid}/clear_refs").write_text("5")
+
+    def most_memory_mib(self) -> float:
+        """The most that the operator has had in memory since."""
+        lines = Path(f"/proc/{self.operator.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
     def families(self) -> dict[str, Metric]:
         status, body = self.get(self.token("reader"))
@@ -165,6 +194,20 @@ def test_each_controller_reports_what_became_of_its_work_also_where_that_is_noth
 
 def test_the_leader_says_that_it_leads(scraped: Scraped) -> None:
     assert total(scraped.families()["leader_election_master_status"], name="dpunetop") == 1
+
+
+@pytest.mark.parametrize("habits", [ON_ANY_PORT, (GIANT_HEADERS,)], ids=["of all kinds", "with giant headers"])
+def test_two_hundred_hostile_callers_keep_no_probe_out_and_take_no_memory(
+    scraped: Scraped, habits: tuple[Habit, ...]
+) -> None:
+    scraped.families()
+    scraped.forget_most_memory()
+    before = scraped.most_memory_mib()
+    with besieged(scraped.health, habits, 200, 200), besieged(scraped.metrics, (*habits, *ON_TLS), 200, 200):
+        probes = [scraped.probe(path) for path in ("/healthz", "/readyz") * 10]
+        scrapes = [scraped.get(scraped.token("reader"))[0] for _ in range(10)]
+    assert (probes, scrapes) == ([200] * 20, [200] * 10)
+    assert scraped.most_memory_mib() - before <= 16
 
 
 def test_a_renewed_certificate_is_served_without_a_restart(scraped: Scraped) -> None:

@@ -484,3 +484,19 @@ def test_stopping_ends_open_connections(metrics):
         assert idle.recv(1) == b""
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_stopping_waits_for_no_caller(metrics, judge, call):
+    stop = Stop()
+    certificate = Certificate(None, metrics.certificate(), RealClock())
+    listening = MetricsServer(ANYWHERE, metrics, Guarded(judge, certificate), clock=RealClock())
+    thread = threading.Thread(target=listening.run, args=(stop,), name="server")
+    thread.start()
+    callers = [call(listening.address, f"127.0.2.{n + 1}") for n in range(40)]
+    for caller in callers[:20]:
+        caller.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+    assert ask_https(listening.address, "good")[0] == 200
+    stop.set()
+    thread.join(2)
+    assert not thread.is_alive()
+    assert all(is_closed(caller) for caller in callers)

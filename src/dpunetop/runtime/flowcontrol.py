@@ -104,7 +104,7 @@ def no_rest(_: float) -> float:
 class TokenBucket:
     """A budget that fills steadily and may be spent in bursts.
 
-    Guarantees: within any t seconds at most burst + rate·t tokens are handed out.
+    Guarantees: within any t seconds at most burst + rate·t tokens are handed out and kept.
     Threads: any.
     """
 
@@ -126,3 +126,8 @@ class TokenBucket:
                 return False
             self._tokens -= 1.0
             return True
+
+    def give_back(self) -> None:
+        """One token was not needed after all."""
+        with self._guard:
+            self._tokens = min(self._burst, self._tokens + 1.0)

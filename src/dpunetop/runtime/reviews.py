@@ -31,10 +31,10 @@ TRIES = 5
 """How long, and how often, one review is tried while the API server does not give an answer."""
 MAX_TOKEN_BYTES = 16 << 10
 REVIEWS_PER_SECOND = 10.0
-REVIEWS_AT_ONCE = 20
+REVIEWS_AT_ONCE = 40
 PEER_REVIEWS_PER_SECOND = 2.0
-PEER_REVIEWS_AT_ONCE = 10
-"""How many reviews of strangers the API server is bothered with, from all addresses and from one."""
+PEER_REVIEWS_AT_ONCE = 20
+"""How many reviews of strangers in vain the API server is bothered with, from all addresses and from one."""
 STRANGERS = 8
 """How many strangers may wait at once; fewer than there are threads that answer, so that others never wait for them."""
 
@@ -66,13 +66,17 @@ class _User:
     extra: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Caller:
+    """One who asks now. Threads: the one that judges."""
+
     token: str = field(repr=False)
     digest: bytes = field(repr=False)
     peer: str
     is_welcome: bool
     """Whether it was allowed when it came last; everybody else is a stranger."""
+    spent: int = 0
+    """How many reviews it has caused out of the budget for strangers."""
 
 
 class Reviewer:
@@ -126,6 +130,8 @@ class Reviewer:
             return _Caller(token, digest, peer, digest in self._welcome)
 
     def _note(self, caller: _Caller, verdict: Verdict) -> None:
+        if verdict is Verdict.ALLOWED:  # a scraper with a new token; only what was in vain counts
+            self._budget.give_back(caller.peer, caller.spent)
         with self._guard:
             self._welcome.pop(caller.digest, None)
             if verdict is Verdict.ALLOWED:
@@ -148,8 +154,11 @@ class Reviewer:
 
     def _spend(self, caller: _Caller) -> None:
         """Pay for one review. Raises: _Crowded."""
-        if not caller.is_welcome and not self._budget.take(caller.peer):
+        if caller.is_welcome:
+            return
+        if not self._budget.take(caller.peer):
             raise _Crowded
+        caller.spent += 1
 
     def _authenticate(self, caller: _Caller, stop: Stop) -> tuple[_User | None, float]:
         self._spend(caller)
@@ -208,6 +217,12 @@ class _Budget:
     def take(self, peer: str) -> bool:
         """Spend one review; one address cannot spend what is there for all."""
         return self._of(peer).take() and self._all.take()
+
+    def give_back(self, peer: str, count: int) -> None:
+        """So many reviews were not in vain."""
+        for _ in range(count):
+            self._of(peer).give_back()
+            self._all.give_back()
 
     def _of(self, peer: str) -> TokenBucket:
         with self._guard:

@@ -82,6 +82,14 @@ def test_a_cap_at_or_below_the_base_is_the_pause(base: float, cap: float, pauses
     assert [backoff.next("a"), backoff.next("a")] == pauses
 
 
+def test_what_is_given_back_to_a_bucket_can_be_taken_again_but_never_more_than_its_burst() -> None:
+    bucket = TokenBucket(2.0, 2, FakeClock())
+    bucket.give_back()
+    assert [bucket.take() for _ in range(3)] == [True, True, False]
+    bucket.give_back()
+    assert [bucket.take() for _ in range(2)] == [True, False]
+
+
 def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
     clock = FakeClock()
     bucket = TokenBucket(2.0, 3, clock)
