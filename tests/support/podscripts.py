@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,10 +13,44 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BASH = "/bin/bash"
+OPTIONS = Path(__file__).parents[1] / "data" / "ovnkube-options"
+RELEASES = sorted(path.stem for path in OPTIONS.glob("*.txt"))
+"""Whose options have been recorded."""
+_OVNKUBE = Path(__file__).with_name("strictovnkube.py")
+
+
+def known_options(release: str) -> frozenset[str]:
+    """The options that it takes, with their dashes."""
+    return frozenset(line.split()[0] for line in (OPTIONS / f"{release}.txt").read_text().splitlines())
+
 
 RECORDER = """#!/bin/bash
 { printf '%s' "${0##*/}"; for a; do printf '\\t%s' "$a"; done; printf '\\n'; } >>"$RECORD"
 env | sort >"$RECORD.env.${0##*/}"
+"""
+# Keeps what it is told to set, and tells what is asked for, quoted as the real one does.
+OVS_VSCTL = """#!/bin/bash
+{ printf '%s' "${0##*/}"; for a; do printf '\\t%s' "$a"; done; printf '\\n'; } >>"$RECORD"
+if [[ -e $RECORD.no-ovs ]]; then
+  echo 'ovs-vsctl: unix:/run/openvswitch/db.sock: database connection failed' >&2
+  exit 1
+fi
+for word; do
+  case $word in
+    get | set) verb=$word ;;
+    external_ids:*=*)
+      value=${word#*=}
+      [[ $verb == set ]] && printf '%s' "${value//\\"/}" >"$RECORD.ovs.${word%%=*}"
+      ;;
+    external_ids:*)
+      if [[ $verb == get && -e $RECORD.ovs.$word ]]; then
+        printf '"%s"\\n' "$(<"$RECORD.ovs.$word")"
+      else
+        echo
+      fi
+      ;;
+  esac
+done
 """
 # Keeps its rules in a file, as the kernel would: -C looks, -A adds.
 TABLES = """#!/bin/bash
@@ -27,6 +63,7 @@ case " $* " in
   *' -A '*) printf '%s\\n' "${rule/ -A / }" >>"$RECORD.rules" ;;
 esac
 """
+_CERTIFICATES = ("ovn-cert/tls.key", "ovn-cert/tls.crt", "ovn-ca/ca-bundle.crt")
 WRAPPER = "#!/bin/bash\nexit 125\n"
 
 
@@ -44,8 +81,37 @@ class ScriptedPod:
     def __post_init__(self) -> None:
         for folder in ("entries", "state", "bin"):
             (self.root / folder).mkdir()
+        for path in ("run/ovnkube-config/ovnkube.conf", "var/run/secrets/tenant-kubeconfig/kubeconfig", *_CERTIFICATES):
+            self.file(path, "")
         for name, text in self.stubs.items():
             self.program(name, text)
+
+    def file(self, path: str, text: str) -> None:
+        """What the strict ovnkube finds at that path."""
+        (self.root / "files" / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / "files" / path).write_text(text)
+
+    def plays(self, release: str, *lacks: str) -> None:
+        """Have ovnkube of that release, less some of its options."""
+        options = self.root / "options"
+        lines = (OPTIONS / f"{release}.txt").read_text().splitlines()
+        options.write_text("".join(f"{line}\n" for line in lines if line.split()[0] not in lacks))
+        words = (sys.executable, "-IS", str(_OVNKUBE), str(options), str(self.root / "files"))
+        self.program("ovnkube", f'#!/bin/bash\nexec {shlex.join(words)} "$@"\n')
+
+    def open_vswitch(self, **values: str) -> None:
+        for key, value in values.items():
+            self.ovs(key).write_text(value)
+
+    def ovs(self, key: str) -> Path:
+        """Where the stub of Open vSwitch keeps an external id."""
+        return self.root / f"record.ovs.external_ids:{key.replace('_', '-')}"
+
+    @property
+    def message(self) -> str:
+        """What it left in the status of its pod when it ended."""
+        message = self.root / "message"
+        return message.read_text() if message.exists() else ""
 
     def program(self, name: str, text: str) -> None:
         (self.root / "bin" / name).write_text(text)
@@ -67,7 +133,9 @@ class ScriptedPod:
             "RECORD": str(self.root / "record"),
             "DPUNETOP_ENTRIES": str(self.root / "entries"),
             "DPUNETOP_STATE": str(self.root / "state"),
+            "DPUNETOP_MESSAGE": str(self.root / "message"),
             "DPUNETOP_POLL_SECONDS": "0.05",
+            "STUB_ADDRESSES": "192.0.2.1 198.51.100.10 198.51.100.11",
             **more,
         }
 
@@ -87,10 +155,14 @@ class ScriptedPod:
         return process.returncode, output
 
     def probe(self, container: str, question: str, **environment: str) -> int:
-        command = [BASH, "-c", self.texts[f"{container} probe"], "probe", question]
-        return subprocess.run(
-            command, env=self.environment(**environment), check=False, capture_output=True, timeout=10
-        ).returncode
+        return self.answer(container, question, **environment)[0]
+
+    def answer(self, container: str, question: str, **environment: str) -> tuple[int, str]:
+        command = [BASH, "-c", self.texts[f"{container} probe"], container, question]
+        done = subprocess.run(
+            command, env=self.environment(**environment), check=False, capture_output=True, text=True, timeout=10
+        )
+        return done.returncode, done.stdout
 
     @property
     def calls(self) -> list[list[str]]:
@@ -100,6 +172,12 @@ class ScriptedPod:
     def seen_by(self, program: str) -> dict[str, str]:
         lines = (self.root / f"record.env.{program}").read_text().splitlines()
         return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def started_with(pod: ScriptedPod) -> str:
+    """What ovnkube was called with, which was the last of all."""
+    assert pod.calls[-1][0] == "ovnkube"
+    return " ".join(pod.calls[-1])
 
 
 def first_line(process: subprocess.Popen[str]) -> str:

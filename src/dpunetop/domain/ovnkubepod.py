@@ -196,7 +196,7 @@ def _container(image: str, part: Part) -> dict[str, Any]:
         **({"securityContext": {"privileged": True}} if part.privileged else {}),
         "resources": {"requests": {"cpu": part.cpu, "memory": part.memory}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        **(_probes(part.scripts.probe) if part.scripts.probe else {}),
+        **(_probes(part) if part.scripts.probe else {}),
         "volumeMounts": [dict(mount) for mount in part.mounts],
         **({"ports": [_metrics(part.metrics_port)]} if part.metrics_port else {}),
     }
@@ -206,14 +206,14 @@ def _metrics(port: int) -> dict[str, Any]:
     return {"name": "metrics-port", "containerPort": port, "protocol": "TCP"}
 
 
-def _probes(script: str) -> dict[str, Any]:
+def _probes(part: Part) -> dict[str, Any]:
     return {
-        "readinessProbe": _probe(script, "ready", initialDelaySeconds=5, periodSeconds=10, failureThreshold=3),
+        "readinessProbe": _probe(part, "ready", initialDelaySeconds=5, periodSeconds=10, failureThreshold=3),
         # Five minutes of silence: only a process that hangs, not one that is busy with a large recomputation.
-        "livenessProbe": _probe(script, "alive", initialDelaySeconds=60, periodSeconds=30, failureThreshold=10),
+        "livenessProbe": _probe(part, "alive", initialDelaySeconds=60, periodSeconds=30, failureThreshold=10),
     }
 
 
-def _probe(script: str, question: str, **pace: int) -> dict[str, Any]:
-    command = ["/bin/bash", "-c", script, "probe", question]
+def _probe(part: Part, question: str, **pace: int) -> dict[str, Any]:
+    command = ["/bin/bash", "-c", part.scripts.probe, part.name, question]
     return {"exec": {"command": command}, "timeoutSeconds": 10, **pace}

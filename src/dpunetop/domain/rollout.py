@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from dpunetop.domain.entries import PASSING, EntriesState, Wait, Waiting
 from dpunetop.domain.names import DPU_NODE_LABEL, ENV_OVERRIDES, TENANT_NODE_ANNOTATION, TENANT_NODE_ENV
 from dpunetop.domain.ovnkubepod import has_newest_template
+from dpunetop.domain.pairing import host_of
 from dpunetop.domain.quoting import quoted
 from dpunetop.domain.status import OVN_KUBE_READY
+from dpunetop.domain.unready import Cause, held_up
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.meta import Obj, generation_of, is_terminating, uid_of
 
@@ -94,8 +96,24 @@ def _progress(view: RolloutView) -> tuple[str, str] | None:
             f"the DaemonSet finds no node: DPU nodes need the labels of spec.nodeSelector and {DPU_NODE_LABEL}",
         )
     if silent := sorted(set(view.entries.data) - _serving(view)):
-        return "Progressing", f"no up-to-date pod serves yet on {some(silent)}"
+        words = f"no up-to-date pod serves yet on {some(silent)}"
+        return _held_up(view, view.daemonset, silent) or ("Progressing", words)
     return None
+
+
+def _held_up(view: RolloutView, daemonset: Obj, silent: Sequence[str]) -> tuple[str, str] | None:
+    """What pods say that wait for something that does not come by itself; the first of the reasons that there are."""
+    found = {
+        str(pod["spec"].get("nodeName")): held
+        for pod in view.pods
+        if not is_terminating(pod) and has_newest_template(daemonset, pod) and (held := held_up(pod)) is not None
+    }
+    told = [(dpu, found[dpu]) for dpu in silent if dpu in found]
+    first = next((cause for cause in Cause if any(held.cause is cause for _, held in told)), None)
+    if first is None:
+        return None
+    host = {dpu: host_of(dpu, text) or "without a name" for dpu, text in view.entries.data.items()}
+    return first.value, some([held.sentence(dpu, host[dpu]) for dpu, held in told if held.cause is first])
 
 
 def _serving(view: RolloutView) -> set[str]:

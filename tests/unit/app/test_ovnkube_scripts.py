@@ -12,7 +12,19 @@ from pathlib import Path
 import pytest
 
 from dpunetop.app.assets import ovnkube_scripts
-from support.podscripts import BASH, RECORDER, TABLES, WRAPPER, answering, end, first_line
+from support.podscripts import (
+    BASH,
+    OVS_VSCTL,
+    RECORDER,
+    RELEASES,
+    TABLES,
+    WRAPPER,
+    answering,
+    end,
+    first_line,
+    known_options,
+    started_with,
+)
 from support.podscripts import ScriptedPod as Pod
 
 SCRIPTS = ovnkube_scripts()
@@ -33,12 +45,25 @@ TEMPLATE = {
     "NODE_IP": "192.0.2.1",
 }
 
-PROGRAMS = {"ovnkube": RECORDER, "ovn-controller": RECORDER, "iptables": TABLES, "ip6tables": TABLES}
+PROGRAMS = {"ovn-controller": RECORDER, "ovs-vsctl": OVS_VSCTL, "iptables": TABLES, "ip6tables": TABLES}
+WITH_DATABASES = [release for release in RELEASES if "--nb-address" in known_options(release)]
+
+
+def made(tmp_path: Path, release: str, **stubs: str) -> Pod:
+    pod = Pod(tmp_path, TEXTS, TEMPLATE, {**PROGRAMS, **stubs})
+    pod.plays(release)
+    return pod
 
 
 @pytest.fixture
 def pod(tmp_path: Path) -> Pod:
-    return Pod(tmp_path, TEXTS, TEMPLATE, dict(PROGRAMS))
+    return made(tmp_path, "openshift-4.13")
+
+
+@pytest.fixture(params=WITH_DATABASES)
+def every(request: pytest.FixtureRequest, tmp_path: Path) -> Pod:
+    """A pod of each release that reaches a database over the network."""
+    return made(tmp_path, request.param)
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
@@ -56,28 +81,35 @@ def test_the_text_has_nothing_that_kubernetes_would_fill_in(text: str) -> None:
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 def test_the_text_neither_sources_nor_evaluates_nor_traces(text: str) -> None:
     code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    assert not re.search(r"(^|[;&|\s])(source|\.|eval)\s", code)
+    assert not re.search(r"(?m)(^\s*|[;&|]\s*|\b(then|do|else)\s+)(source|\.|eval)\s", code)
     assert "xtrace" not in code
     assert "set -x" not in code
 
 
-def test_with_an_entry_ovnkube_is_started_for_its_host(pod: Pod) -> None:
-    pod.entry("TENANT_K8S_NODE=worker-1\n")
-    status, output = pod.run("ovnkube-node")
-    assert status == 0
+def test_with_an_entry_ovnkube_is_started_for_its_host(every: Pod) -> None:
+    every.entry("TENANT_K8S_NODE=worker-1\n")
+    status, output = every.run("ovnkube-node")
+    assert status == 0, output
     assert output.endswith("Z serving host worker-1\n")
-    assert " ".join(pod.calls[-1]) == (
-        "ovnkube --init-node worker-1 --encap-ip 192.0.2.1"
-        " --nb-address ssl:10.0.0.1:9641,ssl:[fd00::1]:9641 --sb-address ssl:10.0.0.1:9642,ssl:[fd00::1]:9642"
-        " --nb-client-privkey /ovn-cert/tls.key --nb-client-cert /ovn-cert/tls.crt"
-        " --nb-client-cacert /ovn-ca/ca-bundle.crt --nb-cert-common-name ovn"
-        " --sb-client-privkey /ovn-cert/tls.key --sb-client-cert /ovn-cert/tls.crt"
-        " --sb-client-cacert /ovn-ca/ca-bundle.crt --sb-cert-common-name ovn"
+    assert started_with(every) == (
+        "ovnkube --init-node=worker-1 --ovnkube-node-mode=dpu --encap-ip=192.0.2.1"
+        " --k8s-kubeconfig=/var/run/secrets/tenant-kubeconfig/kubeconfig --gateway-mode=shared"
+        " --gateway-interface=br-ex --metrics-bind-address=127.0.0.1:29103 --loglevel=4 --inactivity-probe=30000"
+        " --nb-address=ssl:10.0.0.1:9641,ssl:[fd00::1]:9641 --nb-client-privkey=/ovn-cert/tls.key"
+        " --nb-client-cert=/ovn-cert/tls.crt --nb-client-cacert=/ovn-ca/ca-bundle.crt --nb-cert-common-name=ovn"
+        " --sb-address=ssl:10.0.0.1:9642,ssl:[fd00::1]:9642 --sb-client-privkey=/ovn-cert/tls.key"
+        " --sb-client-cert=/ovn-cert/tls.crt --sb-client-cacert=/ovn-ca/ca-bundle.crt --sb-cert-common-name=ovn"
         " --config-file=/run/ovnkube-config/ovnkube.conf"
-        " --k8s-kubeconfig=/var/run/secrets/tenant-kubeconfig/kubeconfig"
-        " --loglevel 4 --inactivity-probe=30000 --gateway-mode shared --gateway-interface br-ex"
-        " --ovnkube-node-mode dpu --metrics-bind-address 127.0.0.1:29103"
     )
+
+
+@pytest.mark.parametrize("release", sorted(set(RELEASES) - set(WITH_DATABASES)))
+def test_an_image_that_knows_no_central_databases_waits_and_says_so(tmp_path: Path, release: str) -> None:
+    pod = made(tmp_path, release)
+    pod.entry("TENANT_K8S_NODE=a\n")
+    assert pod.run("ovnkube-node")[0] == 1
+    assert pod.message.startswith("dpunetop: OptionsMissing --nb-address --sb-address ")
+    assert [call for call in pod.calls if call[0] == "ovnkube"] == []
 
 
 def test_with_an_entry_ovn_controller_is_started(pod: Pod) -> None:
@@ -94,7 +126,7 @@ def test_an_entry_overrides_the_template_even_without_a_last_newline(pod: Pod) -
     pod.entry("TENANT_K8S_NODE=a\nOVN_KUBE_LOG_LEVEL=5\nOVN_CONTROLLER_INACTIVITY_PROBE=60000")
     pod.run("ovnkube-node")
     call = " ".join(pod.calls[-1])
-    assert "--loglevel 5 --inactivity-probe=60000" in call
+    assert "--loglevel=5 --inactivity-probe=60000" in call
 
 
 def test_geneve_is_untracked_once_in_both_families_however_often_the_container_restarts(pod: Pod) -> None:
@@ -107,7 +139,7 @@ def test_geneve_is_untracked_once_in_both_families_however_often_the_container_r
         "iptables OUTPUT -p udp --dport 6081 -j NOTRACK",
         "iptables PREROUTING -p udp --dport 6081 -j NOTRACK",
     ]
-    assert [call[:6] for call in pod.calls[:2]] == [
+    assert [call[:6] for call in pod.calls if call[0] == "iptables"][:2] == [
         ["iptables", "-w", "10", "-t", "raw", "-C"],
         ["iptables", "-w", "10", "-t", "raw", "-A"],
     ]
@@ -119,12 +151,12 @@ def test_without_the_tools_it_says_so_and_serves(pod: Pod) -> None:
     status, output = pod.run("ovnkube-node")
     assert status == 0
     assert output.count("Geneve stays tracked") == 4
-    assert [call[0] for call in pod.calls] == ["ovnkube"]
+    assert [call[0] for call in pod.calls if call[0] != "ovs-vsctl"] == ["ovnkube"]
 
 
 def test_a_wrapper_for_a_host_that_is_not_mounted_is_passed_by(tmp_path: Path) -> None:
-    stubs = {**PROGRAMS, "iptables": WRAPPER, "ip6tables": WRAPPER, "xtables-nft-multi": TABLES}
-    pod = Pod(tmp_path, TEXTS, TEMPLATE, stubs)
+    stubs = {"iptables": WRAPPER, "ip6tables": WRAPPER, "xtables-nft-multi": TABLES}
+    pod = made(tmp_path, "openshift-4.13", **stubs)
     pod.entry("TENANT_K8S_NODE=a\n")
     status, output = pod.run("ovnkube-node")
     assert status == 0
@@ -173,7 +205,7 @@ def test_only_listed_variables_come_out_of_an_entry(pod: Pod) -> None:
     pod.entry("\n".join([*hostile, "TENANT_K8S_NODE=a", *hostile]))
     pod.run("ovnkube-node")
     seen = pod.seen_by("ovnkube")
-    expected = pod.environment(TENANT_K8S_NODE="a", LC_ALL="C")
+    expected = pod.environment(TENANT_K8S_NODE="a", LC_ALL="C", K8S_TOKEN="see-the-kubeconfig")
     assert {name: value for name, value in seen.items() if name not in ("PWD", "SHLVL", "_")} == expected
 
 
@@ -202,7 +234,7 @@ def test_an_idle_pod_that_nobody_replaces_takes_its_entry_up(pod: Pod) -> None:
         pod.entry("TENANT_K8S_NODE=a\n")
         output, _ = process.communicate(timeout=20)
     assert output.endswith("serving host a\n")
-    assert pod.calls[-1][:3] == ["ovnkube", "--init-node", "a"]
+    assert pod.calls[-1][:2] == ["ovnkube", "--init-node=a"]
 
 
 def test_a_restarted_container_of_an_idle_pod_waits_too(pod: Pod) -> None:

@@ -307,6 +307,13 @@ def test_what_is_said(view, expected):
     assert said(plan_ovnkube(view)) == expected
 
 
+def waiting(left, ready="False"):
+    ended = {"terminated": {"exitCode": 1, "message": left}}
+    made = pod(ready=ready)
+    made["status"]["containerStatuses"] = [{"name": "ovnkube-node", "ready": ready == "True", "lastState": ended}]
+    return made
+
+
 def message(plan):
     (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
     return next(condition.message for condition in status.conditions if condition.type == "OvnKubeReady")
@@ -323,6 +330,32 @@ def test_a_bad_entry_is_named_with_those_that_it_does_not_touch():
     found = message(plan_ovnkube(served_with(**{"bf2-9": "export TENANT_K8S_NODE=x"})))
     assert found.startswith('env-overrides, entry of "bf2-9", line 1: write KEY=value')
     assert found.endswith('no "export". No other DPU is touched by that: 1 serve their hosts')
+
+
+WAITING = {
+    "dpunetop: OptionsMissing --zone\nwords": ("False", "OptionsMissing"),
+    "dpunetop: OptionsUnknown\nwords": ("False", "OptionsUnknown"),
+    "dpunetop: OpenVSwitchAway\nwords": ("False", "OpenVSwitchAway"),
+    "panic: words of a crash": ("False", "Progressing"),
+}
+
+
+@pytest.mark.parametrize(("left", "expected"), WAITING.items(), ids=WAITING)
+def test_what_keeps_a_waiting_pod_from_serving_is_said_with_dpu_and_host(left, expected):
+    plan = plan_ovnkube(settled(waiting(left)))
+    assert said(plan) == expected
+    assert "bf2-1" in message(plan)
+    assert ("DPU bf2-1 cannot serve host host-1: pod ovnkube-node-x" in message(plan)) is (expected[1] in left)
+
+
+def test_what_kept_a_pod_from_serving_once_is_not_said_of_one_that_serves():
+    assert said(plan_ovnkube(settled(waiting("dpunetop: OpenVSwitchAway", ready="True")))) == ("True", "Serving")
+
+
+def test_what_keeps_a_pod_of_an_older_template_from_serving_is_mended_by_the_newer():
+    old = waiting("dpunetop: OptionsMissing --zone")
+    old["metadata"]["annotations"] = {}
+    assert said(plan_ovnkube(settled(old))) == ("False", "Progressing")
 
 
 def test_a_selector_that_drops_a_dpu_that_serves_does_not_reach_the_daemonset():

@@ -40,38 +40,36 @@ def host_assets() -> HostAssets:
 
 def ovnkube_scripts() -> OvnkubeScripts:
     """Entry and probe scripts of the pods that run for a central tenant, as shipped with this version."""
-    return OvnkubeScripts(_central("ovn-controller"), _central("ovnkube-node"))
+    return OvnkubeScripts(_scripts("ovnkube/ovn-controller"), _scripts("ovnkube/ovnkube-node", "ovnkube/ovnkube.sh"))
 
 
 def interconnect_scripts() -> InterconnectScripts:
     """Entry and probe scripts of the pods that run for an interconnect tenant, as shipped with this version."""
     return InterconnectScripts(
-        database=_interconnect("database"),
-        northd=_interconnect("northd"),
+        database=_scripts("ovnkube-ic/database"),
+        northd=_scripts("ovnkube-ic/northd"),
         # Whether it is connected is asked in the same way, wherever its database is.
-        ovn_controller=ContainerScripts(
-            _entry("ovnkube-ic", "ovn-controller"), _text("ovnkube", "ovn-controller-probe.sh")
-        ),
-        ovn_acl_logging=ContainerScripts(_entry("ovnkube-ic", "ovn-acl-logging"), ""),
-        ovnkube_controller=_interconnect("ovnkube-controller"),
+        ovn_controller=ContainerScripts(_entry("ovnkube-ic/ovn-controller.sh"), _probe("ovnkube/ovn-controller")),
+        ovn_acl_logging=ContainerScripts(_entry("ovnkube-ic/ovn-acl-logging.sh"), ""),
+        ovnkube_controller=_scripts("ovnkube-ic/ovnkube-controller", "ovnkube/ovnkube.sh"),
     )
 
 
-def _central(container: str) -> ContainerScripts:
-    return ContainerScripts(_entry("ovnkube", container), _text("ovnkube", f"{container}-probe.sh"))
+def _scripts(container: str, *shared: str) -> ContainerScripts:
+    return ContainerScripts(_entry(*shared, f"{container}.sh"), _probe(container))
 
 
-def _interconnect(container: str) -> ContainerScripts:
-    return ContainerScripts(_entry("ovnkube-ic", container), _text("ovnkube-ic", f"{container}-probe.sh"))
+def _entry(*parts: str) -> str:
+    return "\n".join(map(_text, ("ovnkube/entry.sh", *parts)))
 
 
-def _entry(folder: str, container: str) -> str:
-    return f"{_text('ovnkube', 'entry.sh')}\n{_text(folder, f'{container}.sh')}"
+def _probe(container: str) -> str:
+    return "\n".join(map(_text, ("ovnkube/probe.sh", f"{container}-probe.sh")))
 
 
-def _text(folder: str, name: str) -> str:
-    return files(__name__).joinpath(folder, name).read_text(encoding="utf-8")
+def _text(path: str) -> str:
+    return files(__name__).joinpath(*path.split("/")).read_text(encoding="utf-8")
 
 
 def _host_text(name: str) -> str:
-    return _text("host", name)
+    return _text(f"host/{name}")

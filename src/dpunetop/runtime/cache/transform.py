@@ -24,6 +24,7 @@ _NODE_METADATA = (
 )
 
 _POD_METADATA = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "labels")
+_MOST_OF_MESSAGE = 1024
 _MANAGED = ("manager", "operation", "subresource", "apiVersion", "fieldsV1")  # without the time: so many are equal
 
 
@@ -91,8 +92,8 @@ def bare_lease() -> Transform:
 
 
 def bare_pod(annotations: Collection[str]) -> Transform:
-    """Keep of a Pod who it is, its labels and these annotations, where it runs, whether it is Ready, and which
-    containers it has."""
+    """Keep of a Pod who it is, its labels and these annotations, where it runs, whether it is Ready, which
+    containers it has, and the beginning of what they said when they ended last."""
 
     def strip(pod: dict[str, Any]) -> dict[str, Any]:
         kept: dict[str, Any] = {key: pod[key] for key in ("apiVersion", "kind") if key in pod}
@@ -168,8 +169,18 @@ def _pod_status(status: Mapping[str, Any]) -> dict[str, Any]:
     kept = _only(status, "phase")
     if ready := _ready(status):
         kept["conditions"] = ready
-    if containers := [_only(each, "containerID") for each in _mappings(status.get("containerStatuses"))]:
+    if containers := [_container_status(each) for each in _mappings(status.get("containerStatuses"))]:
         kept["containerStatuses"] = containers
+    return kept
+
+
+def _container_status(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Which container it is, and how it ended last, if that left a message."""
+    kept = _only(status, "containerID")
+    for state in ("state", "lastState"):
+        said = _mapping(_mapping(status.get(state)).get("terminated")).get("message")
+        if isinstance(said, str) and said:
+            kept |= {**_only(status, "name", "ready"), state: {"terminated": {"message": said[:_MOST_OF_MESSAGE]}}}
     return kept
 
 

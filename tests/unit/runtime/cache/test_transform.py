@@ -87,7 +87,16 @@ def test_of_a_pod_remains_where_it_runs_whether_it_is_ready_and_its_containers()
             "phase": "Running",
             "podIP": "10.0.0.1",
             "conditions": [{"type": "Initialized", "status": "True"}, {**ready, "lastProbeTime": seen}],
-            "containerStatuses": [{"name": "c", "containerID": "cri-o://1", "restartCount": 0}, {"name": "d"}],
+            "containerStatuses": [
+                {"name": "c", "containerID": "cri-o://1", "restartCount": 0, "ready": True, "lastState": {}},
+                {"name": "d"},
+                {
+                    "name": "e",
+                    "ready": False,
+                    "state": {"running": {"startedAt": seen}},
+                    "lastState": {"terminated": {"exitCode": 1, "message": "x" * 5000}},
+                },
+            ],
         },
     }
     assert bare_pod(["hash", "other"])(pod) == {
@@ -98,7 +107,11 @@ def test_of_a_pod_remains_where_it_runs_whether_it_is_ready_and_its_containers()
         "status": {
             "phase": "Running",
             "conditions": [ready],
-            "containerStatuses": [{"containerID": "cri-o://1"}, {}],
+            "containerStatuses": [
+                {"containerID": "cri-o://1"},
+                {},
+                {"name": "e", "ready": False, "lastState": {"terminated": {"message": "x" * 1024}}},
+            ],
         },
     }
     assert bare_pod([])({"metadata": {"name": "p"}}) == {"metadata": {"name": "p"}, "spec": {}, "status": {}}

@@ -1,7 +1,4 @@
-# Probe of containers nbdb and sbdb; the argument is `ready` or `alive`. An idle pod is both.
-set -o errexit -o nounset -o pipefail
-
-[[ -e ${DPUNETOP_STATE:-/dpunetop/state}/entry ]] || exit 0
+# Probe of containers nbdb and sbdb.
 control="/var/run/ovn/ovn${OVN_DATABASE}_db.ctl"
 case $1 in
   ready)

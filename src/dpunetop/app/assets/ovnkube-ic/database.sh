@@ -1,4 +1,4 @@
-# Second part of the entry script of containers nbdb and sbdb: one database of the zone, OVN_DATABASE says which.
+# Last part of the entry script of containers nbdb and sbdb: one database of the zone, OVN_DATABASE says which.
 #
 # The zone is the tenant host. A database of another zone is forgotten, be it of a host that this DPU served before or of
 # the infra cluster, whose nodes keep theirs in the same place: ovnkube writes all of it anew from the tenant.

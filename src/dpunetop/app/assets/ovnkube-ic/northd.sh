@@ -1,4 +1,4 @@
-# Second part of the entry script of container northd: from the northbound database of the zone to its southbound one.
+# Last part of the entry script of container northd: from the northbound database of the zone to its southbound one.
 take_entry
 exec ovn-northd \
   --no-chdir \

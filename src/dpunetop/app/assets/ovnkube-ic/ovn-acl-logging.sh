@@ -1,4 +1,4 @@
-# Second part of the entry script of container ovn-acl-logging: show the audit log, and keep it within its bounds.
+# Last part of the entry script of container ovn-acl-logging: show the audit log, and keep it within its bounds.
 audit_log=${DPUNETOP_AUDIT_LOG:-/var/log/ovn/acl-audit-log.log}
 interval=${DPUNETOP_ROTATE_SECONDS:-30}
 

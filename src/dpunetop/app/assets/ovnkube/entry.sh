@@ -1,7 +1,7 @@
-# First part of both entry scripts: learn which tenant host this pod works for.
+# First part of all entry scripts: learn which tenant host this pod works for, and say what keeps it from working.
 #
 # Entries are rendered by the operator, one file per DPU node. The first container that sees an entry pins it for the
-# life of the pod: both containers then serve the same host, and one that restarts goes on as before, whatever happens
+# life of the pod: all containers then serve the same host, and one that restarts goes on as before, whatever happens
 # to the entries meanwhile. A pod without an entry idles and is Ready. When its entry comes, the operator replaces the
 # pod; only if that does not happen within the grace does an idle pod take the entry up by itself.
 #
@@ -14,6 +14,12 @@ entries=${DPUNETOP_ENTRIES:-/dpunetop/entries}
 state=${DPUNETOP_STATE:-/dpunetop/state}
 poll=${DPUNETOP_POLL_SECONDS:-5}
 grace=${DPUNETOP_GRACE_SECONDS:-120}
+patience=${DPUNETOP_PATIENCE_SECONDS:-60}
+message=${DPUNETOP_MESSAGE:-/dev/termination-log}
+held="$state/held.$0"
+told="$state/told.$0"
+errors="$state/errors.$0"
+said='' before=''
 
 log() {
   TZ=UTC printf '%(%Y-%m-%dT%H:%M:%SZ)T %s\n' -1 "$1"
@@ -52,7 +58,7 @@ pause() {
 
 # Return once this pod serves a host; the variables of its entry are set then.
 take_entry() {
-  local offered="$entries/$K8S_NODE" since='' said=''
+  local offered="$entries/$K8S_NODE" since=''
   trap 'exit 0' TERM INT
   until [[ -e $state/entry ]]; do
     if ! (read_entry "$offered"); then
@@ -73,6 +79,10 @@ take_entry() {
   done
   read_entry "$state/entry"
   log "serving host $TENANT_K8S_NODE"
+  if [[ -e $told ]]; then
+    before=$(<"$told")
+    rm -f "$told"
+  fi
 }
 
 say_once() {
@@ -80,4 +90,40 @@ say_once() {
     log "$1"
     said=$1
   fi
+}
+
+# Wait until the command "${@:3}" finds nothing that keeps this container from serving. It tries each $2 seconds; when it
+# fails it leaves what it found in `cause`, a word and names for the operator, and in `words`, for people.
+#
+# What a restart does not mend must not become a crash loop, and must not stay unsaid. So the container is alive and not
+# Ready, and its probe prints the words, which puts them into the Events of its pod. If that lasts for $1 seconds it ends
+# once: the message of a container that has ended is all that a pod without rights can put into its own status, where the
+# operator reads it (domain/unready.py). One that comes back after that goes on waiting; one that was killed meanwhile
+# ends once more, since its message is lost.
+hold_until() {
+  local most=$1 pace=$2 since=$SECONDS
+  shift 2
+  until "$@"; do
+    printf 'dpunetop: %s\n%s\n' "$cause" "$words" >"$held.new"
+    mv -f "$held.new" "$held"
+    if [[ $said != "$cause" ]]; then
+      log "$words"
+      said=$cause
+    fi
+    if [[ $before != "$cause" ]] && ((SECONDS - since >= most)); then
+      printf '%s\n' "$cause" >"$told"
+      cat "$held" >"$message"
+      exit 1
+    fi
+    pause "$pace"
+  done
+  rm -f "$held"
+}
+
+# Say so as a cause; what it said instead is in the file `errors`.
+open_vswitch_is_away() {
+  local error
+  error=$(head -c 300 "$errors")
+  cause=OpenVSwitchAway
+  words="Open vSwitch of this DPU does not answer, look at ovsdb-server and ovs-vswitchd there: ${error//$'\n'/ }"
 }

@@ -1,7 +1,4 @@
-# Probe of container ovn-controller; the argument is `ready` or `alive`. An idle pod is both.
-set -o errexit -o nounset -o pipefail
-
-[[ -e ${DPUNETOP_STATE:-/dpunetop/state}/entry ]] || exit 0
+# Probe of container ovn-controller.
 case $1 in
   ready)
     status=$(ovn-appctl -t ovn-controller connection-status)

@@ -1,4 +1,4 @@
-# Second part of the entry script of container ovn-controller. Where the southbound database is, ovnkube writes into
+# Last part of the entry script of container ovn-controller. Where the southbound database is, ovnkube writes into
 # Open vSwitch.
 take_entry
 exec ovn-controller unix:/var/run/openvswitch/db.sock \
