@@ -1,8 +1,9 @@
 """The shipped text and where it goes."""
 
+from dataclasses import fields
 from importlib.resources import files
 
-from dpunetop.app.assets import host_assets
+from dpunetop.app.assets import host_assets, interconnect_scripts, ovnkube_scripts
 
 
 def test_the_files_go_where_the_predecessor_put_them() -> None:
@@ -36,6 +37,14 @@ def test_nothing_is_shipped_that_does_not_reach_a_host() -> None:
     used |= {unit.name for unit in assets.units if unit.content is not None}
     used |= {part.name for unit in assets.units for part in unit.drop_ins}
     assert {entry.name for entry in (files("dpunetop.app.assets") / "host").iterdir()} == used
+
+
+def test_every_script_for_a_pod_reaches_one() -> None:
+    both = (ovnkube_scripts(), interconnect_scripts())
+    containers = [getattr(scripts, each.name) for scripts in both for each in fields(scripts)]
+    used = "".join(container.entry + container.probe for container in containers)
+    folders = (files("dpunetop.app.assets") / name for name in ("ovnkube", "ovnkube-ic"))
+    assert [path.name for folder in folders for path in folder.iterdir() if path.read_text() not in used] == []
 
 
 def test_every_text_ends_its_last_line() -> None:
