@@ -96,6 +96,8 @@ class ScriptedPod:
         options = self.root / "options"
         lines = (OPTIONS / f"{release}.txt").read_text().splitlines()
         options.write_text("".join(f"{line}\n" for line in lines if line.split()[0] not in lacks))
+        if "--ovnkube-node-mgmt-port-dp-resource-name" not in known_options(release):
+            self.open_vswitch(dpunetop_mgmt_port_netdev="pf0vf0")
         words = (sys.executable, "-IS", str(_OVNKUBE), str(options), str(self.root / "files"))
         self.program("ovnkube", f'#!/bin/bash\nexec {shlex.join(words)} "$@"\n')
 

@@ -187,9 +187,20 @@ def node(settings: Settings) -> None:
     start = settings.number("routing-table-id-start", "ovnkubenode", default=1000)
     if not 1000 <= start < 2**31:
         raise Exit(f"invalid routing-table-id-start '{start}'. must be >= 1000")
-    ports = ("ovnkube-node-mgmt-port-netdev", "ovnkube-node-mgmt-port-dp-resource-name")
-    if any(settings.get(port, "ovnkubenode", port.removeprefix("ovnkube-node-")) for port in ports):
-        raise Exit(f"{ports[0]} or {ports[1]} must not be provided")
+    management_port(settings)
+
+
+def management_port(settings: Settings) -> None:
+    """pkg/config/config.go, buildOvnKubeNodeConfig: refused since c2bcf8baa of 2023-05-15, and wanted before it.
+
+    It is told by an option that came two months before that (28929bb09): what is between them counts as new.
+    """
+    netdev, resource = "ovnkube-node-mgmt-port-netdev", "ovnkube-node-mgmt-port-dp-resource-name"
+    given = any(settings.get(name, "ovnkubenode", name.removeprefix("ovnkube-node-")) for name in (netdev, resource))
+    if given and settings.release.knows(resource):
+        raise Exit(f"{netdev} or {resource} must not be provided")
+    if not given and not settings.release.knows(resource):
+        raise Exit(f"{netdev} must be provided")
 
 
 def databases(settings: Settings) -> None:

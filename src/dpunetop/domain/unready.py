@@ -26,6 +26,7 @@ class Cause(StrEnum):
 
     OPTIONS_MISSING = "OptionsMissing"
     OPTIONS_UNKNOWN = "OptionsUnknown"
+    MANAGEMENT_PORT_UNKNOWN = "ManagementPortUnknown"
     OPEN_VSWITCH_AWAY = "OpenVSwitchAway"
 
 
@@ -49,6 +50,10 @@ class HeldUp:
             case Cause.OPTIONS_UNKNOWN:
                 words = "ovnkube of its image does not tell its options; set spec.image to one of OVN-Kubernetes"
                 return f"{where}{words}, for the architecture of the DPU"
+            case Cause.MANAGEMENT_PORT_UNKNOWN:
+                words = "ovnkube of its image is from before May 2023 and wants the name of the representor"
+                do = "set external_ids:dpunetop-mgmt-port-netdev of Open vSwitch there, or spec.image to a newer one"
+                return f"{where}{words} of the management port on the DPU; {do}"
             case Cause.OPEN_VSWITCH_AWAY:
                 words = "Open vSwitch did not answer; look at ovsdb-server and ovs-vswitchd on the DPU"
                 return f"{where}{words}, the pod goes on by itself"

@@ -66,6 +66,12 @@ def every(request: pytest.FixtureRequest, tmp_path: Path) -> Pod:
     return made(tmp_path, request.param)
 
 
+def management_port(pod: Pod) -> str:
+    """The option that a release from before May 2023 gets beside the others."""
+    named = pod.ovs("dpunetop-mgmt-port-netdev")
+    return f" --ovnkube-node-mgmt-port-netdev={named.read_text()}" if named.exists() else ""
+
+
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 def test_the_text_is_bash(text: str) -> None:
     checked = subprocess.run([BASH, "-n", "-c", text], check=False, capture_output=True)
@@ -94,7 +100,8 @@ def test_with_an_entry_ovnkube_is_started_for_its_host(every: Pod) -> None:
     assert started_with(every) == (
         "ovnkube --init-node=worker-1 --ovnkube-node-mode=dpu --encap-ip=192.0.2.1"
         " --k8s-kubeconfig=/var/run/secrets/tenant-kubeconfig/kubeconfig --gateway-mode=shared"
-        " --gateway-interface=br-ex --metrics-bind-address=127.0.0.1:29103 --loglevel=4 --inactivity-probe=30000"
+        f" --gateway-interface=br-ex{management_port(every)} --metrics-bind-address=127.0.0.1:29103 --loglevel=4"
+        " --inactivity-probe=30000"
         " --nb-address=ssl:10.0.0.1:9641,ssl:[fd00::1]:9641 --nb-client-privkey=/ovn-cert/tls.key"
         " --nb-client-cert=/ovn-cert/tls.crt --nb-client-cacert=/ovn-ca/ca-bundle.crt --nb-cert-common-name=ovn"
         " --sb-address=ssl:10.0.0.1:9642,ssl:[fd00::1]:9642 --sb-client-privkey=/ovn-cert/tls.key"

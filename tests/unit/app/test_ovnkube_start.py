@@ -145,7 +145,7 @@ def test_what_the_dpu_says_of_its_gateway_is_passed_on(pod: ScriptedPod, contain
     )
     assert pod.run(container)[0] == 0
     assert (
-        " --gateway-interface=brp0 --gateway-nexthop=10.0.0.1 --gateway-vlanid=7 --gateway-router-subnet=10.1.0.0/16 "
+        " --gateway-interface=brp0 --gateway-nexthop=10.0.0.1 --gateway-vlanid=7 --gateway-router-subnet=10.1.0.0/16"
     ) in started_with(pod)
 
 
@@ -196,6 +196,27 @@ def test_options_that_ovnkube_can_do_without_are_left_out_and_said(
     assert status == 0, output
     assert "this image does not know --loglevel: left out\n" in output
     assert "this image does not know --inactivity-probe: left out\n" in output
+
+
+OLD = [release for release in RELEASES if "--ovnkube-node-mgmt-port-dp-resource-name" not in known_options(release)]
+
+
+@pytest.mark.parametrize("release", OLD)
+def test_an_old_image_waits_until_its_dpu_names_the_management_port(pod: ScriptedPod, release: str) -> None:
+    pod.plays(release)
+    pod.ovs("dpunetop-mgmt-port-netdev").unlink()
+    assert pod.run("ovnkube-node")[0] == 1
+    told = HeldUp(Cause.MANAGEMENT_PORT_UNKNOWN, "ovnkube-node-x", "ovnkube-node", ())
+    assert status_of(pod, "ovnkube-node") == told
+    process = waits(pod, "ovnkube-node")
+    pod.open_vswitch(dpunetop_mgmt_port_netdev="pf0vf0")
+    process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert " --ovnkube-node-mgmt-port-netdev=pf0vf0 " in started_with(pod)
+
+
+def test_which_images_are_old() -> None:
+    assert OLD == ["openshift-4.12", "openshift-4.13"]
 
 
 SILENT = {

@@ -62,6 +62,9 @@ SENTENCES = {
     Cause.OPTIONS_MISSING: 'ovnkube of its image does not know "--a" and "--b"; set spec.image to one that does',
     Cause.OPTIONS_UNKNOWN: "ovnkube of its image does not tell its options; set spec.image to one of OVN-Kubernetes,"
     " for the architecture of the DPU",
+    Cause.MANAGEMENT_PORT_UNKNOWN: "ovnkube of its image is from before May 2023 and wants the name of the"
+    " representor of the management port on the DPU; set external_ids:dpunetop-mgmt-port-netdev of Open vSwitch there,"
+    " or spec.image to a newer one",
     Cause.OPEN_VSWITCH_AWAY: "Open vSwitch did not answer; look at ovsdb-server and ovs-vswitchd on the DPU, the pod"
     " goes on by itself",
 }

@@ -96,6 +96,13 @@ def test_what_the_real_one_refuses_is_refused(tmp_path: Path, options: dict[str,
     assert refusal(tmp_path, options).startswith(words)
 
 
+def test_the_management_port_is_named_on_old_releases_alone(tmp_path: Path) -> None:
+    named = {**DPU, "ovnkube-node-mgmt-port-netdev": "pf0vf0"}
+    assert refusal(tmp_path, named, release="openshift-4.13") == ""
+    assert refusal(tmp_path, DPU, release="openshift-4.13") == "1: ovnkube-node-mgmt-port-netdev must be provided"
+    assert refusal(tmp_path, named, release="upstream-1.0").endswith("must not be provided")
+
+
 def test_the_configuration_file_counts_as_options_do(tmp_path: Path) -> None:
     conf = "[ovnkubernetesfeature]\nenable-egress-ip=true\negressip-node-healthcheck-port=9107\n"
     assert refusal(tmp_path, DPU, conf=conf).startswith("255: Health checking listen failed")

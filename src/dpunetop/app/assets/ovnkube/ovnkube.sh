@@ -72,6 +72,19 @@ misses_nothing() {
   fi
 }
 
+# Before May 2023 ovnkube wanted the representor of the host's management port by name; since then it finds it by what the
+# host says, and refuses a name (pkg/config/config.go, buildOvnKubeNodeConfig). The older ones lack an option that came
+# shortly before that.
+has_management_port() {
+  read_host dpunetop-mgmt-port-netdev || return 1
+  if ! knows --ovnkube-node-mgmt-port-dp-resource-name && [[ -z ${host[dpunetop-mgmt-port-netdev]} ]]; then
+    cause=ManagementPortUnknown
+    words="ovnkube of this image wants the name of the management port's representor on this DPU: set it as"
+    words+=" external_ids:dpunetop-mgmt-port-netdev of Open vSwitch, or take an image from after May 2023"
+    return 1
+  fi
+}
+
 # Choose where tunnels end: where Open vSwitch says, as upstream's own start script has it (dist/images/ovnkube.sh), else
 # at the node's address. ovnkube writes what it is given to the same key, so the node's is marked: it must not pass for
 # somebody's wish once the node has another.
@@ -98,6 +111,7 @@ need_common() {
   need_of_host --gateway-nexthop ovn-gw-nexthop
   need_of_host --gateway-vlanid ovn-gw-vlanid
   need_of_host --gateway-router-subnet ovn-gw-router-subnet
+  need_of_host --ovnkube-node-mgmt-port-netdev dpunetop-mgmt-port-netdev
   # The probes ask here.
   need --metrics-bind-address=127.0.0.1:29103
   offer "--loglevel=$OVN_KUBE_LOG_LEVEL"
@@ -109,6 +123,7 @@ prepare_ovnkube() {
   hold_until 0 "$patience" ask_ovnkube
   hold_until "$patience" "$poll" read_host ovn-encap-ip dpunetop-encap-ip ovn-gw-interface ovn-gw-nexthop ovn-gw-vlanid \
     ovn-gw-router-subnet
+  hold_until 0 "$poll" has_management_port
   choose_tunnels
   need_common
 }
