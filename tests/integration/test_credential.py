@@ -22,12 +22,14 @@ from dpunetop.controllers.flow import CONFIG_INDEXERS, Installation
 from dpunetop.domain import names
 from dpunetop.domain.names import ENCAP_IPS_ANNOTATION
 from dpunetop.domain.ovnkubepod import CREDENTIAL_FOLDER
+from dpunetop.domain.tenantaccount import ACCOUNTS, Account
 from dpunetop.domain.tenantkubeconfig import (
     TenantKubeconfig,
     parse_kubeconfig,
     render_kubeconfig,
     render_with_token_file,
 )
+from dpunetop.domain.tenantrelease import Flavour
 from dpunetop.domain.types import tenant_cluster_name
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Forbidden, Unauthorized
@@ -546,6 +548,43 @@ def test_a_webhook_that_lets_only_the_account_of_dpus_write_of_pods_is_found_out
                 tenant.admin.delete(get(WEBHOOKS, "", obj["metadata"]["name"]).target)
     assert place.said()[:2] == ("False", "NotAdmitted")
     assert f"write {names.CONNECTION_STATUS_ANNOTATION} onto Pod {OVN}/runs-there" in place.said()[2]
+
+
+def test_upstreams_account_is_the_one_that_such_a_webhook_lets_write(
+    operator: Operator, place: Place, tenant: ControlPlane, host: str
+) -> None:
+    who = ACCOUNTS[Flavour.UPSTREAM]
+    tenant.apply(upstream(who))
+    with NodeIdentity({who.user(OVN)}, Played.DPU_BY_NAME) as strict:
+        configured = list(strict.configurations())
+        tenant.apply(configured)
+        try:
+            status = get(PODS, OVN, "runs-there").target + "/status?dryRun=All"
+            change = {"metadata": {"annotations": {names.CONNECTION_STATUS_ANNOTATION: "{}"}}}
+            eventually_refused(lambda: tenant.admin.patch(status, change))
+            pair(place)
+            operator.settle()
+        finally:
+            for obj in configured:
+                tenant.admin.delete(get(WEBHOOKS, "", obj["metadata"]["name"]).target)
+            tenant.admin.delete(get(DAEMONSETS, OVN, names.OVNKUBE_NODE).target)
+            for resource in OURS:
+                tenant.admin.delete(get(resource, OVN if resource.namespaced else "", who.name).target)
+    assert place.said()[:2] == ("True", "Minted")
+    assert who.name in place.said()[2]
+
+
+def upstream(who: Account) -> Iterator[dict[str, Any]]:
+    """What a tenant with OVN-Kubernetes' own charts shows, and its roles (templates/rbac-ovnkube-node.yaml)."""
+    labels = {"app": names.OVNKUBE_NODE}
+    variable = {"name": "OVN_DAEMONSET_VERSION", "value": "1.3.0"}
+    container = {"name": "ovnkube-controller", "image": "x", "env": [variable]}
+    pod = {"containers": [container], "nodeSelector": {"no": "where"}}
+    spec = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
+    yield new_object(DAEMONSETS, OVN, names.OVNKUBE_NODE, spec=spec)
+    wide, local = node_roles()
+    yield {**wide, "metadata": {"name": who.cluster_role}}
+    yield {**local, "metadata": {"name": who.role, "namespace": OVN}}
 
 
 def test_a_host_without_a_pod_leaves_it_unknown(operator: Operator, place: Place, tenant: ControlPlane) -> None:

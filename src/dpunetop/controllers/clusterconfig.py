@@ -115,15 +115,16 @@ class ClusterConfig(ConfigController[ConfigView]):
         self, reader: Reader, config: DpuClusterConfig, kubeconfig: Obj | None, owner: str
     ) -> tuple[tuple[Resource, Obj], ...] | OutOfSight:
         """What we made there, as far as a note says that we did and nobody has forced the end."""
-        namespaces = minted_in(kubeconfig) if kubeconfig is not None else ()
-        if not namespaces or names.FORCE_DELETE_ANNOTATION in config.annotations:
+        accounts = minted_in(kubeconfig) if kubeconfig is not None else ()
+        if not accounts or names.FORCE_DELETE_ANNOTATION in config.annotations:
             return ()
         if silence := _silence(config):
             return OutOfSight(silence)
-        places = [(ROLEBINDINGS, namespace) for namespace in namespaces]
-        places += [(CLUSTERROLEBINDINGS, ""), *((SERVICEACCOUNTS, namespace) for namespace in namespaces)]
+        places = [(ROLEBINDINGS, namespace, name) for namespace, name in accounts]
+        places += [(CLUSTERROLEBINDINGS, "", name) for name in dict.fromkeys(name for _, name in accounts)]
+        places += [(SERVICEACCOUNTS, namespace, name) for namespace, name in accounts]
         try:
-            found = [(resource, self._of_tenant(reader, config, resource, namespace)) for resource, namespace in places]
+            found = [(place[0], self._of_tenant(reader, config, *place)) for place in places]
         except (NotEngaged, NotSynced) as err:
             return OutOfSight(blindness(config, err))
         return tuple(
@@ -132,9 +133,10 @@ class ClusterConfig(ConfigController[ConfigView]):
             if obj is not None and labels_of(obj).get(names.OWNER_LABEL) == owner
         )
 
-    def _of_tenant(self, reader: Reader, config: DpuClusterConfig, resource: Resource, namespace: str) -> Obj | None:
-        account = names.DPU_ACCOUNT
-        return reader.get(config.tenant_cluster, one(resource, namespace, account), namespace, account)
+    def _of_tenant(
+        self, reader: Reader, config: DpuClusterConfig, resource: Resource, namespace: str, name: str
+    ) -> Obj | None:
+        return reader.get(config.tenant_cluster, one(resource, namespace, name), namespace, name)
 
     def _host_configuration_is_served(self, reader: Reader) -> bool:
         crd = crd_name(names.MACHINECONFIGPOOLS)

@@ -23,15 +23,16 @@ from dpunetop.domain.credential import (
     Unanswered,
     as_dpu,
     expiry,
+    minted_in,
     parse_held,
     plan_credential,
 )
 from dpunetop.domain.entries import entries_of
 from dpunetop.domain.names import (
-    DPU_ACCOUNT,
     KUBE_SYSTEM,
     OVNKUBE_NODE,
     OVNKUBE_NODE_ENTRIES,
+    OWNER_LABEL,
     TENANT_CREDENTIAL,
     TENANT_KUBECONFIG,
 )
@@ -39,11 +40,10 @@ from dpunetop.domain.nodeidentity import Identity, Unasked
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.pairing import host_of
 from dpunetop.domain.status import DPU_CREDENTIAL_VALID
-from dpunetop.domain.tenantaccount import (
-    TenantSide,
-)
+from dpunetop.domain.tenantaccount import OPENSHIFT_ACCOUNT, Account, TenantSide, account_for
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, fingerprint
 from dpunetop.domain.tenantlink import last_good
+from dpunetop.domain.tenantrelease import release_of
 from dpunetop.domain.topology import Topology, running_topology
 from dpunetop.domain.types import CredentialChoice, DpuClusterConfig, tenant_cluster_name
 from dpunetop.kube.errors import Forbidden, Invalid, NotFound
@@ -59,7 +59,7 @@ from dpunetop.kube.keys import (
     Key,
     Resource,
 )
-from dpunetop.kube.meta import Obj
+from dpunetop.kube.meta import Obj, labels_of
 from dpunetop.kube.plan import Plan
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.executor import Executor
@@ -106,7 +106,7 @@ class DpuCredential(ConfigController[CredentialView]):
         secret = self._secret(reader, config, TENANT_CREDENTIAL)
         kubeconfig, held = last_good(stored, owner), parse_held(secret, owner)
         self._show(config, held, kubeconfig)
-        outcome = self._outcome(reader, config, owner, kubeconfig, held)
+        outcome = self._outcome(reader, config, owner, kubeconfig, stored, held)
         return CredentialView(
             config=config,
             owner=owner,
@@ -119,7 +119,9 @@ class DpuCredential(ConfigController[CredentialView]):
             tenant=outcome.side,
             now=self._clock.now(),
             field_manager=self.manager,
-            identity=self._identity(reader, config, kubeconfig, held, outcome.trial),
+            who=outcome.who,
+            superseded=outcome.superseded,
+            identity=self._identity(reader, config, kubeconfig, held, outcome),
         )
 
     def plan(self, view: CredentialView) -> Plan:
@@ -159,7 +161,7 @@ class DpuCredential(ConfigController[CredentialView]):
         config: DpuClusterConfig,
         kubeconfig: TenantKubeconfig | None,
         held: Held,
-        trial: Trial,
+        outcome: _Outcome,
     ) -> Identity:
         """Whether what pods hold is admitted, once it is what they work with."""
         hosts, tenant = self._hosts(reader, config), config.tenant_cluster
@@ -167,14 +169,22 @@ class DpuCredential(ConfigController[CredentialView]):
             return Unasked()
         talk = IdentityTalk(tenant, self._build_tenant, self._answers, self._clock, self.manager)
         match held:
-            case Minted() if trial is Trial.ACCEPTED:
-                namespace = config.tenant_namespace or self.installation.tenant_namespace
-                user = f"system:serviceaccount:{namespace}:{DPU_ACCOUNT}"
-                return talk.ask(as_dpu(kubeconfig, held), (kubeconfig.server, held.account_uid), user, hosts)
+            case Minted() if outcome.trial is Trial.ACCEPTED:
+                about = (kubeconfig.server, held.account_uid)
+                return talk.ask(as_dpu(kubeconfig, held), about, outcome.who.user(self._namespace(config)), hosts)
             case Provided():
                 return talk.ask(kubeconfig, fingerprint(kubeconfig), "", hosts)
             case _:
                 return Unasked()
+
+    def _namespace(self, config: DpuClusterConfig) -> str:
+        """Of OVN-Kubernetes in the tenant."""
+        return config.tenant_namespace or self.installation.tenant_namespace
+
+    def _who(self, reader: Reader, tenant: str, namespace: str) -> Account:
+        """Raises: NotSynced, NotEngaged."""
+        nodes = reader.get(tenant, one(DAEMONSETS, namespace, OVNKUBE_NODE), namespace, OVNKUBE_NODE)
+        return account_for(release_of(nodes, None))
 
     def _hosts(self, reader: Reader, config: DpuClusterConfig) -> list[str]:
         """Those that the DPU pods write to, where there is a webhook that may refuse it."""
@@ -198,22 +208,26 @@ class DpuCredential(ConfigController[CredentialView]):
         config: DpuClusterConfig,
         owner: Owner,
         kubeconfig: TenantKubeconfig | None,
+        stored: Obj | None,
         held: Held,
     ) -> _Outcome:
         if kubeconfig is None or config.tenant_credential is CredentialChoice.PROVIDED:
             return _Outcome(NotAsked())
-        tenant, namespace = config.tenant_cluster, config.tenant_namespace or self.installation.tenant_namespace
+        tenant, namespace = config.tenant_cluster, self._namespace(config)
         try:
             reader.get(tenant, one(NAMESPACES, "", KUBE_SYSTEM), "", KUBE_SYSTEM)  # be woken when the tenant comes
-            talk = Talk(self._clients(tenant), self._build_tenant, self._answers, self._clock, kubeconfig, namespace)
+            who = self._who(reader, tenant, namespace)
+            client = self._clients(tenant)
+            talk = Talk(client, self._build_tenant, self._answers, self._clock, kubeconfig, namespace, who)
             verdict = talk.review()
-            side = None if verdict else _side(reader, tenant, namespace)
+            side = None if verdict else _side(reader, tenant, namespace, who)
             trial = Trial.UNTRIED if talk.is_silent else talk.trial(held, side)
+            others = () if side is None else _others(reader, tenant, namespace, who, owner, stored)
         except (NotEngaged, NotSynced) as err:
             return _Outcome(Unanswered("TenantNotRead", f"the tenant has not been read: {blindness(config, err)}"))
         if verdict is not None or side is None:
-            return _Outcome(verdict or NotAsked(), trial)
-        return _Outcome(talk.minting(held, trial, side, owner.hash), trial, side)
+            return _Outcome(verdict or NotAsked(), trial, who=who)
+        return _Outcome(talk.minting(held, trial, side, owner.hash), trial, side, who, others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,15 +235,34 @@ class _Outcome:
     finding: Finding
     trial: Trial = Trial.UNTRIED
     side: TenantSide | None = None
+    who: Account = OPENSHIFT_ACCOUNT
+    superseded: tuple[tuple[Resource, Obj], ...] = ()
 
 
-def _side(reader: Reader, tenant: str, namespace: str) -> TenantSide:
-    def get(resource: Resource, namespace: str) -> Obj | None:
-        return reader.get(tenant, one(resource, namespace, DPU_ACCOUNT), namespace, DPU_ACCOUNT)
+def _side(reader: Reader, tenant: str, namespace: str, who: Account) -> TenantSide:
+    found = (_named(reader, tenant, each, namespace, who.name) for each in (SERVICEACCOUNTS, *_BINDINGS))
+    account, role_binding, cluster_role_binding = found
+    return TenantSide(namespace, account, role_binding, cluster_role_binding, who)
 
-    return TenantSide(
-        namespace, get(SERVICEACCOUNTS, namespace), get(ROLEBINDINGS, namespace), get(CLUSTERROLEBINDINGS, "")
-    )
+
+_BINDINGS = (ROLEBINDINGS, CLUSTERROLEBINDINGS)
+
+
+def _others(
+    reader: Reader, tenant: str, namespace: str, who: Account, owner: Owner, stored: Obj | None
+) -> tuple[tuple[Resource, Obj], ...]:
+    """What bears a name of ours in that namespace that is not today's, as far as we noted that we made it."""
+    places = minted_in(stored) if stored is not None else ()
+    known = [name for place, name in places if place == namespace and name != who.name]
+    sought = [(resource, name) for name in known for resource in (*_BINDINGS, SERVICEACCOUNTS)]
+    found = ((resource, _named(reader, tenant, resource, namespace, name)) for resource, name in sought)
+    ours = ((r, obj) for r, obj in found if obj is not None and labels_of(obj).get(OWNER_LABEL) == owner.hash)
+    return tuple(ours)
+
+
+def _named(reader: Reader, tenant: str, resource: Resource, namespace: str, name: str) -> Obj | None:
+    place = namespace if resource.namespaced else ""
+    return reader.get(tenant, one(resource, place, name), place, name)
 
 
 def _expiry_gauge(metrics: Metrics) -> GaugeMetrics:

@@ -9,7 +9,6 @@ from typing import Any, assert_never
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.answers import Answers
 from dpunetop.domain.credential import (
-    POWERLESS,
     TRY_SECONDS,
     Finding,
     Fresh,
@@ -22,13 +21,14 @@ from dpunetop.domain.credential import (
     Unanswered,
     as_dpu,
     parse_minted,
+    powerless,
 )
-from dpunetop.domain.names import DPU_ACCOUNT
 from dpunetop.domain.quoting import quoted
 from dpunetop.domain.tenantaccount import (
     RIGHTS_OF_PODS,
     TOKEN_REQUEST,
     WHO_AM_I,
+    Account,
     Right,
     TenantSide,
     access_review,
@@ -56,7 +56,7 @@ BuildTenant = Callable[[str, TenantKubeconfig], Cluster]
 
 def write_refused(answers: Answers, cluster: str, err: ApiError) -> None:
     """A tenant that refuses a write that it said it allows counts as one that does not allow it."""
-    message = f"the tenant answers {err.code} to ServiceAccount {DPU_ACCOUNT} or one of its bindings"
+    message = f"the tenant answers {err.code} to our ServiceAccount or one of its bindings"
     answers.put(cluster, _WRITES, "", Refused("MintingForbidden", message), TRY_SECONDS)
 
 
@@ -74,6 +74,7 @@ class Talk:
         clock: Clock,
         kubeconfig: TenantKubeconfig,
         namespace: str,
+        who: Account,
     ) -> None:
         self._client = client
         self._build_tenant = build_tenant
@@ -81,7 +82,8 @@ class Talk:
         self._clock = clock
         self._kubeconfig = kubeconfig
         self._namespace = namespace
-        self._about = (fingerprint(kubeconfig), namespace)
+        self._who = who
+        self._about = (fingerprint(kubeconfig), namespace, who)
         self._deadline = clock.monotonic() + _TALK_SECONDS
         self.is_silent = False  # whether the review got no answer: then nothing else will
 
@@ -91,7 +93,7 @@ class Talk:
         Guarantees: comes to an end however slow the tenant is: each pass goes on where the last one ran out of time.
         """
         try:
-            lacking = tuple(right for right in rights_to_mint(self._namespace) if not self._may(right))
+            lacking = tuple(right for right in rights_to_mint(self._namespace, self._who) if not self._may(right))
         except Forbidden:
             return Refused("MintingForbidden", "the given kubeconfig may not even ask what it may do")
         except ApiError as err:
@@ -151,7 +153,7 @@ class Talk:
         try:
             minted = self._request(side.account_uid)
         except (Forbidden, Invalid):
-            return Refused("MintingForbidden", f"the tenant gives no token of ServiceAccount {DPU_ACCOUNT}")
+            return Refused("MintingForbidden", f"the tenant gives no token of ServiceAccount {self._who.name}")
         except NotFound:
             return Preparing()
         except ApiError as err:
@@ -159,7 +161,7 @@ class Talk:
         return minted if isinstance(minted, Unanswered) else self._judge(minted)
 
     def _request(self, account_uid: str) -> Minted | Unanswered:
-        now, name = self._clock.now(), DPU_ACCOUNT
+        now, name = self._clock.now(), self._who.name
         return parse_minted(
             self._client.create_sub(
                 SERVICEACCOUNTS, self._namespace, name, "token", TOKEN_REQUEST, timeout_seconds=self._left()
@@ -177,7 +179,7 @@ class Talk:
             case Trial.ACCEPTED:
                 return Fresh(minted)
             case Trial.POWERLESS:
-                return Preparing() if self._get("made", self._about) else POWERLESS
+                return Preparing() if self._get("made", self._about) else powerless(self._who)
             case Trial.REJECTED | Trial.UNTRIED:
                 return Unanswered("TokenNotAccepted", "the tenant does not accept the token that it has just given")
         assert_never(trial)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -24,7 +24,6 @@ from dpunetop.domain.names import (
     MINTED_AT_ANNOTATION,
     MINTED_FOR_ANNOTATION,
     MINTED_IN_ANNOTATION,
-    NODE_LIMITED,
     PROVIDED,
     TENANT_CREDENTIAL,
     TENANT_CREDENTIAL_KEY,
@@ -36,13 +35,20 @@ from dpunetop.domain.ownership import Owner
 from dpunetop.domain.pem import PEM_LIMIT_BYTES, BadPem, certificates
 from dpunetop.domain.sensitive import Sensitive
 from dpunetop.domain.status import CREDENTIAL_SHORT_LIVED, CREDENTIALS_VALID, DPU_CREDENTIAL_VALID, report
-from dpunetop.domain.tenantaccount import RIGHTS_OF_PODS, TenantSide, named, parse_time
+from dpunetop.domain.tenantaccount import (
+    OPENSHIFT_ACCOUNT,
+    RIGHTS_OF_PODS,
+    Account,
+    TenantSide,
+    named,
+    parse_time,
+)
 from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, render_with_token_aside, render_with_token_file
 from dpunetop.domain.types import CredentialChoice, DpuClusterConfig
 from dpunetop.kube.conditions import Condition, condition_of
-from dpunetop.kube.keys import INFRA, SECRETS
+from dpunetop.kube.keys import INFRA, SECRETS, Resource
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, new_object
-from dpunetop.kube.plan import Apply, Plan, Step
+from dpunetop.kube.plan import Apply, Delete, Plan, Step
 
 RENEW_AFTER = timedelta(days=1)
 """Age at which a token is replaced; one that lives for less than two such is replaced at half of its life."""
@@ -134,9 +140,15 @@ def expiry(held: Held, kubeconfig: TenantKubeconfig | None) -> datetime | None:
     assert_never(held)
 
 
-def minted_in(stored: Obj) -> tuple[str, ...]:
-    """Namespaces of the tenant in which we have, or had, our ServiceAccount; from the Secret of the last kubeconfig."""
-    return tuple(filter(None, annotations_of(stored).get(MINTED_IN_ANNOTATION, "").split(",")))
+def minted_in(stored: Obj) -> tuple[tuple[str, str], ...]:
+    """Namespaces of the tenant in which we have, or had, an account, and its name there; from the Secret of the last
+    kubeconfig."""
+    places = (place.partition("/") for place in annotations_of(stored).get(MINTED_IN_ANNOTATION, "").split(","))
+    return tuple((namespace, name or DPU_ACCOUNT) for namespace, _, name in places if namespace)
+
+
+def _noted(places: Iterable[tuple[str, str]]) -> str:
+    return ",".join(sorted(ns if name == DPU_ACCOUNT else f"{ns}/{name}" for ns, name in places))
 
 
 def as_dpu(kubeconfig: TenantKubeconfig, minted: Minted) -> TenantKubeconfig:
@@ -197,11 +209,11 @@ class Fresh:
 
 Finding = NotAsked | Refused | Unanswered | Preparing | Standing | Fresh
 
-POWERLESS = Refused(
-    "MintedWithoutRights",
-    f"ServiceAccount {DPU_ACCOUNT} may not all of {named(RIGHTS_OF_PODS)}; is there no {NODE_LIMITED} in the tenant?",
-)
-"""What is said of a token whose bindings do not give what they should."""
+
+def powerless(who: Account) -> Refused:
+    """What is said of a token whose bindings do not give what they should."""
+    lacking = f"ServiceAccount {who.name} may not all of {named(RIGHTS_OF_PODS)}"
+    return Refused("MintedWithoutRights", f"{lacking}; is there no {who.cluster_role} in the tenant?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +235,10 @@ class CredentialView:
     tenant: TenantSide | None
     now: datetime
     field_manager: str
+    who: Account = OPENSHIFT_ACCOUNT
+    """Our account in the tenant."""
+    superseded: tuple[tuple[Resource, Obj], ...] = ()
+    """What is left of ours in the tenant under another name, in the order in which it goes."""
     identity: Identity = UNASKED
     """Whether the tenant's admission lets pods write with what they hold."""
 
@@ -260,22 +276,22 @@ def _decide(view: CredentialView, kubeconfig: TenantKubeconfig) -> Plan:
         case Unanswered() as unanswered:
             return _say(view, _keep(view, kubeconfig), _unanswered(view, unanswered), _RETRY_SECONDS)
         case Preparing():
-            condition = _lacking(view, "Progressing", f"ServiceAccount {DPU_ACCOUNT} is being made in the tenant")
+            condition = _lacking(view, "Progressing", f"ServiceAccount {view.who.name} is being made in the tenant")
             return _say(view, (*_tenant(view), *_keep(view, kubeconfig)), condition, _PREPARING_SECONDS)
         case Standing():
             return _standing(view, kubeconfig)
         case Fresh(minted):
             steps = (_minted(view, kubeconfig, minted), *_tenant(view))
-            return _say(view, steps, _good(minted, view.now), _pause(minted, view.now))
+            return _say(view, steps, _good(view, minted), _pause(minted, view.now))
     assert_never(view.finding)
 
 
 def _standing(view: CredentialView, kubeconfig: TenantKubeconfig) -> Plan:
     assert isinstance(view.held, Minted)
-    condition = _good(view.held, view.now)
+    condition = _good(view, view.held)
     if view.trial is Trial.POWERLESS:
-        condition = _false(POWERLESS.reason, POWERLESS.message)
-    return _say(view, (*_keep(view, kubeconfig), *_tenant(view)), condition, _pause(view.held, view.now))
+        condition = _false((lacking := powerless(view.who)).reason, lacking.message)
+    return _say(view, (*_keep(view, kubeconfig), *_tenant(view), *_part(view)), condition, _pause(view.held, view.now))
 
 
 def _refused(view: CredentialView, kubeconfig: TenantKubeconfig, refused: Refused) -> Plan:
@@ -308,9 +324,9 @@ def _pause(minted: Minted, now: datetime) -> float:
 # --- what is said -----------------------------------------------------------------------------------------------------
 
 
-def _good(minted: Minted, now: datetime) -> Condition:
-    until = f"the token of ServiceAccount {DPU_ACCOUNT} is good until {_text(minted.expires_at)}"
-    if minted.slack(now) >= SLACK:
+def _good(view: CredentialView, minted: Minted) -> Condition:
+    until = f"the token of ServiceAccount {view.who.name} is good until {_text(minted.expires_at)}"
+    if minted.slack(view.now) >= SLACK:
         return Condition(DPU_CREDENTIAL_VALID, "True", "Minted", until)
     message = f"{until}: an operator that is down for {SLACK // timedelta(hours=1)} hours costs hosts their network"
     return Condition(DPU_CREDENTIAL_VALID, "True", CREDENTIAL_SHORT_LIVED, message)
@@ -346,7 +362,7 @@ def _unanswered(view: CredentialView, unanswered: Unanswered) -> Condition:
     if isinstance(held, Minted) and not _works(view):
         return _lacking(view, unanswered.reason, unanswered.message)
     if isinstance(held, Minted) and view.trial is Trial.ACCEPTED:
-        good = _good(held, view.now)
+        good = _good(view, held)
         return replace(good, message=f"{good.message}; a new one could not be had yet: {unanswered.message}")
     kept = "; the pods keep what they have" if held is not None else ""
     return _unknown(unanswered.reason, f"{unanswered.message}{kept}")
@@ -414,12 +430,19 @@ def _tenant(view: CredentialView) -> tuple[Step, ...]:
     assert side is not None
     assert stored is not None
     note = new_object(SECRETS, view.config.namespace, TENANT_KUBECONFIG)
-    note["metadata"]["annotations"] = {MINTED_IN_ANNOTATION: ",".join(sorted({*minted_in(stored), side.namespace}))}
+    places = {*minted_in(stored), (side.namespace, side.who.name)}
+    note["metadata"]["annotations"] = {MINTED_IN_ANNOTATION: _noted(places)}
     applies = (
         Apply(view.config.tenant_cluster, resource, desired, live, view.field_manager)
         for resource, desired, live in side.objects(view.owner.hash)
     )
     return (Apply(INFRA, SECRETS, note, stored, view.field_manager), *applies)
+
+
+def _part(view: CredentialView) -> Iterator[Step]:
+    """Nobody holds a token of the account of another name any more."""
+    if view.trial is Trial.ACCEPTED:
+        yield from (Delete(view.config.tenant_cluster, resource, obj) for resource, obj in view.superseded)
 
 
 # --- text and time ----------------------------------------------------------------------------------------------------

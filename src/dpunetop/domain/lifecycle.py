@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
-    DPU_ACCOUNT,
     DPUCLUSTERCONFIGS,
     FINALIZER,
     FORCE_DELETE_ANNOTATION,
@@ -130,12 +129,12 @@ def _part_from_copies(view: ConfigView, left: Leftovers) -> Plan:
 def _part_from_tenant(view: ConfigView, left: Leftovers) -> Plan:
     """Nothing here needs the tenant any more. The way to it goes last, so that a process that starts anew finds it."""
     if isinstance(left.tenant, OutOfSight):
-        what = f"ServiceAccount {DPU_ACCOUNT} and its bindings are still in the tenant, which cannot be read"
+        what = "our ServiceAccount and its bindings are still in the tenant, which cannot be read"
         force = f"Annotate {FORCE_DELETE_ANNOTATION}=yes to leave them there"
         return _waiting(view, (), f"{what}: {left.tenant.why}. {force}")
     if left.tenant:
         parting = tuple(Delete(view.config.tenant_cluster, resource, obj) for resource, obj in left.tenant)
-        return _waiting(view, parting, f"removing ServiceAccount {DPU_ACCOUNT} and its bindings from the tenant")
+        return _waiting(view, parting, "removing our ServiceAccount and its bindings from the tenant")
     if deletes := _deletes((SECRETS, left.kubeconfig)):
         return _waiting(view, deletes, "removing the kubeconfig that worked last")
     return Plan((_finalizer(view, present=()),))

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dpunetop.domain.names import DPU_ACCOUNT, NODE_LIMITED, OWNER_LABEL
+from dpunetop.domain.names import (
+    DPU_ACCOUNT,
+    NODE_LIMITED,
+    OWNER_LABEL,
+    UPSTREAM_DPU_ACCOUNT,
+    UPSTREAM_LEASE_ROLE,
+    UPSTREAM_NODE_ROLE,
+)
+from dpunetop.domain.tenantrelease import Flavour, Release
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
     ROLEBINDINGS,
@@ -30,6 +38,34 @@ WHO_AM_I: Mapping[str, Any] = {"apiVersion": SELFSUBJECTREVIEWS.api_version, "ki
 
 _RBAC = "rbac.authorization.k8s.io"
 _MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whom the DPU pods are in a tenant, and which of its roles they are bound to."""
+
+    name: str
+    """Of the ServiceAccount and of its bindings."""
+    cluster_role: str
+    role: str
+
+    def user(self, namespace: str) -> str:
+        """Its name as a user."""
+        return f"system:serviceaccount:{namespace}:{self.name}"
+
+
+ACCOUNTS: Mapping[Flavour, Account] = {
+    # bindata/network/ovn-kubernetes/common/002-rbac-node.yaml of the cluster network operator, release-4.20 to 5.2
+    Flavour.OPENSHIFT: Account(DPU_ACCOUNT, NODE_LIMITED, NODE_LIMITED),
+    # helm/ovn-kubernetes/templates/rbac-ovnkube-node.yaml, release-1.3 and 8871cd9ce; the name: see `nodeidentity`
+    Flavour.UPSTREAM: Account(UPSTREAM_DPU_ACCOUNT, UPSTREAM_NODE_ROLE, UPSTREAM_LEASE_ROLE),
+}
+OPENSHIFT_ACCOUNT = ACCOUNTS[Flavour.OPENSHIFT]
+
+
+def account_for(release: Release | None) -> Account:
+    """Our account in a tenant of this release; of one that says nothing, the one that OpenShift's has."""
+    return OPENSHIFT_ACCOUNT if release is None else ACCOUNTS[release.flavour]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +92,16 @@ RIGHTS_OF_PODS = (
 nowhere: with such a token every DPU would stop."""
 
 
-def rights_to_mint(namespace: str) -> tuple[Right, ...]:
+def rights_to_mint(namespace: str, who: Account = OPENSHIFT_ACCOUNT) -> tuple[Right, ...]:
     """What it takes to have the ServiceAccount, bound to the node's roles, and tokens of it."""
     verbs = ("get", "list", "watch", "create", "patch")
     return (
-        Right("create", "", "serviceaccounts/token", DPU_ACCOUNT, namespace),
-        Right("bind", _RBAC, "roles", NODE_LIMITED, namespace),
-        Right("bind", _RBAC, "clusterroles", NODE_LIMITED),
-        *(Right(verb, "", "serviceaccounts", DPU_ACCOUNT, namespace) for verb in verbs),
-        *(Right(verb, _RBAC, "rolebindings", DPU_ACCOUNT, namespace) for verb in verbs),
-        *(Right(verb, _RBAC, "clusterrolebindings", DPU_ACCOUNT) for verb in verbs),
+        Right("create", "", "serviceaccounts/token", who.name, namespace),
+        Right("bind", _RBAC, "roles", who.role, namespace),
+        Right("bind", _RBAC, "clusterroles", who.cluster_role),
+        *(Right(verb, "", "serviceaccounts", who.name, namespace) for verb in verbs),
+        *(Right(verb, _RBAC, "rolebindings", who.name, namespace) for verb in verbs),
+        *(Right(verb, _RBAC, "clusterrolebindings", who.name) for verb in verbs),
     )
 
 
@@ -104,12 +140,14 @@ class TenantSide:
     account: Obj | None
     role_binding: Obj | None
     cluster_role_binding: Obj | None
+    who: Account = OPENSHIFT_ACCOUNT
 
     def stranger(self, owner_hash: str) -> str | None:
         """The first of them that exists and is not ours, in words."""
         for resource, _, live in self.objects(owner_hash):
             if live is not None and labels_of(live).get(OWNER_LABEL) != owner_hash:
-                return f"the tenant's {resource.kind} {DPU_ACCOUNT} exists and is not ours; it is left as it is"
+                left = f"the tenant's {resource.kind} {self.who.name} exists and is not ours; it is left as it is"
+                return f"{left}. Remove it, or give a kubeconfig of that account with spec.tenantCredential: Provided"
         return None
 
     def is_complete(self) -> bool:
@@ -126,10 +164,19 @@ class TenantSide:
 
         Guarantees: canonical for server-side apply.
         """
-        yield SERVICEACCOUNTS, _account(self.namespace, owner_hash), self.account
-        yield ROLEBINDINGS, _binding(ROLEBINDINGS, "Role", self.namespace, owner_hash), self.role_binding
-        cluster_wide = _binding(CLUSTERROLEBINDINGS, "ClusterRole", self.namespace, owner_hash)
-        yield CLUSTERROLEBINDINGS, cluster_wide, self.cluster_role_binding
+        yield SERVICEACCOUNTS, _labelled(self._account(), owner_hash), self.account
+        local = self._binding(ROLEBINDINGS, "Role", self.who.role)
+        yield ROLEBINDINGS, _labelled(local, owner_hash), self.role_binding
+        cluster_wide = self._binding(CLUSTERROLEBINDINGS, "ClusterRole", self.who.cluster_role)
+        yield CLUSTERROLEBINDINGS, _labelled(cluster_wide, owner_hash), self.cluster_role_binding
+
+    def _account(self) -> dict[str, Any]:
+        return new_object(SERVICEACCOUNTS, self.namespace, self.who.name, automountServiceAccountToken=False)
+
+    def _binding(self, resource: Resource, kind: str, role: str) -> dict[str, Any]:
+        subject = {"kind": SERVICEACCOUNTS.kind, "name": self.who.name, "namespace": self.namespace}
+        reference = {"apiGroup": _RBAC, "kind": kind, "name": role}
+        return new_object(resource, self.namespace, self.who.name, roleRef=reference, subjects=[subject])
 
     def _live(self) -> tuple[Obj | None, ...]:
         return self.account, self.role_binding, self.cluster_role_binding
@@ -142,18 +189,6 @@ def parse_time(text: object) -> datetime | None:
         return time.astimezone(UTC).replace(microsecond=0) if time is not None and time.tzinfo else None
     except (ValueError, OverflowError):
         return None
-
-
-def _account(namespace: str, owner_hash: str) -> dict[str, Any]:
-    return _labelled(
-        new_object(SERVICEACCOUNTS, namespace, DPU_ACCOUNT, automountServiceAccountToken=False), owner_hash
-    )
-
-
-def _binding(resource: Resource, role: str, namespace: str, owner_hash: str) -> dict[str, Any]:
-    subject = {"kind": SERVICEACCOUNTS.kind, "name": DPU_ACCOUNT, "namespace": namespace}
-    reference = {"apiGroup": _RBAC, "kind": role, "name": NODE_LIMITED}
-    return _labelled(new_object(resource, namespace, DPU_ACCOUNT, roleRef=reference, subjects=[subject]), owner_hash)
 
 
 def _labelled(desired: dict[str, Any], owner_hash: str) -> dict[str, Any]:

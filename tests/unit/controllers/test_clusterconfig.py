@@ -110,6 +110,18 @@ def test_what_was_made_in_the_tenant_goes_accounts_last_and_then_the_way_there()
     assert world.has_let_go()
 
 
+def test_accounts_of_every_name_that_was_noted_go():
+    world = World(REACHABLE, VALID, minted_in="ovn,ovn/ovnkube-node-dpu")
+    for resource, namespace in OURS:
+        world.tenant.put(resource, ours("ovnkube-node-dpu", namespace))
+    for _ in range(3):
+        world.once()
+    for resource, _ in OURS:
+        assert f"{TENANT} delete {resource.plural}/{DPU_ACCOUNT}" in world.deletes()
+        assert f"{TENANT} delete {resource.plural}/ovnkube-node-dpu" in world.deletes()
+    assert world.has_let_go()
+
+
 def test_what_a_stranger_has_made_there_stays():
     world = World(REACHABLE, VALID)
     world.tenant.put(SERVICEACCOUNTS, {"metadata": {"name": DPU_ACCOUNT, "namespace": "ovn"}})

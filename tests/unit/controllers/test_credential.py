@@ -20,6 +20,7 @@ from dpunetop.domain.names import (
     OWNER_LABEL,
     TENANT_CREDENTIAL,
     TENANT_KUBECONFIG,
+    UPSTREAM_DPU_ACCOUNT,
     owner_hash,
 )
 from dpunetop.domain.tenantkubeconfig import parse_kubeconfig, render_kubeconfig
@@ -27,6 +28,7 @@ from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized, Unreachable
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
+    DAEMONSETS,
     INFRA,
     NAMESPACES,
     ROLEBINDINGS,
@@ -94,6 +96,7 @@ class World:
         self.denied = set()  # verb resource
         self.powerless = False
         self.lifetime = WEEK
+        self.account = DPU_ACCOUNT
         self.infra.put(DPUCLUSTERCONFIGS, config(**spec))
         self.infra.put(NAMESPACES, named("kube-system", uid="infra-uid"))
         self.tenant.put(NAMESPACES, named("kube-system", uid="tenant-uid"))
@@ -137,7 +140,7 @@ class World:
 
     def is_accepted(self, token):
         uid, end = self.tokens.get(token, ("", 0.0))
-        account = self.tenant.shown(SERVICEACCOUNTS, OVN, DPU_ACCOUNT)
+        account = self.tenant.shown(SERVICEACCOUNTS, OVN, self.account)
         return account is not None and account["metadata"]["uid"] == uid and self.clock.monotonic() < end
 
     def content(self):
@@ -458,6 +461,55 @@ def test_rights_that_come_later_are_used():
     process.until_quiet(world)
     assert world.secret()["token"] == "token.1"
     assert "token-of-a-test" not in world.secret()["kubeconfig"]
+
+
+def upstream(world):
+    """The tenant has OVN-Kubernetes from its own charts."""
+    world.account = UPSTREAM_DPU_ACCOUNT
+    variable = {"name": "OVN_DAEMONSET_VERSION", "value": "1.3.0"}
+    template = {"spec": {"containers": [{"name": "ovnkube-controller", "env": [variable]}]}}
+    world.tenant.put(DAEMONSETS, {**named("ovnkube-node", OVN), "spec": {"template": template}})
+
+
+def in_tenant(world):
+    kinds = (SERVICEACCOUNTS, ROLEBINDINGS, CLUSTERROLEBINDINGS)
+    places = [(each, OVN if each.namespaced else "") for each in kinds]
+    accounts = (DPU_ACCOUNT, UPSTREAM_DPU_ACCOUNT)
+    return [name for name in accounts for each, place in places if world.tenant.shown(each, place, name)]
+
+
+def test_whom_pods_are_follows_the_release_of_the_tenant():
+    world = World()
+    upstream(world)
+    Process(world).until_quiet(world)
+    assert world.said() == ("True", "Minted")
+    assert f"ServiceAccount {UPSTREAM_DPU_ACCOUNT} is good until" in world.message()
+    assert in_tenant(world) == [UPSTREAM_DPU_ACCOUNT] * 3
+    note = world.infra.shown(SECRETS, NAMESPACE, TENANT_KUBECONFIG)["metadata"]["annotations"]
+    assert note == {MINTED_IN_ANNOTATION: f"{OVN}/{UPSTREAM_DPU_ACCOUNT}"}
+
+
+def test_an_account_of_the_name_before_is_taken_away_once_pods_hold_the_new_token():
+    world, process = settled()
+    before = world.secret()["token"]
+    upstream(world)
+    process.until_quiet(world)
+    assert world.secret()["token"] != before
+    assert in_tenant(world) == [UPSTREAM_DPU_ACCOUNT] * 3
+    assert world.said() == ("True", "Minted")
+    writes = world.writes()
+    process.once()
+    assert world.writes() == writes
+
+
+def test_the_tenants_own_account_for_dpus_is_left_alone_and_the_way_out_is_told():
+    world = World()
+    upstream(world)
+    world.tenant.put(SERVICEACCOUNTS, named(UPSTREAM_DPU_ACCOUNT, OVN))
+    Process(world).until_quiet(world)
+    assert (world.secret()["token"], world.said()) == ("token-of-a-test", ("True", "NotOurs"))
+    assert "give a kubeconfig of that account with spec.tenantCredential: Provided" in world.message()
+    assert world.tenant.writes == []
 
 
 @pytest.mark.parametrize("resource", [SERVICEACCOUNTS, ROLEBINDINGS, CLUSTERROLEBINDINGS], ids=str)

@@ -18,6 +18,7 @@ from dpunetop.domain.credential import (
     Trial,
     Unanswered,
     expiry,
+    minted_in,
     parse_held,
     parse_minted,
     plan_credential,
@@ -31,12 +32,15 @@ from dpunetop.domain.names import (
     MINTED_IN_ANNOTATION,
     OWNER_LABEL,
 )
+from dpunetop.domain.nodeidentity import Admitted, Denied, Untried
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.sensitive import Sensitive
-from dpunetop.domain.tenantaccount import TOKEN_SECONDS, TenantSide
+from dpunetop.domain.tenantaccount import ACCOUNTS, TOKEN_SECONDS, TenantSide
 from dpunetop.domain.tenantkubeconfig import parse_kubeconfig, render_with_token_file
+from dpunetop.domain.tenantrelease import Flavour
 from dpunetop.domain.types import CredentialChoice, parse_config
-from dpunetop.kube.plan import Apply, ApplyStatus, Plan
+from dpunetop.kube.keys import SERVICEACCOUNTS
+from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Plan
 from support.clock import EPOCH
 from support.kubeconfigs import good_kubeconfig
 from support.objects import condition, config
@@ -360,6 +364,37 @@ def test_every_namespace_that_held_an_account_is_remembered():
     plan = plan_credential(view(Preparing(), stored=stored))
     note = plan.steps[0].desired["metadata"]["annotations"]
     assert note == {MINTED_IN_ANNOTATION: "before,ovn"}
+
+
+def test_an_account_of_another_name_is_remembered_by_it():
+    stored = secret({"kubeconfig": "{}"}, {MINTED_IN_ANNOTATION: "before,ovn"})
+    side = TenantSide("ovn", None, None, None, ACCOUNTS[Flavour.UPSTREAM])
+    plan = plan_credential(view(Preparing(), stored=stored, tenant=side, who=side.who))
+    note = plan.steps[0].desired["metadata"]["annotations"]
+    assert note == {MINTED_IN_ANNOTATION: "before,ovn,ovn/ovnkube-node-dpu"}
+    noted = minted_in(secret({}, note))
+    assert noted == (("before", "dpunetop-dpu"), ("ovn", "dpunetop-dpu"), ("ovn", "ovnkube-node-dpu"))
+    assert minted_in(secret({})) == ()
+
+
+@pytest.mark.parametrize(("trial", "goes"), [(trial, trial is Trial.ACCEPTED) for trial in Trial], ids=str)
+def test_an_account_of_another_name_goes_once_pods_hold_a_token_that_works(trial, goes):
+    left = ((SERVICEACCOUNTS, {"metadata": {"name": "dpunetop-dpu", "namespace": "ovn", "uid": "u"}}),)
+    plan = plan_credential(view(Standing(), held=minted(), trial=trial, superseded=left))
+    assert [step.live["metadata"]["name"] for step in plan.steps if isinstance(step, Delete)] == ["dpunetop-dpu"] * goes
+
+
+ASKED = {
+    "denied": (Denied("no"), ("False", "NotAdmitted"), 300.0),
+    "not tried": (Untried("no pod"), ("Unknown", "AdmissionNotTried"), 30.0),
+    "admitted": (Admitted(), ("True", "Minted"), 300.0),
+}
+
+
+@pytest.mark.parametrize(("identity", "expected", "pause"), ASKED.values(), ids=ASKED.keys())
+def test_what_admission_says_of_the_pods_is_part_of_it(identity, expected, pause):
+    plan = plan_credential(view(Standing(), held=minted(), trial=Trial.ACCEPTED, identity=identity))
+    assert (said(plan), plan.requeue_after_seconds) == (expected, pause)
 
 
 def test_a_given_certificate_that_has_ended_is_named():

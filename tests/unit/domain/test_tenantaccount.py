@@ -1,14 +1,17 @@
 import pytest
 
-from dpunetop.domain.names import OWNER_LABEL
+from dpunetop.domain.names import NODE_LIMITED, OWNER_LABEL
 from dpunetop.domain.tenantaccount import (
+    ACCOUNTS,
     Right,
     TenantSide,
     access_review,
+    account_for,
     is_allowed,
     named,
     rights_to_mint,
 )
+from dpunetop.domain.tenantrelease import Flavour, Release
 
 
 def live(owner="0123", **metadata):
@@ -36,11 +39,38 @@ def test_the_account_is_bound_to_the_roles_of_a_node_and_is_ours():
     assert "namespace" not in cluster_role_binding["metadata"]
 
 
+FOR = {
+    None: ("dpunetop-dpu", NODE_LIMITED, NODE_LIMITED),
+    Flavour.OPENSHIFT: ("dpunetop-dpu", NODE_LIMITED, NODE_LIMITED),
+    Flavour.UPSTREAM: ("ovnkube-node-dpu", "ovnkube-node", "ovnkube-node-dpu-leases"),
+}
+
+
+def test_every_flavour_has_an_account():
+    assert set(ACCOUNTS) == set(Flavour) == set(FOR) - {None}
+
+
+@pytest.mark.parametrize(("flavour", "expected"), FOR.items(), ids=str)
+def test_whom_pods_are_and_which_roles_they_have_follows_the_release(flavour, expected):
+    who = account_for(None if flavour is None else Release(flavour, (1, 3)))
+    assert (who.name, who.cluster_role, who.role) == expected
+    account, local, wide = (desired for _, desired, _ in TenantSide("ovn", None, None, None, who).objects("0123"))
+    assert {each["metadata"]["name"] for each in (account, local, wide)} == {who.name}
+    assert (local["roleRef"]["name"], wide["roleRef"]["name"]) == (who.role, who.cluster_role)
+    assert [each["subjects"][0]["name"] for each in (local, wide)] == [who.name] * 2
+    assert who.user("ovn") == f"system:serviceaccount:ovn:{who.name}"
+    assert {right.name for right in rights_to_mint("ovn", who)} == set(expected)
+
+
 def test_a_stranger_is_named():
     assert ALL.stranger("0123") is None
     assert TenantSide("ovn", None, None, None).stranger("0123") is None
     words = TenantSide("ovn", live(), live(owner=""), live()).stranger("0123")
-    assert words == "the tenant's RoleBinding dpunetop-dpu exists and is not ours; it is left as it is"
+    assert words is not None
+    assert words.startswith(
+        "the tenant's RoleBinding dpunetop-dpu exists and is not ours; it is left as it is. Remove it"
+    )
+    assert "spec.tenantCredential: Provided" in words
 
 
 def test_it_is_complete_when_all_stand():

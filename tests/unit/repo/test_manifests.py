@@ -12,7 +12,7 @@ import yaml
 from dpunetop.app.settings import DEFAULT_HEALTH_PORT, DEFAULT_METRICS_PORT, parse_settings
 from dpunetop.domain import names
 from dpunetop.domain.copies import SOURCES
-from dpunetop.domain.tenantaccount import rights_to_mint
+from dpunetop.domain.tenantaccount import ACCOUNTS, rights_to_mint
 from dpunetop.domain.types import CredentialChoice, DeletionPolicy, TopologyChoice
 from dpunetop.kube.keys import crd_name
 
@@ -146,9 +146,9 @@ def test_in_the_tenant_rights_to_more_rights_are_those_by_name_that_minting_take
     assert words(rules).isdisjoint({"*", "escalate", "impersonate", "pods/exec"})
     mighty = [rule for rule in rules if {"bind", "serviceaccounts/token"} & words([rule])]
     assert sorted((rule["resources"], rule["resourceNames"], rule["verbs"]) for rule in mighty) == [
-        (["clusterroles"], [names.NODE_LIMITED], ["bind"]),
-        (["roles"], [names.NODE_LIMITED], ["bind"]),
-        (["serviceaccounts/token"], [names.DPU_ACCOUNT], ["create"]),
+        (["clusterroles"], [who.cluster_role for who in ACCOUNTS.values()], ["bind"]),
+        (["roles"], [who.role for who in ACCOUNTS.values()], ["bind"]),
+        (["serviceaccounts/token"], [who.name for who in ACCOUNTS.values()], ["create"]),
     ]
     unnamed = [(rule["resources"], set(rule["verbs"])) for rule in rules if "resourceNames" not in rule]
     assert unnamed == [
@@ -161,10 +161,11 @@ def test_in_the_tenant_rights_to_more_rights_are_those_by_name_that_minting_take
 
 def test_a_tenant_grants_what_minting_and_its_end_take() -> None:
     local, wide = (one(kind, "dpunetop-operator", "config/tenant/*.yaml") for kind in ("Role", "ClusterRole"))
-    for right in rights_to_mint(names.OVN_KUBERNETES_NAMESPACE):
-        assert right.verb in verbs(local if right.namespace else wide, right.resource, right.name), right
-    for role, resource in ((local, "serviceaccounts"), (local, "rolebindings"), (wide, "clusterrolebindings")):
-        assert verbs(role, resource, names.DPU_ACCOUNT) == ALL_OF_ONES_OWN
+    for who in ACCOUNTS.values():
+        for right in rights_to_mint(names.OVN_KUBERNETES_NAMESPACE, who):
+            assert right.verb in verbs(local if right.namespace else wide, right.resource, right.name), right
+        for role, resource in ((local, "serviceaccounts"), (local, "rolebindings"), (wide, "clusterrolebindings")):
+            assert verbs(role, resource, who.name) == ALL_OF_ONES_OWN
 
 
 def test_a_tenant_grants_what_is_read() -> None:

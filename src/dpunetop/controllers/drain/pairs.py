@@ -107,7 +107,7 @@ class Pairs(ConfigController[PairsView]):
             self._namespace,
             names.DRAIN_BLOCKER,
         )
-        if found.roster is not None and account is not None:
+        if found.roster is not None and (account is not None or found.roster.mode is Mode.LEAVING):
             self._board.post(found.roster)
         reports = tuple(self._board.reports(found.roster)) if found.roster is not None else ()
         return PairsView(config, found, reports, account, self.manager)
