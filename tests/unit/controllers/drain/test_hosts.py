@@ -15,7 +15,7 @@ from dpunetop.domain import names
 from dpunetop.domain.drain.calls import Done, Result, Task
 from dpunetop.domain.drain.record import Cycle, State, render_cycle
 from dpunetop.kube.errors import Conflict, Forbidden, Unauthorized, Unreachable
-from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
+from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS, SERVICEACCOUNTS
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cluster import Reach
 from dpunetop.runtime.reading import NotEngaged, NotSynced
@@ -393,6 +393,15 @@ def test_at_the_end_entry_budget_and_blocker_go_in_this_order() -> None:
     assert kinds[:2] == [budgets, CONFIGMAPS.plural]  # that it is about to go, and the entry
     assert kinds[-2:] == [budgets, deployments]
     assert world.tenant.writes == []
+
+
+def test_the_end_comes_also_after_a_neighbour_whose_end_took_the_account_of_all_blockers() -> None:
+    world = World().protected()
+    world.infra.drop(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
+    world.infra.drop(SERVICEACCOUNTS, OPERATOR, names.DRAIN_BLOCKER)
+    world.say(deletionTimestamp=DOOMED)
+    world.settle()
+    assert left(world) == []
 
 
 def test_at_the_end_a_pod_that_serves_is_waited_for() -> None:
