@@ -73,7 +73,7 @@ def test_a_container_whose_probe_fails_is_not_ready_and_says_why(run: Any) -> No
 
 
 def test_a_new_start_is_not_ready_before_its_own_probe_said_so(run: Any) -> None:
-    pod = run(FOREVER, readinessProbe=probe("exit 0", initialDelaySeconds=10, periodSeconds=1))
+    pod = run(FOREVER, readinessProbe=probe("exit 0", initialDelaySeconds=20, periodSeconds=1))
     pod.wait_ready()
     pod.containers["c"].kill_first_process()
     pod.wait("started again", lambda now: now["c"].restarts == 1)

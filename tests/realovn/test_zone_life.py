@@ -61,6 +61,17 @@ def make_databases(dpu: Dpu, host: str | None) -> None:
     dpu.root.run("ovsdb-tool", "transact", f"{DATABASES}/ovnnb_db.db", json.dumps(switch))
 
 
+def test_a_process_id_that_another_server_has_now_keeps_no_database_from_starting(dpu: Dpu) -> None:
+    # As after a restart of the DPU, or a kill -9: ovn-ctl would take Open vSwitch's server for the one of OVN.
+    sockets = dpu.root.inside("/run/ovn-ic")
+    sockets.mkdir(exist_ok=True)
+    for one in ("nb", "sb"):
+        shutil.copy(dpu.root.inside("/run/openvswitch/ovsdb-server.pid"), sockets / f"ovn{one}_db.pid")
+    with zone(dpu, entry("host-1")) as pod:
+        pod.wait_ready()
+        assert {status.restarts for status in pod.statuses().values()} == {0}
+
+
 def test_each_part_ends_in_time_when_the_pod_is_deleted(dpu: Dpu) -> None:
     pod = zone(dpu, entry("host-1"))
     pod.start()
