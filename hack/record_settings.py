@@ -52,7 +52,13 @@ def script_names(text: str) -> Iterator[str]:
     """Options that a script spells, and literals that its template takes."""
     lines = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith("#"))
     yield from (f"option {name}" for name in re.findall(r"(?<![\w-])--([a-z][a-z0-9-]*)", lines))
-    yield from (f"literal {name}" for name in re.findall(r"\{\{-?[^{}]*?\.([A-Za-z][A-Za-z0-9_]*)", lines))
+    yield from literals(lines)
+
+
+def literals(text: str) -> Iterator[str]:
+    """What a template is filled with, and what it asks for in its conditions."""
+    for block in re.findall(r"\{\{(.*?)\}\}", text):
+        yield from (f"literal {name}" for name in re.findall(r"(?<![\w.])\.([A-Za-z][A-Za-z0-9_]*)", block))
 
 
 def read_variables(text: str) -> Iterator[str]:
@@ -67,9 +73,7 @@ def arguments(text: str, library: str) -> Iterator[str]:
     """Literals that a DaemonSet gives to functions of the script library."""
     functions = "|".join(re.findall(r"(?m)^ *(?:function )?([a-z][a-z-]+) *\(\)", library))
     found = re.findall(rf"(?m)^ *(?:{functions}) (.*\{{\{{.*)$", text)
-    yield from (
-        f"literal {name}" for line in found for name in re.findall(r"\{\{-?[^{}]*?\.([A-Za-z][A-Za-z0-9_]*)", line)
-    )
+    yield from literals("\n".join(found))
 
 
 def daemonset_variables(text: str) -> Iterator[str]:

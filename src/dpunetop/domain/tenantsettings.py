@@ -308,9 +308,8 @@ class _Reader:
         if self._unknown:
             names = sorted(self._unknown)
             more = f" and {len(names) - _MOST_UNKNOWN} more" if len(names) > _MOST_UNKNOWN else ""
-            words = (
-                f"not known here: {', '.join(names[:_MOST_UNKNOWN])}{more}; but for switches of features not followed"
-            )
+            words = f"not known here: {', '.join(names[:_MOST_UNKNOWN])}{more}"
+            words += " (of these only switches of features are followed)"
             found.insert(0, Finding(PARITY_UNKNOWN, words))
         if self._missing:
             names = sorted(set(self._missing))

@@ -168,7 +168,7 @@ def test_what_is_missing_is_named() -> None:
     found = read_settings(edited((4, 20), "--enable-multicast", "--enable-multicasting"))
     assert [finding.message for finding in found.parity] == [
         "not found in the tenant: enable-multicast; kept as last deployed, else as ovnkube has it by default",
-        'not known here: option "--enable-multicasting"; but for switches of features not followed',
+        'not known here: option "--enable-multicasting" (of these only switches of features are followed)',
     ]
     assert found.settings is not None
 
