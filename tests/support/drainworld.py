@@ -87,6 +87,12 @@ class Dpu:
     mark: tuple[int, int] | None = None
     """The counts of what was broken when the last mark was set, and at the last opening."""
     opened_at: tuple[int, int] | None = None
+    failed_at: int = -1
+    """Step of the world at which it went down or lost its network by itself."""
+    bypassed: bool = False
+    """The drain under way went through because a person deleted the blocker, not because a budget was open."""
+    unguarded: bool = False
+    """A person deleted the blocker, and the next one is not Ready yet: no budget holds back what is Pending."""
 
 
 class World:
@@ -133,15 +139,18 @@ class World:
     # --- what is there at first -------------------------------------------------------------------------------------
 
     def _found(self, cordoned: bool) -> None:
-        settings = BlockerSettings(OPERATOR_NAMESPACE, "image", OWNER, True)
         for name in self.dpus:
             self.infra.put(NODES, self._dpu_node(name))
-            step = Apply(INFRA, PODDISRUPTIONBUDGETS, first_budget(settings, name, HOST), None, "dpunetop-drain")
-            self.infra.perform(Write(step))
+            self._protect(name)
             self._new_blocker(name, ready=True)
             self.infra.put(PODS, self._ovn_pod(name))
         spec = {"unschedulable": True} if cordoned else {}
         self.tenant.put(NODES, {"kind": "Node", "metadata": {"name": HOST}, "spec": spec})
+
+    def _protect(self, name: str) -> None:
+        settings = BlockerSettings(OPERATOR_NAMESPACE, "image", OWNER, True)
+        step = Apply(INFRA, PODDISRUPTIONBUDGETS, first_budget(settings, name, HOST), None, "dpunetop-drain")
+        self.infra.perform(Write(step))
 
     def _dpu_node(self, name: str) -> Obj:
         marks = {
@@ -429,16 +438,17 @@ class World:
             if wants and not failed and self.wished_at[name] < self._decided:
                 self.violations.append(f"the host was given back although {name} wants its drain")
         cycles = [self.budget(name).cycle for name in self.dpus]
-        proofless = any(cycle is not None and cycle.reason for cycle in cycles) or any(
-            self.node(name).order is facts.Order.FORCE for name in self.dpus
-        )
-        if not self.dpus[self.serving].net_up and not failed and not proofless:
+        uncordoned = any(cycle is not None and cycle.reason == Reason.HOST_UNCORDONED for cycle in cycles)
+        proofless = uncordoned or self.node(self.serving).order is facts.Order.FORCE
+        server = self.dpus[self.serving]
+        is_too_late = server.failed_at > self._decided  # it failed by itself after the decision had looked
+        if not (server.net_up or failed or proofless or is_too_late or self.workloads):
             self.violations.append("the host was given back without network")
 
     def _judge_reboot(self, name: str) -> None:
         """A DPU goes down because its drain went through: its host must be empty."""
         dpu = self.dpus[name]
-        if not self.workloads or self.hidden or self.node(name).order is facts.Order.FORCE:
+        if not self.workloads or self.hidden or dpu.unguarded or self.node(name).order is facts.Order.FORCE:
             return
         if dpu.mark is None or dpu.mark[0] == self.shaken:
             self.violations.append(f"{name} went down under the workloads of its host")
@@ -527,6 +537,23 @@ class World:
         self._break()
         return True
 
+    def delete_blocker(self, name: str) -> bool:
+        """Not evicted but deleted, which no budget holds back."""
+        blocker = self._blocker(name)
+        if blocker is None or not facts.is_ready_pod(blocker):
+            return False
+        self.infra.remove(PODS, OPERATOR_NAMESPACE, name_of(blocker))
+        self._new_blocker(name, ready=False)
+        self.dpus[name].unguarded = self.dpus[name].bypassed = True
+        return True
+
+    def delete_budget(self, name: str) -> bool:
+        """With the record on it; the DPU comes under protection again at once."""
+        self.infra.remove(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(name))
+        self._protect(name)
+        self.wished_at[name] = self.steps  # that its wish was given up is forgotten
+        return True
+
     def foreign_begin(self) -> bool:
         """One maintenance a node. With our mark on the host nobody could tell whose cordon its end takes away."""
         if self.maintenances() or self.host().mark is not None:
@@ -610,10 +637,16 @@ class World:
             self.looked["ended"] = host.uid
         else:
             if name_of(found) == FOREIGN:
-                self.intent = False  # whoever made it knows that it ends with an uncordon
+                self._end_by_stranger(host)
             self.looked.pop("ended", None)
             self._nmo_change(found, {"metadata": {"finalizers": []}})
         return True
+
+    def _end_by_stranger(self, host: facts.HostNode) -> None:
+        """Whoever made a maintenance knows that it ends with an uncordon. A mark of ours that stands says what was
+        before, and is carried out."""
+        self.intent = False
+        self.disputed |= host.mark is not None
 
     def nmo_fails(self) -> bool:
         """It loses its lease: the host is given back, the maintenance stays."""
@@ -623,7 +656,7 @@ class World:
         self._change_host({"spec": {"taints": [], "unschedulable": None}})
         self.workloads = True
         if name_of(found) == FOREIGN:
-            self.intent = False
+            self._end_by_stranger(self.host())
         self._nmo_change(found, {"status": {"phase": "Failed", "lastError": "lease"}})
         self._break()
         return True
@@ -662,6 +695,7 @@ class World:
         self._change_dpu(name, {"metadata": {"annotations": marks}, "spec": {"unschedulable": True}})
         self.wished_at[name] = self.steps
         blocker = self._blocker(name)
+        self.dpus[name].bypassed = self.dpus[name].unguarded
         self.dpus[name].saw = "" if blocker is None else uid_of(blocker)
         return True
 
@@ -696,10 +730,41 @@ class World:
         return True
 
     def _reboot(self, name: str, config: str) -> bool:
-        dpu = self.dpus[name]
-        dpu.down, dpu.net_up = True, False
+        self._goes_down(name)
         current = {"metadata": {"annotations": {CURRENT_CONFIG_ANNOTATION: config}}}
         self._change_dpu(name, {**current, "status": {"conditions": [_ready(False)]}})
+        return True
+
+    def reboots_by_itself(self, name: str) -> bool:
+        dpu = self.dpus[name]
+        if dpu.down:
+            return False
+        self._goes_down(name)
+        dpu.failed_at = self.steps
+        self._change_dpu(name, {"status": {"conditions": [_ready(False)]}})
+        return True
+
+    def _goes_down(self, name: str) -> None:
+        """The API shows what ran before until a kubelet says otherwise. But containers that started so late that no
+        record has them are not Ready yet when they end."""
+        cycle = self.budget(name).cycle
+        dpu = self.dpus[name]
+        if cycle is not None and f"{name}-c{dpu.containers}" not in (*cycle.containers, *cycle.stale):
+            self._show_pod(name, ready=False)
+        dpu.down, dpu.net_up = True, False
+        if dpu.bypassed:
+            dpu.failed_at = self.steps
+
+    def _show_pod(self, name: str, ready: bool) -> None:
+        change = {"status": {"conditions": [_ready(ready)]}}
+        self.infra.change(PODS, PODS_NAMESPACE, f"ovnkube-node-{name}", change)
+
+    def ovnkube_crashes(self, name: str) -> bool:
+        dpu = self.dpus[name]
+        if dpu.down or not dpu.net_up:
+            return False
+        dpu.net_up, dpu.failed_at = False, self.steps
+        self._show_pod(name, ready=False)
         return True
 
     def _boot(self, name: str) -> bool:
@@ -724,10 +789,11 @@ class World:
         """One thing that a kubelet has to do: start a blocker, or show the containers of this boot."""
         dpu, blocker = self.dpus[name], self._blocker(name)
         if dpu.down:
-            return False
+            return self.node(name).mco is not facts.Mco.DRAINED and self._boot(name)
         if blocker is not None and not facts.is_ready_pod(blocker):
             status = {"phase": "Running", "conditions": [_ready(True)]}
             self.infra.change(PODS, OPERATOR_NAMESPACE, name_of(blocker), {"status": status})
+            dpu.unguarded = False
             return True
         if dpu.net_up and self.infra.get(PODS, PODS_NAMESPACE, f"ovnkube-node-{name}") is not None:
             return False
@@ -905,6 +971,10 @@ def trouble(world: World) -> list[Action]:
             (f"uncordon {name}", partial(world.uncordon, name), 4),
             (f"skip {name}", partial(world.order, name, "skip"), 2),
             (f"hold {name}", partial(world.order, name, "hold"), 2),
+            (f"{name} reboots by itself", partial(world.reboots_by_itself, name), 2),
+            (f"ovnkube crashes on {name}", partial(world.ovnkube_crashes, name), 2),
+            (f"delete blocker {name}", partial(world.delete_blocker, name), 2),
+            (f"delete budget {name}", partial(world.delete_budget, name), 1),
         ]
     return found
 
@@ -925,7 +995,7 @@ def finish(world: World) -> None:
         world.uncordon(name)
     world.settle()
     assert not world.violations, f"{world.violations}\n" + "\n".join(world.trace[-80:])
-    assert world.unsettled() == [], "\n".join(world.trace[-80:])
+    assert world.unsettled() == [], f"{world.unsettled()}\n" + "\n".join(world.trace[-80:])
 
 
 def walk(world: World, seed: int, length: int) -> None:

@@ -27,11 +27,11 @@ from dpunetop.domain.drain.facts import (
     Phase,
     Reason,
 )
-from dpunetop.domain.drain.giving import DropMark, GiveBack, GiveUpFailed, Leg, RestartPod, Restore
+from dpunetop.domain.drain.giving import Because, GiveBack, GiveUpFailed, Leg, RestartPod, Restore
 from dpunetop.domain.drain.opening import Close, ForceOpen, Open, Unmark, marked_dpu
 from dpunetop.domain.drain.proof import missing_proofs
 from dpunetop.domain.drain.protection import ChangeEntry
-from dpunetop.domain.drain.record import Cycle, State, seen_in_boot
+from dpunetop.domain.drain.record import Cycle, State, lost_record, seen_in_boot
 from dpunetop.domain.drain.scene import Scene
 from dpunetop.domain.drain.starting import Abort, AbortTakenBack, Adopt, Create, Refresh, Reset, Rewrite
 from dpunetop.domain.names import open_for
@@ -115,6 +115,23 @@ def _begin(scene: Scene) -> Move | None:
             again = replace(cycle, state=State.STARTING, reason="", since=site.author.now, failures=0, note="")
             return Rewrite(site, dpu.name, cycle, again, _if_closed(dpu))
     return None
+
+
+def _watch_server(scene: Scene) -> Move | None:
+    """The DPU that serves has a record as long as a maintenance of ours stands, whichever DPU asked for that: what
+    happens to it meanwhile has to be remembered, and proven."""
+    prover = scene.prover()
+    if not scene.is_asked or prover is None or not scene.serves(prover) or scene.cycle(prover) is not None:
+        return None
+    if not isinstance(prover.node, DpuNode):
+        return None
+    author = scene.view.site.author
+    begun = Cycle(State.RETURNING, term=author.term)
+    if scene.has_lost_record:
+        begun = lost_record(State.RETURNING, author.term)
+    seen = _as_seen(scene, prover, replace(begun, node=prover.node.uid, since=author.now))
+    watched = replace(seen, disturbed=scene.has_lost_record)
+    return Rewrite(scene.view.site, prover.name, None, watched, _if_closed(prover))
 
 
 def _if_closed(dpu: DpuView) -> Budget | None:
@@ -289,11 +306,9 @@ def _host_absent(scene: Scene) -> Move | None:
 
 
 def _restore(scene: Scene) -> Move | None:
+    """The mark is carried out whatever the records say: they may be lost, and it alone knows of the earlier cordon."""
     if scene.own is not None or not isinstance(scene.host, HostNode) or scene.host.mark is None:
         return None
-    born = [cycle.maintenance for _, cycle in scene.cycles]
-    if born and not any(born):  # written for a maintenance that no record has ever seen
-        return DropMark(scene.view.site)
     return Restore(scene.view.site)
 
 
@@ -429,14 +444,14 @@ def _give_back(scene: Scene) -> Move | None:
     unproven = scene.needs_proof() and scene.ends_unproven()
     legs = tuple(_leg(scene, dpu) for dpu in view.dpus if scene.serves(dpu))
     before = True if unproven else (False if scene.was_uncordoned else None)
-    return GiveBack(view.site, scene.own.uid, legs, before, view.config if unproven else None)
+    why = Because.IN_USE if scene.taken_back and not scene.was_uncordoned else Because.DECIDED
+    return GiveBack(view.site, scene.own.uid, legs, before, view.config if unproven else None, why)
 
 
 def _leg(scene: Scene, dpu: DpuView) -> Leg:
     if isinstance(dpu.node, Gone):
         return Leg(dpu.name, dpu.blocker, gone=True)
-    proves = scene.needs_proof() and not scene.ends_unproven() and dpu is scene.prover()
-    proven_boot = dpu.node.boot_id if proves else None
+    proven_boot = dpu.node.boot_id if scene.vouches(dpu) else None
     return Leg(dpu.name, dpu.blocker, forced=scene.is_forced(dpu), proven_boot=proven_boot)
 
 
@@ -460,6 +475,7 @@ RULES: tuple[Rule, ...] = (
     _close,
     _take_over,
     _begin,
+    _watch_server,
     _take_back,
     _refresh,
     _force,
@@ -492,8 +508,12 @@ _LATER = RULES[RULES.index(_refresh) + 1 :]
 def _first_record(scene: Scene, dpu: DpuView) -> Cycle:
     assert isinstance(dpu.node, DpuNode)
     author = scene.view.site.author
-    begun = Cycle(State.STARTING, term=author.term, node=dpu.node.uid, since=author.now)
-    return _as_seen(scene, dpu, begun)
+    begun = Cycle(State.STARTING, term=author.term)
+    if scene.has_lost_record:
+        begun = lost_record(State.STARTING, author.term)
+    # Where another DPU of the host has begun before, this one may have been down since.
+    begun = _as_seen(scene, dpu, replace(begun, node=dpu.node.uid, since=author.now))
+    return replace(begun, disturbed=scene.is_asked)
 
 
 def _as_seen(scene: Scene, dpu: DpuView, cycle: Cycle) -> Cycle:

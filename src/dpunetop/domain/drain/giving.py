@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from dpunetop.domain.drain.calls import Done, Procedure, QuorumGet, Result, Steps, Write, fetch, store
 from dpunetop.domain.drain.facts import Budget, DpuNode, Maintenance, Mco, Order, Phase, Site, is_taken_back
-from dpunetop.domain.drain.maintenances import mark_host, restore_host, unmark_host
+from dpunetop.domain.drain.maintenances import mark_host, restore_host
 from dpunetop.domain.drain.reads import (
     read_blocker_ready,
     read_budget,
@@ -104,6 +105,15 @@ FAILED: Mapping[str, Guard] = {name: GIVING[name] for name in ("the budget is cl
 """What must hold before a failed maintenance is taken away, although the drain is wanted: its host is schedulable."""
 
 
+class Because(Enum):
+    """What a decision to give a host back leans on, beside what its DPUs show."""
+
+    DECIDED = auto()
+    """The maintenance and the records alone."""
+    IN_USE = auto()
+    """A person has uncordoned the host, so that it runs workloads already."""
+
+
 @dataclass(frozen=True, slots=True)
 class GiveBack:
     """Delete the maintenance, so that the host gets its workloads back.
@@ -120,6 +130,7 @@ class GiveBack:
     """What the host is to show; None: what it shows already, or else what the maintenance carries."""
     config: Obj | None = None
     """Whom to tell that the host comes out cordoned; None: it does so only if it was so before."""
+    because: Because = Because.DECIDED
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
@@ -130,11 +141,17 @@ class GiveBack:
             broken = yield from _broken(self.site, leg, GIVING)
             if broken:
                 return Done(Result.STALE, f"{leg.dpu}: not true: {broken}")
+        if self.because is Because.IN_USE and not (yield from self._is_in_use(found)):
+            return Done(Result.STALE, f"{self.site.host}: is not in use")
         yield from _remember(self.site, found, self.cordoned_before)
         yield Write(_delete(self.site, found))
         if self.config is not None:
             yield Emit(INFRA, DPUCLUSTERCONFIGS, self.config, "Warning", HOST_LEFT_CORDONED, self._farewell())
         return Done(Result.DONE, f"{self.site.host}: is given back")
+
+    def _is_in_use(self, found: Maintenance) -> Steps[bool]:
+        host = yield from read_host(self.site)
+        return host is not None and is_taken_back(found, host)
 
     def _farewell(self) -> str:
         return f"host {self.site.host} is left cordoned: nothing has shown that its network works. Uncordon it yourself"
@@ -179,23 +196,6 @@ class Restore:
             return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
         yield from store(restore_host(self.site, host))
         return Done(Result.DONE, f"{self.site.host}: is as it was before")
-
-
-@dataclass(frozen=True, slots=True)
-class DropMark:
-    """Take a mark off that was written for a maintenance which never came; the cordon is not ours to change."""
-
-    site: Site
-
-    def run(self) -> Procedure:
-        """See `calls.Task`."""
-        host = yield from read_host(self.site)
-        if host is None or host.mark is None:
-            return Done(Result.STALE, f"{self.site.host}: there is no mark")
-        if (yield from read_maintenances(self.site)):
-            return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
-        yield from store(unmark_host(self.site, host))
-        return Done(Result.DONE, f"{self.site.host}: took a mark off that stands for nothing")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from dpunetop.domain.drain.facts import (
     is_taken_back,
 )
 from dpunetop.domain.drain.reads import read_budget, read_host, read_maintenance, read_node
-from dpunetop.domain.drain.record import Cycle, State
+from dpunetop.domain.drain.record import Cycle, State, lost_record
 from dpunetop.domain.envfile import is_node_name
 from dpunetop.domain.names import NODEMAINTENANCES, open_for
 from dpunetop.kube.errors import Conflict
@@ -215,9 +215,9 @@ class Unmark:
         return Done(Result.DONE, f"{self.dpu}: took a mark off that was left")
 
     def _fenced(self, read: Budget) -> BudgetState:
-        # Without a record nothing would change, so one is made: of a cycle that may have been open.
-        lost = Cycle(State.RETURNING, term=self.site.author.term, opened=True)
-        return replace(state_of(read), cycle=read.cycle or lost)
+        # The mark says that the budget may have been open, whatever the record says, or if there is none.
+        found = read.cycle or lost_record(State.RETURNING, self.site.author.term)
+        return replace(state_of(read), cycle=replace(found, opened=True))
 
 
 def marked_dpu(text: str) -> str:

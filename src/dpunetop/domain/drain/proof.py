@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, Order, OvnPod, Signal
-from dpunetop.domain.drain.record import Cycle
+from dpunetop.domain.drain.record import Cycle, State
 from dpunetop.domain.drain.signs import SIGNS
 from dpunetop.domain.tenantrelease import Release
 
@@ -46,15 +46,16 @@ def missing_proofs(dpu: DpuView, cycle: Cycle | None, signals: tuple[Signal, ...
     """
     if isinstance(dpu.node, Gone):
         return ("the DPU node",)
-    found = (*_of_node(dpu.node), *_of_pod(dpu.pods, cycle))
+    found = (*_of_node(dpu.node, cycle), *_of_pod(dpu.pods, cycle))
     return (*found, *(signal.name for signal in signals if not signal.holds))
 
 
-def _of_node(node: DpuNode) -> tuple[str, ...]:
+def _of_node(node: DpuNode, cycle: Cycle | None) -> tuple[str, ...]:
     missing = []
     if not node.ready or node.terminating:
         missing.append("node Ready")
-    if node.cordoned and node.order is not Order.SKIP:
+    is_no_wish = node.order is Order.SKIP or (cycle is not None and cycle.state is State.ABORTED)
+    if node.cordoned and not is_no_wish:
         missing.append("node schedulable")
     return tuple(missing)
 

@@ -34,11 +34,14 @@ class Cycle:
     """The leadership that wrote it; a new leader takes over before it decides."""
     number: str = ""
     reason: str = ""
-    """Why it was aborted; stays when the cordon is taken back, because what was aborted needs no proof."""
+    """Why it was aborted; stays when the cordon is taken back: a host that a person uncordoned needs no proof."""
     maintenance: str = ""
     """UID of the NodeMaintenance of this cycle; empty: none is known."""
     opened: bool = False
     """Whether the budget may have been open in this cycle, so that the DPU may have been down."""
+    disturbed: bool = False
+    """Whether the DPU may have been down in this cycle without an opening: another boot or other containers were seen,
+    or the record was begun when a maintenance of ours stood already, so that nobody knows what came before."""
     node: str = ""
     """UID of the infra Node."""
     boot: str = ""
@@ -60,9 +63,14 @@ class Cycle:
     """The last refusal, for a person."""
 
     @property
-    def needs_proof(self) -> bool:
-        """Whether the host may be given back only once the DPU's network is proven."""
-        return self.opened and not self.reason
+    def may_have_been_down(self) -> bool:
+        """Whether anything happened in this cycle after which the DPU's network has to be proven."""
+        return self.opened or self.disturbed or bool(self.booted_at)
+
+
+def lost_record(state: State, term: str) -> Cycle:
+    """A record in place of one that is lost: the budget may have been open, and the DPU down."""
+    return Cycle(state, term=term, opened=True)
 
 
 STALE_LIMIT = 64
@@ -72,12 +80,13 @@ NOTE_LIMIT = 200
 _FLAT = ("term", "number", "maintenance", "node", "boot", "pod", "failed", "note")
 _COUNTS = ("booted_at", "since", "failures", "failed_at")
 _LISTS = ("containers", "stale")
+_FLAGS = ("opened", "disturbed")
 
 
 def render_cycle(cycle: Cycle) -> str:
     """The text of the annotation: equal cycles give equal text; what is empty is left out."""
     found: dict[str, Any] = {"state": f"{cycle.state}/{cycle.reason}" if cycle.reason else str(cycle.state)}
-    for name in (*_FLAT, *_COUNTS, "opened"):
+    for name in (*_FLAT, *_COUNTS, *_FLAGS):
         if value := getattr(cycle, name):
             found[name] = value
     for name in _LISTS:
@@ -100,25 +109,30 @@ def parse_cycle(text: str | None) -> Cycle | None:
         values: dict[str, Any] = {name: str(found.get(name, "")) for name in _FLAT}
         values |= {name: int(found.get(name, 0)) for name in _COUNTS}
         values |= {name: tuple(str(item) for item in found.get(name, ())) for name in _LISTS}
-        return Cycle(state=State(state), reason=reason, opened=bool(found.get("opened", False)), **values)
+        values |= {name: bool(found.get(name, False)) for name in _FLAGS}
+        return Cycle(state=State(state), reason=reason, **values)
     except (ValueError, TypeError, KeyError, AttributeError):
-        return Cycle(State.STARTING, term="", opened=True)
+        return lost_record(State.STARTING, term="")
 
 
 def seen_in_boot(cycle: Cycle, boot: str, pod: str, containers: tuple[str, ...], now: int) -> Cycle:
     """The record after the DPU was seen with this boot ID and these containers.
 
-    Guarantees: containers of an earlier boot stay known as stale; what is not seen now changes nothing. After a second
-        reboot in one cycle the containers that are seen first count as stale too, unless some were recorded in the boot
-        before: else nobody may have seen those that ran then.
+    Guarantees: containers of an earlier boot stay known as stale; what is not seen now changes nothing; another boot,
+        or other containers than those recorded, are remembered as a disturbance. In a record of unknown past all that
+        runs counts as stale. After a second reboot in one cycle the containers that are seen first count as stale too,
+        unless some were recorded in the boot before: else nobody may have seen those that ran then.
     """
     if not boot:
         return cycle
+    if not cycle.boot and cycle.may_have_been_down:  # of an unknown past: what runs now may be from before a reboot
+        return replace(cycle, boot=boot, booted_at=now, stale=tuple(sorted(containers))[-STALE_LIMIT:])
     if cycle.boot and boot != cycle.boot:
         seen = containers if cycle.stale and not cycle.containers else ()
         stale = tuple(dict.fromkeys((*cycle.stale, *cycle.containers, *seen)))[-STALE_LIMIT:]
-        return replace(cycle, boot=boot, booted_at=now, pod="", containers=(), stale=stale)
+        return replace(cycle, boot=boot, booted_at=now, pod="", containers=(), stale=stale, disturbed=True)
     fresh = tuple(sorted(set(containers) - set(cycle.stale)))
     if not fresh:
         return replace(cycle, boot=boot)
-    return replace(cycle, boot=boot, pod=pod, containers=fresh)
+    disturbed = cycle.disturbed or fresh != cycle.containers
+    return replace(cycle, boot=boot, pod=pod, containers=fresh, disturbed=disturbed)

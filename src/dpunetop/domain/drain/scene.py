@@ -129,19 +129,42 @@ class Scene:
     def needs_proof(self) -> bool:
         """Whether the host may be given back only on proof.
 
-        A maintenance of ours without any record may have seen an opening whose record is lost. A pair that was taken
-        apart leaves its host without a network, although the DPU was never down; only who uncordons the host does not
-        care.
+        Spared is a host whose DPU is seen as it was when the drain began: the proof of the present is there already. A
+        pair that was taken apart leaves its host without a network, although the DPU was never down.
         """
-        if self.own is not None and self.own.phase is Phase.FAILED:
+        if self.asks_nothing:
             return False
-        if isinstance(self.host, Gone):
+        return self._is_taken_apart or not self._is_as_it_began
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a maintenance of ours stands, and stays."""
+        return self.own is not None and not self.own.terminating
+
+    @property
+    def has_lost_record(self) -> bool:
+        """Whether a DPU without a record must have had one: each gets it before the host is drained."""
+        is_drained = self.own is not None and self.own.phase is Phase.SUCCEEDED
+        return self.is_asked and (not self.cycles or is_drained)
+
+    @property
+    def asks_nothing(self) -> bool:
+        """Whether the host is given back whatever its DPUs do: it is in use already, or gone, or a person wants it."""
+        failed = self.own is not None and self.own.phase is Phase.FAILED
+        return failed or isinstance(self.host, Gone) or self.was_uncordoned or self.taken_back
+
+    @property
+    def _is_as_it_began(self) -> bool:
+        """Whether nothing can have happened to the DPU that serves since the drain began, as the records and the
+        maintenance say, and it shows that it works."""
+        marked = self.own is not None and bool(self.own.marks)
+        if marked or not self.cycles or any(cycle.opened for _, cycle in self.cycles):
             return False
-        if self._is_taken_apart and not self.was_uncordoned:
-            return True
-        if any(cycle.reason for _, cycle in self.cycles):
-            return any(cycle.needs_proof for _, cycle in self.cycles)
-        return not self.cycles or any(cycle.needs_proof for _, cycle in self.cycles)
+        prover = self.prover()
+        if prover is None:
+            return True  # it has yet to begin to serve: there was no network that could be lost
+        cycle = self.cycle(prover)
+        return cycle is not None and not cycle.may_have_been_down and _works(prover, cycle)
 
     @property
     def was_uncordoned(self) -> bool:
@@ -149,8 +172,15 @@ class Scene:
         return any(cycle.reason == Reason.HOST_UNCORDONED for _, cycle in self.cycles)
 
     def ends_unproven(self) -> bool:
-        """Whether the host is given back without proof: nobody is left who could give it, or a person forces it."""
-        return self._nobody_can_prove or any(self.is_forced(dpu) for dpu in self.view.dpus)
+        """Whether the host is given back without proof: nobody is left who could give it, or a person forces the DPU
+        that would have to. Of two DPUs, force on one never stands for the proof of the other that serves."""
+        prover = self.prover()
+        asked = self.view.dpus if prover is None else (prover,)
+        return self._nobody_can_prove or any(self.is_forced(dpu) for dpu in asked)
+
+    def vouches(self, dpu: DpuView) -> bool:
+        """Whether the host is given back because of what this DPU shows, so that it must still show it then."""
+        return dpu is self.prover() and not self.asks_nothing and not self.ends_unproven()
 
     @property
     def _is_taken_apart(self) -> bool:
@@ -168,6 +198,14 @@ class Scene:
         if self.own is None or self.own.terminating or self.active:
             return False
         return self.needs_proof() and not self.ends_unproven()
+
+
+def _works(dpu: DpuView, cycle: Cycle) -> bool:
+    """Whether node and pod are Ready in the boot and with the containers of the record."""
+    if isinstance(dpu.node, Gone) or not dpu.node.ready or dpu.node.boot_id != cycle.boot or len(dpu.pods) != 1:
+        return False
+    pod = dpu.pods[0]
+    return pod.ready and bool(pod.containers) and set(pod.containers) == set(cycle.containers)
 
 
 def _is_gone(dpu: DpuView) -> bool:

@@ -109,6 +109,7 @@ def test_the_lease_is_followed_only_while_the_host_is_verified() -> None:
 
 def test_a_cycle_that_never_opened_asks_for_no_lease() -> None:
     world = World().of_zones(*TOLD).protected()
+    world.run_pod("p1", "container-of-b1")
     world.cordon()
     world.settle()
     world.cordon(False)

@@ -60,6 +60,7 @@ def told(decision: Decision) -> str:
     return "" if decision.hold is None else str(decision.hold.reason)
 
 
+LAPSED = replace(ABORTED, reason="DrainTimeout")
 UNSEEN = replace(RETURNING, pod="", containers=(), stale=("c0",))
 CHANGED = replace(free(RETURNING), entry="new")
 MARK = {open_for("d1"): "d1 x"}
@@ -169,7 +170,10 @@ CASES: dict[str, tuple[HostView, str]] = {
     ),
     "ours, gone": (view(cordoned(CYCLE)), "Reset d1 starting"),
     "ours, gone, the host still marked": (view(cordoned(CYCLE), host=replace(HOST, mark=True)), "Restore"),
-    "a mark of nothing": (view(cordoned(STARTING), host=replace(HOST, mark=True)), "DropMark"),
+    "a mark of a maintenance that no record names": (
+        view(cordoned(STARTING), host=replace(HOST, mark=True)),
+        "Restore",
+    ),
     "a mark that nobody remembers": (view(free(), host=replace(HOST, mark=True)), "Restore"),
     "failed": (view(cordoned(CYCLE), maintenances=(nm(Phase.FAILED),)), "Rewrite d1 draining"),
     "failed and counted": (
@@ -192,11 +196,57 @@ CASES: dict[str, tuple[HostView, str]] = {
         "HeldByAnnotation",
     ),
     "running again with a mark": (view(cordoned(OPENED), maintenances=(nm(marks=MARK),)), "Unmark d1"),
-    "a mark of a stranger": (view(free(), maintenances=(nm(marks={open_for("d9"): "d9 x"}),)), "Unmark d9"),
+    "a mark of a stranger": (
+        view(free(RETURNING), maintenances=(nm(marks={open_for("d9"): "d9 x"}),)),
+        "Unmark d9",
+    ),
     # giving back
     "proven": (view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST), "GiveBack"),
     "not proven": (view(free(RETURNING, ready=False), maintenances=(DONE,), host=DRAINED_HOST), "ProofMissing"),
-    "nothing to prove": (view(free(NEVER_OPENED, ready=False), maintenances=(DONE,), host=DRAINED_HOST), "GiveBack"),
+    "never opened, and as it was when it began": (
+        view(free(NEVER_OPENED), maintenances=(DONE,), host=DRAINED_HOST),
+        "GiveBack",
+    ),
+    "never opened, and its node is not Ready": (
+        view(free(NEVER_OPENED, ready=False), maintenances=(DONE,), host=DRAINED_HOST),
+        "ProofMissing",
+    ),
+    "never opened, and its pod is not Ready": (
+        view(replace(free(NEVER_OPENED), pods=(replace(POD, ready=False),)), maintenances=(DONE,), host=DRAINED_HOST),
+        "ProofMissing",
+    ),
+    "never opened, and its pod is gone": (
+        view(replace(free(NEVER_OPENED), pods=()), maintenances=(DONE,), host=DRAINED_HOST),
+        "ProofMissing",
+    ),
+    "never opened, and in another boot": (
+        view(free(NEVER_OPENED, boot_id="b2"), maintenances=(DONE,), host=DRAINED_HOST),
+        "Refresh d1",
+    ),
+    "never opened, and rebooted since": (
+        view(
+            free(replace(NEVER_OPENED, boot="b1", booted_at=990, containers=(), stale=("c1",))),
+            maintenances=(DONE,),
+            host=DRAINED_HOST,
+        ),
+        "ProofMissing",
+    ),
+    "never opened, and marked as open": (
+        view(free(NEVER_OPENED), maintenances=(nm(Phase.SUCCEEDED, marks=MARK),), host=DRAINED_HOST),
+        "Unmark d1",
+    ),
+    "aborted in time, and its node is not Ready": (
+        view(cordoned(LAPSED, ready=False), maintenances=(DONE,), host=DRAINED_HOST),
+        "ProofMissing",
+    ),
+    "aborted in time, and as it was when it began": (
+        view(cordoned(LAPSED), maintenances=(DONE,), host=DRAINED_HOST),
+        "GiveBack",
+    ),
+    "in use again, whatever its DPU shows": (
+        view(free(RETURNING, ready=False), maintenances=(DONE,), host=TAKEN_BACK),
+        "GiveBack",
+    ),
     "held": (view(free(RETURNING, order=Order.HOLD), maintenances=(DONE,), host=DRAINED_HOST), "HeldByAnnotation"),
     "mco is not done": (
         view(free(RETURNING, mco=Mco.PENDING), maintenances=(DONE,), host=DRAINED_HOST),
@@ -251,8 +301,11 @@ CASES: dict[str, tuple[HostView, str]] = {
         view(replace(cordoned(OPENED, is_open=True), entry="new"), maintenances=(DONE,), host=DRAINED_HOST),
         "DpuDraining",
     ),
-    "no record at all": (view(free(), maintenances=(DONE,), host=DRAINED_HOST), "GiveBack"),
-    "no record at all and no proof": (view(free(ready=False), maintenances=(DONE,), host=DRAINED_HOST), "ProofMissing"),
+    "no record at all": (view(free(), maintenances=(DONE,), host=DRAINED_HOST), "Rewrite d1 returning"),
+    "wanted, and a maintenance stands without a record": (
+        view(cordoned(), maintenances=(DONE,), host=DRAINED_HOST),
+        "Rewrite d1 starting",
+    ),
     "the record names another": (
         view(free(replace(RETURNING, maintenance="m0")), maintenances=(DONE,), host=DRAINED_HOST),
         "Rewrite d1 returning",
@@ -301,12 +354,24 @@ TWO: dict[str, tuple[HostView, str]] = {
         "DpuDraining",
     ),
     "both are done": (two(free(RETURNING), free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST), "GiveBack"),
+    "the other one wants it, the serving one is watched too": (
+        two(free(), cordoned(CYCLE), maintenances=(nm(),)),
+        "Rewrite d1 returning",
+    ),
     "the other one was rebooted, the serving one proves it": (
-        two(free(), free(RETURNING, ready=True), maintenances=(DONE,), host=DRAINED_HOST),
+        two(free(NEVER_OPENED), free(RETURNING, ready=True), maintenances=(DONE,), host=DRAINED_HOST),
         "GiveBack",
     ),
     "the serving one cannot prove it": (
-        two(free(ready=False), free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST),
+        two(free(NEVER_OPENED, ready=False), free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST),
+        "ProofMissing",
+    ),
+    "neither was opened, and the serving one is not Ready": (
+        two(free(NEVER_OPENED, ready=False), free(NEVER_OPENED), maintenances=(DONE,), host=DRAINED_HOST),
+        "ProofMissing",
+    ),
+    "the other one is forced, and the serving one cannot prove it": (
+        two(free(RETURNING, ready=False), free(RETURNING, order=Order.FORCE), maintenances=(DONE,), host=DRAINED_HOST),
         "ProofMissing",
     ),
     "the serving one is gone, the other may serve": (

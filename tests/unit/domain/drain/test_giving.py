@@ -290,18 +290,32 @@ def test_a_forced_end_needs_no_proof_and_leaves_the_host_cordoned() -> None:
     assert world.events == ["HostLeftCordoned"]
 
 
-def test_a_cycle_that_never_opened_needs_no_proof() -> None:
+HAPPENED = {
+    "nothing": lambda world: True,
+    "its pod went": lambda world: world.infra.remove(PODS, PODS_NAMESPACE, f"ovnkube-node-{DPU}"),
+    "it rebooted by itself": lambda world: world.reboots_by_itself(DPU) and world.kubelet(DPU),
+    "ovnkube crashed": lambda world: world.ovnkube_crashes(DPU),
+    "its budget was deleted, and it rebooted": lambda world: (
+        world.delete_budget(DPU) and world.reboots_by_itself(DPU) and world.kubelet(DPU)
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HAPPENED)
+def test_a_host_whose_budget_never_opened_is_given_back_at_once_only_if_nothing_happened_to_its_dpu(what: str) -> None:
     world = World()
     world.cordon(DPU)
     world.drained()
-    world.dpus[DPU].net_up = False
+    HAPPENED[what](world)
     change_node(world, {"spec": {"unschedulable": None}})
-    world.infra.remove(PODS, PODS_NAMESPACE, f"ovnkube-node-{DPU}")
     world.process.run = None
     world.work()
     own = world.own()
     assert own is not None
-    assert own.terminating is True
+    assert own.terminating is (what == "nothing")
+    assert world.violations == []
+    world.settle()
+    assert world.unsettled() == []
 
 
 def test_a_failed_maintenance_is_taken_away_though_the_drain_is_wanted_and_made_anew() -> None:

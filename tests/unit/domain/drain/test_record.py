@@ -56,17 +56,20 @@ def test_any_other_text_is_a_cycle_of_unknown_past(text: str) -> None:
     assert parse_cycle(text) == Cycle(State.STARTING, term="", opened=True)
 
 
-PROOFS = {
-    "a cycle that never opened": (Cycle(State.RETURNING, "t"), False),
+DOWN = {
+    "a cycle in which nothing happened": (Cycle(State.RETURNING, "t", boot="b1"), False),
     "a cycle that opened": (Cycle(State.RETURNING, "t", opened=True), True),
-    "an aborted cycle that opened": (Cycle(State.ABORTED, "t", reason="HostUncordoned", opened=True), False),
-    "an aborted cycle whose cordon is gone": (Cycle(State.RETURNING, "t", reason="HostUncordoned", opened=True), False),
+    "a cycle in which containers started anew": (Cycle(State.RETURNING, "t", disturbed=True), True),
+    "a cycle that saw another boot, written before that was remembered": (
+        Cycle(State.RETURNING, "t", booted_at=5),
+        True,
+    ),
 }
 
 
-@pytest.mark.parametrize(("cycle", "needed"), PROOFS.values(), ids=PROOFS.keys())
-def test_proof_is_needed_of(cycle: Cycle, needed: bool) -> None:
-    assert cycle.needs_proof is needed
+@pytest.mark.parametrize(("cycle", "expected"), DOWN.values(), ids=DOWN.keys())
+def test_a_dpu_may_have_been_down_in(cycle: Cycle, expected: bool) -> None:
+    assert cycle.may_have_been_down is expected
 
 
 BEFORE = Cycle(State.DRAINING, "t", boot="b1", pod="p1", containers=("c1",))

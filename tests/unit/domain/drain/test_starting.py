@@ -107,15 +107,32 @@ def test_nothing_is_asked_of_a_host_with_a_maintenance_that(terminating: bool) -
     assert world.own() is None
 
 
-def test_what_a_crash_leaves_between_mark_and_maintenance_is_taken_off_and_changes_no_cordon() -> None:
-    world = World(cordoned_before=True)
+@pytest.mark.parametrize("was_cordoned", [True, False])
+def test_what_a_crash_leaves_between_mark_and_maintenance_is_carried_out_and_taken_off(was_cordoned: bool) -> None:
+    world = World(cordoned_before=was_cordoned)
     world.cordon(DPU)
     world.operate_until(is_create)
     world.crash()
     world.uncordon(DPU)
-    world.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None}})  # a person wants the host back
     world.work()
-    assert (world.host().mark, world.host().cordoned) == (None, False)
+    assert (world.host().mark, world.host().cordoned) == (None, was_cordoned)
+
+
+def test_an_earlier_cordon_survives_a_budget_that_is_deleted_between_giving_back_and_restoring() -> None:
+    world = World(cordoned_before=True)
+    world.cordon(DPU)
+    world.drained()
+    world.uncordon(DPU)
+    world.work()
+    world.delete_budget(DPU)
+    world.cordon(DPU)
+    world.work()
+    while world.step(world.nmo, "nmo"):
+        pass
+    world.work()
+    world.uncordon(DPU)
+    world.settle()
+    assert (world.host().mark, world.host().cordoned) == (None, True)
 
 
 def test_a_maintenance_that_was_made_unheard_becomes_that_of_the_cycle() -> None:
