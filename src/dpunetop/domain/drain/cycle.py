@@ -34,7 +34,7 @@ from dpunetop.domain.drain.protection import ChangeEntry
 from dpunetop.domain.drain.record import Cycle, State, lost_record, seen_in_boot
 from dpunetop.domain.drain.scene import Scene
 from dpunetop.domain.drain.starting import Abort, AbortTakenBack, Adopt, Create, Refresh, Reset, Rewrite
-from dpunetop.domain.names import open_for
+from dpunetop.domain.names import DRAIN_ANNOTATION, open_for
 from dpunetop.kube.meta import name_of
 
 Move = Task | Hold
@@ -372,9 +372,16 @@ def _leg_waits(scene: Scene, dpu: DpuView) -> Hold | None:
     rests = dpu.node.mco is Mco.RESTS or (refused and dpu.node.mco is not Mco.DRAINED)
     if not rests and not scene.is_forced(dpu):
         return Hold(Reason.MACHINE_CONFIG_PENDING, f"the machine-config operator is not done with {dpu.name}")
-    if not dpu.blocker_ready:
-        return Hold(Reason.BLOCKER_NOT_READY, f"the blocker of {dpu.name} is not Ready, so nothing would hold it")
+    if not dpu.blocker_ready and not scene.is_forced(dpu):
+        words = f"the blocker of {dpu.name} is not Ready, so nothing would hold its next drain"
+        return Hold(Reason.BLOCKER_NOT_READY, f"{words}; {_how_to_force(dpu.node)}")
     return None
+
+
+def _how_to_force(node: DpuNode) -> str:
+    """What a person does about a DPU that can show nothing any more."""
+    uncordon = f"uncordon {node.name} and " if node.cordoned else ""
+    return f"repair it, or {uncordon}annotate it {DRAIN_ANNOTATION}=force:{node.boot_id}"
 
 
 def _name(scene: Scene) -> Move | None:

@@ -85,6 +85,11 @@ def _mco_rests(seen: LegSeen) -> bool:
     return seen.node.mco is Mco.RESTS or (refused and seen.node.mco is not Mco.DRAINED)
 
 
+def _is_forced(seen: LegSeen) -> bool:
+    """Whether a person still forces what the decision took for forced."""
+    return seen.leg.forced and seen.node is not None and seen.node.order is Order.FORCE
+
+
 def _is_the_proven_one(seen: LegSeen) -> bool:
     if seen.leg.proven_boot is None:
         return True
@@ -97,7 +102,7 @@ GIVING: Mapping[str, Guard] = {
     "the machine-config operator rests": _mco_rests,
     "the node runs in the boot of the proof": _is_the_proven_one,
     "the budget is closed": lambda seen: seen.budget is not None and not seen.budget.is_open,
-    "the blocker is Ready": lambda seen: seen.blocker_ready or seen.exempt,
+    "the blocker is Ready": lambda seen: seen.blocker_ready or seen.exempt or _is_forced(seen),
 }
 """All must hold for every DPU of the host. The names are for messages and tests."""
 

@@ -264,6 +264,14 @@ CASES: dict[str, tuple[HostView, str]] = {
         view(replace(free(RETURNING), blocker=""), maintenances=(DONE,), host=DRAINED_HOST),
         "BlockerNotReady",
     ),
+    "the blocker is not Ready, and a person forces it": (
+        view(
+            replace(free(RETURNING, order=Order.FORCE, ready=False), blocker=""),
+            maintenances=(DONE,),
+            host=DRAINED_HOST,
+        ),
+        "GiveBack",
+    ),
     "the pod is outdated": (
         view(replace(free(RETURNING), pods=(replace(POD, current=False),)), maintenances=(DONE,), host=DRAINED_HOST),
         "RestartPod d1",
@@ -370,6 +378,15 @@ TWO: dict[str, tuple[HostView, str]] = {
         two(free(NEVER_OPENED, ready=False), free(NEVER_OPENED), maintenances=(DONE,), host=DRAINED_HOST),
         "ProofMissing",
     ),
+    "the other one is dead and forced, and the serving one proves it": (
+        two(
+            free(RETURNING),
+            replace(free(RETURNING, order=Order.FORCE, ready=False), blocker=""),
+            maintenances=(DONE,),
+            host=DRAINED_HOST,
+        ),
+        "GiveBack",
+    ),
     "the other one is forced, and the serving one cannot prove it": (
         two(free(RETURNING, ready=False), free(RETURNING, order=Order.FORCE), maintenances=(DONE,), host=DRAINED_HOST),
         "ProofMissing",
@@ -393,6 +410,15 @@ TWO: dict[str, tuple[HostView, str]] = {
 @pytest.mark.parametrize(("given", "expected"), TWO.values(), ids=TWO.keys())
 def test_next_for_two_dpus_in_one_host_is(given: HostView, expected: str) -> None:
     assert told(decide(given)) == expected
+
+
+def test_who_is_held_for_a_blocker_is_told_how_to_force_it() -> None:
+    hold = decide(view(replace(free(RETURNING), blocker=""), maintenances=(DONE,), host=DRAINED_HOST)).hold
+    assert hold is not None
+    assert hold.message == (
+        "the blocker of d1 is not Ready, so nothing would hold its next drain;"
+        " repair it, or annotate it dpu.openshift.io/drain=force:b1"
+    )
 
 
 def test_a_host_that_ends_without_proof_is_to_come_out_cordoned_and_somebody_is_told() -> None:

@@ -318,6 +318,51 @@ def test_a_host_whose_budget_never_opened_is_given_back_at_once_only_if_nothing_
     assert world.unsettled() == []
 
 
+def dead(world: World, name: str) -> None:
+    """A DPU that never comes back, and whose blocker is Pending for ever."""
+    world.reboots_by_itself(name)
+    world.delete_blocker(name)
+
+
+def test_a_dpu_that_never_comes_back_is_let_go_by_force_and_its_host_comes_out_cordoned() -> None:
+    world = World()
+    world.cordon(DPU)
+    world.drained()
+    world.work()
+    dead(world, DPU)
+    world.uncordon(DPU)
+    world.work()
+    assert world.last is not None
+    assert world.last.hold is not None
+    assert f"dpu.openshift.io/drain=force:{DPU}-b1" in world.last.hold.message
+    world.force(DPU)
+    world.work()
+    while world.step(world.nmo, "nmo"):
+        pass
+    world.work()
+    assert (world.own(), world.host().cordoned, world.host().mark) == (None, True, None)
+    assert world.budget(DPU).cycle is None
+    assert world.events == ["HostLeftCordoned"]
+
+
+def test_a_dead_standby_is_let_go_by_force_and_the_host_comes_back_on_the_proof_of_the_one_that_serves() -> None:
+    world = World(2)
+    world.cordon(DPU)
+    world.drained()
+    world.work()
+    dead(world, "dpu-2")
+    world.uncordon(DPU)
+    world.work()
+    assert world.own() is not None
+    world.force("dpu-2")
+    world.work()
+    while world.step(world.nmo, "nmo"):
+        pass
+    world.work()
+    assert (world.own(), world.host().cordoned, world.host().mark) == (None, False, None)
+    assert (world.events, world.violations) == ([], [])
+
+
 def test_a_failed_maintenance_is_taken_away_though_the_drain_is_wanted_and_made_anew() -> None:
     world = World()
     world.cordon(DPU)
