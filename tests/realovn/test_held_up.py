@@ -26,7 +26,7 @@ def test_ovn_controller_waits_for_open_vswitch_says_so_and_goes_on_without_a_cra
     )
     socket = dpu.root.inside("/run/openvswitch/db.sock")
     away = socket.rename(socket.with_name("away.sock"))
-    with zone(dpu, entry("host-1"), "held-up") as pod:
+    with zone(dpu, entry("host-1")) as pod:
         pod.wait("all others Ready", lambda now: all(now[name].ready for name in ("nbdb", "sbdb", "northd")))
         code, said = asked(pod, Question.READINESS)
         assert (code, "Open vSwitch of this DPU does not answer" in said) == (1, True)
