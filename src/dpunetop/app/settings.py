@@ -18,6 +18,7 @@ DEFAULT_HEALTH_PORT = 49556
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -213,7 +214,7 @@ def _one_of(*choices: str) -> Callable[[str, str], str]:
 
 
 def _duration(text: str, source: str) -> float:
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise SettingsError(f"{source}: {text!r} is not a duration, such as 15s or 1m30s")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)

@@ -21,7 +21,8 @@ _LITERAL = r"\"([A-Za-z0-9./:_-]{0,64})\""
 _COMPARISON = re.compile(rf"{_LITERAL} (==|!=) {_LITERAL}")
 _NODE_MODE = re.compile(r"\"\$\{OVN_NODE_MODE\}\" (==|!=) \"(?:dpu-host|dpu|smart-nic)\"")
 _IF = re.compile(r"if\s")
-_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)(?=(?:([ =])\"?([^\"\s\\]{0,200}))?)")
+_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)")
+_VALUE = re.compile(r"([ =])\"?([^\"\s\\]{0,200})")
 _LONGEST_OPTION = 60
 
 
@@ -119,12 +120,19 @@ def _holds(condition: str) -> bool | None:
 def _asked(options: Rows, lines: tuple[tuple[str, bool], ...]) -> dict[str, str | Said]:
     spelled: dict[str, set[str | Said]] = {}
     for line, in_force in lines:
-        for name, sign, text in _OPTION.findall(line):
+        for name, sign, text in _spelled(line):
             if name in options:
                 said = _said(options[name], sign, text) if in_force else Said.OFF
                 spelled.setdefault(name, set()).add(said)
     asked = {name: said - {Said.OFF} or {Said.OFF} for name, said in spelled.items()}
     return {name: said.pop() for name, said in asked.items() if len(said) == 1 and Said.UNCLEAR not in said}
+
+
+def _spelled(line: str) -> Iterator[tuple[str, str, str]]:
+    """Each option of a line, with what stands between it and its value, and that value; both may be empty."""
+    for option in _OPTION.finditer(line):
+        value = _VALUE.match(line, option.end())
+        yield option.group(1), *(value.groups() if value is not None else ("", ""))
 
 
 def _said(row: Row, sign: str, text: str) -> str | Said:

@@ -450,6 +450,7 @@ def _check_switches(cluster: _Node) -> None:
 _URL = re.compile(r"([A-Za-z]+)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?((?:/[A-Za-z0-9._~:@+,=-]*)*)")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DNS_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
+_HEX_NUMBER = re.compile(r"0x[0-9a-f]*")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=:-]+")
 
 
@@ -485,7 +486,7 @@ def _host(node: _Node, host: str) -> str:
 def _last_label_is_number(host: str) -> bool:
     # Resolvers read 127.1, 0x7f.1 and 2130706433 as addresses; a DNS name never ends so.
     last = host.rsplit(".", 1)[-1]
-    return last.isdigit() or re.fullmatch(r"0x[0-9a-f]*", last) is not None
+    return last.isdigit() or _HEX_NUMBER.fullmatch(last) is not None
 
 
 def _server_name(node: _Node) -> str:

@@ -127,7 +127,7 @@ def parse_config(obj: Obj) -> DpuClusterConfig:
     )
 
 
-_DURATION = re.compile(r"(\d+)(h|m|s)")
+_DURATION = re.compile(r"([0-9]{1,9})(h|m|s)")
 _UNITS = {"h": 3600, "m": 60, "s": 1}
 
 

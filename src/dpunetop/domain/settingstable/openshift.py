@@ -7,6 +7,7 @@ ovnkube-node.yaml, the template of both DaemonSets of nodes.
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from dpunetop.domain.names import OVNKUBE_CONFIG
 from dpunetop.domain.settingstable.conf import (
@@ -118,23 +119,25 @@ OPTIONS = rows(
 """Options that the script library spells, whichever program they are of."""
 
 
-def _literal(name: str, verdict: Given | NotFollowed | Refused, *spellings: str) -> Row:
-    patterns = tuple(re.compile(text, re.MULTILINE) for text in spellings)
+def _literal(name: str, verdict: Given | NotFollowed | Refused, *spellings: re.Pattern[str]) -> Row:
     presence = Presence.ALWAYS if isinstance(verdict, Given) else Presence.WHERE_SET
-    return Row(name, verdict, EVERY, presence, patterns)
+    return Row(name, verdict, EVERY, presence, spellings)
 
 
+_spelled = partial(re.compile, flags=re.MULTILINE)
 _TEXT = r"\"?([^\"\s\\]{1,100})\"?"
 
 LITERALS = rows(
     _literal(
         "OVN_NORTHD_PROBE_INTERVAL",
         Given("OVN_NORTHD_PROBE_INTERVAL", _SECONDS),
-        r"nbdb-post-start ([0-9]{1,8})",
-        r"northd_probe_interval=\$\{1:-([0-9]{1,8})\}",
+        _spelled(r"nbdb-post-start ([0-9]{1,8})"),
+        _spelled(r"northd_probe_interval=\$\{1:-([0-9]{1,8})\}"),
     ),
     _literal(
-        "OVN_NORTHD_BACKOFF_MS", Given("OVN_NORTHD_BACKOFF_MS", _SECONDS), r"northd-backoff-interval-ms=([0-9]{1,8})"
+        "OVN_NORTHD_BACKOFF_MS",
+        Given("OVN_NORTHD_BACKOFF_MS", _SECONDS),
+        _spelled(r"northd-backoff-interval-ms=([0-9]{1,8})"),
     ),
     _literal(
         "OVNPolicyAuditDestination",
@@ -143,7 +146,7 @@ LITERALS = rows(
             re.compile("null|libc"),
             otherwise="a DPU writes its audit log into its file, and to no address or socket of a tenant's",
         ),
-        rf"--syslog-method={_TEXT}",
+        _spelled(rf"--syslog-method={_TEXT}"),
     ),
     _literal(
         "OVNPolicyAuditSyslogFacility",
@@ -151,22 +154,28 @@ LITERALS = rows(
             "OVN_AUDIT_FACILITY",
             re.compile("kern|user|mail|daemon|auth|syslog|lpr|news|uucp|clock|ftp|ntp|audit|alert|clock2|local[0-7]"),
         ),
-        rf"-vFACILITY:{_TEXT}",
+        _spelled(rf"-vFACILITY:{_TEXT}"),
     ),
     _literal(
         "OVNPolicyAuditMaxFileSize",
         Given("OVN_AUDIT_MOST_MEGABYTES", _SECONDS),
-        r"MAXFILESIZE=\$\(\( ?\"?([0-9]{1,8})\"? ?\*",
+        _spelled(r"MAXFILESIZE=\$\(\( ?\"?([0-9]{1,8})\"? ?\*"),
     ),
-    _literal("OVNPolicyAuditMaxLogFiles", Given("OVN_AUDIT_MOST_FILES", _SECONDS), r"MAXLOGFILES=\"?([0-9]{1,8})\"?$"),
-    _literal("OVNIPsecEnable", IPSEC, r"^ipsec=(true|false)$"),
     _literal(
-        "NorthdThreads", NotFollowed("northd of a DPU has one thread", frozenset({"1"})), r"--n-threads=([0-9]{1,8})"
+        "OVNPolicyAuditMaxLogFiles",
+        Given("OVN_AUDIT_MOST_FILES", _SECONDS),
+        _spelled(r"MAXLOGFILES=\"?([0-9]{1,8})\"?$"),
+    ),
+    _literal("OVNIPsecEnable", IPSEC, _spelled(r"^ipsec=(true|false)$")),
+    _literal(
+        "NorthdThreads",
+        NotFollowed("northd of a DPU has one thread", frozenset({"1"})),
+        _spelled(r"--n-threads=([0-9]{1,8})"),
     ),
     _literal(
         "OVN_NB_INACTIVITY_PROBE",
         NotFollowed("the northbound database of a DPU probes its local clients each 60000 ms", frozenset({"60000"})),
-        r"ovn-nbctl -t [0-9]{1,3} --inactivity-probe=([0-9]{1,8})",
+        _spelled(r"ovn-nbctl -t [0-9]{1,3} --inactivity-probe=([0-9]{1,8})"),
     ),
     alike(SaidBy("OVNIPsecEnable"), "OVNIPsecEncap"),
     alike(SaidBy("default/encap-port"), "GenevePort"),

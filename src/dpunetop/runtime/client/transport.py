@@ -14,7 +14,6 @@ import http.client
 import ipaddress
 import math
 import os
-import re
 import socket
 import ssl
 import sys
@@ -384,7 +383,7 @@ def error_of(response: Response, most_chars: int = MOST_MESSAGE_CHARS) -> ApiErr
 
 def _word(status: int) -> str:
     try:
-        return re.sub(r"[^A-Za-z]", "", http.HTTPStatus(status).phrase)
+        return "".join(filter(str.isalpha, http.HTTPStatus(status).phrase))
     except ValueError:
         return "Unknown"
 
