@@ -48,7 +48,7 @@ run: $(READY) ## The operator from source against the current kubeconfig (TENANT
 
 ## Check it
 .PHONY: test
-test: lint types imports unit test-transport test-ovn test-integration test-e2e ## All checks: lint, types, imports, unit, transport, real OVN, integration, end to end
+test: lint types imports unit test-fuzz test-transport test-ovn test-integration test-e2e ## All checks: lint, types, imports, unit, fuzz, transport, real OVN, integration, end to end
 
 .PHONY: test-unit
 test-unit: lint types imports unit ## The inner loop, under a minute: lint, types, imports, unit
@@ -56,6 +56,10 @@ test-unit: lint types imports unit ## The inner loop, under a minute: lint, type
 .PHONY: unit
 unit: $(READY) ## Unit tests alone
 	$(PYTEST) -n 2 tests/unit $(PYTEST_ARGS)
+
+.PHONY: test-fuzz
+test-fuzz: $(READY) ## 10,000 spoiled texts for whatever reads what strangers write (HYPOTHESIS_PROFILE=nightly: others each time)
+	$(PYTEST) --timeout 600 -n 2 tests/fuzz $(PYTEST_ARGS)
 
 .PHONY: test-transport
 test-transport: $(READY) ## Real sockets against a server that lies

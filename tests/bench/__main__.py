@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import coldstart, drain, memory
+from bench import coldstart, drain, memory, parsers
 from bench.machine import Cores, description
 from bench.report import Report
 from bench.stage import Stage
 from dpunetop import __version__
 from dpunetop.sandbox import binaries
 
-PARTS = ("p1", "configs", "drain", "p8")
+PARTS = ("parsers", "p1", "configs", "drain", "p8")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,6 +38,8 @@ def main(arguments: Sequence[str]) -> int:
 def _run(part: str, cores: Cores, report: Report, given: argparse.Namespace) -> None:
     print(f"bench: {part}", file=sys.stderr)
     match part:
+        case "parsers":
+            parsers.run(report)
         case "p1":
             for size in given.nodes:
                 with Stage(cores, dpus=size) as stage:

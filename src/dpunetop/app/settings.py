@@ -225,7 +225,7 @@ def _duration(text: str, source: str) -> float:
 
 def _image(text: str, source: str) -> str | None:
     if text and parse_reference(text) is None:
-        raise SettingsError(f"{source}: {text!r} is not an image, such as registry.example/dpunetop@sha256:…")
+        raise SettingsError(f"{source}: {text!r} is not an image, such as registry.example/dpunetop@sha256:...")
     return text or None
 
 

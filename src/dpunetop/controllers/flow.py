@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
-from dpunetop.base.stop import Stop
+from dpunetop.base.stop import Stop, Stopped
 from dpunetop.controllers.grants import gather_rights
 from dpunetop.domain.admission import admit, pool_claimed
 from dpunetop.domain.grants import Rights
 from dpunetop.domain.image import AllowedImages
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, SAME_TENANT_ANNOTATION, field_manager, owner_hash
-from dpunetop.domain.status import TENANT_REACHABLE, confession, overruled
+from dpunetop.domain.status import INTERNAL_ERROR, TENANT_REACHABLE, confession, overruled
 from dpunetop.domain.types import DpuClusterConfig, parse_config
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.errors import ApiError, Conflict, TooManyRequests, Unreachable
@@ -25,6 +25,7 @@ from dpunetop.kube.selectors import by_name
 from dpunetop.runtime.cache.store import Indexer
 from dpunetop.runtime.controller import Terminal
 from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.gate import LeadershipLost
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings
 
 V = TypeVar("V")
@@ -36,6 +37,9 @@ CONFIG_INDEXERS: Mapping[str, Indexer] = {
     BY_TENANT: lambda config: (uid,) if (uid := parse_config(config).tenant_uid) else (),
 }
 """Indexers that infra's caches of DpuClusterConfigs must have: one is judged by its rivals, and woken by them alone."""
+
+NO_BUG = (ApiError, NotSynced, NotEngaged, Stopped, LeadershipLost, Terminal)
+"""What a reconcile raises as its contract has it; whatever else it raises is a bug, about what it looked at."""
 
 _PASSING = (Unreachable, Conflict, TooManyRequests)
 """Errors that the next try, with fresher caches, has nothing to do with; a person has not either."""
@@ -64,6 +68,11 @@ class Installation:
 def one(resource: Resource, namespace: str, name: str) -> Selection:
     """The selection of a single object: all that rights by name allow to watch."""
     return Selection(resource, namespace, by_name(name))
+
+
+def bug_words(controller: str, key: Key, err: Exception) -> str:
+    """What is said of a bug: where it showed and of which kind; not its own words, which may quote anything."""
+    return f"controller {controller} met {type(err).__name__} on {key}; its log says more, and it tries again"
 
 
 def blindness(config: DpuClusterConfig, err: NotEngaged | NotSynced) -> str:
@@ -148,6 +157,13 @@ class ConfigController(ABC, Generic[V]):
         except ApiError as err:
             if live is not None and not isinstance(err, _PASSING):
                 self._confess(live, err, "", stop)
+            raise
+        except NO_BUG:
+            raise
+        # A bug, about this one: whoever runs us counts it, logs its traceback and tries again; its owner is told here.
+        except Exception as err:
+            if live is not None:
+                self._confess(live, ApiError(0, INTERNAL_ERROR, bug_words(self.name, key, err)), "", stop)
             raise
         return plan.requeue_after_seconds
 

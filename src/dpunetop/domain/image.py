@@ -215,7 +215,7 @@ def _list(given: AllowedImages | None, allowed: AllowedImages) -> str:
 
 def _said(text: str, source: ImageSource) -> ChosenImage | NoImage:
     if parse_reference(text) is None:
-        return NoImage(f"{source.value} is not an image reference such as registry.example.com/ovnkube@sha256:…")
+        return NoImage(f"{source.value} is not an image reference such as registry.example.com/ovnkube@sha256:...")
     return ChosenImage(text, source)
 
 

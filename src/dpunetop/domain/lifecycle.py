@@ -162,7 +162,7 @@ def _is_of_pool(rendered: str, pool: str) -> bool:
 
 
 def _some(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (" …" if len(names) > most else "")
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
 
 
 def _status(view: ConfigView, condition: Condition) -> tuple[Step, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -22,6 +24,8 @@ _BODY = re.compile(r"\s[A-Za-z0-9+/=\s]+", re.ASCII)
 _CERTIFICATE = "CERTIFICATE"
 _KEY_END = "PRIVATE KEY"
 _ENCRYPTED = "ENCRYPTED"
+_PANIC = "PanicException"
+"""What a library in Rust raises where it meets a bug of its own; the type stands in no module to import it from."""
 
 
 class BadPem(ValueError):
@@ -69,7 +73,6 @@ def private_key(pem: bytes) -> PrivateKey:
 
     Raises: BadPem.
     """
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -77,16 +80,14 @@ def private_key(pem: bytes) -> PrivateKey:
     if len(blocks) != 1:
         raise BadPem(f"holds {len(blocks) or 'no'} PRIVATE KEY blocks, where one belongs")
     text = blocks[0].plain()
-    try:
+    with _readable("a private key that cannot be read"):
         # Without the skip, a forged modulus of 60 KiB costs half a minute of primality tests.
         key = form.load_pem_private_key(text.encode(), password=None, unsafe_skip_rsa_key_validation=True)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise BadPem("holds a private key that cannot be read") from None
-    if isinstance(key, RSAPrivateKey) and key.key_size > _LARGEST_RSA_BITS:
-        raise BadPem(f"holds an RSA key of more than {_LARGEST_RSA_BITS} bits")
-    canonical = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()).decode()
-    public = key.public_key().public_bytes(form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo)
-    return PrivateKey(Sensitive(canonical), public)
+        if isinstance(key, RSAPrivateKey) and key.key_size > _LARGEST_RSA_BITS:
+            raise BadPem(f"holds an RSA key of more than {_LARGEST_RSA_BITS} bits")
+        canonical = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()).decode()
+        public = key.public_key().public_bytes(form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo)
+        return PrivateKey(Sensitive(canonical), public)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,22 +122,35 @@ def _blocks(pem: bytes) -> list[_Block]:
     return found
 
 
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """The one place where cryptography meets foreign text: whatever it raises means that it cannot read that.
+
+    What it raises is no closed set (`InvalidVersion` is no ValueError, a panic no Exception), and grows by release.
+    Raises: BadPem.
+    """
+    try:
+        yield
+    except BadPem:
+        raise
+    except BaseException as problem:
+        if isinstance(problem, Exception) or type(problem).__name__ == _PANIC:
+            raise BadPem(f"holds {what}") from None
+        raise
+
+
 def _certificate(text: str) -> x509.Certificate:
     from cryptography import x509
 
-    try:
+    with _readable("a certificate that cannot be read"):
         return x509.load_pem_x509_certificate(text.encode())
-    except ValueError:
-        raise BadPem("holds a certificate that cannot be read") from None
 
 
 def _summary(found: list[x509.Certificate]) -> Certificates:
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization as form
 
-    try:
+    with _readable("a certificate whose public key cannot be read"):
         public = found[0].public_key().public_bytes(form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, UnsupportedAlgorithm):
-        raise BadPem("holds a certificate whose public key cannot be read") from None
-    pem = "".join(certificate.public_bytes(form.Encoding.PEM).decode() for certificate in found)
-    return Certificates(pem, min(certificate.not_valid_after_utc for certificate in found), public)
+    with _readable("a certificate that cannot be read"):
+        pem = "".join(certificate.public_bytes(form.Encoding.PEM).decode() for certificate in found)
+        return Certificates(pem, min(certificate.not_valid_after_utc for certificate in found), public)

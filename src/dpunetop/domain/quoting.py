@@ -11,11 +11,11 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._/:@-]")
 def quoted(text: str, limit: int = 40) -> str:
     """`text` in double quotes, cut to `limit` characters, with each unusual character shown as `?`."""
     shown = _UNSAFE.sub("?", text[:limit])
-    return f'"{shown}…"' if len(text) > limit else f'"{shown}"'
+    return f'"{shown}..."' if len(text) > limit else f'"{shown}"'
 
 
 def sentence(text: str, limit: int = 200) -> str:
     """`text` in double quotes, cut to `limit` characters, in one line of ASCII and with single quotes for double ones;
     for what people must be able to read as it was said."""
     shown = _UNREADABLE.sub("?", text[:limit]).replace('"', "'")
-    return f'"{shown}…"' if len(text) > limit else f'"{shown}"'
+    return f'"{shown}..."' if len(text) > limit else f'"{shown}"'

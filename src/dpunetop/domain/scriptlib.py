@@ -132,7 +132,8 @@ def _spelled(line: str) -> Iterator[tuple[str, str, str]]:
     """Each option of a line, with what stands between it and its value, and that value; both may be empty."""
     for option in _OPTION.finditer(line):
         value = _VALUE.match(line, option.end())
-        yield option.group(1), *(value.groups() if value is not None else ("", ""))
+        sign, text = value.groups() if value is not None else ("", "")
+        yield option.group(1), sign, text
 
 
 def _said(row: Row, sign: str, text: str) -> str | Said:

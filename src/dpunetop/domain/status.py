@@ -26,6 +26,9 @@ FEATURE_PARITY = "FeatureParity"
 API_NOT_SERVED = "ApiNotServed"
 """Reason of McpReady on an infra cluster without the MachineConfig API; it does not count against Ready."""
 
+INTERNAL_ERROR = "InternalError"
+"""Reason of a condition whose author met a bug."""
+
 CREDENTIAL_SHORT_LIVED = "CredentialShortLived"
 """Reason of DpuCredentialValid, which is True: it works, but not for as long as an operator may be down."""
 

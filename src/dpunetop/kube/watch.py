@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dpunetop.kube.errors import ApiError, error_from_status
+from dpunetop.kube.errors import ApiError, error_from_status, printable
 from dpunetop.kube.meta import version_of
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
@@ -52,7 +52,7 @@ def interpret(event: WatchEvent) -> tuple[str, Put | Drop | Progress]:
         raise error_from_status(event.object, code=500)
     version = version_of(event.object)
     if not version:
-        raise ApiError(0, "BadAnswer", f"watch event {event.type[:20]!r} carries no resourceVersion")
+        raise ApiError(0, "BadAnswer", f"watch event {printable(event.type, 20)!r} carries no resourceVersion")
     match event.type:
         case "ADDED" | "MODIFIED":
             return version, Put(event.object)
@@ -61,4 +61,4 @@ def interpret(event: WatchEvent) -> tuple[str, Put | Drop | Progress]:
         case "BOOKMARK":
             marks = event.object["metadata"].get("annotations") or {}
             return version, Progress(marks.get(INITIAL_EVENTS_END) == "true")
-    raise ApiError(0, "BadAnswer", f"unknown watch event type {event.type[:20]!r}")
+    raise ApiError(0, "BadAnswer", f"unknown watch event type {printable(event.type, 20)!r}")

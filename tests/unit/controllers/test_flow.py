@@ -5,14 +5,16 @@ from typing import Any, cast
 
 import pytest
 
-from dpunetop.base.stop import Stop
+from dpunetop.base.stop import Stop, Stopped
 from dpunetop.controllers.flow import CONFIG_INDEXERS, ConfigController, Installation
 from dpunetop.domain.names import SAME_TENANT_ANNOTATION
 from dpunetop.domain.types import parse_config
 from dpunetop.kube.keys import INFRA, Key
 from dpunetop.kube.meta import name_of
-from dpunetop.kube.plan import Plan
+from dpunetop.kube.plan import ApplyStatus, Plan
+from dpunetop.runtime.controller import Terminal
 from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.gate import LeadershipLost
 from dpunetop.runtime.reading import Reader, Readings
 from support.objects import NAMESPACE, config
 
@@ -128,3 +130,32 @@ def test_a_uid_alone_makes_no_two_tenants_one(
     notes.namespaces = said
     assert bool(served.siblings(cast(Reader, notes), parse_config(own))) is sibling
     assert bool(served.strangers(cast(Reader, notes), parse_config(own))) is stranger
+
+
+def test_a_bug_about_one_is_said_in_its_condition_and_goes_on_to_whoever_counts_it() -> None:
+    class Broken(Served):
+        def plan(self, view: str) -> Plan:
+            raise KeyError("\x1b[31m secret")
+
+    served, notes = Broken(), Notes(config())
+    served.read_through(cast(Readings, notes))
+    with pytest.raises(KeyError):
+        served.reconcile(KEY, Stop())
+    [step] = served.executed[0].steps
+    assert isinstance(step, ApplyStatus)
+    [said] = step.conditions
+    assert (said.type, said.status, said.reason) == ("Served", "False", "InternalError")
+    assert said.message == (f"controller served met KeyError on {KEY}; its log says more, and it tries again")
+
+
+@pytest.mark.parametrize("passed", [Stopped(), LeadershipLost("x"), Terminal("x")])
+def test_what_belongs_to_the_contract_is_no_bug(passed: Exception) -> None:
+    class Passing(Served):
+        def plan(self, view: str) -> Plan:
+            raise passed
+
+    served, notes = Passing(), Notes(config())
+    served.read_through(cast(Readings, notes))
+    with pytest.raises(type(passed)):
+        served.reconcile(KEY, Stop())
+    assert served.executed == []

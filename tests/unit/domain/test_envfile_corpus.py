@@ -123,7 +123,7 @@ def test_the_corpus_is_as_large_as_it_claims() -> None:
 def test_a_hostile_entry_is_refused_in_one_harmless_line(text: str) -> None:
     refused = parse_entry("dpu-1", text)
     assert isinstance(refused, EntryRejected)
-    assert refused.message.replace("…", "").isascii()
+    assert refused.message.isascii()
     assert refused.message.isprintable()
     assert len(refused.message) < 250
 
@@ -158,7 +158,7 @@ ADVICE = [
 def test_advice_says_nothing_of_what_it_is_about(line: str) -> None:
     refused = parse_entry("dpu-1", line)
     if isinstance(refused, EntryRejected):
-        assert refused.message.replace("…", "").isascii()
+        assert refused.message.isascii()
         assert refused.message.isprintable()
         assert len(refused.message) < 350
         assert "$" not in refused.message

@@ -13,16 +13,18 @@ from dpunetop.controllers.drain.board import Board, Report
 from dpunetop.controllers.drain.doubts import Doubts, identity
 from dpunetop.controllers.drain.gather import Gatherer, Sight
 from dpunetop.controllers.drain.hand import Hand, TenantRefused
+from dpunetop.controllers.flow import NO_BUG, bug_words
 from dpunetop.domain.drain import protection
 from dpunetop.domain.drain.calls import Result, Task
 from dpunetop.domain.drain.cycle import Decision, decide
 from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, Hold, HostView, Reason, TenantSeen
-from dpunetop.domain.drain.protection import Protection, ProtectionView, PutEntries, decide_protection
+from dpunetop.domain.drain.protection import Guarding, Protection, ProtectionView, PutEntries, decide_protection
 from dpunetop.domain.drain.roster import Member, Mode, Roster, Slot
 from dpunetop.domain.drain.scene import Scene
-from dpunetop.domain.drain.standing import Stage, Standing, standings
+from dpunetop.domain.drain.standing import Stage, Standing, Wish, standings
 from dpunetop.domain.names import OWNER_LABEL, PODDISRUPTIONBUDGETS, field_manager
 from dpunetop.domain.pairing import host_of
+from dpunetop.domain.status import INTERNAL_ERROR
 from dpunetop.kube.errors import Conflict, TooManyRequests, Unreachable
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA, NODES, Key
 from dpunetop.kube.meta import Obj, labels_of
@@ -102,7 +104,13 @@ class Hosts:
             self._board.forget(key)
             self._doubts.forget(key)
             return None
-        steps = self._go_on(key, roster, slot, stop)
+        try:
+            steps = self._go_on(key, roster, slot, stop)
+        except NO_BUG:
+            raise
+        except Exception as err:
+            self._board.report(key, _broken(slot, bug_words(NAME, key, err)))
+            raise
         for here, outcome in steps:  # afterwards, since nobody's drain waits for what is told of it
             self._tell(key, here, outcome, stop)
         return min((*outcome.pauses, *_rechecks(here)), default=None)
@@ -170,6 +178,14 @@ class Hosts:
         before = self._board.report(key, Report(guardings, seen, entries))
         told = {each.dpu: each for each in before.standings} if before is not None else {}
         self._executor.execute(Plan(tuple(_events(told, seen, here.sight.nodes))), stop)
+
+
+def _broken(slot: Slot, words: str) -> Report:
+    """What is known of a host whose pass met a bug: nothing but that."""
+    at_home = [member for member in slot.members if member.is_home]
+    held = (Standing(member.dpu, Stage.HELD, Wish.NOBODY, INTERNAL_ERROR, words, protected=False) for member in at_home)
+    guardings = ((member.dpu, Guarding.NOT_SERVING, member.pairing) for member in at_home)
+    return Report(tuple(guardings), tuple(held), ())
 
 
 def _tasks(here: _Pass) -> Iterable[Task]:

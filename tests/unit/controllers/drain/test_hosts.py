@@ -14,13 +14,14 @@ from dpunetop.controllers.drain.gather import PATIENCE_SECONDS
 from dpunetop.domain import names
 from dpunetop.domain.drain.calls import Done, Result, Task
 from dpunetop.domain.drain.record import Cycle, State, render_cycle
+from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Conflict, Forbidden, Unauthorized, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS, SERVICEACCOUNTS
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cluster import Reach
 from dpunetop.runtime.reading import NotEngaged, NotSynced
 from support.objects import NAMESPACE, condition
-from support.scripteddrain import DPU, HOST, OPERATOR, OWNER, PLACE, REACHABLE, TENANT, World, dpu_node
+from support.scripteddrain import DPU, HOST, KEY, OPERATOR, OWNER, PLACE, REACHABLE, TENANT, World, dpu_node
 
 REFUSING = SimpleNamespace(reach=Reach.REACHABLE, reason="Unauthorized", message="token expired")
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
@@ -458,3 +459,20 @@ def test_a_host_that_no_roster_names_is_forgotten() -> None:
     assert world.woken == {PLACE}
     assert world.hosts.reconcile(PLACE, Stop()) is None
     assert world.writes() == []
+
+
+def test_a_bug_about_one_host_is_said_of_its_dpu_and_goes_on_to_whoever_counts_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World().protected()
+    with monkeypatch.context() as patched:
+        patched.setattr("dpunetop.controllers.drain.hosts.decide_protection", lambda _: {}["a bug"])
+        with pytest.raises(KeyError):
+            world.hosts.reconcile(PLACE, Stop())
+        world.pairs.reconcile(KEY, Stop())
+        assert world.said() == ("False", "InternalError")
+        shown = world.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample")
+        said = condition_of(shown, "PairsHealthy") or {}
+        assert said["message"].startswith(f"{DPU}: controller drain met KeyError on ")
+    world.settle()
+    assert world.said() == ("True", "AllProtected")
