@@ -26,7 +26,7 @@ NAME = "real"
 """Of the tenant; its nodes are called after it."""
 READY_SECONDS = 180.0
 _MEASURED = "measured"
-_ORDER = ("test_start", "test_network", "test_rotation", "test_outage", "test_drain", "test_rights")
+_ORDER = ("test_upstream", "test_start", "test_network", "test_rotation", "test_outage", "test_drain", "test_rights")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -85,6 +85,7 @@ class Bed:
         self._open.callback(folder.close)
         self.dpu = self._open.enter_context(self._dpu(folder.path, dpu))
         self.host = TenantHost(self.dpu, host, address(host))
+        self._open.callback(self.host.close)
         self._set_up()
         self.runtime = DpuRuntime(self.dpu, dpu, self._power_on)
         self.world = World(runtime=self.runtime, shows=tenant.shows, **self._options)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 
 from dpunetop.sandbox.realovn.datapath import EXTERNAL_BRIDGE, Dpu
 from dpunetop.sandbox.realovn.network import End, Place, add_place, connect
+from dpunetop.sandbox.realovn.rootfs import Failed
 
 NAME = "host"
 """Of the network namespace."""
@@ -24,6 +26,7 @@ class TenantHost:
         """`name` is that of its Node, `address` the one of its Node on the fabric."""
         self.name = name
         self._dpu = dpu
+        self._functions = functions
         self._free = list(range(_FIRST_OF_PODS, functions))
         self.place = add_place(dpu.root, NAME)
         for number in range(functions):
@@ -38,6 +41,12 @@ class TenantHost:
         pod.ip("address", "add", address, "dev", interface)
         pod.ip("route", "add", "default", "via", gateway, "dev", interface)
         return pod
+
+    def close(self) -> None:
+        """Take the cables away."""
+        for number in range(self._functions):
+            with contextlib.suppress(Failed):
+                self._dpu.here.ip("link", "delete", f"rep0-{number}")
 
     def take_function(self) -> int:
         """The number of an interface that no pod has had yet. Raises: IndexError."""

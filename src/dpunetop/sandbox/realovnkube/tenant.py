@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dpunetop.domain.names import NODE_LIMITED, OVNKUBE_CONFIG
+from dpunetop.domain.names import OVN_CONFIG, OVNKUBE_CONFIG
+from dpunetop.domain.tenantaccount import ACCOUNTS, Account
+from dpunetop.domain.tenantrelease import Flavour
 from dpunetop.kube.keys import CONFIGMAPS
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import seed
@@ -18,7 +20,7 @@ from dpunetop.sandbox.realovn.podspec import Identity
 from dpunetop.sandbox.realovnkube import kinds
 from dpunetop.sandbox.realovnkube.host import GATEWAY, MANAGEMENT, NAME, TenantHost
 from dpunetop.sandbox.realovnkube.program import SIMULATE, Ovnkube
-from dpunetop.sandbox.standins.ovnkube import interconnect_tenant
+from dpunetop.sandbox.standins.ovnkube import interconnect_tenant, upstream_tenant
 
 RELEASE, LEASE_SECONDS = "4.23.0", 10
 # Of releases that know clusters without zones too.
@@ -62,36 +64,54 @@ _IN_CLUSTER = (
     ([_CNCF], ["multi-networkpolicies", "network-attachment-definitions"], _READ),
 )
 
+# What the stand-in for OpenShift says in its `ovnkube.conf`, by the names that the chart has for it.
+_NETWORKS: Mapping[str, str] = {"net_cidr": "10.128.0.0/14/23", "svc_cidr": "172.30.0.0/16", "mtu": "1400"}
 # The host's ovnkube has no part in what its DPU does for it.
 _HOST_CONFIGURATION = """\
 [default]
-mtu=1400
-cluster-subnets=10.128.0.0/14/23
+mtu={mtu}
+cluster-subnets={net_cidr}
 
 [kubernetes]
-service-cidrs=172.30.0.0/16
+service-cidrs={svc_cidr}
 ovn-config-namespace={namespace}
 
 [gateway]
 mode=shared
 nodeport=true
 """
+_FEATURES = "\n[ovnkubernetesfeature]\nenable-egress-ip=true\n"
 
 
 def shows(namespace: str) -> list[dict[str, Any]]:
     """What an OpenShift tenant of `RELEASE` shows in its namespace, and the roles of its nodes."""
     found = interconnect_tenant(namespace, RELEASE, LEASE_SECONDS)
-    return [*found, *kinds.definitions(), *_roles(namespace), *_minting(namespace)]
+    return [*found, *_beside(namespace, Flavour.OPENSHIFT)]
 
 
-def _roles(namespace: str) -> Iterator[dict[str, Any]]:
-    for kind, granted in (("Role", _IN_NAMESPACE), ("ClusterRole", _IN_CLUSTER)):
+def shows_upstream(namespace: str) -> list[dict[str, Any]]:
+    """What a tenant with OVN-Kubernetes' own chart shows in its namespace, and the roles of its nodes."""
+    return [*upstream_tenant(namespace), *_beside(namespace, Flavour.UPSTREAM)]
+
+
+def _beside(namespace: str, flavour: Flavour) -> Iterator[dict[str, Any]]:
+    """What a tenant of either flavour has beside its workloads."""
+    yield from kinds.definitions()
+    yield from _roles(namespace, ACCOUNTS[flavour])
+    yield from _minting(namespace)
+
+
+def _roles(namespace: str, account: Account) -> Iterator[dict[str, Any]]:
+    for kind, name, granted in (
+        ("Role", account.role, _IN_NAMESPACE),
+        ("ClusterRole", account.cluster_role, _IN_CLUSTER),
+    ):
         where = {"namespace": namespace} if kind == "Role" else {}
         rules = [{"apiGroups": groups, "resources": what, "verbs": verbs} for groups, what, verbs in granted]
         yield {
             "apiVersion": f"{_RBAC}/v1",
             "kind": kind,
-            "metadata": {"name": NODE_LIMITED, **where},
+            "metadata": {"name": name, **where},
             "rules": rules,
         }
 
@@ -117,15 +137,22 @@ def programs(ovnkube: Ovnkube, dpu: Dpu, host: TenantHost, tenant: ControlPlane,
 
     They run beside the DPU's pods, and neither sees the DPU: the second one is in the host's network namespace.
     """
-    configuration = tenant.admin.get(get(CONFIGMAPS, namespace, OVNKUBE_CONFIG).target)["data"]["ovnkube.conf"]
     kubeconfig = json.dumps(tenant.certificate_kubeconfig("admin", ["system:masters"]))
-    files = {
-        "tenant.conf": configuration,
-        "host.conf": _HOST_CONFIGURATION.format(namespace=namespace),
-        "kubeconfig": kubeconfig,
-    }
+    files = {**_configurations(tenant, namespace), "kubeconfig": kubeconfig}
     template = {"spec": _pod(_cluster_manager(ovnkube, host.name), _dpu_host(ovnkube, host.name))}
     return Pod(dpu, template, Identity(host.name, "", "tenant"), {"files": files})
+
+
+def _configurations(tenant: ControlPlane, namespace: str) -> dict[str, str]:
+    """The files of both programs; what the chart says by arguments is in files here."""
+
+    def data_of(name: str) -> dict[str, str]:
+        found: dict[str, str] = tenant.admin.get_or_empty(get(CONFIGMAPS, namespace, name).target).get("data") or {}
+        return found
+
+    networks = {**_NETWORKS, **data_of(OVN_CONFIG)}
+    host = _HOST_CONFIGURATION.format(namespace=namespace, **networks)
+    return {"tenant.conf": data_of(OVNKUBE_CONFIG)["ovnkube.conf"] or f"{host}{_FEATURES}", "host.conf": host}
 
 
 def _pod(*containers: dict[str, Any]) -> dict[str, Any]:

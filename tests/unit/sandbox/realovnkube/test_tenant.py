@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dpunetop.domain.names import NODE_LIMITED
+from dpunetop.domain.names import NODE_LIMITED, UPSTREAM_LEASE_ROLE, UPSTREAM_NODE_ROLE
 from dpunetop.sandbox.realovnkube import kinds, tenant
 from dpunetop.sandbox.realovnkube.host import mac_of
 
@@ -17,6 +17,11 @@ def test_every_kind_has_a_name_of_its_own_and_takes_what_is_written() -> None:
     assert len({each["metadata"]["name"] for each in found}) == len(found)
     schemas = [version["schema"]["openAPIV3Schema"] for each in found for version in each["spec"]["versions"]]
     assert all(schema["x-kubernetes-preserve-unknown-fields"] for schema in schemas)
+
+
+def test_a_tenant_of_the_chart_names_the_roles_of_its_nodes_otherwise() -> None:
+    shown = {(each["kind"], each["metadata"]["name"]) for each in tenant.shows_upstream("ovn")}
+    assert {("ClusterRole", UPSTREAM_NODE_ROLE), ("Role", UPSTREAM_LEASE_ROLE), ("ConfigMap", "ovn-config")} <= shown
 
 
 def test_nodes_have_their_roles_and_the_operator_may_mint() -> None:
