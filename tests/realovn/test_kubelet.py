@@ -96,6 +96,23 @@ def test_a_container_that_does_not_hear_sigterm_is_killed_after_the_grace(run: A
     assert ended.seconds_to_end >= 1
 
 
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo logged; exit 3", "logged"),
+        ("echo logged; printf written >/dev/termination-log; exit 3", "written"),
+        ("echo logged; printf written >/dev/termination-log", "written"),
+        ("echo logged", ""),
+    ],
+)
+def test_a_message_is_what_was_written_for_it_else_the_log_of_one_that_failed(
+    run: Any, script: str, message: str
+) -> None:
+    pod = run(script, pace=1)
+    pod.wait("an end", lambda now: now["c"].last is not None)
+    assert pod.statuses()["c"].last.message == message
+
+
 def test_sigterm_goes_to_the_first_process_alone_and_what_it_leaves_is_killed(run: Any, dpu: Dpu) -> None:
     pod = run("(trap 'touch /v/heard' TERM; while true; do sleep 0.05; done) & echo up; wait", **shared_folder("left"))
     said(pod, "up")

@@ -11,8 +11,11 @@ from pathlib import Path
 from dpunetop.sandbox.realovn.podspec import ContainerSpec
 from dpunetop.sandbox.realovn.rootfs import Root
 
-# pkg/kubelet/container/runtime.go of Kubernetes v1.37.2: `MaxContainerTerminationMessageLogLength`, `…LogLines`.
-_MESSAGE_BYTES, _MESSAGE_LINES = 2048, 80
+# pkg/kubelet/container/runtime.go of Kubernetes v1.37.2: `MaxContainerTerminationMessageLength`, `…LogLength`,
+# `…LogLines`.
+_WRITTEN_BYTES, _MESSAGE_BYTES, _MESSAGE_LINES = 4096, 2048, 80
+# pkg/apis/core/v1/defaults.go `SetDefaults_Container`.
+_MESSAGE_FILE = "dev/termination-log"
 _POLL_SECONDS = 0.02
 # What root may do in a container that is not privileged: CRI-O internal/config/capabilities/capabilities_linux.go.
 _CAPABILITIES = "chown,dac_override,fsetid,fowner,setgid,setuid,setpcap,net_bind_service,kill"
@@ -26,7 +29,7 @@ class Ended:
     code: int
     """128 and the number of the signal, for one that a signal ended."""
     message: str
-    """The end of its log, where it failed: `terminationMessagePolicy: FallbackToLogsOnError`."""
+    """What it wrote for that, else the end of its log, where it failed: `FallbackToLogsOnError`."""
     seconds_to_end: float | None = None
     """From SIGTERM, where the kubelet stopped it."""
     killed: bool = False
@@ -70,12 +73,15 @@ class Run:
                 return 124, f"no end after {timeout:g} s"
         return process.returncode, said.strip()
 
-    def message(self) -> str:
-        """The end of its log, which stands in the status of a container that failed."""
-        with self.log.open("rb") as log:
-            log.seek(max(0, self.log.stat().st_size - _MESSAGE_BYTES))
-            text = log.read().decode(errors="replace")
-        return "\n".join(text.splitlines()[-_MESSAGE_LINES:])
+    def message(self, code: int) -> str:
+        """What the status says of its end: what it wrote for that, else the end of its log if it failed.
+
+        Source: pkg/kubelet/kuberuntime/kuberuntime_container.go `getTerminationMessage`.
+        """
+        written = _end_of(self.root.path / _MESSAGE_FILE, _WRITTEN_BYTES)
+        if written or code == 0:
+            return written
+        return "\n".join(_end_of(self.log, _MESSAGE_BYTES).splitlines()[-_MESSAGE_LINES:])
 
     def end(self, grace_seconds: float) -> Ended:
         """SIGTERM, and SIGKILL after the grace."""
@@ -92,7 +98,15 @@ class Run:
 
     def ended(self, code: int, seconds_to_end: float | None = None, killed: bool = False) -> Ended:
         """How it ended, with the exit code `code`."""
-        return Ended(code, self.message() if code else "", seconds_to_end, killed)
+        return Ended(code, self.message(code), seconds_to_end, killed)
 
     def _confined(self, command: tuple[str, ...]) -> tuple[str, ...]:
         return command if self.spec.privileged else (*_UNPRIVILEGED, *command)
+
+
+def _end_of(file: Path, most_bytes: int) -> str:
+    if not file.exists():
+        return ""
+    with file.open("rb") as opened:
+        opened.seek(max(0, file.stat().st_size - most_bytes))
+        return opened.read().decode(errors="replace")
