@@ -134,6 +134,7 @@ def test_every_flag_that_the_readme_lists_is_taken() -> None:
         "--max-concurrent-reconciles": "16",
         "--log-level": "info",
         "--log-format": "json",
+        "--allowed-images": "registry.example/ovn/",
         "--tenant-allowed-cidrs": "127.0.0.0/8",
         "--tenant-proxy-url": "http://proxy.example:3128",
     }
