@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import select
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
+from dpunetop.kube.errors import printable
+
+_LONGEST_TEXT = 8000
 _FOREIGN_LEVEL = logging.WARNING
 
 
@@ -44,7 +48,24 @@ def _shared() -> list[Processor]:
     return [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _in_plain_words,
     ]
+
+
+def _in_plain_words(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """Each text of a line as ASCII without anything that a terminal obeys, and short: some of it strangers wrote."""
+    return {key: printable(value, _LONGEST_TEXT) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _plain_traceback(text: str) -> str:
+    """A traceback in the same words; its lines are indented, so that none passes for one of the log's own."""
+    lines = (line[:_LONGEST_TEXT] for line in text.split("\n"))
+    return "\n".join(" " * (2 + len(line) - len(line.lstrip(" "))) + printable(line, _LONGEST_TEXT) for line in lines)
+
+
+def _write_traceback(out: TextIO, error: ExcInfo) -> None:
+    structlog.dev.plain_traceback(said := io.StringIO(), error)  # the other ways show local variables
+    out.write("\n" + _plain_traceback(said.getvalue().strip("\n")))
 
 
 class _Lines:
@@ -76,12 +97,14 @@ def _console() -> structlog.dev.ConsoleRenderer:
     return structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(),
         pad_event_to=28,
-        exception_formatter=structlog.dev.plain_traceback,  # the others show local variables
+        exception_formatter=_write_traceback,
     )
 
 
 def _json_line(logger: WrappedLogger, name: str, event: EventDict) -> bytes:
     plain = structlog.processors.format_exc_info(logger, name, event)
+    if "exception" in plain:
+        plain["exception"] = _plain_traceback(plain["exception"])
     # Dataclasses are passed to `repr` too: JSON of their fields would show what their `repr` hides.
     return orjson.dumps(plain, default=repr, option=orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS)
 

@@ -14,6 +14,7 @@ from dpunetop.domain.names import (
     MACHINECONFIGPOOLS,
     MACHINECONFIGS,
 )
+from dpunetop.domain.quoting import named
 from dpunetop.domain.status import READY, report, summary
 from dpunetop.domain.types import DeletionPolicy, DpuClusterConfig
 from dpunetop.kube.conditions import Condition
@@ -162,7 +163,7 @@ def _is_of_pool(rendered: str, pool: str) -> bool:
 
 
 def _some(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
+    return ", ".join(map(named, names[:most])) + (" ..." if len(names) > most else "")
 
 
 def _status(view: ConfigView, condition: Condition) -> tuple[Step, ...]:

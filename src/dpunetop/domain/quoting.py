@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 
 _UNREADABLE = re.compile(r"[^ -~]")
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_LONGEST_NAME = 253
 _UNSAFE = re.compile(r"[^A-Za-z0-9._/:@-]")
+
+
+def named(text: str) -> str:
+    """The name of an object as it is if it can be one, else quoted: strangers put anything where a name belongs."""
+    return text if len(text) <= _LONGEST_NAME and _NAME.fullmatch(text) else quoted(text, 80)
 
 
 def quoted(text: str, limit: int = 40) -> str:

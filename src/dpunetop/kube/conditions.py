@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dpunetop.kube.errors import printable
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.shapes import at, mappings
 
@@ -17,12 +18,19 @@ MESSAGE_LIMIT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One statement about an object, as a decision makes it: without times, which belong to the writing."""
+    """One statement about an object, as a decision makes it: without times, which belong to the writing.
+
+    Guarantees: the message is one printable line of ASCII, at most `MESSAGE_LIMIT` long, whatever strangers' words got
+        into it. That is the last line of defence: who quotes them says besides where they begin and end.
+    """
 
     type: str
     status: Status
     reason: str
     message: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", printable(self.message, MESSAGE_LIMIT))
 
 
 def condition_of(obj: Obj, type_: str) -> dict[str, Any] | None:
@@ -65,7 +73,7 @@ def _stamped(old: dict[str, Any] | None, condition: Condition, observed_generati
         "type": condition.type,
         "status": condition.status,
         "reason": condition.reason,
-        "message": condition.message[:MESSAGE_LIMIT],
+        "message": condition.message,
         "observedGeneration": observed_generation,
         "lastTransitionTime": old["lastTransitionTime"] if old is not None and unchanged else now,
     }

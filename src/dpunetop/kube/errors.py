@@ -21,6 +21,7 @@ class ApiError(Exception):
     of ours where there was none (`DNS`, `Refused`, `Timeout`, `TLS`, `Reset`, `TooLarge`, `BadAnswer`).
     `retry_after_seconds` is what the server asked for, if it did. `causes` names the fields of an Invalid or Conflict.
     `cluster` names the cluster that was asked, once a client has passed the error on.
+    Guarantees: the message is one printable line of ASCII, at most `MOST_MESSAGE_CHARS` long.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class ApiError(Exception):
         super().__init__(code, reason, message)
         self.code = code
         self.reason = reason
-        self.message = message
+        self.message = printable(message, MOST_MESSAGE_CHARS)
         self.retry_after_seconds = retry_after_seconds
         self.causes = causes
         self.cluster = ""

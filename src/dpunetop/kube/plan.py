@@ -9,8 +9,12 @@ from enum import Enum, auto
 from typing import Any, Literal
 
 from dpunetop.kube.conditions import Condition
+from dpunetop.kube.errors import printable
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj
+
+NOTE_LIMIT = 1024
+"""The API takes no longer note of an Event."""
 
 
 class Fence(Enum):
@@ -59,7 +63,10 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Tell a person who looks at `regarding`: one Event, aggregated with its like."""
+    """Tell a person who looks at `regarding`: one Event, aggregated with its like.
+
+    Guarantees: the note is one printable line of ASCII, at most `NOTE_LIMIT` long, as the message of a Condition is.
+    """
 
     cluster: str
     resource: Resource
@@ -67,6 +74,9 @@ class Emit:
     type: Literal["Normal", "Warning"]
     reason: str
     note: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "note", printable(self.note, NOTE_LIMIT))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,6 @@ REFILL_SECONDS = 300.0
 MUTE_SECONDS = 30.0
 """So long no event goes to a namespace that refused one, or to a cluster that did not answer."""
 TIMEOUT_SECONDS = 5.0
-NOTE_LIMIT = 1024
 ACTION = "Reconcile"
 
 _REMEMBERED = 4096
@@ -177,7 +176,7 @@ class EventBook:
             type=step.type,
             reason=step.reason,
             action=ACTION,
-            note=step.note[:NOTE_LIMIT],
+            note=step.note,
             regarding=reference,
             **self._reporter,
         )

@@ -159,3 +159,32 @@ def test_what_is_no_data_is_shown_as_its_repr(lines):
     (entry,) = logged(lines)
     assert entry["value"] == repr(sys)
     assert entry["keys"] == {"1": 2}
+
+
+HOSTILE = "a\x1b[31mb\x07\u202ec\nlevel=info forged\r\x00é" + "x" * 10_000
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_words_of_strangers_are_one_short_line_of_plain_characters(lines, log_format):
+    configure("info", log_format)
+    structlog.get_logger().bind(of=HOSTILE).warning("refused", error=HOSTILE)
+    logging.getLogger("library").warning("refused %s", HOSTILE)
+    found = lines()
+    assert len(found) == 2
+    for line in found:
+        assert line.isascii()
+        assert line.isprintable()
+        assert len(line) < 20_000
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_words_of_strangers_in_a_traceback_pass_for_no_line_of_the_log(lines, log_format):
+    configure("info", log_format)
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        structlog.get_logger().bind().exception("reconcile panicked")
+    head, *rest = lines()
+    assert "reconcile panicked" in head
+    assert all(line.isascii() and line.isprintable() for line in (head, *rest))
+    assert all(line.startswith("  ") for line in rest)

@@ -1,0 +1,203 @@
+"""Whatever strangers write, what people are shown of it is one short line of plain characters."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dpunetop
+from dpunetop.domain.drain import facts
+from dpunetop.domain.drain.health import PairState, judge_pairs
+from dpunetop.domain.drain.protection import Guarding
+from dpunetop.domain.drain.standing import Stage, Standing, Wish
+from dpunetop.domain.envfile import EntryRejected, nobodys_keys, parse_entry
+from dpunetop.domain.image import AllowedImages, ImageView, choose_image
+from dpunetop.domain.lifecycle import ConfigView, Leftovers, OutOfSight, plan_config
+from dpunetop.domain.ownership import Owner
+from dpunetop.domain.quoting import named, quoted, sentence
+from dpunetop.domain.status import confession, report, summary
+from dpunetop.domain.tenantkubeconfig import KubeconfigRejected, parse_kubeconfig
+from dpunetop.domain.tenantlink import Choice, Denied, Linked, LinkView, Unanswered, WrongCluster, plan_link
+from dpunetop.domain.tenantrelease import release_of
+from dpunetop.domain.types import DpuClusterConfig, parse_config
+from dpunetop.kube.conditions import MESSAGE_LIMIT, Condition
+from dpunetop.kube.errors import ApiError, error_from_status
+from dpunetop.kube.keys import INFRA, NODES
+from dpunetop.kube.plan import NOTE_LIMIT, ApplyStatus, Emit, Plan
+from dpunetop.kube.watch import WatchEvent, interpret
+from support.objects import condition, config
+
+HOSTILE = {
+    "escapes": "a\x1b[31m\x1b]0;title\x07b",
+    "another order": "a\u202eb\u2066c",
+    "several lines": "a\nReady is True\r\nb\u2028c\x85d",
+    "what is no character": "a\x00b\ufffec\ud800d",
+    "long": "x" * 10_000,
+    "long and foreign": "\u00e9\x1b" * 5_000,
+}
+SOURCE = Path(dpunetop.__path__[0])
+
+
+def live(**spec: Any) -> dict[str, Any]:
+    return config(**spec)
+
+
+def of(**changes: Any) -> DpuClusterConfig:
+    return parse_config({**live(), **changes})
+
+
+def linked(attempt: Any, text: str) -> Plan:
+    view = LinkView(
+        config=of(),
+        owner=Owner(live(), "owner"),
+        choice=Choice(None, None),
+        attempt=attempt,
+        kept=Linked("uid", text),
+        stored=None,
+        field_manager="m",
+    )
+    return plan_link(view)
+
+
+def ending(**changes: Any) -> Plan:
+    nothing: dict[str, Any] = dict.fromkeys(Leftovers.__dataclass_fields__)
+    for name in ("nodes", "running", "pods", "protections", "maintenances", "copies", "tenant"):
+        nothing[name] = ()
+    return plan_config(ConfigView(of(), Leftovers(**{**nothing, **changes}), "m"))
+
+
+def pair(text: str) -> Condition:
+    standing = Standing("dpu", Stage.HELD, Wish.NOBODY, "Held", text, protected=False)
+    return judge_pairs([PairState(text, Guarding.SERVING, standing, True)], [text])
+
+
+def refused(text: str) -> str:
+    with pytest.raises(KubeconfigRejected) as caught:
+        parse_kubeconfig(f'{{"users": [], {text!r}: 1, "clusters": [{{"name": {text!r}}}]}}'.encode("utf-8", "replace"))
+    return caught.value.message
+
+
+def rejected(text: str) -> str:
+    entry = parse_entry(text, f"TENANT_K8S_NODE={text}\n{text}=1\n")
+    assert isinstance(entry, EntryRejected)
+    return entry.message
+
+
+def watched(kind: str, status: Mapping[str, Any]) -> str:
+    with pytest.raises(ApiError) as caught:
+        interpret(WatchEvent(kind, {"metadata": {"resourceVersion": "1"}, **status}))
+    return str(caught.value)
+
+
+def image(**said: Any) -> str:
+    view = ImageView(None, None, None, None, None, AllowedImages(("r.example/x",)))
+    found = choose_image(ImageView(**{**{n: getattr(view, n) for n in ImageView.__slots__}, **said}))
+    return str(getattr(found, "message", ""))
+
+
+def maintenance(text: str) -> facts.Maintenance:
+    return facts.maintenance(
+        {"metadata": {"name": text, "uid": "u"}, "spec": {"nodeName": text}, "status": {"lastError": text}}, "owner"
+    )
+
+
+PRODUCERS: Mapping[str, Callable[[str], Any]] = {
+    "a condition": lambda text: Condition("T", "False", "R", text),
+    "an Event": lambda text: Emit(INFRA, NODES, {"metadata": {"name": "n"}}, "Warning", "R", text),
+    "an error": lambda text: str(ApiError(0, "R", text)),
+    "a status of a server": lambda text: str(error_from_status({"message": text, "reason": text, "code": 500})),
+    "a watch event": lambda text: (watched(text, {}), watched("ERROR", {"message": text, "reason": text})),
+    "a report": lambda text: report(INFRA, live(), (Condition("T", "False", "R", text),), "m"),
+    "what a stored condition says": lambda text: summary(
+        of(status={"conditions": [condition("McpReady", "False", "Degraded", text)]})
+    ),
+    "a confession": lambda text: confession(INFRA, live(), Condition("T", "False", "R", text), "m"),
+    "a host that has not been given back": lambda text: ending(maintenances=(text,)),
+    "a host whose drain runs": lambda text: ending(running=(text,)),
+    "why a tenant is out of sight": lambda text: ending(tenant=OutOfSight(text)),
+    "a tenant that does not answer": lambda text: linked(Unanswered("Timeout", text), text),
+    "a tenant that refuses": lambda text: linked(Denied("Forbidden", text), text),
+    "a tenant that is another": lambda text: linked(WrongCluster("TenantSwapped", text), text),
+    "a pair": pair,
+    "an entry": rejected,
+    "a kubeconfig": refused,
+    "spec.image": lambda text: image(spec_image=text),
+    "an image of the operator's": lambda text: image(environment_image=text),
+    "a maintenance's error": lambda text: maintenance(text).error,
+    "quoted": lambda text: (quoted(text), sentence(text), named(text)),
+}
+
+
+def words(made: Any) -> Iterator[str]:
+    """All that people are shown of what was made."""
+    match made:
+        case str():
+            yield made
+        case Condition():
+            yield f"{made.type} {made.reason} {made.message}"
+        case Emit():
+            yield f"{made.reason} {made.note}"
+        case ApplyStatus():
+            yield from words((*made.conditions, *made.telling.values()))
+        case Plan():
+            yield from words(made.steps)
+        case tuple():
+            for each in made:
+                yield from words(each)
+        case _:
+            return
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+@pytest.mark.parametrize("producer", PRODUCERS.values(), ids=PRODUCERS.keys())
+def test_what_is_shown_is_one_short_line_of_plain_characters(producer: Callable[[str], Any], text: str) -> None:
+    found = list(words(producer(text)))
+    assert found
+    for line in found:
+        assert line.isascii()
+        assert line.isprintable()
+        assert len(line) <= max(MESSAGE_LIMIT, NOTE_LIMIT) + 100
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_name_that_can_be_none_is_quoted(text: str) -> None:
+    assert named("worker-1.example") == "worker-1.example"
+    assert named(text).startswith('"') or text == HOSTILE["long"]
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_version_of_a_stranger_is_none(text: str) -> None:
+    assert release_of(None, {"status": {"desired": {"version": text}}}) is None
+    assert nobodys_keys({text: ""}) == [text]
+
+
+def test_a_message_or_a_note_is_written_in_one_place_each() -> None:
+    found: dict[str, list[str]] = {"message": [], "note": []}
+    for path in sorted((SOURCE).rglob("*.py")):
+        if "sandbox" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            for key in keys_written(node):
+                if key in found:
+                    found[key].append(path.relative_to(SOURCE).as_posix())
+    assert set(found["message"]) <= MESSAGES
+    assert set(found["note"]) <= NOTES
+
+
+MESSAGES = {
+    "kube/conditions.py",
+    "runtime/cache/transform.py",  # cuts what a container left, for a reader that takes listed words of it
+    "runtime/client/client.py",  # makes an error of ours of what a server says
+    "runtime/client/transport.py",
+}
+NOTES: set[str] = set()
+
+
+def keys_written(node: ast.AST) -> Iterator[str]:
+    """The texts that are keys of a mapping that is written out here."""
+    if isinstance(node, ast.Dict):
+        yield from (key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str))
