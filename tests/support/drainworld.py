@@ -409,6 +409,10 @@ class World:
                         dpu.mark = (self.shaken, self.unwished[dpu.name])
             case Delete() if step.resource is NODEMAINTENANCES:
                 self._judge_giving_back(before)
+            case Patch() if step.resource is NODES and "unschedulable" in step.patch.get("spec", {}):
+                if not self.host().cordoned:
+                    self._judge_return(failed=False)
+                    self.workloads = True
 
     def _judge_opening(self, name: str) -> None:
         dpu, own, node, read = self.dpus[name], self.own(), self.node(name), self.budget(name)
@@ -416,10 +420,11 @@ class World:
         if node.order is facts.Order.FORCE:
             return
         cycle = read.cycle
-        if own is None or own.terminating or cycle is None or own.uid != cycle.maintenance or not own.mark_of(name):
-            self.violations.append(f"{name} opened without its maintenance")
-            return
         excused = dpu.mark is not None and dpu.mark != dpu.opened_at
+        if own is None or own.terminating or cycle is None or own.uid != cycle.maintenance or not own.mark_of(name):
+            if not excused or own is not None:
+                self.violations.append(f"{name} opened without its maintenance")
+            return
         wanted = node.cordoned and node.order is facts.Order.NONE and cycle.state is State.DRAINING
         drained = own.phase is facts.Phase.SUCCEEDED and self.host().cordoned and (not self.workloads or self.hidden)
         if not (wanted and drained) and not excused:
@@ -428,7 +433,9 @@ class World:
     def _judge_giving_back(self, before: facts.Maintenance) -> None:
         if not before.ours:
             self.violations.append("a maintenance of somebody else was deleted")
-        failed = before.phase is facts.Phase.FAILED
+        self._judge_return(before.phase is facts.Phase.FAILED)
+
+    def _judge_return(self, failed: bool) -> None:
         for name in self.dpus:
             read, node = self.budget(name), self.node(name)
             if read.is_open and node.order is not facts.Order.FORCE:
@@ -647,6 +654,16 @@ class World:
         before, and is carried out."""
         self.intent = False
         self.disputed |= host.mark is not None
+
+    def maintenance_vanishes(self) -> bool:
+        """Its operator was uninstalled, or somebody took its finalizer off: the host stays as it is."""
+        own = self.own()
+        if own is None:
+            return False
+        self.tenant.remove(NODEMAINTENANCES, "", own.name)
+        self.looked.pop("ended", None)
+        self._break()
+        return True
 
     def nmo_fails(self) -> bool:
         """It loses its lease: the host is given back, the maintenance stays."""
@@ -881,6 +898,8 @@ class World:
             left.append("the maintenance is there")
         if self.host().mark is not None:
             left.append("the host is marked")
+        if self.host().tainted:
+            left.append("the host is tainted")
         if not self.disputed and self.host().cordoned != self.intent:
             left.append("the host is not cordoned as people want it")
         for name in self.dpus:
@@ -959,6 +978,7 @@ def trouble(world: World) -> list[Action]:
         ("deliver", world.deliver, 3),
         ("nmo fails", world.nmo_fails, 2),
         ("nmo restarts", world.nmo_restarts, 2),
+        ("the maintenance vanishes", world.maintenance_vanishes, 1),
         ("tenant goes", world.tenant_goes, 2),
         ("cordon host", world.cordon_host, 2),
         ("uncordon host", world.uncordon_host, 2),

@@ -27,7 +27,7 @@ from dpunetop.domain.drain.facts import (
     Phase,
     Reason,
 )
-from dpunetop.domain.drain.giving import Because, GiveBack, GiveUpFailed, Leg, RestartPod, Restore
+from dpunetop.domain.drain.giving import Because, GiveBack, GiveUpFailed, LeadOut, Leg, RestartPod, Restore
 from dpunetop.domain.drain.opening import Close, ForceOpen, Open, Unmark, marked_dpu
 from dpunetop.domain.drain.proof import missing_proofs
 from dpunetop.domain.drain.protection import ChangeEntry
@@ -196,8 +196,9 @@ def _unverified(scene: Scene) -> Move | None:
 
 
 def _not_served(scene: Scene) -> Move | None:
+    """Only where one is needed: what an operator that is gone has left behind is led out without it."""
     tenant = scene.view.tenant
-    if isinstance(tenant, Blind) or tenant.maintenances is not None:
+    if isinstance(tenant, Blind) or tenant.maintenances is not None or not scene.active:
         return None
     return Hold(Reason.NODE_MAINTENANCE_NOT_SERVED, "the tenant has no node maintenance operator to drain its host")
 
@@ -309,6 +310,8 @@ def _restore(scene: Scene) -> Move | None:
     """The mark is carried out whatever the records say: they may be lost, and it alone knows of the earlier cordon."""
     if scene.own is not None or not isinstance(scene.host, HostNode) or scene.host.mark is None:
         return None
+    if scene.is_left_over:
+        return None  # it is returned on proof, or drained anew, as if the maintenance were there
     return Restore(scene.view.site)
 
 
@@ -352,7 +355,7 @@ def _wait_for_drain(scene: Scene) -> Move | None:
 
 def _not_yet(scene: Scene) -> Move | None:
     """What forbids giving back, proof or no proof."""
-    if scene.own is None:
+    if not scene.is_to_be_returned:
         return None
     for dpu in scene.view.dpus:
         if not scene.serves(dpu):
@@ -394,7 +397,7 @@ def _name(scene: Scene) -> Move | None:
 
 
 def _prove(scene: Scene) -> Move | None:
-    if scene.own is None or not scene.needs_proof() or scene.ends_unproven():
+    if not scene.is_to_be_returned or not scene.needs_proof() or scene.ends_unproven():
         return None
     prover = scene.prover()
     if prover is None:
@@ -444,12 +447,24 @@ def _outdated(scene: Scene, prover: DpuView) -> Move | None:
     return None
 
 
+def _lead_out(scene: Scene) -> Move | None:
+    """The maintenance is gone and has left its host cordoned: nobody else would make it schedulable."""
+    if not scene.is_left_over:
+        return None
+    unproven = scene.needs_proof() and scene.ends_unproven()
+    return LeadOut(scene.view.site, _legs(scene), scene.view.config if unproven else None)
+
+
+def _legs(scene: Scene) -> tuple[Leg, ...]:
+    return tuple(_leg(scene, dpu) for dpu in scene.view.dpus if scene.serves(dpu))
+
+
 def _give_back(scene: Scene) -> Move | None:
     if scene.own is None:
         return None
     view = scene.view
     unproven = scene.needs_proof() and scene.ends_unproven()
-    legs = tuple(_leg(scene, dpu) for dpu in view.dpus if scene.serves(dpu))
+    legs = _legs(scene)
     before = True if unproven else (False if scene.was_uncordoned else None)
     why = Because.IN_USE if scene.taken_back and not scene.was_uncordoned else Because.DECIDED
     return GiveBack(view.site, scene.own.uid, legs, before, view.config if unproven else None, why)
@@ -505,6 +520,7 @@ RULES: tuple[Rule, ...] = (
     _name,
     _not_yet,
     _prove,
+    _lead_out,
     _give_back,
     _finish,
     _aborted,

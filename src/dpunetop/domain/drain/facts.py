@@ -397,6 +397,15 @@ def host_node(obj: Obj) -> HostNode:
     )
 
 
+def is_left_over(host: HostNode) -> bool:
+    """Whether a host that no maintenance holds any more looks as if one did, and should be in use.
+
+    Source: the node maintenance operator puts its taint on with the cordon; one that is killed, uninstalled, or older
+        than medik8s/node-maintenance-operator#163 leaves both behind.
+    """
+    return host.mark is False and host.cordoned and host.tainted
+
+
 def is_taken_back(found: Maintenance, host: HostNode) -> bool:
     """Whether somebody has uncordoned the host by hand although it is drained.
 

@@ -11,8 +11,18 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from dpunetop.domain.drain.calls import Done, Procedure, QuorumGet, Result, Steps, Write, fetch, store
-from dpunetop.domain.drain.facts import Budget, DpuNode, Maintenance, Mco, Order, Phase, Site, is_taken_back
-from dpunetop.domain.drain.maintenances import mark_host, restore_host
+from dpunetop.domain.drain.facts import (
+    Budget,
+    DpuNode,
+    Maintenance,
+    Mco,
+    Order,
+    Phase,
+    Site,
+    is_left_over,
+    is_taken_back,
+)
+from dpunetop.domain.drain.maintenances import mark_host, release_host, restore_host
 from dpunetop.domain.drain.reads import (
     read_blocker_ready,
     read_budget,
@@ -151,15 +161,12 @@ class GiveBack:
         yield from _remember(self.site, found, self.cordoned_before)
         yield Write(_delete(self.site, found))
         if self.config is not None:
-            yield Emit(INFRA, DPUCLUSTERCONFIGS, self.config, "Warning", HOST_LEFT_CORDONED, self._farewell())
+            yield Emit(INFRA, DPUCLUSTERCONFIGS, self.config, "Warning", HOST_LEFT_CORDONED, _farewell(self.site))
         return Done(Result.DONE, f"{self.site.host}: is given back")
 
     def _is_in_use(self, found: Maintenance) -> Steps[bool]:
         host = yield from read_host(self.site)
         return host is not None and is_taken_back(found, host)
-
-    def _farewell(self) -> str:
-        return f"host {self.site.host} is left cordoned: nothing has shown that its network works. Uncordon it yourself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +211,38 @@ class Restore:
 
 
 @dataclass(frozen=True, slots=True)
+class LeadOut:
+    """Make a host schedulable that a maintenance which is gone has left cordoned, as giving it back would have.
+
+    Guarantees: all guards of giving back held for every DPU, and no maintenance was there, after the host was read as
+        it is changed.
+    """
+
+    site: Site
+    legs: tuple[Leg, ...]
+    config: Obj | None
+    """Whom to tell that the host stays cordoned, because nothing proves its network; None: it is proven."""
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        for leg in self.legs:
+            broken = yield from _broken(self.site, leg, GIVING)
+            if broken:
+                return Done(Result.STALE, f"{leg.dpu}: not true: {broken}")
+        host = yield from read_host(self.site)
+        if host is None or not is_left_over(host):
+            return Done(Result.STALE, f"{self.site.host}: is not as a maintenance leaves it")
+        if (yield from read_maintenances(self.site)):
+            return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
+        if self.config is None:
+            yield from store(release_host(self.site, host))
+            return Done(Result.DONE, f"{self.site.host}: is schedulable again, which its maintenance left undone")
+        yield from store(restore_host(self.site, host))
+        yield Emit(INFRA, DPUCLUSTERCONFIGS, self.config, "Warning", HOST_LEFT_CORDONED, _farewell(self.site))
+        return Done(Result.DONE, f"{self.site.host}: is left cordoned")
+
+
+@dataclass(frozen=True, slots=True)
 class RestartPod:
     """Delete an outdated ovnkube-node pod of a drained host, so that a current one can prove itself."""
 
@@ -224,6 +263,10 @@ class RestartPod:
             return Done(Result.STALE, f"{self.dpu}: the pod is gone")
         yield Write(Delete(INFRA, PODS, live))
         return Done(Result.DONE, f"{self.dpu}: restarted an outdated pod")
+
+
+def _farewell(site: Site) -> str:
+    return f"host {site.host} is left cordoned: nothing has shown that its network works. Uncordon it yourself"
 
 
 def _deletable(site: Site, uid: str) -> Steps[Maintenance | Done]:

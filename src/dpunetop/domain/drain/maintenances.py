@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dpunetop.domain.drain.facts import HostNode, Site
-from dpunetop.domain.names import CORDONED_BEFORE_ANNOTATION, NODEMAINTENANCES, OWNER_LABEL, maintenance_name
+from dpunetop.domain.names import (
+    CORDONED_BEFORE_ANNOTATION,
+    MAINTENANCE_TAINT,
+    NODEMAINTENANCES,
+    OWNER_LABEL,
+    maintenance_name,
+)
 from dpunetop.kube.keys import NODES
 from dpunetop.kube.meta import new_object
 from dpunetop.kube.plan import Apply, Patch
+from dpunetop.kube.shapes import at, mappings
 
 _REASON = "The DPU of this host is about to be drained and rebooted; the host comes back by itself"
 
@@ -33,11 +41,30 @@ def unmark_host(site: Site, read: HostNode) -> Patch:
 
 
 def restore_host(site: Site, read: HostNode) -> Patch:
-    """Take the mark off and cordon the host if it was so before; fails if the host changed since `read`."""
-    change: dict[str, Any] = {"metadata": {"annotations": {CORDONED_BEFORE_ANNOTATION: None}}}
-    if read.mark:
-        change["spec"] = {"unschedulable": True}
-    return _change_host(site, read, change)
+    """Take the mark off and cordon the host if it was so before; fails if the host changed since `read`.
+
+    No maintenance is there, so a taint of its operator goes too. A host that is schedulable under that taint has been
+    uncordoned by a person: the operator takes the taint off first.
+    """
+    is_taken_back = read.tainted and not read.cordoned
+    cordon = {"unschedulable": True} if read.mark and not is_taken_back else {}
+    spec = {**cordon, **_untainted(read)}
+    return _change_host(site, read, {**_UNMARKED, **({"spec": spec} if spec else {})})
+
+
+def release_host(site: Site, read: HostNode) -> Patch:
+    """Take mark, cordon and the taint of the maintenance operator off; fails if the host changed since `read`."""
+    return _change_host(site, read, {**_UNMARKED, "spec": {"unschedulable": None, **_untainted(read)}})
+
+
+_UNMARKED: Mapping[str, Any] = {"metadata": {"annotations": {CORDONED_BEFORE_ANNOTATION: None}}}
+
+
+def _untainted(read: HostNode) -> dict[str, Any]:
+    if not read.tainted:
+        return {}
+    taints = mappings(at(read.live, "spec", "taints"))
+    return {"taints": [taint for taint in taints if taint.get("key") != MAINTENANCE_TAINT]}
 
 
 def _change_host(site: Site, read: HostNode, change: dict[str, Any]) -> Patch:

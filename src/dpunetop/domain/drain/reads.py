@@ -19,6 +19,7 @@ from dpunetop.domain.drain.facts import (
     maintenance,
 )
 from dpunetop.domain.names import NODEMAINTENANCES, PODDISRUPTIONBUDGETS, blocker_name, maintenance_name
+from dpunetop.kube.errors import NotFound
 from dpunetop.kube.keys import INFRA, NODES, PODS
 from dpunetop.kube.meta import Obj, labels_of
 from dpunetop.kube.selectors import by_labels
@@ -73,8 +74,12 @@ def read_maintenance(site: Site) -> Steps[Maintenance | None]:
 
 
 def read_maintenances(site: Site) -> Steps[tuple[Maintenance, ...]]:
-    """All NodeMaintenances for the host, under any name, those that are about to go included."""
-    objs = yield from fetch_all(QuorumList(site.tenant_cluster, NODEMAINTENANCES, ""))
+    """All NodeMaintenances for the host, under any name, those that are about to go included; none where the kind is
+    not served."""
+    try:
+        objs = yield from fetch_all(QuorumList(site.tenant_cluster, NODEMAINTENANCES, ""))
+    except NotFound:
+        return ()
     found = (maintenance(obj, site.owner) for obj in objs)
     return tuple(each for each in found if each.host == site.host or each.name == maintenance_name(site.host))
 

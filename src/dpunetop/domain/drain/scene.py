@@ -16,6 +16,7 @@ from dpunetop.domain.drain.facts import (
     Order,
     Phase,
     Reason,
+    is_left_over,
     is_taken_back,
 )
 from dpunetop.domain.drain.record import Cycle, State
@@ -69,6 +70,16 @@ class Scene:
     def taken_back(self) -> bool:
         """Whether a person seems to have uncordoned the drained host."""
         return self.own is not None and isinstance(self.host, HostNode) and is_taken_back(self.own, self.host)
+
+    @cached_property
+    def is_left_over(self) -> bool:
+        """Whether the host is still cordoned for a maintenance of ours that is gone."""
+        return not self.maintenances and isinstance(self.host, HostNode) and is_left_over(self.host)
+
+    @property
+    def is_to_be_returned(self) -> bool:
+        """Whether a maintenance of ours holds the host, or what it left behind does."""
+        return self.own is not None or self.is_left_over
 
     def serves(self, dpu: DpuView) -> bool:
         """Whether the DPU serves this host under a budget of ours."""
@@ -195,7 +206,8 @@ class Scene:
     @property
     def is_verifying(self) -> bool:
         """Whether nothing is left to be done for the host but to prove its network and to give it back."""
-        if self.own is None or self.own.terminating or self.active:
+        is_held = self.is_asked or self.is_left_over
+        if not is_held or self.active:
             return False
         return self.needs_proof() and not self.ends_unproven()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from dpunetop.domain.drain.blockers import BudgetState, Form, state_of, write_budget
 from dpunetop.domain.drain.calls import Done, Procedure, Result, Steps, attempt, store
-from dpunetop.domain.drain.facts import Budget, HostNode, Order, Site, is_taken_back, ovn_pod
+from dpunetop.domain.drain.facts import Budget, HostNode, Order, Site, is_left_over, is_taken_back, ovn_pod
 from dpunetop.domain.drain.maintenances import mark_host, new_maintenance, unmark_host
 from dpunetop.domain.drain.reads import (
     read_budget,
@@ -112,7 +112,7 @@ class Reset:
     def run(self) -> Procedure:
         """See `calls.Task`."""
         host = yield from read_host(self.site)
-        if host is not None and host.mark is not None:
+        if host is not None and host.mark is not None and not is_left_over(host):
             return Done(Result.STALE, f"{self.site.host}: has yet to be restored")
         if (yield from read_maintenances(self.site)):
             return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
@@ -137,13 +137,16 @@ class Create:
         if node is None or not node.cordoned or node.order is Order.SKIP:
             return Done(Result.STALE, f"{self.dpu}: wants no drain")
         host = yield from read_host(self.site)
-        if host is None or host.terminating or host.mark is not None or host.in_own_drain:
+        if host is None or host.terminating or host.in_own_drain:
             return Done(Result.STALE, f"{self.site.host}: is not as it was seen")
+        if host.mark is not None and not is_left_over(host):
+            return Done(Result.STALE, f"{self.site.host}: has yet to be restored")
         if (yield from read_maintenances(self.site)):
             return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
-        yield from store(mark_host(self.site, host, host.cordoned))
+        before = host.cordoned if host.mark is None else host.mark
+        yield from store(mark_host(self.site, host, before))
         try:
-            yield from store(new_maintenance(self.site, host.cordoned))
+            yield from store(new_maintenance(self.site, before))
         except Conflict:
             return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
         except (Forbidden, Invalid) as refusal:

@@ -9,7 +9,9 @@ import pytest
 
 from dpunetop.domain.drain import giving
 from dpunetop.domain.drain.calls import QuorumGet, QuorumList, Write
-from dpunetop.domain.drain.giving import GIVING
+from dpunetop.domain.drain.cycle import decide
+from dpunetop.domain.drain.facts import Gone
+from dpunetop.domain.drain.giving import GIVING, LeadOut
 from dpunetop.domain.names import (
     DESIRED_CONFIG_ANNOTATION,
     NODEMAINTENANCES,
@@ -22,6 +24,7 @@ from dpunetop.domain.names import (
 from dpunetop.kube.keys import NODES, PODS
 from dpunetop.kube.meta import name_of
 from dpunetop.kube.plan import Delete, Fence
+from support.drainviews import DRAINED_HOST, RETURNING, free, view
 from support.drainworld import HOST, OPERATOR_NAMESPACE, PODS_NAMESPACE, World
 
 DPU = "dpu-1"
@@ -316,6 +319,64 @@ def test_a_host_whose_budget_never_opened_is_given_back_at_once_only_if_nothing_
     assert world.violations == []
     world.settle()
     assert world.unsettled() == []
+
+
+def returned(world: World) -> None:
+    """The DPU is back, its cordon is gone, and the operator has asked the maintenance to go."""
+    world.cordon(DPU)
+    world.drained()
+    world.work()
+    world.uncordon(DPU)
+    world.work()
+    own = world.own()
+    assert own is not None
+    assert own.terminating is True
+
+
+def test_a_host_that_its_maintenance_leaves_cordoned_and_tainted_is_made_schedulable() -> None:
+    world = World()
+    returned(world)
+    world.maintenance_vanishes()
+    world.work()
+    assert (world.host().cordoned, world.host().tainted, world.host().mark) == (False, False, None)
+    assert (world.unsettled(), world.violations) == ([], [])
+
+
+def test_a_host_that_was_cordoned_before_stays_so_when_its_maintenance_vanishes_and_loses_the_taint() -> None:
+    world = World(cordoned_before=True)
+    returned(world)
+    world.maintenance_vanishes()
+    world.work()
+    assert (world.host().cordoned, world.host().tainted, world.host().mark) == (True, False, None)
+
+
+def test_a_drained_host_whose_maintenance_vanishes_is_returned_only_on_proof() -> None:
+    world = World()
+    world.mco_begins(DPU)
+    world.drained()
+    world.work()
+    assert world.mco(DPU)
+    assert world.mco(DPU)
+    assert world.mco(DPU)  # evicted, drained, down
+    world.maintenance_vanishes()
+    world.work()
+    assert world.host().cordoned is True
+    world.settle()
+    assert (world.unsettled(), world.violations) == ([], [])
+
+
+def test_what_an_uninstalled_maintenance_operator_left_is_led_out_without_it() -> None:
+    left = view(free(RETURNING), host=replace(DRAINED_HOST, mark=False), maintenances=None)
+    assert isinstance(decide(left).task, LeadOut)
+    unproven = decide(view(free(RETURNING, ready=False), host=DRAINED_HOST, maintenances=None))
+    assert unproven.hold is not None
+    assert unproven.hold.reason == "ProofMissing"
+
+
+def test_a_host_left_behind_of_a_dpu_that_is_gone_stays_cordoned_and_somebody_is_told() -> None:
+    task = decide(view(replace(free(RETURNING), node=Gone(True)), host=DRAINED_HOST)).task
+    assert isinstance(task, LeadOut)
+    assert task.config == {"metadata": {"name": "c"}}
 
 
 def dead(world: World, name: str) -> None:
