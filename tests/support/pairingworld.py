@@ -1,4 +1,5 @@
-"""A host with two DPUs whose pairs people make and take apart, while the operator is killed, paused and blind.
+"""A host with two DPUs whose pairs people make and take apart, while the operator is killed, paused and blind, and the
+DPUs may say of themselves what they like.
 
 What the decisions of pairing and protection do is carried out one call at a time on two small servers, and judged by
 what pods have really read. Drains themselves are `support.drainworld`'s affair: here a host is drained or is not.
@@ -19,6 +20,7 @@ from dpunetop.domain.drain.protection import Entries, ProtectionView, PutEntries
 from dpunetop.domain.entries import EntriesView, entries_of, idle_pods, idle_pods_left, judge_entries, render_idle_pods
 from dpunetop.domain.envfile import NodeEntry
 from dpunetop.domain.names import (
+    DPU_HOST_LABEL,
     IDLE_PODS_ANNOTATION,
     NODEMAINTENANCES,
     OVNKUBE_NODE_ENTRIES,
@@ -27,7 +29,7 @@ from dpunetop.domain.names import (
     blocker_name,
     maintenance_name,
 )
-from dpunetop.domain.pairing import Pair, PairingView, host_of, pair_up
+from dpunetop.domain.pairing import Claims, Pair, PairingView, host_of, hosts_to_annotate, pair_up
 from dpunetop.kube.errors import ApiError, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NODES, PODS
 from dpunetop.kube.meta import Obj, is_terminating, uid_of
@@ -93,7 +95,7 @@ class World:
             self.infra.put(NODES, {"metadata": {"name": dpu}, "spec": {}, "status": READY})
         metadata = {"name": OVNKUBE_NODE_ENTRIES, "namespace": NAMESPACE, "labels": {OWNER_LABEL: OWNER}}
         self.infra.put(CONFIGMAPS, {"metadata": metadata, "data": {}})
-        self.tenant.put(NODES, {"metadata": {"name": HOST}, "spec": {}})
+        self.tenant.put(NODES, {"metadata": {"name": HOST, "labels": {DPU_HOST_LABEL: ""}}, "spec": {}})
 
     # --- the operator -----------------------------------------------------------------------------------------------
 
@@ -203,6 +205,7 @@ class World:
 
     def _pairs(self) -> dict[str, Pair]:
         budgets = {dpu: self._budget(dpu) for dpu in DPUS}
+        host = self.process.caches[TENANT].get((NODES.plural, "", HOST))
         return dict(
             pair_up(
                 PairingView(
@@ -212,7 +215,8 @@ class World:
                     entries=entries_of(self._cached(CONFIGMAPS, NAMESPACE, OVNKUBE_NODE_ENTRIES)),
                     serves={dpu: read.serves for dpu, read in budgets.items() if read is not None and read.serves},
                     leaving=frozenset(dpu for dpu, read in budgets.items() if read is not None and read.leaving),
-                    claimed={},
+                    claimed=Claims(),
+                    hosts=hosts_to_annotate([] if host is None else [host]),
                 )
             )
         )
@@ -278,7 +282,7 @@ class World:
             self.wishes[dpu] = host
 
     def annotate(self, dpu: str, host: str | None) -> None:
-        """People annotate a DPU's Node, or take that back."""
+        """A DPU's Node is annotated, or that is taken back: by people, or by its own kubelet."""
         self.annotations = {other: each for other, each in self.annotations.items() if other != dpu}
         if host is not None:
             self.annotations[dpu] = host

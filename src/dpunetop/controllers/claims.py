@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from dpunetop.controllers.flow import one
 from dpunetop.domain.entries import entries_of
@@ -15,7 +15,7 @@ from dpunetop.domain.names import (
     PODDISRUPTIONBUDGETS,
     SERVES_ANNOTATION,
 )
-from dpunetop.domain.pairing import tenant_nodes
+from dpunetop.domain.pairing import Claims, tenant_nodes
 from dpunetop.domain.types import DpuClusterConfig
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES
@@ -26,19 +26,21 @@ from dpunetop.runtime.reading import NotSynced, Reader
 
 def gather_claims(
     reader: Reader, siblings: Iterable[DpuClusterConfig], rights: Callable[[DpuClusterConfig], Rights], namespace: str
-) -> Mapping[str, str]:
+) -> Claims:
     """By host whose it is besides; of several siblings the first by name is told.
 
     From caches, not from what workers have found: at a start they may not have looked yet. What people can edit counts
     only for nodes that the sibling has; whom it protects, budgets say, which are in the operator's `namespace`.
     Raises: NotSynced.
     """
-    claimed: dict[str, str] = {}
+    held: dict[str, str] = {}
+    noted: dict[str, str] = {}
     for each in sorted(siblings, key=lambda each: (each.namespace, each.name), reverse=True):
-        own = rights(each)
-        hosts = _hosts(reader, each, own) | _protected(reader, own.owner, namespace)
-        claimed.update(dict.fromkeys(hosts, f"{each.namespace}/{each.name}"))
-    return claimed
+        own, who = rights(each), f"{each.namespace}/{each.name}"
+        entries, annotated = _hosts(reader, each, own)
+        held.update(dict.fromkeys(entries | _protected(reader, own.owner, namespace), who))
+        noted.update(dict.fromkeys(annotated, who))
+    return Claims(held, noted)
 
 
 def _protected(reader: Reader, owner: str, namespace: str) -> frozenset[str]:
@@ -47,20 +49,20 @@ def _protected(reader: Reader, owner: str, namespace: str) -> frozenset[str]:
     return frozenset(host for each in ours if (host := annotations_of(each).get(SERVES_ANNOTATION)))
 
 
-def _hosts(reader: Reader, config: DpuClusterConfig, rights: Rights) -> frozenset[str]:
-    """One whose namespace may not be read comes to serve nobody, so it claims nobody."""
+def _hosts(reader: Reader, config: DpuClusterConfig, rights: Rights) -> tuple[frozenset[str], frozenset[str]]:
+    """Those of its entries, and those of annotations. One whose namespace may not be read comes to serve nobody, so it
+    claims nobody."""
     nodes = reader.list(INFRA, Selection(NODES))
     dpus = judge_nodes(config, nodes, rights).dpus
     try:
         served, asked = (_named(reader, config, name, dpus) for name in (OVNKUBE_NODE_ENTRIES, ENV_OVERRIDES))
     except NotSynced as err:
         if isinstance(err.error, Forbidden):
-            return frozenset()
+            return frozenset(), frozenset()
         raise
     if config.terminating:
-        return served
-    annotated = tenant_nodes(dpus, nodes)
-    return served | asked | frozenset(annotated.values())
+        return served, frozenset()
+    return served | asked, frozenset(tenant_nodes(dpus, nodes).values())
 
 
 def _named(reader: Reader, config: DpuClusterConfig, name: str, dpus: frozenset[str]) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Mapping
 
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.claims import gather_claims
@@ -11,6 +12,7 @@ from dpunetop.domain import names
 from dpunetop.domain.copies import as_written
 from dpunetop.domain.ovnkube import OvnKubeView, PodScripts, Stage, TenantSigns, plan_ovnkube
 from dpunetop.domain.ownership import Owner
+from dpunetop.domain.pairing import hosts_to_annotate
 from dpunetop.domain.status import OVN_KUBE_READY
 from dpunetop.domain.tenantkubeconfig import Network
 from dpunetop.domain.tenantrelease import Flavour, flavour_of, release_of
@@ -31,7 +33,7 @@ from dpunetop.kube.keys import (
     Resource,
     crd_name,
 )
-from dpunetop.kube.meta import Obj
+from dpunetop.kube.meta import Obj, annotations_of
 from dpunetop.kube.plan import Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_labels
@@ -98,11 +100,21 @@ class OvnKube(ConfigController[OvnKubeView]):
             field_manager=self.manager,
             allowed_images=self.installation.allowed_images,
             rights=self.rights(reader, config),
+            hosts=self._hosts(reader, config, stage.nodes),
         )
 
     def plan(self, view: OvnKubeView) -> Plan:
         """See `ConfigController.plan`."""
         return plan_ovnkube(view)
+
+    def _hosts(self, reader: Reader, config: DpuClusterConfig, nodes: Iterable[Obj]) -> Mapping[str, str] | None:
+        """Only where it matters: whoever reads the tenant's Nodes is woken by each of them."""
+        if not any(names.TENANT_NODE_ANNOTATION in annotations_of(node) for node in nodes):
+            return None
+        try:
+            return hosts_to_annotate(reader.list(config.tenant_cluster, Selection(NODES)))
+        except (NotEngaged, NotSynced):
+            return None
 
     def _settle(self, config: DpuClusterConfig, tenant: TenantSigns | None, stage: Stage) -> Settled:
         """Weigh this look at the topology against those before; one that sees no tenant ends a count."""

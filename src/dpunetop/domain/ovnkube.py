@@ -38,7 +38,7 @@ from dpunetop.domain.interconnect import (
 from dpunetop.domain.machineconfig import configured_nodes
 from dpunetop.domain.names import OVN_CA, OVN_CERT, OVNKUBE_CONFIG, TENANT_CREDENTIAL
 from dpunetop.domain.ownership import Owner
-from dpunetop.domain.pairing import Pair, PairingView, pair_up, tenant_nodes
+from dpunetop.domain.pairing import Claims, Pair, PairingView, pair_up, tenant_nodes
 from dpunetop.domain.rollout import RolloutView, judge_rollout, some
 from dpunetop.domain.status import FEATURE_PARITY, OVN_KUBE_READY, TOPOLOGY_SUPPORTED, report
 from dpunetop.domain.tenantkubeconfig import Network
@@ -131,8 +131,7 @@ class OvnKubeView:
     settled: Settled
     """What the topology has settled to, over this look and those before."""
     stage: Stage
-    claimed: Mapping[str, str]
-    """Hosts that another DpuClusterConfig of the same tenant has or asks for, and which one that is."""
+    claimed: Claims
     environment_image: str | None
     scripts: PodScripts
     allowed_networks: tuple[Network, ...]
@@ -140,6 +139,8 @@ class OvnKubeView:
     allowed_images: AllowedImages | None = None
     """See `image.ImageView`."""
     rights: Rights = field(default_factory=Rights)
+    hosts: Mapping[str, str] | None = None
+    """See `pairing.PairingView`."""
 
     @property
     def judged(self) -> Nodes:
@@ -394,6 +395,7 @@ def _pairs(view: OvnKubeView) -> Mapping[str, Pair]:
             serves={},
             leaving=frozenset(),
             claimed=view.claimed,
+            hosts=view.hosts,
             refused=judged.why_not_paired(),
         )
     )

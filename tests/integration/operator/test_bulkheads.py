@@ -11,6 +11,7 @@ from dpunetop.domain import names
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, NAMESPACES, NODES
 from dpunetop.kube.requests import get
+from dpunetop.sandbox.seed import master_node
 from dpunetop.sandbox.standins.ovnkube import IMAGE
 from support.hostiletenant import HostileTenant
 from support.trial import Trial, eventually
@@ -135,6 +136,42 @@ def test_an_entry_for_a_node_of_somebody_else_closes_no_budget(trial: Trial) -> 
     eventually(lambda: trial.condition("PairsHealthy"), lambda found: told in found["message"])
     assert guard(trial, MASTER) == ({}, {})
     assert guard(trial, trial.nodes[0])[1]["spec"]["maxUnavailable"] == 0
+
+
+def test_a_dpu_that_annotates_itself_does_not_get_the_host_of_another_at_the_next_drain(new_trial: Any) -> None:
+    trial = new_trial(dpus=2)
+    (evil, _), (good, host) = sorted(trial.names.pairs.items())
+    entries = {good: f"{names.TENANT_NODE_ENV}={host}\n"}
+    trial.store_kubeconfig()
+    trial.store_overrides(entries)
+    trial.create_config()
+    trial.wait("PairsHealthy", "True")
+    trial.infra.patch(trial.path(NODES, evil), {"metadata": {"annotations": {names.TENANT_NODE_ANNOTATION: host}}})
+    told = (
+        f"{evil}: annotation {names.TENANT_NODE_ANNOTATION} names {host}, which {names.ENV_OVERRIDES} gives to {good}"
+    )
+    eventually(lambda: trial.condition("PairsHealthy"), lambda found: told in found["message"])
+    trial.infra.patch(trial.path(NODES, good), {"spec": {"unschedulable": True}})
+    eventually(lambda: guard(trial, good)[1]["spec"]["maxUnavailable"], lambda found: found == 1, 60.0)
+    assert trial.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)["data"] == entries
+    trial.infra.patch(trial.path(NODES, good), {"spec": {"unschedulable": None}})
+    maintenance = get(names.NODEMAINTENANCES, "", names.maintenance_name(host)).target
+    eventually(lambda: trial.tenant.get_or_empty(maintenance), lambda found: not found, 60.0)
+    assert trial.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)["data"] == entries
+    assert names.SERVES_ANNOTATION not in guard(trial, evil)[1]["metadata"].get("annotations", {})
+    assert told in trial.condition("PairsHealthy")["message"]
+
+
+def test_a_dpu_does_not_take_a_node_of_the_tenant_that_has_no_dpu(trial: Trial) -> None:
+    [dpu], master = trial.nodes, f"{trial.names.name}-master"
+    trial.tenant.apply([master_node(master)])
+    trial.infra.patch(trial.path(NODES, dpu), {"metadata": {"annotations": {names.TENANT_NODE_ANNOTATION: master}}})
+    trial.store_kubeconfig()
+    trial.create_config()
+    told = f"{dpu}: annotation {names.TENANT_NODE_ANNOTATION} names {master}, which is a node of the"
+    eventually(lambda: (trial.condition("PairsHealthy") or {}).get("message", ""), lambda found: told in found)
+    assert not trial.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES).get("data")
+    assert names.SERVES_ANNOTATION not in guard(trial, dpu)[1]["metadata"].get("annotations", {})
 
 
 def test_a_dpu_that_loses_its_grant_serves_until_its_host_is_drained(trial: Trial) -> None:

@@ -114,15 +114,21 @@ def test_two_that_ask_for_one_host_at_once_both_wait(new_trial: NewTrial) -> Non
     assert [read_by_pods(first), read_by_pods(second)] == [first.entries(), second.entries()]
 
 
-def test_a_host_passes_on_to_the_dpu_that_is_annotated_with_it_once_it_is_drained(new_trial: NewTrial) -> None:
+def test_a_host_passes_on_to_the_other_dpu_with_an_entry_once_the_first_has_none_and_it_is_drained(
+    new_trial: NewTrial,
+) -> None:
     trial = new_trial(dpus=2)
-    (one, host), (other, _) = trial.names.pairs.items()
+    (one, host), (other, _) = sorted(trial.names.pairs.items())
     trial.store_kubeconfig()
     trial.store_overrides({one: entry(host), other: entry(host)})
     trial.create_config()
     eventually(lambda: read_by_pods(trial), lambda data: data == {one: entry(host)})
     eventually(lambda: (protected(trial, one), protected(trial, other)), lambda hosts: hosts == (host, host))
-    annotate(trial, other, host)
+    trial.store_overrides({other: entry(host)})
+    annotate(trial, one, host)  # what a DPU says of itself does not keep the host from the one with an entry
+    told = trial.wait("OvnKubeReady", "False", "PairingConflict")["message"]
+    assert f"{one}: annotation {names.TENANT_NODE_ANNOTATION} names {host}" in told
+    assert f"gives to {other}" in told
     trial.wait("PairsHealthy", "False", "RemovalPending")
     assert read_by_pods(trial) == {one: entry(host)}
     trial.infra.patch(get(NODES, "", one).target, {"spec": {"unschedulable": True}})
@@ -131,26 +137,23 @@ def test_a_host_passes_on_to_the_dpu_that_is_annotated_with_it_once_it_is_draine
     eventually(lambda: read_by_pods(trial), lambda data: data == {other: entry(host)}, 60.0)
     path = get(names.NODEMAINTENANCES, "", names.maintenance_name(host)).target
     eventually(lambda: trial.tenant.get_or_empty(path), lambda found: not found, 60.0)
-    eventually(lambda: (protected(trial, one), protected(trial, other)), lambda hosts: hosts == (host, host))
-    said = trial.wait("OvnKubeReady", "False", "HostServedByOther")["message"]
-    assert f"{one} does not serve {host}, because {other} does" in said
+    eventually(lambda: (protected(trial, one), protected(trial, other)), lambda hosts: hosts == ("", host))
     node = trial.tenant.get_or_empty(get(NODES, "", host).target)
     assert not (node.get("spec") or {}).get("unschedulable")
 
 
 def test_of_two_dpus_in_a_host_one_serves_and_the_other_counts_for_its_drains(new_trial: NewTrial) -> None:
     trial = new_trial(dpus=2)
-    (one, host), (other, _) = trial.names.pairs.items()
+    (one, host), (other, _) = sorted(trial.names.pairs.items())
     trial.store_kubeconfig()
     trial.store_overrides({one: entry(host), other: entry(host)})
-    annotate(trial, other, host)  # so it is the one that serves
     trial.create_config()
     eventually(lambda: (protected(trial, one), protected(trial, other)), lambda hosts: hosts == (host, host))
-    eventually(lambda: read_by_pods(trial), lambda data: data == {other: entry(host)})
+    eventually(lambda: read_by_pods(trial), lambda data: data == {one: entry(host)})
     said = trial.wait("OvnKubeReady", "False", "HostServedByOther")["message"]
-    assert f"{one} does not serve {host}, because {other} does" in said
-    trial.infra.patch(get(NODES, "", one).target, {"spec": {"unschedulable": True}})
+    assert f"{other} does not serve {host}, because {one} does" in said
+    trial.infra.patch(get(NODES, "", other).target, {"spec": {"unschedulable": True}})
     path = get(names.NODEMAINTENANCES, "", names.maintenance_name(host)).target
     eventually(lambda: trial.tenant.get_or_empty(path), bool)
-    trial.infra.patch(get(NODES, "", one).target, {"spec": {"unschedulable": None}})
+    trial.infra.patch(get(NODES, "", other).target, {"spec": {"unschedulable": None}})
     eventually(lambda: trial.tenant.get_or_empty(path), lambda found: not found)

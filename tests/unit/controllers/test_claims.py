@@ -7,6 +7,7 @@ import pytest
 from dpunetop.controllers.claims import gather_claims
 from dpunetop.domain import names
 from dpunetop.domain.grants import Rights
+from dpunetop.domain.pairing import Claims
 from dpunetop.domain.types import DpuClusterConfig, parse_config
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import INFRA, NODES
@@ -57,6 +58,10 @@ def config(namespace: str, *, ends: bool = False) -> DpuClusterConfig:
 
 
 def claimed(caches: Caches, *siblings: DpuClusterConfig) -> Any:
+    return claims(caches, *siblings).held
+
+
+def claims(caches: Caches, *siblings: DpuClusterConfig) -> Claims:
     def rights(each: DpuClusterConfig) -> Rights:
         return Rights(owner=f"owner-of-{each.namespace}")
 
@@ -69,7 +74,12 @@ def entries(**hosts: str) -> dict[str, str]:
 
 def test_what_a_sibling_serves_and_what_it_asks_for_is_claimed() -> None:
     maps = {("a", SERVED): entries(d="x"), ("a", ASKED): entries(d="y", e="z")}
-    assert claimed(Caches(maps, annotated="w"), config("a")) == dict.fromkeys("xyzw", "a/c")
+    assert claimed(Caches(maps), config("a")) == dict.fromkeys("xyz", "a/c")
+
+
+def test_what_only_an_annotation_names_is_told_apart() -> None:
+    maps = {("a", SERVED): entries(d="x"), ("a", ASKED): entries(d="y", e="z")}
+    assert claims(Caches(maps, annotated="w"), config("a")) == Claims(dict.fromkeys("xyz", "a/c"), {"w": "a/c"})
 
 
 def test_what_is_written_for_a_node_that_is_not_its_own_claims_nobody() -> None:
@@ -83,7 +93,7 @@ def test_whom_it_protects_is_claimed_whatever_people_write() -> None:
 
 def test_one_that_ends_claims_only_whom_it_serves() -> None:
     maps = {("a", SERVED): entries(d="x"), ("a", ASKED): entries(d="y")}
-    assert claimed(Caches(maps, annotated="w"), config("a", ends=True)) == {"x": "a/c"}
+    assert claims(Caches(maps, annotated="w"), config("a", ends=True)) == Claims({"x": "a/c"})
 
 
 def test_of_two_siblings_the_first_by_name_is_told() -> None:

@@ -20,7 +20,7 @@ from dpunetop.domain.entries import (
 )
 from dpunetop.domain.envfile import NodeEntry, parse_entries, render_entry
 from dpunetop.domain.ownership import Owner
-from dpunetop.domain.pairing import PairingView, pair_up
+from dpunetop.domain.pairing import Claims, PairingView, pair_up
 from dpunetop.kube.meta import uid_of
 
 OWNER = Owner({"metadata": {"name": "c", "namespace": "ns", "uid": "cr"}}, "0123")
@@ -53,7 +53,7 @@ def judged(
 ) -> EntriesState:
     wishes = parse_entries({node: f"TENANT_K8S_NODE={host}" for node, host in wanted.items()})
     entries = (there or {}).get("data") or {}
-    pairs = pair_up(PairingView(wishes, {}, frozenset(), entries, {}, frozenset(), {}))
+    pairs = pair_up(PairingView(wishes, {}, frozenset(), entries, {}, frozenset(), Claims(), None))
     return judge_entries(EntriesView(pairs, there, frozenset(configured), tuple(pods)))
 
 
@@ -120,7 +120,7 @@ def test_a_broken_idle_annotation_says_of_no_pod_that_it_idles(broken: str) -> N
 
 def test_a_changed_setting_of_a_serving_node_waits_too() -> None:
     wishes = parse_entries({"a": "TENANT_K8S_NODE=x\nOVN_LOG_LEVEL=dbg"})
-    pairs = pair_up(PairingView(wishes, {}, frozenset(), {"a": text("x")}, {}, frozenset(), {}))
+    pairs = pair_up(PairingView(wishes, {}, frozenset(), {"a": text("x")}, {}, frozenset(), Claims(), None))
     state = judge_entries(EntriesView(pairs, live({"a": "x"}), frozenset("a"), (pod("a", "1"),)))
     assert [waiting.message for waiting in state.waiting] == [
         "a keeps serving x with its old entry; the new one waits until x is drained"

@@ -9,6 +9,7 @@ from dpunetop.domain.image import AllowedImages
 from dpunetop.domain.names import OVN_CA, OVN_CERT, OVNKUBE_CONFIG, OWNER_LABEL, TENANT_CREDENTIAL
 from dpunetop.domain.ovnkube import OvnKubeView, PodScripts, Stage, TenantSigns, plan_ovnkube
 from dpunetop.domain.ownership import Owner
+from dpunetop.domain.pairing import Claims
 from dpunetop.domain.topology import Settled, Topology
 from dpunetop.domain.types import parse_config
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Fence
@@ -78,7 +79,7 @@ VIEW = OvnKubeView(
     tenant=CENTRAL,
     blind="",
     stage=STAGE,
-    claimed={},
+    claimed=Claims(),
     environment_image=None,
     settled=Settled(Topology.CENTRAL),
     scripts=PodScripts(ovnkube_scripts(), interconnect_scripts()),

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpunetop.domain.envfile import NodeEntry, parse_entries, render_entry
-from dpunetop.domain.pairing import Pair, PairingView, host_of, pair_up, tenant_nodes
+from dpunetop.domain.pairing import Claims, Pair, PairingView, host_of, hosts_to_annotate, pair_up, tenant_nodes
 
 NOTE = "dpu.openshift.io/tenant-node"
+FIT = {"x": "", "y": "", "z": ""}
 
 
 def text(host: str, *tuning: tuple[str, str]) -> str:
@@ -27,6 +28,8 @@ def view(
     serves: Mapping[str, str] | None = None,
     leaving: str = "",
     claimed: Mapping[str, str] | None = None,
+    noted: Mapping[str, str] | None = None,
+    hosts: Mapping[str, str] | None = FIT,
 ) -> PairingView:
     """`wishes` are texts of `env-overrides`; those that begin with `>` name only a host, as do all `entries`."""
     written = {dpu: text(said[1:]) if said.startswith(">") else said for dpu, said in (wishes or {}).items()}
@@ -37,7 +40,8 @@ def view(
         entries={dpu: text(host) for dpu, host in (entries or {}).items()},
         serves=serves or {},
         leaving=frozenset(leaving.split()),
-        claimed=claimed or {},
+        claimed=Claims(claimed or {}, noted or {}),
+        hosts=hosts,
     )
 
 
@@ -55,6 +59,14 @@ NO_HOST = (
 )
 TAKEN = "d: x is a host of DpuClusterConfig ns/c too"
 
+
+def refused(why: str, dpu: str = "d", host: str = "x") -> str:
+    advice = f"write an entry for {dpu} into env-overrides or remove the annotation"
+    return f"{dpu}: annotation {NOTE} names {host}, which {why}: an annotation pairs nobody with it; {advice}"
+
+
+CLAIMED = refused("is a host of DpuClusterConfig ns/c too")
+
 SAID: dict[str, tuple[PairingView, str | None, str]] = {  # -> host, problem
     "an entry": (view({"d": ">x"}), "x", ""),
     "an annotation": (view(annotations={"d": "x"}), "x", ""),
@@ -70,11 +82,37 @@ SAID: dict[str, tuple[PairingView, str | None, str]] = {  # -> host, problem
     "settings alone beside an annotation with a typo": (view({"d": ""}, {"d": "X y"}), None, NO_NAME),
     "nothing beside an annotation": (view({"d": ""}, {"d": "x"}), "x", ""),
     "settings alone for a node that is not picked": (view({"d": "OVN_LOG_LEVEL=dbg"}, dropped="d"), None, ""),
-    "settings alone beside a host that another has": (view({"d": ""}, {"d": "x"}, claimed={"x": "ns/c"}), None, TAKEN),
+    "settings alone beside a host that another has": (
+        view({"d": ""}, {"d": "x"}, claimed={"x": "ns/c"}),
+        None,
+        CLAIMED,
+    ),
     "a key that is nobody's": (view({"_master": "OVN_LOG_LEVEL=dbg", "_global": ">y", "d": ">x"}), "x", ""),
     "a host that another has": (view({"d": ">x"}, claimed={"x": "ns/c"}), None, TAKEN),
-    "a host that another has, by annotation": (view(annotations={"d": "x"}, claimed={"x": "ns/c"}), None, TAKEN),
+    "a host that another has, by annotation": (view(annotations={"d": "x"}, claimed={"x": "ns/c"}), None, CLAIMED),
     "a host while another has a different one": (view({"d": ">x"}, claimed={"y": "ns/c"}), "x", ""),
+    "an entry for a host that another is annotated with": (view({"d": ">x"}, noted={"x": "ns/c"}), "x", ""),
+    "an entry for a host that no annotation may have": (view({"d": ">x"}, hosts=None), "x", ""),
+    "an annotation that a Node of another names too": (
+        view(annotations={"d": "x"}, noted={"x": "ns/c"}),
+        None,
+        refused("a Node of DpuClusterConfig ns/c is annotated with too"),
+    ),
+    "an annotation before the tenant was read": (
+        view(annotations={"d": "x"}, hosts=None),
+        None,
+        refused("cannot be looked at, because the tenant's Nodes are not read yet"),
+    ),
+    "an annotation with a host that does not exist": (
+        view(annotations={"d": "w"}),
+        None,
+        refused("does not exist in the tenant", host="w"),
+    ),
+    "an annotation with a host that is not fit": (
+        view(annotations={"d": "x"}, hosts={"x": "is a node of the tenant's control plane"}),
+        None,
+        refused("is a node of the tenant's control plane"),
+    ),
     "a node that is not picked": (view({"d": ">x"}, dropped="d"), None, ""),
     "a typo for a node that is not picked": (view({"d": "x!"}, dropped="d"), None, ""),
 }
@@ -103,6 +141,12 @@ SERVING: dict[str, PairingView] = {
     "it is to move to a host that another has": view({"d": ">y"}, claimed={"y": "ns/c"}),
     "nothing has changed": view({"d": ">x"}),
     "the annotation says the same": view(annotations={"d": "x"}),
+    "the annotation says the same, and the host is not fit for one any more": view(annotations={"d": "x"}, hosts={}),
+    "the annotation says the same, and the tenant cannot be read": view(annotations={"d": "x"}, hosts=None),
+    "the annotation says the same, and another is annotated with it": view(annotations={"d": "x", "e": "x"}),
+    "the annotation says the same, and another comes to have an entry": view({"e": ">x"}, {"d": "x"}),
+    "the annotation names a host that is not fit": view(annotations={"d": "w"}),
+    "another is annotated with it": view({"d": ">x"}, {"e": "x"}),
 }
 
 
@@ -161,12 +205,22 @@ def test_a_problem_names_its_dpu_in_one_short_line_whatever_was_written() -> Non
 BOTH = {"a": ">x", "b": ">x"}
 RIVALS: dict[str, tuple[PairingView, str]] = {
     "the first by name": (view(BOTH), "a"),
-    "the annotated one": (view(BOTH, {"b": "x"}), "b"),
+    "an annotation beside an entry decides nothing": (view(BOTH, {"b": "x"}), "a"),
+    "the one with an entry before the annotated one": (view({"b": ">x"}, {"a": "x"}), "b"),
+    "the one with an entry before the annotated one that is protected": (
+        view({"b": ">x"}, {"a": "x"}, entries={"a": "y"}, serves={"b": "x"}),
+        "b",
+    ),
+    "the annotated one that serves, until its host is drained": (
+        view({"b": ">x"}, {"a": "x"}, entries={"a": "x"}, serves={"a": "x", "b": "x"}),
+        "a",
+    ),
+    "the annotated one that was first": (view(annotations={"a": "x", "b": "x"}, serves={"b": "x"}), "b"),
     "the one that is protected for it": (view(BOTH, serves={"b": "x"}), "b"),
-    "the annotated one before the protected one": (view(BOTH, {"a": "x"}, serves={"b": "x"}), "a"),
+    "the protected one, though the other is annotated besides": (view(BOTH, {"a": "x"}, serves={"b": "x"}), "b"),
     "the one that has the entry": (view(BOTH, entries={"b": "x"}), "b"),
     "the one that has the entry before the annotated one": (view(BOTH, {"a": "x"}, entries={"b": "x"}), "b"),
-    "of two with an entry the annotated one": (view(BOTH, {"b": "x"}, entries={"a": "x", "b": "x"}), "b"),
+    "of two whose pods read one the first by name": (view(BOTH, {"b": "x"}, entries={"a": "x", "b": "x"}), "a"),
     "one whose entry is for another host does not count": (view(BOTH, entries={"b": "y"}), "a"),
     "one with a conflict does not count": (view(BOTH, {"a": "y"}), "b"),
     "one that is not picked does not count": (view(BOTH, dropped="a"), "b"),
@@ -193,27 +247,84 @@ def test_of_several_dpus_a_host_is_served_by(said: PairingView, server: str) -> 
 
 GUARDED = {"a": "x", "b": "x"}
 ONE = {"a": "x"}
+AT_B = {"b": ">x"}
 PASSED_ON: dict[str, tuple[PairingView, str | None]] = {  # -> host of a
-    "serves": (view(BOTH, {"b": "x"}, entries=ONE, serves=GUARDED), None),
-    "has pods that have yet to go": (view(BOTH, {"b": "x"}, serves=GUARDED, leaving="a"), None),
-    "is only protected": (view(BOTH, {"b": "x"}, serves=GUARDED), "x"),
-    "is annotated too": (view(BOTH, {"a": "x", "b": "x"}, entries=ONE, serves=GUARDED), "x"),
-    "serves, and nobody is annotated": (view(BOTH, entries=ONE, serves=GUARDED), "x"),
-    "serves, and the other is not protected yet": (view(BOTH, {"b": "x"}, entries=ONE, serves=ONE), "x"),
-    "serves, and the other has a conflict": (
-        view({"a": ">x", "b": ">y"}, {"b": "x"}, entries=ONE, serves=GUARDED),
+    "serves by its annotation": (view(AT_B, {"a": "x"}, entries=ONE, serves=GUARDED), None),
+    "has pods that have yet to go": (view(AT_B, {"a": "x"}, serves=GUARDED, leaving="a"), None),
+    "has lost its entry, and annotates itself": (
+        view({"a": "", **AT_B}, {"a": "x"}, entries=ONE, serves=GUARDED),
+        None,
+    ),
+    "has lost its entry": (view(AT_B, entries=ONE, serves=GUARDED), None),
+    "is to serve another, and annotates itself": (
+        view({"a": ">y", **AT_B}, {"a": "x"}, entries=ONE, serves=GUARDED),
+        None,
+    ),
+    "is to serve another, and annotates itself with a third": (
+        view({"a": ">y", **AT_B}, {"a": "z"}, entries=ONE, serves=GUARDED),
+        None,
+    ),
+    "is only protected for its annotation": (view(AT_B, {"a": "x"}, serves=GUARDED), None),
+    "has an entry too": (view(BOTH, entries=ONE, serves=GUARDED), "x"),
+    "has an entry too, and the other is annotated besides": (view(BOTH, {"b": "x"}, entries=ONE, serves=GUARDED), "x"),
+    "serves by its annotation, and the other is not protected yet": (
+        view(AT_B, {"a": "x"}, entries=ONE, serves=ONE),
         "x",
     ),
-    "serves, and the other is not picked": (view(BOTH, {"b": "x"}, entries=ONE, serves=GUARDED, dropped="b"), "x"),
+    "serves by its annotation, and the other is not picked": (
+        view(AT_B, {"a": "x"}, entries=ONE, serves=GUARDED, dropped="b"),
+        "x",
+    ),
 }
 
 
 @pytest.mark.parametrize(("said", "host"), PASSED_ON.values(), ids=PASSED_ON.keys())
-def test_a_host_passes_on_to_the_annotated_dpu_from_one_that(said: PairingView, host: str | None) -> None:
+def test_a_host_passes_on_to_the_dpu_with_an_entry_from_one_that(said: PairingView, host: str | None) -> None:
     pairs = pair_up(said)
     assert pairs["a"].host == host
+    if "b" not in said.dropped:
+        assert pairs["b"].host == "x"
     if host is None:
         assert (pairs["b"].server, pairs["b"].text) == ("a", "")
+
+
+def test_whom_a_host_passes_on_to_is_told_by_the_names_of_both() -> None:
+    found = pair_up(view(AT_B, {"a": "x"}, entries=ONE, serves=GUARDED))["a"].problem
+    assert found == f"a: annotation {NOTE} names x, which env-overrides gives to b: b serves it once that is drained"
+
+
+ATTACKS: dict[str, tuple[PairingView, str]] = {  # the DPU `evil` annotates itself with the host of `good`
+    "serves by its entry": (view({"good": ">x"}, {"evil": "x"}, entries={"good": "x"}, serves={"good": "x"}), "gives"),
+    "serves by its annotation": (
+        view(annotations={"good": "x", "evil": "x"}, entries={"good": "x"}, serves={"good": "x"}),
+        "good serves",
+    ),
+    "is on its way out": (view(annotations={"evil": "x"}, entries={"good": "x"}, serves={"good": "x"}), "good serves"),
+    "is still ending": (view(annotations={"evil": "x"}, serves={"good": "x"}, leaving="good"), "good serves"),
+    "is protected": (view(annotations={"good": "x", "evil": "x"}, serves={"good": "x"}), "good serves"),
+    "is yet to be protected": (view({"good": ">x"}, {"evil": "x"}), "gives to good"),
+    "is only annotated": (view(annotations={"good": "x", "evil": "x"}), "the Node of good is annotated with too"),
+    "serves, and it was protected by the rule of before": (
+        view(annotations={"good": "x", "evil": "x"}, entries={"good": "x"}, serves={"good": "x", "evil": "x"}),
+        "good serves",
+    ),
+    "serves, and it serves another itself": (
+        view(annotations={"good": "x", "evil": "x"}, entries={"good": "x", "evil": "y"}, serves={"good": "x"}),
+        "good serves",
+    ),
+}
+
+
+@pytest.mark.parametrize(("said", "why"), ATTACKS.values(), ids=ATTACKS.keys())
+def test_a_dpu_that_annotates_itself_does_not_get_the_host_of_one_that(said: PairingView, why: str) -> None:
+    pairs = pair_up(said)
+    assert (pairs["evil"].host, pairs["evil"].server == "good") != ("x", False)
+    assert host_of("evil", pairs["evil"].text) != "x"
+    assert pairs["evil"].problem.startswith(f"evil: annotation {NOTE} names x, which ")
+    assert why in pairs["evil"].problem
+    before = pair_up(replace(said, annotations={k: v for k, v in said.annotations.items() if k != "evil"}))
+    if "is annotated with too" not in why:
+        assert pairs["good"] == before["good"]
 
 
 def test_two_that_swap_their_hosts_get_no_new_entry_before_the_old_ones_are_gone() -> None:
@@ -233,6 +344,22 @@ def test_annotations_count_on_nodes_that_may_be_paired() -> None:
     assert tenant_nodes({"a", "c", "e"}, nodes) == {"a": "x", "e": ""}
 
 
+def test_an_annotation_pairs_hosts_that_carry_a_dpu_and_are_no_control_plane() -> None:
+    host = "network.operator.openshift.io/dpu-host"
+    labels: dict[str, dict[str, str]] = {
+        "fit": {host: ""},
+        "plain": {},
+        "master": {host: "", "node-role.kubernetes.io/master": ""},
+        "control": {host: "", "node-role.kubernetes.io/control-plane": ""},
+    }
+    found = hosts_to_annotate([{"metadata": {"name": name, "labels": each}} for name, each in labels.items()])
+    assert found == {
+        "fit": "",
+        "plain": f"has no label {host} in the tenant",
+        **dict.fromkeys(("master", "control"), "is a node of the tenant's control plane"),
+    }
+
+
 def test_the_host_of_an_entry_that_cannot_be_read_is_not_known() -> None:
     assert (host_of("d", text("x")), host_of("d", "scribble"), host_of("d", "")) == ("x", "", "")
 
@@ -244,13 +371,15 @@ MISTAKES = st.sampled_from(["x!", "TENANT_K8S_NODE=X y", "A=b"])
 WISHES = st.dictionaries(DPUS, HOSTS.map(">".__add__) | st.sampled_from(["", "OVN_LOG_LEVEL=dbg"]) | MISTAKES)
 ANNOTATIONS = st.dictionaries(DPUS, HOSTS | st.sampled_from(["", "X y", "\n"]))
 VIEWS = st.builds(
-    lambda wishes, annotations, dropped, entries, serves, claimed: view(
+    lambda wishes, annotations, dropped, entries, serves, claimed, noted, hosts: view(
         wishes,
         annotations,
         dropped=" ".join(dropped),
         entries=entries,
         serves=serves,
         claimed=dict.fromkeys(claimed, "ns/c"),
+        noted=dict.fromkeys(noted, "ns/c"),
+        hosts=hosts,
     ),
     WISHES,
     ANNOTATIONS,
@@ -258,6 +387,8 @@ VIEWS = st.builds(
     st.dictionaries(DPUS, HOSTS),
     st.dictionaries(DPUS, HOSTS),
     st.sets(HOSTS),
+    st.sets(HOSTS),
+    st.none() | st.dictionaries(HOSTS, st.sampled_from(["", "is not fit"])),
 )
 
 
@@ -312,6 +443,34 @@ def test_no_dpu_is_given_the_entry_of_a_host_that_another_has(said: PairingView)
     for dpu, host in new.items():
         assert host not in [has[each] for each in has if each != dpu]
     assert len(set(new.values())) == len(new)
+
+
+@given(VIEWS)
+def test_an_annotation_gives_its_dpu_no_host_that_anybody_else_has_or_asks_for(said: PairingView) -> None:
+    has = {dpu: host_of(dpu, entry) for dpu, entry in said.entries.items()}
+    asked = {dpu: wish.host for dpu, wish in said.wishes.items() if isinstance(wish, NodeEntry)}
+    for dpu, pair in pair_up(said).items():
+        host = pair.host
+        if host is None or dpu in asked or has.get(dpu) == host or said.serves.get(dpu) == host:
+            continue
+        assert host not in [each for who, each in asked.items() if who not in said.dropped]
+        assert host not in [*has.values(), *said.serves.values()]
+        assert host not in said.claimed.held
+        assert host not in said.claimed.noted
+        assert said.hosts is not None
+        assert said.hosts[host] == ""
+
+
+@given(VIEWS, DPUS, ANNOTATIONS)
+def test_what_a_dpu_annotates_itself_with_changes_no_entry_of_a_pair_that_others_wrote(
+    said: PairingView, dpu: str, notes: dict[str, str]
+) -> None:
+    others = {k: v for k, v in said.annotations.items() if k != dpu}
+    silent = pair_up(replace(said, annotations=others))
+    loud = pair_up(replace(said, annotations={**others, **_of(notes, dpu)}))
+    for each in silent.keys() - {dpu}:
+        if isinstance(said.wishes.get(each), NodeEntry):
+            assert loud[each].host == silent[each].host
 
 
 @given(VIEWS)

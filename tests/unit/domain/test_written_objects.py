@@ -25,6 +25,7 @@ from dpunetop.domain.hostconfig import HostConfigView, plan_host_config
 from dpunetop.domain.image import AllowedImages
 from dpunetop.domain.ovnkube import OvnKubeView, PodScripts, Stage, TenantSigns, plan_ovnkube
 from dpunetop.domain.ownership import Owner
+from dpunetop.domain.pairing import Claims
 from dpunetop.domain.sensitive import Sensitive
 from dpunetop.domain.tenantaccount import TOKEN_SECONDS, TenantSide
 from dpunetop.domain.tenantkubeconfig import parse_kubeconfig
@@ -182,7 +183,7 @@ def ovnkube(text: str, topology: Topology, namespace: str, *containers: str) -> 
             blind="",
             settled=Settled(topology),
             stage=stage(text),
-            claimed={},
+            claimed=Claims(),
             environment_image=None,
             scripts=SCRIPTS,
             allowed_networks=(),

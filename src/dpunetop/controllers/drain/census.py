@@ -22,7 +22,7 @@ from dpunetop.domain.grants import Rights, judge_nodes
 from dpunetop.domain.image import NoImage, blocker_image, running_image
 from dpunetop.domain.lifecycle import nodes_in_pool
 from dpunetop.domain.machineconfig import configured_nodes
-from dpunetop.domain.pairing import PairingView, pair_up, tenant_nodes
+from dpunetop.domain.pairing import Claims, PairingView, hosts_to_annotate, pair_up, tenant_nodes
 from dpunetop.domain.quoting import quoted
 from dpunetop.domain.tenantrelease import release_of_image
 from dpunetop.domain.tenantsettings import deployed_renewal
@@ -64,6 +64,7 @@ class _Tenant:
 
     nodes: Mapping[str, Obj]
     maintenances: tuple[facts.Maintenance, ...]
+    is_seen: bool = True
 
     @property
     def ours(self) -> frozenset[str]:
@@ -134,7 +135,7 @@ class Censor:
         entries: Obj | None,
         daemonset: Obj | None,
         rights: Rights,
-        claimed: Mapping[str, str],
+        claimed: Claims,
     ) -> Roster:
         nodes = reader.list(INFRA, Selection(NODES))
         blocked = self._blocked(reader, settings.owner)
@@ -154,6 +155,7 @@ class Censor:
                 serves=serves,
                 leaving=frozenset(dpu for dpu, read in budgets.items() if read.leaving),
                 claimed=claimed,
+                hosts=hosts_to_annotate(tenant.nodes.values()) if tenant.is_seen else None,
                 refused=judged.why_not_paired(),
             )
         )
@@ -325,5 +327,5 @@ def _tenant(reader: Reader, config: DpuClusterConfig, owner: str) -> _Tenant:
     except (NotEngaged, NotSynced) as err:
         if err.cluster == INFRA:
             raise
-        return _Tenant({}, ())
+        return _Tenant({}, (), is_seen=False)
     return _Tenant(nodes, tuple(facts.maintenance(obj, owner) for obj in found))

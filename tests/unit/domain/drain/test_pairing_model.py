@@ -7,10 +7,11 @@ what people asked for.
 from __future__ import annotations
 
 import os
+import random
 
 import pytest
 
-from support.pairingworld import HOST, World
+from support.pairingworld import DPUS, HOST, WORKERS, Action, World
 
 WALKS = int(os.environ.get("DPUNETOP_DRAIN_WALKS", "64"))
 LENGTH = 400
@@ -32,13 +33,39 @@ def test_whatever_happens_a_host_has_one_dpu_at_most_and_only_under_protection(b
 
 @pytest.mark.parametrize("batch", range(4))
 def test_once_the_host_is_drained_it_is_served_by_whom_people_asked_for(batch: int) -> None:
+    """`env-overrides` is theirs. An annotation may be a DPU's own: it takes the host from nobody whom they name, and of
+    two that are annotated one serves that did before, or none does."""
     for seed in range(batch, WALKS, 4):
         world = walked(seed)
         world.drain()
         world.settle()
-        asked = {*world.wishes, *world.annotations}
-        annotated = [dpu for dpu in world.annotations if world.wishes.get(dpu, HOST) == HOST]
         serving = world.serving()
-        assert len(serving) == min(1, len(asked)), f"seed {seed}: {serving} of {asked}"
-        if len(annotated) == 1:
-            assert serving == annotated, f"seed {seed}"
+        if world.wishes or len(world.annotations) == 1:
+            assert len(serving) == 1, f"seed {seed}: {serving} of {world.wishes}, {world.annotations}"
+        assert set(serving) <= set(world.wishes or world.annotations), f"seed {seed}"
+
+
+@pytest.mark.parametrize("batch", range(4))
+def test_a_dpu_that_annotates_itself_does_not_get_the_host_of_another_at_any_drain(batch: int) -> None:
+    victim, attacker = DPUS
+    for seed in range(batch, WALKS, 4):
+        world = World()
+        world.annotate(victim, HOST) if seed % 8 < 4 else world.wish(victim, HOST)
+        world.settle()
+        assert world.serving() == [victim]
+        dice = random.Random(seed)
+        for _ in range(LENGTH):
+            world.step(dice.choice(attacks(world, attacker)))
+            assert not [pod for pod in world.serving() if pod == attacker], f"seed {seed}"
+        world.settle()
+        assert (world.serving(), world.violations) == ([victim], []), f"seed {seed}"
+
+
+def attacks(world: World, attacker: str) -> list[Action]:
+    """Nobody takes the pair apart; the attacker says what it likes while drains come and go and the operator dies."""
+    own: list[Action] = [lambda: world.annotate(attacker, HOST), lambda: world.annotate(attacker, None)]
+    others: list[Action] = [world.drain, world.give_back, world.crash]
+    works: list[Action] = [lambda c=name: world.sync(c) for name in world.servers]
+    works += [lambda w=worker: world.operate(w) for worker in WORKERS]
+    works += [lambda d=dpu: world.kubelet(d) for dpu in DPUS] + [lambda d=dpu: world.run_blocker(d) for dpu in DPUS]
+    return [*works * 3, *own, *others]
