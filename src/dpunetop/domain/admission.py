@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from dpunetop.domain.types import DpuClusterConfig, Refused, parse_config
@@ -22,11 +22,26 @@ def admit(objects: Iterable[Obj]) -> list[DpuClusterConfig]:
     """Read DpuClusterConfigs, each with all that share its namespace or its pool, and judge which of them are served.
 
     Guarantees: of several that claim one namespace or one pool exactly one is served: the oldest, a terminating one
-        too until it is gone. Those of them that are refused for themselves claim nothing.
+        too until it is gone. Those of them that are refused for themselves claim nothing. What it costs grows with
+        their number, and no faster: strangers may make as many as they like.
     """
     configs = [replace(config, refused=_reserved(config) or _bad_pool(config)) for config in map(parse_config, objects)]
     rivals = [config for config in configs if config.refused is None]
-    return [replace(config, refused=config.refused or _younger(config, rivals)) for config in configs]
+    namespaces = _oldest(rivals, lambda config: config.namespace)
+    pools = _oldest(rivals, lambda config: config.pool_name)
+    return [replace(config, refused=config.refused or _younger(config, namespaces, pools)) for config in configs]
+
+
+def _oldest(
+    rivals: Iterable[DpuClusterConfig], claim: Callable[[DpuClusterConfig], str]
+) -> Mapping[str, DpuClusterConfig]:
+    """Who is the oldest of those with one claim."""
+    found: dict[str, DpuClusterConfig] = {}
+    for rival in rivals:
+        first = found.setdefault(claim(rival), rival)
+        if age(rival) < age(first):
+            found[claim(rival)] = rival
+    return found
 
 
 def _reserved(config: DpuClusterConfig) -> Refused | None:
@@ -49,20 +64,20 @@ def _bad_pool(config: DpuClusterConfig) -> Refused | None:
     return None
 
 
-def _younger(config: DpuClusterConfig, rivals: list[DpuClusterConfig]) -> Refused | None:
-    for rival in sorted(rivals, key=age):
-        if age(rival) >= age(config):
-            return None
-        if rival.namespace == config.namespace:
-            return Refused(
-                "NamespaceTaken", f"{rival.name} in this namespace is older and is served; use one namespace each"
-            )
-        if rival.pool_name == config.pool_name:
-            where = f"{rival.namespace}/{rival.name}"
-            return Refused(
-                "PoolTaken", f"pool {config.pool_name} belongs to {where}, which is older; name another pool"
-            )
-    return None
+def _younger(
+    config: DpuClusterConfig, namespaces: Mapping[str, DpuClusterConfig], pools: Mapping[str, DpuClusterConfig]
+) -> Refused | None:
+    """The oldest of those that are in the way is told."""
+    claimants = (namespaces.get(config.namespace, config), pools.get(config.pool_name, config))
+    rival = min(claimants, key=age)
+    if age(rival) >= age(config):
+        return None
+    if rival.namespace == config.namespace:
+        return Refused(
+            "NamespaceTaken", f"{rival.name} in this namespace is older and is served; use one namespace each"
+        )
+    where = f"{rival.namespace}/{rival.name}"
+    return Refused("PoolTaken", f"pool {config.pool_name} belongs to {where}, which is older; name another pool")
 
 
 def age(config: DpuClusterConfig) -> tuple[str, str, str]:

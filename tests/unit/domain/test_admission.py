@@ -4,6 +4,27 @@ from dpunetop.domain.admission import admit
 from support.objects import config
 
 
+class Counted(dict):
+    """A resource that counts how often anybody looks into it."""
+
+    looks = 0
+
+    def __getitem__(self, key):
+        Counted.looks += 1
+        return super().__getitem__(key)
+
+    def get(self, key, default=None):
+        Counted.looks += 1
+        return super().get(key, default)
+
+
+def counted(objects):
+    """How many looks it takes to judge them."""
+    Counted.looks = 0
+    admit([Counted(obj) for obj in objects])
+    return Counted.looks
+
+
 def created(obj, second):
     obj["metadata"]["creationTimestamp"] = f"2026-01-01T00:00:{second:02d}Z"
     return obj
@@ -58,3 +79,33 @@ def test_one_that_is_being_deleted_keeps_its_claim_until_it_is_gone():
     ending, waiting = created(config("a"), 1), created(config("b", poolName="other"), 2)
     ending["metadata"]["deletionTimestamp"] = "2026-01-02T00:00:00Z"
     assert reasons(ending, waiting)["dpu-one/b"] == "NamespaceTaken"
+
+
+def strangers(number, **spec):
+    """The youngest first, so that whoever goes by order is misled."""
+    return [created(config(f"c{n}", f"ns-{n}", **spec), 59 - n % 60) for n in range(number)]
+
+
+@pytest.mark.parametrize(
+    "many",
+    [
+        lambda number: strangers(number),
+        lambda number: [created(config(f"c{n}", poolName=f"p{n}"), 59 - n % 60) for n in range(number)],
+        lambda number: strangers(number, poolName="master"),
+    ],
+    ids=["that name one pool", "in one namespace", "that are refused for themselves"],
+)
+def test_what_judging_many_costs_grows_with_their_number_and_no_faster(many):
+    few, lots = counted(many(100)), counted(many(2500))
+    assert few > 0
+    assert lots <= few * 25 * 1.05
+
+
+def test_of_very_many_the_oldest_alone_is_served_and_named():
+    oldest = created(config("z", "ns-z"), 0)
+    oldest["metadata"]["creationTimestamp"] = "2025-01-01T00:00:00Z"
+    judged = admit([*strangers(500), oldest])
+    assert [each.name for each in judged if each.refused is None] == ["z"]
+    assert {each.refused.message.split(",")[0] for each in judged if each.refused} == {
+        f"pool {oldest['spec']['poolName']} belongs to ns-z/z"
+    }

@@ -202,6 +202,12 @@ def test_a_tenant_lets_the_leases_of_its_hosts_be_followed() -> None:
     assert verbs(local, "leases") == READ
 
 
+@pytest.mark.parametrize("pattern", ["config/rbac/*.yaml", "deploy/dpunetop.yaml"])
+def test_who_may_merely_edit_a_namespace_may_make_no_dpuclusterconfig_there(pattern: str) -> None:
+    edit = one("ClusterRole", "dpunetop-edit", pattern)
+    assert set(edit["metadata"]["labels"]) == {"rbac.authorization.k8s.io/aggregate-to-admin"}
+
+
 def test_no_role_for_the_whole_cluster_reads_secrets() -> None:
     wide = of_kind("ClusterRole", "config/**/*.yaml")
     assert not [rule for role in wide for rule in role["rules"] if "secrets" in rule.get("resources", ())]
