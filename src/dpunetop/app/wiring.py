@@ -34,6 +34,7 @@ from dpunetop.controllers.infranetworks import InfraNetworks
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.tenantlink import TenantLink
 from dpunetop.controllers.tenantobjects import TenantObjects
+from dpunetop.domain.addresses import refused_address
 from dpunetop.domain.names import (
     DPUCLUSTERCONFIGS,
     HOST_ANNOTATIONS,
@@ -42,7 +43,7 @@ from dpunetop.domain.names import (
     TEMPLATE_HASH_ANNOTATION,
 )
 from dpunetop.domain.ovnkube import PodScripts
-from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, refused_address
+from dpunetop.domain.tenantkubeconfig import TenantKubeconfig
 from dpunetop.kube.errors import MOST_MESSAGE_CHARS
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA, LEASES, NODES, PODS, Key, Resource
 from dpunetop.kube.meta import Obj

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.flow import one
+from dpunetop.domain.addresses import Network
 from dpunetop.domain.infranetworks import (
     addresses_of_servers,
     networks_of_addresses,
@@ -15,7 +16,6 @@ from dpunetop.domain.infranetworks import (
     networks_of_services,
 )
 from dpunetop.domain.names import CLUSTER_NETWORK, NETWORKS
-from dpunetop.domain.tenantkubeconfig import Network
 from dpunetop.kube.errors import ApiError
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, ENDPOINTSLICES, SERVICECIDRS, crd_name
 from dpunetop.kube.meta import Obj

@@ -9,12 +9,12 @@ from dpunetop.base.clock import Clock
 from dpunetop.controllers.claims import gather_claims
 from dpunetop.controllers.flow import ConfigController, Installation, blindness, one
 from dpunetop.domain import names
+from dpunetop.domain.addresses import Network
 from dpunetop.domain.copies import as_written
 from dpunetop.domain.ovnkube import OvnKubeView, PodScripts, Stage, TenantSigns, plan_ovnkube
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.pairing import hosts_to_annotate
 from dpunetop.domain.status import OVN_KUBE_READY
-from dpunetop.domain.tenantkubeconfig import Network
 from dpunetop.domain.tenantrelease import Flavour, flavour_of, release_of
 from dpunetop.domain.topology import Settled, running_topology, settle
 from dpunetop.domain.types import DpuClusterConfig

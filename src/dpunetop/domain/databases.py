@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dpunetop.domain.addresses import Address, Network, may_be_a_host
 from dpunetop.domain.names import OVNKUBE_MASTER
-from dpunetop.domain.tenantkubeconfig import Address, Network, refused_address
 from dpunetop.kube.meta import Obj, is_terminating, labels_of, namespace_of
 from dpunetop.kube.shapes import at, mappings
 
@@ -56,7 +56,7 @@ def databases(
         words = f"the tenant has no pod of DaemonSet {OVNKUBE_MASTER} in namespace {tenant_namespace}"
         return NoDatabases(DatabaseProblem.NO_MASTERS, words)
     known = _hosts(last)
-    found = {address for pod in masters for address in _addresses(pod, known) if _may_be(address, allowed)}
+    found = {address for pod in masters for address in _addresses(pod, known) if may_be_a_host(address, allowed)}
     if not found:
         words = f"none of the tenant's {len(masters)} pods {OVNKUBE_MASTER} is Ready with a usable address"
         return NoDatabases(DatabaseProblem.NO_ADDRESS, words)
@@ -70,7 +70,7 @@ def databases(
 
 def _kept(missing: Iterable[Address], most: int, allowed: tuple[Network, ...]) -> list[Address]:
     """Addresses whose pods are away, for want of others: clients skip a database that does not answer."""
-    return sorted((address for address in missing if _may_be(address, allowed)), key=_order)[: max(most, 0)]
+    return sorted((address for address in missing if may_be_a_host(address, allowed)), key=_order)[: max(most, 0)]
 
 
 def _order(address: Address) -> tuple[int, int]:
@@ -108,10 +108,6 @@ def _parsed(text: object) -> Address | None:
         return ipaddress.ip_address(text)
     except ValueError:
         return None
-
-
-def _may_be(address: Address, allowed: tuple[Network, ...]) -> bool:
-    return refused_address(str(address), allowed) is None
 
 
 def _listed(addresses: Iterable[Address], port: int) -> str:

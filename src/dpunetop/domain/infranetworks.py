@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 
-from dpunetop.domain.tenantkubeconfig import Network
+from dpunetop.domain.addresses import Network
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.shapes import at, mappings
 
@@ -21,8 +21,10 @@ def networks_of_openshift(configs: Iterable[Obj]) -> Iterator[Network]:
 
 
 def networks_of_nodes(nodes: Iterable[Obj]) -> Iterator[Network]:
-    """Networks of pods, where the cluster gives each node its part by the Node itself."""
-    return _networks(text for each in nodes for text in _list(at(each, "spec", "podCIDRs")))
+    """What each Node says of its own: where it answers, and its part of the pods' network where it is given one."""
+    for each in nodes:
+        yield from _networks(_list(at(each, "spec", "podCIDRs")))
+        yield from _networks(address.get("address") for address in mappings(at(each, "status", "addresses")))
 
 
 def addresses_of_servers(slices: Iterable[Obj]) -> Iterator[Network]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dpunetop.domain.addresses import Network
 from dpunetop.domain.copies import content_digest
 from dpunetop.domain.daemonset import (
     CentralInput,
@@ -41,7 +42,6 @@ from dpunetop.domain.ownership import Owner
 from dpunetop.domain.pairing import Claims, Pair, PairingView, pair_up, tenant_nodes
 from dpunetop.domain.rollout import RolloutView, judge_rollout, some
 from dpunetop.domain.status import FEATURE_PARITY, OVN_KUBE_READY, TOPOLOGY_SUPPORTED, report
-from dpunetop.domain.tenantkubeconfig import Network
 from dpunetop.domain.tenantrelease import Finding, Flavour, flavour_of, image_skew, release_of, unsupported
 from dpunetop.domain.tenantsettings import (
     PARITY_UNKNOWN,

@@ -14,7 +14,7 @@ import hashlib
 import ipaddress
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NoReturn
@@ -31,8 +31,6 @@ SIZE_LIMIT_BYTES = 256 * 1024
 _DEEPEST = 16
 _MOST_EVENTS = 4096
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Tree = str | bool | None | list["_Tree"] | dict[str, "_Tree"]
 
 
@@ -167,55 +165,6 @@ def _rendered(model: TenantKubeconfig, user: Mapping[str, str]) -> bytes:
 def fingerprint(model: TenantKubeconfig) -> str:
     """Equal for equal models: says whether a changed Secret changed anything that we use."""
     return hashlib.sha256(render_kubeconfig(model)).hexdigest()
-
-
-def refused_address(address: str, allowed: Sequence[Network], denied: Sequence[Network] = ()) -> str | None:
-    """Why a tenant's API server must not be at `address` (a word such as `loopback`), or None if it may be.
-
-    `allowed` overrules everything; `denied` are networks of the infra cluster. An IPv4 address that is wrapped into
-    an IPv6 one counts as both. Asked for each address at each connection, after the name was resolved.
-    """
-    try:
-        given = ipaddress.ip_address(address)
-    except ValueError:
-        return "not an address"
-    if any(given in network for network in allowed):
-        return None
-    for candidate in (given, *_embedded(given)):
-        reason = _special(candidate)
-        if reason is not None:
-            return reason
-        if any(candidate in network for network in denied):
-            return "of the infra cluster"
-    return None
-
-
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-
-
-def _embedded(address: Address) -> Iterator[Address]:
-    if isinstance(address, ipaddress.IPv4Address):
-        return
-    if address.ipv4_mapped is not None:
-        yield address.ipv4_mapped
-    if address.sixtofour is not None:
-        yield address.sixtofour
-    if address in _NAT64 or int(address) < 2**32:  # ::a.b.c.d, the deprecated compatible form
-        yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-
-
-def _special(address: Address) -> str | None:
-    if address.is_unspecified or (address.version == 4 and int(address) < 2**24):
-        return "unspecified"
-    if address.is_loopback:
-        return "loopback"
-    if address.is_link_local:
-        return "link-local"
-    if address.is_multicast:
-        return "multicast"
-    if address.version == 4 and address.is_reserved:
-        return "reserved"
-    return None
 
 
 # --- YAML to a tree, without ever building more than the policy needs ---

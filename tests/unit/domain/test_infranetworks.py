@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from dpunetop.domain.addresses import Network, refused_address
 from dpunetop.domain.infranetworks import (
     addresses_of_servers,
     networks_of_addresses,
@@ -11,7 +12,6 @@ from dpunetop.domain.infranetworks import (
     networks_of_openshift,
     networks_of_services,
 )
-from dpunetop.domain.tenantkubeconfig import Network, refused_address
 
 
 def texts(networks: Iterable[Network]) -> list[str]:

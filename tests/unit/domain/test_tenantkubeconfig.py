@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import copy
-import ipaddress
 import json
 from typing import Any
 
@@ -18,7 +17,6 @@ from dpunetop.domain.tenantkubeconfig import (
     fingerprint,
     parse_kubeconfig,
     parse_secret,
-    refused_address,
     render_kubeconfig,
 )
 from support.pki import pair
@@ -283,42 +281,3 @@ def test_a_valid_kubeconfig_with_one_character_changed_never_breaks_out(at: int,
     except KubeconfigRejected:
         return
     assert parse_kubeconfig(render_kubeconfig(model)) == model
-
-
-LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]
-ADDRESSES = {
-    "127.0.0.1": "loopback",
-    "127.9.9.9": "loopback",
-    "::1": "loopback",
-    "0.0.0.0": "unspecified",
-    "0.1.2.3": "unspecified",
-    "::": "unspecified",
-    "169.254.169.254": "link-local",
-    "fe80::1": "link-local",
-    "fe80::1%eth0": "link-local",
-    "224.0.0.1": "multicast",
-    "ff02::1": "multicast",
-    "255.255.255.255": "reserved",
-    "::ffff:127.0.0.1": "loopback",
-    "::ffff:169.254.169.254": "link-local",
-    "::127.0.0.1": "loopback",
-    "64:ff9b::7f00:1": "loopback",
-    "2002:7f00:1::": "loopback",
-    "172.30.0.1": "of the infra cluster",
-    "localhost": "not an address",
-    "10.0.0.1": None,
-    "203.0.113.9": None,
-    "fd00::1": None,
-    "2001:4860::8888": None,
-}
-
-
-@pytest.mark.parametrize(("address", "expected"), ADDRESSES.items())
-def test_addresses_where_no_tenant_may_be_are_named(address: str, expected: str | None) -> None:
-    assert refused_address(address, [], [ipaddress.ip_network("172.30.0.0/16")]) == expected
-
-
-def test_an_allowed_network_overrules_but_only_there() -> None:
-    assert refused_address("127.0.0.1", LOOPBACK) is None
-    assert refused_address("::1", LOOPBACK) == "loopback"
-    assert refused_address("::ffff:127.0.0.1", LOOPBACK) == "loopback"

@@ -23,6 +23,8 @@ _NODE_METADATA = (
     "managedFields",
 )
 
+_ADDRESSES = ("InternalIP", "ExternalIP")
+
 _POD_METADATA = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "labels")
 _MOST_OF_MESSAGE = 1024
 _MANAGED = ("manager", "operation", "subresource", "apiVersion", "fieldsV1")  # without the time: so many are equal
@@ -154,7 +156,7 @@ def _node_metadata(metadata: dict[str, Any], prefix: str) -> dict[str, Any]:
 def _node_status(status: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     ready = _ready(status)
-    addresses = [a for a in _mappings(status.get("addresses")) if a.get("type") == "InternalIP"]
+    addresses = [a for a in _mappings(status.get("addresses")) if a.get("type") in _ADDRESSES]
     boot = _only(_mapping(status.get("nodeInfo")), "bootID")
     if ready:
         kept["conditions"] = ready
