@@ -30,7 +30,9 @@ def connect(metrics: Metrics) -> Iterator[ConnectTo]:
     def make(server: LyingServer | str, credential: Any = None, **settings: Any) -> Transport:
         url = server if isinstance(server, str) else server.url
         of_connection = {
-            name: settings.pop(name) for name in ("tls_server_name", "proxy_url", "address_policy") if name in settings
+            name: settings.pop(name)
+            for name in ("tls_server_name", "proxy_url", "address_policy", "on_verified")
+            if name in settings
         }
         ca = settings.pop("ca_pem", ca_pem())
         stops.append(Stop())

@@ -753,3 +753,13 @@ def test_the_authority_that_a_server_was_verified_by_is_known_whatever_else_is_t
         assert transport.anchor_pem == b""
         transport.call(GET, PATIENCE)
         assert certificates(transport.anchor_pem) == certificates(ca_pem().encode())
+
+
+def test_where_a_server_was_verified_is_told_and_where_it_was_not_is_not(connect):
+    seen: list[str] = []
+    with LyingServer(honest) as server:
+        connect(server, on_verified=seen.append).call(GET, PATIENCE)
+        assert seen == ["127.0.0.1"]
+        stranger = connect(server, ca_pem=ca_pem("another"), on_verified=seen.append)
+        assert reason_of(lambda: stranger.call(GET, PATIENCE)) == "TLS"
+        assert seen == ["127.0.0.1"]

@@ -34,7 +34,7 @@ from dpunetop.controllers.infranetworks import InfraNetworks
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.tenantlink import TenantLink
 from dpunetop.controllers.tenantobjects import TenantObjects
-from dpunetop.domain.addresses import refused_address
+from dpunetop.controllers.tenantways import TenantWays
 from dpunetop.domain.names import (
     DPUCLUSTERCONFIGS,
     HOST_ANNOTATIONS,
@@ -123,6 +123,7 @@ class _Wiring:
         self._log = structlog.get_logger().bind()
         self._allowed = _allowed_networks(settings, connection)
         self._networks = InfraNetworks(lambda: self._infra.client, self._infra_nodes, self._clock)
+        self._ways = TenantWays(self._allowed, self._networks.current)
         self._terms = Terms(self._clock, MANAGER)
         # Ends with its cluster, not with the process: what controllers have under way is finished first.
         self._infra = self._cluster(INFRA, replace(connection, address_policy=self._networks.see), Stop(self._clock))
@@ -160,7 +161,7 @@ class _Wiring:
         return (
             ClusterConfig(*given),
             HostConfig(*given, host_assets()),
-            TenantLink(*given, self._clusters, self._tenant, self._clock),
+            TenantLink(*given, self._clusters, self._tenant, self._clock, self._ways),
             DpuCredential(*given, self._client, self._tenant, self._clock, self._metrics),
             TenantObjects(*given),
             OvnKube(*given, PodScripts(ovnkube_scripts(), interconnect_scripts()), self._allowed, self._clock),
@@ -272,13 +273,15 @@ class _Wiring:
 
     def _tenant(self, name: str, kubeconfig: TenantKubeconfig) -> Cluster:
         self._networks.refresh()
+        way = self._ways.begin(name)
         connection = Connection(
             url=kubeconfig.server,
             ca_pem=kubeconfig.ca_pem,
             credential=_credential(kubeconfig),
             tls_server_name=kubeconfig.tls_server_name,
             proxy_url=self._settings.tenant_proxy_url,
-            address_policy=lambda address: refused_address(address, self._allowed, self._networks.current()),
+            address_policy=way.refusal,
+            on_verified=way.verify if self._settings.tenant_proxy_url is None else None,  # else it is the proxy's
         )
         return self._cluster(name, connection, Stop(self._clock))
 

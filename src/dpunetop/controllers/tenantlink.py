@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Protocol
+
+import structlog
 
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.flow import ConfigController, Installation, one
@@ -24,6 +27,7 @@ from dpunetop.domain.tenantlink import (
     identity_problem,
     plan_link,
     root_print,
+    told,
 )
 from dpunetop.domain.types import DpuClusterConfig, tenant_cluster_name
 from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized
@@ -43,6 +47,22 @@ BuildTenant = Callable[[str, TenantKubeconfig], Cluster]
 """Makes the Cluster of that name, not yet running, behind that kubeconfig."""
 
 
+class Ways(Protocol):
+    """The addresses that lead to tenants; see `tenantways.TenantWays`."""
+
+    def engage(self, name: str) -> None:
+        """The Cluster that was built last is the one in use."""
+
+    def tells(self, name: str) -> bool:
+        """Whether it may be told why the Cluster that was built last did not answer."""
+
+    def trouble(self, name: str) -> str:
+        """What is wrong with the address of the Cluster in use."""
+
+    def forget(self, name: str) -> None:
+        """The tenant is let go."""
+
+
 class TenantLink(ConfigController[LinkView]):
     """Sees to the tenant's Cluster, our copy of its kubeconfig, `CredentialsValid` and `TenantReachable`.
 
@@ -60,11 +80,14 @@ class TenantLink(ConfigController[LinkView]):
         clusters: Clusters,
         build_tenant: BuildTenant,
         clock: Clock,
+        ways: Ways,
     ) -> None:
         super().__init__(installation, executor)
         self._clusters = clusters
         self._build_tenant = build_tenant
         self._clock = clock
+        self._ways = ways
+        self._log = structlog.get_logger().bind(controller=self.name)
         self._lock = threading.Lock()  # guards the three below
         self._changed_at: dict[str, float] = {}  # cluster name -> when it last showed itself as another one
         self._doubted: dict[str, tuple[str, float]] = {}  # cluster name -> fingerprint, until when
@@ -86,7 +109,8 @@ class TenantLink(ConfigController[LinkView]):
         attempt = self._attempt(config, choice, self.infra_uid(reader))
         kept = None if isinstance(attempt, Linked) else self._kept(config.tenant_cluster)
         strangers = tuple(f"{each.namespace}/{each.name}" for each in self.strangers(reader, config))
-        return LinkView(config, owner, choice, attempt, kept, stored, self.manager, strangers)
+        trouble = self._ways.trouble(config.tenant_cluster)
+        return LinkView(config, owner, choice, attempt, kept, stored, self.manager, strangers, trouble)
 
     def plan(self, view: LinkView) -> Plan:
         """See `ConfigController.plan`."""
@@ -99,6 +123,7 @@ class TenantLink(ConfigController[LinkView]):
         with self._lock:
             self._changed_at.pop(name, None)
             self._doubted.pop(name, None)
+        self._ways.forget(name)
 
     def _secret(self, reader: Reader, namespace: str, name: str) -> Obj | None:
         return reader.get(INFRA, one(SECRETS, namespace, name), namespace, name)
@@ -174,7 +199,7 @@ class TenantLink(ConfigController[LinkView]):
             return Denied(err.reason, err.message)
         except ApiError as err:
             candidate.stop.set()
-            return Unanswered(err.reason, err.message)
+            return self._unanswered(config.tenant_cluster, err)
         if problem := identity_problem(config, infra_uid, uid):
             candidate.stop.set()
             return problem
@@ -182,10 +207,16 @@ class TenantLink(ConfigController[LinkView]):
         self._engage(candidate, fingerprint(kubeconfig), uid, root)
         return Linked(uid, None, root)
 
+    def _unanswered(self, name: str, err: ApiError) -> Unanswered:
+        """The log has it all; the author of the kubeconfig is told what he may know."""
+        self._log.info("tenant not reached", cluster=name, reason=err.reason, error=err.message)
+        return told(Unanswered(err.reason, err.message), self._ways.tells(name))
+
     def _engage(self, cluster: Cluster, print_: str, uid: str, root: str) -> None:
         self._clusters.disengage(cluster.name)
         with self._lock:
             self._engaged[cluster.name] = (print_, uid, root)
+        self._ways.engage(cluster.name)
         self._clusters.engage(cluster)
 
     def _disengage(self, name: str) -> None:

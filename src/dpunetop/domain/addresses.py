@@ -102,6 +102,11 @@ def refused_address(address: str, allowed: Sequence[Network], denied: Sequence[N
     return None
 
 
+def is_allowed(address: str, allowed: Sequence[Network]) -> bool:
+    """Whether one of these networks, which an administrator has named, holds the address."""
+    return any(ipaddress.ip_address(address) in network for network in allowed)
+
+
 def may_be_a_host(address: Address, allowed: Sequence[Network]) -> bool:
     """Whether a machine of the tenant's may have the address as far as its kind says; `allowed` overrules that."""
     if any(address in network for network in allowed):

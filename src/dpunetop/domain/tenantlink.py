@@ -100,6 +100,23 @@ class LinkView:
     field_manager: str
     strangers: tuple[str, ...] = ()
     """Other DpuClusterConfigs whose cluster gives the same UID, and is not taken for the same tenant."""
+    address_trouble: str = ""
+    """What is wrong with the address that the tenant in use is at; empty: nothing."""
+
+
+NO_LINK = Unanswered(
+    "Unreachable",
+    "no verified TLS connection to the server of the kubeconfig came about; the log "
+    "of the operator says why, and so does this once --tenant-allowed-cidrs names its addresses",
+)
+"""What is told of a failed connection to a server that nobody knows: no more than that it failed."""
+_TELLING = frozenset({"Refused", "Timeout", "TLS", "Reset", "BadAnswer", "TooLarge"})
+"""Reasons of `Unreachable` from which one could read what is at an address."""
+
+
+def told(failure: Unanswered, may_tell: bool) -> Unanswered:
+    """What may be said of a failed connection."""
+    return failure if may_tell or failure.reason not in _TELLING else NO_LINK
 
 
 def root_print(anchor_pem: bytes) -> str:
@@ -191,7 +208,9 @@ def _credentials(view: LinkView) -> Condition:
 def _reachable(view: LinkView) -> Condition:
     match view.kept or view.attempt:
         case Linked(_, None):
-            return Condition(TENANT_REACHABLE, "True", "Reachable", _strangers(view))
+            reason = "AddressRefused" if view.address_trouble else "Reachable"
+            words = "; ".join(filter(None, (view.address_trouble, _strangers(view))))
+            return Condition(TENANT_REACHABLE, "True", reason, words)
         case Linked(_, str(silent)):
             return Condition(TENANT_REACHABLE, "False", "Unreachable", f"{silent}; what runs is kept as it is")
         case Unanswered(reason, message):
@@ -207,7 +226,7 @@ def _reachable(view: LinkView) -> Condition:
 def _strangers(view: LinkView) -> str:
     if not view.strangers:
         return ""
-    others = ", ".join(view.strangers[:_SHOWN]) + (" …" if len(view.strangers) > _SHOWN else "")
+    others = ", ".join(view.strangers[:_SHOWN]) + (" ..." if len(view.strangers) > _SHOWN else "")
     return (
         f"the cluster of DpuClusterConfig {others} gives the same UID behind another authority, and so does not count "
         f"as the same tenant; if it is, a cluster administrator annotates the namespaces {SAME_TENANT_ANNOTATION}=<UID>"

@@ -119,7 +119,7 @@ def error_from_status(
 
 def printable(text: str, limit: int) -> str:
     """Foreign text as one line of ASCII, at most `limit` characters long."""
-    return _UNPRINTABLE.sub(" ", text[:limit]).strip()
+    return _UNPRINTABLE.sub(" ", text[: 4 * limit])[:limit].strip()
 
 
 def _bounded(seconds: float | None) -> float | None:

@@ -17,6 +17,7 @@ from dpunetop.domain.tenantlink import (
     identity_problem,
     plan_link,
     root_print,
+    told,
 )
 from dpunetop.domain.types import parse_config
 from dpunetop.kube.plan import Apply, ApplyStatus
@@ -177,3 +178,25 @@ def test_the_identity_of_the_tenant_is_remembered_and_stays_while_it_is_silent()
     obj = {**config(), "status": {"tenantUID": "t1"}}
     silent = LinkView(parse_config(obj), OWNER, GOOD_CHOICE, Unanswered("Timeout", "m"), None, None, "m")
     assert [s.members for s in plan_link(silent).steps if isinstance(s, ApplyStatus)] == [{"tenantUID": "t1"}]
+
+
+UNKNOWN = ["Refused", "Timeout", "TLS", "Reset", "BadAnswer", "TooLarge"]
+
+
+@pytest.mark.parametrize("reason", UNKNOWN)
+def test_what_is_at_an_address_that_nobody_knows_is_not_told(reason):
+    failure = Unanswered(reason, f"10.0.0.1:22: {reason}")
+    assert told(failure, True) is failure
+    assert told(failure, False) == told(Unanswered("Refused", "x"), False)
+
+
+@pytest.mark.parametrize("reason", ["DNS", "AddressRefused", "Forbidden"])
+def test_what_says_nothing_of_an_address_is_told(reason):
+    failure = Unanswered(reason, "why")
+    assert told(failure, False) is failure
+
+
+def test_a_link_at_an_address_that_is_refused_by_now_stays_and_says_so():
+    shown = replace(view(Choice(MODEL, None), Linked("t", None)), address_trouble="address 10.0.0.1 is loopback by now")
+    assert said(plan_link(shown))["TenantReachable"] == ("True", "AddressRefused")
+    assert said(plan_link(shown))["CredentialsValid"] == ("True", "Verified")

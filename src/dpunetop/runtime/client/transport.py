@@ -468,6 +468,7 @@ class _Sockets:
         self._guard = threading.Lock()  # guards _open and generation
         self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self.generation = 0  # how often all were shut down
+        self.on_verified: Callable[[str], None] = _unrefused
         self.anchor_pem = b""  # replaced whole, by any thread that has just shaken hands
 
     def __len__(self) -> int:
@@ -524,6 +525,7 @@ class _TlsSocket(ssl.SSLSocket):
         self.context.sockets.add(self)
         super().do_handshake(block)
         self.context.sockets.anchor_pem = _anchor(self)
+        self.context.sockets.on_verified(_bare(self.getpeername()[0]))
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         try:
@@ -675,7 +677,11 @@ def _refused_behind_proxy(connection: Connection, policy: Callable[[str], str | 
 
 def _canonical(address: _Address) -> str:
     """The address as the policy is to judge it: the IPv4 one where IPv6 only wraps it."""
-    ip = ipaddress.ip_address(address[1][0])
+    return _bare(address[1][0])
+
+
+def _bare(address: str) -> str:
+    ip = ipaddress.ip_address(address)
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
     return str(mapped or ip)
 
@@ -807,6 +813,7 @@ def _proxy_headers(proxy_url: str | None) -> dict[str, str] | None:
 def _tls_context(connection: Connection, sockets: _Sockets) -> ssl.SSLContext:
     context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sockets = sockets
+    sockets.on_verified = connection.on_verified or _unrefused
     context.sslsocket_class = _TlsSocket
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # any certificate given as CA is an anchor, as for kubectl
