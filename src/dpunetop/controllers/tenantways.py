@@ -45,11 +45,11 @@ class Way:
             return frozenset(self._verified)
 
     def tells(self, known: frozenset[str]) -> bool:
-        """Whether all that was tried is allowed by name, or `known` to be the tenant's."""
+        """Whether all that was tried is allowed by name, or the tenant's: as is `known`, or it has proved it."""
         with self._guard:
-            tried = list(self._tried)
+            tried = self._tried.keys() - self._verified.keys()
         # Behind a proxy nothing is tried here, and what is said is of addresses that only the proxy knows.
-        return bool(tried) and all(address in known or is_allowed(address, self._allowed) for address in tried)
+        return bool(self._tried) and all(address in known or is_allowed(address, self._allowed) for address in tried)
 
     def trouble(self) -> str:
         """What is wrong with the address that the tenant was reached at last; empty: nothing."""

@@ -49,8 +49,9 @@ def test_one_address_that_nobody_knows_among_others_is_enough_to_be_silent(world
 def test_of_an_address_where_the_tenant_was_engaged_all_is_told(world: World) -> None:
     first = world.ways.begin(NAME)
     first.refusal("10.9.9.9")
-    first.verify("10.9.9.9")
     assert not world.ways.tells(NAME)
+    first.verify("10.9.9.9")
+    assert world.ways.tells(NAME)
     world.ways.engage(NAME)
     second = world.ways.begin(NAME)
     second.refusal("10.9.9.9")
