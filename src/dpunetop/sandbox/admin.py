@@ -88,9 +88,9 @@ class AdminClient:
         """DELETE with DeleteOptions, such as preconditions."""
         return self._json("DELETE", path, {}, options)
 
-    def apply_at(self, path: str, obj: Mapping[str, Any], manager: str = _MANAGER) -> Obj:
+    def apply_at(self, path: str, obj: Mapping[str, Any], manager: str = _MANAGER, **query: str) -> Obj:
         """Server-side apply, with force, to a path (of an object, or of its status)."""
-        query = {"fieldManager": manager, "force": "true"}
+        query = {"fieldManager": manager, "force": "true", **query}
         return self._json("PATCH", path, query, obj, "application/apply-patch+yaml")
 
     def apply(self, manifests: str | Path | Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> list[Obj]:
