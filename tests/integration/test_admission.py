@@ -324,6 +324,51 @@ def test_of_what_the_operators_token_may_write_in_the_tenant_only_its_own_is_let
     assert refused_by(in_tenant, write) == write.refused_by
 
 
+STRICT: Mapping[str, Write] = {
+    "a pool that is named": Write("apply", pool("ours")),
+    "its MachineConfig": Write("apply", config("ours")),
+    "a pool that is not named": Write("apply", pool("new"), POOLS),
+    "the MachineConfig of such a pool": Write("apply", config("new"), CONFIGS),
+    "a selector without the label": Write(
+        "merge", spec_of(pool("ours"), nodeSelector={"matchLabels": {"rack": None, "kubernetes.io/os": "linux"}}), POOLS
+    ),
+    "a selector that asks for nodes without it": Write(
+        "merge",
+        spec_of(
+            pool("ours"),
+            nodeSelector={"matchLabels": None, "matchExpressions": [{"key": "rack", "operator": "DoesNotExist"}]},
+        ),
+        POOLS,
+    ),
+    "a finalizer of a pool that is not named goes": Write("merge", metadata_of(PREDECESSORS_POOL, finalizers=None)),
+    "a MachineConfig of such a pool is deleted": Write("delete", PREDECESSORS_CONFIG),
+}
+
+
+def with_parameters(policy: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
+    """A shipped policy as it is rendered with other parameters."""
+
+    def put(each: dict[str, Any]) -> None:
+        for variable in each["spec"].get("variables", ()):
+            if variable["name"] in parameters:
+                assert variable["expression"] == "'*'"
+                variable["expression"] = f"'{parameters[variable['name']]}'"
+
+    return changed(policy, put)
+
+
+def test_pools_that_are_named_have_no_others_beside_them(in_infra: AdminClient, infra: ControlPlane) -> None:
+    infra.apply(
+        with_parameters(policy, {"pools": "other,ours", "nodeLabel": "rack"}) for policy in policies("admission.yaml")
+    )
+    until_active(in_infra, STRICT)
+    assert {name: refused_by(in_infra, write) for name, write in STRICT.items()} == {
+        name: write.refused_by for name, write in STRICT.items()
+    }
+    infra.apply(policies("admission.yaml"))
+    eventually(lambda: {refused_by(in_infra, write) for write in STRICT.values()}, lambda found: found == {""})
+
+
 def test_whoever_else_writes_is_not_judged(in_infra: AdminClient, infra: ControlPlane) -> None:
     Write("apply", renamed(config("worker"), "99-worker-other")).try_with(infra.admin)
 
