@@ -773,8 +773,9 @@ class World:
             dpu.failed_at = self.steps
 
     def _show_pod(self, name: str, ready: bool) -> None:
-        change = {"status": {"conditions": [_ready(ready)]}}
-        self.infra.change(PODS, PODS_NAMESPACE, f"ovnkube-node-{name}", change)
+        change, pod = {"status": {"conditions": [_ready(ready)]}}, f"ovnkube-node-{name}"
+        if self.infra.get(PODS, PODS_NAMESPACE, pod) is not None:
+            self.infra.change(PODS, PODS_NAMESPACE, pod, change)
 
     def ovnkube_crashes(self, name: str) -> bool:
         dpu = self.dpus[name]

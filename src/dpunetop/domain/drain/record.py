@@ -73,6 +73,8 @@ def lost_record(state: State, term: str) -> Cycle:
     return Cycle(state, term=term, opened=True)
 
 
+LONG_AGO = 1
+"""When a DPU is taken to have booted of whose past nothing is known: what runs is started anew without waiting."""
 STALE_LIMIT = 64
 """So many containers of earlier boots are remembered, the youngest."""
 NOTE_LIMIT = 200
@@ -126,7 +128,7 @@ def seen_in_boot(cycle: Cycle, boot: str, pod: str, containers: tuple[str, ...],
     if not boot:
         return cycle
     if not cycle.boot and cycle.may_have_been_down:  # of an unknown past: what runs now may be from before a reboot
-        return replace(cycle, boot=boot, booted_at=now, stale=tuple(sorted(containers))[-STALE_LIMIT:])
+        return replace(cycle, boot=boot, booted_at=LONG_AGO, stale=tuple(sorted(containers))[-STALE_LIMIT:])
     if cycle.boot and boot != cycle.boot:
         seen = containers if cycle.stale and not cycle.containers else ()
         stale = tuple(dict.fromkeys((*cycle.stale, *cycle.containers, *seen)))[-STALE_LIMIT:]
