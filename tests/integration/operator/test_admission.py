@@ -87,6 +87,23 @@ def test_a_tenant_is_served_drained_and_left_with_the_policies_on(
     assert REFUSED not in operator.log_text()[since:]
 
 
+def test_a_write_that_a_policy_refuses_is_told_with_the_policy_and_what_to_do(fenced: Trial, world: World) -> None:
+    shipped, narrow = "expression: '''*'''", "expression: '''other'''"
+    text = (ROOT / "deploy" / "admission.yaml").read_text()
+    assert text.count(shipped) == 3
+    world.infra.apply(text.replace(shipped, narrow))
+    stolen = world.infra.client(world.infra.service_account_token(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT))
+    eventually(lambda: is_refused(stolen, config("new")), bool)
+    stolen.close()
+    fenced.quick_start()
+    said = fenced.wait("McpReady", "False", "Forbidden")["message"]
+    assert "dpunetop-machineconfigs" in said
+    assert "the parameter pools" in said
+    assert "add it" in said
+    world.infra.apply(text)
+    fenced.wait("Ready", "True", within=SLOW)
+
+
 def is_as_before(host: dict[str, Any]) -> bool:
     marked = names.CORDONED_BEFORE_ANNOTATION in (host["metadata"].get("annotations") or {})
     return not marked and not host["spec"].get("unschedulable")
