@@ -220,7 +220,7 @@ EVENT = '{"type":"ADDED","object":{"kind":"Node","metadata":{"name":"a","resourc
 TRANSFORMS = (
     transform.strip_foreign_managed_fields(),
     transform.strip_node(),
-    transform.bare_node(["a"]),
+    transform.bare_node(["a"], ["b"]),
     transform.bare_lease(),
     transform.bare_pod(["a"]),
     transform.strip_status(),

@@ -38,6 +38,7 @@ from dpunetop.controllers.tenantways import TenantWays
 from dpunetop.domain.names import (
     DPUCLUSTERCONFIGS,
     HOST_ANNOTATIONS,
+    HOST_LABELS,
     NODEMAINTENANCES,
     PODDISRUPTIONBUDGETS,
     TEMPLATE_HASH_ANNOTATION,
@@ -99,7 +100,7 @@ _TRANSFORMS = {
     DEPLOYMENTS: own_spec(),
     PODS: bare_pod((TEMPLATE_HASH_ANNOTATION,)),
 }
-_TENANT_TRANSFORMS = {**TRANSFORMS, NODES: bare_node(HOST_ANNOTATIONS), LEASES: bare_lease()}
+_TENANT_TRANSFORMS = {**TRANSFORMS, NODES: bare_node(HOST_ANNOTATIONS, HOST_LABELS), LEASES: bare_lease()}
 
 Runs = Mapping[str, Callable[[Stop], None]]
 

@@ -105,6 +105,8 @@ HOST_ANNOTATIONS: Final = (
     CHASSIS_ANNOTATION,
 )
 """All that is read of a tenant Node's annotations."""
+HOST_LABELS: Final = (DPU_HOST_LABEL, *CONTROL_PLANE_LABELS)
+"""All that is read of a tenant Node's labels."""
 
 # Objects with fixed names in the namespace of a DpuClusterConfig.
 KUBECONFIG_KEY: Final = "config"

@@ -57,10 +57,11 @@ def strip_node(prefix: str = "dpunetop-") -> Transform:
     return strip
 
 
-def bare_node(annotations: Collection[str]) -> Transform:
-    """Keep of a Node who it is, whether it is Ready, schedulable and tainted, and these annotations.
+def bare_node(annotations: Collection[str], labels: Collection[str]) -> Transform:
+    """Keep of a Node who it is, whether it is Ready, schedulable and tainted, and these annotations and labels.
 
-    For Nodes that are only looked at, one by one: they cannot be selected by labels or compared with what we applied.
+    For Nodes that are only looked at, one by one: they cannot be selected by other labels or compared with what we
+    applied.
     """
 
     def strip(node: dict[str, Any]) -> dict[str, Any]:
@@ -68,6 +69,8 @@ def bare_node(annotations: Collection[str]) -> Transform:
         kept["metadata"] = _only(node["metadata"], "name", "uid", "resourceVersion", "deletionTimestamp")
         if notes := _only(_mapping(node["metadata"].get("annotations")), *annotations):
             kept["metadata"]["annotations"] = notes
+        if marks := _only(_mapping(node["metadata"].get("labels")), *labels):
+            kept["metadata"]["labels"] = marks
         spec = _only(_mapping(node.get("spec")), "unschedulable")
         if taints := [_only(taint, "key") for taint in _mappings(_mapping(node.get("spec")).get("taints"))]:
             spec["taints"] = taints

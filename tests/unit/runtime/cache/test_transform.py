@@ -196,12 +196,14 @@ def test_of_a_node_that_is_only_looked_at_little_is_kept() -> None:
     seen = node("12:00", "5")
     seen["metadata"] |= {"uid": "u", "annotations": {"kept": "a", "other": "b"}, "managedFields": [entry("dpunetop-x")]}
     seen["spec"] = {"unschedulable": True, "taints": [{"key": "k", "effect": "NoSchedule"}, "garbage"], "podCIDR": "c"}
-    kept = bare_node(("kept", "absent"))(seen)
+    seen["metadata"]["labels"] = {"kept-label": "", "other-label": "b"}
+    kept = bare_node(("kept", "absent"), ("kept-label", "absent"))(seen)
     assert kept["metadata"] == {
         "name": seen["metadata"]["name"],
         "uid": "u",
         "resourceVersion": "5",
         "annotations": {"kept": "a"},
+        "labels": {"kept-label": ""},
     }
     assert kept["spec"] == {"unschedulable": True, "taints": [{"key": "k"}]}
     assert set(kept["status"]) <= {"conditions"}
@@ -209,7 +211,9 @@ def test_of_a_node_that_is_only_looked_at_little_is_kept() -> None:
 
 @pytest.mark.parametrize("shape", [None, "text", [1], {"taints": "x"}, {"conditions": {"a": 1}}])
 def test_a_bare_node_may_have_had_any_shape(shape: Any) -> None:
-    kept = bare_node(("a",))({"metadata": {"name": "n", "annotations": {}}, "spec": shape, "status": shape})
+    kept = bare_node(("a",), ("b",))(
+        {"metadata": {"name": "n", "annotations": {}, "labels": shape}, "spec": shape, "status": shape}
+    )
     assert kept == {"metadata": {"name": "n"}, "spec": {}, "status": {}}
 
 
