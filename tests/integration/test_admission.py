@@ -294,14 +294,20 @@ def in_tenant(tenant: ControlPlane) -> Iterator[AdminClient]:
         yield client
 
 
-def refused_by(client: AdminClient, write: Write) -> str:
-    """The policy that refuses a write; empty if it is allowed. Whoever else refuses it is shown."""
+def refusal(client: AdminClient, write: Write) -> str:
+    """Why a write is refused, whoever refuses it; empty if it is allowed."""
     try:
         write.try_with(client)
     except Forbidden as err:
-        found = re.search(r"ValidatingAdmissionPolicy '([^']+)'", str(err))
-        return found[1] if found else str(err)
+        return str(err)
     return ""
+
+
+def refused_by(client: AdminClient, write: Write) -> str:
+    """The policy that refuses a write; empty if it is allowed. Whoever else refuses it is shown."""
+    said = refusal(client, write)
+    found = re.search(r"ValidatingAdmissionPolicy '([^']+)'", said)
+    return found[1] if found else said
 
 
 def until_active(client: AdminClient, table: Mapping[str, Write]) -> None:
@@ -367,6 +373,15 @@ def test_pools_that_are_named_have_no_others_beside_them(in_infra: AdminClient, 
     }
     infra.apply(policies("admission.yaml"))
     eventually(lambda: {refused_by(in_infra, write) for write in STRICT.values()}, lambda found: found == {""})
+
+
+def test_every_rule_refuses_one_of_these_writes(in_infra: AdminClient, in_tenant: AdminClient) -> None:
+    said = [refusal(in_infra, write) for write in IN_INFRA.values() if write.refused_by]
+    said += [refusal(in_tenant, write) for write in IN_TENANT.values() if write.refused_by]
+    written = [*policies("admission.yaml"), *policies("tenant-admission.yaml")]
+    rules = [rule["message"] for policy in written for rule in policy["spec"].get("validations", ())]
+    idle_rules = [rule for rule in rules if not any(rule in text for text in said)]
+    assert [rule for rule in idle_rules if "the parameter" not in rule] == []
 
 
 def test_whoever_else_writes_is_not_judged(in_infra: AdminClient, infra: ControlPlane) -> None:
