@@ -31,6 +31,7 @@ from dpunetop.controllers.drain.terms import Terms
 from dpunetop.controllers.flow import CONFIG_INDEXERS, ConfigController, Installation
 from dpunetop.controllers.hostconfig import HostConfig
 from dpunetop.controllers.infranetworks import InfraNetworks
+from dpunetop.controllers.namespacerights import NamespaceRights
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.tenantlink import TenantLink
 from dpunetop.controllers.tenantobjects import TenantObjects
@@ -133,12 +134,14 @@ class _Wiring:
         self._gate: WriteGate = self._elector.gate if self._elector else OpenGate()
         self._recorder = EventRecorder(self._client, COMPONENT, self._clock, instance=self._identity)
         self._executor = Executor(self._client, self._gate, self._recorder, self._clock, self._look, self._kept)
+        self._rights = NamespaceRights(lambda: self._infra.client, self._clock)
         self._installation = Installation(
             settings.watch_namespaces,
             settings.tenant_namespace,
             settings.ovnkube_image,
             settings.namespace,
             settings.allowed_images,
+            self._rights.has,
         )
         self._board, self._hand = Board(), Hand(self._executor, self._client)
         self._controllers = [self._controller(each, rest_after, SETTLE_SECONDS) for each in self._reconcilers()]
@@ -160,7 +163,7 @@ class _Wiring:
     def _reconcilers(self) -> Sequence[ConfigController[Any]]:
         given = self._installation, self._executor
         return (
-            ClusterConfig(*given),
+            ClusterConfig(*given, self._rights.review),
             HostConfig(*given, host_assets()),
             TenantLink(*given, self._clusters, self._tenant, self._clock, self._ways),
             DpuCredential(*given, self._client, self._tenant, self._clock, self._metrics),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dpunetop.controllers.flow import ConfigController, blindness, one
+from collections.abc import Callable
+
+from dpunetop.controllers.flow import ConfigController, Installation, blindness, one
 from dpunetop.domain import names
 from dpunetop.domain.credential import minted_in
 from dpunetop.domain.drain.facts import Budget, budget, maintenance
@@ -26,10 +28,11 @@ from dpunetop.kube.keys import (
     Resource,
     crd_name,
 )
-from dpunetop.kube.meta import Obj, labels_of, name_of
+from dpunetop.kube.meta import Obj, labels_of, name_of, namespace_of
 from dpunetop.kube.plan import Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_labels
+from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 
@@ -38,6 +41,18 @@ class ClusterConfig(ConfigController[ConfigView]):
 
     name = "clusterconfig"
     condition = READY
+
+    def __init__(
+        self, installation: Installation, executor: Executor, ask_rights: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`ask_rights` reviews the rights in a namespace, so that `installation.has_rights` knows them."""
+        super().__init__(installation, executor)
+        self._ask_rights = ask_rights
+
+    def review(self, obj: Obj | None) -> None:
+        """See `ConfigController.review`: what was served before stays served, so it is not asked about."""
+        if obj is not None and names.FINALIZER not in (obj["metadata"].get("finalizers") or ()):
+            self._ask_rights(namespace_of(obj))
 
     def serves(self, config: DpuClusterConfig) -> bool:
         """Every one: somebody has to say why one is refused, and to take down one that is deleted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
@@ -57,6 +57,8 @@ class Installation:
     """Of the operator, where the blockers are."""
     allowed_images: AllowedImages | None = None
     """See `image.ImageView`."""
+    has_rights: Callable[[str], bool] = lambda _: True
+    """Whether the operator was given rights in a namespace, as the last review said."""
 
     def selections(self) -> tuple[Selection, ...]:
         """What to watch to see every DpuClusterConfig that is served."""
@@ -89,6 +91,10 @@ def blindness(config: DpuClusterConfig, err: NotEngaged | NotSynced) -> str:
     if reachable["status"] == "True" and (refusal is None or isinstance(refusal, Unreachable)):
         raise err
     return str(err)
+
+
+def _key_of(obj: Obj) -> Key:
+    return Key(INFRA, namespace_of(obj), name_of(obj))
 
 
 class ConfigController(ABC, Generic[V]):
@@ -133,13 +139,18 @@ class ConfigController(ABC, Generic[V]):
         """Whether there is something to do: not before the finalizer stands, nor once the end has begun."""
         return config.refused is None and config.has_finalizer and not config.terminating
 
+    def review(self, obj: Obj | None) -> None:
+        """Find out what the judgement of a DpuClusterConfig needs and no cache shows. Raises: ApiError."""
+
     def reconcile(self, key: Key, stop: Stop) -> float | None:
         """See `runtime.controller.Reconciler`. Raises: ApiError, NotSynced, NotEngaged, Stopped."""
         assert self._readings is not None
         live: DpuClusterConfig | None = None
         try:
             with self._readings.reading(key) as reader:
-                configs = admit(self._rivals(reader, key))
+                rivals = self._rivals(reader, key)
+                self.review(next((obj for obj in rivals if _key_of(obj) == key), None))
+                configs = admit(rivals, self.installation.has_rights)
                 live = next((c for c in configs if (c.namespace, c.name) == (key.namespace, key.name)), None)
                 view = self.gather(reader, live) if live is not None and self.serves(live) else None
                 refusal = reader.refusal()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dpunetop.domain.admission import NAMESPACE_NOT_SERVED
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
@@ -21,6 +22,9 @@ from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import DAEMONSETS, INFRA, SECRETS, SERVICEACCOUNTS, Resource
 from dpunetop.kube.meta import Obj, annotations_of, name_of, new_object
 from dpunetop.kube.plan import Apply, Delete, Plan, Step
+
+RIGHTS_SECONDS = 60.0
+"""When it is looked again whether there are rights in a namespace; nothing shows that of itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,8 @@ def plan_config(view: ConfigView) -> Plan:
         return _teardown(view, view.leftovers)
     if view.config.refused is not None:
         refused = Condition(READY, "False", view.config.refused.reason, view.config.refused.message)
-        return Plan(_status(view, refused))
+        again = RIGHTS_SECONDS if refused.reason == NAMESPACE_NOT_SERVED else None
+        return Plan(_status(view, refused), again)
     return Plan((_finalizer(view, present=(FINALIZER,)), *_status(view, summary(view.config))))
 
 

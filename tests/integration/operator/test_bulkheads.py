@@ -174,6 +174,22 @@ def test_a_dpu_does_not_take_a_node_of_the_tenant_that_has_no_dpu(trial: Trial) 
     assert names.SERVES_ANNOTATION not in guard(trial, dpu)[1]["metadata"].get("annotations", {})
 
 
+def test_a_config_where_the_operator_has_no_rights_gets_nothing_and_claims_nothing(new_trial: Any) -> None:
+    stranger, victim = new_trial(), new_trial()
+    role = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{stranger.namespace}/roles/dpunetop-tenant"
+    stranger.infra.patch(role, {"rules": []})
+    stranger.quick_start(poolName=victim.pool)
+    said = stranger.wait("Ready", "False", "NamespaceNotServed")
+    assert f"no rights in namespace {stranger.namespace}" in said["message"]
+    victim.quick_start()
+    victim.wait("Ready", "True")
+    assert not stranger.config()["metadata"].get("finalizers")
+    assert [each["type"] for each in stranger.config()["status"]["conditions"]] == ["Ready"]
+    stranger.annotate(stirred="yes")
+    assert stranger.condition("Ready")["reason"] == "NamespaceNotServed"
+    assert victim.condition("Ready")["status"] == "True"
+
+
 def test_a_dpu_that_loses_its_grant_serves_until_its_host_is_drained(trial: Trial) -> None:
     trial.ready()
     pods = [pod["metadata"]["uid"] for pod in trial.pods()]

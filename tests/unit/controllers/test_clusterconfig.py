@@ -8,6 +8,7 @@ import pytest
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.clusterconfig import ClusterConfig
 from dpunetop.controllers.flow import Installation
+from dpunetop.controllers.namespacerights import NamespaceRights
 from dpunetop.domain.names import (
     DPU_ACCOUNT,
     DPUCLUSTERCONFIGS,
@@ -180,3 +181,50 @@ def test_nobody_waits_for_the_tenant_without_need(given):
         world.once()
     assert world.deletes() == [f"{INFRA} delete secrets/{TENANT_KUBECONFIG}"]
     assert world.has_let_go()
+
+
+class Asked:
+    """Infra, asked about rights."""
+
+    def __init__(self, allowed):
+        self.allowed = allowed
+        self.namespaces = []
+
+    def create(self, _, __, body):
+        self.namespaces.append(body["spec"]["resourceAttributes"]["namespace"])
+        return {"status": {"allowed": self.allowed}}
+
+
+def beginning(allowed):
+    """A DpuClusterConfig that is new, its controller, and what infra was asked."""
+    world, asked, clock = World(), Asked(allowed), FakeClock()
+    rights = NamespaceRights(lambda: asked, clock)
+    new = copy.deepcopy(config())
+    new["metadata"].pop("finalizers")
+    world.infra.put(DPUCLUSTERCONFIGS, new)
+    installation = Installation(None, "ovn", None, "dpunetop", has_rights=rights.has)
+    readings, executor = world.controller._readings, world.controller._executor
+    world.controller = ClusterConfig(installation, executor, rights.review)
+    world.controller.read_through(readings)
+    return world, asked, clock
+
+
+def test_one_that_was_never_served_gets_a_condition_and_nothing_else_without_rights_in_its_namespace():
+    world, asked, clock = beginning(allowed=False)
+    again = world.controller.reconcile(Key(INFRA, NAMESPACE, "sample"), Stop())
+    live = world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample")
+    assert not live["metadata"].get("finalizers")
+    assert condition_of(live, "Ready")["reason"] == "NamespaceNotServed"
+    assert not world.has_let_go()
+    asked.allowed = True
+    clock.step(again)
+    world.once()
+    assert world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample")["metadata"]["finalizers"]
+    assert asked.namespaces == [NAMESPACE, NAMESPACE]
+
+
+def test_the_rights_in_a_namespace_are_asked_for_once_in_a_while_and_not_for_what_is_served():
+    world, asked, _ = beginning(allowed=True)
+    for _ in range(3):
+        world.once()
+    assert asked.namespaces == [NAMESPACE]

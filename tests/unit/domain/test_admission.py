@@ -109,3 +109,34 @@ def test_of_very_many_the_oldest_alone_is_served_and_named():
     assert {each.refused.message.split(",")[0] for each in judged if each.refused} == {
         f"pool {oldest['spec']['poolName']} belongs to ns-z/z"
     }
+
+
+def fresh(obj):
+    """Never served so far."""
+    obj["metadata"]["finalizers"] = []
+    return obj
+
+
+def where(*namespaces):
+    return lambda namespace: namespace in namespaces
+
+
+def test_where_the_operator_has_no_rights_nothing_is_served_or_claimed():
+    older, younger = fresh(created(config("a", "ns-a"), 1)), fresh(created(config("b", "ns-b"), 2))
+    judged = admit([older, younger], where("ns-b"))
+    assert [each.refused and each.refused.reason for each in judged] == ["NamespaceNotServed", None]
+    assert "config/tenant-namespace" in judged[0].refused.message
+
+
+def test_what_was_served_before_keeps_its_claim_whatever_becomes_of_the_rights():
+    served, other = config("b", "ns-b"), fresh(created(config("a", "ns-a"), 59))
+    judged = admit([served, other], where("ns-a"))
+    assert [each.refused and each.refused.reason for each in judged] == [None, "PoolTaken"]
+
+
+@pytest.mark.parametrize(("where_served", "reason"), [("ns-a", "PoolTaken"), ("dpu-one", "NamespaceTaken")])
+def test_an_older_one_that_comes_into_scope_later_does_not_displace_one_that_is_served(where_served, reason):
+    older = fresh(created(config("old", where_served, poolName="dpu"), 1))
+    judged = admit([older, created(config("b"), 2)])
+    assert [each.refused and each.refused.reason for each in judged] == [reason, None]
+    assert "is served already" in judged[0].refused.message

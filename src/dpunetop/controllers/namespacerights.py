@@ -1,0 +1,48 @@
+"""Whether the operator has any business in a namespace: the rights there are what an administrator gives it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from dpunetop.base.clock import Clock
+from dpunetop.domain.lifecycle import RIGHTS_SECONDS
+from dpunetop.domain.names import OVNKUBE_NODE_ENTRIES
+from dpunetop.domain.tenantaccount import Right, access_review, is_allowed
+from dpunetop.kube.keys import SELFSUBJECTACCESSREVIEWS
+from dpunetop.runtime.client.client import Client
+
+_MOST_KNOWN = 10_000
+
+
+class NamespaceRights:
+    """What infra answers about the rights of the operator in single namespaces.
+
+    One right is asked for, which no DpuClusterConfig can do without: to write the entries of the DPUs. Whatever else is
+    missing is named where it is needed.
+    Threads: any.
+    """
+
+    def __init__(self, infra: Callable[[], Client], clock: Clock) -> None:
+        self._infra = infra
+        self._clock = clock
+        self._lock = threading.Lock()  # guards _known
+        self._known: dict[str, tuple[bool, float]] = {}  # the answer, and until when it is used
+
+    def review(self, namespace: str) -> None:
+        """Ask, unless that was done a moment ago. Raises: ApiError."""
+        now = self._clock.monotonic()
+        with self._lock:
+            if now < self._known.get(namespace, (False, now))[1]:
+                return
+        right = Right("patch", "", "configmaps", OVNKUBE_NODE_ENTRIES, namespace)
+        answer = self._infra().create(SELFSUBJECTACCESSREVIEWS, "", access_review(right))
+        with self._lock:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[namespace] = is_allowed(answer), now + RIGHTS_SECONDS / 2
+
+    def has(self, namespace: str) -> bool:
+        """The last answer, however old; of a namespace that was never asked about: no."""
+        with self._lock:
+            return self._known.get(namespace, (False, 0.0))[0]
