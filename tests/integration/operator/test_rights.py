@@ -223,7 +223,8 @@ IN_TENANT: dict[str, tuple[str, str, str]] = {
 def test_a_right_that_is_missing_in_the_tenant_is_named(
     trial: Trial, resource: str, condition: str, words: str
 ) -> None:
-    with lacking(trial.tenant, tenant_role_of(trial), READS, resource):
+    role, everywhere = tenant_role_of(trial), f"{RBAC}/clusterroles/{ACCOUNT}"
+    with lacking(trial.tenant, role, READS, resource), lacking(trial.tenant, everywhere, READS, resource):
         trial.quick_start()
         said = eventually(lambda: trial.condition(condition), lambda found: words in found.get("message", ""))
         assert said["status"] != "True"
