@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from dpunetop.sandbox.trace import Asked, is_counted
 
-_SETTLE_SECONDS = 0.05
+_SETTLE_SECONDS = 0.25  # for the kernel to close the connections of a killed process, on a busy machine too
 
 
 class Phase(enum.Enum):

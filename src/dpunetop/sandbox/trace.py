@@ -17,7 +17,7 @@ from dpunetop.base import jsonio
 
 _MUTATING = ("POST", "PUT", "PATCH", "DELETE")
 _UNCOUNTED_PLURALS = ("leases", "events")
-_UNCOUNTED_GROUPS = ("authentication.k8s.io", "authorization.k8s.io")
+_GROUPS_OF_REVIEWS = ("authentication.k8s.io", "authorization.k8s.io")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +161,12 @@ def _within(group: str, plural: str, namespace: str, rest: list[str]) -> Target:
     return Target(group, plural, namespace, name, subresource)
 
 
+def is_review(asked: Asked) -> bool:
+    """Whether a request asks the API server about somebody: a POST that leaves nothing behind."""
+    target = target_of(asked.path)
+    return target is not None and target.group in _GROUPS_OF_REVIEWS
+
+
 def is_counted(asked: Asked) -> bool:
     """Whether a request is a write in the sense of fault plans: not of a Lease or an Event, and not a mere question.
 
@@ -169,7 +175,7 @@ def is_counted(asked: Asked) -> bool:
     target = target_of(asked.path)
     if target is None or not asked.is_mutating or "dryRun" in parse_qs(asked.query):
         return False
-    if target.plural in _UNCOUNTED_PLURALS or target.group in _UNCOUNTED_GROUPS:
+    if target.plural in _UNCOUNTED_PLURALS or is_review(asked):
         return False
     return (target.plural, target.subresource) != ("serviceaccounts", "token")
 
