@@ -154,7 +154,8 @@ class Create:
         return Done(Result.DONE, f"{self.site.host}: is to be drained")
 
     def _refused(self, refusal: ApiError) -> Steps[Done]:
-        """Write down that it was refused, then take the mark off: it says nothing any more."""
+        """Write down that it was refused, then take the mark off: it says nothing any more. The mark of a host that an
+        earlier maintenance has left cordoned stays: it alone knows that the host should be schedulable."""
         read = yield from read_budget(self.site, self.dpu)
         if read is not None and _is_own(read, self.site) and read.cycle is not None:
             note = " ".join(refusal.message.split())[:NOTE_LIMIT]
@@ -163,7 +164,7 @@ class Create:
             cycle = replace(read.cycle, failures=failures, failed_at=now, failed="", note=note)
             yield from store(write_budget(self.site, read, replace(state_of(read), cycle=cycle)))
         host = yield from read_host(self.site)
-        if host is not None and host.mark is not None:
+        if host is not None and host.mark is not None and not is_left_over(host):
             yield from store(unmark_host(self.site, host))
         return Done(Result.REFUSED, f"{self.site.host}: {refusal.message}")
 

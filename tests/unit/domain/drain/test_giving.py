@@ -365,6 +365,21 @@ def test_a_drained_host_whose_maintenance_vanishes_is_returned_only_on_proof() -
     assert (world.unsettled(), world.violations) == ([], [])
 
 
+def test_a_refused_drain_of_a_host_left_behind_does_not_forget_that_it_should_be_schedulable() -> None:
+    world = World()
+    world.cordon(DPU)
+    world.drained()
+    world.work()
+    world.maintenance_vanishes()
+    world.refuses = True
+    world.work()
+    assert (world.own(), world.host().cordoned, world.host().mark) == (None, True, False)
+    world.refuses = False
+    world.uncordon(DPU)
+    world.settle()
+    assert (world.unsettled(), world.violations) == ([], [])
+
+
 def test_what_an_uninstalled_maintenance_operator_left_is_led_out_without_it() -> None:
     left = view(free(RETURNING), host=replace(DRAINED_HOST, mark=False), maintenances=None)
     assert isinstance(decide(left).task, LeadOut)
