@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from dpunetop import __version__
 
 _USAGE = """usage: python -m dpunetop [run] [flags]     the operator; `run --help` lists its flags
        python -m dpunetop sandbox [flags]   two real API servers with stand-ins, to play with
        python -m dpunetop --version"""
+_NO_SANDBOX = "the sandbox is not part of the installed package; run `make sandbox` in a checkout of the project"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,9 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_USAGE)
             return 0
         case ["sandbox", *rest]:
-            from dpunetop.sandbox.cli import sandbox  # only here: the operator never needs its sandbox
-
-            return sandbox(rest)
+            return _sandbox(rest)
         case ["run", *rest]:
             return _run(rest)
         case [str(word), *_] if not word.startswith("-"):
@@ -39,6 +39,15 @@ def _run(arguments: Sequence[str]) -> int:
     from dpunetop.app.cli import run
 
     return run(arguments)
+
+
+def _sandbox(arguments: Sequence[str]) -> int:
+    if find_spec("dpunetop.sandbox") is None:
+        print(f"dpunetop: {_NO_SANDBOX}", file=sys.stderr)
+        return 2
+    from dpunetop.sandbox.cli import sandbox  # only here: the operator never needs its sandbox
+
+    return sandbox(arguments)
 
 
 if __name__ == "__main__":

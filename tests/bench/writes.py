@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from dpunetop.sandbox.controlplane import ControlPlane
-from dpunetop.sandbox.trace import target_of
+from support.trace import target_of
 
 _READS = ("get", "list", "watch")
 _UNCOUNTED = ("leases", "events", "tokenreviews", "subjectaccessreviews", "selfsubjectaccessreviews")

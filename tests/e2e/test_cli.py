@@ -23,12 +23,12 @@ from dpunetop.kube.meta import new_object
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import seed
 from dpunetop.sandbox.controlplane import API_ONLY, ControlPlane, Spec
-from dpunetop.sandbox.faultproxy import FaultProxy
-from dpunetop.sandbox.faults import Fault, Phase, Then
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.processes import minimal_environment
 from dpunetop.sandbox.seed import QuickStart
 from support import oplog
+from support.faultproxy import FaultProxy
+from support.faults import Fault, Phase, Then
 from support.trial import eventually
 
 SECONDS = 20.0

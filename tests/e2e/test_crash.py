@@ -22,13 +22,13 @@ from dpunetop.kube.errors import NotFound
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, NODES, PODS, SECRETS, SERVICEACCOUNTS
 from dpunetop.sandbox import seed
 from dpunetop.sandbox.admin import Obj
-from dpunetop.sandbox.faultproxy import FaultProxyPair
-from dpunetop.sandbox.faults import Fault, Phase, kill
 from dpunetop.sandbox.operatorprocess import OperatorProcess
-from dpunetop.sandbox.trace import TraceEntry, is_counted, target_of
 from dpunetop.sandbox.world import World
 from support import oplog
+from support.faultproxy import FaultProxyPair
+from support.faults import Fault, Phase, kill
 from support.history import History, Said
+from support.trace import TraceEntry, is_counted, target_of
 from support.trial import OUR_OBJECTS, Trial, eventually
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(240)]

@@ -13,11 +13,11 @@ import pytest
 
 from dpunetop.domain.drain.standing import Stage
 from dpunetop.kube.conditions import condition_of
-from dpunetop.sandbox.faultproxy import FaultProxy
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.world import World
 from support import drainrules, oplog
 from support.drains import Drains
+from support.faultproxy import FaultProxy
 from support.trial import Trial, eventually
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from dpunetop.sandbox.faultproxy import FaultProxyPair
-from dpunetop.sandbox.faults import Phase, kill, stop
 from dpunetop.sandbox.operatorprocess import OperatorProcess
-from dpunetop.sandbox.trace import Asked, TraceEntry, is_counted, target_of
 from dpunetop.sandbox.world import World
 from support import drainrules, election, oplog
 from support.drains import Drains
+from support.faultproxy import FaultProxyPair
+from support.faults import Phase, kill, stop
+from support.trace import Asked, TraceEntry, is_counted, target_of
 from support.trial import Trial, eventually
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(240)]

@@ -14,12 +14,12 @@ from dpunetop.kube.meta import Obj, new_object, uid_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import binaries
 from dpunetop.sandbox.controlplane import ControlPlane, Spec
-from dpunetop.sandbox.faultproxy import FaultProxy
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.world import World
 from support import oplog
 from support.drainrules import is_cordoned
 from support.drains import Drains
+from support.faultproxy import FaultProxy
 from support.trial import Trial, eventually
 
 pytestmark = pytest.mark.timeout(300)

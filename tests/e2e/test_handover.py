@@ -14,14 +14,14 @@ import pytest
 
 from dpunetop.domain import names
 from dpunetop.kube.keys import SERVICEACCOUNTS
-from dpunetop.sandbox.faultproxy import FaultProxy
-from dpunetop.sandbox.faults import Phase, kill, stop
 from dpunetop.sandbox.operatorprocess import OperatorProcess
-from dpunetop.sandbox.trace import is_review
 from dpunetop.sandbox.world import World
 from support import audit, election, oplog
 from support.audit import Asked, Audit
 from support.election import LEASE_SECONDS, RETRY_SECONDS
+from support.faultproxy import FaultProxy
+from support.faults import Phase, kill, stop
+from support.trace import is_review
 from support.trial import Trial, eventually
 
 Measured = Callable[[str], None]

@@ -17,8 +17,8 @@ from weakref import WeakKeyDictionary
 
 import pytest
 
-from dpunetop.sandbox.faultproxy import FaultProxy, Upstream
-from dpunetop.sandbox.faults import Fault, Phase, Then, WriteCounter, drop_ack, kill, stop
+from support.faultproxy import FaultProxy, Upstream
+from support.faults import Fault, Phase, Then, WriteCounter, drop_ack, kill, stop
 from support.lyingserver import Answer, Asked, LyingServer, Wire, ca_pem, head
 
 SECONDS = 5.0

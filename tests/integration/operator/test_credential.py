@@ -14,10 +14,10 @@ from dpunetop.domain import names
 from dpunetop.kube.errors import Unauthorized
 from dpunetop.kube.keys import CLUSTERROLEBINDINGS, DAEMONSETS, ROLEBINDINGS, SECRETS, SERVICEACCOUNTS
 from dpunetop.kube.requests import get
-from dpunetop.sandbox.faultproxy import FaultProxy
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.world import World
 from support.agedtoken import aged, claims
+from support.faultproxy import FaultProxy
 from support.minting import minting_allowed
 from support.trial import Trial, decoded, encoded, eventually
 

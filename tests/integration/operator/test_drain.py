@@ -14,13 +14,13 @@ from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, LEASES, NODES, PODS
 from dpunetop.kube.meta import new_object, uid_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.admin import Obj
-from dpunetop.sandbox.faultproxy import FaultProxy
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.seed import OPERATOR_ACCOUNT, OPERATOR_NAMESPACE
 from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION, boot_id
 from dpunetop.sandbox.standins.ovnkube import interconnect_tenant
 from dpunetop.sandbox.standins.zones import HOLD_LEASE_ANNOTATION
 from dpunetop.sandbox.world import World
+from support.faultproxy import FaultProxy
 from support.trial import ACCOUNT, Trial, eventually
 
 pytestmark = pytest.mark.timeout(180)

@@ -12,10 +12,10 @@ from dpunetop.domain import names
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, NODES, PODS, SECRETS, SERVICEACCOUNTS
 from dpunetop.sandbox import seed
 from dpunetop.sandbox.admin import Obj
-from dpunetop.sandbox.faultproxy import FaultProxy
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.pki import Authority
 from dpunetop.sandbox.world import World
+from support.faultproxy import FaultProxy
 from support.trial import Trial, eventually
 
 pytestmark = pytest.mark.timeout(120)

@@ -10,10 +10,10 @@ import pytest
 from dpunetop.domain import names
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, SECRETS, SERVICEACCOUNTS
 from dpunetop.sandbox import seed
-from dpunetop.sandbox.faultproxy import FaultProxy
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.pki import Authority
 from dpunetop.sandbox.world import World
+from support.faultproxy import FaultProxy
 from support.trial import ACCOUNT, Trial, decoded, encoded, eventually
 
 pytestmark = pytest.mark.timeout(120)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpunetop.sandbox.httpwire import MalformedMessage, Piece, parse_head, read_request, response_body, status_of
+from support.httpwire import MalformedMessage, Piece, parse_head, read_request, response_body, status_of
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dpunetop.sandbox.faults import Fault, Phase, Then, WriteCounter, drop_ack
-from dpunetop.sandbox.trace import Asked
+from support.faults import Fault, Phase, Then, WriteCounter, drop_ack
+from support.trace import Asked
 
 ASKED = Asked("infra", 1, 0.5, "op/1", "PATCH", "/api/v1/nodes/n", "", "", "", "", "")
 

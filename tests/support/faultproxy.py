@@ -23,8 +23,10 @@ from urllib.parse import urlsplit
 
 from dpunetop.sandbox.admin import Obj
 from dpunetop.sandbox.controlplane import ControlPlane, kubeconfig
-from dpunetop.sandbox.faults import Fault, Phase, Then, WriteCounter
-from dpunetop.sandbox.httpwire import (
+from dpunetop.sandbox.pki import Authority, server_context
+from dpunetop.sandbox.processes import reserve_port
+from support.faults import Fault, Phase, Then, WriteCounter
+from support.httpwire import (
     MAX_HEAD_BYTES,
     Head,
     MalformedMessage,
@@ -34,9 +36,7 @@ from dpunetop.sandbox.httpwire import (
     response_body,
     status_of,
 )
-from dpunetop.sandbox.pki import Authority, server_context
-from dpunetop.sandbox.processes import reserve_port
-from dpunetop.sandbox.trace import (
+from support.trace import (
     Asked,
     Tap,
     Trace,

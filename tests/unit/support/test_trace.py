@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.sandbox.trace import (
+from support.trace import (
     Asked,
     Tap,
     Target,

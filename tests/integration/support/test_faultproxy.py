@@ -16,9 +16,9 @@ import pytest
 from dpunetop.kube.errors import Unreachable
 from dpunetop.sandbox.admin import AdminClient, Credential
 from dpunetop.sandbox.controlplane import ControlPlane
-from dpunetop.sandbox.faultproxy import FaultProxy, FaultProxyPair
-from dpunetop.sandbox.faults import Phase, drop_ack, kill
 from dpunetop.sandbox.operatorprocess import OperatorProcess
+from support.faultproxy import FaultProxy, FaultProxyPair
+from support.faults import Phase, drop_ack, kill
 
 SECONDS = 20.0
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from dpunetop.sandbox.trace import Asked, is_counted
+from support.trace import Asked, is_counted
 
 _SETTLE_SECONDS = 0.25  # for the kernel to close the connections of a killed process, on a busy machine too
 
