@@ -13,6 +13,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What looks at the supply, and what it looks at: just what the image installs.
+SUPPLY := .venv-supply
+SHIPPED := .venv-shipped
+INSTALL := python -m pip install --quiet --disable-pip-version-check
 # More options for pytest, for example PYTEST_ARGS='-k pool -x'.
 PYTEST_ARGS ?=
 PYTEST := $(BIN)/python -m pytest -q
@@ -21,6 +25,7 @@ PYTEST := $(BIN)/python -m pytest -q
 PARALLEL := -n 2 --dist loadfile
 # More options for `make run`, `make sandbox` and `make bench`.
 ARGS ?=
+ADVISORIES ?= pypi
 OPERATOR ?= 1
 REAL ?= 0
 # In namespaces of its own, with a real ovnkube; without one it is skipped aloud.
@@ -106,6 +111,20 @@ imports: $(READY) ## import-linter: who may import whom
 verify: controlplane ## Fail if deploy/ is not what config/ renders to
 	hack/render --check "$$($(BIN)/python -m dpunetop.sandbox.binaries)/kubectl"
 
+.PHONY: audit
+audit: $(SUPPLY)/.ready ## Ask for known holes in what is shipped and what builds it (ADVISORIES=pypi|osv); fails if nobody answers
+	$(SUPPLY)/bin/python hack/audit.py $(ADVISORIES) requirements.txt requirements-build.txt
+
+.PHONY: sbom
+sbom: $(SUPPLY)/.ready $(READY) ## The bill of materials of what the image installs: dist/dpunetop.cdx.json (CycloneDX)
+	$(PYTHON) -m venv --clear $(SHIPPED)
+	$(SHIPPED)/bin/$(INSTALL) --require-hashes --no-deps -r requirements.txt
+	@rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	$(SHIPPED)/bin/$(INSTALL) --no-deps dist/dpunetop-*.whl
+	$(SHIPPED)/bin/python -m pip uninstall --quiet --yes pip setuptools
+	$(SUPPLY)/bin/cyclonedx-py environment --output-reproducible -o dist/dpunetop.cdx.json $(SHIPPED)
+
 ## Change it
 .PHONY: format
 format: $(READY) ## Put the code into the one format
@@ -125,6 +144,11 @@ lock: $(READY) ## Choose versions anew within the ranges of setup.cfg (run it on
 	$(LOCK) -o requirements.txt setup.py
 	$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt setup.py
 	$(LOCK) -c requirements-dev.txt --only-build-deps --build-deps-for wheel -o requirements-build.txt setup.py
+	$(LOCK) -o requirements-supply.txt requirements-supply.in
+
+.PHONY: base-images
+base-images: ## Write the newest base images into the Containerfile, by digest (takes skopeo and their registry)
+	$(PYTHON) hack/base_images.py
 
 LOCK = CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe \
 	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
@@ -137,6 +161,11 @@ $(READY): requirements-dev.txt setup.cfg setup.py pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m pip check
+	@touch $@
+
+$(SUPPLY)/.ready: requirements-supply.txt
+	$(PYTHON) -m venv --clear $(SUPPLY)
+	$(SUPPLY)/bin/$(INSTALL) --require-hashes --no-deps -r requirements-supply.txt
 	@touch $@
 
 .PHONY: venv
@@ -157,6 +186,6 @@ image: ## The container image (ENGINE=podman|docker, IMAGE=name:tag)
 
 .PHONY: clean
 clean: ## Remove what was made here, the virtual environment included
-	rm -rf $(VENV) .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov \
+	rm -rf $(VENV) $(SUPPLY) $(SHIPPED) .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov \
 		build dist src/*.egg-info
 	find src tests hack -name __pycache__ -type d -prune -exec rm -rf {} +

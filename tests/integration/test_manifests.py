@@ -82,17 +82,21 @@ def leaves(value: Any, path: str = "") -> dict[str, Any]:
     return {key: leaf for name, inner in pairs for key, leaf in leaves(inner, f"{path}/{name}").items()}
 
 
+def rendered(programs: binaries.Binaries, folder: Path, component: str) -> list[Obj]:
+    """config/default with a component, as a kustomization of one's own has it."""
+    here = {name: os.path.relpath(ROOT / "config" / name, folder) for name in ("default", component)}
+    overlay = {"resources": [here["default"]], "components": [here[component]]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    command = [programs.path("kubectl"), "kustomize", folder]
+    return list(yaml.safe_load_all(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+
+
 def test_the_host_network_changes_nothing_but_itself(programs: binaries.Binaries, tmp_path: Path) -> None:
-    here = {name: os.path.relpath(ROOT / "config" / name, tmp_path) for name in ("default", "host-network")}
-    overlay = {"resources": [here["default"]], "components": [here["host-network"]]}
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
-    rendered = subprocess.run(
-        [programs.path("kubectl"), "kustomize", tmp_path], capture_output=True, text=True, check=True
-    )
+    with_it = rendered(programs, tmp_path, "host-network")
     [before, after] = (
         leaves(document["spec"]["template"]["spec"])
-        for text in ((ROOT / "deploy" / "dpunetop.yaml").read_text(), rendered.stdout)
-        for document in yaml.safe_load_all(text)
+        for all_of_it in (documents("dpunetop.yaml"), with_it)
+        for document in all_of_it
         if document["kind"] == "Deployment"
     )
     assert before.keys() <= after.keys()
@@ -103,6 +107,18 @@ def test_the_host_network_changes_nothing_but_itself(programs: binaries.Binaries
         "/containers/0/livenessProbe/httpGet/host": "127.0.0.1",
         "/containers/0/readinessProbe/httpGet/host": "127.0.0.1",
     }
+
+
+def test_the_policy_of_egress_is_accepted_beside_what_was_there(
+    programs: binaries.Binaries, installed: ControlPlane, tmp_path: Path
+) -> None:
+    with_it = rendered(programs, tmp_path, "egress")
+    [policy] = [document for document in with_it if document not in documents("dpunetop.yaml")]
+    installed.apply(policy)
+    path = f"/apis/networking.k8s.io/v1/namespaces/{policy['metadata']['namespace']}/networkpolicies"
+    stored = installed.admin.get(f"{path}/{policy['metadata']['name']}")
+    installed.admin.delete(f"{path}/{policy['metadata']['name']}")
+    assert stored["spec"] == policy["spec"]
 
 
 def allowed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 
 from dpunetop.app.settings import DEFAULT_HEALTH_PORT, DEFAULT_METRICS_PORT, parse_settings
 from dpunetop.domain import names
+from dpunetop.domain.addresses import REFUSED
 from dpunetop.domain.copies import SOURCES
 from dpunetop.domain.tenantaccount import ACCOUNTS, rights_to_mint
 from dpunetop.domain.types import CredentialChoice, DeletionPolicy, TopologyChoice
@@ -286,3 +288,29 @@ def test_only_who_monitors_reaches_the_metrics_and_nobody_else_anything() -> Non
 def test_those_who_may_scrape_are_those_who_are_let_through() -> None:
     bindings = of_kind("ClusterRoleBinding", "config/prometheus/*.yaml")
     assert {subject["namespace"] for binding in bindings for subject in binding["subjects"]} == {"openshift-monitoring"}
+
+
+def egress() -> Obj:
+    return one("NetworkPolicy", "dpunetop-egress", "config/egress/*.yaml")["spec"]
+
+
+def test_outward_it_reaches_all_but_what_it_refuses_itself() -> None:
+    blocks = [peer["ipBlock"] for peer in egress()["egress"][1]["to"]]
+    assert [block["cidr"] for block in blocks] == ["0.0.0.0/0", "::/0"]
+    for block in blocks:
+        version = ipaddress.ip_network(block["cidr"]).version
+        refused = ipaddress.collapse_addresses(row.network for row in REFUSED if row.network.version == version)
+        assert block["except"] == [str(network) for network in refused]
+
+
+def test_outward_it_asks_for_names_and_talks_to_api_servers_and_to_nobody_else() -> None:
+    assert egress()["policyTypes"] == ["Egress"]
+    ports = [[(port["port"], port["protocol"]) for port in rule["ports"]] for rule in egress()["egress"]]
+    assert ports == [[(53, "UDP"), (53, "TCP"), (5353, "UDP"), (5353, "TCP")], [(443, "TCP"), (6443, "TCP")]]
+
+
+def test_the_policies_are_about_the_pods_of_the_operator_alone() -> None:
+    labels = manager()["spec"]["template"]["metadata"]["labels"]
+    policies = of_kind("NetworkPolicy", "config/**/*.yaml")
+    assert len(policies) == 2
+    assert [policy["spec"]["podSelector"] for policy in policies] == [{"matchLabels": labels}] * 2
