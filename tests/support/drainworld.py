@@ -134,6 +134,10 @@ class World:
         """API calls of the operator so far."""
         self.struck = False
         self._strike: tuple[int, Callable[[World], object]] | None = None
+        self.template, self.proven = "r1", "r1"
+        """What a pod is made from now, and the last template that a DPU was seen to serve with."""
+        self.broken: set[str] = set()
+        """Templates with which no pod comes to be Ready."""
         self._found(cordoned_before)
 
     # --- what is there at first -------------------------------------------------------------------------------------
@@ -172,17 +176,24 @@ class World:
         self.infra.put(PODS, {"metadata": metadata, "spec": {"nodeName": name}, "status": status})
 
     def _ovn_pod(self, name: str) -> Obj:
+        """Containers start anew in the pod that is there; a new one is made from the newest template."""
         dpu = self.dpus[name]
-        labels = {"app": "ovnkube-node", "controller-revision-hash": "r1"}
+        template = self.template_of(name) or self.template
+        labels = {"app": "ovnkube-node", "controller-revision-hash": template}
         return {
             "metadata": {"name": f"ovnkube-node-{name}", "namespace": PODS_NAMESPACE, "labels": labels},
             "spec": {"nodeName": name},
             "status": {
                 "phase": "Running",
-                "conditions": [_ready(True)],
+                "conditions": [_ready(template not in self.broken)],
                 "containerStatuses": [{"name": "ovnkube-node", "containerID": f"{name}-c{dpu.containers}"}],
             },
         }
+
+    def template_of(self, name: str) -> str:
+        """Of the ovnkube-node pod on a DPU; empty: there is none."""
+        pod = self.infra.get(PODS, PODS_NAMESPACE, f"ovnkube-node-{name}")
+        return "" if pod is None else str(pod["metadata"]["labels"]["controller-revision-hash"])
 
     # --- the operator -----------------------------------------------------------------------------------------------
 
@@ -233,7 +244,9 @@ class World:
             budget=None if read is None else facts.budget(read, OWNER),
             blocker=facts.ready_blocker(pod for pod in pods if pod["metadata"]["namespace"] == OPERATOR_NAMESPACE),
             pods=tuple(
-                facts.ovn_pod(pod, frozenset({"r1"})) for pod in pods if pod["metadata"]["namespace"] == PODS_NAMESPACE
+                facts.ovn_pod(pod, frozenset({self.template, self.proven}))
+                for pod in pods
+                if pod["metadata"]["namespace"] == PODS_NAMESPACE
             ),
         )
 
@@ -813,11 +826,40 @@ class World:
             self.infra.change(PODS, OPERATOR_NAMESPACE, name_of(blocker), {"status": status})
             dpu.unguarded = False
             return True
-        if dpu.net_up and self.infra.get(PODS, PODS_NAMESPACE, f"ovnkube-node-{name}") is not None:
+        return self._daemonset(name) or self._start_containers(name)
+
+    def _start_containers(self, name: str) -> bool:
+        dpu, template = self.dpus[name], self.template_of(name)
+        if template and (dpu.net_up or template in self.broken):
             return False
         dpu.containers += 1
-        dpu.net_up = True
         self.infra.put(PODS, self._ovn_pod(name))
+        dpu.net_up = self.template_of(name) not in self.broken
+        if dpu.net_up and self.template_of(name) == self.template:
+            self.proven = self.template
+        return True
+
+    def _daemonset(self, name: str) -> bool:
+        """A rollout: an old pod that is not Ready is replaced at once, one that is Ready in its turn. It never comes to
+        that where the newest template is broken: its pod on some other DPU of the tenant is not Ready.
+
+        Source: kubernetes, pkg/controller/daemon/update.go at v1.37.2, rollingUpdate, with maxUnavailable 1.
+        """
+        pod = self.infra.get(PODS, PODS_NAMESPACE, f"ovnkube-node-{name}")
+        if pod is None or self.template_of(name) == self.template:
+            return False
+        if facts.is_ready_pod(pod) and self.template in self.broken:
+            return False
+        self.infra.remove(PODS, PODS_NAMESPACE, name_of(pod))
+        self.dpus[name].net_up, self.dpus[name].failed_at = False, self.steps
+        return True
+
+    def roll(self, *, works: bool) -> bool:
+        """Another template, which works or does not."""
+        if not works and self.template in self.broken:
+            return False
+        self.template = f"r{int(self.template[1:]) + 1}"
+        self.broken |= set() if works else {self.template}
         return True
 
     # --- a script ---------------------------------------------------------------------------------------------------
@@ -985,6 +1027,8 @@ def trouble(world: World) -> list[Action]:
         ("uncordon host", world.uncordon_host, 2),
         ("foreign begins", world.foreign_begin, 2),
         ("tick", world.tick, 2),
+        ("a bad template is rolled", partial(world.roll, works=False), 1),
+        ("a good template is rolled", partial(world.roll, works=True), 1),
     ]
     for name in world.dpus:
         found += [
@@ -1008,6 +1052,8 @@ def swarm(world: World, dice: random.Random) -> list[Action]:
 
 def finish(world: World) -> None:
     """After a walk everybody behaves, and people clear up what only they can; then all must be as it should be."""
+    if world.template in world.broken:
+        world.roll(works=True)
     for order in (None, "skip", None):  # a cordon that was aborted is no wish until it is taken back once
         for name in world.dpus:
             world.order(name, order)

@@ -38,9 +38,10 @@ from dpunetop.domain.interconnect import (
 )
 from dpunetop.domain.machineconfig import configured_nodes
 from dpunetop.domain.names import OVN_CA, OVN_CERT, OVNKUBE_CONFIG, TENANT_CREDENTIAL
+from dpunetop.domain.ovnkubepod import with_proven
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.pairing import Claims, Pair, PairingView, pair_up, tenant_nodes
-from dpunetop.domain.rollout import RolloutView, judge_rollout, some
+from dpunetop.domain.rollout import RolloutView, judge_rollout, some, template_to_keep
 from dpunetop.domain.status import FEATURE_PARITY, OVN_KUBE_READY, TOPOLOGY_SUPPORTED, report
 from dpunetop.domain.tenantrelease import Finding, Flavour, flavour_of, image_skew, release_of, unsupported
 from dpunetop.domain.tenantsettings import (
@@ -177,14 +178,16 @@ def plan_ovnkube(view: OvnKubeView) -> Plan:
         held = Condition(OVN_KUBE_READY, "False", given.reason, given.message)
         return Plan(_status(view, held, _supported(view), _kept(view, FEATURE_PARITY)), retry)
     entries = judge_entries(_entries_view(view))
+    rollout = _rollout(view, entries)
     steps: list[Step] = [
         _apply(view, SERVICEACCOUNTS, service_account(view.config.namespace, view.owner), view.stage.service_account),
         _write_entries(view),
     ]
     if not _dropped(view):
-        steps.append(_apply(view, DAEMONSETS, given.daemonset, view.stage.daemonset))
+        daemonset = with_proven(given.daemonset, template_to_keep(rollout))
+        steps.append(_apply(view, DAEMONSETS, daemonset, view.stage.daemonset))
     steps += [Delete(INFRA, PODS, pod) for pod in entries.restart]
-    status = _status(view, judge_rollout(_rollout(view, entries)), _supported(view), _parity(given.parity))
+    status = _status(view, judge_rollout(rollout), _supported(view), _parity(given.parity))
     return Plan((*steps, *status), retry)
 
 

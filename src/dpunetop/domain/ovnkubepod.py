@@ -17,6 +17,7 @@ from dpunetop.domain.names import (
     OVNKUBE_NODE,
     OVNKUBE_NODE_ENTRIES,
     OVNKUBE_SERVICE_ACCOUNT,
+    PROVEN_TEMPLATE_ANNOTATION,
     TEMPLATE_HASH_ANNOTATION,
 )
 from dpunetop.domain.ownership import Owner
@@ -111,8 +112,27 @@ def has_newest_template(daemonset: Obj, pod: Obj) -> bool:
 
     Guarantees: holds too where an admission webhook changes pods on their way.
     """
-    wanted = annotations_of(daemonset["spec"]["template"]).get(TEMPLATE_HASH_ANNOTATION)
-    return wanted is not None and annotations_of(pod).get(TEMPLATE_HASH_ANNOTATION) == wanted
+    wanted = newest_template(daemonset)
+    return bool(wanted) and annotations_of(pod).get(TEMPLATE_HASH_ANNOTATION) == wanted
+
+
+def newest_template(daemonset: Obj) -> str:
+    """Hash of the template that the live `daemonset` has now; empty: it bears none of ours."""
+    return annotations_of(daemonset["spec"]["template"]).get(TEMPLATE_HASH_ANNOTATION, "")
+
+
+def proven_template(daemonset: Obj) -> str:
+    """Hash of the last template that a DPU was seen to serve with; empty: none was yet."""
+    return annotations_of(daemonset).get(PROVEN_TEMPLATE_ANNOTATION, "")
+
+
+def with_proven(desired: Mapping[str, Any], template: str) -> dict[str, Any]:
+    """The desired DaemonSet, on which it is kept which template has proved itself; empty: none has."""
+    if not template:
+        return dict(desired)
+    metadata = desired["metadata"]
+    notes = {**metadata["annotations"], PROVEN_TEMPLATE_ANNOTATION: template}
+    return {**desired, "metadata": {**metadata, "annotations": notes}}
 
 
 def _template(shape: Shape) -> dict[str, Any]:

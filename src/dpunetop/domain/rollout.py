@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dpunetop.domain.entries import PASSING, EntriesState, Wait, Waiting
 from dpunetop.domain.names import DPU_NODE_LABEL, ENV_OVERRIDES, TENANT_NODE_ANNOTATION, TENANT_NODE_ENV
-from dpunetop.domain.ovnkubepod import has_newest_template
+from dpunetop.domain.ovnkubepod import has_newest_template, newest_template, proven_template
 from dpunetop.domain.pairing import host_of
 from dpunetop.domain.quoting import quoted
 from dpunetop.domain.status import OVN_KUBE_READY
@@ -44,6 +44,16 @@ def judge_rollout(view: RolloutView) -> Condition:
     if view.ignored:
         message = f"{message}. {_told(view.ignored)}"
     return Condition(OVN_KUBE_READY, "False" if found else "True", reason, message)
+
+
+def template_to_keep(view: RolloutView) -> str:
+    """Hash of the last template that a DPU was seen to serve with, as the DaemonSet is to remember it; empty: none was.
+
+    Guarantees: a template whose pods do not become Ready never takes the place of one whose pods did.
+    """
+    if view.daemonset is None:
+        return ""
+    return newest_template(view.daemonset) if _serving(view) else proven_template(view.daemonset)
 
 
 def _told(ignored: Sequence[str]) -> str:

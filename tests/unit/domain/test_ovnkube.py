@@ -468,3 +468,42 @@ def test_what_was_said_of_the_topology_stands_while_the_tenant_is_out_of_sight()
     obj = {**config(image="i"), "status": {"conditions": [condition("TopologySupported", "True", "Central", "4.13")]}}
     plan = plan_ovnkube(replace(VIEW, config=parse_config(obj), tenant=None, settled=Settled(None, "TenantNotRead")))
     assert said(plan, "TopologySupported") == ("True", "Central")
+
+
+def kept_template(view):
+    """What the DaemonSet is to remember of the template that proved itself."""
+    (found,) = [
+        s.desired for s in plan_ovnkube(view).steps if isinstance(s, Apply) and s.desired["kind"] == "DaemonSet"
+    ]
+    return found["metadata"]["annotations"].get("dpu.openshift.io/proven-template", "")
+
+
+def remembering(view, template):
+    live = view.stage.daemonset
+    metadata = {**live["metadata"], "annotations": {"dpu.openshift.io/proven-template": template}}
+    return replace(view, stage=replace(view.stage, daemonset={**live, "metadata": metadata}))
+
+
+NEWEST = rolled_out()["spec"]["template"]["metadata"]["annotations"]["dpu.openshift.io/template-hash"]
+KEPT = {
+    "no DaemonSet": (at(), ""),
+    "no DPU serves yet": (settled(pod(ready="False")), ""),
+    "a DPU serves with the newest": (settled(pod()), NEWEST),
+    "one without an entry has proved nothing": (settled(pod(), entries=entries_map()), ""),
+    "the newest does not come to be Ready": (remembering(settled(pod(ready="False")), "before"), "before"),
+    "another one is still Ready": (remembering(settled(pod(annotations={})), "before"), "before"),
+    "the newest has proved itself after another": (remembering(settled(pod()), "before"), NEWEST),
+}
+
+
+@pytest.mark.parametrize(("view", "expected"), KEPT.values(), ids=KEPT.keys())
+def test_the_daemonset_remembers_the_last_template_that_a_dpu_served_with(view, expected):
+    assert kept_template(view) == expected
+
+
+def test_the_template_that_is_replaced_is_remembered_with_the_write_that_replaces_it():
+    live = rolled_out()
+    template = {**live["spec"]["template"], "metadata": {"annotations": {"dpu.openshift.io/template-hash": "before"}}}
+    before = {**live, "spec": {**live["spec"], "template": template}}
+    serving = pod(annotations={"dpu.openshift.io/template-hash": "before"})
+    assert kept_template(at(daemonset=before, pods=(serving,), entries=WITH_ENTRY)) == "before"

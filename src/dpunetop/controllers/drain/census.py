@@ -13,7 +13,7 @@ from dpunetop.controllers.flow import Installation, one
 from dpunetop.domain import names
 from dpunetop.domain.drain import facts
 from dpunetop.domain.drain.blockers import BlockerSettings, blocked_node
-from dpunetop.domain.drain.facts import Budget, Hold, OnTimeout, Reason, Settings
+from dpunetop.domain.drain.facts import Budget, Hold, OnTimeout, Reason, Settings, Templates
 from dpunetop.domain.drain.roster import Entry, Mode, Place, Roster, RosterView, Slot, held, hosts_of, runs_on, slots
 from dpunetop.domain.drain.turns import TenantHosts, by_name, holds
 from dpunetop.domain.entries import entries_of, idle_pods, overwritten
@@ -22,6 +22,7 @@ from dpunetop.domain.grants import Rights, judge_nodes
 from dpunetop.domain.image import NoImage, blocker_image, running_image
 from dpunetop.domain.lifecycle import nodes_in_pool
 from dpunetop.domain.machineconfig import configured_nodes
+from dpunetop.domain.ovnkubepod import newest_template, proven_template
 from dpunetop.domain.pairing import Claims, PairingView, hosts_to_annotate, pair_up, tenant_nodes
 from dpunetop.domain.quoting import quoted
 from dpunetop.domain.tenantrelease import release_of_image
@@ -177,7 +178,7 @@ class Censor:
             mode=mode,
             settings=_settings(config),
             blockers=settings,
-            template=_template(daemonset),
+            templates=_templates(daemonset),
             has_entries=entries is not None,
             problems=(
                 *(pair.problem for pair in pairs.values() if pair.problem),
@@ -311,10 +312,8 @@ def _settings(config: DpuClusterConfig) -> Settings:
     return Settings(drain.timeout_seconds, OnTimeout.ABORT if drain.aborts_on_timeout else OnTimeout.HOLD)
 
 
-def _template(daemonset: Obj | None) -> str:
-    if daemonset is None:
-        return ""
-    return annotations_of(daemonset["spec"]["template"]).get(names.TEMPLATE_HASH_ANNOTATION, "")
+def _templates(daemonset: Obj | None) -> Templates:
+    return Templates() if daemonset is None else Templates(newest_template(daemonset), proven_template(daemonset))
 
 
 def _tenant(reader: Reader, config: DpuClusterConfig, owner: str) -> _Tenant:

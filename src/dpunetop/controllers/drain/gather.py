@@ -25,6 +25,7 @@ from dpunetop.domain.drain.facts import (
     Reason,
     Signal,
     Site,
+    Templates,
     TenantSeen,
 )
 from dpunetop.domain.drain.proof import Evidence, tenant_signals
@@ -273,16 +274,21 @@ def _pods(reader: Reader, roster: Roster, member: Member) -> tuple[OvnPod, ...]:
     selection = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
     found = (pod for pod in reader.by_index(INFRA, selection, BY_NODE, member.dpu) if not _has_ended(pod))
     return tuple(
-        _pod(pod, roster.template, member.entry.idle)
+        _pod(pod, roster.templates, member.entry.idle)
         for pod in sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
     )
 
 
-def _pod(pod: Obj, template: str, idle: str) -> OvnPod:
+def _pod(pod: Obj, templates: Templates, idle: str) -> OvnPod:
     """A pod that has read no entry is Ready and serves nobody, so that it proves nothing; it is about to be deleted."""
-    is_current = bool(template) and annotations_of(pod).get(names.TEMPLATE_HASH_ANNOTATION) == template
+    template = annotations_of(pod).get(names.TEMPLATE_HASH_ANNOTATION, "")
     read = facts.ovn_pod(pod, frozenset())
-    return replace(read, current=is_current, ready=read.ready and read.uid != idle)
+    return replace(
+        read,
+        current=templates.counts(template),
+        newest=bool(template) and template == templates.newest,
+        ready=read.ready and read.uid != idle,
+    )
 
 
 def _changed_entry(slot: Slot, member: Member) -> str:

@@ -430,9 +430,13 @@ def _proves_nothing(scene: Scene, prover: DpuView, pod: OvnPod) -> bool:
 
 
 def _changed(scene: Scene, prover: DpuView) -> Move | None:
-    """Another entry that waited for the host to be drained. Only here: what follows is that its network is proven."""
+    """Another entry that waited for the host to be drained. Only here: what follows is that its network is proven. Not
+    while the pod is one of the last template that is known to work: in its place comes one of which that is not known.
+    """
     staying = [pod for pod in prover.pods if not pod.terminating]
     if not prover.entry or len(staying) > 1 or not scene.is_drained:
+        return None
+    if any(pod.current and not pod.newest for pod in staying):
         return None
     return ChangeEntry(scene.view.site, prover.name, scene.view.pods_namespace, prover.entry)
 

@@ -106,8 +106,25 @@ class OvnPod:
     ready: bool
     terminating: bool
     current: bool
-    """Whether it runs a template that counts: the newest one, or the last that proved itself while a rollout is off."""
+    """Whether it runs a template that counts, see `Templates`."""
     containers: tuple[str, ...]
+    newest: bool = True
+    """Whether a pod in its place would be made from the same template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """Hashes of the templates of our DaemonSet that count; empty: there is none."""
+
+    newest: str = ""
+    """What a pod is made from now."""
+    proven: str = ""
+    """The last one that a DPU was seen to serve with: the newest, unless a rollout has yet to show that the newest
+    works, or is stopped because it does not."""
+
+    def counts(self, found: str) -> bool:
+        """Whether a pod made from the template of that hash may show that the network works."""
+        return bool(found) and found in (self.newest, self.proven)
 
 
 @dataclass(frozen=True, slots=True)

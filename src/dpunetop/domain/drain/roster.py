@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from dpunetop.domain.drain.blockers import BlockerSettings
-from dpunetop.domain.drain.facts import Budget, Hold, Settings
+from dpunetop.domain.drain.facts import Budget, Hold, Settings, Templates
 from dpunetop.domain.names import OVN_KUBERNETES_NAMESPACE
 from dpunetop.domain.pairing import Pair, host_of
 from dpunetop.domain.tenantrelease import Release
@@ -87,8 +87,8 @@ class Roster:
     mode: Mode
     settings: Settings
     blockers: BlockerSettings
-    template: str
-    """Hash of the template that ovnkube-node pods are to have; empty: there is no DaemonSet."""
+    templates: Templates
+    """Those of ovnkube-node pods."""
     slots: Mapping[Place, Slot]
     has_entries: bool = True
     """Whether there is a ConfigMap of ours that entries may be written to."""
@@ -113,7 +113,7 @@ class Roster:
             self.mode,
             self.settings,
             self.blockers,
-            self.template,
+            self.templates,
             self.has_zones,
             self.release,
             self.tenant_namespace,

@@ -9,7 +9,7 @@ import pytest
 
 from dpunetop.controllers.drain.board import Board, Report
 from dpunetop.domain.drain.blockers import BlockerSettings
-from dpunetop.domain.drain.facts import Author, Settings, Site
+from dpunetop.domain.drain.facts import Author, Settings, Site, Templates
 from dpunetop.domain.drain.protection import Entry as NewEntry
 from dpunetop.domain.drain.protection import Guarding
 from dpunetop.domain.drain.roster import Entry, Member, Mode, Roster, Slot
@@ -29,7 +29,7 @@ def slot(host: str, text: str = "") -> Slot:
 def roster(*slots: Slot, **but: Any) -> Roster:
     parsed = parse_config(config(name="sample"))
     places = {("host", each.host): each for each in slots}
-    return replace(Roster(parsed, Mode.SERVING, Settings(), BLOCKERS, "", places), **but)
+    return replace(Roster(parsed, Mode.SERVING, Settings(), BLOCKERS, Templates(), places), **but)
 
 
 class Desk:
@@ -93,7 +93,8 @@ def test_a_report_wakes_the_config_only_if_it_says_something_new() -> None:
 CHANGES: dict[str, dict[str, Any]] = {
     "the settings of the drain": {"settings": Settings(timeout_seconds=60)},
     "the image of the blockers": {"blockers": replace(BLOCKERS, image="another")},
-    "the template of the pods": {"template": "t2"},
+    "the newest template of the pods": {"templates": Templates("t2")},
+    "the last template that proved itself": {"templates": Templates("", "t1")},
     "what the tenant shows": {"has_zones": True},
     "where the tenant shows it": {"tenant_namespace": "ovn-kubernetes"},
     "what the DPUs are told of Leases": {"renewal": Renewal.NEVER},

@@ -13,7 +13,7 @@ from dpunetop.controllers.drain.gather import INDEXERS, PATIENCE_SECONDS, Gather
 from dpunetop.controllers.drain.terms import Terms
 from dpunetop.domain import names
 from dpunetop.domain.drain.blockers import BlockerSettings, blocker, blocker_labels, first_budget
-from dpunetop.domain.drain.facts import Blind, DpuNode, Gone, HostNode, Phase, Reason, Settings, TenantSeen
+from dpunetop.domain.drain.facts import Blind, DpuNode, Gone, HostNode, Phase, Reason, Settings, Templates, TenantSeen
 from dpunetop.domain.drain.roster import Entry, Member, Mode, Roster, Slot
 from dpunetop.domain.types import parse_config
 from dpunetop.kube.errors import ApiError, Forbidden, NotFound, Unreachable
@@ -105,7 +105,7 @@ class Desk:
         obj = {**config(name="sample"), "status": {"conditions": self.conditions}}
         member = Member(DPU, HOST, text, True, Entry(READ), is_home=True)
         slot = Slot(HOST, (member,))
-        roster = Roster(parse_config(obj), Mode.SERVING, Settings(), BLOCKERS, "t1", {("host", HOST): slot})
+        roster = Roster(parse_config(obj), Mode.SERVING, Settings(), BLOCKERS, Templates("t1"), {("host", HOST): slot})
         return self.gatherer.sight(cast(Reader, self.caches), replace(roster, **but), slot)
 
     def tenant(self) -> TenantSeen | Blind | None:
