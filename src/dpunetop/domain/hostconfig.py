@@ -15,6 +15,7 @@ from dpunetop.domain.machineconfig import (
     content_hash,
     machine_config,
     machine_config_pool,
+    pool_members,
     pool_status,
     shared_nodes,
 )
@@ -142,8 +143,9 @@ def _judge(view: HostConfigView, pool: Obj | None, judged: Nodes) -> Condition:
         return _refusal(view, pool, judged)
     if pool is None:
         return Condition(MCP_READY, "False", PoolReason.NOT_OBSERVED.value, NOT_OBSERVED_YET)
-    shared = shared_nodes(view.config.pool_name, view.pools or (), view.nodes)
-    state = pool_status(PoolView(pool, machine_config_name(view.config.pool_name), shared))
+    name, pools = view.config.pool_name, view.pools or ()
+    shared, members = shared_nodes(name, pools, view.nodes), pool_members(name, pools, view.nodes)
+    state = pool_status(PoolView(pool, machine_config_name(name), shared, members))
     others = f"; not given to others: {_sought(judged)}" if judged.sought else ""
     return Condition(MCP_READY, "True" if state.is_ready else "False", state.reason.value, state.message + others)
 

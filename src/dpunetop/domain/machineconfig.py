@@ -12,11 +12,9 @@ from enum import StrEnum
 from typing import Any
 
 from dpunetop.domain import ignition
+from dpunetop.domain.machinestate import machine_state
 from dpunetop.domain.names import (
-    CURRENT_CONFIG_ANNOTATION,
-    DESIRED_CONFIG_ANNOTATION,
     MACHINE_CONFIG_ROLE_LABEL,
-    MACHINE_CONFIG_STATE_ANNOTATION,
     MACHINECONFIGPOOLS,
     MACHINECONFIGS,
     OWNER_LABEL,
@@ -103,19 +101,22 @@ class PoolView:
     """All that the judgement of a pool looks at.
 
     `pool` is the live object, None if there is none. `shared_nodes` are the nodes that another custom pool selects too,
-    each with that pool's name: the machine-config operator then configures them for neither.
+    each with that pool's name: the machine-config operator then configures them for neither. `members` counts the nodes
+    that it is to configure, as `pool_members` has them; None: they are not known.
     """
 
     pool: Obj | None
     machine_config: str
     shared_nodes: Sequence[tuple[str, str]] = ()
+    members: int | None = None
 
 
 def pool_status(view: PoolView) -> PoolState:
     """Judge a pool by what its nodes really run, not by the conditions that the pool sums it up in.
 
-    Guarantees: ready only if the newest generation was observed, our MachineConfig is part of what all machines of the
-        pool run, there is a machine, and nothing is degraded.
+    Guarantees: ready only if the newest generation was observed with all its machines, our MachineConfig is part of
+        what each of them runs, there is a machine, and nothing is degraded. Whether a machine is Ready and schedulable
+        is not the pool's business: a person may have cordoned it.
     """
     if view.pool is None:
         return PoolState(PoolReason.NOT_FOUND, "the MachineConfigPool does not exist")
@@ -147,19 +148,37 @@ def shared_nodes(pool: str, pools: Iterable[Obj], nodes: Iterable[Obj]) -> tuple
     )
 
 
-def node_configured(annotations: Mapping[str, str], pool: Obj, machine_config: str) -> bool:
-    """Whether the node with these annotations runs the pool's newest configuration, with our MachineConfig in it.
+def pool_members(pool: str, pools: Iterable[Obj], nodes: Iterable[Obj]) -> int:
+    """How many nodes the machine-config operator counts as machines of `pool`: those that it selects, without those of
+    the master pool, of another custom one, or of Windows.
 
-    Judged for each node, so that the first DPU need not wait for the last.
+    Source: openshift/machine-config-operator 7ff337a, `GetPoolsForNode` and `ListPools` in pkg/helpers/helpers.go.
     """
-    target = _target(pool)
-    return (
-        bool(target)
-        and machine_config in _sources(pool, "spec")
-        and annotations.get(MACHINE_CONFIG_STATE_ANNOTATION) == "Done"
-        and annotations.get(CURRENT_CONFIG_ANNOTATION) == target
-        and annotations.get(DESIRED_CONFIG_ANNOTATION) == target
+    selectors = {name_of(each): (each.get("spec") or {}).get("nodeSelector") or {} for each in pools}
+    ours = selectors.pop(pool, {})
+    others = [selector for name, selector in selectors.items() if name != WORKER_ROLE]
+    labels = [labels_of(node) for node in nodes]
+    return sum(
+        matches(ours, found)
+        and found.get("kubernetes.io/os") != "windows"
+        and not any(matches(selector, found) for selector in others)
+        for found in labels
     )
+
+
+def node_configured(annotations: Mapping[str, str], pool: Obj, machine_config: str) -> bool:
+    """Whether the node with these annotations is done with a configuration of the pool that has our MachineConfig.
+
+    Judged for each node, so that the first DPU need not wait for the last. That is the newest configuration, or, while
+    the pool is paused, the last one that all its machines ran: a paused pool is rendered anew too, but brings none of
+    that to its nodes.
+    """
+    machine = machine_state(annotations)
+    if not machine.is_done:
+        return False
+    is_paused = bool((pool.get("spec") or {}).get("paused"))
+    parts = ("spec", "status") if is_paused else ("spec",)
+    return any(_named(pool, part) == machine.current and machine_config in _sources(pool, part) for part in parts)
 
 
 def configured_nodes(
@@ -180,7 +199,9 @@ NOT_OBSERVED_YET = "the machine-config operator has not looked at the newest poo
 
 _Rule = Callable[[PoolView, Obj], PoolState | None]
 
-_DEGRADED_TYPES = frozenset({"Degraded", "NodeDegraded", "RenderDegraded"})
+_DEGRADED_BY = ("NodeDegraded", "RenderDegraded", "ImageBuildDegraded", "PinnedImageSetsDegraded")
+"""What `Degraded` is the sum of. It is drawn by another controller than `RenderDegraded`, so later, and has no message
+where that is its only cause (`calculateStatus` in pkg/controller/node/status.go)."""
 _BUILT_IN_POOLS = frozenset({"master", "worker"})
 _SHOWN = 5
 
@@ -201,24 +222,32 @@ def _some(shared: Iterable[tuple[str, str]]) -> str:
 
 
 def _degraded(view: PoolView, pool: Obj) -> PoolState | None:
-    for condition in _status(pool).get("conditions") or []:
-        if condition.get("type") in _DEGRADED_TYPES and condition.get("status") != "False":
-            said = condition.get("message") or condition.get("reason") or "no reason given"
-            return PoolState(PoolReason.DEGRADED, _line(f"{condition['type']}: {said}"))
+    found = [each for each in _status(pool).get("conditions") or [] if each.get("status") != "False"]
+    for condition in (*_of(found, _DEGRADED_BY), *_of(found, ("Degraded",))):
+        said = condition.get("message") or condition.get("reason")
+        if said or condition["type"] != "Degraded":
+            return PoolState(PoolReason.DEGRADED, _line(f"{condition['type']}: {said or 'no reason given'}"))
     if degraded := _count(pool, "degradedMachineCount"):
         return PoolState(PoolReason.DEGRADED, f"{degraded} of {_count(pool, 'machineCount')} machines are degraded")
+    if _of(found, ("Degraded",)):  # the sum of conditions that are False already has not been drawn anew yet
+        return PoolState(PoolReason.NOT_OBSERVED, NOT_OBSERVED_YET)
     return None
 
 
+def _of(conditions: Sequence[Mapping[str, Any]], types: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
+    return tuple(each for type_ in types for each in conditions if each.get("type") == type_)
+
+
 def _waiting(view: PoolView, pool: Obj) -> PoolState | None:
-    state = _unobserved(pool) or _unrendered(view, pool) or _rolling(view, pool)
+    state = _unobserved(view, pool) or _unrendered(view, pool) or _rolling(view, pool)
     if state is not None and (pool.get("spec") or {}).get("paused"):
         return PoolState(PoolReason.PAUSED, f"the pool is paused; {state.message}")
     return state
 
 
-def _unobserved(pool: Obj) -> PoolState | None:
-    if _count(pool, "observedGeneration") == generation_of(pool):
+def _unobserved(view: PoolView, pool: Obj) -> PoolState | None:
+    counted = view.members is None or view.members == _count(pool, "machineCount")
+    if counted and _count(pool, "observedGeneration") == generation_of(pool):
         return None
     return PoolState(PoolReason.NOT_OBSERVED, NOT_OBSERVED_YET)
 
@@ -230,14 +259,14 @@ def _unrendered(view: PoolView, pool: Obj) -> PoolState | None:
 
 
 def _rolling(view: PoolView, pool: Obj) -> PoolState | None:
-    total, updated, ready = (_count(pool, f"{kind}Count") for kind in ("machine", "updatedMachine", "readyMachine"))
-    current = str((_status(pool).get("configuration") or {}).get("name") or "none")
-    arrived = current == _target(pool) and view.machine_config in _sources(pool, "status")
-    if arrived and updated == ready == total:
+    """Source: a machine is updated once it is done with `spec.configuration`; `status.configuration` waits until all
+    are Ready and schedulable too (`calculateStatus` in pkg/controller/node/status.go)."""
+    total, updated = _count(pool, "machineCount"), _count(pool, "updatedMachineCount")
+    if updated == total:
         return None
-    return PoolState(
-        PoolReason.ROLLING, f"rolling from {current} to {_target(pool)}: {updated} updated, {ready} ready of {total}"
-    )
+    current, target = _named(pool, "status"), _target(pool)
+    origin = f" from {current}" if current and current != target else ""
+    return PoolState(PoolReason.ROLLING, f"rolling{origin} to {target}: {updated} of {total} machines have it")
 
 
 def _empty(view: PoolView, pool: Obj) -> PoolState | None:
@@ -255,7 +284,11 @@ def _count(pool: Obj, name: str) -> int:
 
 
 def _target(pool: Obj) -> str:
-    return str(((pool.get("spec") or {}).get("configuration") or {}).get("name") or "")
+    return _named(pool, "spec")
+
+
+def _named(pool: Obj, part: str) -> str:
+    return str(((pool.get(part) or {}).get("configuration") or {}).get("name") or "")
 
 
 def _sources(pool: Obj, part: str) -> frozenset[str]:

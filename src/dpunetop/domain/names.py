@@ -78,7 +78,9 @@ WORKER_ROLE: Final = "worker"
 MACHINE_CONFIG_STATE_ANNOTATION: Final = "machineconfiguration.openshift.io/state"
 CURRENT_CONFIG_ANNOTATION: Final = "machineconfiguration.openshift.io/currentConfig"
 DESIRED_CONFIG_ANNOTATION: Final = "machineconfiguration.openshift.io/desiredConfig"
-
+CURRENT_IMAGE_ANNOTATION: Final = "machineconfiguration.openshift.io/currentImage"
+DESIRED_IMAGE_ANNOTATION: Final = "machineconfiguration.openshift.io/desiredImage"
+MACHINE_CONFIG_REASON_ANNOTATION: Final = "machineconfiguration.openshift.io/reason"
 DESIRED_DRAIN_ANNOTATION: Final = "machineconfiguration.openshift.io/desiredDrain"
 LAST_APPLIED_DRAIN_ANNOTATION: Final = "machineconfiguration.openshift.io/lastAppliedDrain"
 
@@ -95,10 +97,20 @@ CONNECTION_STATUS_ANNOTATION: Final = "k8s.ovn.org/dpu.connection-status"
 """OVN-Kubernetes', on a tenant Pod: what its DPU has made of its request for a network."""
 LEASE_PREFIX: Final = "ovn-dpu-"
 """How the Lease is called, before the name of its host, that a DPU renews in the namespace of OVN-Kubernetes."""
-HOST_ANNOTATIONS: Final = (
-    CORDONED_BEFORE_ANNOTATION,
+MACHINE_ANNOTATIONS: Final = (
+    CURRENT_CONFIG_ANNOTATION,
+    DESIRED_CONFIG_ANNOTATION,
+    CURRENT_IMAGE_ANNOTATION,
+    DESIRED_IMAGE_ANNOTATION,
+    MACHINE_CONFIG_STATE_ANNOTATION,
+    MACHINE_CONFIG_REASON_ANNOTATION,
     DESIRED_DRAIN_ANNOTATION,
     LAST_APPLIED_DRAIN_ANNOTATION,
+)
+"""All that is read of what the machine-config operator writes onto a Node."""
+HOST_ANNOTATIONS: Final = (
+    CORDONED_BEFORE_ANNOTATION,
+    *MACHINE_ANNOTATIONS,
     ZONE_ANNOTATION,
     ENCAP_IPS_ANNOTATION,
     GATEWAY_ANNOTATION,

@@ -161,4 +161,6 @@ def test_the_condition_follows_what_the_nodes_run():
             "degradedMachineCount": 0,
         },
     }
-    assert said(plan_host_config(view(pools=(rolled,)))) == ("True", "RolledOut")
+    assert said(plan_host_config(view(pools=(rolled,), nodes=(node("bf2-1", DPU_LABELS),)))) == ("True", "RolledOut")
+    two = (node("bf2-1", DPU_LABELS), node("bf2-2", DPU_LABELS))
+    assert said(plan_host_config(view(pools=(rolled,), nodes=two))) == ("False", "NotObserved")

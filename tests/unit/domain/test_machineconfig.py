@@ -19,6 +19,7 @@ from dpunetop.domain.machineconfig import (
     machine_config,
     machine_config_pool,
     node_configured,
+    pool_members,
     pool_status,
     shared_nodes,
 )
@@ -155,25 +156,35 @@ STATES: dict[str, tuple[dict[str, Any] | None, PoolReason, str]] = {
         PoolReason.NOT_RENDERED,
         f"{OURS} is not in the pool's configuration yet",
     ),
-    "updated by its conditions but at the old configuration": (
-        pool(configuration=OLD),
-        PoolReason.ROLLING,
-        "rolling from rendered-dpu-1 to rendered-dpu-2: 2 updated, 2 ready of 2",
+    "updated by a roll during which a person cordoned a machine": (
+        pool(configuration=OLD, readyMachineCount=1),
+        PoolReason.ROLLED_OUT,
+        "all 2 machines run rendered-dpu-2",
     ),
     "half way": (
+        pool(configuration=OLD, updatedMachineCount=1, readyMachineCount=1),
+        PoolReason.ROLLING,
+        "rolling from rendered-dpu-1 to rendered-dpu-2: 1 of 2 machines have it",
+    ),
+    "half way of a machine that came later": (
         pool(updatedMachineCount=1, readyMachineCount=1),
         PoolReason.ROLLING,
-        "rolling from rendered-dpu-2 to rendered-dpu-2: 1 updated, 1 ready of 2",
+        "rolling to rendered-dpu-2: 1 of 2 machines have it",
     ),
-    "updated but not ready": (
-        pool(readyMachineCount=1),
+    "for the first time": (
+        pool(updatedMachineCount=0, readyMachineCount=0, configuration={}),
         PoolReason.ROLLING,
-        "rolling from rendered-dpu-2 to rendered-dpu-2: 2 updated, 1 ready of 2",
+        "rolling to rendered-dpu-2: 0 of 2 machines have it",
+    ),
+    "cordoned by hand": (
+        pool(readyMachineCount=1, unavailableMachineCount=1, conditions=[{"type": "Updating", "status": "True"}]),
+        PoolReason.ROLLED_OUT,
+        "all 2 machines run rendered-dpu-2",
     ),
     "paused on the way": (
-        pool(spec={"configuration": configuration(RENDERED, OURS)} | PAUSED, configuration=OLD),
+        pool(spec={"configuration": configuration(RENDERED, OURS)} | PAUSED, configuration=OLD, updatedMachineCount=0),
         PoolReason.PAUSED,
-        "the pool is paused; rolling from rendered-dpu-1 to rendered-dpu-2: 2 updated, 2 ready of 2",
+        "the pool is paused; rolling from rendered-dpu-1 to rendered-dpu-2: 0 of 2 machines have it",
     ),
     "paused before our config was rendered": (
         pool(spec={"configuration": OLD} | PAUSED),
@@ -201,7 +212,18 @@ STATES: dict[str, tuple[dict[str, Any] | None, PoolReason, str]] = {
         "NodeDegraded: Node dpu-1 is reporting: unexpected on-disk state",
     ),
     "render degraded": (degraded("RenderDegraded"), PoolReason.DEGRADED, "RenderDegraded: no reason given"),
-    "degradation unknown": (degraded("Degraded", "Unknown"), PoolReason.DEGRADED, "Degraded: no reason given"),
+    "image not built": (
+        degraded("ImageBuildDegraded", message="Failed to build OS image"),
+        PoolReason.DEGRADED,
+        "ImageBuildDegraded: Failed to build OS image",
+    ),
+    "degraded by what a later release adds": (
+        degraded("Degraded", message="the moon is full"),
+        PoolReason.DEGRADED,
+        "Degraded: the moon is full",
+    ),
+    "degraded no more, but for the sum": (degraded("Degraded"), PoolReason.NOT_OBSERVED, NOT_OBSERVED_YET),
+    "degradation unknown": (degraded("Degraded", "Unknown"), PoolReason.NOT_OBSERVED, NOT_OBSERVED_YET),
     "null members": ({"metadata": {"name": "dpu"}, "spec": None, "status": None}, PoolReason.NOT_RENDERED, ""),
 }
 
@@ -214,6 +236,18 @@ def test_a_pool_is_judged_by_what_its_machines_run(
     assert state.reason is reason
     assert state.message == message or not message
     assert state.is_ready is (reason is PoolReason.ROLLED_OUT)
+
+
+def test_a_sum_without_words_is_told_by_what_it_is_the_sum_of() -> None:
+    live = degraded("Degraded")
+    live["status"]["conditions"].append({"type": "RenderDegraded", "status": "True", "message": "no such role"})
+    assert pool_status(PoolView(live, OURS)).message == "RenderDegraded: no such role"
+
+
+def test_a_pool_that_has_yet_to_count_a_machine_is_not_rolled_out() -> None:
+    state = pool_status(PoolView(pool(machineCount=1, updatedMachineCount=1, readyMachineCount=1), OURS, members=2))
+    assert (state.reason, state.message) == (PoolReason.NOT_OBSERVED, NOT_OBSERVED_YET)
+    assert pool_status(PoolView(pool(), OURS, members=2)).is_ready
 
 
 def test_nodes_of_two_pools_are_named_whatever_else_holds() -> None:
@@ -253,11 +287,34 @@ def test_a_node_is_shared_only_with_another_custom_pool() -> None:
     assert shared_nodes("absent", pools, nodes) == ()
 
 
+def test_a_pool_counts_the_machines_that_nobody_else_has() -> None:
+    pools = [
+        selecting("dpu", {"matchLabels": {"dpu": "yes"}}),
+        selecting("master", {"matchLabels": {"master": "yes"}}),
+        selecting("worker", {"matchExpressions": [{"key": "dpu", "operator": "Exists"}]}),
+        selecting("gpu", {"matchLabels": {"gpu": "a100"}}),
+        selecting("idle", None),
+    ]
+    nodes = [
+        node("a", dpu="yes"),
+        node("b", dpu="yes", master="yes"),
+        node("c", dpu="yes", gpu="a100"),
+        node("d", dpu="yes", **{"kubernetes.io/os": "windows"}),
+        node("e", dpu="yes", **{"kubernetes.io/os": "linux"}),
+        node("f"),
+    ]
+    assert pool_members("dpu", pools, nodes) == 2
+    assert pool_members("absent", pools, nodes) == 0
+
+
 def arrived(**changes: str) -> dict[str, str]:
     marks = {"state": "Done", "currentConfig": RENDERED, "desiredConfig": RENDERED} | changes
     return {f"machineconfiguration.openshift.io/{name}": value for name, value in marks.items()}
 
 
+NEWEST = "rendered-dpu-3"
+NEWER = {"configuration": configuration(NEWEST, OURS, "00-worker", "99-new")}
+AT_OLD = arrived()
 NODES: dict[str, tuple[dict[str, str], dict[str, Any], bool]] = {
     "arrived": (arrived(), pool(), True),
     "arrived while the others roll": (arrived(), pool(updatedMachineCount=1, configuration=OLD), True),
@@ -266,6 +323,19 @@ NODES: dict[str, tuple[dict[str, str], dict[str, Any], bool]] = {
     "at the old one": (arrived(currentConfig="rendered-dpu-1"), pool(), False),
     "wanted elsewhere": (arrived(desiredConfig="rendered-dpu-3"), pool(), False),
     "in another pool": (arrived(currentConfig="rendered-gpu-1", desiredConfig="rendered-gpu-1"), pool(), False),
+    "waiting for an image": (arrived(desiredImage="i2"), pool(), False),
+    "at another image": (arrived(desiredImage="i2", currentImage="i1"), pool(), False),
+    "on the way out of image mode": (arrived(currentImage="i1"), pool(), False),
+    "at its image": (arrived(desiredImage="i1", currentImage="i1"), pool(), True),
+    "paused at the old one with ours in it": (AT_OLD, pool(spec={**NEWER, **PAUSED}), True),
+    "paused and begun": (arrived(currentConfig=RENDERED, desiredConfig=NEWEST), pool(spec={**NEWER, **PAUSED}), False),
+    "paused and working": (arrived(state="Working"), pool(spec={**NEWER, **PAUSED}), False),
+    "at the old one with ours in it": (AT_OLD, pool(spec=NEWER), False),
+    "paused at the old one without ours": (
+        arrived(currentConfig="rendered-dpu-1", desiredConfig="rendered-dpu-1"),
+        pool(spec={**NEWER, **PAUSED}, configuration=OLD),
+        False,
+    ),
     "our config not in it": (arrived(), pool(spec={"configuration": configuration(RENDERED, "00-worker")}), False),
     "nothing rendered": (arrived(currentConfig="", desiredConfig=""), pool(spec={"configuration": {}}), False),
     "not annotated": ({}, pool(), False),

@@ -45,7 +45,15 @@ class Standing:
     """Whether no eviction gets through now: the budget closed over a blocker that is Ready."""
 
 
-_GOOD = frozenset({Reason.HOST_DRAINING, Reason.DPU_DRAINING, Reason.PROOF_MISSING, Reason.MACHINE_CONFIG_PENDING})
+_GOOD = frozenset(
+    {
+        Reason.HOST_DRAINING,
+        Reason.DPU_DRAINING,
+        Reason.PROOF_MISSING,
+        Reason.MACHINE_CONFIG_PENDING,
+        Reason.MAINTENANCE_TERMINATING,
+    }
+)
 """Waits that belong to every drain; all others hold it."""
 
 

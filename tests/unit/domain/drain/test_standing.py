@@ -64,6 +64,16 @@ STAGES: dict[str, tuple[HostView, Stage, str]] = {
         "MachineConfigPending",
     ),
     "given back": (view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST), Stage.VERIFYING, ""),
+    "given back, and the maintenance is ending": (
+        view(free(RETURNING), maintenances=(replace(DONE, terminating=True),), host=DRAINED_HOST),
+        Stage.VERIFYING,
+        "MaintenanceTerminating",
+    ),
+    "wanted again while the maintenance is ending": (
+        view(cordoned(STARTING), maintenances=(replace(DONE, terminating=True),), host=DRAINED_HOST),
+        Stage.HOST_DRAINING,
+        "MaintenanceTerminating",
+    ),
     "held": (view(cordoned(STARTING), tenant=BLIND), Stage.HELD, "TenantUnreachable"),
     "held while down": (
         view(replace(free(RETURNING), node=Gone(False)), maintenances=(DONE,), host=DRAINED_HOST),
