@@ -101,7 +101,7 @@ lint: $(READY) ## ruff: style and formatting
 
 .PHONY: types
 types: $(READY) ## mypy --strict
-	$(BIN)/mypy src hack tests/bench
+	$(BIN)/mypy src hack examples tests/bench
 
 .PHONY: imports
 imports: $(READY) ## import-linter: who may import whom
