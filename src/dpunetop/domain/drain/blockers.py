@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import Any
 
 from dpunetop.domain.drain.facts import Budget, Site
-from dpunetop.domain.drain.record import Cycle, render_cycle
+from dpunetop.domain.drain.record import Cycle, render_cycle, stamped
 from dpunetop.domain.names import (
     CYCLE_ANNOTATION,
     DRAIN_BLOCKER,
@@ -126,6 +126,9 @@ def write_budget(site: Site, read: Budget, state: BudgetState) -> Apply:
     notes = {SERVES_ANNOTATION: state.serves, LEAVING_ANNOTATION: " ".join(state.leaving)}
     if cycle is not None:
         fresh = f"{site.author.draw}.{version_of(live)}"
+        cycle = stamped(read.cycle, cycle, site.author.now)
+        if state.form is Form.OPEN and not read.is_open:
+            cycle = replace(cycle, opened_at=site.author.now)
         notes[CYCLE_ANNOTATION] = render_cycle(replace(cycle, term=site.author.term, number=fresh))
     desired = new_object(PODDISRUPTIONBUDGETS, namespace_of(live), name_of(live))
     desired["metadata"]["labels"] = {OWNER_LABEL: site.owner}

@@ -31,7 +31,7 @@ from dpunetop.domain.drain.giving import Because, GiveBack, GiveUpFailed, LeadOu
 from dpunetop.domain.drain.opening import Close, ForceOpen, Open, Unmark, marked_dpu
 from dpunetop.domain.drain.proof import missing_proofs
 from dpunetop.domain.drain.protection import ChangeEntry
-from dpunetop.domain.drain.record import Cycle, State, lost_record, seen_in_boot
+from dpunetop.domain.drain.record import Cycle, State, begun_anew, lost_record, seen_in_boot
 from dpunetop.domain.drain.scene import Scene
 from dpunetop.domain.drain.starting import Abort, AbortTakenBack, Adopt, Create, Refresh, Reset, Rewrite
 from dpunetop.domain.names import DRAIN_ANNOTATION, open_for
@@ -112,8 +112,7 @@ def _begin(scene: Scene) -> Move | None:
             renewed = replace(cycle, node=dpu.node.uid, since=site.author.now)
             return Rewrite(site, dpu.name, cycle, renewed, _if_closed(dpu))
         if cycle.state is State.RETURNING:
-            again = replace(cycle, state=State.STARTING, reason="", since=site.author.now, failures=0, note="")
-            return Rewrite(site, dpu.name, cycle, again, _if_closed(dpu))
+            return Rewrite(site, dpu.name, cycle, begun_anew(cycle, site.author.now), _if_closed(dpu))
     return None
 
 

@@ -7,6 +7,7 @@ write that was decided before fails.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -54,6 +55,13 @@ class Cycle:
     booted_at: int = 0
     """When that boot was first seen in this cycle; 0: it is the one in which the cycle began."""
     since: int = 0
+    """When the drain was first wanted."""
+    asked_at: int = 0
+    """When the host's drain was first asked for in this cycle; 0: not yet."""
+    opened_at: int = 0
+    """When the budget was opened last in this cycle; 0: it was not."""
+    returned_at: int = 0
+    """When the cordon was seen to be taken back; 0: it stands."""
     failures: int = 0
     """How often a maintenance of this cycle failed or was refused."""
     failed_at: int = 0
@@ -79,15 +87,19 @@ STALE_LIMIT = 64
 """So many containers of earlier boots are remembered, the youngest."""
 NOTE_LIMIT = 200
 
+VERSION = 2
+"""Of the form that is written. Form 1, which names no version, remembers no disturbance and no times but the first."""
+
 _FLAT = ("term", "number", "maintenance", "node", "boot", "pod", "failed", "note")
-_COUNTS = ("booted_at", "since", "failures", "failed_at")
+_COUNTS = ("booted_at", "since", "asked_at", "opened_at", "returned_at", "failures", "failed_at")
 _LISTS = ("containers", "stale")
 _FLAGS = ("opened", "disturbed")
 
 
 def render_cycle(cycle: Cycle) -> str:
     """The text of the annotation: equal cycles give equal text; what is empty is left out."""
-    found: dict[str, Any] = {"state": f"{cycle.state}/{cycle.reason}" if cycle.reason else str(cycle.state)}
+    state = f"{cycle.state}/{cycle.reason}" if cycle.reason else str(cycle.state)
+    found: dict[str, Any] = {"v": VERSION, "state": state}
     for name in (*_FLAT, *_COUNTS, *_FLAGS):
         if value := getattr(cycle, name):
             found[name] = value
@@ -98,23 +110,67 @@ def render_cycle(cycle: Cycle) -> str:
 
 
 def parse_cycle(text: str | None) -> Cycle | None:
-    """Read the annotation; None: there is none.
+    """Read the annotation, in the form of any version; None: there is none.
 
-    Guarantees: text that nobody of us wrote, or of another version, counts as a cycle of unknown past: it may have
-        been open, its maintenance is not known, and it has to be taken over.
+    Guarantees: `state` means the same in every form, so that a drain that was given up stays so. What an older form
+        does not say is taken as it is safe. Text in a newer form, or with a member that is not as it should be, counts
+        as a cycle of unknown past: it may have been open, and it has to be taken over; nothing is lost that can be
+        read. Of text that is no record at all nothing is known, not even a maintenance.
     """
     if text is None:
         return None
     try:
         found = json.loads(text)
-        state, _, reason = str(found["state"]).partition("/")
-        values: dict[str, Any] = {name: str(found.get(name, "")) for name in _FLAT}
-        values |= {name: int(found.get(name, 0)) for name in _COUNTS}
-        values |= {name: tuple(str(item) for item in found.get(name, ())) for name in _LISTS}
-        values |= {name: bool(found.get(name, False)) for name in _FLAGS}
-        return Cycle(state=State(state), reason=reason, **values)
+        state, _, reason = found["state"].partition("/")
+        members = {"state": State(state), "reason": reason}
     except (ValueError, TypeError, KeyError, AttributeError):
         return lost_record(State.STARTING, term="")
+    version = found.get("v", 1)
+    is_whole = version in (1, VERSION)
+    for name, read in _READERS.items():
+        try:
+            members |= {name: read(found[name])} if name in found else {}
+        except (ValueError, TypeError):
+            is_whole = False
+    cycle = Cycle(**{"term": "", **members})
+    if not is_whole:
+        return replace(cycle, term="", opened=True)
+    return cycle if version == VERSION else _from_first_form(cycle)
+
+
+def _from_first_form(cycle: Cycle) -> Cycle:
+    """Containers that started anew in the same boot were not remembered as a disturbance."""
+    asked_at = cycle.since if cycle.maintenance else 0
+    return replace(cycle, disturbed=True, asked_at=asked_at, opened_at=cycle.since if cycle.opened else 0)
+
+
+def _as_list(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError
+    return tuple(str(item) for item in value)
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(_FLAT, str),
+    **dict.fromkeys(_COUNTS, int),
+    **dict.fromkeys(_LISTS, _as_list),
+    **dict.fromkeys(_FLAGS, bool),
+}
+
+
+def stamped(before: Cycle | None, after: Cycle, now: int) -> Cycle:
+    """The record as it is written in place of `before`, with the times of what it says for the first time."""
+    if after.state is State.DRAINING and not after.asked_at:
+        after = replace(after, asked_at=now)
+    returns = after.state is State.RETURNING and (before is None or before.state is not State.RETURNING)
+    return replace(after, returned_at=now) if returns else after
+
+
+def begun_anew(cycle: Cycle, now: int) -> Cycle:
+    """The record of a drain that is wanted once more before the one before it was over."""
+    return replace(
+        cycle, state=State.STARTING, reason="", since=now, asked_at=0, opened_at=0, failures=0, note="", returned_at=0
+    )
 
 
 def seen_in_boot(cycle: Cycle, boot: str, pod: str, containers: tuple[str, ...], now: int) -> Cycle:

@@ -9,6 +9,7 @@ import pytest
 from dpunetop.domain.drain.calls import QuorumGet, QuorumList, Write
 from dpunetop.domain.drain.facts import OnTimeout, Settings
 from dpunetop.domain.drain.record import State
+from dpunetop.domain.drain.standing import Stage
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     CYCLE_ANNOTATION,
@@ -377,3 +378,19 @@ def test_an_unreadable_record_is_taken_over_as_one_that_may_have_been_open() -> 
     world.uncordon(DPU)
     world.settle()
     assert world.unsettled() == []
+
+
+@pytest.mark.parametrize(
+    "form", ['{"state":"aborted/HostUncordoned"}', '{"v":9,"state":"aborted/HostUncordoned","x":[]}']
+)
+def test_a_drain_that_was_given_up_by_another_version_is_not_begun_again(form: str) -> None:
+    world = World()
+    world.cordon("dpu-1")
+    note = {"metadata": {"annotations": {CYCLE_ANNOTATION: form}}}
+    world.infra.change(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name("dpu-1"), note)
+    world.work()
+    assert world.own() is None
+    assert world.stages["dpu-1"] is Stage.HELD
+    world.uncordon("dpu-1")
+    world.settle()
+    assert (world.violations, world.unsettled()) == ([], [])
