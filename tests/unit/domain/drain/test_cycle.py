@@ -22,8 +22,9 @@ from dpunetop.domain.drain.facts import (
     Settings,
     Signal,
 )
-from dpunetop.domain.drain.record import State
+from dpunetop.domain.drain.record import Cycle, State
 from dpunetop.domain.drain.scene import Scene
+from dpunetop.domain.drain.starting import Reset, Rewrite
 from dpunetop.domain.names import open_for
 from support.drainviews import (
     ABORTED,
@@ -395,6 +396,61 @@ TWO: dict[str, tuple[HostView, str]] = {
         two(replace(free(RETURNING), node=Gone(True)), free(), maintenances=(DONE,), host=DRAINED_HOST),
         "ProofMissing",
     ),
+    "the other one was open, and the serving one never was and is not Ready": (
+        two(free(NEVER_OPENED, ready=False), free(RETURNING, ready=False), maintenances=(DONE,), host=DRAINED_HOST),
+        "ProofMissing",
+    ),
+    "the serving one was open and is not Ready, the other one never was": (
+        two(free(RETURNING, ready=False), free(NEVER_OPENED), maintenances=(DONE,), host=DRAINED_HOST),
+        "ProofMissing",
+    ),
+    "the serving one was open and is not Ready, the drain of the other one was aborted": (
+        two(free(RETURNING, ready=False), cordoned(LAPSED), maintenances=(DONE,), host=DRAINED_HOST),
+        "ProofMissing",
+    ),
+    "the drain of the serving one was aborted after it was open, and it is not Ready": (
+        two(
+            cordoned(replace(LAPSED, opened=True), ready=False),
+            free(NEVER_OPENED),
+            maintenances=(DONE,),
+            host=DRAINED_HOST,
+        ),
+        "ProofMissing",
+    ),
+    "the other one was open, and a sign of the serving one is missing that never was": (
+        two(
+            free(NEVER_OPENED),
+            free(RETURNING),
+            maintenances=(DONE,),
+            host=DRAINED_HOST,
+            signals=(Signal("zone", holds=False),),
+        ),
+        "ProofMissing",
+    ),
+    "too late, and the other one was open": (
+        two(cordoned(CYCLE), cordoned(OPENED), maintenances=(nm(),), settings=LIMIT),
+        "DrainTimeout",
+    ),
+    "too late, and the other one that was open wants nothing any more": (
+        two(cordoned(CYCLE), free(RETURNING), maintenances=(nm(),), settings=LIMIT),
+        "DrainTimeout",
+    ),
+    "too late, and neither was open": (
+        two(cordoned(CYCLE), cordoned(CYCLE), maintenances=(nm(),), settings=LIMIT),
+        "Abort",
+    ),
+    "the other one wants its drain, and nothing is to be proven of the serving one": (
+        two(free(NEVER_OPENED), cordoned(CYCLE), maintenances=(nm(),)),
+        "HostDraining",
+    ),
+    "mco has drained the other one, whose drain was aborted": (
+        two(free(RETURNING), cordoned(ABORTED, mco=Mco.DRAINED), maintenances=(DONE,), host=DRAINED_HOST),
+        "MachineConfigPending",
+    ),
+    "mco has drained the other one, which is skipped": (
+        two(free(RETURNING), cordoned(RETURNING, mco=Mco.DRAINED, order=Order.SKIP), maintenances=(DONE,)),
+        "MachineConfigPending",
+    ),
     "one of them is held": (
         two(free(RETURNING), free(order=Order.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
         "HeldByAnnotation",
@@ -410,6 +466,48 @@ TWO: dict[str, tuple[HostView, str]] = {
 @pytest.mark.parametrize(("given", "expected"), TWO.values(), ids=TWO.keys())
 def test_next_for_two_dpus_in_one_host_is(given: HostView, expected: str) -> None:
     assert told(decide(given)) == expected
+
+
+PAST = {"opened": True, "disturbed": True, "booted_at": 7, "stale": ("c0",), "boot": "b1", "containers": ("c1",)}
+"""What a record knows, of a DPU that runs as it was seen last."""
+
+
+def with_a_past(dpu: DpuView) -> DpuView:
+    if dpu.budget is None or dpu.budget.cycle is None:
+        return dpu
+    return replace(dpu, budget=replace(dpu.budget, cycle=replace(dpu.budget.cycle, **PAST)))
+
+
+@pytest.mark.parametrize("case", {**CASES, **TWO})
+def test_no_decision_writes_a_record_that_has_forgotten_what_the_one_before_knew(case: str) -> None:
+    given = {**CASES, **TWO}[case][0]
+    task = decide(replace(given, dpus=tuple(map(with_a_past, given.dpus)))).task
+    if not isinstance(task, Rewrite | Reset) or task.seen is None or task.becomes is None:
+        return
+    assert {name: getattr(task.becomes, name) for name in PAST} == {name: getattr(task.seen, name) for name in PAST}
+
+
+def becomes(given: HostView) -> Cycle:
+    task = decide(given).task
+    assert isinstance(task, Rewrite | Reset)
+    assert task.becomes is not None
+    return task.becomes
+
+
+def test_a_drain_that_is_wanted_again_begins_without_what_ended_the_last_one() -> None:
+    ended = replace(RETURNING, reason="DrainTimeout", failures=3, note="no", since=5)
+    found = becomes(view(cordoned(ended)))
+    assert (found.state, found.reason, found.failures, found.note, found.since) == (State.STARTING, "", 0, "", 1000)
+
+
+def test_a_node_that_is_registered_anew_has_all_the_time_again() -> None:
+    found = becomes(view(cordoned(replace(CYCLE, node="n0"))))
+    assert (found.node, found.since, found.state) == ("n1", 1000, State.DRAINING)
+
+
+def test_an_abort_whose_cordon_is_taken_back_goes_on_saying_why_it_was_aborted() -> None:
+    found = becomes(view(free(ABORTED)))
+    assert (found.state, found.reason) == (State.RETURNING, "HostUncordoned")
 
 
 def test_who_is_held_for_a_blocker_is_told_how_to_force_it() -> None:

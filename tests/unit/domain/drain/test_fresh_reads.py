@@ -1,0 +1,501 @@
+"""Rules 2, 3, 5 and 10: what changes between a decision and the write that follows from it is seen before that write.
+
+Each case lets the operator come to a certain task, changes one thing, and lets it go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from dpunetop.domain.drain.calls import Call, QuorumGet, QuorumList, Write
+from dpunetop.domain.drain.record import State, render_cycle
+from dpunetop.domain.names import (
+    CYCLE_ANNOTATION,
+    DESIRED_CONFIG_ANNOTATION,
+    DESIRED_DRAIN_ANNOTATION,
+    LAST_APPLIED_DRAIN_ANNOTATION,
+    NODEMAINTENANCES,
+    PODDISRUPTIONBUDGETS,
+    blocker_name,
+    maintenance_name,
+)
+from dpunetop.kube.keys import NODES, PODS
+from dpunetop.kube.meta import name_of
+from dpunetop.kube.plan import Apply, Delete, Patch
+from support.drainworld import HOST, OPERATOR_NAMESPACE, World
+
+DPU, OTHER = "dpu-1", "dpu-2"
+NAME = maintenance_name(HOST)
+Change = Callable[[World], object]
+
+
+def at(world: World, task: str) -> World:
+    """The operator has just decided on a task of that kind."""
+    world.operate_until(lambda _: world.process.run is not None and type(world.process.run.task).__name__ == task)
+    assert world.process.run is not None
+    world.process.run = replace(world.process.run, answers=())
+    return world
+
+
+def finish(world: World) -> str:
+    """The task goes on to its end; what it says of that."""
+    while world.process.run is not None:
+        world.act()
+    return world.trace[-1]
+
+
+def note(world: World, name: str, **annotations: str) -> None:
+    world.infra.change(NODES, "", name, {"metadata": {"annotations": annotations}})
+
+
+def rewrite(world: World, name: str, **fields: object) -> None:
+    """Somebody else has written the record."""
+    found = world.budget(name).cycle
+    assert found is not None
+    text = render_cycle(replace(found, **fields))
+    metadata = {"metadata": {"annotations": {CYCLE_ANNOTATION: text}}}
+    world.infra.change(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(name), metadata)
+
+
+def host(world: World, **spec: object) -> None:
+    world.tenant.change(NODES, "", HOST, {"spec": spec})
+
+
+def maintenance(world: World, change: dict[str, object]) -> None:
+    world.tenant.change(NODEMAINTENANCES, "", NAME, change)
+
+
+def another_maintenance(world: World) -> None:
+    world.tenant.put(NODEMAINTENANCES, {"metadata": {"name": "other"}, "spec": {"nodeName": HOST}})
+
+
+# --- giving back: every DPU of the host is asked, the one that proves nothing too --------------------------------------
+
+
+def rebooted() -> World:
+    """A drain of both DPUs has gone by; what is left is to give the host back on the proof of the first."""
+    world = World(2)
+    for name in world.dpus:
+        world.mco_begins(name)
+    world.drained()
+    world.work()
+    for name in world.dpus:
+        while world.mco(name) or world.kubelet(name):
+            pass
+    return world
+
+
+def unready_blocker(world: World) -> None:
+    found = world._blocker(OTHER)
+    assert found is not None
+    world.infra.change(PODS, OPERATOR_NAMESPACE, name_of(found), {"status": {"phase": "Pending"}})
+
+
+def drained_by_mco(world: World) -> None:
+    note(world, OTHER, **{DESIRED_DRAIN_ANNOTATION: "drain-c9", LAST_APPLIED_DRAIN_ANNOTATION: "drain-c9"})
+
+
+def asked_to_drain_by_mco(world: World) -> None:
+    note(world, OTHER, **{DESIRED_DRAIN_ANNOTATION: "drain-c9"})
+
+
+def skipped_and(then: Change) -> Change:
+    def change(world: World) -> None:
+        world.order(OTHER, "skip")
+        then(world)
+
+    return change
+
+
+def aborted_and(then: Change) -> Change:
+    def change(world: World) -> None:
+        world.infra.change(NODES, "", OTHER, {"spec": {"unschedulable": True}})
+        rewrite(world, OTHER, state=State.ABORTED, reason="DrainTimeout")
+        then(world)
+
+    return change
+
+
+REFUSED: dict[str, tuple[Change, str]] = {
+    "its drain is wanted": (lambda w: w.cordon(OTHER), "the drain is not wanted"),
+    "a person holds it": (lambda w: w.order(OTHER, "hold"), "nobody holds it"),
+    "a person wrote a word that nobody knows": (lambda w: w.order(OTHER, "hodl"), "nobody holds it"),
+    "another configuration waits for it": (
+        lambda w: note(w, OTHER, **{DESIRED_CONFIG_ANNOTATION: "c9"}),
+        "the machine-config operator rests",
+    ),
+    "its drain is asked for": (asked_to_drain_by_mco, "the machine-config operator rests"),
+    "it is drained": (drained_by_mco, "the machine-config operator rests"),
+    "it is drained though skipped": (skipped_and(drained_by_mco), "the machine-config operator rests"),
+    "it is drained though aborted": (aborted_and(drained_by_mco), "the machine-config operator rests"),
+    "its budget is open": (
+        lambda w: w.infra.change(
+            PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(OTHER), {"spec": {"maxUnavailable": 1}}
+        ),
+        "the budget is closed",
+    ),
+    "its budget is gone": (
+        lambda w: w.infra.remove(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(OTHER)),
+        "the budget is closed",
+    ),
+    "its blocker is not Ready": (unready_blocker, "the blocker is Ready"),
+    "its Node is gone": (lambda w: w.infra.remove(NODES, "", OTHER), "the drain is not wanted"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_host_is_not_given_back_when_of_the_dpu_that_proves_nothing(what: str) -> None:
+    world = at(rebooted(), "GiveBack")
+    change, guard = REFUSED[what]
+    change(world)
+    assert f"{OTHER}: not true: {guard}" in finish(world)
+    own = world.own()
+    assert own is not None
+    assert own.terminating is False
+
+
+ALLOWED: dict[str, Change] = {
+    "the machine-config operator asks in vain for the drain of one that is skipped": skipped_and(asked_to_drain_by_mco),
+    "the machine-config operator asks in vain for the drain of one that is aborted": aborted_and(asked_to_drain_by_mco),
+    "the one that proves nothing is not Ready": lambda w: w.infra.change(
+        NODES, "", OTHER, {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ALLOWED)
+def test_a_host_is_given_back_though(what: str) -> None:
+    world = at(rebooted(), "GiveBack")
+    ALLOWED[what](world)
+    finish(world)
+    own = world.own()
+    assert own is None or own.terminating
+
+
+def test_a_force_that_is_taken_off_after_the_decision_makes_nobody_give_the_host_back() -> None:
+    world = rebooted()
+    unready_blocker(world)
+    world.order(OTHER, f"force:{world.node(OTHER).boot_id}")
+    at(world, "GiveBack")
+    world.order(OTHER, None)
+    assert "the blocker is Ready" in finish(world)
+
+
+# --- aborting ---------------------------------------------------------------------------------------------------------
+
+
+def uncordoned() -> World:
+    """The operator is about to abort, because a person has uncordoned the host."""
+    world = World()
+    world.cordon(DPU)
+    world.drained()
+    world.work()
+    world.uncordon_host()
+    return at(world, "AbortTakenBack")
+
+
+STANDS: dict[str, Change] = {
+    "the host is cordoned again": lambda w: host(w, unschedulable=True),
+    "the maintenance operator has taken its taint off": lambda w: host(w, taints=[]),
+    "the maintenance drains again": lambda w: maintenance(w, {"status": {"phase": "Running"}}),
+    "the maintenance is on its way out": lambda w: maintenance(w, {"metadata": {"deletionTimestamp": "now"}}),
+    "the maintenance is gone": lambda w: w.tenant.remove(NODEMAINTENANCES, "", NAME),
+    "the host is gone": lambda w: w.tenant.remove(NODES, "", HOST),
+}
+
+
+@pytest.mark.parametrize("what", STANDS)
+def test_nothing_is_aborted_when_before_the_record_is_written(what: str) -> None:
+    world = uncordoned()
+    STANDS[what](world)
+    assert "STALE" in finish(world)
+    found = world.budget(DPU).cycle
+    assert found is not None
+    assert found.state is State.DRAINING
+
+
+def test_no_record_is_aborted_that_is_not_as_it_was_seen() -> None:
+    world = uncordoned()
+    rewrite(world, DPU, state=State.RETURNING)
+    assert "STALE" in finish(world)
+    found = world.budget(DPU).cycle
+    assert found is not None
+    assert (found.state, found.reason) == (State.RETURNING, "")
+
+
+# --- asking for the drain ---------------------------------------------------------------------------------------------
+
+
+def asking(*, cordoned_before: bool = False) -> World:
+    """The operator is about to have the host drained."""
+    world = World(cordoned_before=cordoned_before)
+    world.cordon(DPU)
+    return at(world, "Create")
+
+
+ASKED_IN_VAIN: dict[str, Change] = {
+    "the cordon of the DPU is gone": lambda w: w.uncordon(DPU),
+    "the DPU is skipped": lambda w: w.order(DPU, "skip"),
+    "the Node of the DPU is gone": lambda w: w.infra.remove(NODES, "", DPU),
+    "the host is in a drain of its own cluster": lambda w: w.tenant.change(
+        NODES, "", HOST, {"metadata": {"annotations": {DESIRED_DRAIN_ANNOTATION: "drain-x"}}}
+    ),
+    "the host is being deleted": lambda w: w.tenant.change(
+        NODES, "", HOST, {"metadata": {"deletionTimestamp": "now", "finalizers": ["f"]}}
+    ),
+    "the host is gone": lambda w: w.tenant.remove(NODES, "", HOST),
+    "the host has a maintenance": another_maintenance,
+}
+
+
+@pytest.mark.parametrize("what", ASKED_IN_VAIN)
+def test_no_drain_is_asked_for_and_no_mark_set_when_before_that(what: str) -> None:
+    world = asking()
+    ASKED_IN_VAIN[what](world)
+    assert "STALE" in finish(world)
+    assert world.own() is None
+    if world.tenant.get(NODES, "", HOST) is not None:
+        assert world.host().mark is None
+
+
+@pytest.mark.parametrize("mark", ["yes", "no"])
+def test_a_mark_that_stands_is_not_written_over_by_the_next_drain(mark: str) -> None:
+    world = asking()
+    marked = {"metadata": {"annotations": {"dpu.openshift.io/cordoned-before": mark}}}
+    world.tenant.change(NODES, "", HOST, marked)
+    assert "has yet to be restored" in finish(world)
+    assert world.host().mark is (mark == "yes")
+    assert world.own() is None
+
+
+def test_a_host_that_a_maintenance_left_cordoned_is_drained_anew_as_one_that_was_not_cordoned() -> None:
+    world = asking()
+    left = {
+        "metadata": {"annotations": {"dpu.openshift.io/cordoned-before": "no"}},
+        "spec": {"unschedulable": True, "taints": [{"key": "medik8s.io/drain", "effect": "NoSchedule"}]},
+    }
+    world.tenant.change(NODES, "", HOST, left)
+    finish(world)
+    own = world.own()
+    assert own is not None
+    assert (world.host().mark, own.cordoned_before) == (False, False)
+
+
+# --- bringing the earlier cordon back -----------------------------------------------------------------------------------
+
+
+def is_patch_of_host(call: Call) -> bool:
+    return isinstance(call, Write) and isinstance(call.step, Patch) and call.step.resource is NODES
+
+
+def returned(task: str) -> World:
+    """The maintenance is gone; the operator is about to put the host right."""
+    world = World(cordoned_before=task == "Restore")
+    world.cordon(DPU)
+    world.drained()
+    world.work()
+    world.uncordon(DPU)
+    if task == "LeadOut":
+        world.maintenance_vanishes()
+        return at(world, task)
+    world.work()
+    while world.nmo():
+        pass
+    return at(world, task)
+
+
+@pytest.mark.parametrize("task", ["Restore", "LeadOut"])
+def test_the_host_is_read_before_it_is_shown_that_no_maintenance_is_there_and_written_as_it_was_read(task: str) -> None:
+    """The other way round a maintenance could come and cordon it between the two, and its cordon be taken for ours."""
+    world = returned(task)
+    calls: list[Call] = []
+    while (call := world.pending()) is not None:
+        calls.append(call)
+        world.act()
+    reads = [call for call in calls if isinstance(call, QuorumGet | QuorumList) and call.cluster != "infra"]
+    assert [read.resource.plural for read in reads] == ["nodes", "nodemaintenances"]
+    assert is_patch_of_host(calls[-1])
+
+
+@pytest.mark.parametrize("task", ["Restore", "LeadOut"])
+def test_a_host_is_left_as_it_is_when_a_maintenance_is_there_again(task: str) -> None:
+    world = returned(task)
+    before = world.host()
+    another_maintenance(world)
+    assert "there is a maintenance" in finish(world)
+    assert world.host() == before
+
+
+@pytest.mark.parametrize("task", ["Restore", "LeadOut"])
+def test_a_host_that_changes_after_it_was_read_is_read_again(task: str) -> None:
+    world = returned(task)
+    while not is_patch_of_host(world.pending()):
+        world.act()
+    world.tenant.change(NODES, "", HOST, {"metadata": {"annotations": {"note": "by another"}}})
+    finish(world)
+    assert world.host().mark is not None
+
+
+def test_a_host_left_behind_is_not_made_schedulable_when_its_dpu_is_wanted_again_meanwhile() -> None:
+    world = returned("LeadOut")
+    world.cordon(DPU)
+    assert "the drain is not wanted" in finish(world)
+    assert world.host().cordoned is True
+
+
+def test_a_failed_maintenance_takes_no_earlier_cordon_with_it() -> None:
+    world = World(cordoned_before=True)
+    world.cordon(DPU)
+    world.work()
+    world.nmo()
+    world.nmo()
+    world.nmo_fails()
+    world.tenant.change(NODES, "", HOST, {"metadata": {"annotations": {"dpu.openshift.io/cordoned-before": None}}})
+    at(world, "GiveUpFailed")
+    finish(world)
+    own = world.own()
+    assert own is None or own.terminating
+    assert world.host().mark is True
+
+
+# --- records of another leadership ------------------------------------------------------------------------------------
+
+
+def forced() -> World:
+    world = World()
+    world.cordon(DPU)
+    world.force(DPU)
+    return at(world, "ForceOpen")
+
+
+def refreshing() -> World:
+    world = World()
+    world.cordon(DPU)
+    world.drained()
+    world.work()
+    world.reboots_by_itself(DPU)
+    world.kubelet(DPU)
+    return at(world, "Refresh")
+
+
+def adopting() -> World:
+    world = World()
+    world.cordon(DPU)
+    return at(world, "Adopt")
+
+
+def opening() -> World:
+    world = World()
+    world.cordon(DPU)
+    world.drained()
+    return at(world, "Open")
+
+
+def creating() -> World:
+    world = World()
+    world.refuses = True
+    world.cordon(DPU)
+    return at(world, "Create")
+
+
+OF_THIS_TERM = {"ForceOpen": forced, "Refresh": refreshing, "Adopt": adopting, "Open": opening, "Create": creating}
+
+
+@pytest.mark.parametrize("task", OF_THIS_TERM)
+def test_a_record_that_another_leadership_has_taken_over_is_left_alone_by(task: str) -> None:
+    world = OF_THIS_TERM[task]()
+    rewrite(world, DPU, term="another")
+    before = world.budget(DPU)
+    finish(world)
+    assert world.budget(DPU) == before
+
+
+@pytest.mark.parametrize("state", [State.RETURNING, State.ABORTED])
+def test_a_maintenance_is_not_made_that_of_a_drain_that_is_over_or_aborted(state: State) -> None:
+    world = adopting()
+    rewrite(world, DPU, state=state)
+    before = world.budget(DPU)
+    finish(world)
+    assert world.budget(DPU) == before
+
+
+def test_the_containers_are_read_before_the_boot_so_that_none_of_a_new_boot_counts_as_one_from_before() -> None:
+    calls = []
+    world = refreshing()
+    while (call := world.pending()) is not None:
+        calls.append(call)
+        world.act()
+    assert [call.resource.plural for call in calls if isinstance(call, QuorumGet)] == [
+        "pods",
+        "nodes",
+        "poddisruptionbudgets",
+    ]
+
+
+# --- an outdated pod --------------------------------------------------------------------------------------------------
+
+
+def restarting() -> World:
+    """The operator is about to delete the pod of a drained host, whose containers are from before the reboot."""
+    world = World()
+    world.mco_begins(DPU)
+    world.drained()
+    world.work()
+    while world.mco(DPU):
+        pass
+    world.kubelet(DPU)
+    world.work()
+    world.tick(400)
+    return at(world, "RestartPod")
+
+
+RUNS_ON: dict[str, Change] = {
+    "the host is in use": lambda w: host(w, unschedulable=None),
+    "the maintenance drains again": lambda w: maintenance(w, {"status": {"phase": "Running"}}),
+    "the maintenance is on its way out": lambda w: maintenance(w, {"metadata": {"deletionTimestamp": "now"}}),
+    "the maintenance is another one": lambda w: (
+        w.tenant.remove(NODEMAINTENANCES, "", NAME),
+        w.tenant.put(
+            NODEMAINTENANCES,
+            {"metadata": {"name": NAME}, "spec": {"nodeName": HOST}, "status": {"phase": "Succeeded"}},
+        ),
+    ),
+    "the host is gone": lambda w: w.tenant.remove(NODES, "", HOST),
+}
+
+
+def pods_of(world: World) -> list[str]:
+    return [name_of(pod) for pod in world.infra.list(PODS, "dpu-one")]
+
+
+@pytest.mark.parametrize("what", RUNS_ON)
+def test_an_outdated_pod_runs_on_when(what: str) -> None:
+    world = restarting()
+    RUNS_ON[what](world)
+    assert "is not drained" in finish(world)
+    assert pods_of(world) == [f"ovnkube-node-{DPU}"]
+
+
+def test_a_pod_that_was_made_anew_under_the_same_name_is_not_deleted_for_the_outdated_one() -> None:
+    world = restarting()
+    found = world.infra.get(PODS, "dpu-one", f"ovnkube-node-{DPU}")
+    assert found is not None
+    world.infra.remove(PODS, "dpu-one", f"ovnkube-node-{DPU}")
+    world.infra.put(PODS, found)
+    assert "the pod is gone" in finish(world)
+    assert pods_of(world) == [f"ovnkube-node-{DPU}"]
+
+
+def test_nothing_else_is_written_when_an_outdated_pod_is_deleted() -> None:
+    world = restarting()
+    calls = []
+    while (call := world.pending()) is not None:
+        calls.append(call)
+        world.act()
+    writes = [call.step for call in calls if isinstance(call, Write)]
+    assert [type(step) for step in writes] == [Delete]
+    assert not any(isinstance(step, Apply) for step in writes)
+    assert pods_of(world) == []
