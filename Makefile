@@ -90,6 +90,10 @@ test-crash: controlplane ## Kill the operator at every write of quick start and 
 test-real: controlplane ## A real ovnkube in our pods (OVNKUBE=/path/to/ovnkube; docs/real-ovn.md)
 	$(WITH_OVNKUBE) $(PYTEST) -n 0 tests/real $(PYTEST_ARGS)
 
+.PHONY: test-mutants
+test-mutants: $(READY) ## Plant small bugs in the rules of the drain, see whether a unit test fails (ARGS='--share 20 --minutes 30'; goes on where it stopped)
+	nice -n 19 $(BIN)/python -m hack.mutants $(ARGS)
+
 .PHONY: bench
 bench: controlplane ## Measure speed and memory against the raw limit (ARGS='p1 --nodes 100'); docs/performance.md
 	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
@@ -186,6 +190,6 @@ image: ## The container image (ENGINE=podman|docker, IMAGE=name:tag)
 
 .PHONY: clean
 clean: ## Remove what was made here, the virtual environment included
-	rm -rf $(VENV) $(SUPPLY) $(SHIPPED) .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov \
+	rm -rf $(VENV) $(SUPPLY) $(SHIPPED) .tox .mypy_cache .mutants .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov \
 		build dist src/*.egg-info
 	find src tests hack -name __pycache__ -type d -prune -exec rm -rf {} +

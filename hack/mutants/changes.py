@@ -166,7 +166,7 @@ def _instead(node: ast.expr, enums: dict[str, tuple[str, ...]]) -> Iterator[ast.
         case ast.Call(ast.Name(id=name)) if name in _CALLED:
             yield ast.Call(ast.Name(_CALLED[name], ast.Load()), node.args, node.keywords)
         case ast.Call(ast.Name(id="replace"), [first], keywords) if {word.arg for word in keywords} & _OF_A_RECORD:
-            for flag in _MEMORY - {word.arg for word in keywords}:
+            for flag in sorted(_MEMORY - {word.arg for word in keywords}):
                 forgets = ast.keyword(flag, ast.Constant(False))
                 yield ast.Call(node.func, [first], [*keywords, forgets])
         case ast.IfExp(_, body, other):

@@ -62,8 +62,8 @@ def registered_anew(world: World) -> None:
     assert node is not None
     world.infra.remove(NODES, "", DPU)
     world.work()
-    world.infra.put(NODES, node)
-    world.work()
+    uid = world.infra.put(NODES, node)["metadata"]["uid"]
+    until(world, lambda found: found.node == uid)
 
 
 def failed(world: World) -> None:

@@ -72,7 +72,7 @@ def another_maintenance(world: World) -> None:
     world.tenant.put(NODEMAINTENANCES, {"metadata": {"name": "other"}, "spec": {"nodeName": HOST}})
 
 
-# --- giving back: every DPU of the host is asked, the one that proves nothing too --------------------------------------
+# --- giving back: every DPU of the host is asked, the one that proves nothing too -------------------------------------
 
 
 def rebooted() -> World:
@@ -284,7 +284,7 @@ def test_a_host_that_a_maintenance_left_cordoned_is_drained_anew_as_one_that_was
     assert (world.host().mark, own.cordoned_before) == (False, False)
 
 
-# --- bringing the earlier cordon back -----------------------------------------------------------------------------------
+# --- bringing the earlier cordon back ---------------------------------------------------------------------------------
 
 
 def is_patch_of_host(call: Call) -> bool:
