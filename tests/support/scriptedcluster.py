@@ -53,7 +53,8 @@ class Fuse:
 
 class ScriptedCluster:
     """The client of one cluster, and its caches. `creates` answers POSTs to collections, `subs` those to subresources;
-    an ApiError in `refuses`, by plural, is the answer to each apply and patch there."""
+    an ApiError in `refuses` is the answer to each request of a kind: `patch nodes`; by plural alone, to each apply and
+    patch there. `asked` are the kinds of all requests, `get nodes`."""
 
     def __init__(self, name: str, fuse: Fuse, now: Callable[[], str]) -> None:
         self.name = name
@@ -62,6 +63,7 @@ class ScriptedCluster:
         self.subs: Callable[[Resource, str, str], Obj] = _no_answer
         self.refuses: dict[str, ApiError] = {}
         self.writes: list[str] = []
+        self.asked: list[str] = []
         self._fuse = fuse
         self._now = now
         self._versions = itertools.count(100)
@@ -69,7 +71,7 @@ class ScriptedCluster:
     # --- the client ---
 
     def get(self, resource: Resource, namespace: str, name: str, timeout_seconds: float = 10.0) -> Obj:
-        return self._fuse.around(lambda: self._found(resource, namespace, name))
+        return self._fuse.around(lambda: self._get(resource, namespace, name))
 
     def apply(self, resource: Resource, body: Obj, field_manager: str, timeout_seconds: float = 10.0) -> Obj:
         return self._fuse.around(lambda: self._apply(resource, body, field_manager))
@@ -88,6 +90,7 @@ class ScriptedCluster:
         return self._fuse.around(lambda: self._patch(resource, namespace, name, patch, manager))
 
     def pages(self, selection: Selection, page_size: int) -> Iterator[Page]:
+        self._ask("list", selection.resource)
         yield self._fuse.around(lambda: Page(self.listed(selection), "1", remaining=False))
 
     def create(self, resource: Resource, namespace: str, obj: Obj, timeout_seconds: float = 10.0) -> Obj:
@@ -134,13 +137,22 @@ class ScriptedCluster:
         fresh: dict[str, Any] = copy.deepcopy(found)
         return fresh
 
-    def _ask(self, resource: Resource) -> None:
-        if (error := self.refuses.get(resource.plural)) is not None:
+    def _ask(self, verb: str, resource: Resource) -> None:
+        kind = f"{verb} {resource.plural}"
+        self.asked.append(kind)
+        error = self.refuses.get(kind)
+        if error is None and verb in ("apply", "patch"):
+            error = self.refuses.get(resource.plural)
+        if error is not None:
             error.cluster = self.name
             raise error
 
+    def _get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        self._ask("get", resource)
+        return self._found(resource, namespace, name)
+
     def _apply(self, resource: Resource, body: Obj, manager: str) -> Obj:
-        self._ask(resource)
+        self._ask("apply", resource)
         live, wanted = self.objects.get(_place(resource, body)), dict(body["metadata"])
         if live is None and wanted.get("resourceVersion") != CREATE_ONLY:
             raise Conflict(409, "Conflict", "uid mismatch")
@@ -159,12 +171,13 @@ class ScriptedCluster:
         return self._store(resource, live, body, manager, "status")
 
     def _delete(self, resource: Resource, namespace: str, name: str, uid: str, version: str) -> None:
+        self._ask("delete", resource)
         self._same(resource, namespace, name, {"uid": uid, "resourceVersion": version})
         self.writes.append(f"{self.name} delete {resource.plural}/{name}")
         self.drop(resource, namespace, name)
 
     def _patch(self, resource: Resource, namespace: str, name: str, patch: Obj, manager: str) -> Obj:
-        self._ask(resource)
+        self._ask("patch", resource)
         live = self._same(resource, namespace, name, patch["metadata"])
         asked = {k: v for k, v in patch["metadata"].items() if k not in ("uid", "resourceVersion")}
         stored = merged(live, {**patch, "metadata": asked})

@@ -9,6 +9,7 @@ from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.absences import Absences
 from dpunetop.controllers.drain.board import Board, key_of
 from dpunetop.controllers.drain.doubts import Doubts
+from dpunetop.controllers.drain.failures import Failures
 from dpunetop.controllers.drain.gather import Gatherer
 from dpunetop.controllers.drain.hand import Hand
 from dpunetop.controllers.drain.hosts import MANAGER, Hosts
@@ -77,8 +78,10 @@ class World:
         gatherer = Gatherer(clusters, absences, self.terms, self.clock, self.executor.newest)
         self.read_anew: list[str] = []
         doubts = Doubts(self.clock, self.read_anew.append)
-        self.board, self.hosts = board, Hosts(board, gatherer, hand, self.executor, doubts)
-        self.pairs = Pairs(Installation(None, OVN, None, OPERATOR), self.executor, board, hand, "image")
+        self.board = board
+        self.hosts = Hosts(board, gatherer, hand, self.executor, doubts, Failures(self.clock))
+        failures = Failures(self.clock)
+        self.pairs = Pairs(Installation(None, OVN, None, OPERATOR), self.executor, board, hand, failures, "image")
         self.woken = set[Key]()
         board.connect(self.woken.add, self.woken.add)
         for each in (self.hosts, self.pairs):

@@ -23,6 +23,7 @@ from dpunetop.controllers.credential import DpuCredential
 from dpunetop.controllers.drain.absences import Absences
 from dpunetop.controllers.drain.board import Board
 from dpunetop.controllers.drain.doubts import Doubts
+from dpunetop.controllers.drain.failures import Failures
 from dpunetop.controllers.drain.gather import INDEXERS, Gatherer
 from dpunetop.controllers.drain.hand import Hand
 from dpunetop.controllers.drain.hosts import MANAGER, Hosts
@@ -169,7 +170,7 @@ class _Wiring:
             DpuCredential(*given, self._client, self._tenant, self._clock, self._metrics),
             TenantObjects(*given),
             OvnKube(*given, PodScripts(ovnkube_scripts(), interconnect_scripts()), self._allowed, self._clock),
-            Pairs(*given, self._board, self._hand, self._settings.operator_image),
+            Pairs(*given, self._board, self._hand, Failures(self._clock), self._settings.operator_image),
         )
 
     def _host_controller(self) -> Controller:
@@ -177,7 +178,8 @@ class _Wiring:
         absences = Absences(self._client, self._clock)
         gatherer = Gatherer(self._clusters, absences, self._terms, self._clock, self._executor.newest)
         doubts = Doubts(self._clock, self._read_anew)
-        controller = self._controller(Hosts(self._board, gatherer, self._hand, self._executor, doubts), no_rest, 0.0)
+        hosts = Hosts(self._board, gatherer, self._hand, self._executor, doubts, Failures(self._clock))
+        controller = self._controller(hosts, no_rest, 0.0)
         pairs = next(each for each in self._controllers if each.name == Pairs.name)
         self._board.connect(controller.queue.add, pairs.settle)
         return controller

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -42,7 +43,9 @@ NO_BUG = (ApiError, NotSynced, NotEngaged, Stopped, LeadershipLost, Terminal)
 """What a reconcile raises as its contract has it; whatever else it raises is a bug, about what it looked at."""
 
 _PASSING = (Unreachable, Conflict, TooManyRequests)
-"""Errors that the next try, with fresher caches, has nothing to do with; a person has not either."""
+"""Errors that the next try, with fresher caches, has nothing to do with; a person has not either, unless they last."""
+_MOST_UNTOLD = 11
+"""So many of these in a row are not told, which is some ten seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,8 @@ class ConfigController(ABC, Generic[V]):
         self.installation = installation
         self._executor = executor
         self._readings: Readings | None = None
+        self._guard = threading.Lock()  # guards _in_a_row
+        self._in_a_row: dict[Key, int] = {}  # passes that failed, if the last one did
 
     def read_through(self, readings: Readings) -> None:
         """Hand over what this controller reads through; once, before the first reconcile."""
@@ -161,12 +166,13 @@ class ConfigController(ABC, Generic[V]):
             if refusal is not None:
                 plan = overruled(plan, self._refused(refusal.error, f"cannot watch {refusal.selection}: "))
             self._executor.execute(plan, stop)
+            self._passed(key)
         except NotSynced as err:
             if live is not None and err.error is not None:
                 self._confess(live, err.error, f"cannot watch {err.selection}: ", stop)
             raise
         except ApiError as err:
-            if live is not None and not isinstance(err, _PASSING):
+            if self._is_told(key, err) and live is not None:
                 self._confess(live, err, "", stop)
             raise
         except NO_BUG:
@@ -178,9 +184,22 @@ class ConfigController(ABC, Generic[V]):
             raise
         return plan.requeue_after_seconds
 
+    def _is_told(self, key: Key, err: ApiError) -> bool:
+        """Count a pass that failed, and say whether a person is to hear of it."""
+        with self._guard:
+            self._in_a_row[key] = count = self._in_a_row.get(key, 0) + 1
+        if isinstance(err, Unreachable) and err.cluster != INFRA:
+            return False  # which has a condition of its own
+        return count > _MOST_UNTOLD or not isinstance(err, _PASSING)
+
+    def _passed(self, key: Key) -> None:
+        with self._guard:
+            self._in_a_row.pop(key, None)
+
     def _let_go(self, key: Key, live: DpuClusterConfig | None) -> None:
         """One that is gone is not to be woken by the others any more; should it come back, it is woken as a new one."""
         self.forget(key)
+        self._passed(key)
         if live is None and self._readings is not None:
             self._readings.forget(key)
 

@@ -24,6 +24,8 @@ class Absence:
     confirmed: bool
     found: Obj | None
     recheck_seconds: float | None
+    error: ApiError | None = None
+    """Why the server could not be asked."""
 
 
 class Absences:
@@ -55,7 +57,7 @@ class Absences:
             with self._guard:
                 self._since[cluster, name] = (now if since is None else since, since is not None)
             return Absence(since is not None, None, apart_seconds if since is None else None)
-        except ApiError:
-            return Absence(False, None, _AGAIN_SECONDS)
+        except ApiError as err:
+            return Absence(False, None, _AGAIN_SECONDS, err)
         self.seen(cluster, name)
         return Absence(False, found, None)

@@ -14,6 +14,7 @@ from dpunetop.controllers.flow import one
 from dpunetop.domain import names
 from dpunetop.domain.drain import facts
 from dpunetop.domain.drain.blockers import blocker_labels
+from dpunetop.domain.drain.calls import QuorumGet
 from dpunetop.domain.drain.facts import (
     Author,
     Blind,
@@ -28,6 +29,7 @@ from dpunetop.domain.drain.facts import (
     Templates,
     TenantSeen,
 )
+from dpunetop.domain.drain.failures import why_failed
 from dpunetop.domain.drain.proof import Evidence, tenant_signals
 from dpunetop.domain.drain.roster import Member, Roster, Slot
 from dpunetop.domain.pairing import host_of
@@ -68,6 +70,8 @@ class Sight:
     deployments: dict[str, Obj]
     view: HostView | None
     recheck_seconds: float | None
+    trouble: Hold | None = None
+    """What keeps it from being looked at as it should be."""
 
 
 class Gatherer:
@@ -94,15 +98,16 @@ class Gatherer:
         cluster, settings = roster.config.tenant_cluster, roster.blockers
         site = Site(slot.host, cluster, settings.namespace, settings.owner, author)
         rechecks: list[float] = []
+        troubles: list[Hold] = []
         dpus, nodes, deployments = [], {}, {}
         for member in slot.members:
-            node = self._node(reader, INFRA, member.dpu, DPU_SECONDS, rechecks)
+            node = self._node(reader, INFRA, member.dpu, DPU_SECONDS, rechecks, troubles)
             if not isinstance(node, Gone):
                 nodes[member.dpu] = node
             dpus.append(self._dpu(reader, roster, slot, member, node))
             if (deployment := _blocker(reader, settings.namespace, member.dpu)) is not None:
                 deployments[member.dpu] = deployment
-        tenant = self._tenant(reader, roster, slot.host, rechecks) if slot.host else None
+        tenant = self._tenant(reader, roster, slot.host, rechecks, troubles) if slot.host else None
         view = None
         if tenant is not None:
             view = HostView(
@@ -117,7 +122,8 @@ class Gatherer:
                 unverified=self._is_unverified(reader, roster, author),
             )
             view = replace(view, signals=self._signals(reader, roster, view, rechecks))
-        return Sight(site, tuple(dpus), nodes, deployments, view, min(rechecks, default=None))
+        trouble = next(iter(troubles), None)
+        return Sight(site, tuple(dpus), nodes, deployments, view, min(rechecks, default=None), trouble)
 
     def forget(self, cluster: str, host: str) -> None:
         """The host is nobody's any more."""
@@ -125,7 +131,9 @@ class Gatherer:
 
     # --- infra ------------------------------------------------------------------------------------------------------
 
-    def _node(self, reader: Reader, cluster: str, name: str, apart: float, rechecks: list[float]) -> Obj | Gone:
+    def _node(
+        self, reader: Reader, cluster: str, name: str, apart: float, rechecks: list[float], troubles: list[Hold]
+    ) -> Obj | Gone:
         node = reader.get(cluster, Selection(NODES), "", name)
         if node is not None:
             self._absences.seen(cluster, name)
@@ -133,6 +141,8 @@ class Gatherer:
         absence = self._absences.look(cluster, name, apart)
         if absence.recheck_seconds is not None:
             rechecks.append(absence.recheck_seconds)
+        if absence.error is not None:
+            troubles.append(why_failed(QuorumGet(cluster, NODES, "", name), absence.error))
         return absence.found if absence.found is not None else Gone(absence.confirmed)
 
     def _dpu(self, reader: Reader, roster: Roster, slot: Slot, member: Member, node: Obj | Gone) -> DpuView:
@@ -170,10 +180,12 @@ class Gatherer:
 
     # --- tenant -----------------------------------------------------------------------------------------------------
 
-    def _tenant(self, reader: Reader, roster: Roster, host: str, rechecks: list[float]) -> TenantSeen | Blind | None:
+    def _tenant(
+        self, reader: Reader, roster: Roster, host: str, rechecks: list[float], troubles: list[Hold]
+    ) -> TenantSeen | Blind | None:
         cluster = roster.config.tenant_cluster
         try:
-            node = self._node(reader, cluster, host, HOST_SECONDS, rechecks)
+            node = self._node(reader, cluster, host, HOST_SECONDS, rechecks, troubles)
             maintenances = self._maintenances(reader, cluster, roster.blockers.owner, host)
         except (NotEngaged, NotSynced) as err:
             if err.cluster == INFRA:

@@ -4,14 +4,14 @@ sent."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import assert_never
 
 import structlog
 
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.domain.drain.calls import Answer, Call, Done, QuorumGet, QuorumList, Task, Write, drive
-from dpunetop.kube.errors import ApiError, Forbidden, NotFound, Unauthorized
-from dpunetop.kube.keys import INFRA
+from dpunetop.kube.errors import ApiError, NotFound
 from dpunetop.kube.plan import Emit, Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
@@ -20,12 +20,24 @@ from dpunetop.runtime.executor import Executor
 _PAGE = 500
 
 
-class TenantRefused(Exception):
-    """The tenant refuses a call for want of a right, and the task knows no other way; `error` names the right."""
+class CallFailed(Exception):
+    """A call failed in a way that its task knows no way around. Raised from the error."""
 
-    def __init__(self, error: ApiError) -> None:
-        super().__init__(error)
+    def __init__(self, call: Call, error: ApiError) -> None:
+        super().__init__(call, error)
+        self.call = call
         self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What came of a task."""
+
+    done: Done
+    wrote: bool
+    """Whether a write of it was answered well."""
+    minded: CallFailed | None = None
+    """The last error that the task took for an answer."""
 
 
 class Hand:
@@ -36,31 +48,32 @@ class Hand:
         self._clients = clients
         self._log = structlog.get_logger().bind()
 
-    def carry_out(self, task: Task, stop: Stop) -> Done:
+    def carry_out(self, task: Task, stop: Stop) -> Carried:
         """Do all of a task.
 
-        Raises: ApiError; TenantRefused; NotEngaged when a cluster has gone; Stopped; LeadershipLost.
+        Raises: CallFailed; NotEngaged when a cluster has gone; Stopped; LeadershipLost.
         """
-        refused: list[ApiError] = []
+        failed: list[CallFailed] = []
+        wrote = False
 
         def perform(call: Call) -> Answer:
+            nonlocal wrote
             if stop.is_set():
                 raise Stopped
             try:
-                return self._perform(call, stop)
-            except (Forbidden, Unauthorized) as err:
-                if not isinstance(call, Emit) and _cluster_of(call) != INFRA:
-                    refused.append(err)
+                answer = self._perform(call, stop)
+            except ApiError as err:
+                failed.append(CallFailed(call, err))
                 raise
+            wrote = wrote or isinstance(call, Write)
+            return answer
 
         try:
             done = drive(task, perform)
-        except (Forbidden, Unauthorized) as err:
-            if err in refused:
-                raise TenantRefused(err) from err
-            raise
+        except ApiError as err:
+            raise next(each for each in reversed(failed) if each.error is err) from err
         self._log.info("drain task", task=type(task).__name__, result=done.result.name, note=done.note)
-        return done
+        return Carried(done, wrote, failed[-1] if failed else None)
 
     def _perform(self, call: Call, stop: Stop) -> Answer:
         match call:
@@ -79,7 +92,3 @@ class Hand:
                 self._executor.execute(Plan((call,)), stop)
                 return None
         assert_never(call)
-
-
-def _cluster_of(call: QuorumGet | QuorumList | Write) -> str:
-    return call.step.cluster if isinstance(call, Write) else call.cluster

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import structlog
@@ -11,13 +11,15 @@ import structlog
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.board import Board, Report
 from dpunetop.controllers.drain.doubts import Doubts, identity
+from dpunetop.controllers.drain.failures import Failures, Job
 from dpunetop.controllers.drain.gather import Gatherer, Sight
-from dpunetop.controllers.drain.hand import Hand, TenantRefused
+from dpunetop.controllers.drain.hand import CallFailed, Carried, Hand
 from dpunetop.controllers.flow import NO_BUG, bug_words
 from dpunetop.domain.drain import protection
-from dpunetop.domain.drain.calls import Result, Task
+from dpunetop.domain.drain.calls import Result, Task, Write
 from dpunetop.domain.drain.cycle import Decision, decide
-from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, Hold, HostView, Reason, TenantSeen
+from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, Hold, HostView, TenantSeen
+from dpunetop.domain.drain.failures import passes, unwatched, why_failed
 from dpunetop.domain.drain.protection import Guarding, Protection, ProtectionView, PutEntries, decide_protection
 from dpunetop.domain.drain.roster import Member, Mode, Roster, Slot
 from dpunetop.domain.drain.scene import Scene
@@ -25,21 +27,21 @@ from dpunetop.domain.drain.standing import Stage, Standing, Wish, standings
 from dpunetop.domain.names import OWNER_LABEL, PODDISRUPTIONBUDGETS, field_manager
 from dpunetop.domain.pairing import host_of
 from dpunetop.domain.status import INTERNAL_ERROR
-from dpunetop.kube.errors import Conflict, TooManyRequests, Unreachable
-from dpunetop.kube.keys import DEPLOYMENTS, INFRA, NODES, Key
+from dpunetop.kube.errors import ApiError
+from dpunetop.kube.keys import DEPLOYMENTS, INFRA, LEASES, NODES, Key
 from dpunetop.kube.meta import Obj, labels_of
-from dpunetop.kube.plan import Delete, Emit, Fence, Plan, Step
+from dpunetop.kube.plan import Apply, Delete, Emit, Fence, Plan, Step
 from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.reading import Readings
+from dpunetop.runtime.reading import NotSynced, Readings
 
 NAME = "drain"
 MANAGER = field_manager(NAME)
 _PAUSES = {Result.DONE: 0.5, Result.STALE: 0.3, Result.REFUSED: 10.0}
 """So long until the next look if nothing wakes: what was written shows in the caches, and that wakes."""
-_FAILED_SECONDS = 1.0
 _MOST_TASKS = 10
 """So many are done one after the other before others have their turn."""
-_UNAUTHORIZED_SECONDS = 30.0
+_UPKEEP, _SWEEPING = "Upkeep", "Sweeping"
+"""Kinds of the jobs that are no tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,12 @@ class _Pass:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What came of one pass: when to look again, and what the tasks waited for in vain."""
+    """What came of one pass: when to look again, and what was done or waited for in vain."""
 
     pauses: tuple[float, ...] = ()
     hold: Hold | None = None
+    troubles: Mapping[str, Hold] = field(default_factory=dict)
+    """By DPU: what fails for it, so that nothing else is to be said of it."""
     done: Task | None = None
     """The task of the drain that was done."""
 
@@ -80,8 +84,11 @@ class Hosts:
 
     name = NAME
 
-    def __init__(self, board: Board, gatherer: Gatherer, hand: Hand, executor: Executor, doubts: Doubts) -> None:
+    def __init__(
+        self, board: Board, gatherer: Gatherer, hand: Hand, executor: Executor, doubts: Doubts, failures: Failures
+    ) -> None:
         self._doubts = doubts
+        self._failures = failures
         self._board = board
         self._gatherer = gatherer
         self._hand = hand
@@ -103,13 +110,19 @@ class Hosts:
             self._gatherer.forget(key.cluster, key.name)
             self._board.forget(key)
             self._doubts.forget(key)
+            self._failures.forget(key)
             return None
         try:
             steps = self._go_on(key, roster, slot, stop)
+        except NotSynced as err:
+            if err.error is not None:
+                why = unwatched(err.cluster, err.selection, err.error)
+                self._board.report(key, _stuck(slot, str(why.reason), why.message))
+            raise
         except NO_BUG:
             raise
         except Exception as err:
-            self._board.report(key, _broken(slot, bug_words(NAME, key, err)))
+            self._board.report(key, _stuck(slot, INTERNAL_ERROR, bug_words(NAME, key, err)))
             raise
         for here, outcome in steps:  # afterwards, since nobody's drain waits for what is told of it
             self._tell(key, here, outcome, stop)
@@ -134,38 +147,80 @@ class Hosts:
         assert self._readings is not None
         with self._readings.reading(key) as reader:
             sight = self._gatherer.sight(reader, roster, slot)
+            refusal = reader.refusal()
+        if refusal is not None and refusal.selection.resource != LEASES:  # which has signs of its own
+            why = unwatched(refusal.cluster, refusal.selection, refusal.error)
+            sight = replace(sight, trouble=sight.trouble or why)
         return _decide(roster, slot, sight)
 
     def _act(self, key: Key, here: _Pass, stop: Stop) -> _Outcome:
-        """Everything that is to be done now. Each task looks for itself: one that comes to nothing stops no other."""
-        upkeep = (step for found in here.protections.values() for step in found.upkeep)
-        sweeping = (step for dpu in here.leaving for step in _sweeping(dpu, here.sight))
-        self._executor.execute(Plan((*upkeep, *sweeping)), stop)
+        """Everything that is to be done now. Each job looks for itself: one that comes to nothing stops no other."""
+        jobs = [*self._keep_up(key, here, stop)]
         tasks = tuple(_tasks(here))
         self._doubts.wanted(key, tasks)
         pauses: list[float] = []
-        refused = done = None
+        done = None
         for task in tasks:
+            jobs.append(_job(task))
+            result, pause = self._try(key, task, stop)
+            pauses.append(pause)
+            done = here.task if task is here.task and result is Result.DONE else done
+        if done is None:
+            self._failures.wanted(key, jobs)
+        pauses += [pause for job in jobs if (pause := self._failures.pause(key, job))]
+        return _Outcome(tuple(pauses), self._doubts.hold(key), self._troubles(key, here), done)
+
+    def _keep_up(self, key: Key, here: _Pass, stop: Stop) -> Iterable[Job]:
+        """Blockers and first budgets as they are to be, and what nobody needs any more goes: each DPU by itself."""
+        for dpu, found in here.protections.items():
+            yield self._carry_out(key, Job(_UPKEEP, dpu), found.upkeep, stop)
+        for left in here.leaving:
+            yield self._carry_out(key, Job(_SWEEPING, left.name), tuple(_sweeping(left, here.sight)), stop)
+
+    def _carry_out(self, key: Key, job: Job, steps: tuple[Step, ...], stop: Stop) -> Job:
+        if self._failures.pause(key, job):
+            return job
+        for step in steps:
             try:
-                result, pause = self._try(key, task, stop)
-                pauses.append(pause)
-                done = here.task if task is here.task and result is Result.DONE else done
-            except TenantRefused as err:
-                refused = Hold(Reason.TENANT_UNAUTHORIZED, f"the tenant refuses: {err.error.message}")
-                pauses.append(_UNAUTHORIZED_SECONDS)
-        return _Outcome(tuple(pauses), refused or self._doubts.hold(key), done)
+                self._executor.execute(Plan((step,)), stop)
+            except ApiError as err:
+                self._failed(key, job, CallFailed(Write(step), err) if isinstance(step, Apply | Delete) else None)
+                return job
+        self._failures.succeeded(key, job)
+        return job
 
     def _try(self, key: Key, task: Task, stop: Stop) -> tuple[Result | None, float]:
-        """What came of a task, and how long to wait then; None: not yet, or it failed in a way that passes."""
-        if pause := self._doubts.pause(key, task):
+        """What came of a task, and how long to wait then; None: not yet, or it failed."""
+        job = _job(task)
+        if pause := self._failures.pause(key, job) or self._doubts.pause(key, task):
             return None, pause
         try:
-            done = self._hand.carry_out(task, stop)
-        except (Conflict, Unreachable, TooManyRequests) as err:
-            self._log.info("drain task failed", task=type(task).__name__, reason=err.reason, error=err.message)
-            return None, _FAILED_SECONDS
-        self._doubts.tried(key, task, done)
-        return done.result, _PAUSES[done.result]
+            carried = self._hand.carry_out(task, stop)
+        except CallFailed as err:
+            return None, self._failed(key, job, err)
+        return carried.done.result, self._judge(key, task, carried)
+
+    def _judge(self, key: Key, task: Task, carried: Carried) -> float:
+        """How long to wait after a task that came to its end. One that has written and came to nothing has failed."""
+        job, result = _job(task), carried.done.result
+        self._doubts.tried(key, task, carried.done)
+        if result is Result.STALE and carried.wrote:
+            return self._failed(key, job, carried.minded)
+        if result is Result.DONE:
+            self._failures.succeeded(key, job)
+        return _PAUSES[result]
+
+    def _failed(self, key: Key, job: Job, failure: CallFailed | None) -> float:
+        if failure is None:
+            return self._failures.failed(key, job, None, None, at_once=False)
+        error, why = failure.error, why_failed(failure.call, failure.error)
+        self._log.info("drain job failed", job=job.kind, dpu=job.dpu, error=why.message)
+        return self._failures.failed(key, job, error, why, at_once=not passes(error))
+
+    def _troubles(self, key: Key, here: _Pass) -> Mapping[str, Hold]:
+        dpus = {dpu.name for dpu in here.sight.dpus}
+        found = {dpu: here.sight.trouble or self._failures.told(key, dpu) for dpu in dpus}
+        return {dpu: why for dpu, why in found.items() if why is not None}
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
@@ -180,12 +235,20 @@ class Hosts:
         self._executor.execute(Plan(tuple(_events(told, seen, here.sight.nodes))), stop)
 
 
-def _broken(slot: Slot, words: str) -> Report:
-    """What is known of a host whose pass met a bug: nothing but that."""
+def _stuck(slot: Slot, reason: str, words: str) -> Report:
+    """What is known of a host that could not be looked at to the end: nothing but why."""
     at_home = [member for member in slot.members if member.is_home]
-    held = (Standing(member.dpu, Stage.HELD, Wish.NOBODY, INTERNAL_ERROR, words, protected=False) for member in at_home)
     guardings = ((member.dpu, Guarding.NOT_SERVING, member.pairing) for member in at_home)
-    return Report(tuple(guardings), tuple(held), ())
+    return Report(tuple(guardings), tuple(_held(member.dpu, reason, words) for member in at_home), ())
+
+
+def _held(dpu: str, reason: str, words: str) -> Standing:
+    """One DPU of which nothing else is known."""
+    return Standing(dpu, Stage.HELD, Wish.NOBODY, reason, words, protected=False)
+
+
+def _job(task: Task) -> Job:
+    return Job(type(task).__name__, str(getattr(task, "dpu", "")))
 
 
 def _tasks(here: _Pass) -> Iterable[Task]:
@@ -195,10 +258,16 @@ def _tasks(here: _Pass) -> Iterable[Task]:
 
 
 def _standings(here: _Pass, outcome: _Outcome) -> tuple[Standing, ...]:
+    """Where each DPU stands; one for which something fails stands there, be it in a drain or not."""
     view, decision = here.sight.view, here.decision
-    if view is None or decision is None:
-        return ()
-    return standings(view, replace(decision, hold=outcome.hold or decision.hold))
+    found: dict[str, Standing] = {}
+    if view is not None and decision is not None:
+        held = replace(decision, hold=outcome.hold or decision.hold)
+        found = {each.dpu: each for each in standings(view, held)}
+    for dpu, why in outcome.troubles.items():
+        known = found.get(dpu) or _held(dpu, "", "")
+        found[dpu] = replace(known, stage=Stage.HELD, reason=str(why.reason), message=why.message)
+    return tuple(found.values())
 
 
 def _rechecks(here: _Pass) -> Iterable[float]:

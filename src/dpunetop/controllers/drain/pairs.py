@@ -8,14 +8,18 @@ from dataclasses import dataclass, replace
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.board import Board, Report
 from dpunetop.controllers.drain.census import Censor, Census
-from dpunetop.controllers.drain.hand import Hand
+from dpunetop.controllers.drain.failures import Failures, Job
+from dpunetop.controllers.drain.hand import CallFailed, Hand
 from dpunetop.controllers.flow import ConfigController, Installation, one
 from dpunetop.domain import names
 from dpunetop.domain.drain.blockers import BlockerSettings, service_account
 from dpunetop.domain.drain.calls import Result
+from dpunetop.domain.drain.facts import Hold
+from dpunetop.domain.drain.failures import passes, why_failed
 from dpunetop.domain.drain.health import PairState, judge_pairs
 from dpunetop.domain.drain.protection import PutEntries
 from dpunetop.domain.drain.roster import Mode, Roster
+from dpunetop.domain.drain.standing import Stage
 from dpunetop.domain.entries import idle_pods, idle_pods_left, render_idle_pods
 from dpunetop.domain.status import PAIRS_HEALTHY, report
 from dpunetop.domain.types import DpuClusterConfig, tenant_cluster_name
@@ -27,6 +31,7 @@ from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import Reader
 
 _AGAIN_SECONDS = 1.0
+_PUTTING = Job(PutEntries.__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class PairsView:
     """What is known of each slot of the roster."""
     account: Obj | None
     """ServiceAccount of the blockers."""
+    failing: Hold | None
+    """Why the entries cannot be written."""
     field_manager: str
 
 
@@ -57,9 +64,11 @@ class Pairs(ConfigController[PairsView]):
         executor: Executor,
         board: Board,
         hand: Hand,
+        failures: Failures,
         operator_image: str | None,
     ) -> None:
         super().__init__(installation, executor)
+        self._failures = failures
         self._board = board
         self._hand = hand
         self._namespace = installation.namespace
@@ -72,6 +81,7 @@ class Pairs(ConfigController[PairsView]):
     def forget(self, key: Key) -> None:
         """See `ConfigController.forget`."""
         self._board.drop(tenant_cluster_name(key.namespace, key.name))
+        self._failures.forget(key)
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
         """See `ConfigController.reconcile`; then writes the entries of those that are protected by now."""
@@ -81,9 +91,25 @@ class Pairs(ConfigController[PairsView]):
             return again
         entries = tuple(e for each in self._board.reports(roster) if each is not None for e in each.entries)
         if not entries:
+            self._failures.forget(key)
             return again
-        done = self._hand.carry_out(PutEntries(key.namespace, entries), stop)
-        return again if done.result is Result.DONE else _AGAIN_SECONDS
+        pause = self._put(key, PutEntries(key.namespace, entries), stop)
+        return again if pause is None else pause
+
+    def _put(self, key: Key, task: PutEntries, stop: Stop) -> float | None:
+        """How long to wait after the entries were tried; None: they are written."""
+        if pause := self._failures.pause(key, _PUTTING):
+            return pause
+        try:
+            carried = self._hand.carry_out(task, stop)
+        except CallFailed as err:
+            why = why_failed(err.call, err.error)
+            self._failures.failed(key, _PUTTING, err.error, why, at_once=not passes(err.error))
+            return _AGAIN_SECONDS  # so that it is told
+        if carried.done.result is Result.DONE:
+            self._failures.succeeded(key, _PUTTING)
+            return None
+        return _AGAIN_SECONDS
 
     def plan(self, view: PairsView) -> Plan:
         """See `ConfigController.plan`."""
@@ -110,7 +136,8 @@ class Pairs(ConfigController[PairsView]):
         if found.roster is not None and (account is not None or found.roster.mode is Mode.LEAVING):
             self._board.post(found.roster)
         reports = tuple(self._board.reports(found.roster)) if found.roster is not None else ()
-        return PairsView(config, found, reports, account, self.manager)
+        failing = self._failures.told(Key(INFRA, config.namespace, config.name))
+        return PairsView(config, found, reports, account, failing, self.manager)
 
 
 def _account(view: PairsView, settings: BlockerSettings) -> Step:
@@ -134,7 +161,8 @@ def _status(view: PairsView, roster: Roster) -> tuple[Step, ...]:
     """Nothing is said before every host has been looked at; what was said before stands until then."""
     if view.config.terminating or any(each is None for each in view.reports):
         return ()
-    condition = judge_pairs(list(_states(view.reports, roster)), roster.problems)
+    failing = () if view.failing is None else (view.failing,)
+    condition = judge_pairs(list(_states(view.reports, roster)), roster.problems, failing)
     return report(INFRA, view.config.live, (condition,), view.field_manager)
 
 
@@ -143,5 +171,6 @@ def _states(reports: Iterable[Report | None], roster: Roster) -> Iterable[PairSt
     for each in reports:
         standings = {standing.dpu: standing for standing in each.standings} if each is not None else {}
         for dpu, guarding, pairing in each.guardings if each is not None else ():
-            if pairing is not None or dpu in entries:
-                yield PairState(dpu, guarding, standings.get(dpu), dpu in entries)
+            standing = standings.get(dpu)
+            if pairing is not None or dpu in entries or (standing is not None and standing.stage is Stage.HELD):
+                yield PairState(dpu, guarding, standing, dpu in entries)

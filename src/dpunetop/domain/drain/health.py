@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from dpunetop.domain.drain.facts import Hold
 from dpunetop.domain.drain.protection import Guarding
 from dpunetop.domain.drain.standing import Stage, Standing
 from dpunetop.domain.entries import Wait
@@ -42,12 +43,14 @@ class PairState:
     """Whether its entry stands."""
 
 
-def judge_pairs(pairs: Sequence[PairState], problems: Iterable[str] = ()) -> Condition:
+def judge_pairs(pairs: Sequence[PairState], problems: Iterable[str] = (), failing: Iterable[Hold] = ()) -> Condition:
     """The condition: the first reasons of what is stuck, else whether protection is still under way.
 
-    `problems` are what a person has to put right before a pair can be made or changed, see `pairing`.
+    `problems` are what a person has to put right before a pair can be made or changed, see `pairing`; `failing` is what
+    fails for all pairs together.
     """
-    troubles = [trouble for pair in pairs for trouble in _troubles(pair)]
+    troubles = [(str(hold.reason), hold.message) for hold in failing]
+    troubles += [trouble for pair in pairs for trouble in _troubles(pair)]
     troubles += [(str(Wait.PAIRING_CONFLICT), problem) for problem in problems]
     if troubles:
         reasons = "; ".join(words for _, words in troubles[:_SHOWN])

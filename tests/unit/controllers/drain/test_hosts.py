@@ -11,6 +11,7 @@ from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.absences import DPU_SECONDS
 from dpunetop.controllers.drain.doubts import READ_ANEW_SECONDS, SAID_SECONDS
 from dpunetop.controllers.drain.gather import PATIENCE_SECONDS
+from dpunetop.controllers.drain.hand import Carried
 from dpunetop.domain import names
 from dpunetop.domain.drain.calls import Done, Result, Task
 from dpunetop.domain.drain.record import Cycle, State, render_cycle
@@ -219,9 +220,9 @@ def test_a_task_whose_effect_does_not_show_yet_is_not_done_twice_in_one_pass(mon
     world, tasks = World().protected(), []
     world.cordon()
 
-    def carry_out(task: Task, _: Stop) -> Done:
+    def carry_out(task: Task, _: Stop) -> Carried:
         tasks.append(type(task).__name__)
-        return Done(Result.DONE)
+        return Carried(Done(Result.DONE), wrote=True)
 
     monkeypatch.setattr(world.hosts, "_hand", SimpleNamespace(carry_out=carry_out))
     assert world.hosts.reconcile(PLACE, Stop()) == pytest.approx(0.5)
@@ -271,6 +272,7 @@ def test_a_right_that_the_tenant_refuses_is_named_and_the_next_look_is_late() ->
     assert world.said() == ("False", "TenantUnauthorized")
     assert world.events()[-1] == "Warning TenantUnauthorized"
     world.tenant.refuses.clear()
+    world.clock.step(30.0)
     world.settle()
     assert world.state() is State.DRAINING
 
@@ -285,6 +287,7 @@ def test_what_passes_by_itself_is_tried_again_soon(error: Any) -> None:
     world.cordon()
     assert world.settle() == 1.0
     world.tenant.refuses.clear()
+    world.clock.step(1.0)
     world.settle()
     assert world.state() is State.DRAINING
 

@@ -1,0 +1,288 @@
+"""Whatever call of a drain fails, for as long as it likes: tried ever more seldom, and told where people look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from dpunetop.base.stop import Stop
+from dpunetop.domain import names
+from dpunetop.domain.drain.record import State
+from dpunetop.kube.conditions import condition_of
+from dpunetop.kube.errors import ApiError, Conflict, Forbidden, Invalid, TooManyRequests, Unauthorized, Unreachable
+from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NODES, PODS, Key, Resource
+from dpunetop.kube.requests import Selection
+from dpunetop.runtime.flowcontrol import ItemBackoff
+from dpunetop.runtime.reading import NotSynced, Unwatched
+from support.objects import NAMESPACE
+from support.scripteddrain import DPU, HOST, KEY, PLACE, TENANT, World
+
+LAG_SECONDS = 0.1
+"""Between a write and the pass that the watch of it wakes."""
+MINUTES = 2
+MOST_REQUESTS = 50
+"""Of the kind that fails, and of all writes beside it, in so many minutes."""
+
+FORBIDDEN = Forbidden(403, "Forbidden", "cannot watch at all")
+ERRORS: dict[str, ApiError] = {
+    "500": ApiError(500, "InternalError", "failed calling webhook"),
+    "403": Forbidden(403, "Forbidden", "is forbidden: no such right"),
+    "401": Unauthorized(401, "Unauthorized", "Unauthorized"),
+    "422": Invalid(422, "Invalid", "is invalid"),
+    "409": Conflict(409, "Conflict", "the object has been modified"),
+    "429": TooManyRequests(429, "TooManyRequests", "later", retry_after_seconds=1.0),
+    "time-out": Unreachable(0, "Timeout", "no answer in 10 s"),
+}
+
+
+class Workers:
+    """What runs the two controllers: woken by each write, else when they asked for it, or after a failure."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._due: dict[Key, float] = {}
+        self._backoff: ItemBackoff[Key] = ItemBackoff()
+
+    def run(self, seconds: float) -> None:
+        clock = self.world.clock
+        end, before = clock.monotonic() + seconds, len(self.world.writes())
+        self._due = {KEY: clock.monotonic(), PLACE: clock.monotonic()}
+        while (now := clock.monotonic()) < end and len(self.world.writes()) - before < MOST_REQUESTS:
+            for key in [key for key, at in sorted(self._due.items(), key=str) if at <= now]:
+                self._pass(key, now)
+            clock.step(max(LAG_SECONDS, min((*self._due.values(), end), default=end) - now))
+
+    def _pass(self, key: Key, now: float) -> None:
+        world = self.world
+        before = len(world.writes())
+        reconciler = world.pairs if key == KEY else world.hosts
+        try:
+            again = reconciler.reconcile(key, Stop())
+        except ApiError as err:
+            again = max(self._backoff.next(key), err.retry_after_seconds or 0.0)
+        else:
+            self._backoff.forget(key)
+        self._due[key] = float("inf") if again is None else now + again
+        places = [KEY, PLACE] if len(world.writes()) > before else [*world.woken]
+        world.woken.clear()
+        for each in places:
+            self._due[each] = min(self._due.get(each, now), now)
+
+
+# --- what a drain consists of -----------------------------------------------------------------------------------------
+
+
+def serving() -> World:
+    world = World().protected()
+    world.run_pod("p1", "container-of-b1")
+    world.settle()
+    return world
+
+
+def begun() -> World:
+    world = serving()
+    world.cordon()
+    world.settle()
+    return world
+
+
+def opened() -> World:
+    world = begun()
+    world.drain_host()
+    world.settle()
+    return world
+
+
+def rebooted() -> World:
+    world = opened()
+    world.reboot("b2")
+    world.settle()
+    return world
+
+
+def ended() -> World:
+    world = rebooted()
+    world.cordon(False)
+    world.settle()
+    return world
+
+
+def order(world: World, text: str) -> None:
+    live = world.infra.shown(NODES, "", DPU)
+    notes = {names.DRAIN_ANNOTATION: text}
+    world.infra.put(NODES, {**live, "metadata": {**live["metadata"], "annotations": notes}})
+
+
+def fail(world: World) -> None:
+    name = names.maintenance_name(HOST)
+    world.change(world.tenant, names.NODEMAINTENANCES, "", name, status={"phase": "Failed"})
+
+
+def uncordon_host(world: World) -> None:
+    taints = world.tenant.shown(NODES, "", HOST)["spec"]["taints"]
+    world.change(world.tenant, NODES, "", HOST, spec={"taints": taints})
+
+
+def unpair(world: World) -> None:
+    world.pair_up()
+
+
+def change_entry(world: World) -> None:
+    text = f"TENANT_K8S_NODE={HOST}\nOVN_KUBE_LOG_LEVEL=5"
+    world.change(world.infra, CONFIGMAPS, NAMESPACE, names.ENV_OVERRIDES, data={DPU: text})
+    world.cordon(False)
+
+
+def lose_maintenance(world: World) -> None:
+    world.tenant.drop(names.NODEMAINTENANCES, "", names.maintenance_name(HOST))
+
+
+def outdate_pod(world: World) -> None:
+    world.cordon(False)
+    pod = world.infra.shown(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
+    notes = {names.TEMPLATE_HASH_ANNOTATION: "t0"}
+    world.infra.put(PODS, {**pod, "metadata": {**pod["metadata"], "annotations": notes}})
+
+
+def remove_node(world: World) -> None:
+    world.infra.drop(NODES, "", DPU)
+
+
+STORIES: dict[str, tuple[Callable[[], World], Callable[[World], None]]] = {
+    "a pair comes to serve": (World, lambda world: world.run_blocker()),
+    "a drain begins": (serving, World.cordon),
+    "the budget opens": (begun, World.drain_host),
+    "the DPU reboots": (opened, lambda world: world.reboot("b2")),
+    "the host is given back": (rebooted, lambda world: world.cordon(False)),
+    "the cordon is taken back early": (begun, lambda world: world.cordon(False)),
+    "a person skips": (opened, lambda world: order(world, "skip")),
+    "a person holds": (opened, lambda world: order(world, "hold")),
+    "a person forces": (begun, lambda world: order(world, "force:b1")),
+    "a person uncordons the host": (opened, uncordon_host),
+    "the maintenance fails": (begun, fail),
+    "the maintenance is lost": (opened, lose_maintenance),
+    "the pair is unpaired": (opened, unpair),
+    "the entry changes": (rebooted, change_entry),
+    "the pod is outdated": (rebooted, outdate_pod),
+    "the node is gone": (opened, remove_node),
+    "the maintenance has gone": (ended, World.end_maintenance),
+}
+
+
+def kinds(begin: Callable[[], World], act: Callable[[World], None]) -> list[str]:
+    """What is asked of which cluster while the story takes its way."""
+    world = begin()
+    marks = len(world.infra.asked), len(world.tenant.asked)
+    act(world)
+    Workers(world).run(MINUTES * 60)
+    found = (*(f"infra {each}" for each in world.infra.asked[marks[0] :]),)
+    found = (*found, *(f"tenant {each}" for each in world.tenant.asked[marks[1] :]))
+    return sorted(set(found))
+
+
+TOLD_ELSEWHERE = frozenset({("the entry changes", "infra delete pods")})
+"""By the controller that deletes pods which idle, in its own condition."""
+
+
+def said_of(world: World) -> Mapping[str, Any]:
+    """What `PairsHealthy` says."""
+    live = world.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample")
+    return condition_of(live, "PairsHealthy") or {}
+
+
+def cases() -> Iterator[tuple[str, str, str]]:
+    """Each write in the stories in which it is made, each read once, with each error."""
+    reads = set[str]()
+    for story, (begin, act) in STORIES.items():
+        for kind in kinds(begin, act):
+            is_read = kind.split()[1] in ("get", "list")
+            if kind not in reads:
+                yield from ((story, kind, error) for error in ERRORS)
+            if is_read:
+                reads.add(kind)
+
+
+CASES = list(cases())
+
+
+@pytest.mark.parametrize(("story", "kind", "answer"), CASES, ids=[": ".join(each) for each in CASES])
+def test_a_call_that_fails_and_fails_is_tried_ever_more_seldom_and_told(story: str, kind: str, answer: str) -> None:
+    (begin, act), error = STORIES[story], ERRORS[answer]
+    world = begin()
+    cluster, _, what = kind.partition(" ")
+    server = world.infra if cluster == INFRA else world.tenant
+    server.refuses[what] = error
+    act(world)
+    written, asked = len(world.writes()), server.asked.count(what)
+    Workers(world).run(MINUTES * 60)
+    assert len(world.writes()) - written < MOST_REQUESTS
+    if not what.startswith("get "):
+        assert server.asked.count(what) - asked < MOST_REQUESTS
+    if server.asked.count(what) > asked and (story, kind) not in TOLD_ELSEWHERE:
+        said = said_of(world)
+        assert said["status"] == "False"
+        assert error.message in said["message"] or said["reason"] == "CacheContradicted"
+
+
+def test_what_fails_no_more_is_done_and_told_no_more() -> None:
+    world = serving()
+    world.tenant.refuses["apply nodemaintenances"] = ERRORS["500"]
+    world.cordon()
+    Workers(world).run(60)
+    assert world.said() == ("False", "RequestFailed")
+    world.tenant.refuses.clear()
+    Workers(world).run(31)
+    assert (world.state(), world.said()) == (State.DRAINING, ("True", "Draining"))
+
+
+def test_a_drain_that_is_wanted_no_more_is_told_of_no_more() -> None:
+    world = serving()
+    world.tenant.refuses["apply nodemaintenances"] = ERRORS["500"]
+    world.cordon()
+    Workers(world).run(60)
+    world.cordon(False)
+    Workers(world).run(5)
+    assert (world.state(), world.said()) == (None, ("True", "AllProtected"))
+
+
+def test_what_protects_is_not_held_up_by_what_fails_in_the_tenant() -> None:
+    world = opened()
+    world.tenant.refuses = {f"{verb} nodemaintenances": ERRORS["500"] for verb in ("apply", "patch", "delete")}
+    world.cordon(False)
+    Workers(world).run(1)
+    assert not world.budget().is_open
+
+
+WATCHED = (
+    (INFRA, PODS),
+    (INFRA, NODES),
+    (INFRA, names.PODDISRUPTIONBUDGETS),
+    (INFRA, DEPLOYMENTS),
+    (TENANT, NODES),
+    (TENANT, names.NODEMAINTENANCES),
+)
+
+
+@pytest.mark.parametrize(("cluster", "resource"), WATCHED, ids=str)
+def test_a_collection_that_may_not_be_watched_from_the_start_is_told(cluster: str, resource: Resource) -> None:
+    world = serving()
+    world.cordon()
+    world.start()
+    world.readings.unread[cluster, resource.plural] = NotSynced(cluster, Selection(resource), FORBIDDEN)
+    for reconciler, key in ((world.pairs, KEY), (world.hosts, PLACE), (world.pairs, KEY)):
+        with suppress(NotSynced):
+            reconciler.reconcile(key, Stop())
+    assert said_of(world)["status"] == "False"
+    assert FORBIDDEN.message in said_of(world)["message"]
+
+
+@pytest.mark.parametrize(("cluster", "resource"), WATCHED, ids=str)
+def test_a_collection_that_may_not_be_watched_any_more_is_told(cluster: str, resource: Resource) -> None:
+    world = serving()
+    world.readings.unwatched = Unwatched(cluster, Selection(resource), FORBIDDEN)
+    world.settle()
+    assert said_of(world)["status"] == "False"
+    assert FORBIDDEN.message in said_of(world)["message"]
