@@ -11,7 +11,7 @@ DPU_LABELS = {"node-role.kubernetes.io/dpu-worker": "", "network.operator.opensh
 
 
 def config(name: str = "sample", namespace: str = NAMESPACE, **spec: Any) -> dict[str, Any]:
-    """A DpuClusterConfig that is served: it has its finalizer."""
+    """A DpuClusterConfig that is served: it has its finalizer, and its status says so."""
     given = {
         "poolName": POOL,
         "nodeSelector": {"matchLabels": {"node-role.kubernetes.io/dpu-worker": ""}},
@@ -31,6 +31,7 @@ def config(name: str = "sample", namespace: str = NAMESPACE, **spec: Any) -> dic
             "finalizers": ["dpu.openshift.io/teardown"],
         },
         "spec": {key: value for key, value in given.items() if value is not None},
+        "status": {"claimedPool": given["poolName"] or "none"},
     }
 
 

@@ -280,6 +280,9 @@ class ScriptedReadings:
     def by_index(self, cluster: str, selection: Selection, index: str, value: str) -> Any:
         return [obj for obj in self.list(cluster, selection) if value in _INDEXERS[index](obj)]
 
+    def unwoken(self, cluster: str, selection: Selection) -> ScriptedLister:
+        return ScriptedLister(self, cluster, selection)
+
     def _cache(self, cluster: str, selection: Selection) -> ScriptedCluster:
         self.asked.add((cluster, selection.resource.plural))
         if cluster in self.silent:
@@ -287,6 +290,19 @@ class ScriptedReadings:
         if trouble := self.unread.get((cluster, selection.resource.plural)):
             raise trouble
         return self._still.get((cluster, selection.resource.plural), self.clusters[cluster])
+
+
+class ScriptedLister:
+    """See `Reader.unwoken`."""
+
+    def __init__(self, readings: ScriptedReadings, cluster: str, selection: Selection) -> None:
+        self._readings, self._cluster, self._selection = readings, cluster, selection
+
+    def get(self, namespace: str, name: str) -> Any:
+        return self._readings.get(self._cluster, self._selection, namespace, name)
+
+    def by_index(self, index: str, value: str) -> Any:
+        return self._readings.by_index(self._cluster, self._selection, index, value)
 
 
 def _no_answer(*request: Any) -> Obj:

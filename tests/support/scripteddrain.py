@@ -176,7 +176,8 @@ class World:
         """What other controllers, or people, say of the DpuClusterConfig."""
         live = self.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample")
         kept = [each for each in (live.get("status") or {}).get("conditions", []) if each["type"] == "PairsHealthy"]
-        changed = {**live, "metadata": {**live["metadata"], **metadata}, "status": {"conditions": [*kept, *conditions]}}
+        status = {**live["status"], "conditions": [*kept, *conditions]}
+        changed = {**live, "metadata": {**live["metadata"], **metadata}, "status": status}
         self.infra.put(names.DPUCLUSTERCONFIGS, changed)
 
     # --- what is there ---

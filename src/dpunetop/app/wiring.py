@@ -17,6 +17,7 @@ from dpunetop.app.assets import host_assets, interconnect_scripts, ovnkube_scrip
 from dpunetop.app.settings import Address, Network, Settings
 from dpunetop.base.clock import Clock, RealClock
 from dpunetop.base.stop import Stop
+from dpunetop.controllers.admissions import Admissions
 from dpunetop.controllers.clusterconfig import ClusterConfig
 from dpunetop.controllers.configsource import ConfigSource
 from dpunetop.controllers.credential import DpuCredential
@@ -144,10 +145,11 @@ class _Wiring:
             settings.allowed_images,
             self._rights.has,
         )
+        self._admissions = Admissions(self._rights.review, self._rights.has, lambda key: self._wake_judge(key))
         self._board, self._hand = Board(), Hand(self._executor, self._client)
         self._controllers = [self._controller(each, rest_after, SETTLE_SECONDS) for each in self._reconcilers()]
         self._hosts = self._host_controller()
-        self._source = ConfigSource(self._infra, self._installation.selections(), self._wake)
+        self._source = ConfigSource(self._infra, self._installation.selections(), self._wake, self._wake_judge)
 
     def manager(self) -> Manager:
         """The order of starting; stopping goes the other way, so that the Lease is given back after the last write."""
@@ -164,7 +166,7 @@ class _Wiring:
     def _reconcilers(self) -> Sequence[ConfigController[Any]]:
         given = self._installation, self._executor
         return (
-            ClusterConfig(*given, self._rights.review),
+            ClusterConfig(*given, self._admissions, self._rights.again_seconds),
             HostConfig(*given, host_assets()),
             TenantLink(*given, self._clusters, self._tenant, self._clock, self._ways),
             DpuCredential(*given, self._client, self._tenant, self._clock, self._metrics),
@@ -203,6 +205,11 @@ class _Wiring:
     def _wake(self, key: Key) -> None:
         for controller in self._controllers:
             controller.settle(key)
+
+    def _wake_judge(self, key: Key) -> None:
+        """Whoever judges DpuClusterConfigs that were never served; nobody else has to do with them."""
+        judge = next(each for each in self._controllers if each.name == ClusterConfig.name)
+        judge.settle(key)
 
     def _client(self, name: str) -> Client:
         cluster = self._clusters.get(name)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dpunetop.controllers.flow import ConfigController, Installation, blindness, one
+from dpunetop.controllers.admissions import Admissions
+from dpunetop.controllers.flow import SERVED, WAITING, ConfigController, Installation, blindness, one
 from dpunetop.domain import names
 from dpunetop.domain.credential import minted_in
 from dpunetop.domain.drain.facts import Budget, budget, maintenance
 from dpunetop.domain.drain.roster import runs_on
-from dpunetop.domain.lifecycle import ConfigView, Leftovers, OutOfSight, plan_config
+from dpunetop.domain.lifecycle import RIGHTS_SECONDS, ConfigView, Leftovers, OutOfSight, plan_config
 from dpunetop.domain.status import CREDENTIALS_VALID, READY, TENANT_REACHABLE
 from dpunetop.domain.types import DpuClusterConfig
 from dpunetop.kube.conditions import condition_of
@@ -25,10 +26,11 @@ from dpunetop.kube.keys import (
     ROLEBINDINGS,
     SECRETS,
     SERVICEACCOUNTS,
+    Key,
     Resource,
     crd_name,
 )
-from dpunetop.kube.meta import Obj, labels_of, name_of, namespace_of
+from dpunetop.kube.meta import Obj, labels_of, name_of
 from dpunetop.kube.plan import Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_labels
@@ -43,16 +45,20 @@ class ClusterConfig(ConfigController[ConfigView]):
     condition = READY
 
     def __init__(
-        self, installation: Installation, executor: Executor, ask_rights: Callable[[str], None] = lambda _: None
+        self,
+        installation: Installation,
+        executor: Executor,
+        admissions: Admissions | None = None,
+        again_seconds: Callable[[], float] = lambda: RIGHTS_SECONDS,
     ) -> None:
-        """`ask_rights` reviews the rights in a namespace, so that `installation.has_rights` knows them."""
+        """`again_seconds` says when those that are not served are looked at again."""
         super().__init__(installation, executor)
-        self._ask_rights = ask_rights
+        self._admissions = admissions or Admissions(lambda _: None, installation.has_rights, lambda _: None)
+        self._again_seconds = again_seconds
 
-    def review(self, obj: Obj | None) -> None:
-        """See `ConfigController.review`: what was served before stays served, so it is not asked about."""
-        if obj is not None and names.FINALIZER not in (obj["metadata"].get("finalizers") or ()):
-            self._ask_rights(namespace_of(obj))
+    def judge_new(self, reader: Reader, obj: Obj) -> DpuClusterConfig:
+        """See `ConfigController.judge_new`."""
+        return self._admissions.judge(obj, _Shown(reader, self.installation))
 
     def serves(self, config: DpuClusterConfig) -> bool:
         """Every one: somebody has to say why one is refused, and to take down one that is deleted."""
@@ -60,8 +66,8 @@ class ClusterConfig(ConfigController[ConfigView]):
 
     def gather(self, reader: Reader, config: DpuClusterConfig) -> ConfigView:
         """See `ConfigController.gather`; what teardown has to remove is read only then."""
-        leftovers = self._leftovers(reader, config) if config.terminating else None
-        return ConfigView(config, leftovers, self.manager)
+        leftovers = self._leftovers(reader, config) if config.terminating and config.was_served else None
+        return ConfigView(config, leftovers, self.manager, self._again_seconds())
 
     def plan(self, view: ConfigView) -> Plan:
         """See `ConfigController.plan`."""
@@ -156,6 +162,29 @@ class ClusterConfig(ConfigController[ConfigView]):
     def _host_configuration_is_served(self, reader: Reader) -> bool:
         crd = crd_name(names.MACHINECONFIGPOOLS)
         return reader.get(INFRA, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is not None
+
+
+class _Shown:
+    """See `admissions.Shown`. Without interest in what changes: `ConfigSource` wakes who waits."""
+
+    def __init__(self, reader: Reader, installation: Installation) -> None:
+        self._listers = [reader.unwoken(INFRA, each) for each in installation.selections()]
+
+    def one(self, key: Key) -> Obj | None:
+        """See `admissions.Shown.one`."""
+        found = (lister.get(key.namespace, key.name) for lister in self._listers)
+        return next((obj for obj in found if obj is not None), None)
+
+    def served(self, claim: str) -> list[Obj]:
+        """See `admissions.Shown.served`."""
+        return self._found(SERVED, claim)
+
+    def waiting(self, claim: str) -> list[Obj]:
+        """See `admissions.Shown.waiting`."""
+        return self._found(WAITING, claim)
+
+    def _found(self, index: str, value: str) -> list[Obj]:
+        return [obj for lister in self._listers for obj in lister.by_index(index, value)]
 
 
 def _silence(config: DpuClusterConfig) -> str | None:

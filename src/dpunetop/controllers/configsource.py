@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
-from dpunetop.controllers.flow import one
+from dpunetop.controllers.flow import WAITING, key_of, one
+from dpunetop.domain.admission import claims
 from dpunetop.domain.names import DPUCLUSTERCONFIGS
+from dpunetop.domain.types import was_served
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, INFRA, Key, crd_name
-from dpunetop.kube.meta import Obj, name_of, namespace_of
+from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, Key, crd_name
+from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change
 from dpunetop.runtime.cluster import Cluster, Hold
 
 
 class ConfigSource:
-    """Wakes every controller for every change of every served DpuClusterConfig.
+    """Wakes every controller for every change of a DpuClusterConfig that is served; of one that never was, whoever
+    judges those alone, who is woken for all that wait for what one has claimed once that is gone.
 
     Guarantees: works whether the CustomResourceDefinition is there at the start or comes later; never stops watching.
     Threads: `start` once; the rest from any thread.
     """
 
-    def __init__(self, infra: Cluster, selections: Sequence[Selection], wake: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        infra: Cluster,
+        selections: Sequence[Selection],
+        wake: Callable[[Key], None],
+        wake_judge: Callable[[Key], None],
+    ) -> None:
         self._infra = infra
         self._selections = selections
         self._wake = wake
+        self._wake_judge = wake_judge
         self._log = structlog.get_logger().bind(crd=crd_name(DPUCLUSTERCONFIGS))
         self._definition: Hold | None = None
         self._configs: tuple[Hold, ...] = ()  # set once, whole, by the thread that tells of the definition
@@ -59,7 +69,20 @@ class ConfigSource:
     def _config_changed(self, change: Change) -> None:
         obj = change.new if change.new is not None else change.old
         assert obj is not None
-        self._wake(Key(INFRA, namespace_of(obj), name_of(obj)))
+        wake = self._wake if _is_served(change.old) or _is_served(change.new) else self._wake_judge
+        wake(key_of(obj))
+        if change.old is not None and _is_served(change.old) and not _is_served(change.new):
+            for waiting in self._waiting(claims(change.old)):
+                self._wake_judge(key_of(waiting))
+
+    def _waiting(self, freed: tuple[str, ...]) -> Iterator[Obj]:
+        for hold in self._configs:
+            for claim in freed:
+                yield from hold.lister.by_index(WAITING, claim)
+
+
+def _is_served(obj: Obj | None) -> bool:
+    return obj is not None and was_served(obj)
 
 
 def _is_established(definition: Obj) -> bool:

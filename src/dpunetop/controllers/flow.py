@@ -5,21 +5,21 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, TypeVar
 
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.controllers.grants import gather_rights
-from dpunetop.domain.admission import admit, pool_claimed
+from dpunetop.domain.admission import NEVER_SERVED, admit, claims
 from dpunetop.domain.grants import Rights
 from dpunetop.domain.image import AllowedImages
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, SAME_TENANT_ANNOTATION, field_manager, owner_hash
 from dpunetop.domain.status import INTERNAL_ERROR, TENANT_REACHABLE, confession, overruled
-from dpunetop.domain.types import DpuClusterConfig, parse_config
+from dpunetop.domain.types import DpuClusterConfig, parse_config, was_served
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.errors import ApiError, Conflict, TooManyRequests, Unreachable
 from dpunetop.kube.keys import INFRA, NAMESPACES, Key, Resource
-from dpunetop.kube.meta import Obj, annotations_of, name_of, namespace_of, uid_of
+from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, namespace_of, uid_of
 from dpunetop.kube.plan import Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_name
@@ -31,13 +31,16 @@ from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings
 
 V = TypeVar("V")
 
-BY_NAMESPACE, BY_POOL, BY_TENANT = "namespace", "pool", "tenant"
+SERVED, WAITING, BY_TENANT = "served", "waiting", "tenant"
+ANY = ""
+"""The value of `SERVED` under which all of them are found, beside what each claims."""
 CONFIG_INDEXERS: Mapping[str, Indexer] = {
-    BY_NAMESPACE: lambda config: (namespace_of(config),),
-    BY_POOL: lambda config: (pool_claimed(config),),
-    BY_TENANT: lambda config: (uid,) if (uid := parse_config(config).tenant_uid) else (),
+    SERVED: lambda obj: (ANY, *claims(obj)) if was_served(obj) else (),
+    WAITING: lambda obj: () if was_served(obj) or is_terminating(obj) else claims(obj),
+    BY_TENANT: lambda obj: (uid,) if was_served(obj) and (uid := parse_config(obj).tenant_uid) else (),
 }
-"""Indexers that infra's caches of DpuClusterConfigs must have: one is judged by its rivals, and woken by them alone."""
+"""Indexers that infra's caches of DpuClusterConfigs must have. Those that were never served are found by what they
+claim alone: strangers may make as many as they like, and whoever is served reads none of them and is woken by none."""
 
 NO_BUG = (ApiError, NotSynced, NotEngaged, Stopped, LeadershipLost, Terminal)
 """What a reconcile raises as its contract has it; whatever else it raises is a bug, about what it looked at."""
@@ -96,7 +99,8 @@ def blindness(config: DpuClusterConfig, err: NotEngaged | NotSynced) -> str:
     return str(err)
 
 
-def _key_of(obj: Obj) -> Key:
+def key_of(obj: Obj) -> Key:
+    """The key of an object of infra."""
     return Key(INFRA, namespace_of(obj), name_of(obj))
 
 
@@ -144,8 +148,9 @@ class ConfigController(ABC, Generic[V]):
         """Whether there is something to do: not before the finalizer stands, nor once the end has begun."""
         return config.refused is None and config.has_finalizer and not config.terminating
 
-    def review(self, obj: Obj | None) -> None:
-        """Find out what the judgement of a DpuClusterConfig needs and no cache shows. Raises: ApiError."""
+    def judge_new(self, reader: Reader, obj: Obj) -> DpuClusterConfig:
+        """Whether one that was never served is to be; who alone says yes to that says here when. Raises: ApiError."""
+        return replace(parse_config(obj), refused=NEVER_SERVED)
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
         """See `runtime.controller.Reconciler`. Raises: ApiError, NotSynced, NotEngaged, Stopped."""
@@ -153,10 +158,7 @@ class ConfigController(ABC, Generic[V]):
         live: DpuClusterConfig | None = None
         try:
             with self._readings.reading(key) as reader:
-                rivals = self._rivals(reader, key)
-                self.review(next((obj for obj in rivals if _key_of(obj) == key), None))
-                configs = admit(rivals, self.installation.has_rights)
-                live = next((c for c in configs if (c.namespace, c.name) == (key.namespace, key.name)), None)
+                live = self._judged(reader, key)
                 view = self.gather(reader, live) if live is not None and self.serves(live) else None
                 refusal = reader.refusal()
             if view is None:
@@ -217,7 +219,8 @@ class ConfigController(ABC, Generic[V]):
     def rights(self, reader: Reader, config: DpuClusterConfig) -> Rights:
         """What decides which of the nodes that `config` selects it has. Raises: NotSynced."""
         installation = self.installation
-        return gather_rights(reader, config, installation.selections(), installation.namespace, self.infra_uid(reader))
+        others = self._found(reader, SERVED, ANY)
+        return gather_rights(reader, config, others, installation.namespace, self.infra_uid(reader))
 
     def siblings(self, reader: Reader, config: DpuClusterConfig) -> list[DpuClusterConfig]:
         """The others that are served and whose tenant is the same cluster. Raises: NotSynced."""
@@ -230,8 +233,8 @@ class ConfigController(ABC, Generic[V]):
 
     def _namesakes(self, reader: Reader, config: DpuClusterConfig) -> list[DpuClusterConfig]:
         found = self._found(reader, BY_TENANT, config.tenant_uid) if config.tenant_uid else []
-        served = (each for each in map(parse_config, found) if each.has_finalizer)  # one that is refused never gets it
-        return sorted((each for each in served if each.uid != config.uid), key=lambda each: each.namespace)
+        others = (each for each in map(parse_config, found) if each.uid != config.uid)
+        return sorted(others, key=lambda each: each.namespace)
 
     def _share_tenant(self, reader: Reader, *configs: DpuClusterConfig) -> bool:
         """Whether one authority is behind those whose tenants give one UID, or infra's administrator says it is."""
@@ -241,12 +244,20 @@ class ConfigController(ABC, Generic[V]):
         said = (annotations_of(each).get(SAME_TENANT_ANNOTATION) if each is not None else None for each in namespaces)
         return all(text == configs[0].tenant_uid for text in said)
 
-    def _rivals(self, reader: Reader, key: Key) -> list[Obj]:
-        """The DpuClusterConfig of `key` and those that may claim what it claims; the others are of no interest."""
-        neighbours = self._found(reader, BY_NAMESPACE, key.namespace)
-        own = next((obj for obj in neighbours if name_of(obj) == key.name), None)
-        sharers = self._found(reader, BY_POOL, pool_claimed(own)) if own is not None else []
-        return list({(namespace_of(obj), name_of(obj)): obj for obj in (*neighbours, *sharers)}.values())
+    def _judged(self, reader: Reader, key: Key) -> DpuClusterConfig | None:
+        """The DpuClusterConfig of `key`, with what speaks against it: others that are served and claim the same, or
+        that nobody has said yes to it yet. Raises: NotSynced, ApiError."""
+        own = self._own(reader, key)
+        if own is None:
+            return None
+        if not was_served(own):
+            return self.judge_new(reader, own)
+        holders = (obj for claim in claims(own) for obj in self._found(reader, SERVED, claim) if key_of(obj) != key)
+        return admit([own, *{key_of(obj): obj for obj in holders}.values()])[0]
+
+    def _own(self, reader: Reader, key: Key) -> Obj | None:
+        found = [reader.get(INFRA, each, key.namespace, key.name) for each in self.installation.selections()]
+        return next((obj for obj in found if obj is not None), None)
 
     def _found(self, reader: Reader, index: str, value: str) -> list[Obj]:
         selections = self.installation.selections()

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from dpunetop.domain.grants import Candidate, ClaimsView, Grant, Rights, grant_of, selects, weigh_claims
 from dpunetop.domain.names import (
-    FINALIZER,
     MACHINECONFIGPOOLS,
     PODDISRUPTIONBUDGETS,
     owner_hash,
@@ -20,9 +19,9 @@ from dpunetop.runtime.reading import Reader
 
 
 def gather_rights(
-    reader: Reader, config: DpuClusterConfig, served: Iterable[Selection], namespace: str, infra_uid: str
+    reader: Reader, config: DpuClusterConfig, served: Iterable[Obj], namespace: str, infra_uid: str
 ) -> Rights:
-    """What decides which nodes `config` has. `served` is where DpuClusterConfigs are, `namespace` the operator's.
+    """What decides which nodes `config` has. `served` are all that are served, `namespace` is the operator's.
 
     Raises: NotSynced.
     """
@@ -33,7 +32,7 @@ def gather_rights(
 
     nodes = tuple(node for node in reader.list(INFRA, Selection(NODES)) if selects(config, node))
     own = candidate(config)
-    sharing = (candidate(each) for each in _sharing(reader, served, nodes) if each.uid != config.uid)
+    sharing = (candidate(each) for each in _sharing(served, nodes) if each.uid != config.uid)
     budgets = reader.list(INFRA, Selection(PODDISRUPTIONBUDGETS, namespace)) if nodes else ()
     view = ClaimsView(
         nodes=nodes,
@@ -44,13 +43,12 @@ def gather_rights(
     return Rights(own.grant, own.owner, weigh_claims(view))
 
 
-def _sharing(reader: Reader, served: Iterable[Selection], nodes: Iterable[Obj]) -> Iterable[DpuClusterConfig]:
-    """Those that select one of `nodes` and have been served: what is refused never gets the finalizer."""
+def _sharing(served: Iterable[Obj], nodes: Iterable[Obj]) -> Iterable[DpuClusterConfig]:
+    """Those that select one of `nodes`."""
     labels = [labels_of(node) for node in nodes]
-    for obj in (obj for selection in served for obj in reader.list(INFRA, selection)):
+    for obj in served:
         selector = (obj.get("spec") or {}).get("nodeSelector") or {}
-        is_served = FINALIZER in (obj["metadata"].get("finalizers") or ())
-        if is_served and any(matches(selector, each) for each in labels):
+        if any(matches(selector, each) for each in labels):
             yield parse_config(obj)
 
 

@@ -13,6 +13,8 @@ from dpunetop.kube.keys import SELFSUBJECTACCESSREVIEWS
 from dpunetop.runtime.client.client import Client
 
 _MOST_KNOWN = 10_000
+_AGAIN_PER_SECOND = 10.0
+"""How many namespaces without rights are asked about again in a second, however many there are."""
 
 
 class NamespaceRights:
@@ -40,7 +42,15 @@ class NamespaceRights:
         with self._lock:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            self._known[namespace] = is_allowed(answer), now + RIGHTS_SECONDS / 2
+            self._known[namespace] = is_allowed(answer), now + self._again_locked() / 2
+
+    def again_seconds(self) -> float:
+        """When it is worth the while to look again whether rights have come."""
+        with self._lock:
+            return self._again_locked()
+
+    def _again_locked(self) -> float:
+        return max(RIGHTS_SECONDS, len(self._known) / _AGAIN_PER_SECOND)
 
     def has(self, namespace: str) -> bool:
         """The last answer, however old; of a namespace that was never asked about: no."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dpunetop.domain.admission import NAMESPACE_NOT_SERVED
+from dpunetop.domain.admission import WITHOUT_RIGHTS
 from dpunetop.domain.names import (
+    CLAIMED_POOL,
     CURRENT_CONFIG_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
     DPUCLUSTERCONFIGS,
@@ -21,7 +22,7 @@ from dpunetop.domain.types import DeletionPolicy, DpuClusterConfig
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import DAEMONSETS, INFRA, SECRETS, SERVICEACCOUNTS, Resource
 from dpunetop.kube.meta import Obj, annotations_of, name_of, new_object
-from dpunetop.kube.plan import Apply, Delete, Plan, Step
+from dpunetop.kube.plan import Apply, Delete, Patch, Plan, Step
 
 RIGHTS_SECONDS = 60.0
 """When it is looked again whether there are rights in a namespace; nothing shows that of itself."""
@@ -61,11 +62,13 @@ class Leftovers:
 
 @dataclass(frozen=True, slots=True)
 class ConfigView:
-    """`leftovers` is given exactly when the DpuClusterConfig is being deleted."""
+    """`leftovers` is given exactly when the DpuClusterConfig is being deleted and was served."""
 
     config: DpuClusterConfig
     leftovers: Leftovers | None
     field_manager: str
+    again_seconds: float = RIGHTS_SECONDS
+    """When one that is not served is looked at again."""
 
     @property
     def is_forced(self) -> bool:
@@ -77,10 +80,36 @@ def plan_config(view: ConfigView) -> Plan:
     """Keep finalizer and `Ready` right; once deleted, take down one stage after the other."""
     if view.leftovers is not None:
         return _teardown(view, view.leftovers)
-    if view.config.refused is not None:
-        refused = Condition(READY, "False", view.config.refused.reason, view.config.refused.message)
-        again = RIGHTS_SECONDS if refused.reason == NAMESPACE_NOT_SERVED else None
-        return Plan(_status(view, refused), again)
+    if (refused := view.config.refused) is None:
+        return _serving(view)
+    condition = Condition(READY, "False", refused.reason, refused.message)
+    if view.config.was_served:
+        return Plan(_status(view, condition))
+    return _never_served(view, condition)
+
+
+def _never_served(view: ConfigView, condition: Condition) -> Plan:
+    """A condition and nothing else, and an Event only where there are rights; a finalizer that somebody else has put
+    there goes."""
+    config = view.config
+    if config.terminating:
+        return Plan(_without_finalizer(config))
+    (told,) = report(INFRA, config.live, (condition,), view.field_manager, observedGeneration=config.generation)
+    if condition.reason in WITHOUT_RIGHTS:
+        told = replace(told, telling={})
+    return Plan((*_without_finalizer(config), told), view.again_seconds)
+
+
+def _without_finalizer(config: DpuClusterConfig) -> tuple[Step, ...]:
+    """Whoever has put it there: an apply would give up our own only."""
+    if not config.has_finalizer:
+        return ()
+    others = [each for each in config.live["metadata"]["finalizers"] if each != FINALIZER]
+    return (Patch(INFRA, DPUCLUSTERCONFIGS, config.live, {"metadata": {"finalizers": others}}),)
+
+
+def _serving(view: ConfigView) -> Plan:
+    """The finalizer, and then the claim, before which nobody writes anything for it."""
     return Plan((_finalizer(view, present=(FINALIZER,)), *_status(view, summary(view.config))))
 
 
@@ -173,7 +202,8 @@ def _some(names: list[str], most: int = 5) -> str:
 
 def _status(view: ConfigView, condition: Condition) -> tuple[Step, ...]:
     config = view.config
-    return report(INFRA, config.live, (condition,), view.field_manager, observedGeneration=config.generation)
+    members = {"observedGeneration": config.generation, CLAIMED_POOL: config.pool_name}
+    return report(INFRA, config.live, (condition,), view.field_manager, **members)
 
 
 def _finalizer(view: ConfigView, present: tuple[str, ...]) -> Apply:

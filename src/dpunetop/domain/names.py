@@ -44,6 +44,13 @@ CORDONED_BEFORE_ANNOTATION: Final = f"{GROUP}/cordoned-before"
 DRAIN_BLOCKER: Final = "dpu-drain-blocker"
 """ServiceAccount of the blockers, and how their names begin."""
 
+# In the status of the DpuClusterConfig.
+READY_CONDITION: Final = "Ready"
+"""Type of the condition that sums up the others: the only one of a DpuClusterConfig that was never served."""
+CLAIMED_POOL: Final = "claimedPool"
+"""The pool of one that is served, from before anything else is written for it until it is gone. Who may write a
+DpuClusterConfig may write its finalizers, but not its status."""
+
 # Set by a person on the DpuClusterConfig.
 ADOPT_ANNOTATION: Final = f"{GROUP}/adopt"
 ROLL_ANNOTATION: Final = f"{GROUP}/roll"

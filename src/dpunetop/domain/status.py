@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from dpunetop.domain.names import DPUCLUSTERCONFIGS
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, READY_CONDITION
 from dpunetop.domain.types import DpuClusterConfig
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.fieldsets import projection
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.plan import ApplyStatus, Emit, Plan, Step
 
-READY = "Ready"
+READY = READY_CONDITION
 MCP_READY = "McpReady"
 TENANT_REACHABLE = "TenantReachable"
 CREDENTIALS_VALID = "CredentialsValid"
@@ -86,7 +86,7 @@ def _lack(config: DpuClusterConfig, type_: str) -> Condition | None:
 
 def report(
     cluster: str, live: Obj, conditions: tuple[Condition, ...], field_manager: str, **members: object
-) -> tuple[Step, ...]:
+) -> tuple[ApplyStatus]:
     """Steps that write `conditions` to the DpuClusterConfig `live` and tell of those that change.
 
     Guarantees: an Event for each condition whose status or reason the write changes, none at rest; a Warning only for

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from dpunetop.domain.names import FINALIZER
+from dpunetop.domain.names import CLAIMED_POOL, FINALIZER, READY_CONDITION
 from dpunetop.kube.meta import Obj, annotations_of, generation_of, is_terminating, name_of, namespace_of, uid_of
 
 
@@ -71,6 +71,8 @@ class DpuClusterConfig:
     generation: int
     terminating: bool
     has_finalizer: bool
+    was_served: bool
+    """See `was_served`."""
     pool_name: str
     node_selector: Mapping[str, Any] | None
     kubeconfig_secret: str | None
@@ -97,6 +99,25 @@ def tenant_cluster_name(namespace: str, name: str) -> str:
     return f"tenant/{namespace}/{name}"
 
 
+def has_finalizer(obj: Obj) -> bool:
+    """Whether our finalizer stands on a DpuClusterConfig, whoever has put it there."""
+    return FINALIZER in (obj["metadata"].get("finalizers") or ())
+
+
+def was_served(obj: Obj) -> bool:
+    """Whether the operator has begun to serve a DpuClusterConfig at any time, and so may have written something for it.
+
+    Its status says so, which its author cannot write. One that an older release has served has our finalizer, and
+    something there came true: that release gave the finalizer also to those for which it could do nothing.
+    """
+    status = obj.get("status") or {}
+    if status.get(CLAIMED_POOL):
+        return True
+    conditions = (each for each in status.get("conditions") or () if each.get("type") != READY_CONDITION)
+    has_come_true = bool(status.get("tenantUID")) or any(each.get("status") == "True" for each in conditions)
+    return has_finalizer(obj) and has_come_true
+
+
 def parse_config(obj: Obj) -> DpuClusterConfig:
     """Read a DpuClusterConfig; the schema has checked its types.
 
@@ -111,7 +132,8 @@ def parse_config(obj: Obj) -> DpuClusterConfig:
         uid=uid_of(obj),
         generation=generation_of(obj),
         terminating=is_terminating(obj),
-        has_finalizer=FINALIZER in (obj["metadata"].get("finalizers") or []),
+        has_finalizer=has_finalizer(obj),
+        was_served=was_served(obj),
         pool_name=spec.get("poolName") or "",
         node_selector=spec.get("nodeSelector") or None,
         kubeconfig_secret=spec.get("kubeConfigFile") or None,

@@ -125,6 +125,19 @@ class Readings:
             raise NotSynced(name, selection, hold.trouble)
         return hold.lister
 
+    def peek(self, want: Want) -> Lister:
+        """The cache behind `want`, which a key of ours reads already, without any interest in its changes.
+
+        Raises: NotEngaged, NotSynced.
+        """
+        with self._guard:
+            followed = self._followed.get(want)
+        if followed is None or followed.hold is None:
+            raise NotEngaged(want[0])
+        if not followed.hold.has_synced():
+            raise NotSynced(*want, followed.hold.trouble)
+        return followed.hold.lister
+
     def _ask_locked(self, key: Key, want: Want, part: Part) -> None:
         asks = self._asks.get(key, ())
         if (*want, part) in asks:
@@ -232,6 +245,11 @@ class Reader:
     def by_index(self, cluster: str, selection: Selection, index: str, value: str) -> _Objects:
         """The objects that the cluster's indexer `index` puts under `value`."""
         return self._lister(cluster, selection, (index, value)).by_index(index, value)
+
+    def unwoken(self, cluster: str, selection: Selection) -> Lister:
+        """The cache of a selection of which this pass has read something. What is read there wakes nobody when it
+        changes: somebody else must see to that."""
+        return self._readings.peek((cluster, selection))
 
     def refusal(self) -> Unwatched | None:
         """The first of what this pass has read that does not show what is there now, if any."""

@@ -190,6 +190,34 @@ def test_a_config_where_the_operator_has_no_rights_gets_nothing_and_claims_nothi
     assert victim.condition("Ready")["status"] == "True"
 
 
+def test_a_forged_finalizer_is_no_claim_and_is_taken_off(new_trial: Any) -> None:
+    stranger, victim = new_trial(), new_trial()
+    role = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{stranger.namespace}/roles/dpunetop-tenant"
+    stranger.infra.patch(role, {"rules": []})
+    stranger.create_config(poolName=victim.pool)
+    stranger.infra.patch(
+        stranger.path(names.DPUCLUSTERCONFIGS, stranger.names.name), {"metadata": {"finalizers": [names.FINALIZER]}}
+    )
+    victim.ready()
+    eventually(stranger.config, lambda config: not config["metadata"].get("finalizers"))
+    assert stranger.condition("Ready")["reason"] == "NamespaceNotServed"
+    assert victim.config()["status"]["claimedPool"] == victim.pool
+    assert victim.config()["metadata"]["finalizers"] == [names.FINALIZER]
+
+
+def test_of_two_new_ones_that_name_one_pool_one_is_served_and_the_other_is_told_which(new_trial: Any) -> None:
+    both = sorted((new_trial(), new_trial()), key=lambda trial: str(trial.namespace))
+    for trial in reversed(both):
+        trial.create_config(poolName=both[0].pool)
+    eventually(lambda: [(t.condition("Ready") or {}).get("reason") for t in both], lambda said: "PoolTaken" in said)
+    [winner] = [trial for trial in both if trial.config()["status"].get("claimedPool")]
+    [loser] = [trial for trial in both if trial is not winner]
+    assert f"belongs to {winner.namespace}/{winner.names.name}" in loser.condition("Ready")["message"]
+    assert not loser.config()["metadata"].get("finalizers")
+    winner.delete_config()
+    eventually(loser.config, lambda config: config["status"].get("claimedPool") == both[0].pool)
+
+
 def test_a_dpu_that_loses_its_grant_serves_until_its_host_is_drained(trial: Trial) -> None:
     trial.ready()
     pods = [pod["metadata"]["uid"] for pod in trial.pods()]

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 import pytest
 
 from dpunetop.base.stop import Stop
+from dpunetop.controllers.admissions import Admissions
 from dpunetop.controllers.clusterconfig import ClusterConfig
 from dpunetop.controllers.flow import Installation
 from dpunetop.controllers.namespacerights import NamespaceRights
 from dpunetop.domain.names import (
     DPU_ACCOUNT,
     DPUCLUSTERCONFIGS,
+    FINALIZER,
     FORCE_DELETE_ANNOTATION,
     MINTED_IN_ANNOTATION,
     OWNER_LABEL,
@@ -67,7 +69,7 @@ class World:
         doomed = copy.deepcopy(config())
         doomed["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z", annotations=annotations)
         doomed["metadata"]["managedFields"] = [FINALIZER_IS_OURS]
-        doomed["status"] = {"conditions": list(conditions)}
+        doomed["status"]["conditions"] = list(conditions)
         self.infra.put(DPUCLUSTERCONFIGS, doomed)
         self.infra.put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": "infra-uid"}})
         note = {MINTED_IN_ANNOTATION: minted_in} if minted_in else {}
@@ -199,14 +201,20 @@ def beginning(allowed):
     """A DpuClusterConfig that is new, its controller, and what infra was asked."""
     world, asked, clock = World(), Asked(allowed), FakeClock()
     rights = NamespaceRights(lambda: asked, clock)
-    new = copy.deepcopy(config())
-    new["metadata"].pop("finalizers")
-    world.infra.put(DPUCLUSTERCONFIGS, new)
+    world.infra.put(DPUCLUSTERCONFIGS, new())
     installation = Installation(None, "ovn", None, "dpunetop", has_rights=rights.has)
     readings, executor = world.controller._readings, world.controller._executor
-    world.controller = ClusterConfig(installation, executor, rights.review)
+    admissions = Admissions(rights.review, rights.has, lambda _: None)
+    world.controller = ClusterConfig(installation, executor, admissions, rights.again_seconds)
     world.controller.read_through(readings)
     return world, asked, clock
+
+
+def new(**metadata):
+    """A DpuClusterConfig as its author has made it."""
+    made = copy.deepcopy(config())
+    made["metadata"] = {**made["metadata"], "finalizers": [], **metadata}
+    return {**made, "status": {}}
 
 
 def test_one_that_was_never_served_gets_a_condition_and_nothing_else_without_rights_in_its_namespace():
@@ -228,3 +236,78 @@ def test_the_rights_in_a_namespace_are_asked_for_once_in_a_while_and_not_for_wha
     for _ in range(3):
         world.once()
     assert asked.namespaces == [NAMESPACE]
+
+
+OURS_AND_ANOTHER = ["example.test/other", FINALIZER]
+LEFT = {  # what an older release, or the author, has left on one that was never served
+    "our finalizer": {"finalizers": OURS_AND_ANOTHER},
+    "our finalizer, by an apply in our name": {
+        "finalizers": OURS_AND_ANOTHER,
+        "managedFields": [FINALIZER_IS_OURS],
+    },
+    "our finalizer, and it is being deleted": {
+        "finalizers": OURS_AND_ANOTHER,
+        "deletionTimestamp": "2026-01-01T00:00:00Z",
+    },
+}
+
+
+@pytest.mark.parametrize("metadata", LEFT.values(), ids=LEFT)
+def test_a_finalizer_on_one_that_was_never_served_is_taken_off(metadata):
+    world, _, _ = beginning(allowed=False)
+    made = new(**metadata)
+    made["status"] = {
+        "conditions": [condition("Ready", "True", "AllReady"), condition("McpReady", "False", "Forbidden")]
+    }
+    world.infra.put(DPUCLUSTERCONFIGS, made)
+    world.once()
+    live = world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample")
+    assert live["metadata"]["finalizers"] == ["example.test/other"]
+    assert "claimedPool" not in live["status"]
+
+
+def test_one_that_was_never_served_ends_without_a_look_at_what_it_might_have():
+    world, asked, _ = beginning(allowed=True)
+    world.infra.put(DPUCLUSTERCONFIGS, new(finalizers=[FINALIZER], deletionTimestamp="2026-01-01T00:00:00Z"))
+    world.once()
+    assert world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample")["metadata"]["finalizers"] == []
+    assert (world.deletes(), asked.namespaces) == ([], [])
+
+
+SERVED_ONCE = {
+    "by this release": {"status": {"claimedPool": "dpu"}},
+    "by an older one": {"status": {"conditions": [condition("McpReady", "True", "Ready")]}, "finalizers": [FINALIZER]},
+    "by an older one that knew its tenant": {"status": {"tenantUID": "tenant-uid"}, "finalizers": [FINALIZER]},
+}
+
+
+@pytest.mark.parametrize("given", SERVED_ONCE.values(), ids=SERVED_ONCE)
+def test_one_that_was_served_stays_claimed_whatever_becomes_of_the_rights_and_of_its_finalizer(given):
+    world, asked, _ = beginning(allowed=False)
+    world.infra.put(DPUCLUSTERCONFIGS, {**new(finalizers=given.get("finalizers", [])), "status": given["status"]})
+    world.once()
+    live = world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample")
+    assert live["metadata"]["finalizers"] == [FINALIZER]
+    assert live["status"]["claimedPool"] == "dpu"
+    assert condition_of(live, "Ready")["reason"] != "NamespaceNotServed"
+    assert asked.namespaces == []
+
+
+def test_the_more_namespaces_are_without_rights_the_less_often_each_is_asked_about():
+    asked, clock = Asked(False), FakeClock()
+    rights = NamespaceRights(lambda: asked, clock)
+    for number in range(3000):
+        rights.review(f"ns-{number}")
+    assert rights.again_seconds() == 300.0
+    clock.step(100.0)
+    rights.review("ns-2999")
+    assert len(asked.namespaces) == 3000
+
+
+def test_what_is_told_of_one_that_was_never_served_is_a_condition_and_no_event():
+    world, _, _ = beginning(allowed=False)
+    told = []
+    world.controller._executor._recorder.emit = told.append
+    world.once()
+    assert told == []
+    assert world.infra.writes == [f"{INFRA} status dpuclusterconfigs/sample"]

@@ -1,4 +1,5 @@
 from dpunetop.controllers.configsource import ConfigSource
+from dpunetop.controllers.flow import CONFIG_INDEXERS
 from dpunetop.domain.names import DPUCLUSTERCONFIGS
 from dpunetop.kube.keys import INFRA, Key
 from dpunetop.kube.requests import Selection
@@ -15,6 +16,10 @@ NOT_YET = {"metadata": {"name": "dpuclusterconfigs.dpu.openshift.io"}, "status":
 class Hold:
     def __init__(self, cluster, selection):
         self.cluster, self.selection = cluster, selection
+        self.lister = self
+
+    def by_index(self, index, value):
+        return [obj for obj in self.cluster.objects if value in CONFIG_INDEXERS[index](obj)]
 
     def has_synced(self):
         return self.selection in self.cluster.synced
@@ -26,6 +31,7 @@ class Cluster:
     def __init__(self):
         self.handlers = {}
         self.synced = set()
+        self.objects = []
 
     def hold(self, selection, handler, on_synced=lambda: None):
         self.handlers[selection] = handler, on_synced
@@ -44,7 +50,8 @@ CONFIGS = (Selection(DPUCLUSTERCONFIGS, "a"), Selection(DPUCLUSTERCONFIGS, "b"))
 
 def started():
     cluster, woken = Cluster(), []
-    source = ConfigSource(cluster, CONFIGS, woken.append)
+    cluster.judged = []
+    source = ConfigSource(cluster, CONFIGS, woken.append, cluster.judged.append)
     source.start()
     (definition,) = cluster.handlers
     return cluster, source, woken, definition
@@ -86,3 +93,29 @@ def test_every_change_of_a_config_wakes_its_key_and_its_end_does_too():
     cluster.shows(CONFIGS[0], config())
     cluster.handlers[CONFIGS[0]][0](Change(config(), None, False))
     assert woken == [Key(INFRA, "dpu-one", "sample")] * 2
+
+
+def fresh(name, namespace="a", **spec):
+    """One that was never served."""
+    return {**config(name, namespace, **spec), "status": {}}
+
+
+def test_one_that_was_never_served_wakes_whoever_judges_it_alone():
+    cluster, _, woken, definition = started()
+    cluster.shows(definition, ESTABLISHED)
+    cluster.shows(CONFIGS[0], fresh("new"))
+    assert (woken, cluster.judged) == ([], [Key(INFRA, "a", "new")])
+    cluster.handlers[CONFIGS[0]][0](Change(fresh("new"), config("new", "a"), False))
+    assert woken == [Key(INFRA, "a", "new")]
+
+
+def test_the_end_of_one_that_was_served_has_those_judged_that_wait_for_what_it_had():
+    cluster, _, _, definition = started()
+    cluster.shows(definition, ESTABLISHED)
+    cluster.objects = [
+        fresh("in-its-namespace", poolName="other"),
+        fresh("for-its-pool", "b"),
+        fresh("x", "b", poolName="y"),
+    ]
+    cluster.handlers[CONFIGS[0]][0](Change(config("old", "a"), None, False))
+    assert set(cluster.judged) == {Key(INFRA, "a", "in-its-namespace"), Key(INFRA, "b", "for-its-pool")}

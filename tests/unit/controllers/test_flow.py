@@ -7,11 +7,12 @@ import pytest
 
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.controllers.flow import CONFIG_INDEXERS, ConfigController, Installation
-from dpunetop.domain.names import SAME_TENANT_ANNOTATION
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, SAME_TENANT_ANNOTATION
 from dpunetop.domain.types import parse_config
 from dpunetop.kube.keys import INFRA, Key
-from dpunetop.kube.meta import name_of
+from dpunetop.kube.meta import name_of, namespace_of
 from dpunetop.kube.plan import ApplyStatus, Plan
+from dpunetop.kube.requests import Selection
 from dpunetop.runtime.controller import Terminal
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.gate import LeadershipLost
@@ -45,7 +46,10 @@ class Notes:
     def forget(self, key: Key) -> None:
         self.forgotten.append(key)
 
-    def get(self, _: str, __: Any, ___: str, name: str) -> Any:
+    def get(self, _: str, selection: Selection, namespace: str, name: str) -> Any:
+        if selection.resource == DPUCLUSTERCONFIGS:
+            found = (each for each in self.configs if (namespace_of(each), name_of(each)) == (namespace, name))
+            return next(found, None)
         says = self.namespaces.get(name)
         return {"metadata": {"name": name, "annotations": {SAME_TENANT_ANNOTATION: says} if says else {}}}
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
-from dpunetop.controllers.flow import ConfigController, Installation
+from dpunetop.controllers.flow import CONFIG_INDEXERS, ConfigController, Installation
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.tenantobjects import TenantObjects
 from dpunetop.domain import names
@@ -96,6 +96,9 @@ class Pair:
         side = self.sides[cluster]
         side.check(selection)
         return side.objects.get((selection.resource.kind, namespace, name))
+
+    def by_index(self, cluster: str, selection: Selection, index: str, value: str) -> Any:
+        return [obj for obj in self.list(cluster, selection) if value in CONFIG_INDEXERS[index](obj)]
 
     def list(self, cluster: str, selection: Selection) -> Any:
         side = self.sides[cluster]

@@ -114,6 +114,7 @@ def test_of_very_many_the_oldest_alone_is_served_and_named():
 def fresh(obj):
     """Never served so far."""
     obj["metadata"]["finalizers"] = []
+    obj["status"] = {}
     return obj
 
 

@@ -81,10 +81,10 @@ def test_a_refused_config_gets_a_reason_and_no_finalizer():
     assert ready(plan) == ("False", "PoolTaken", "another one has it")
 
 
-def test_the_observed_generation_is_said():
+def test_the_observed_generation_and_the_claim_are_said():
     plan = plan_config(ConfigView(parse_config(config()), None, MANAGER))
     (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
-    assert status.members == {"observedGeneration": 3}
+    assert status.members == {"observedGeneration": 3, "claimedPool": "dpu"}
 
 
 TEARDOWN = {

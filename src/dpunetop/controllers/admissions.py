@@ -1,0 +1,120 @@
+"""Who of the DpuClusterConfigs that were never served is served next."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Protocol
+
+from dpunetop.controllers.flow import key_of
+from dpunetop.domain.admission import MOST_WAITING, age_of, claims, hopeless, judge, too_many
+from dpunetop.domain.types import DpuClusterConfig, Refused, parse_config, was_served
+from dpunetop.kube.keys import Key
+from dpunetop.kube.meta import Obj, uid_of
+
+
+class Shown(Protocol):
+    """The DpuClusterConfigs that infra's caches show."""
+
+    def one(self, key: Key) -> Obj | None:
+        """The one of that key."""
+
+    def served(self, claim: str) -> list[Obj]:
+        """Those that are served and have `claim`."""
+
+    def waiting(self, claim: str) -> list[Obj]:
+        """Those that were never served and want `claim`."""
+
+
+class Admissions:
+    """Says yes to one that was never served; remembers whom, until the caches show that it is served.
+
+    Guarantees: of several that want one namespace or one pool at most one hears yes, whatever the caches show when each
+        of them is looked at: the oldest of those that could be served, by name where they are of one second. All of
+        `n` together cost time that grows as n log n.
+    Threads: any.
+    """
+
+    def __init__(
+        self, ask: Callable[[str], None], has_rights: Callable[[str], bool], wake: Callable[[Key], None]
+    ) -> None:
+        """`ask` reviews the rights in a namespace, so that `has_rights` knows them; `wake` has a key looked at."""
+        self._ask = ask
+        self._has_rights = has_rights
+        self._wake = wake
+        self._guard = threading.Lock()  # guards _promised: claim -> to whom
+        self._promised: dict[str, tuple[Key, str]] = {}
+
+    def judge(self, own: Obj, shown: Shown) -> DpuClusterConfig:
+        """Judge `own`, which was never served. Raises: ApiError."""
+        config = parse_config(own)
+        if refused := hopeless(config) or self._beyond_the_cap(own, shown):
+            return replace(config, refused=refused)
+        self._ask(config.namespace)
+        if (refused := self._in_the_way(config, shown)) is not None:
+            return replace(config, refused=refused)
+        older = self._older(own, shown)
+        for rival in older:
+            self._ask(rival.namespace)
+        with self._guard:
+            if (refused := self._in_the_way_locked(config, shown)) is not None:
+                return replace(config, refused=refused)
+            winner = next((rival for rival in older if self._in_the_way_locked(rival, shown) is None), config)
+            for claim in claims(winner.live):
+                self._promised[claim] = key_of(winner.live), winner.uid
+            refused = None if winner is config else self._in_the_way_locked(config, shown)
+        if winner is not config:
+            self._wake(key_of(winner.live))
+        return replace(config, refused=refused)
+
+    def _beyond_the_cap(self, own: Obj, shown: Shown) -> Refused | None:
+        namespace = claims(own)[0]
+        older = (each for each in shown.waiting(namespace) if age_of(each) < age_of(own))
+        is_beyond = len(list(islice(older, MOST_WAITING))) == MOST_WAITING
+        return too_many(own["metadata"]["namespace"]) if is_beyond else None
+
+    def _in_the_way(self, config: DpuClusterConfig, shown: Shown) -> Refused | None:
+        with self._guard:
+            return self._in_the_way_locked(config, shown)
+
+    def _in_the_way_locked(self, config: DpuClusterConfig, shown: Shown) -> Refused | None:
+        """What speaks against it, beside those that wait as it does."""
+        holders = {key_of(each.live): each for each in self._holders_locked(config, shown)}
+        return judge([config, *holders.values()], self._has_rights)[0].refused
+
+    def _holders_locked(self, config: DpuClusterConfig, shown: Shown) -> Iterator[DpuClusterConfig]:
+        for claim in claims(config.live):
+            yield from map(parse_config, shown.served(claim))
+            promised = self._promised_locked(claim, shown)
+            if promised is not None and promised.uid != config.uid:
+                yield replace(promised, was_served=True)
+
+    def _promised_locked(self, claim: str, shown: Shown) -> DpuClusterConfig | None:
+        """Who was told yes and does not show it yet; a promise to one that cannot be served any more is void."""
+        key, uid = self._promised.get(claim, (None, ""))
+        if key is None:
+            return None
+        obj = shown.one(key)
+        if obj is None or uid_of(obj) != uid or was_served(obj) or not self._can_be(parse_config(obj)):
+            del self._promised[claim]
+            return None
+        return parse_config(obj)
+
+    def _can_be(self, config: DpuClusterConfig) -> bool:
+        return judge([config], self._has_rights)[0].refused is None
+
+    def _older(self, own: Obj, shown: Shown) -> list[DpuClusterConfig]:
+        """Its rivals that come before it, the oldest first; of a namespace no more than can be looked at."""
+        found = {
+            key_of(each): each for claim in claims(own) for each in shown.waiting(claim) if age_of(each) < age_of(own)
+        }
+        seen: dict[str, int] = {}
+        older = []
+        for each in sorted(found.values(), key=age_of):
+            namespace = claims(each)[0]
+            seen[namespace] = seen.get(namespace, 0) + 1
+            if seen[namespace] <= MOST_WAITING:
+                older.append(parse_config(each))
+        return older

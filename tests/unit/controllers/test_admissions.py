@@ -1,0 +1,187 @@
+"""Who of the DpuClusterConfigs that were never served is served next."""
+
+import copy
+import math
+
+import pytest
+
+from dpunetop.controllers.admissions import Admissions
+from dpunetop.controllers.flow import CONFIG_INDEXERS, SERVED, WAITING, key_of
+from dpunetop.domain.admission import MOST_WAITING
+from support.objects import config
+
+
+class Counted(dict):
+    """A resource that counts how often anybody looks into it."""
+
+    looks = 0
+
+    def __getitem__(self, key):
+        Counted.looks += 1
+        return super().__getitem__(key)
+
+    def get(self, key, default=None):
+        Counted.looks += 1
+        return super().get(key, default)
+
+
+class Shown:
+    """The caches, indexed as the real ones are."""
+
+    def __init__(self, *objects):
+        self.objects = {}
+        self.index = {SERVED: {}, WAITING: {}}
+        for obj in objects:
+            self.put(obj)
+
+    def put(self, obj):
+        key = key_of(obj)
+        self.drop(key)
+        self.objects[key] = Counted(obj)
+        for name, values in self.index.items():
+            for value in CONFIG_INDEXERS[name](obj):
+                values.setdefault(value, {})[key] = self.objects[key]
+
+    def drop(self, key):
+        self.objects.pop(key, None)
+        for values in self.index.values():
+            for found in values.values():
+                found.pop(key, None)
+
+    def one(self, key):
+        return self.objects.get(key)
+
+    def served(self, claim):
+        return list(self.index[SERVED].get(claim, {}).values())
+
+    def waiting(self, claim):
+        return list(self.index[WAITING].get(claim, {}).values())
+
+
+def waiting(namespace, name="c", second=0, **spec):
+    """One that was never served."""
+    made = copy.deepcopy(config(name, namespace, **spec))
+    made["metadata"] |= {"finalizers": [], "creationTimestamp": f"2026-01-01T00:{second // 60:02d}:{second % 60:02d}Z"}
+    return {**made, "status": {}}
+
+
+def served(obj):
+    return {**obj, "status": {"claimedPool": obj["spec"]["poolName"]}}
+
+
+class Judge:
+    def __init__(self, *objects, without=()):
+        self.shown = Shown(*objects)
+        self.asked, self.woken = [], []
+        self.known = set()
+        self.without = set(without)
+        self.admissions = Admissions(self.ask, lambda namespace: namespace in self.known, self.woken.append)
+
+    def ask(self, namespace):
+        self.asked.append(namespace)
+        if namespace not in self.without:
+            self.known.add(namespace)
+
+    def __call__(self, obj):
+        judged = self.admissions.judge(self.shown.objects.get(key_of(obj), obj), self.shown)
+        return judged.refused and judged.refused.reason
+
+
+A, B = waiting("ns-a"), waiting("ns-b")
+
+
+@pytest.mark.parametrize("order", [(A, B), (B, A)], ids=["the winner is looked at first", "and last"])
+def test_of_two_made_in_one_second_the_first_by_name_is_served_whoever_is_looked_at_first(order):
+    judge = Judge(A, B)
+    assert {obj["metadata"]["namespace"]: judge(obj) for obj in order} == {"ns-a": None, "ns-b": "PoolTaken"}
+
+
+def test_the_other_of_two_is_told_who_has_won_and_the_winner_is_looked_at():
+    judge = Judge(A, B)
+    refused = judge.admissions.judge(judge.shown.objects[key_of(B)], judge.shown).refused
+    assert "belongs to ns-a/c" in refused.message
+    assert judge.woken == [key_of(A)]
+
+
+def test_who_has_heard_yes_keeps_it_though_an_older_one_shows_before_the_caches_show_that_it_is_served():
+    judge = Judge(B)
+    assert judge(B) is None
+    judge.shown.put(A)
+    assert (judge(A), judge(B)) == ("PoolTaken", None)
+    judge.shown.put(served(B))
+    assert judge(A) == "PoolTaken"
+
+
+@pytest.mark.parametrize("end", ["gone", "made anew", "terminating", "without rights"])
+def test_a_promise_to_one_that_cannot_be_served_any_more_is_void(end):
+    judge = Judge(B)
+    assert judge(B) is None
+    judge.shown.put(A)
+    if end == "gone":
+        judge.shown.drop(key_of(B))
+    elif end == "made anew":
+        judge.shown.put({**B, "metadata": {**B["metadata"], "uid": "another"}})
+    elif end == "terminating":
+        judge.shown.put({**B, "metadata": {**B["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}})
+    else:
+        judge.known.discard("ns-b")
+        judge.without.add("ns-b")
+    assert judge(A) is None
+
+
+def test_an_older_one_that_could_not_be_served_is_not_in_the_way():
+    older = waiting("ns-0"), waiting("ns-1", poolName="master"), waiting("ns-a", "a", poolName="taken")
+    judge = Judge(*older, A, served(waiting("ns-x", poolName="taken")), without={"ns-0"})
+    assert judge(A) is None
+
+
+@pytest.mark.parametrize("holder", [served(waiting("ns-z")), served(waiting("ns-a", "z", poolName="other"))])
+def test_one_that_is_served_keeps_what_it_has_from_an_older_one(holder):
+    assert Judge(A, holder)(A) in {"PoolTaken", "NamespaceTaken"}
+
+
+def test_of_very_many_in_one_namespace_the_oldest_alone_are_looked_at_and_the_others_are_told():
+    many = [waiting("ns-a", f"c{n}", n, poolName=f"p{n}") for n in range(MOST_WAITING + 3)]
+    judge = Judge(*many, without={"ns-a"})
+    said = [judge(obj) for obj in many]
+    assert said == ["NamespaceNotServed"] * MOST_WAITING + ["TooManyInNamespace"] * 3
+    judge.shown.drop(key_of(many[0]))
+    assert judge(many[MOST_WAITING]) == "NamespaceNotServed"
+
+
+def one_pool(number):
+    return [waiting(f"ns-{n:04d}", second=n) for n in range(number)]
+
+
+def one_namespace(number):
+    return [waiting("ns", f"c{n:04d}", n, poolName=f"p{n}") for n in range(number)]
+
+
+CROWDS = {
+    "of strangers that name one pool": (one_pool, lambda objects: {obj["metadata"]["namespace"] for obj in objects}),
+    "that could all be served, of one pool": (one_pool, lambda _: ()),
+    "of strangers in one namespace": (one_namespace, lambda _: {"ns"}),
+    "that could all be served, in one namespace": (one_namespace, lambda _: ()),
+}
+
+
+@pytest.mark.parametrize(("crowd", "without"), CROWDS.values(), ids=CROWDS)
+@pytest.mark.parametrize("backwards", [False, True], ids=["the oldest first", "the youngest first"])
+def test_what_judging_a_crowd_costs_in_all_grows_with_its_number_and_hardly_faster(crowd, without, backwards):
+    def steps(number):
+        objects = crowd(number)
+        judge = Judge(*objects, without=without(objects))
+        Counted.looks = 0
+        for obj in reversed(objects) if backwards else objects:
+            judge(obj)
+        return Counted.looks + len(judge.asked)
+
+    few, lots = steps(100), steps(1600)
+    assert few > 0
+    assert lots <= few * 16 * math.log(1600) / math.log(100) * 1.1
+
+
+def test_one_that_is_served_looks_at_none_that_never_was():
+    victim, crowd = served(waiting("ns-v")), one_pool(500)
+    for value in CONFIG_INDEXERS[SERVED](victim):
+        assert [obj for obj in crowd if value in CONFIG_INDEXERS[SERVED](obj)] == []
