@@ -48,6 +48,7 @@ from dpunetop.kube.errors import ApiError, Forbidden, Unreachable
 from dpunetop.kube.keys import INFRA, NODES, PODS
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, uid_of, version_of
 from dpunetop.kube.plan import Apply, Delete, Patch
+from support import hostupdates
 from support.twoclusters import Server
 
 TENANT = "tenant/dpu-one/sample"
@@ -87,6 +88,8 @@ class Dpu:
     mark: tuple[int, int] | None = None
     """The counts of what was broken when the last mark was set, and at the last opening."""
     opened_at: tuple[int, int] | None = None
+    marked_at: int = -1
+    """Step of the world at which the last mark was set."""
     failed_at: int = -1
     """Step of the world at which it went down or lost its network by itself."""
     bypassed: bool = False
@@ -116,6 +119,9 @@ class World:
         self.hidden = False
         """Whether a person uncordoned the drained host, and the maintenance cordoned it again before anybody saw: its
         phase stays Succeeded while it drains what came meanwhile, and nothing that is read tells."""
+        self.updated = False
+        """Whether the host's own machine-config operator uncordoned the host under a maintenance: that is seen."""
+        self.host_updates = hostupdates.HostUpdates(self)
         self.unwished = dict.fromkeys(self.dpus, 0)
         self.wished_at = dict.fromkeys(self.dpus, -1)
         self.looked: dict[str, str] = {}
@@ -149,7 +155,8 @@ class World:
             self._new_blocker(name, ready=True)
             self.infra.put(PODS, self._ovn_pod(name))
         spec = {"unschedulable": True} if cordoned else {}
-        self.tenant.put(NODES, {"kind": "Node", "metadata": {"name": HOST}, "spec": spec})
+        metadata = {"name": HOST, "annotations": dict(hostupdates.AT_REST)}
+        self.tenant.put(NODES, {"kind": "Node", "metadata": metadata, "spec": spec})
 
     def _protect(self, name: str) -> None:
         settings = BlockerSettings(OPERATOR_NAMESPACE, "image", OWNER, True)
@@ -419,19 +426,21 @@ class World:
                 own = self.own()
                 for dpu in self.dpus.values():
                     if own is not None and own.mark_of(dpu.name) and before.mark_of(dpu.name) != own.mark_of(dpu.name):
-                        dpu.mark = (self.shaken, self.unwished[dpu.name])
+                        dpu.mark, dpu.marked_at = (self.shaken, self.unwished[dpu.name]), self.steps
             case Delete() if step.resource is NODEMAINTENANCES:
                 self._judge_giving_back(before)
             case Patch() if step.resource is NODES and "unschedulable" in step.patch.get("spec", {}):
                 if not self.host().cordoned:
                     self._judge_return(failed=False)
-                    self.workloads = True
+                    self.workloads, self.updated = True, False
 
     def _judge_opening(self, name: str) -> None:
         dpu, own, node, read = self.dpus[name], self.own(), self.node(name), self.budget(name)
         dpu.opened_at = (self.shaken, self.unwished[name])
         if node.order is facts.Order.FORCE:
             return
+        if self._is_updated_since(dpu.marked_at):
+            self.violations.append(f"{name} opened although the host's own operator is at work there")
         cycle = read.cycle
         excused = dpu.mark is not None and dpu.mark != dpu.opened_at
         if own is None or own.terminating or cycle is None or own.uid != cycle.maintenance or not own.mark_of(name):
@@ -462,8 +471,17 @@ class World:
         proofless = uncordoned or self.node(self.serving).order is facts.Order.FORCE
         server = self.dpus[self.serving]
         is_too_late = server.failed_at > self._decided  # it failed by itself after the decision had looked
-        if not (server.net_up or failed or proofless or is_too_late or self.workloads):
+        is_in_use = self.workloads and not self.updated
+        if not (server.net_up or failed or proofless or is_too_late or is_in_use):
             self.violations.append("the host was given back without network")
+        forced = any(self.node(name).order is facts.Order.FORCE for name in self.dpus)
+        if not (failed or forced) and self._is_updated_since(self._decided):
+            self.violations.append("the host was given back although its own operator is at work there")
+
+    def _is_updated_since(self, step: int) -> bool:
+        """Whether the host's own operator has been at work there since before that step."""
+        began = self.host_updates.began
+        return began is not None and began < step and self.host().in_own_drain
 
     def _judge_reboot(self, name: str) -> None:
         """A DPU goes down because its drain went through: its host must be empty."""
@@ -531,7 +549,7 @@ class World:
         return True
 
     def force(self, name: str) -> bool:
-        self._break()
+        self.shake()
         return self.order(name, f"force:{self.node(name).boot_id}")
 
     def cordon_host(self) -> bool:
@@ -539,7 +557,7 @@ class World:
         host = self.host()
         if host.cordoned or host.mark is not None or self.maintenances() or self.late:
             return False
-        self._change_host({"spec": {"unschedulable": True}})
+        self.change_host({"spec": {"unschedulable": True}})
         self.intent, self.workloads = True, False
         return True
 
@@ -550,11 +568,11 @@ class World:
         if own is not None and (own.phase is not facts.Phase.SUCCEEDED or own.terminating):
             return False
         self.intent = False
-        self._change_host({"spec": {"unschedulable": None}})
+        self.change_host({"spec": {"unschedulable": None}})
         self.workloads = True
         self.hidden = own is not None
         self.disputed |= self.process.run is not None or bool(self.late)  # it may be too late to be seen
-        self._break()
+        self.shake()
         return True
 
     def delete_blocker(self, name: str) -> bool:
@@ -587,7 +605,7 @@ class World:
         if found is None or is_terminating(found):
             return False
         self.tenant.change(NODEMAINTENANCES, "", FOREIGN, {"metadata": {"deletionTimestamp": "now"}})
-        self._break()
+        self.shake()
         return True
 
     def tenant_goes(self) -> bool:
@@ -602,14 +620,16 @@ class World:
         self.now += seconds
         return True
 
-    def _break(self) -> None:
+    def shake(self) -> None:
+        """Something happened to the host that no look before it could have seen."""
         self.shaken += 1
 
     def _change_dpu(self, name: str, change: dict[str, Any]) -> None:
         self.infra.change(NODES, "", name, change)
 
-    def _change_host(self, change: dict[str, Any]) -> None:
+    def change_host(self, change: dict[str, Any]) -> bool:
         self.tenant.change(NODES, "", HOST, change)
+        return True
 
     # --- the node maintenance operator ------------------------------------------------------------------------------
 
@@ -634,26 +654,25 @@ class World:
     def _nmo_drain(self, found: Obj, phase: str) -> bool:
         host = self.host()
         if not host.tainted:
-            self._change_host({"spec": {"taints": [{"key": MAINTENANCE_TAINT, "effect": "NoSchedule"}]}})
+            self.change_host({"spec": {"taints": [{"key": MAINTENANCE_TAINT, "effect": "NoSchedule"}]}})
             return True
         if not host.cordoned:
-            if phase == "Succeeded":
+            if phase == "Succeeded" and not self.updated:
                 self.disputed = True  # cordoned again, perhaps before anybody saw that it was taken back
-            self._change_host({"spec": {"unschedulable": True}})
+            self.change_host({"spec": {"unschedulable": True}})
             return True
-        self.workloads = self.hidden = False
-        self.looked[name_of(found)] = version_of(found)
-        if phase == "Running":
-            self._nmo_change(found, {"status": {"phase": "Succeeded"}})
+        self.workloads = self.hidden = self.updated = False
+        # Whenever it has drained the host, also once more (Reconcile in nodemaintenance_controller.go of NMO 3a54cd1).
+        self._nmo_change(found, {"status": {"phase": "Succeeded", "lastUpdate": f"at {self.steps}"}})
         return True
 
     def _nmo_end(self, found: Obj) -> bool:
         host = self.host()
         if host.tainted:
-            self._change_host({"spec": {"taints": []}})
+            self.change_host({"spec": {"taints": []}})
         elif host.cordoned and host.uid not in self.looked.get("ended", ""):
-            self._change_host({"spec": {"unschedulable": None}})
-            self.workloads = True
+            self.change_host({"spec": {"unschedulable": None}})
+            self.workloads, self.updated = True, False
             self.looked["ended"] = host.uid
         else:
             if name_of(found) == FOREIGN:
@@ -675,7 +694,7 @@ class World:
             return False
         self.tenant.remove(NODEMAINTENANCES, "", own.name)
         self.looked.pop("ended", None)
-        self._break()
+        self.shake()
         return True
 
     def nmo_fails(self) -> bool:
@@ -683,12 +702,12 @@ class World:
         found = next(iter(self.maintenances()), None)
         if found is None or is_terminating(found) or (found.get("status") or {}).get("phase") != "Running":
             return False
-        self._change_host({"spec": {"taints": [], "unschedulable": None}})
-        self.workloads = True
+        self.change_host({"spec": {"taints": [], "unschedulable": None}})
+        self.workloads, self.updated = True, False
         if name_of(found) == FOREIGN:
             self._end_by_stranger(self.host())
         self._nmo_change(found, {"status": {"phase": "Failed", "lastError": "lease"}})
-        self._break()
+        self.shake()
         return True
 
     def nmo_restarts(self) -> bool:
@@ -702,7 +721,7 @@ class World:
         if phase == "Succeeded" and not self.host().cordoned:
             self.disputed = True  # it cordons again, perhaps before anybody saw that it was taken back
         self._nmo_change(found, {"status": {"phase": "Running"}})
-        self._break()
+        self.shake()
         return True
 
     def _nmo_change(self, found: Obj, change: dict[str, Any]) -> None:
@@ -958,6 +977,7 @@ class World:
         busy = self.step(self.foreign_end, "foreign ends") or busy
         while self.step(self.nmo, "nmo"):
             busy = True
+        busy = self.step(self.host_updates.step, "host mco") or busy
         for name in self.dpus:
             busy = self._round_of(name) or busy
         return busy
@@ -998,6 +1018,7 @@ def progress(world: World) -> list[Action]:
         ("nmo", world.nmo, 20),
         ("tenant comes", world.tenant_comes, 8),
         ("foreign ends", world.foreign_end, 4),
+        *hostupdates.progress(world.host_updates),
     ]
     for name in world.dpus:
         found += [

@@ -122,6 +122,10 @@ class MachineState:
         return f"is {WORKING}" if self.state == WORKING else ""
 
 
+UNMANAGED = MachineState()
+"""Of a Node that no machine-config operator has ever written to."""
+
+
 def machine_state(annotations: Mapping[str, str]) -> MachineState:
     """Read the annotations of a Node, whoever may have written them."""
 

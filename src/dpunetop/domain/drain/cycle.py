@@ -33,7 +33,7 @@ from dpunetop.domain.drain.proof import missing_proofs
 from dpunetop.domain.drain.protection import ChangeEntry
 from dpunetop.domain.drain.record import Cycle, State, begun_anew, lost_record, seen_in_boot
 from dpunetop.domain.drain.scene import Scene
-from dpunetop.domain.drain.starting import Abort, AbortTakenBack, Adopt, Create, Refresh, Reset, Rewrite
+from dpunetop.domain.drain.starting import Abort, AbortTakenBack, Adopt, Create, Refresh, Renew, Reset, Rewrite
 from dpunetop.domain.names import DRAIN_ANNOTATION, open_for
 from dpunetop.kube.meta import name_of
 
@@ -236,6 +236,26 @@ def _terminating(scene: Scene) -> Move | None:
     return Hold(Reason.MAINTENANCE_TERMINATING, f"the maintenance of {scene.view.site.host} is ending")
 
 
+def _updated(scene: Scene) -> Move | None:
+    """The host's own machine-config operator has, or had, a hand on the host under our maintenance."""
+    own = scene.own
+    if own is None or own.phase is Phase.FAILED or not scene.active or not scene.is_updated_meanwhile:
+        return None
+    if scene.is_in_own_drain:
+        return _in_own_drain(scene)
+    return Renew(scene.view.site, own.uid) if own.phase is Phase.SUCCEEDED else None
+
+
+def _in_own_drain(scene: Scene) -> Hold:
+    """Said whoever waits for it: what begins, what would be opened, and what would be given back."""
+    assert isinstance(scene.host, HostNode)
+    host, concerned = scene.view.site.host, scene.active or scene.view.dpus
+    nodes = [dpu.node for dpu in concerned if isinstance(dpu.node, DpuNode)]
+    force = "".join(f"; or annotate {node.name} {DRAIN_ANNOTATION}=force:{node.boot_id}" for node in nodes[:1])
+    words = f"the machine-config operator of {host}'s own cluster is at work there: it {scene.host.machine.story}"
+    return Hold(Reason.HOST_IN_OWN_DRAIN, f"{words}; wait for it, or repair it{force}")
+
+
 def _unmark(scene: Scene) -> Move | None:
     """Marks of closed budgets, but for one that is to be opened now and sets its mark anew."""
     if scene.own is None:
@@ -327,8 +347,8 @@ def _reset(scene: Scene) -> Move | None:
 def _create(scene: Scene) -> Move | None:
     if scene.own is not None or not scene.active:
         return None
-    if isinstance(scene.host, HostNode) and scene.host.in_own_drain:
-        return Hold(Reason.HOST_IN_OWN_DRAIN, f"{scene.view.site.host} is in a drain of its own cluster")
+    if scene.is_in_own_drain:
+        return _in_own_drain(scene)
     if isinstance(scene.host, HostNode) and scene.host.terminating:
         return Hold(Reason.HOST_ABSENT, f"{scene.view.site.host} is being deleted from its cluster")
     if waiting := _backing_off(scene):
@@ -361,6 +381,8 @@ def _not_yet(scene: Scene) -> Move | None:
             continue
         if hold := _leg_waits(scene, dpu):
             return hold
+    if scene.is_in_own_drain and not any(scene.is_forced(dpu) for dpu in scene.view.dpus):
+        return _in_own_drain(scene)
     return None
 
 
@@ -441,12 +463,12 @@ def _changed(scene: Scene, prover: DpuView) -> Move | None:
 
 
 def _outdated(scene: Scene, prover: DpuView) -> Move | None:
-    own = scene.own
-    if own is None or not scene.is_drained:
+    if not scene.is_drained and not scene.is_left_over:
         return None
+    own = "" if scene.own is None else scene.own.uid
     for pod in prover.pods:
         if not pod.terminating and (not pod.current or _proves_nothing(scene, prover, pod)):
-            return RestartPod(scene.view.site, prover.name, pod.live, own.uid)
+            return RestartPod(scene.view.site, prover.name, pod.live, own)
     return None
 
 
@@ -510,6 +532,7 @@ RULES: tuple[Rule, ...] = (
     _abort_taken_back,
     _abort_timeout,
     _terminating,
+    _updated,
     _unmark,
     _failed,
     _foreign,

@@ -11,18 +11,16 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
 from dpunetop.domain.drain.record import Cycle, parse_cycle
+from dpunetop.domain.machinestate import UNMANAGED, MachineState, machine_state
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
-    CURRENT_CONFIG_ANNOTATION,
     CYCLE_ANNOTATION,
-    DESIRED_CONFIG_ANNOTATION,
-    DESIRED_DRAIN_ANNOTATION,
     DRAIN_ANNOTATION,
-    LAST_APPLIED_DRAIN_ANNOTATION,
+    HOST_UPDATE_ANNOTATION,
     LEAVING_ANNOTATION,
-    MACHINE_CONFIG_STATE_ANNOTATION,
     MAINTENANCE_TAINT,
     OPEN_FOR_PREFIX,
+    OUTDATED_DRAIN_ANNOTATION,
     OWNER_LABEL,
     SERVES_ANNOTATION,
     maintenance_name,
@@ -69,6 +67,7 @@ class DpuNode:
     order: Order
     """A FORCE that names another boot ID is void, and shows as NONE."""
     mco: Mco
+    machine: MachineState = UNMANAGED
 
     @property
     def held(self) -> bool:
@@ -174,6 +173,10 @@ class Maintenance:
     error: str
     pending: int
     """How many pods it still waits for."""
+    host_update: str = ""
+    """How far the host's own machine-config operator was when it was made; empty: it does not say."""
+    last_update: str = ""
+    """When its operator last began or ended a drain."""
 
     def mark_of(self, dpu: str) -> str:
         """The mark for that DPU; empty: there is none."""
@@ -192,8 +195,9 @@ class HostNode:
     mark: bool | None
     """`cordoned-before`; None: no mark."""
     in_own_drain: bool
-    """Whether the tenant's own machine-config operator drains it."""
+    """Whether the tenant's own machine-config operator is at work there, so that it may cordon or uncordon the host."""
     terminating: bool
+    machine: MachineState = UNMANAGED
 
 
 class Reason(StrEnum):
@@ -329,6 +333,7 @@ def dpu_node(obj: Obj) -> DpuNode:
     """Read the infra Node of a DPU."""
     notes = annotations_of(obj)
     boot = str(at(obj, "status", "nodeInfo", "bootID") or "")
+    machine = machine_state(notes)
     return DpuNode(
         name=name_of(obj),
         uid=uid_of(obj),
@@ -337,7 +342,8 @@ def dpu_node(obj: Obj) -> DpuNode:
         boot_id=boot,
         terminating=is_terminating(obj),
         order=_order(str(notes.get(DRAIN_ANNOTATION, "")), boot),
-        mco=_mco(notes),
+        mco=_mco(machine),
+        machine=machine,
     )
 
 
@@ -386,6 +392,7 @@ def maintenance(obj: Obj, owner: str) -> Maintenance:
     """Read a NodeMaintenance. Ours is what bears our label under the name that we give to its host."""
     notes, pending = annotations_of(obj), at(obj, "status", "pendingPods")
     host = str(at(obj, "spec", "nodeName") or "")
+    last_update = str(at(obj, "status", "lastUpdate") or "")
     return Maintenance(
         live=obj,
         name=name_of(obj),
@@ -393,26 +400,29 @@ def maintenance(obj: Obj, owner: str) -> Maintenance:
         host=host,
         ours=labels_of(obj).get(OWNER_LABEL) == owner and name_of(obj) == maintenance_name(host),
         terminating=is_terminating(obj),
-        phase=_PHASES.get(str(at(obj, "status", "phase")), Phase.NEW),
+        phase=_phase(str(at(obj, "status", "phase")), str(notes.get(OUTDATED_DRAIN_ANNOTATION, "")), last_update),
         marks={name: str(value) for name, value in notes.items() if name.startswith(OPEN_FOR_PREFIX)},
         cordoned_before=_YES_NO.get(str(notes.get(CORDONED_BEFORE_ANNOTATION, ""))),
         error=printable(str(at(obj, "status", "lastError") or ""), _MOST_WORDS),
         pending=len(pending) if isinstance(pending, list) else 0,
+        host_update=str(notes.get(HOST_UPDATE_ANNOTATION, "")),
+        last_update=last_update,
     )
 
 
 def host_node(obj: Obj) -> HostNode:
     """Read the tenant Node of a host."""
     taints, notes = mappings(at(obj, "spec", "taints")), annotations_of(obj)
-    asked = str(notes.get(DESIRED_DRAIN_ANNOTATION, ""))
+    machine = machine_state(notes)
     return HostNode(
         live=obj,
         uid=uid_of(obj),
         cordoned=_is_cordoned(obj),
         tainted=any(taint.get("key") == MAINTENANCE_TAINT for taint in taints),
         mark=_YES_NO.get(str(notes.get(CORDONED_BEFORE_ANNOTATION, ""))),
-        in_own_drain=asked.startswith("drain-") or asked != notes.get(LAST_APPLIED_DRAIN_ANNOTATION, ""),
+        in_own_drain=machine.is_at_work,
         terminating=is_terminating(obj),
+        machine=machine,
     )
 
 
@@ -425,13 +435,31 @@ def is_left_over(host: HostNode) -> bool:
     return host.mark is False and host.cordoned and host.tainted
 
 
-def is_taken_back(found: Maintenance, host: HostNode) -> bool:
-    """Whether somebody has uncordoned the host by hand although it is drained.
+def is_uncordoned(found: Maintenance, host: HostNode) -> bool:
+    """Whether somebody has uncordoned the host although its maintenance has drained it, and holds it.
 
     Source: the node maintenance operator takes its taint off before it uncordons, and watches no host once it is
         drained; while it still drains it cordons again by itself.
     """
     return found.phase is Phase.SUCCEEDED and not found.terminating and not host.cordoned and host.tainted
+
+
+def is_updated_meanwhile(found: Maintenance, host: HostNode) -> bool:
+    """Whether the host's own machine-config operator is at work there, or was so since the maintenance was made.
+
+    Each of its updates ends with an uncordon, whoever had cordoned the host, and soon after that says that it is done.
+    """
+    return host.in_own_drain or found.host_update not in ("", host.machine.update)
+
+
+def is_taken_back(found: Maintenance, host: HostNode) -> bool:
+    """Whether a person has uncordoned the drained host: somebody has, and it was not the host's own operator."""
+    return is_uncordoned(found, host) and not is_updated_meanwhile(found, host)
+
+
+def is_undone(found: Maintenance, host: HostNode) -> bool:
+    """Whether the host's own machine-config operator has uncordoned the drained host: another drain is needed."""
+    return is_uncordoned(found, host) and is_updated_meanwhile(found, host)
 
 
 _PHASES: Mapping[str, Phase] = {"Running": Phase.RUNNING, "Succeeded": Phase.SUCCEEDED, "Failed": Phase.FAILED}
@@ -444,12 +472,18 @@ def _is_cordoned(obj: Obj) -> bool:
     return bool(at(obj, "spec", "unschedulable"))
 
 
-def _mco(notes: Mapping[str, str]) -> Mco:
-    asked = str(notes.get(DESIRED_DRAIN_ANNOTATION, ""))
-    if asked.startswith("drain-"):
-        return Mco.DRAINED if notes.get(LAST_APPLIED_DRAIN_ANNOTATION) == asked else Mco.DRAINS
-    differs = notes.get(CURRENT_CONFIG_ANNOTATION) != notes.get(DESIRED_CONFIG_ANNOTATION)
-    return Mco.PENDING if differs or notes.get(MACHINE_CONFIG_STATE_ANNOTATION) == "Working" else Mco.RESTS
+def _phase(said: str, outdated: str, last_update: str) -> Phase:
+    """Source: the node maintenance operator leaves `Succeeded` standing while it drains a host once more, and writes
+    another `lastUpdate` whenever that ends well (`Reconcile` in internal/controller/nodemaintenance_controller.go of
+    medik8s/node-maintenance-operator 3a54cd1)."""
+    phase = _PHASES.get(said, Phase.NEW)
+    return Phase.RUNNING if phase is Phase.SUCCEEDED and outdated and outdated == last_update else phase
+
+
+def _mco(machine: MachineState) -> Mco:
+    if machine.drains:
+        return Mco.DRAINED if machine.is_drained else Mco.DRAINS
+    return Mco.PENDING if machine.is_under_way else Mco.RESTS
 
 
 def _order(text: str, boot: str) -> Order:

@@ -14,6 +14,7 @@ from dpunetop.domain.drain.calls import Done, Procedure, QuorumGet, Result, Step
 from dpunetop.domain.drain.facts import (
     Budget,
     DpuNode,
+    HostNode,
     Maintenance,
     Mco,
     Order,
@@ -156,17 +157,22 @@ class GiveBack:
             broken = yield from _broken(self.site, leg, GIVING)
             if broken:
                 return Done(Result.STALE, f"{leg.dpu}: not true: {broken}")
-        if self.because is Because.IN_USE and not (yield from self._is_in_use(found)):
-            return Done(Result.STALE, f"{self.site.host}: is not in use")
-        yield from _remember(self.site, found, self.cordoned_before)
+        host = yield from read_host(self.site)
+        if forbidden := self._forbidden(found, host):
+            return Done(Result.STALE, f"{self.site.host}: {forbidden}")
+        yield from _remember(self.site, found, host, self.cordoned_before)
         yield Write(_delete(self.site, found))
         if self.config is not None:
             yield Emit(INFRA, DPUCLUSTERCONFIGS, self.config, "Warning", HOST_LEFT_CORDONED, _farewell(self.site))
         return Done(Result.DONE, f"{self.site.host}: is given back")
 
-    def _is_in_use(self, found: Maintenance) -> Steps[bool]:
-        host = yield from read_host(self.site)
-        return host is not None and is_taken_back(found, host)
+    def _forbidden(self, found: Maintenance, host: HostNode | None) -> str:
+        """What the host shows that forbids it; its own operator would find it uncordoned in the middle of an update."""
+        if self.because is Because.IN_USE and (host is None or not is_taken_back(found, host)):
+            return "is not in use"
+        is_forced = any(leg.forced for leg in self.legs)
+        is_at_work = host is not None and host.in_own_drain and not is_forced
+        return "its own machine-config operator is at work there" if is_at_work else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +194,8 @@ class GiveUpFailed:
             broken = yield from _broken(self.site, leg, FAILED)
             if broken:
                 return Done(Result.STALE, f"{leg.dpu}: not true: {broken}")
-        yield from _remember(self.site, found, None)
+        host = yield from read_host(self.site)
+        yield from _remember(self.site, found, host, None)
         yield Write(_delete(self.site, found))
         return Done(Result.DONE, f"{self.site.host}: the failed maintenance is taken away")
 
@@ -230,7 +237,8 @@ class LeadOut:
             if broken:
                 return Done(Result.STALE, f"{leg.dpu}: not true: {broken}")
         host = yield from read_host(self.site)
-        if host is None or not is_left_over(host):
+        is_forced = any(leg.forced for leg in self.legs)
+        if host is None or not is_left_over(host) or (host.in_own_drain and not is_forced):
             return Done(Result.STALE, f"{self.site.host}: is not as a maintenance leaves it")
         if (yield from read_maintenances(self.site)):
             return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
@@ -250,19 +258,25 @@ class RestartPod:
     dpu: str
     pod: Obj
     maintenance: str
+    """UID; empty: the one that is gone has left the host cordoned."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
         found = yield from read_maintenance(self.site)
         host = yield from read_host(self.site)
-        drained = found is not None and not found.terminating and found.phase is Phase.SUCCEEDED
-        if found is None or not drained or found.uid != self.maintenance or host is None or not host.cordoned:
+        if host is None or not self._is_held(found, host):
             return Done(Result.STALE, f"{self.site.host}: is not drained")
         live = yield from fetch(QuorumGet(INFRA, PODS, namespace_of(self.pod), name_of(self.pod)))
         if live is None or uid_of(live) != uid_of(self.pod):
             return Done(Result.STALE, f"{self.dpu}: the pod is gone")
         yield Write(Delete(INFRA, PODS, live))
         return Done(Result.DONE, f"{self.dpu}: restarted an outdated pod")
+
+    def _is_held(self, found: Maintenance | None, host: HostNode) -> bool:
+        if found is None:
+            return not self.maintenance and is_left_over(host)
+        is_drained = not found.terminating and found.phase is Phase.SUCCEEDED and host.cordoned
+        return is_drained and found.uid == self.maintenance
 
 
 def _farewell(site: Site) -> str:
@@ -287,9 +301,8 @@ def _broken(site: Site, leg: Leg, guards: Mapping[str, Guard]) -> Steps[str | No
     return next((name for name, holds in guards.items() if not holds(seen)), None)
 
 
-def _remember(site: Site, found: Maintenance, cordoned_before: bool | None) -> Steps[None]:
+def _remember(site: Site, found: Maintenance, host: HostNode | None, cordoned_before: bool | None) -> Steps[None]:
     """See to it that the host shows whether it was cordoned before; a host that is gone needs nothing."""
-    host = yield from read_host(site)
     if host is None:
         return
     wanted = cordoned_before

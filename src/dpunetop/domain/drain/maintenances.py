@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dpunetop.domain.drain.facts import HostNode, Site
+from dpunetop.domain.drain.facts import HostNode, Maintenance, Site
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
+    HOST_UPDATE_ANNOTATION,
     MAINTENANCE_TAINT,
     NODEMAINTENANCES,
+    OUTDATED_DRAIN_ANNOTATION,
     OWNER_LABEL,
     maintenance_name,
 )
@@ -21,13 +23,25 @@ from dpunetop.kube.shapes import at, mappings
 _REASON = "The DPU of this host is about to be drained and rebooted; the host comes back by itself"
 
 
-def new_maintenance(site: Site, cordoned_before: bool) -> Apply:
-    """Have the host drained. Guarantees: fails if there is a maintenance under our name already."""
+def new_maintenance(site: Site, cordoned_before: bool, read: HostNode) -> Apply:
+    """Have the host drained, as it was `read`. Guarantees: fails if there is a maintenance under our name already."""
     desired = new_object(NODEMAINTENANCES, "", maintenance_name(site.host))
     desired["metadata"]["labels"] = {OWNER_LABEL: site.owner}
-    desired["metadata"]["annotations"] = {CORDONED_BEFORE_ANNOTATION: _word(cordoned_before)}
+    desired["metadata"]["annotations"] = {
+        CORDONED_BEFORE_ANNOTATION: _word(cordoned_before),
+        HOST_UPDATE_ANNOTATION: read.machine.update,
+    }
     desired["spec"] = {"nodeName": site.host, "reason": _REASON}
     return Apply(site.tenant_cluster, NODEMAINTENANCES, desired, None, site.author.field_manager)
+
+
+def renew_maintenance(site: Site, found: Maintenance, read: HostNode) -> Patch:
+    """Have a host drained once more that was uncordoned since; fails if the maintenance changed since `found`.
+
+    Guarantees: the maintenance does not count as succeeded before its operator has drained the host again.
+    """
+    notes = {OUTDATED_DRAIN_ANNOTATION: found.last_update or None, HOST_UPDATE_ANNOTATION: read.machine.update}
+    return Patch(site.tenant_cluster, NODEMAINTENANCES, found.live, {"metadata": {"annotations": notes}})
 
 
 def mark_host(site: Site, read: HostNode, cordoned_before: bool) -> Patch:

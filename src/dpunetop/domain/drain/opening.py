@@ -21,7 +21,8 @@ from dpunetop.domain.drain.facts import (
     Phase,
     Site,
     TenantSeen,
-    is_taken_back,
+    is_uncordoned,
+    is_updated_meanwhile,
 )
 from dpunetop.domain.drain.reads import read_budget, read_host, read_maintenance, read_node
 from dpunetop.domain.drain.record import Cycle, State, lost_record
@@ -61,6 +62,7 @@ OPENING: Mapping[str, Guard] = {
     "the maintenance stays": lambda seen: not seen.maintenance.terminating,
     "the host is drained": lambda seen: seen.maintenance.phase is Phase.SUCCEEDED,
     "the host is unschedulable": lambda seen: seen.host.cordoned,
+    "the host's own machine-config operator rests": lambda seen: not is_updated_meanwhile(seen.maintenance, seen.host),
     "the record is our own": lambda seen: _is_own(seen.budget, seen.site, seen.cycle),
     "the budget serves this host": lambda seen: seen.budget.ours and seen.budget.serves == seen.site.host,
 }
@@ -242,12 +244,13 @@ def _is_own(read: Budget, site: Site, cycle: Cycle) -> bool:
 
 
 def _take_off(site: Site, name: str, state: State) -> Steps[None]:
-    """Take the mark off, but not before an abort that is due: the maintenance would cordon the host again."""
+    """Take the mark off, but not before what follows an uncordon: the maintenance would cordon the host again, and say
+    that it is drained while it drains it."""
     found = yield from read_maintenance(site)
     if found is None or not found.ours or found.terminating or name not in found.marks:
         return
     host = yield from read_host(site)
-    if state is State.DRAINING and host is not None and is_taken_back(found, host):
+    if state is State.DRAINING and host is not None and is_uncordoned(found, host):
         return
     yield from store(_marking(site, found, name, None))
 

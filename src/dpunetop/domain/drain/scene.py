@@ -18,6 +18,7 @@ from dpunetop.domain.drain.facts import (
     Reason,
     is_left_over,
     is_taken_back,
+    is_updated_meanwhile,
 )
 from dpunetop.domain.drain.record import Cycle, State
 
@@ -71,6 +72,16 @@ class Scene:
         """Whether a person seems to have uncordoned the drained host."""
         return self.own is not None and isinstance(self.host, HostNode) and is_taken_back(self.own, self.host)
 
+    @property
+    def is_updated_meanwhile(self) -> bool:
+        """Whether the host's own machine-config operator is, or was, at work under our maintenance."""
+        return self.own is not None and isinstance(self.host, HostNode) and is_updated_meanwhile(self.own, self.host)
+
+    @property
+    def is_in_own_drain(self) -> bool:
+        """Whether the host's own machine-config operator is at work there."""
+        return isinstance(self.host, HostNode) and self.host.in_own_drain
+
     @cached_property
     def is_left_over(self) -> bool:
         """Whether the host is still cordoned for a maintenance of ours that is gone."""
@@ -113,7 +124,7 @@ class Scene:
     def is_drained_for(self, dpu: DpuView) -> bool:
         """Whether the maintenance of the DPU's cycle has drained the host and nobody else has a hand on it."""
         own, cycle = self.own, self.cycle(dpu)
-        if own is None or cycle is None or self.foreign is not None:
+        if own is None or cycle is None or self.foreign is not None or self.is_updated_meanwhile:
             return False
         return self.is_drained and cycle.state is State.DRAINING and cycle.maintenance == own.uid
 

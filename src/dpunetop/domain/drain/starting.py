@@ -6,8 +6,18 @@ from dataclasses import dataclass, replace
 
 from dpunetop.domain.drain.blockers import BudgetState, Form, state_of, write_budget
 from dpunetop.domain.drain.calls import Done, Procedure, Result, Steps, attempt, store
-from dpunetop.domain.drain.facts import Budget, HostNode, Order, Site, is_left_over, is_taken_back, ovn_pod
-from dpunetop.domain.drain.maintenances import mark_host, new_maintenance, unmark_host
+from dpunetop.domain.drain.facts import (
+    Budget,
+    HostNode,
+    Order,
+    Phase,
+    Site,
+    is_left_over,
+    is_taken_back,
+    is_updated_meanwhile,
+    ovn_pod,
+)
+from dpunetop.domain.drain.maintenances import mark_host, new_maintenance, renew_maintenance, unmark_host
 from dpunetop.domain.drain.reads import (
     read_budget,
     read_host,
@@ -146,7 +156,7 @@ class Create:
         before = host.cordoned if host.mark is None else host.mark
         yield from store(mark_host(self.site, host, before))
         try:
-            yield from store(new_maintenance(self.site, before))
+            yield from store(new_maintenance(self.site, before, host))
         except Conflict:
             return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
         except (Forbidden, Invalid) as refusal:
@@ -167,6 +177,29 @@ class Create:
         if host is not None and host.mark is not None and not is_left_over(host):
             yield from store(unmark_host(self.site, host))
         return Done(Result.REFUSED, f"{self.site.host}: {refusal.message}")
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Have the host drained once more under its maintenance, after its own machine-config operator was at work there.
+
+    Guarantees: not while that operator is at work. Until the host is drained again the maintenance counts as running.
+    """
+
+    site: Site
+    maintenance: str
+    """UID."""
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        found = yield from read_maintenance(self.site)
+        host = yield from read_host(self.site)
+        if found is None or not found.ours or found.terminating or found.uid != self.maintenance or host is None:
+            return Done(Result.STALE, f"{self.site.host}: the maintenance is not as it was seen")
+        if found.phase is not Phase.SUCCEEDED or host.in_own_drain or not is_updated_meanwhile(found, host):
+            return Done(Result.STALE, f"{self.site.host}: is not as it was seen")
+        yield from store(renew_maintenance(self.site, found, host))
+        return Done(Result.DONE, f"{self.site.host}: is drained anew, its own machine-config operator has updated it")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,17 +13,24 @@ from dpunetop.domain.drain.facts import (
     host_node,
     is_ready_pod,
     is_taken_back,
+    is_undone,
     maintenance,
     ovn_pod,
 )
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     CURRENT_CONFIG_ANNOTATION,
+    CURRENT_IMAGE_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
     DESIRED_DRAIN_ANNOTATION,
+    DESIRED_IMAGE_ANNOTATION,
     DRAIN_ANNOTATION,
+    HOST_ANNOTATIONS,
+    HOST_UPDATE_ANNOTATION,
     LAST_APPLIED_DRAIN_ANNOTATION,
+    MACHINE_ANNOTATIONS,
     MACHINE_CONFIG_STATE_ANNOTATION,
+    OUTDATED_DRAIN_ANNOTATION,
     OWNER_LABEL,
     maintenance_name,
     open_for,
@@ -71,6 +78,11 @@ def marks(
     }
 
 
+def images(current: str | None, desired: str | None) -> dict[str, str]:
+    found = {CURRENT_IMAGE_ANNOTATION: current, DESIRED_IMAGE_ANNOTATION: desired}
+    return {name: image for name, image in found.items() if image is not None}
+
+
 MCO = {
     "is not there": ({}, Mco.RESTS),
     "is done": (marks(), Mco.RESTS),
@@ -78,6 +90,12 @@ MCO = {
     "is degraded where it is": (marks(state="Degraded"), Mco.RESTS),
     "has a new configuration": (marks(desired="d"), Mco.PENDING),
     "works": (marks(state="Working"), Mco.PENDING),
+    "has a new image": ({**marks(), **images("i1", "i2")}, Mco.PENDING),
+    "has its first image": ({**marks(), **images(None, "i1")}, Mco.PENDING),
+    "takes its image away": ({**marks(), **images("i1", None)}, Mco.PENDING),
+    "runs its image": ({**marks(), **images("i1", "i1")}, Mco.RESTS),
+    "is degraded on its way": (marks(desired="d", state="Degraded"), Mco.PENDING),
+    "has yet to uncordon": (marks(drain="uncordon-c", applied="drain-c"), Mco.PENDING),
     "asks for a drain": (marks(desired="d", drain="drain-d", applied="uncordon-c"), Mco.DRAINS),
     "has drained": (marks(desired="d", drain="drain-d", applied="drain-d"), Mco.DRAINED),
     "has drained for what runs already": (marks(drain="drain-c", applied="drain-c"), Mco.DRAINED),
@@ -149,18 +167,80 @@ def test_a_person_has_taken_the_host_back_if_it_is(found: Any, host: Obj, taken:
     assert is_taken_back(found, host_node(host)) is taken
 
 
+UPDATED = marks(current="d", desired="d", drain="uncordon-d", applied="uncordon-d")
+BY_WHOM = {
+    "a person": (marks(), marks(), True, False),
+    "a person, as far as an older maintenance tells": (None, UPDATED, True, False),
+    "its operator, which has yet to say that it is done": (
+        marks(),
+        marks(desired="d", state="Working", drain="uncordon-d", applied="uncordon-d"),
+        False,
+        True,
+    ),
+    "its operator, which is at work still": (None, marks(state="Working"), False, True),
+    "its operator, which is done": (marks(), UPDATED, False, True),
+    "its operator, for another image of the same configuration": (
+        {**UPDATED, **images("i1", "i1")},
+        {**UPDATED, **images("i2", "i2")},
+        False,
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "now", "taken", "undone"), BY_WHOM.values(), ids=BY_WHOM.keys())
+def test_who_has_uncordoned_a_drained_host(
+    before: dict[str, str] | None, now: dict[str, str], taken: bool, undone: bool
+) -> None:
+    notes = {} if before is None else {HOST_UPDATE_ANNOTATION: host_node(node(before)).machine.update}
+    found, host = drained("Succeeded", annotations=notes), host_node(node(now, taints=TAINT))
+    assert (is_taken_back(found, host), is_undone(found, host)) == (taken, undone)
+
+
+def test_a_drain_that_counts_no_more_goes_on_until_its_operator_has_ended_another() -> None:
+    obj = nm(annotations={OUTDATED_DRAIN_ANNOTATION: "t1"})
+    assert maintenance({**obj, "status": {"phase": "Succeeded", "lastUpdate": "t1"}}, "owner").phase is Phase.RUNNING
+    assert maintenance({**obj, "status": {"phase": "Succeeded", "lastUpdate": "t2"}}, "owner").phase is Phase.SUCCEEDED
+    assert maintenance({**obj, "status": {"phase": "Failed", "lastUpdate": "t1"}}, "owner").phase is Phase.FAILED
+
+
 HOST_DRAINS = {
     "none": ({}, False),
-    "asked": (marks(drain="drain-d", applied="x"), True),
-    "drained": (marks(drain="drain-d", applied="drain-d"), True),
-    "about to be given back": (marks(drain="uncordon-d", applied="drain-d"), True),
-    "given back": (marks(drain="uncordon-d", applied="uncordon-d"), False),
+    "done": (marks(), False),
+    "asked": (marks(desired="d", state="Working", drain="drain-d", applied="x"), True),
+    "drained": (marks(desired="d", state="Working", drain="drain-d", applied="drain-d"), True),
+    "about to be given back": (marks(desired="d", state="Working", drain="uncordon-d", applied="drain-d"), True),
+    "given back, not done yet": (marks(desired="d", state="Working", drain="uncordon-d", applied="uncordon-d"), True),
+    "given back": (marks(current="d", desired="d", drain="uncordon-d", applied="uncordon-d"), False),
+    "chosen": (marks(desired="d"), True),
+    "chosen for another image": ({**marks(), **images("i1", "i2")}, True),
+    "chosen for its first image": ({**marks(), **images(None, "i1")}, True),
+    "chosen to leave its image": ({**marks(), **images("i1", None)}, True),
+    "done with its image": ({**marks(), **images("i1", "i1")}, False),
+    "works": (marks(state="Working"), True),
+    "has given up before it drained": (marks(desired="d", state="Degraded"), False),
+    "cannot be reconciled": (marks(desired="d", state="Unreconcilable"), False),
+    "has given up its drain": (marks(desired="d", state="Degraded", drain="drain-d", applied="x"), True),
+    "has given up once it was drained": (
+        marks(desired="d", state="Degraded", drain="drain-d", applied="drain-d"),
+        True,
+    ),
+    "has given up its uncordon": (marks(desired="d", state="Degraded", drain="uncordon-d", applied="drain-d"), True),
+    "has given up an update after another": (
+        marks(current="c", desired="d", state="Degraded", drain="uncordon-c", applied="uncordon-c"),
+        False,
+    ),
+    "asks although it is done": (marks(drain="drain-d", applied="x"), True),
 }
 
 
 @pytest.mark.parametrize(("annotations", "drains"), HOST_DRAINS.values(), ids=HOST_DRAINS.keys())
-def test_a_drain_of_the_hosts_own_cluster_is_told(annotations: dict[str, str], drains: bool) -> None:
+def test_a_machine_config_operator_is_at_work_on_a_host(annotations: dict[str, str], drains: bool) -> None:
     assert host_node(node(annotations)).in_own_drain is drains
+
+
+def test_nothing_that_a_machine_config_operator_says_of_a_host_is_cut_off_before_it_is_read() -> None:
+    assert set(MACHINE_ANNOTATIONS) <= set(HOST_ANNOTATIONS)
 
 
 READY = [{"type": "Ready", "status": "True"}]

@@ -535,3 +535,12 @@ def test_the_record_is_not_dropped_while_the_tenant_shows_that(why: str) -> None
     finish_task(world)
     assert world.trace[-1].split(": ", 1)[1].startswith("ends STALE")
     assert world.budget(DPU).cycle is not None
+
+
+def test_an_outdated_pod_of_a_host_that_its_maintenance_has_left_cordoned_is_started_anew() -> None:
+    world = rebooted(1)
+    world.maintenance_vanishes()
+    world.kubelet(DPU)
+    world.roll(works=True)
+    world.settle()
+    assert world.unsettled() == []

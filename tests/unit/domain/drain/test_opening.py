@@ -15,6 +15,7 @@ from dpunetop.domain.drain.opening import OPENING
 from dpunetop.domain.drain.record import State, render_cycle
 from dpunetop.domain.names import (
     CYCLE_ANNOTATION,
+    MACHINE_CONFIG_STATE_ANNOTATION,
     NODEMAINTENANCES,
     OWNER_LABEL,
     PODDISRUPTIONBUDGETS,
@@ -126,6 +127,9 @@ BREAKS: dict[str, Callable[[World], object]] = {
     "the maintenance stays": lambda w: change_maintenance(w, {"metadata": {"deletionTimestamp": "now"}}),
     "the host is drained": lambda w: change_maintenance(w, {"status": {"phase": "Running"}}),
     "the host is unschedulable": lambda w: w.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None}}),
+    "the host's own machine-config operator rests": lambda w: w.change_host(
+        {"metadata": {"annotations": {MACHINE_CONFIG_STATE_ANNOTATION: "Working"}}}
+    ),
     "the record is our own": of_another_term,
     "the budget serves this host": lambda w: change_budget(w, SERVES_ANNOTATION, "host-2"),
 }

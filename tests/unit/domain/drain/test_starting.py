@@ -14,6 +14,7 @@ from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     CYCLE_ANNOTATION,
     DESIRED_DRAIN_ANNOTATION,
+    HOST_UPDATE_ANNOTATION,
     NODEMAINTENANCES,
     PODDISRUPTIONBUDGETS,
     blocker_name,
@@ -77,8 +78,11 @@ def test_the_host_is_read_then_shown_to_have_no_maintenance_then_marked_then_ask
         world.act()
     kinds = [type(call).__name__ if not isinstance(call, Write) else type(call.step).__name__ for call in calls]
     assert kinds == ["QuorumGet", "QuorumList", "Patch", "Apply"]
-    assert annotations_of(calls[2].step.patch) == annotations_of(calls[3].step.desired)
-    assert annotations_of(calls[3].step.desired) == {CORDONED_BEFORE_ANNOTATION: "yes"}
+    assert annotations_of(calls[2].step.patch) == {CORDONED_BEFORE_ANNOTATION: "yes"}
+    assert annotations_of(calls[3].step.desired) == {
+        CORDONED_BEFORE_ANNOTATION: "yes",
+        HOST_UPDATE_ANNOTATION: world.host().machine.update,
+    }
     assert calls[3].step.live is None
 
 
