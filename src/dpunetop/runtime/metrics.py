@@ -3,9 +3,10 @@ work here. Whoever measures gets a small recorder; what a metric of the engine i
 
 from __future__ import annotations
 
+import collections
 import math
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from operator import itemgetter
 from typing import Literal
@@ -39,6 +40,7 @@ _REQUEST = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60)
 _SIZE = (64, 256, 512, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216)
 _INFORMER = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 # fmt: on
+_INFORMER_LABELS = ("name", "group", "version", "resource")
 
 
 class QueueMetrics:
@@ -123,26 +125,34 @@ class ControllerMetrics:
 class ClientMetrics:
     """What the connections to one API server report; its host tells the clusters apart. Threads: any."""
 
-    def __init__(self, families: _Families, host: str) -> None:
+    def __init__(self, families: _Families, host: str, users: _Users) -> None:
+        self._families = families
         self._host = host
-        self._requests = families.requests
-        self._retries = families.request_retries
+        self._users = users
+        self._users.begin(host)
+        self._has_ended = False
         self._seconds = {verb: families.request_seconds.labels(verb, host) for verb in VERBS}
         self._limited = {verb: families.limiter_seconds.labels(verb, host) for verb in VERBS}
         self._request_bytes = {verb: families.request_bytes.labels(verb, host) for verb in VERBS}
         self._response_bytes = {verb: families.response_bytes.labels(verb, host) for verb in VERBS}
         self._resolved = families.resolution_seconds.labels(host)
 
+    def end(self) -> None:
+        """No more is reported: the series end with the last of those who report of this host. May be called again."""
+        if not self._has_ended:
+            self._has_ended = True
+            self._users.end(self._host)
+
     def requested(self, method: str, code: int, seconds: float, request_bytes: int, response_bytes: int) -> None:
         """A request was answered with `code`, or with nothing: 0, shown as `<error>`."""
-        self._requests.labels(_code(code), method, self._host).inc()
+        self._count(self._families.requests, method, code)
         self._seconds[method].observe(seconds)
         self._request_bytes[method].observe(request_bytes)
         self._response_bytes[method].observe(response_bytes)
 
     def retried(self, method: str, code: int) -> None:
         """A request is sent once more after `code`."""
-        self._retries.labels(_code(code), method, self._host).inc()
+        self._count(self._families.request_retries, method, code)
 
     def limited(self, method: str, seconds: float) -> None:
         """A request waited so long on this side before it was sent."""
@@ -151,6 +161,9 @@ class ClientMetrics:
     def resolved(self, seconds: float) -> None:
         """The host's name was looked up in so long."""
         self._resolved.observe(seconds)
+
+    def _count(self, counter: Counter, method: str, code: int) -> None:
+        self._users.if_any(self._host, lambda: counter.labels(_code(code), method, self._host).inc())
 
 
 class ElectorMetrics:
@@ -172,11 +185,18 @@ class ElectorMetrics:
 class InformerMetrics:
     """What one informer reports. Threads: any."""
 
-    def __init__(self, families: _Families, name: str, resource: Resource) -> None:
+    def __init__(self, families: _Families, name: str, resource: Resource, users: _Users) -> None:
         labels = (name, resource.group, resource.version, resource.plural)
+        self._users = users
+        self._labels = labels
+        self._users.begin(*labels)
         self._queued = families.informer_queued.labels(*labels)
         self._processed = families.informer_seconds.labels(*labels)
         self._version = families.informer_version.labels(*labels)
+
+    def end(self) -> None:
+        """No more is reported: the series end with the last informer of that name and resource. To be called once."""
+        self._users.end(*self._labels)
 
     def queued(self, n: int) -> None:
         """So many changes have been received and not yet been stored."""
@@ -223,6 +243,36 @@ class GaugeMetrics:
         self._gauge.remove(*labels)
 
 
+class _Users:
+    """Who reports under which labels: the series of some metrics end when the last of them has ended.
+
+    Threads: any. No series is made for labels that nobody uses any more.
+    """
+
+    def __init__(self, *families: Counter | Gauge | Histogram, labels: tuple[str, ...]) -> None:
+        self._families = families
+        self._labels = labels
+        self._guard = threading.Lock()  # guards _count, and that what it says of a series holds
+        self._count: collections.Counter[tuple[str, ...]] = collections.Counter()
+
+    def begin(self, *values: str) -> None:
+        with self._guard:
+            self._count[values] += 1
+
+    def end(self, *values: str) -> None:
+        with self._guard:
+            self._count[values] -= 1
+            if self._count[values] <= 0:
+                del self._count[values]
+                for family in self._families:
+                    family.remove_by_labels(dict(zip(self._labels, values, strict=True)))
+
+    def if_any(self, value: str, report: Callable[[], None]) -> None:
+        with self._guard:
+            if (value,) in self._count:
+                report()
+
+
 class Metrics:
     """One registry and the recorders that fill it.
 
@@ -236,6 +286,8 @@ class Metrics:
         self._guard = threading.Lock()  # guards _gauges
         self._gauges: dict[str, GaugeMetrics] = {}
         self._families = _Families(self.registry)
+        self._hosts = _Users(*self._families.of_clients(), labels=("host",))
+        self._informers = _Users(*self._families.of_informers(), labels=_INFORMER_LABELS)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
@@ -248,16 +300,16 @@ class Metrics:
         return ControllerMetrics(self._families, name)
 
     def client(self, host: str) -> ClientMetrics:
-        """The recorder of the connections to `host`."""
-        return ClientMetrics(self._families, host)
+        """The recorder of the connections to `host`; its series end with the last `ClientMetrics.end`."""
+        return ClientMetrics(self._families, host, self._hosts)
 
     def elector(self, name: str) -> ElectorMetrics:
         """The recorder of the election over the Lease `name`."""
         return ElectorMetrics(self._families, name)
 
     def informer(self, name: str, resource: Resource) -> InformerMetrics:
-        """The recorder of the informer `name`, which follows `resource`."""
-        return InformerMetrics(self._families, name, resource)
+        """The recorder of the informer `name`, which follows `resource`; its series end as those of a client do."""
+        return InformerMetrics(self._families, name, resource, self._informers)
 
     def certificate(self) -> CertificateMetrics:
         """The recorder of the serving certificate."""
@@ -353,8 +405,17 @@ class _Families:
         self.request_bytes = self._histogram("rest_client_request_size_bytes", "Size of requests.", _SIZE, *by)
         self.response_bytes = self._histogram("rest_client_response_size_bytes", "Size of answers.", _SIZE, *by)
 
+    def of_clients(self) -> tuple[Counter | Gauge | Histogram, ...]:
+        """Those with a label `host`."""
+        counts, seconds = (self.requests, self.request_retries), (self.request_seconds, self.limiter_seconds)
+        return (*counts, *seconds, self.resolution_seconds, self.request_bytes, self.response_bytes)
+
+    def of_informers(self) -> tuple[Counter | Gauge | Histogram, ...]:
+        """Those with the labels of an informer."""
+        return self.informer_queued, self.informer_seconds, self.informer_version
+
     def _add_rest(self) -> None:
-        by = ("name", "group", "version", "resource")
+        by = _INFORMER_LABELS
         self.master = self._gauge("leader_election_master_status", "1 in the process that leads, else 0.", "name")
         self.slow_path = self._counter(
             "leader_election_slowpath_total", "Renewals that had to read the Lease first.", "name"

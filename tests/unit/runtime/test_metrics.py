@@ -203,3 +203,54 @@ def test_whoever_uses_the_engine_can_have_a_gauge_of_its_own(metrics):
     gauge.clear("b")
     assert (value(metrics, "x_seconds", name="a"), value(metrics, "x_seconds", name="b")) == (7, None)
     assert 'x_seconds{name="a"} 7\n' in text_of(metrics)
+
+
+def test_series_of_a_host_end_with_the_last_client_that_reports_of_it(metrics: Metrics) -> None:
+    before = series(metrics)
+    first, second = metrics.client("tenant:6443"), metrics.client("tenant:6443")
+    for client in (first, second):
+        client.requested("GET", 200, 0.1, 1, 1)
+        client.retried("GET", 503)
+    first.end()
+    first.end()
+    assert value(metrics, "rest_client_requests_total", code="200", method="GET", host="tenant:6443") == 2
+    second.end()
+    assert series(metrics) == before
+
+
+def test_what_comes_in_after_the_end_makes_no_series(metrics: Metrics) -> None:
+    before, client = series(metrics), metrics.client("tenant:6443")
+    client.end()
+    client.requested("GET", 0, 9.0, 1, 0)
+    client.retried("GET", 0)
+    client.resolved(1.0)
+    client.limited("GET", 1.0)
+    assert series(metrics) == before
+
+
+def test_series_of_a_host_begin_anew_when_it_comes_back(metrics: Metrics) -> None:
+    metrics.client("tenant:6443").end()
+    metrics.client("tenant:6443").requested("GET", 200, 0.1, 1, 1)
+    assert value(metrics, "rest_client_requests_total", code="200", method="GET", host="tenant:6443") == 1
+
+
+def test_series_of_an_informer_end_with_the_last_of_its_name_and_resource(metrics: Metrics) -> None:
+    before = series(metrics)
+    first, second, other = (metrics.informer(name, DAEMONSETS) for name in ("tenant/a/b", "tenant/a/b", "infra"))
+    first.resource_version("7")
+    first.end()
+    assert value(metrics, "informer_store_resource_version", **labels_of_informer("tenant/a/b")) == 7
+    second.end()
+    assert value(metrics, "informer_store_resource_version", **labels_of_informer("tenant/a/b")) is None
+    assert value(metrics, "informer_store_resource_version", **labels_of_informer("infra")) == 0
+    other.end()
+    assert series(metrics) == before
+
+
+def labels_of_informer(name: str) -> dict[str, str]:
+    return {"name": name, "group": "apps", "version": "v1", "resource": "daemonsets"}
+
+
+def series(metrics: Metrics) -> list[str]:
+    """All but those of the process, which change by themselves."""
+    return [line for line in text_of(metrics).splitlines() if not line.startswith(("python_", "process_"))]

@@ -101,8 +101,11 @@ class Informer:
         return Absence.GONE if reached >= version else Absence.BEHIND
 
     def run(self, stop: Stop) -> None:
-        """Keep the cache up to date until `stop`; see `Reflector.run`."""
-        self._reflector.run(stop)
+        """Keep the cache up to date until `stop`; see `Reflector.run`. To be called once."""
+        try:
+            self._reflector.run(stop)
+        finally:
+            self._metrics.end()
 
     def hasten(self) -> None:
         """The server is known to answer again: cut a pause short."""

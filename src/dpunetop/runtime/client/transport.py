@@ -227,6 +227,7 @@ class Transport:
         self._sockets.shut_down()
         for pool in self._pools.values():
             pool.close()
+        self._metrics.end()
 
     def _pool(self, context: ssl.SSLContext, maxsize: int) -> HTTPSConnectionPool:
         pool = _rest_pool(self._connection, context, maxsize)
