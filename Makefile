@@ -31,6 +31,12 @@ REAL ?= 0
 # In namespaces of its own, with a real ovnkube; without one it is skipped aloud.
 OVNKUBE ?=
 WITH_OVNKUBE = $(BIN)/python -m dpunetop.sandbox.realovnkube "$(OVNKUBE)"
+# A real node maintenance operator and machine-config-controller, each with a folder of manifests (…_CRDS).
+export NMO ?=
+export NMO_CRDS ?=
+export MCC ?=
+export MCC_CRDS ?=
+WITH_NEIGHBOURS = $(BIN)/python -m dpunetop.sandbox.realneighbours
 IMAGE ?= dpunetop:dev
 ENGINE ?= $(shell command -v podman || command -v docker)
 
@@ -87,8 +93,9 @@ test-crash: controlplane ## Kill the operator at every write of quick start and 
 	DPUNETOP_CRASH_EVERY=1 $(PYTEST) $(PARALLEL) -m crash tests/e2e $(PYTEST_ARGS)
 
 .PHONY: test-real
-test-real: controlplane ## A real ovnkube in our pods (OVNKUBE=/path/to/ovnkube; docs/real-ovn.md)
+test-real: controlplane ## A real ovnkube in our pods, real operators beside ours (OVNKUBE=… NMO=… MCC=…; docs/real-ovn.md, docs/real-neighbours.md)
 	$(WITH_OVNKUBE) $(PYTEST) -n 0 tests/real $(PYTEST_ARGS)
+	$(WITH_NEIGHBOURS) $(PYTEST) -n 0 tests/neighbours $(PYTEST_ARGS)
 
 .PHONY: test-mutants
 test-mutants: $(READY) ## Plant small bugs in the rules of the drain, see whether a unit test fails (ARGS='--share 20 --minutes 30'; goes on where it stopped)

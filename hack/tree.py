@@ -26,6 +26,7 @@ ROOMS = {
     "runtime/client": "what talks to API servers",
     "sandbox": "HARNESS: real control planes and stand-ins on one machine",
     "sandbox/crds": "kinds of the operators beside ours",
+    "sandbox/realneighbours": "a machine-config-controller and a node maintenance operator that someone gives us",
     "sandbox/realovn": "the real OVN and Open vSwitch, from packages, in namespaces of their own",
     "sandbox/realovnkube": "an ovnkube that someone gives us, in the pods of our DaemonSet",
     "sandbox/standins": "what has no place on one machine, played on our own engine",

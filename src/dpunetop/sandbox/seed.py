@@ -93,8 +93,8 @@ def seed_infra(pair: ControlPlanePair, quick_start: QuickStart) -> None:
 
     The rights in the served namespace are those of the component config/tenant-namespace.
     """
-    pair.infra.apply(MACHINE_CONFIGURATION)
-    pair.infra.apply(NETWORK)
+    _define(pair.infra, MACHINE_CONFIGURATION)
+    _define(pair.infra, NETWORK)
     pair.infra.apply(_cluster_network())
     pair.infra.apply(infra_network(OVN_KUBERNETES_NAMESPACE))
     pair.infra.apply(operator_installation())
@@ -107,8 +107,8 @@ def seed_infra(pair: ControlPlanePair, quick_start: QuickStart) -> None:
 
 def seed_tenant(pair: ControlPlanePair, quick_start: QuickStart, shows: Shows = central_tenant) -> None:
     """Make the tenant what the quick start presumes: hosts, masters, an OVN-Kubernetes, someone who may read."""
-    pair.tenant.apply(NODE_MAINTENANCE)
-    pair.tenant.apply(CLUSTER_VERSION)
+    _define(pair.tenant, NODE_MAINTENANCE)
+    _define(pair.tenant, CLUSTER_VERSION)
     pair.tenant.apply(cluster_version())
     pair.tenant.apply(shows(quick_start.tenant_namespace))
     pair.tenant.apply(tenant_reader(quick_start.tenant_namespace))
@@ -183,6 +183,14 @@ def dpu_cluster_config(quick_start: QuickStart) -> dict[str, Any]:
         "nodeSelector": {"matchLabels": {DPU_WORKER_LABEL: ""}},
     }
     return new_object(DPUCLUSTERCONFIGS, quick_start.namespace, quick_start.name, spec=spec)
+
+
+def _define(cluster: ControlPlane, manifests: Path) -> None:
+    """Define kinds, and what goes with them, unless one of them is there: then a real program has brought its own."""
+    objects = objects_of(manifests)
+    kinds = [obj for obj in objects if obj["kind"] == "CustomResourceDefinition"]
+    if not any(cluster.admin.get_or_empty(cluster.admin.path_of(kind)) for kind in kinds):
+        cluster.apply(objects)
 
 
 def _node(name: str, role: str, labels: Mapping[str, str] | None = None, arch: str = "amd64") -> dict[str, Any]:

@@ -15,6 +15,9 @@ from dpunetop.kube.requests import get
 from dpunetop.sandbox import seed
 from dpunetop.sandbox.admin import Obj
 from dpunetop.sandbox.controlplane import WITH_CONTROLLERS, Component, ControlPlanePair, Spec
+from dpunetop.sandbox.realneighbours.daemon import MachineConfigDaemon
+from dpunetop.sandbox.realneighbours.machineconfig import MachineConfigNeighbour
+from dpunetop.sandbox.realneighbours.maintenance import NodeMaintenanceNeighbour
 from dpunetop.sandbox.seed import QuickStart
 from dpunetop.sandbox.standins.bench import Crew
 from dpunetop.sandbox.standins.kubelet import Kubelet
@@ -47,12 +50,15 @@ class World:
         boot_seconds: float = 1.0,
         retry_seconds: float = 1.0,
         runtime: Runtime | None = None,
+        machine_config: MachineConfigNeighbour | None = None,
+        maintenance: NodeMaintenanceNeighbour | None = None,
         shows: Shows = central_tenant,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`quick_start` given, `dpus` does not count; `say` hears of each step.
 
         `runtime` runs pods of infra's nodes as processes: nothing stands in for what OVN-Kubernetes writes then.
+        `machine_config`, `maintenance`: real ones, in the stand-ins' place; they end with this.
         `shows`: what the tenant's own OVN-Kubernetes shows.
         """
         self.quick_start = quick_start or QuickStart(dpus=dpus)
@@ -65,10 +71,11 @@ class World:
             boot_seconds=boot_seconds,
             binds_daemon_pods=Component.SCHEDULER not in tenant.components,
         )
-        self.mco = MachineConfigOperator(retry_seconds=retry_seconds)
+        self._machine_config, self._maintenance = machine_config, maintenance
+        self._mco = MachineConfigDaemon() if machine_config else MachineConfigOperator(retry_seconds=retry_seconds)
         self._zones = () if runtime is not None else (Zones(self.tenant),)
         self._shows = shows
-        self.node_maintenance = NodeMaintenanceOperator(retry_seconds=retry_seconds)
+        self._nmo = () if maintenance else (NodeMaintenanceOperator(retry_seconds=retry_seconds),)
         self._say = say
         self._open = contextlib.ExitStack()
 
@@ -142,11 +149,23 @@ class World:
         self._say("starting two control planes")
         self._open.enter_context(self.pair)
         self._say("seeding what the quick start presumes")
+        self._install_neighbours()
         seed.seed_infra(self.pair, self.quick_start)
         seed.seed_tenant(self.pair, self.quick_start, self._shows)
         self._say("starting the stand-ins")
-        self._open.enter_context(Crew(self.infra, INFRA, (self.infra_kubelet, self.mco, *self._zones)))
-        self._open.enter_context(Crew(self.tenant, TENANT, (self.tenant_kubelet, self.node_maintenance)))
+        self._open.enter_context(Crew(self.infra, INFRA, (self.infra_kubelet, self._mco, *self._zones)))
+        self._open.enter_context(Crew(self.tenant, TENANT, (self.tenant_kubelet, *self._nmo)))
+        for neighbour in (self._machine_config, self._maintenance):
+            if neighbour is not None:
+                self._say(f"starting {neighbour.program.path.name}")
+                self._open.enter_context(neighbour)
+
+    def _install_neighbours(self) -> None:
+        """Before the seed, which leaves the kinds alone that are there."""
+        if self._machine_config is not None:
+            self._machine_config.install(self.infra)
+        if self._maintenance is not None:
+            self._maintenance.install(self.tenant)
 
 
 def _conditions(config: Obj) -> list[str]:

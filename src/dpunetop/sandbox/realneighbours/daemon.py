@@ -1,0 +1,81 @@
+"""Stand-in for the machine-config-daemons alone, beside a real machine-config-controller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from dpunetop.base.stop import Stop
+from dpunetop.domain.names import (
+    CURRENT_CONFIG_ANNOTATION,
+    DESIRED_CONFIG_ANNOTATION,
+    MACHINE_CONFIG_STATE_ANNOTATION,
+    MACHINECONFIGPOOLS,
+    WORKER_ROLE,
+)
+from dpunetop.kube.keys import NODES, Key
+from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
+from dpunetop.sandbox.standins import mcorules
+from dpunetop.sandbox.standins.bench import Bench, StandIn
+from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION, boot_id
+from dpunetop.sandbox.standins.mcorules import Action
+
+
+class MachineConfigDaemon(StandIn):
+    """The daemon of every node: it asks for the drain, reboots, asks for the uncordon, and says that it is done.
+
+    Guarantees: a new node has the configuration of the worker pool, or of the masters', and asks to be uncordoned once.
+    Source: machine-config-operator at 7ff337a4, pkg/daemon/drain.go (performDrain), pkg/daemon/daemon.go
+        (updateConfigAndState, completeUpdate); which configuration a new node gets: pkg/server/cluster_server.go.
+    """
+
+    name = "mcd"
+
+    def attach(self, bench: Bench, enqueue: Callable[[Key], None]) -> None:
+        """See `StandIn.attach`."""
+        self._bench = bench
+        self._nodes = bench.follow(NODES, lambda node: enqueue(Key(bench.cluster, "", name_of(node))))
+        self._pools = bench.follow(MACHINECONFIGPOOLS, lambda _: self._enqueue_all(enqueue))
+
+    def reconcile(self, key: Key, stop: Stop) -> float | None:
+        """See `StandIn.reconcile`."""
+        node = self._nodes.get("", key.name)
+        if node is None:
+            return None
+        if CURRENT_CONFIG_ANNOTATION in annotations_of(node):
+            self._advance(node)
+        else:
+            self._welcome(node)
+        return None
+
+    def _enqueue_all(self, enqueue: Callable[[Key], None]) -> None:
+        for node in self._nodes.list():
+            enqueue(Key(self._bench.cluster, "", name_of(node)))
+
+    def _welcome(self, node: Obj) -> None:
+        is_master = f"node-role.kubernetes.io/{mcorules.MASTER_ROLE}" in labels_of(node)
+        pool = self._pools.get("", mcorules.MASTER_ROLE if is_master else WORKER_ROLE) or {}
+        first = ((pool.get("spec") or {}).get("configuration") or {}).get("name")
+        if first:
+            configs = {CURRENT_CONFIG_ANNOTATION: first, DESIRED_CONFIG_ANNOTATION: first}
+            asks = {mcorules.DESIRED_DRAIN_ANNOTATION: mcorules.uncordon_mark(first)}
+            self._mark(node, {**configs, **asks, MACHINE_CONFIG_STATE_ANNOTATION: mcorules.DONE})
+
+    def _advance(self, node: Obj) -> None:
+        desired = mcorules.desired_config(node)
+        match mcorules.next_action(node):
+            case Action.BEGIN:
+                drain = {mcorules.DESIRED_DRAIN_ANNOTATION: mcorules.drain_mark(desired)}
+                self._mark(node, {MACHINE_CONFIG_STATE_ANNOTATION: mcorules.WORKING, REBOOT_ANNOTATION: None, **drain})
+            case Action.REBOOT:
+                self._mark(node, {REBOOT_ANNOTATION: boot_id(node)})
+            case Action.ASK_UNCORDON:
+                uncordon = {mcorules.DESIRED_DRAIN_ANNOTATION: mcorules.uncordon_mark(desired)}
+                self._mark(node, {REBOOT_ANNOTATION: None, **uncordon})
+            case Action.FINISH:
+                done = {CURRENT_CONFIG_ANNOTATION: desired, MACHINE_CONFIG_STATE_ANNOTATION: mcorules.DONE}
+                self._mark(node, done)
+            case Action.DRAIN | Action.UNCORDON | Action.NOTHING | Action.WAIT_FOR_BOOT:
+                pass  # the controller's, or the node's
+
+    def _mark(self, node: Obj, annotations: Mapping[str, str | None]) -> None:
+        self._bench.patch(NODES, node, {"metadata": {"annotations": annotations}}, self.manager)
