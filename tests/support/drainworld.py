@@ -8,14 +8,14 @@ on the host, and whether the network of a DPU works.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from dpunetop.domain.drain import facts
 from dpunetop.domain.drain.blockers import BlockerSettings, blocker_labels, first_budget
-from dpunetop.domain.drain.calls import Call, Done, Run, Write
+from dpunetop.domain.drain.calls import Call, Done, QuorumGet, QuorumList, Run, Write
 from dpunetop.domain.drain.cycle import Decision, decide
 from dpunetop.domain.drain.facts import (
     Author,
@@ -44,7 +44,7 @@ from dpunetop.domain.names import (
     blocker_name,
     maintenance_name,
 )
-from dpunetop.kube.errors import ApiError, Forbidden, Unreachable
+from dpunetop.kube.errors import ApiError, Forbidden, NotFound, Unreachable
 from dpunetop.kube.keys import INFRA, NODES, PODS
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, uid_of, version_of
 from dpunetop.kube.plan import Apply, Delete, Patch
@@ -90,6 +90,8 @@ class Dpu:
     opened_at: tuple[int, int] | None = None
     marked_at: int = -1
     """Step of the world at which the last mark was set."""
+    began_without: bool = False
+    """Whether it had no network already when its record was begun, and the API did not show it yet."""
     failed_at: int = -1
     """Step of the world at which it went down or lost its network by itself."""
     bypassed: bool = False
@@ -111,6 +113,8 @@ class World:
         self.settings = settings
         self.now, self.steps, self._draws = 1_000_000, 0, 0
         self.tenant_up, self.refuses = True, False
+        self.served, self.leaves_behind = True, False
+        """Whether there is a node maintenance operator, and whether it is of a release that leaves cordon and taint."""
         self.workloads = not cordoned_before
         self.intent = cordoned_before
         """Whether people want the host cordoned; means nothing once it is `disputed`."""
@@ -142,6 +146,10 @@ class World:
         self._strike: tuple[int, Callable[[World], object]] | None = None
         self.template, self.proven = "r1", "r1"
         """What a pod is made from now, and the last template that a DPU was seen to serve with."""
+        self.shown: dict[str, Any] = {}
+        """Members of the view that nothing here makes."""
+        self.is_sure = False
+        """Whether a Node that is not there is known to be gone."""
         self.broken: set[str] = set()
         """Templates with which no pod comes to be Ready."""
         self._found(cordoned_before)
@@ -227,6 +235,7 @@ class World:
             pods_namespace=PODS_NAMESPACE,
             config=CONFIG,
             settings=self.settings,
+            **self.shown,
         )
 
     def _tenant_view(self) -> TenantSeen | Blind:
@@ -238,7 +247,8 @@ class World:
         node = cache.get(("nodes", "", HOST))
         found = (facts.maintenance(obj, OWNER) for key, obj in sorted(cache.items()) if key[0] == "nodemaintenances")
         return TenantSeen(
-            Gone(False) if node is None else facts.host_node(node), tuple(each for each in found if each.host == HOST)
+            Gone(self.is_sure) if node is None else facts.host_node(node),
+            tuple(each for each in found if each.host == HOST) if self.served else None,
         )
 
     def _dpu_view(self, infra: Mapping[Any, Obj], name: str) -> DpuView:
@@ -247,7 +257,7 @@ class World:
         pods = [obj for key, obj in sorted(infra.items()) if key[0] == "pods" and obj["spec"]["nodeName"] == name]
         return DpuView(
             name=name,
-            node=Gone(False) if node is None else facts.dpu_node(node),
+            node=Gone(self.is_sure) if node is None else facts.dpu_node(node),
             budget=None if read is None else facts.budget(read, OWNER),
             blocker=facts.ready_blocker(pod for pod in pods if pod["metadata"]["namespace"] == OPERATOR_NAMESPACE),
             pods=tuple(
@@ -379,6 +389,8 @@ class World:
         cluster = call.step.cluster if isinstance(call, Write) else call.cluster
         if cluster == TENANT and not self.tenant_up:
             return Unreachable(0, "Refused", "down")
+        if cluster == TENANT and not self.served and _is_of_maintenances(call):
+            return None if isinstance(call, QuorumGet) else NotFound(404, "NotFound", "the kind is not served")
         if cluster == TENANT and isinstance(call, Write) and isinstance(call.step, Apply) and self._webhook_refuses():
             self._log("the webhook refuses a maintenance")
             return Forbidden(403, "Forbidden", "the webhook says no")
@@ -413,15 +425,17 @@ class World:
     def _facts_before(self, step: Apply | Patch | Delete) -> Any:
         if isinstance(step, Apply) and step.resource is PODDISRUPTIONBUDGETS:
             live = self.infra.get(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, name_of(step.desired))
-            return None if live is None else facts.budget(live, OWNER).is_open
+            return None if live is None else facts.budget(live, OWNER)
         return self.own()
 
     def _judge(self, step: Apply | Patch | Delete, before: Any) -> None:
         match step:
             case Apply() if step.resource is PODDISRUPTIONBUDGETS:
                 name = name_of(step.desired).removeprefix("dpu-drain-blocker-")
-                if before is False and self.budget(name).is_open:
+                if before is not None and not before.is_open and self.budget(name).is_open:
                     self._judge_opening(name)
+                if before is not None and before.cycle is None:
+                    self.dpus[name].began_without = not self.dpus[name].net_up
             case Patch() if step.resource is NODEMAINTENANCES:
                 own = self.own()
                 for dpu in self.dpus.values():
@@ -458,7 +472,8 @@ class World:
         self._judge_return(before.phase is facts.Phase.FAILED)
 
     def _judge_return(self, failed: bool) -> None:
-        for name in self.dpus:
+        there = [name for name in self.dpus if self.infra.get(NODES, "", name) is not None]
+        for name in there:
             read, node = self.budget(name), self.node(name)
             if read.is_open and node.order is not facts.Order.FORCE:
                 self.violations.append(f"the host was given back while the budget of {name} was open")
@@ -468,13 +483,15 @@ class World:
                 self.violations.append(f"the host was given back although {name} wants its drain")
         cycles = [self.budget(name).cycle for name in self.dpus]
         uncordoned = any(cycle is not None and cycle.reason == Reason.HOST_UNCORDONED for cycle in cycles)
-        proofless = uncordoned or self.node(self.serving).order is facts.Order.FORCE
+        proofless = uncordoned or self.serving not in there or self.node(self.serving).order is facts.Order.FORCE
         server = self.dpus[self.serving]
         is_too_late = server.failed_at > self._decided  # it failed by itself after the decision had looked
+        cycle = self.budget(self.serving).cycle
+        was_so_before = server.began_without and cycle is not None and not cycle.may_have_been_down
         is_in_use = self.workloads and not self.updated
-        if not (server.net_up or failed or proofless or is_too_late or is_in_use):
+        if not (server.net_up or failed or proofless or is_too_late or was_so_before or is_in_use):
             self.violations.append("the host was given back without network")
-        forced = any(self.node(name).order is facts.Order.FORCE for name in self.dpus)
+        forced = any(self.node(name).order is facts.Order.FORCE for name in there)
         if not (failed or forced) and self._is_updated_since(self._decided):
             self.violations.append("the host was given back although its own operator is at work there")
 
@@ -668,7 +685,9 @@ class World:
 
     def _nmo_end(self, found: Obj) -> bool:
         host = self.host()
-        if host.tainted:
+        if self.leaves_behind and name_of(found) != FOREIGN:
+            self._nmo_change(found, {"metadata": {"finalizers": []}})
+        elif host.tainted:
             self.change_host({"spec": {"taints": []}})
         elif host.cordoned and host.uid not in self.looked.get("ended", ""):
             self.change_host({"spec": {"unschedulable": None}})
@@ -945,7 +964,7 @@ class World:
 
     def settle(self, rounds: int = 60) -> int:
         """Everybody behaves from here on and does all there is to do; how many rounds that took."""
-        self.tenant_up, self.refuses = True, False
+        self.tenant_up, self.refuses, self.served = True, False, True
         for number in range(rounds):
             if not self._round() and not self.late:
                 return number
@@ -989,6 +1008,12 @@ class World:
         while self.step(lambda: self.mco(name), f"mco {name}"):
             busy = True
         return busy
+
+
+def _is_of_maintenances(call: Call) -> bool:
+    if isinstance(call, Write):
+        return call.step.resource is NODEMAINTENANCES
+    return isinstance(call, QuorumGet | QuorumList) and call.resource is NODEMAINTENANCES
 
 
 def _ready(yes: bool) -> dict[str, str]:
@@ -1065,9 +1090,10 @@ def trouble(world: World) -> list[Action]:
     return found
 
 
-def swarm(world: World, dice: random.Random) -> list[Action]:
+def swarm(world: World, dice: random.Random, more: Sequence[Action] = ()) -> list[Action]:
     """All that brings on, and some troubles, each as often as the dice say: so walks differ in kind, not in luck."""
-    picked = [(name, do, weight * dice.choice((0, 0, 1, 1, 4))) for name, do, weight in trouble(world)]
+    found = [*trouble(world), *more]
+    picked = [(name, do, weight * dice.choice((0, 0, 1, 1, 4))) for name, do, weight in found]
     return progress(world) + [action for action in picked if action[2]]
 
 
@@ -1083,13 +1109,13 @@ def finish(world: World) -> None:
         world.uncordon(name)
     world.settle()
     assert not world.violations, f"{world.violations}\n" + "\n".join(world.trace[-80:])
-    assert world.unsettled() == [], f"{world.unsettled()}\n" + "\n".join(world.trace[-80:])
+    assert world.unsettled() == [], f"{world.unsettled()} {world.last}\n" + "\n".join(world.trace[-80:])
 
 
-def walk(world: World, seed: int, length: int) -> None:
+def walk(world: World, seed: int, length: int, more: Sequence[Action] = ()) -> None:
     """Let things happen at random, and stop at the first that must not."""
     dice = random.Random(seed)
-    names, doings, weights = zip(*swarm(world, dice), strict=True)
+    names, doings, weights = zip(*swarm(world, dice, more), strict=True)
     for index in dice.choices(range(len(names)), weights, k=length):
         world.step(doings[index], names[index])
         assert not world.violations, f"seed {seed}: {world.violations}\n" + "\n".join(world.trace[-80:])

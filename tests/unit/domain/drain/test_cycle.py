@@ -417,6 +417,16 @@ TWO: dict[str, tuple[HostView, str]] = {
         ),
         "ProofMissing",
     ),
+    "the other one was open and aborted, and a sign of the serving one is missing that never was": (
+        two(
+            free(NEVER_OPENED),
+            cordoned(replace(LAPSED, opened=True)),
+            maintenances=(DONE,),
+            host=DRAINED_HOST,
+            signals=(Signal("zone", holds=False),),
+        ),
+        "ProofMissing",
+    ),
     "the other one was open, and a sign of the serving one is missing that never was": (
         two(
             free(NEVER_OPENED),

@@ -13,6 +13,7 @@ import pytest
 
 from dpunetop.domain.drain.facts import OnTimeout, Reason, Settings
 from dpunetop.domain.drain.standing import Stage
+from support.drainfaults import faults
 from support.drainworld import World, finish, walk
 
 WALKS = int(os.environ.get("DPUNETOP_DRAIN_WALKS", "64"))
@@ -40,7 +41,7 @@ def world_of(seed: int) -> World:
 def test_whatever_happens_no_host_is_cut_off_and_all_comes_to_rest_as_it_was(batch: int) -> None:
     for seed in range(batch, WALKS, 8):
         world = world_of(seed)
-        walk(world, seed, LENGTH)
+        walk(world, seed, LENGTH, faults(world) if seed % 3 else ())
         finish(world)
         for begin, end in world.passed:
             assert str(end) in WAYS_OUT[str(begin)], f"seed {seed}: {begin} -> {end} is not on the page"

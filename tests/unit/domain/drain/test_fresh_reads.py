@@ -184,6 +184,23 @@ def test_a_force_that_is_taken_off_after_the_decision_makes_nobody_give_the_host
     assert "the blocker is Ready" in finish(world)
 
 
+def test_a_host_that_was_in_use_by_the_caches_alone_is_not_given_back_unproven() -> None:
+    world = World()
+    world.cordon(DPU)
+    world.drained()
+    world.work()
+    world.ovnkube_crashes(DPU)
+    world.uncordon(DPU)
+    world.work()
+    world.uncordon_host()
+    at(world, "GiveBack")
+    host(world, unschedulable=True)
+    assert "is not in use" in finish(world)
+    own = world.own()
+    assert own is not None
+    assert own.terminating is False
+
+
 # --- aborting ---------------------------------------------------------------------------------------------------------
 
 
@@ -282,6 +299,16 @@ def test_a_host_that_a_maintenance_left_cordoned_is_drained_anew_as_one_that_was
     own = world.own()
     assert own is not None
     assert (world.host().mark, own.cordoned_before) == (False, False)
+
+
+def test_a_refused_drain_is_not_tried_again_at_once_and_leaves_no_mark() -> None:
+    world = asking(cordoned_before=True)
+    world.refuses = True
+    assert "REFUSED" in finish(world)
+    found = world.budget(DPU).cycle
+    assert found is not None
+    assert (found.failures, found.failed_at, found.failed) == (2, world.now, "")
+    assert (world.host().mark, world.host().cordoned) == (None, True)
 
 
 # --- bringing the earlier cordon back ---------------------------------------------------------------------------------

@@ -113,3 +113,11 @@ def test_a_wish_without_a_host_is_in_no_queue() -> None:
 
 def test_hosts_of_other_tenants_do_not_count() -> None:
     assert held(1, hosts("elsewhere"), waiting("elsewhere", 1), waiting("h3", 5)) == "h1 h2 h4"
+
+
+def test_a_host_that_several_dpus_and_configs_name_takes_one_slot_and_is_counted_once() -> None:
+    wishes = [waiting("h2", 5), waiting("h3", 4)]
+    twice = [*HOSTS, *HOSTS]
+    assert holds([limited(2)], twice, hosts("h1"), wishes) == holds([limited(2)], HOSTS, hosts("h1"), wishes)
+    assert holds([limited("26%")], twice, hosts("h1"), wishes) == holds([limited("26%")], HOSTS, hosts("h1"), wishes)
+    assert sorted(holds([limited(2)], twice, hosts("h1"), wishes)) == ["h1", "h2", "h4"]

@@ -1,0 +1,121 @@
+"""What else happens to a drain in the tenant, to what it remembers and to its host; see `drainworld`.
+
+Each takes the world one step and says whether it could.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from dpunetop.domain.drain import facts
+from dpunetop.domain.names import (
+    CYCLE_ANNOTATION,
+    MAINTENANCE_TAINT,
+    PODDISRUPTIONBUDGETS,
+    blocker_name,
+)
+from dpunetop.kube.keys import NODES
+from dpunetop.kube.meta import annotations_of, name_of
+from support.drainworld import FOREIGN, HOST, OPERATOR_NAMESPACE, World
+
+# --- the node maintenance operator ------------------------------------------------------------------------------------
+
+
+def cordons_once_more(world: World) -> bool:
+    """Its cache is behind: it takes a maintenance that is gone for one that stands, and cordons the host again.
+
+    Only as long as our mark is there: afterwards nothing that is read tells whose cordon that is.
+    """
+    host = world.host()
+    if world.maintenances() or host.mark is None or (host.cordoned and host.tainted):
+        return False
+    world.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": True, "taints": [_TAINT]}})
+    return True
+
+
+def is_uninstalled(world: World) -> bool:
+    """With its CRD, and by force: finalizers are taken off, and the host stays as it is. Not with a maintenance of
+    somebody else, whose affair it is then."""
+    if not world.served or any(name_of(found) == FOREIGN for found in world.maintenances()):
+        return False
+    world.maintenance_vanishes()
+    world.served = False
+    return True
+
+
+def is_installed(world: World) -> bool:
+    """It is there again, and knows nothing of what was before."""
+    world.served, was = True, world.served
+    return not was
+
+
+def is_exchanged(world: World) -> bool:
+    """For another release, which runs all again that it finds: one since medik8s/node-maintenance-operator#163 puts a
+    host right when its maintenance goes, one before that leaves cordon and taint."""
+    world.leaves_behind = not world.leaves_behind
+    world.nmo_restarts()
+    return True
+
+
+# --- the record and the host ------------------------------------------------------------------------------------------
+
+
+def loses_record(world: World, name: str) -> bool:
+    """Somebody takes the annotation off the budget, which stays as it is."""
+    found = world.infra.get(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(name))
+    assert found is not None
+    if CYCLE_ANNOTATION not in annotations_of(found):
+        return False
+    bare = {"metadata": {"annotations": {CYCLE_ANNOTATION: None}}}
+    world.infra.change(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(name), bare)
+    world.wished_at[name] = world.steps  # that its wish was given up is forgotten
+    world.unwished[name] += 1
+    return True
+
+
+def registers_host_anew(world: World) -> bool:
+    """The tenant Node is deleted and made again: in use, and without a word of what was before."""
+    world.tenant.remove(NODES, "", HOST)
+    world.tenant.put(NODES, {"kind": "Node", "metadata": {"name": HOST}, "spec": {}})
+    _is_in_use(world)
+    return True
+
+
+def takes_host_back(world: World) -> bool:
+    """A person uncordons the drained host and takes the maintenance operator's taint off too."""
+    host, own = world.host(), world.own()
+    if own is None or own.terminating or own.phase is not facts.Phase.SUCCEEDED or not host.cordoned:
+        return False
+    world.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None, "taints": []}})
+    _is_in_use(world)
+    return True
+
+
+def _is_in_use(world: World) -> None:
+    """What was cordoned before is not known any more, or a person's last word is that it is to be in use."""
+    world.intent, world.workloads, world.disputed = False, True, True
+    world.hidden = world.own() is not None
+    world.shaken += 1
+
+
+_TAINT = {"key": MAINTENANCE_TAINT, "effect": "NoSchedule"}
+
+
+def faults(world: World) -> list[tuple[str, Callable[[], bool], int]]:
+    """All of them, and how often each is to be tried in a walk."""
+    found: list[tuple[str, Callable[[], bool], int]] = [
+        ("nmo cordons once more", partial(cordons_once_more, world), 3),
+        ("nmo is uninstalled", partial(is_uninstalled, world), 1),
+        ("nmo is installed", partial(is_installed, world), 2),
+        ("nmo is exchanged", partial(is_exchanged, world), 1),
+    ]
+    return found + [(f"{name} loses its record", partial(loses_record, world, name), 1) for name in world.dpus]
+
+
+def limbo(world: World) -> list[tuple[str, Callable[[], bool], int]]:
+    """What leaves a maintenance that has succeeded over a host that is in use."""
+    return [
+        ("the host is registered anew", partial(registers_host_anew, world), 1),
+        ("the host is taken back with its taint", partial(takes_host_back, world), 2),
+    ]
