@@ -148,6 +148,22 @@ def shared_nodes(pool: str, pools: Iterable[Obj], nodes: Iterable[Obj]) -> tuple
     )
 
 
+def stuck_nodes(pool: str, pools: Iterable[Obj], nodes: Iterable[Obj]) -> Mapping[str, str]:
+    """The nodes of `pool` for which the machine-config operator does nothing, not even drain or uncordon them; why.
+
+    Source: openshift/machine-config-operator 7ff337a, `GetPoolsForNode` in pkg/helpers/helpers.go, which `syncNode` in
+        pkg/controller/drain/drain_controller.go asks before anything else.
+    """
+    others: dict[str, list[str]] = {}
+    for node, other in shared_nodes(pool, pools, nodes):
+        others.setdefault(node, []).append(other)
+    return {
+        node: f"node {node} belongs to {len(found) + 1} custom roles ({', '.join((pool, *found))}), so the "
+        "machine-config operator cannot proceed with it: take it out of all pools but one"
+        for node, found in others.items()
+    }
+
+
 def pool_members(pool: str, pools: Iterable[Obj], nodes: Iterable[Obj]) -> int:
     """How many nodes the machine-config operator counts as machines of `pool`: those that it selects, without those of
     the master pool, of another custom one, or of Windows.

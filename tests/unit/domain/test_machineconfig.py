@@ -22,6 +22,7 @@ from dpunetop.domain.machineconfig import (
     pool_members,
     pool_status,
     shared_nodes,
+    stuck_nodes,
 )
 
 GOLDEN = Path(__file__).parent / "golden" / "machineconfig.json"
@@ -285,6 +286,20 @@ def test_a_node_is_shared_only_with_another_custom_pool() -> None:
     ]
     assert shared_nodes("dpu", pools, nodes) == (("a", "gpu"), ("c", "gpu"))
     assert shared_nodes("absent", pools, nodes) == ()
+
+
+def test_a_node_of_two_custom_pools_is_one_that_the_operator_does_nothing_for() -> None:
+    pools = [selecting(name, {"matchLabels": {name: "yes"}}) for name in ("dpu", "gpu", "worker", "infra", "master")]
+    nodes = [
+        node("a", dpu="yes", gpu="yes", worker="yes"),
+        node("b", dpu="yes", worker="yes"),
+        node("c", gpu="yes", infra="yes"),
+        node("d", dpu="yes", gpu="yes", infra="yes"),
+    ]
+    found = stuck_nodes("dpu", pools, nodes)
+    assert found.keys() == {"a", "d"}
+    assert found["a"].startswith("node a belongs to 2 custom roles (dpu, gpu), so")
+    assert found["d"].startswith("node d belongs to 3 custom roles (dpu, gpu, infra), so")
 
 
 def test_a_pool_counts_the_machines_that_nobody_else_has() -> None:

@@ -21,7 +21,7 @@ from dpunetop.domain.envfile import parse_entries
 from dpunetop.domain.grants import Rights, judge_nodes
 from dpunetop.domain.image import NoImage, blocker_image, running_image
 from dpunetop.domain.lifecycle import nodes_in_pool
-from dpunetop.domain.machineconfig import configured_nodes
+from dpunetop.domain.machineconfig import configured_nodes, stuck_nodes
 from dpunetop.domain.ovnkubepod import newest_template, proven_template
 from dpunetop.domain.pairing import Claims, PairingView, hosts_to_annotate, pair_up, tenant_nodes
 from dpunetop.domain.quoting import quoted
@@ -171,6 +171,7 @@ class Censor:
                 entries=written,
                 configured=_configured(reader, config, judged.dpus, nodes),
                 left=self._left(config, siblings, tenant),
+                stuck=_stuck(reader, config, nodes),
             )
         )
         return Roster(
@@ -281,6 +282,12 @@ def _configured(reader: Reader, config: DpuClusterConfig, dpus: frozenset[str], 
     served = _has(reader, names.MACHINECONFIGPOOLS)
     pool = reader.get(INFRA, Selection(names.MACHINECONFIGPOOLS), "", config.pool_name) if served else None
     return configured_nodes(dpus, nodes, pool, served)
+
+
+def _stuck(reader: Reader, config: DpuClusterConfig, nodes: Iterable[Obj]) -> Mapping[str, str]:
+    if not _has(reader, names.MACHINECONFIGPOOLS):
+        return {}
+    return stuck_nodes(config.pool_name, reader.list(INFRA, Selection(names.MACHINECONFIGPOOLS)), nodes)
 
 
 def _mode(

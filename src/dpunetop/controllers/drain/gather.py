@@ -161,6 +161,7 @@ class Gatherer:
             pods=_pods(reader, roster, member),
             paired=bool(slot.host) and member.pairing == slot.host,
             entry=_changed_entry(slot, member),
+            stuck=member.stuck,
         )
 
     def _budget(self, seen: Obj, owner: str) -> facts.Budget:

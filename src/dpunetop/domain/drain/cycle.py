@@ -395,11 +395,25 @@ def _leg_waits(scene: Scene, dpu: DpuView) -> Hold | None:
     refused = dpu.node.order is Order.SKIP or (cycle is not None and cycle.state is State.ABORTED)
     rests = dpu.node.mco is Mco.RESTS or (refused and dpu.node.mco is not Mco.DRAINED)
     if not rests and not scene.is_forced(dpu):
-        return Hold(Reason.MACHINE_CONFIG_PENDING, f"the machine-config operator is not done with {dpu.name}")
+        return _stuck_update(dpu, dpu.node) or _pending_update(dpu.node)
     if not dpu.blocker_ready and not scene.is_forced(dpu):
         words = f"the blocker of {dpu.name} is not Ready, so nothing would hold its next drain"
         return Hold(Reason.BLOCKER_NOT_READY, f"{words}; {_how_to_force(dpu.node)}")
     return None
+
+
+def _stuck_update(dpu: DpuView, node: DpuNode) -> Hold | None:
+    """What the machine-config operator says that it cannot go on with by itself."""
+    is_failing = node.machine.is_failing and node.mco is not Mco.DRAINS  # of a late drain only the daemon gives up
+    if node.mco is Mco.RESTS or not (dpu.stuck or is_failing):
+        return None
+    trouble = dpu.stuck or f"the machine-config daemon of {node.name} {node.machine.trouble}"
+    return Hold(Reason.MACHINE_CONFIG_STUCK, f"{trouble}; {_how_to_force(node)}")
+
+
+def _pending_update(node: DpuNode) -> Hold:
+    story = f": it {node.machine.story}" if node.machine.story else ""
+    return Hold(Reason.MACHINE_CONFIG_PENDING, f"the machine-config operator is not done with {node.name}{story}")
 
 
 def _how_to_force(node: DpuNode) -> str:
@@ -586,11 +600,37 @@ def _backing_off(scene: Scene) -> Hold | None:
 def _progress(scene: Scene) -> Hold:
     """What is waited for when all goes as it should."""
     host, own = scene.view.site.host, scene.own
-    opened = [dpu.name for dpu in scene.active if scene.is_open(dpu)]
+    opened = [(dpu, dpu.node) for dpu in scene.active if scene.is_open(dpu) and isinstance(dpu.node, DpuNode)]
+    stuck = (_stuck_update(dpu, node) for dpu, node in opened if node.mco in (Mco.DRAINS, Mco.DRAINED))
+    if hold := next((hold for hold in stuck if hold is not None), None):
+        return hold
+    late = "".join(f"; {_late_drain(node)}" for node in _draining_late(scene))
     if opened:
-        return Hold(Reason.DPU_DRAINING, f"{host} is drained; {', '.join(opened)} may be drained and rebooted")
+        names = ", ".join(dpu.name for dpu, _ in opened)
+        return Hold(Reason.DPU_DRAINING, f"{host} is drained; {names} may be drained and rebooted{late}")
     left = f", {own.pending} pods are left" if own is not None and own.pending else ""
-    return Hold(Reason.HOST_DRAINING, f"{host} is being drained{left}")
+    failing = scene.host.machine.trouble if isinstance(scene.host, HostNode) else ""
+    own_daemon = f"; its machine-config daemon {failing}" if failing else ""
+    return Hold(Reason.HOST_DRAINING, f"{host} is being drained{left}{own_daemon}{late}")
+
+
+def _draining_late(scene: Scene) -> tuple[DpuNode, ...]:
+    """DPUs that have waited so long for their drain that their daemon has given up, which their controller never does.
+
+    Source: openshift/machine-config-operator 7ff337a, an hour in `performDrain` of pkg/daemon/drain.go; 5 minutes
+        between two tries after the first 10 in `DefaultConfig` of pkg/controller/drain/drain_controller.go.
+    """
+    nodes = (dpu.node for dpu in scene.active)
+    return tuple(
+        node for node in nodes if isinstance(node, DpuNode) and node.mco is Mco.DRAINS and node.machine.is_failing
+    )
+
+
+def _late_drain(node: DpuNode) -> str:
+    return (
+        f"the machine-config daemon of {node.name} {node.machine.trouble}; "
+        "that ends by itself once it is drained, which its controller tries every 5 minutes"
+    )
 
 
 def _failure(error: str) -> Hold:

@@ -140,6 +140,8 @@ class DpuView:
     """Whether the pairing still asks for it; False: the DPU is on its way out."""
     entry: str = ""
     """Its entry for the same host as it is to be, if its pods have read another one; empty: nothing is to change."""
+    stuck: str = ""
+    """Why the machine-config operator does nothing for its node, in that one's words; empty: nothing is known."""
 
     @property
     def blocker_ready(self) -> bool:
@@ -219,6 +221,7 @@ class Reason(StrEnum):
     INFRA_FORBIDDEN = "InfraForbidden"
     LEASE_NOT_RENEWED = "LeaseNotRenewed"
     MACHINE_CONFIG_PENDING = "MachineConfigPending"
+    MACHINE_CONFIG_STUCK = "MachineConfigStuck"
     MAINTENANCE_FAILED = "MaintenanceFailed"
     MAINTENANCE_REFUSED = "MaintenanceRefused"
     MAINTENANCE_TERMINATING = "MaintenanceTerminating"

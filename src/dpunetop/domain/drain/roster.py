@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from dpunetop.domain.drain.blockers import BlockerSettings
@@ -57,6 +57,8 @@ class Member:
     """Whether its protection is this host's affair: the one that it serves, else the one that it is paired with."""
     is_dropped: bool = False
     """Whether it is there and `spec.nodeSelector` does not pick it."""
+    stuck: str = ""
+    """Why the machine-config operator does nothing for its node; empty: nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,8 @@ class RosterView:
     configured: frozenset[str]
     left: frozenset[str]
     """Hosts with a NodeMaintenance or a mark of ours."""
+    stuck: Mapping[str, str] = field(default_factory=dict)
+    """DPUs for which the machine-config operator does nothing, and why."""
 
 
 def slots(view: RosterView) -> Mapping[Place, Slot]:
@@ -193,6 +197,7 @@ def _member(view: RosterView, dpu: str, *, is_home: bool) -> Member:
         entry=view.entries.get(dpu, _NO_ENTRY),
         is_home=is_home,
         is_dropped=dpu in view.dropped,
+        stuck=view.stuck.get(dpu, ""),
     )
 
 
