@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -106,6 +107,7 @@ class ScriptedSource:
         self._probes = deque(self.probes)
         self._hanging: list[Stop] = []
         self.closings = 0
+        self.heard_at = -math.inf
 
     def present_version(self, selection: Selection) -> str:
         self._ask("version")
@@ -244,6 +246,8 @@ class LossySource:
     def until_open(self, watches: int = 1) -> None:
         with self._guard:
             assert self._guard.wait_for(lambda: self.open >= watches, timeout=5), self.asked
+
+    heard_at = -math.inf
 
     def close_connections(self) -> None:
         self.cut(Unreachable(0, "Reset", "connections closed"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
@@ -152,6 +153,46 @@ def test_a_kept_connection_that_died_meanwhile_is_replaced(connect):
         wait_until(lambda: len(server.asked) == 1)
         assert transport.call(GET, PATIENCE).status == 200
     assert len(server.peers) == 2
+
+
+def test_of_the_two_probes_one_keeps_its_connection_and_one_dials_each_time(connect):
+    def closing(wire: Wire, asked: Asked) -> None:
+        wire.json(200, {}, {"Connection": asked.headers.get("connection", "keep-alive")})
+
+    with LyingServer(closing) as server:
+        transport = connect(server)
+        counts = []
+        for pool in (Pool.PROBE, Pool.NEW_PROBE):
+            for _ in range(3):
+                transport.call(GET, PATIENCE, pool)
+            counts.append(len(server.peers))
+    assert counts == [1, 4]
+
+
+def test_a_server_is_heard_of_by_what_it_does_and_not_by_probes(connect):
+    def refusing(wire: Wire, asked: Asked) -> None:
+        wire.json(503 if asked.target == "/broken" else 200, {})
+
+    with LyingServer(refusing) as server:
+        transport = connect(server)
+        heard = [transport.heard_at]
+        for target, pool in (("/readyz", Pool.PROBE), ("/readyz", Pool.NEW_PROBE), ("/broken", Pool.CALLS)):
+            transport.call(Request("GET", target), PATIENCE, pool)
+            heard.append(transport.heard_at)
+        transport.call(GET, PATIENCE)
+    assert (set(heard), transport.heard_at > 0) == ({-math.inf}, True)
+
+
+def test_a_server_is_heard_of_by_what_it_streams(connect):
+    def streaming(wire: Wire, asked: Asked) -> None:
+        wire.begin_stream()
+        wire.event("ADDED", {})
+        wire.end_stream()
+
+    with LyingServer(streaming) as server:
+        transport = connect(server)
+        lines_of(transport)
+    assert transport.heard_at > 0
 
 
 def test_a_dead_peer_is_found_by_the_kernel_too(connect):

@@ -321,19 +321,24 @@ class Cluster:
             entry.informer.close()
 
     def _probe_until_stopped(self) -> None:
+        since = self._clock.monotonic()
         while not self.stop.is_set():
-            error = self._probe()
+            began = self._clock.monotonic()
+            error = self._probe(since)
+            since = began
             if self.stop.is_set():
                 return
             self._judge(error)
             is_up = self.health.reach is Reach.REACHABLE and not self._failures
             self.stop.wait(PROBE_SECONDS if is_up else PROBE_AGAIN_SECONDS)
 
-    def _probe(self) -> ApiError | None:
+    def _probe(self, since: float) -> ApiError | None:
+        """What speaks against the server; a server that says it is not ready, and does what it is asked for, is there:
+        one that shuts down gracefully, or one of several behind a balancer."""
         try:
             self.client.probe(PROBE_TIMEOUT_SECONDS)
         except ApiError as error:
-            return error
+            return None if error.code >= 500 and self.client.heard_at >= since else error
         return None
 
     def _judge(self, error: ApiError | None) -> None:
@@ -343,7 +348,7 @@ class Cluster:
             return
         self._failures += 1
         if self._failures >= PROBE_FAILURES or self.health.reach is Reach.UNKNOWN:
-            if self._failures == PROBE_FAILURES and isinstance(error, Unreachable):
+            if self._failures == PROBE_FAILURES:
                 self.client.close_connections()
             self._set_health(Reach.UNREACHABLE, error)
 

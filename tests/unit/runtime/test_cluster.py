@@ -129,7 +129,27 @@ def test_a_server_that_says_it_is_not_ready_keeps_its_connections(begun: Callabl
     probed = begun(ProbedSource(probes=[None, NOT_READY, NOT_READY, NOT_READY]))
     for pause in (PROBE_SECONDS, PROBE_AGAIN_SECONDS, PROBE_AGAIN_SECONDS):
         health = probed.probe(pause)
-    assert (health.reach, health.reason, probed.source.closings) == (Reach.UNREACHABLE, "InternalError", 0)
+    assert (health.reach, health.reason, probed.source.closings) == (Reach.UNREACHABLE, "InternalError", 1)
+
+
+def test_a_server_that_is_not_ready_and_does_what_it_is_asked_for_is_reachable(
+    begun: Callable[[ProbedSource], Probed],
+) -> None:
+    probed = begun(ProbedSource(probes=[None, *[NOT_READY] * 7]))
+    for pause in (PROBE_SECONDS, *[PROBE_SECONDS] * 3):
+        probed.source.heard_at = probed.clock.monotonic() + 1.0
+        assert probed.probe(pause).reach is Reach.REACHABLE
+    for pause in (PROBE_SECONDS, PROBE_AGAIN_SECONDS, PROBE_AGAIN_SECONDS):  # and then it does nothing any more
+        health = probed.probe(pause)
+    assert health.reach is Reach.UNREACHABLE
+
+
+def test_one_that_is_not_there_is_unreachable_whatever_it_did_before(begun: Callable[[ProbedSource], Probed]) -> None:
+    probed = begun(ProbedSource(probes=[None, *[REFUSED] * 3]))
+    for pause in (PROBE_SECONDS, PROBE_AGAIN_SECONDS, PROBE_AGAIN_SECONDS):
+        probed.source.heard_at = probed.clock.monotonic() + 1.0
+        health = probed.probe(pause)
+    assert health.reach is Reach.UNREACHABLE
 
 
 def test_a_server_that_refuses_the_credential_is_reachable_and_says_why(begun: Callable[[Any], Probed]) -> None:

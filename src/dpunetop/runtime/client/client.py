@@ -38,6 +38,8 @@ WATCH_GRACE_SECONDS = 30.0
 RETRIES = 3
 RETRY_RATE_PER_SECOND = 1.0
 RETRY_BURST = 10
+_KEPT_PROBE_SHARE = 0.4
+"""Of a probe's time: what a connection that is kept may take of it."""
 
 _METADATA_SHAPE: Mapping[str, type] = {
     "namespace": str,
@@ -257,12 +259,27 @@ class Client:
     def probe(self, timeout_seconds: float) -> None:
         """Return if the server is there and ready to serve.
 
-        Guarantees: one request, never repeated; a server that does not let us ask, or has no such path, is there.
+        Guarantees: one request, and where that fails a second one on a connection that is dialed for it; a server that
+            does not let us ask, or has no such path, is there.
         Raises: Unreachable; Unauthorized; ApiError for a server that says it is not ready.
         """
-        response = self._transport.call(Request("GET", "/readyz"), timeout_seconds, Pool.LEASE)
+        deadline = self._clock.monotonic() + timeout_seconds
+        try:
+            self._probe(Pool.PROBE, timeout_seconds * _KEPT_PROBE_SHARE)
+        except Unauthorized:
+            raise
+        except ApiError:
+            self._probe(Pool.NEW_PROBE, max(0.0, deadline - self._clock.monotonic()))
+
+    def _probe(self, pool: Pool, timeout_seconds: float) -> None:
+        response = self._transport.call(Request("GET", "/readyz"), timeout_seconds, pool)
         if response.status == 401 or response.status >= 500:
             raise error_of(response, self._transport.max_error_chars)
+
+    @property
+    def heard_at(self) -> float:
+        """See `Transport.heard_at`."""
+        return self._transport.heard_at
 
     @property
     def anchor_pem(self) -> bytes:

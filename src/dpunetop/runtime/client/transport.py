@@ -80,8 +80,6 @@ CONNECT_SECONDS = 10.0
 """How long the connection and the first bytes of a stream may take; a call has its own time-out."""
 
 _CHUNK_BYTES = 64 << 10
-_LEASE_CONNECTIONS = 2
-_REVIEW_CONNECTIONS = 4
 _IDLE_WATCH_CONNECTIONS = 64  # kept for the next watch; no limit on how many are in use
 _KEEPALIVE = {"idle": 15, "interval": 5, "count": 3}
 _USER_TIMEOUT_MS = 30_000
@@ -98,9 +96,17 @@ class Pool(Enum):
     CALLS = auto()
     WATCHES = auto()
     LEASE = auto()
-    """For the Lease, and for the probe: what tells whether the server lives must not wait behind what hangs."""
+    """For the Lease: what tells whether we lead must not wait behind what hangs."""
+    PROBE = auto()
+    """For the probe, which tells whether the server lives."""
+    NEW_PROBE = auto()
+    """For the probe too; each request dials anew, as behind a balancer the server of a kept connection may be going."""
     REVIEWS = auto()
     """For reviews of those who ask for metrics: anybody can cause one, so they may take no connection from our work."""
+
+
+_FEW_CONNECTIONS = {Pool.LEASE: 2, Pool.REVIEWS: 4, Pool.PROBE: 1, Pool.NEW_PROBE: 1}
+_PROBES = (Pool.PROBE, Pool.NEW_PROBE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,7 @@ class Transport:
 
     Guarantees: a call ends by its time-out, a stream by its idle limit, both when `stop` is set or
         `close_connections` is called; what is sent is sent once; at most `max_calls` calls are under way at a time
-        (of the Lease: 2, of reviews: 4), each on one connection that is kept.
+        (of the Lease: 2, of reviews: 4, of the probe: 1), each on one connection that is kept.
     Threads: any; a stream belongs to the thread that opened it.
     Raises: Unreachable, with one of the reasons DNS, Refused, Timeout, TLS, Reset, AddressRefused, TooLarge,
         IdleTimeout, BadAnswer, Stopped; Unauthorized where there is no token to send; ConfigurationError from the
@@ -154,18 +160,12 @@ class Transport:
         self._sockets = _Sockets(clock)
         self._dialer = _Dialer(connection, self._sockets, stop, metrics, clock, lookup or _look_up)
         context = _tls_context(connection, self._sockets)
-        self._pools = {
-            Pool.CALLS: self._pool(context, max_calls),
-            Pool.WATCHES: self._pool(context, _IDLE_WATCH_CONNECTIONS),
-            Pool.LEASE: self._pool(context, _LEASE_CONNECTIONS),
-            Pool.REVIEWS: self._pool(context, _REVIEW_CONNECTIONS),
-        }
+        most = {Pool.CALLS: max_calls, **_FEW_CONNECTIONS}
+        self._pools = {pool: self._pool(context, many) for pool, many in most.items()}
+        self._pools[Pool.WATCHES] = self._pool(context, _IDLE_WATCH_CONNECTIONS)
         # A semaphore a pool, since urllib3 counts its own waiting for a connection beside the call's time-out.
-        self._slots = {
-            Pool.CALLS: threading.BoundedSemaphore(max_calls),
-            Pool.LEASE: threading.BoundedSemaphore(_LEASE_CONNECTIONS),
-            Pool.REVIEWS: threading.BoundedSemaphore(_REVIEW_CONNECTIONS),
-        }
+        self._slots = {pool: threading.BoundedSemaphore(many) for pool, many in most.items()}
+        self._heard_at = -math.inf  # replaced whole, by any thread
         stop.on_set(self._shut)
 
     def __repr__(self) -> str:
@@ -176,11 +176,18 @@ class Transport:
         """The certificate, of those given as CA, that the newest handshake was verified by; empty before the first."""
         return self._sockets.anchor_pem
 
+    @property
+    def heard_at(self) -> float:
+        """When, on the monotonic clock, the server last did what it was asked for, probes left out; -inf: never."""
+        return self._heard_at
+
     def call(self, request: Request, timeout_seconds: float, pool: Pool = Pool.CALLS) -> Response:
         """Send one request and read its whole answer, whatever its status, within `timeout_seconds`."""
         started = self._clock.monotonic()
         deadline = started + timeout_seconds
         headers = self._headers(request)
+        if pool is Pool.NEW_PROBE:
+            headers["Connection"] = "close"
         with self._slot(request.method, pool, timeout_seconds):
             status, size, late = 0, 0, f"no answer{_within(timeout_seconds)}"
             try:
@@ -194,6 +201,8 @@ class Transport:
                 raise self._failure(err, late) from err
             finally:
                 self._count(request, status, started, size)
+        if status < 500 and pool not in _PROBES:
+            self._heard_at = self._clock.monotonic()
         return Response(status, raw.headers, body)
 
     @contextmanager
@@ -335,6 +344,7 @@ class Transport:
         _bound(raw, pace.bound(self._idle_seconds))
         while chunk := raw.read1(_CHUNK_BYTES, decode_content=False):
             *lines, tail = chunk.split(b"\n")
+            self._heard_at = self._clock.monotonic()
             for line in lines:
                 yield bytes(rest) + line if rest else line
                 rest.clear()

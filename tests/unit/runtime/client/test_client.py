@@ -145,7 +145,7 @@ def test_a_list_that_never_ends_is_given_up():
 
 def test_what_a_server_says_when_it_refuses_is_cut_as_its_transport_wants():
     words = status_object(500, "InternalError", message="m" * 500)
-    made, transport, _ = client(response(500, words), response(500, words), [line("ERROR", words)])
+    made, transport, _ = client(*[response(500, words)] * 3, [line("ERROR", words)])
     transport.max_error_chars = 200
     for ask in (lambda: made.get(NODES, "", "n"), lambda: made.probe(5.0)):
         with pytest.raises(ApiError) as caught:
@@ -319,17 +319,31 @@ def test_a_resource_is_served_if_its_version_lists_it():
 def test_a_probe_is_content_with_a_server_that_answers(status):
     made, transport, _ = client(response(status, b"ok"))
     made.probe(5.0)
-    assert (transport.targets, transport.sent[0].timeout_seconds) == (["/readyz"], 5.0)
-    assert transport.sent[0].pool is Pool.LEASE
+    assert (transport.targets, transport.sent[0].timeout_seconds) == (["/readyz"], 2.0)
+    assert transport.sent[0].pool is Pool.PROBE
 
 
-@pytest.mark.parametrize(
-    ("answer", "kind"),
-    [(response(500, b"etcd failed"), ApiError), (response(401, b""), Unauthorized), (UNREACHABLE, Unreachable)],
-)
+FAILURES = [(response(500, b"etcd failed"), ApiError), (UNREACHABLE, Unreachable)]
+
+
+@pytest.mark.parametrize("first", [answer for answer, _ in FAILURES])
+def test_a_probe_that_fails_is_sent_once_more_on_a_new_connection(first):
+    made, transport, _ = client(first, response(200, b"ok"))
+    made.probe(5.0)
+    assert [(sent.pool, sent.timeout_seconds) for sent in transport.sent] == [(Pool.PROBE, 2.0), (Pool.NEW_PROBE, 5.0)]
+
+
+@pytest.mark.parametrize(("answer", "kind"), FAILURES)
 def test_a_probe_says_when_the_server_is_not_there_or_not_ready(answer, kind):
-    made, transport, _ = client(answer)
+    made, transport, _ = client(response(503, b""), answer)
     with pytest.raises(kind):
+        made.probe(5.0)
+    assert len(transport.sent) == 2
+
+
+def test_a_probe_without_a_valid_credential_is_not_repeated():
+    made, transport, _ = client(response(401, b""))
+    with pytest.raises(Unauthorized):
         made.probe(5.0)
     assert len(transport.sent) == 1
 
