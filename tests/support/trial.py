@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from dpunetop.domain import names
+from dpunetop.domain.pairing import host_of
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Conflict, NotFound
 from dpunetop.kube.keys import (
@@ -147,8 +148,10 @@ class Trial:
         self.infra.delete(self.path(SECRETS, self.names.secret))
 
     def store_overrides(self, data: Mapping[str, str] | None = None) -> None:
-        """Say which DPU serves which host; by default each its own."""
+        """Say which DPU serves which host; by default each its own. Hosts that are named are registered."""
         wanted = self.entries() if data is None else dict(data)
+        named = {host for dpu, text in wanted.items() if (host := host_of(dpu, text))}
+        self.world.tenant.apply(seed.host_node(host) for host in sorted(named))
         self.world.infra.apply(new_object(CONFIGMAPS, self.namespace, names.ENV_OVERRIDES, data=wanted))
 
     def entries(self) -> dict[str, str]:

@@ -11,6 +11,8 @@ from dpunetop.controllers.flow import ConfigController, Installation, blindness,
 from dpunetop.domain import names
 from dpunetop.domain.addresses import Network
 from dpunetop.domain.copies import as_written
+from dpunetop.domain.entries import entries_of
+from dpunetop.domain.notrunning import FAILED_CREATE
 from dpunetop.domain.ovnkube import OvnKubeView, PodScripts, Stage, TenantSigns, plan_ovnkube
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.pairing import hosts_to_annotate
@@ -24,6 +26,7 @@ from dpunetop.kube.keys import (
     CUSTOMRESOURCEDEFINITIONS,
     DAEMONSETS,
     DEPLOYMENTS,
+    EVENTS,
     INFRA,
     NODES,
     PODS,
@@ -188,12 +191,13 @@ class OvnKube(ConfigController[OvnKubeView]):
             return reader.get(INFRA, one(resource, namespace, name), namespace, name)
 
         has_machine_configs = get(CUSTOMRESOURCEDEFINITIONS, crd_name(names.MACHINECONFIGPOOLS), "") is not None
-        pods = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
+        selected = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
+        entries, pods = get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES), tuple(reader.list(INFRA, selected))
         return Stage(
             service_account=get(SERVICEACCOUNTS, names.OVNKUBE_SERVICE_ACCOUNT),
             daemonset=get(DAEMONSETS, names.OVNKUBE_NODE),
-            entries=get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES),
-            pods=tuple(reader.list(INFRA, pods)),
+            entries=entries,
+            pods=pods,
             overrides=get(CONFIGMAPS, names.ENV_OVERRIDES),
             mounted={
                 names.OVN_CERT: as_written(get(SECRETS, names.OVN_CERT)),
@@ -205,7 +209,23 @@ class OvnKube(ConfigController[OvnKubeView]):
             pool=self._pool(reader, config) if has_machine_configs else None,
             has_machine_configs=has_machine_configs,
             infra_daemonset=self._infra_daemonset(reader, config),
+            refusals=_refusals(reader, namespace) if _are_missing(entries, pods) else (),
         )
 
     def _pool(self, reader: Reader, config: DpuClusterConfig) -> Obj | None:
         return reader.get(INFRA, Selection(names.MACHINECONFIGPOOLS), "", config.pool_name)
+
+
+def _are_missing(entries: Obj | None, pods: Iterable[Obj]) -> bool:
+    """Whether a DPU that has an entry has no pod at all."""
+    there = {str((pod.get("spec") or {}).get("nodeName", "")) for pod in pods}
+    return not entries_of(entries).keys() <= there
+
+
+def _refusals(reader: Reader, namespace: str) -> tuple[Obj, ...]:
+    """Events that say why the DaemonSet has no pods; none where rights of an older release do not let us look."""
+    about = f"regarding.kind=DaemonSet,regarding.name={names.OVNKUBE_NODE},reason={FAILED_CREATE}"
+    try:
+        return tuple(reader.list(INFRA, Selection(EVENTS, namespace, about)))
+    except NotSynced:
+        return ()

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from dpunetop.domain.names import IDLE_PODS_ANNOTATION, OVNKUBE_NODE_ENTRIES, UNSURE_PODS_ANNOTATION
+from dpunetop.domain.names import ENV_OVERRIDES, IDLE_PODS_ANNOTATION, OVNKUBE_NODE_ENTRIES, UNSURE_PODS_ANNOTATION
+from dpunetop.domain.nearness import did_you_mean
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.pairing import Pair, host_of
+from dpunetop.domain.quoting import named
 from dpunetop.kube.fieldsets import projection
 from dpunetop.kube.keys import CONFIGMAPS
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, new_object, uid_of
@@ -33,6 +35,7 @@ class Wait(StrEnum):
     ENTRY_CHANGE_PENDING = "EntryChangePending"
     ENTRY_REMOVAL_PENDING = "EntryRemovalPending"
     HOST_SERVED_BY_OTHER = "HostServedByOther"
+    DPU_ABSENT = "DpuAbsent"
     PAIRING_CONFLICT = "PairingConflict"
     SEVERAL_PODS = "SeveralPods"
 
@@ -61,6 +64,8 @@ class EntriesView:
     """Nodes whose host configuration has arrived (or needs none)."""
     pods: tuple[Obj, ...]
     """All pods of the DaemonSet."""
+    nodes: frozenset[str] | None = None
+    """Names of infra's Nodes; None: whatever is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +178,15 @@ def _waiting(view: EntriesView, pair: Pair, text: str | None, serves: bool) -> W
         return _outdated(pair, host_of(pair.dpu, text) or "its host", serves)
     if pair.host is None or text is not None:
         return None
+    if view.nodes is not None and pair.dpu not in view.nodes:
+        words = f"{named(pair.dpu)} cannot serve {pair.host}: infra has no Node of that name"
+        do = f"correct or remove its entry in ConfigMap {ENV_OVERRIDES}"
+        return Waiting(pair.dpu, Wait.DPU_ABSENT, f"{words}{did_you_mean(pair.dpu, view.nodes)}; {do}")
     if pair.server != pair.dpu:
-        words = f"{pair.dpu} does not serve {pair.host}, because {pair.server} does"
+        words = (
+            f"{pair.dpu} does not serve {pair.host}, because {pair.server} does; if the card {pair.server} was "
+            f"replaced by {pair.dpu}, delete its Node: kubectl delete node {pair.server}"
+        )
         return Waiting(pair.dpu, Wait.HOST_SERVED_BY_OTHER, words)
     if pair.dpu not in view.configured:
         words = f"{pair.dpu} gets its entry once its host configuration has arrived"

@@ -110,6 +110,8 @@ class Stage:
     """Whether infra serves the MachineConfig API."""
     infra_daemonset: Obj | None
     """Infra's own `ovnkube-node`, for its image."""
+    refusals: tuple[Obj, ...] = ()
+    """Events about pods that could not be made; read only where pods are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +385,8 @@ def _wishes(view: OvnKubeView) -> Mapping[str, Wish]:
 def _entries_view(view: OvnKubeView) -> EntriesView:
     stage = view.stage
     configured = configured_nodes(view.judged.dpus, stage.nodes, stage.pool, stage.has_machine_configs)
-    return EntriesView(_pairs(view), stage.entries, configured, stage.pods)
+    nodes = frozenset(name_of(node) for node in stage.nodes)
+    return EntriesView(_pairs(view), stage.entries, configured, stage.pods, nodes)
 
 
 def _pairs(view: OvnKubeView) -> Mapping[str, Pair]:
@@ -430,7 +433,9 @@ def _rollout(view: OvnKubeView, entries: EntriesState) -> RolloutView:
     unfit = [dpu for dpu, wish in sorted(wishes.items()) if not isinstance(wish, NodeEntry)]
     rejected = [pairs[dpu].problem for dpu in unfit if pairs[dpu].problem]
     ignored = nobodys_keys(entries_of(stage.overrides))
-    return RolloutView(has_pairing, rejected, ignored, _dropped(view), entries, stage.daemonset, stage.pods)
+    return RolloutView(
+        has_pairing, rejected, ignored, _dropped(view), entries, stage.daemonset, stage.pods, stage.refusals
+    )
 
 
 def _status(view: OvnKubeView, *conditions: Condition | None) -> tuple[Step, ...]:

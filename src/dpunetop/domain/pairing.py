@@ -26,6 +26,7 @@ from dpunetop.domain.names import (
     TENANT_NODE_ANNOTATION,
     TENANT_NODE_ENV,
 )
+from dpunetop.domain.nearness import did_you_mean
 from dpunetop.domain.quoting import quoted
 from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
 
@@ -230,7 +231,11 @@ def _by_entry(view: PairingView, dpu: str, entry: NodeEntry) -> _Said:
     has = entry.host in (view.serves.get(dpu), host_of(dpu, view.entries.get(dpu, "")))
     if claimant is None or has:
         return _Said(entry)
-    return _Said(problem=f"{dpu}: {entry.host} is a host of DpuClusterConfig {claimant} too", stays=True)
+    words = (
+        f"{dpu}: {entry.host} is a host of DpuClusterConfig {claimant} too; remove its entry there, and it passes on"
+    )
+    swap = "once it is drained; to exchange hosts, remove both entries, cordon both DPUs, then write the new entries"
+    return _Said(problem=f"{words} {swap}", stays=True)
 
 
 def _by_annotation(view: PairingView, ties: _Ties, dpu: str, entry: NodeEntry) -> _Said:
@@ -262,7 +267,7 @@ def _not_free(view: PairingView, tie: _Tie, dpu: str, host: str) -> str:
         return found
     if view.hosts is None:
         return "cannot be looked at, because the tenant's Nodes are not read yet"
-    return view.hosts.get(host, "does not exist in the tenant")
+    return view.hosts.get(host, f"does not exist in the tenant{did_you_mean(host, view.hosts)}")
 
 
 def _other(dpu: str, dpus: Iterable[str]) -> str:

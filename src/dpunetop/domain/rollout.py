@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dpunetop.domain.entries import PASSING, EntriesState, Wait, Waiting
-from dpunetop.domain.names import DPU_NODE_LABEL, ENV_OVERRIDES, TENANT_NODE_ANNOTATION, TENANT_NODE_ENV
+from dpunetop.domain.names import DPU_NODE_LABEL, ENV_OVERRIDES, OVNKUBE_NODE, TENANT_NODE_ANNOTATION, TENANT_NODE_ENV
+from dpunetop.domain.notrunning import why_pod_waits, why_refused
 from dpunetop.domain.ovnkubepod import has_newest_template, newest_template, proven_template
 from dpunetop.domain.pairing import host_of
 from dpunetop.domain.quoting import quoted
@@ -31,6 +32,8 @@ class RolloutView:
     entries: EntriesState
     daemonset: Obj | None
     pods: Sequence[Obj]
+    refusals: Sequence[Obj] = ()
+    """Events about pods that could not be made."""
 
 
 def judge_rollout(view: RolloutView) -> Condition:
@@ -107,7 +110,7 @@ def _progress(view: RolloutView) -> tuple[str, str] | None:
         )
     if silent := sorted(set(view.entries.data) - _serving(view)):
         words = f"no up-to-date pod serves yet on {some(silent)}"
-        return _held_up(view, view.daemonset, silent) or ("Progressing", words)
+        return _held_up(view, view.daemonset, silent) or _not_running(view, silent) or ("Progressing", words)
     return None
 
 
@@ -124,6 +127,23 @@ def _held_up(view: RolloutView, daemonset: Obj, silent: Sequence[str]) -> tuple[
         return None
     host = {dpu: host_of(dpu, text) or "without a name" for dpu, text in view.entries.data.items()}
     return first.value, some([held.sentence(dpu, host[dpu]) for dpu, held in told if held.cause is first])
+
+
+def _not_running(view: RolloutView, silent: Sequence[str]) -> tuple[str, str] | None:
+    """What keeps pods from running at all: refused by the API server, without room, or without an image."""
+    found: dict[str, str] = {}
+    for pod in view.pods:
+        if why := why_pod_waits(pod):
+            found.setdefault(str(pod["spec"].get("nodeName")), why)
+    host = {dpu: host_of(dpu, text) or "without a name" for dpu, text in view.entries.data.items()}
+    waits = [f"DPU {dpu} cannot serve host {host[dpu]}: {found[dpu]}" for dpu in silent if dpu in found]
+    if waits:
+        return "PodsNotRunning", some(waits)
+    there = {str(pod["spec"].get("nodeName")) for pod in view.pods}
+    missing = [f"DPU {dpu} cannot serve host {host[dpu]}" for dpu in silent if dpu not in there]
+    if missing and (why := why_refused(view.refusals)):
+        return "PodsNotAdmitted", f"{some(missing)}: the API server refuses pods of DaemonSet {OVNKUBE_NODE}: {why}"
+    return None
 
 
 def _serving(view: RolloutView) -> set[str]:

@@ -1,4 +1,4 @@
-"""A tenant without a node maintenance operator: its DPUs serve, and their drains are held until there is one."""
+"""A tenant without a node maintenance operator: its DPUs serve, that it lacks one is told, and drains are held."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def test_without_a_node_maintenance_operator_a_dpu_serves_and_its_drain_is_held_
             world.store_kubeconfig()
             world.store_overrides()
             world.create_config()
-            world.wait_condition("Ready", "True", 90.0)  # its first MachineConfig was held by nobody
+            world.wait_condition("OvnKubeReady", "True", 90.0)  # its first MachineConfig was held by nobody
+            eventually(said, "NodeMaintenanceNotServed".__eq__, 40.0)
             assert allowed() == 0
             world.infra.admin.patch(node, {"spec": {"unschedulable": True}})
             eventually(said, "NodeMaintenanceNotServed".__eq__, 40.0)

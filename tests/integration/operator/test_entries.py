@@ -154,7 +154,8 @@ def test_one_host_has_one_card(new_trial: NewTrial) -> None:
     trial.create_config()
     (serving,) = eventually(lambda: served(trial), lambda seen: len(seen) == 1, within=30.0)
     other = second if serving == first else first
-    only = f"{other} does not serve host, because {serving} does"
+    words = f"{other} does not serve host, because {serving} does; if the card {serving} was replaced by {other}, "
+    only = f"{words}delete its Node: kubectl delete node {serving}"
     said = eventually(lambda: trial.condition("OvnKubeReady"), lambda found: found.get("message") == only)
     assert (said["status"], said["reason"]) == ("False", "HostServedByOther")
     trial.store_overrides({serving: entry("host"), other: entry("host-of-its-own")})

@@ -507,3 +507,40 @@ def test_the_template_that_is_replaced_is_remembered_with_the_write_that_replace
     before = {**live, "spec": {**live["spec"], "template": template}}
     serving = pod(annotations={"dpu.openshift.io/template-hash": "before"})
     assert kept_template(at(daemonset=before, pods=(serving,), entries=WITH_ENTRY)) == "before"
+
+
+def with_refusals(view, note):
+    events = ({"reason": "FailedCreate", "note": note, "eventTime": "2026-01-01T00:00:00.000000Z"},)
+    return replace(view, stage=replace(view.stage, refusals=events))
+
+
+def message_of(plan, type_):
+    [found] = [c for s in plan.steps if isinstance(s, ApplyStatus) for c in s.conditions if c.type == type_]
+    return found.message
+
+
+def test_pods_that_the_api_server_does_not_admit_are_told_with_its_words_and_the_hosts_that_lack_them():
+    without = settled()
+    words = 'pods "x" is forbidden: violates PodSecurity "baseline"'
+    plan = plan_ovnkube(with_refusals(without, words))
+    assert said(plan, "OvnKubeReady") == ("False", "PodsNotAdmitted")
+    message = message_of(plan, "OvnKubeReady")
+    assert message.startswith("DPU bf2-1 cannot serve host ")
+    assert "violates PodSecurity" in message
+    assert said(plan_ovnkube(with_refusals(settled(pod()), words)), "OvnKubeReady") == ("True", "Serving")
+
+
+def test_a_pod_without_its_image_is_told_with_its_host():
+    waits = {"name": "c", "ready": False, "state": {"waiting": {"reason": "ImagePullBackOff", "message": "denied"}}}
+    found = pod(ready="False")
+    found["status"]["containerStatuses"] = [waits]
+    plan = plan_ovnkube(settled(found))
+    assert said(plan, "OvnKubeReady") == ("False", "PodsNotRunning")
+    assert "ImagePullBackOff" in message_of(plan, "OvnKubeReady")
+
+
+def test_an_entry_for_a_dpu_that_infra_does_not_have_is_told_and_not_taken_for_one_on_its_way():
+    view = replace(VIEW, stage=replace(VIEW.stage, nodes=()))
+    plan = plan_ovnkube(view)
+    assert said(plan, "OvnKubeReady") == ("False", "DpuAbsent")
+    assert "infra has no Node of that name" in message_of(plan, "OvnKubeReady")

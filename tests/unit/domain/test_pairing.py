@@ -57,7 +57,10 @@ NO_HOST = (
     'env-overrides, entry of "d" has no TENANT_K8S_NODE=<tenant host>, and its Node no annotation '
     "dpu.openshift.io/tenant-node: give one of them"
 )
-TAKEN = "d: x is a host of DpuClusterConfig ns/c too"
+TAKEN = (
+    "d: x is a host of DpuClusterConfig ns/c too; remove its entry there, and it passes on once it is drained; to "
+    "exchange hosts, remove both entries, cordon both DPUs, then write the new entries"
+)
 
 
 def refused(why: str, dpu: str = "d", host: str = "x") -> str:
@@ -482,3 +485,20 @@ def test_every_dpu_that_anything_is_known_of_is_judged_and_told_why_not(said: Pa
         assert pair.server in ("", *pairs)
         assert dpu not in said.dropped or pair == Pair(dpu, None, "", "")
         assert not pair.problem or dpu in said.wishes or dpu in said.annotations
+
+
+def test_two_configs_exchange_their_hosts_as_the_message_says() -> None:
+    one = view({"a": ">y"}, entries={"a": "x"}, serves={"a": "x"}, claimed={"y": "ns/two"})
+    two = view({"b": ">x"}, entries={"b": "y"}, serves={"b": "y"}, claimed={"x": "ns/one"})
+    assert ["remove both entries, cordon both DPUs" in pair.problem for pair in pair_up(one).values()] == [True]
+    assert [(pair.host, pair.text) for pair in pair_up(one).values()] == [("x", text("x"))]
+    removed = view(entries={"a": "x"}, serves={"a": "x"}, claimed={"y": "ns/two"})
+    assert pair_up(removed)["a"].host is None  # it serves until x is drained
+    still = view({"a": ">y"}, serves={"a": "x"}, leaving="a", claimed={"y": "ns/two"})
+    assert pair_up(still)["a"].problem
+    for free in (
+        replace(one, entries={}, serves={}, claimed=Claims()),
+        replace(two, entries={}, serves={}, claimed=Claims()),
+    ):
+        [found] = pair_up(free).values()
+        assert (found.problem, bool(found.text)) == ("", True)

@@ -22,10 +22,12 @@ class Report:
     standings: tuple[Standing, ...]
     entries: tuple[Entry, ...]
     """Those that may be written now."""
+    causes: tuple[tuple[str, str], ...] = ()
+    """Of DPUs whose blocker does not run: why."""
 
     def telling(self) -> tuple[object, ...]:
         """What is worth a look of the other side."""
-        return self.guardings, self.standings, tuple((entry.dpu, entry.text) for entry in self.entries)
+        return self.guardings, self.standings, self.causes, tuple((entry.dpu, entry.text) for entry in self.entries)
 
 
 class Board:

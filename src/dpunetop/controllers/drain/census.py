@@ -14,6 +14,7 @@ from dpunetop.domain import names
 from dpunetop.domain.drain import facts
 from dpunetop.domain.drain.blockers import BlockerSettings, blocked_node
 from dpunetop.domain.drain.facts import Budget, Hold, OnTimeout, Reason, Settings, Templates
+from dpunetop.domain.drain.mistakes import AskedView, mistakes
 from dpunetop.domain.drain.roster import Entry, Mode, Place, Roster, RosterView, Slot, held, hosts_of, runs_on, slots
 from dpunetop.domain.drain.turns import TenantHosts, by_name, holds
 from dpunetop.domain.entries import entries_of, idle_pods, overwritten
@@ -66,6 +67,8 @@ class _Tenant:
     nodes: Mapping[str, Obj]
     maintenances: tuple[facts.Maintenance, ...]
     is_seen: bool = True
+    can_drain: bool = True
+    """Whether it serves NodeMaintenances; also where that is not known."""
 
     @property
     def ours(self) -> frozenset[str]:
@@ -147,9 +150,10 @@ class Censor:
         dropped = frozenset(by_name(nodes)) - judged.dpus
         written = {dpu: each for dpu, each in _entries(entries).items() if dpu in judged.dpus or dpu in serves}
         mode, begins = _mode(reader, config, nodes, budgets.values())
+        wishes = parse_entries(entries_of(_local(reader, config, CONFIGMAPS, names.ENV_OVERRIDES)))
         pairs = pair_up(
             PairingView(
-                wishes=parse_entries(entries_of(_local(reader, config, CONFIGMAPS, names.ENV_OVERRIDES))),
+                wishes=wishes,
                 annotations=tenant_nodes(judged.dpus, nodes),
                 dropped=dropped,
                 entries={dpu: each.text for dpu, each in written.items()},
@@ -184,6 +188,16 @@ class Censor:
             problems=(
                 *(pair.problem for pair in pairs.values() if pair.problem),
                 *(_foreign(dpu) for dpu in sorted(entries_of(entries)) if dpu not in written),
+            ),
+            mistakes=mistakes(
+                AskedView(
+                    wishes=wishes,
+                    entries=written,
+                    nodes=by_name(nodes),
+                    pairs=pairs,
+                    hosts=tenant.nodes if tenant.is_seen else None,
+                    can_drain=tenant.can_drain,
+                )
             ),
             has_zones=running_topology(daemonset) is Topology.INTERCONNECT,
             release=release_of_image(running_image(daemonset), self._neighbours(reader, config)),
@@ -328,7 +342,7 @@ def _tenant(reader: Reader, config: DpuClusterConfig, owner: str) -> _Tenant:
     try:
         nodes = by_name(reader.list(cluster, Selection(NODES)))
         if not serves_maintenances(reader, cluster):
-            return _Tenant(nodes, ())
+            return _Tenant(nodes, (), can_drain=False)
         found = reader.list(cluster, Selection(names.NODEMAINTENANCES))
     except (NotEngaged, NotSynced) as err:
         if err.cluster == INFRA:

@@ -32,6 +32,7 @@ from dpunetop.domain.drain.facts import (
 from dpunetop.domain.drain.failures import why_failed
 from dpunetop.domain.drain.proof import Evidence, tenant_signals
 from dpunetop.domain.drain.roster import Member, Roster, Slot
+from dpunetop.domain.notrunning import why_not_running
 from dpunetop.domain.pairing import host_of
 from dpunetop.domain.status import TENANT_REACHABLE
 from dpunetop.kube.conditions import condition_of
@@ -48,12 +49,17 @@ Newest = Callable[[str, Resource, Obj], Obj]
 
 BY_NODE = "node"
 """Index of pods by the name of their Node."""
+BY_BLOCKER = "blocker"
+"""Index of the pods of blockers by the name of their Deployment: one that finds no room has no Node yet."""
 BY_HOST = "host"
 """Index of NodeMaintenances by the Node that they are about."""
 PATIENCE_SECONDS = 30.0
 """So long a tenant of which nothing is known yet is waited for, before its silence counts."""
 INDEXERS = {
-    PODS: {BY_NODE: lambda pod: _text(at(pod, "spec", "nodeName"))},
+    PODS: {
+        BY_NODE: lambda pod: _text(at(pod, "spec", "nodeName")),
+        BY_BLOCKER: lambda pod: _text(_app_of_blocker(pod)),
+    },
     names.NODEMAINTENANCES: {BY_HOST: lambda obj: _text(at(obj, "spec", "nodeName"))},
 }
 """What the clusters' caches must be indexed by; a tenant's objects may have any shape."""
@@ -147,6 +153,7 @@ class Gatherer:
 
     def _dpu(self, reader: Reader, roster: Roster, slot: Slot, member: Member, node: Obj | Gone) -> DpuView:
         settings, name = roster.blockers, member.dpu
+        blockers = _blocker_pods(reader, settings.namespace, name)
         budget = reader.get(
             INFRA,
             Selection(names.PODDISRUPTIONBUDGETS, settings.namespace),
@@ -157,7 +164,8 @@ class Gatherer:
             name=name,
             node=node if isinstance(node, Gone) else facts.dpu_node(node),
             budget=None if budget is None else self._budget(budget, settings.owner),
-            blocker=_blocker_pod(reader, settings.namespace, name),
+            blocker=facts.ready_blocker(blockers),
+            trouble=why_not_running(_blocker(reader, settings.namespace, name), blockers),
             pods=_pods(reader, roster, member),
             paired=bool(slot.host) and member.pairing == slot.host,
             entry=_changed_entry(slot, member),
@@ -275,11 +283,11 @@ def _blocker(reader: Reader, namespace: str, dpu: str) -> Obj | None:
     return reader.get(INFRA, Selection(DEPLOYMENTS, namespace), namespace, names.blocker_name(dpu))
 
 
-def _blocker_pod(reader: Reader, namespace: str, dpu: str) -> str:
+def _blocker_pods(reader: Reader, namespace: str, dpu: str) -> list[Obj]:
     wanted = blocker_labels(dpu)
-    pods = reader.by_index(INFRA, Selection(PODS, namespace), BY_NODE, dpu)
-    ours = (pod for pod in pods if wanted.items() <= labels_of(pod).items())
-    return facts.ready_blocker(ours)
+    pods = reader.by_index(INFRA, Selection(PODS, namespace), BY_BLOCKER, names.blocker_name(dpu))
+    on_it = (pod for pod in pods if at(pod, "spec", "nodeName") in (None, "", dpu))  # or nowhere yet
+    return [pod for pod in on_it if wanted.items() <= labels_of(pod).items()]
 
 
 def _pods(reader: Reader, roster: Roster, member: Member) -> tuple[OvnPod, ...]:
@@ -313,6 +321,11 @@ def _changed_entry(slot: Slot, member: Member) -> str:
 
 def _has_ended(pod: Obj) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _app_of_blocker(pod: Obj) -> object:
+    app = at(pod, "metadata", "labels", "app")
+    return app if isinstance(app, str) and app.startswith(names.DRAIN_BLOCKER) else None
 
 
 def _text(value: object) -> Iterable[str]:

@@ -230,7 +230,8 @@ class Hosts:
         tasks = (found.task for found in here.protections.values())
         entries = tuple(entry for task in tasks if isinstance(task, PutEntries) for entry in task.entries)
         seen = _standings(here, outcome)
-        before = self._board.report(key, Report(guardings, seen, entries))
+        causes = tuple((dpu.name, dpu.trouble) for dpu in here.sight.dpus if dpu.trouble)
+        before = self._board.report(key, Report(guardings, seen, entries, causes))
         told = {each.dpu: each for each in before.standings} if before is not None else {}
         self._executor.execute(Plan(tuple(_events(told, seen, here.sight.nodes))), stop)
 

@@ -162,15 +162,16 @@ def _status(view: PairsView, roster: Roster) -> tuple[Step, ...]:
     if view.config.terminating or any(each is None for each in view.reports):
         return ()
     failing = () if view.failing is None else (view.failing,)
-    condition = judge_pairs(list(_states(view.reports, roster)), roster.problems, failing)
+    condition = judge_pairs(list(_states(view.reports, roster)), roster.problems, (*failing, *roster.mistakes))
     return report(INFRA, view.config.live, (condition,), view.field_manager)
 
 
 def _states(reports: Iterable[Report | None], roster: Roster) -> Iterable[PairState]:
     entries = {m.dpu for slot in roster.slots.values() for m in slot.members if m.entry.text}
-    for each in reports:
+    for each, slot in zip(reports, roster.slots.values(), strict=True):
         standings = {standing.dpu: standing for standing in each.standings} if each is not None else {}
         for dpu, guarding, pairing in each.guardings if each is not None else ():
             standing = standings.get(dpu)
             if pairing is not None or dpu in entries or (standing is not None and standing.stage is Stage.HELD):
-                yield PairState(dpu, guarding, standing, dpu in entries)
+                cause = dict(each.causes).get(dpu, "") if each is not None else ""
+                yield PairState(dpu, guarding, standing, dpu in entries, slot.host, cause)

@@ -142,6 +142,8 @@ class DpuView:
     """Its entry for the same host as it is to be, if its pods have read another one; empty: nothing is to change."""
     stuck: str = ""
     """Why the machine-config operator does nothing for its node, in that one's words; empty: nothing is known."""
+    trouble: str = ""
+    """Why its blocker does not come to run, as far as that is known."""
 
     @property
     def blocker_ready(self) -> bool:
@@ -209,6 +211,7 @@ class Reason(StrEnum):
     BLOCKER_NOT_READY = "BlockerNotReady"
     BUDGET_NOT_OURS = "BudgetNotOurs"
     CACHE_CONTRADICTED = "CacheContradicted"
+    DPU_ABSENT = "DpuAbsent"
     DPU_DRAINING = "DpuDraining"
     DPU_GONE = "DpuGone"
     DRAIN_TIMEOUT = "DrainTimeout"

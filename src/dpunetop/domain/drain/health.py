@@ -25,9 +25,12 @@ _UNDER_WAY = frozenset(
 )
 """Steps on the way to serving, or back from it; nobody has to do anything about them."""
 _WORDS = {
-    Guarding.BLOCKER_NOT_READY: "its blocker is not Ready, so nothing would hold its drain",
+    Guarding.BLOCKER_NOT_READY: "its blocker is not Ready, so nothing would hold its drain before that of host {host}",
     Guarding.NOT_OURS: "a blocker or budget under its name is somebody else's; remove it",
-    Guarding.REMOVAL_PENDING: "is not paired with its host any more, and serves it until that is drained",
+    Guarding.REMOVAL_PENDING: (
+        "is not paired with host {host} any more, and serves it until that is drained: cordon {dpu}; if its card was "
+        "replaced, delete its Node: kubectl delete node {dpu}"
+    ),
 }
 
 
@@ -41,6 +44,10 @@ class PairState:
     """None: nothing of a drain is known of it."""
     has_served: bool
     """Whether its entry stands."""
+    host: str = ""
+    """That it serves or is to serve; empty: none."""
+    cause: str = ""
+    """Why its blocker does not come to run."""
 
 
 def judge_pairs(pairs: Sequence[PairState], problems: Iterable[str] = (), failing: Iterable[Hold] = ()) -> Condition:
@@ -68,10 +75,14 @@ def _troubles(pair: PairState) -> Iterable[tuple[str, str]]:
     if standing is not None and standing.stage in (Stage.HELD, Stage.FAILED):
         yield standing.reason or str(standing.stage), f"{pair.dpu}: {standing.message}"
         return
+    if pair.cause and pair.guarding in (Guarding.BLOCKER_MISSING, Guarding.BLOCKER_NOT_READY):
+        words = f"is not protected, so that host {pair.host} is not served, or not safe" if pair.host else "has none"
+        yield "BlockerNotReady", f"{pair.dpu}: {words}: its blocker does not run: {pair.cause}"
+        return
     is_late = pair.guarding is Guarding.BLOCKER_NOT_READY and (not pair.has_served or _is_draining(pair))
     if pair.guarding in _WORDS and not is_late:
         reason = "".join(word.capitalize() for word in pair.guarding.name.split("_"))
-        yield reason, f"{pair.dpu}: {_WORDS[pair.guarding]}"
+        yield reason, f"{pair.dpu}: {_WORDS[pair.guarding].format(dpu=pair.dpu, host=pair.host)}"
 
 
 def _is_draining(pair: PairState) -> bool:

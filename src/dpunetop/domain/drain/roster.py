@@ -96,6 +96,8 @@ class Roster:
     """Whether there is a ConfigMap of ours that entries may be written to."""
     problems: tuple[str, ...] = ()
     """Why what people say of a pair is not followed; see `pairing`."""
+    mistakes: tuple[Hold, ...] = ()
+    """What was asked for that cannot be, see `mistakes`."""
     has_zones: bool = False
     """Whether the tenant shows what each DPU makes of its host's network: one of the interconnect topology does."""
     release: Release | None = None

@@ -27,6 +27,7 @@ _ADDRESSES = ("InternalIP", "ExternalIP")
 
 _POD_METADATA = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "labels")
 _MOST_OF_MESSAGE = 1024
+_ON_THE_WAY = ("", "ContainerCreating", "PodInitializing")
 _MANAGED = ("manager", "operation", "subresource", "apiVersion", "fieldsV1")  # without the time: so many are equal
 
 
@@ -98,7 +99,7 @@ def bare_lease() -> Transform:
 
 def bare_pod(annotations: Collection[str]) -> Transform:
     """Keep of a Pod who it is, its labels and these annotations, where it runs, whether it is Ready, which
-    containers it has, and the beginning of what they said when they ended last."""
+    containers it has, the beginning of what they said when they ended last, and what keeps it from running."""
 
     def strip(pod: dict[str, Any]) -> dict[str, Any]:
         kept: dict[str, Any] = {key: pod[key] for key in ("apiVersion", "kind") if key in pod}
@@ -124,18 +125,22 @@ def strip_status(prefix: str = "dpunetop-") -> Transform:
 
 
 def own_spec(prefix: str = "dpunetop-") -> Transform:
-    """Keep of a `spec` what one of us owns, so that an apply of it can still be compared; else as `strip_status`.
+    """Keep of a `spec` what one of us owns, so that an apply of it can still be compared; of `status` what says that
+    pods cannot be made; else as `strip_status`.
 
     For objects of which nobody asks what others made of them. Those of which several of us own fields are kept whole.
     """
     without_status = strip_status(prefix)
 
     def strip(obj: dict[str, Any]) -> dict[str, Any]:
+        failures = _failures(_mapping(obj.get("status")))
         kept = without_status(obj)
         managers = [str(entry["manager"]) for entry in kept["metadata"].get("managedFields") or ()]
         ours = projection(kept, managers[0]) if len(managers) == 1 else None
         if ours and "spec" in ours:
             kept["spec"] = ours["spec"]
+        if failures:
+            kept["status"] = {"conditions": failures}
         return kept
 
     return strip
@@ -172,21 +177,46 @@ def _node_status(status: Mapping[str, Any]) -> dict[str, Any]:
 
 def _pod_status(status: Mapping[str, Any]) -> dict[str, Any]:
     kept = _only(status, "phase")
-    if ready := _ready(status):
-        kept["conditions"] = ready
+    if conditions := [*_ready(status), *_unplaced(status)]:
+        kept["conditions"] = conditions
     if containers := [_container_status(each) for each in _mappings(status.get("containerStatuses"))]:
         kept["containerStatuses"] = containers
     return kept
 
 
 def _container_status(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Which container it is, and how it ended last, if that left a message."""
-    kept = _only(status, "containerID")
+    """Which container it is, how it ended last, if that left a message, and why it waits."""
+    kept = {**_only(status, "containerID"), **_waiting(status)}
     for state in ("state", "lastState"):
         said = _mapping(_mapping(status.get(state)).get("terminated")).get("message")
         if isinstance(said, str) and said:
             kept |= {**_only(status, "name", "ready"), state: {"terminated": {"message": said[:_MOST_OF_MESSAGE]}}}
     return kept
+
+
+def _waiting(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Why a container waits, unless it is only on its way."""
+    waits = _mapping(_mapping(status.get("state")).get("waiting"))
+    reason = waits.get("reason")
+    if not isinstance(reason, str) or reason in _ON_THE_WAY:
+        return {}
+    message = waits.get("message")
+    said = {"message": message[:_MOST_OF_MESSAGE]} if isinstance(message, str) else {}
+    return {**_only(status, "name", "ready"), "state": {"waiting": {"reason": reason[:_MOST_OF_MESSAGE], **said}}}
+
+
+def _unplaced(status: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return _failing(status, "PodScheduled", "False")
+
+
+def _failures(status: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return _failing(status, "ReplicaFailure", "True")
+
+
+def _failing(status: Mapping[str, Any], type_: str, bad: str) -> list[dict[str, Any]]:
+    """A condition of that type, if it has the value that is worth a word."""
+    found = (c for c in _mappings(status.get("conditions")) if c.get("type") == type_ and c.get("status") == bad)
+    return [_only(c, "type", "status", "reason", "message") for c in found]
 
 
 def _ready(status: Mapping[str, Any]) -> list[dict[str, Any]]:

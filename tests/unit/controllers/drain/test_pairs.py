@@ -80,6 +80,7 @@ def test_a_budget_of_somebody_else_is_left_alone_and_named() -> None:
 def test_a_host_that_a_dpu_is_moved_from_is_kept_until_it_is_drained() -> None:
     world = World().protected()
     world.run_pod("p1", "container-of-b1")
+    world.tenant.put(NODES, {"metadata": {"name": "host-2"}, "spec": {}})
     world.pair_up(**{DPU: "host-2"})
     world.settle()
     assert world.said() == ("False", "RemovalPending")
@@ -118,7 +119,8 @@ def test_a_host_that_another_config_of_the_tenant_serves_is_left_to_that_and_nam
     assert said is not None
     assert (said["reason"], said["message"]) == (
         "PairingConflict",
-        f"{DPU}: {HOST} is a host of DpuClusterConfig dpu-two/other too",
+        f"{DPU}: {HOST} is a host of DpuClusterConfig dpu-two/other too; remove its entry there, and it passes on once "
+        "it is drained; to exchange hosts, remove both entries, cordon both DPUs, then write the new entries",
     )
 
 
