@@ -89,7 +89,7 @@ GRANTED: list[tuple[str, str | None, set[str]]] = [
     ("daemonsets", names.OVNKUBE_NODE, ALL_OF_ONES_OWN),
     ("daemonsets", None, set()),
     ("pods", None, {*READ, "delete"}),
-    ("events", None, {"create", "patch"}),
+    ("events", None, {"list", "watch", "create", "patch"}),
 ]
 
 
