@@ -40,6 +40,7 @@ class ScriptedTransport:
     def __init__(self, *answers: Response | ApiError | list[bytes], renewals: tuple[bool, ...] = ()) -> None:
         self.stop = Stop()
         self.max_error_chars = 1000
+        self.credential_number = 0
         self.sent: list[Sent] = []
         self._answers = list(answers)
         self._renewals = list(renewals)
@@ -66,5 +67,5 @@ class ScriptedTransport:
             raise error_of(answer)
         yield iter(answer)
 
-    def renew_credential(self) -> bool:
+    def renew_credential(self, refused: int) -> bool:
         return self._renewals.pop(0)

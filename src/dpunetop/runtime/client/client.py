@@ -306,10 +306,11 @@ class Client:
         def pace() -> Pace:
             return Pace(self._clock, seconds + WATCH_GRACE_SECONDS, listing_seconds)
 
+        credential = self._transport.credential_number
         try:
             yield from self._events(request, pace())
         except Unauthorized:
-            if not self._transport.renew_credential():
+            if not self._transport.renew_credential(credential):
                 raise
             yield from self._events(request, pace())
 
@@ -386,8 +387,10 @@ class _Attempts:
         self._metrics = metrics
         self._may_retry = may_retry
         self._renewed = False
+        self._credential = 0
 
     def once(self) -> Response:
+        self._credential = self._transport.credential_number
         response = self._transport.call(self._request, self._left(), self._pool)
         if not 200 <= response.status < 300:
             raise error_of(response, self._transport.max_error_chars)
@@ -397,7 +400,7 @@ class _Attempts:
         match error:
             case Unauthorized(code=401) if not self._renewed:
                 self._renewed = True
-                worth = self._transport.renew_credential()
+                worth = self._transport.renew_credential(self._credential)
             case ApiError(code=429 | 503, retry_after_seconds=float(seconds)) if number <= RETRIES:
                 worth = seconds < self._left() and self._may_retry()
             case _:

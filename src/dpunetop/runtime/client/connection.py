@@ -104,6 +104,8 @@ class Connection:
 class _Held:
     token: Redacted
     read_at: float
+    number: int
+    """How many other tokens there were before."""
 
 
 class Bearer:
@@ -129,26 +131,34 @@ class Bearer:
             held = self._reread(self._read)
         return f"Bearer {held.token.reveal()}"
 
-    def renew(self) -> bool:
-        """Read the token again at once, and say whether it is another one: only then is it worth trying again."""
-        if self._read is None:
-            return False
-        before = self._held
-        after = self._reread(self._read)
-        return before is None or after.token != before.token
+    @property
+    def number(self) -> int:
+        """Of the token in use, which every other one that is read makes greater; 0: the first, or none."""
+        held = self._held
+        return 0 if held is None else held.number
+
+    def renew(self, refused: int) -> bool:
+        """Read the token again after that of number `refused` was not accepted; whether there is another one since,
+        whoever read it: only then is it worth trying again."""
+        return self._read is not None and self._reread(self._read).number > refused
 
     def _reread(self, read: Callable[[], str]) -> _Held:
+        now = self._clock.monotonic()
         try:
-            fresh: _Held | None = _Held(Redacted(_checked(read())), self._clock.monotonic())
+            fresh: Redacted | None = Redacted(_checked(read()))
             failure = ""
         except (OSError, ValueError) as err:
             fresh, failure = None, f"{type(err).__name__}: {err}"
         with self._guard:
             if fresh is not None:
-                self._held = fresh
+                self._held = _Held(fresh, now, self._number_locked(fresh))
             if self._held is None:
                 raise Unauthorized(0, "TokenUnreadable", failure[:200])
             return self._held
+
+    def _number_locked(self, token: Redacted) -> int:
+        held = self._held
+        return 0 if held is None else held.number + (token != held.token)
 
 
 def _reader(credential: Credential) -> Callable[[], str] | None:

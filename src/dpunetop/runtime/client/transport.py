@@ -224,9 +224,14 @@ class Transport:
                 raw.close()
             self._give_back(raw)
 
-    def renew_credential(self) -> bool:
-        """After a 401: read the token again; True if it is another one, so that trying again makes sense."""
-        return self._bearer.renew()
+    @property
+    def credential_number(self) -> int:
+        """See `Bearer.number`; to be asked for before a request, and given to `renew_credential` after a 401 of it."""
+        return self._bearer.number
+
+    def renew_credential(self, refused: int) -> bool:
+        """After a 401: read the token again; True if there is another one, so that trying again makes sense."""
+        return self._bearer.renew(refused)
 
     def close_connections(self) -> None:
         """Shut all sockets down at once: whoever waits on one gets Unreachable `Reset`; later requests connect anew."""

@@ -42,18 +42,29 @@ def test_a_token_file_is_read_again_after_half_a_minute(tmp_path):
     assert bearer.header() == "Bearer two"
 
 
-def test_renewing_reads_at_once_and_says_whether_anything_changed(tmp_path):
+def test_renewing_reads_at_once_and_says_whether_there_is_another_token(tmp_path):
     file = tmp_path / "token"
     file.write_text("one")
     bearer = Bearer(TokenFile(str(file)), FakeClock())
-    assert bearer.header() == "Bearer one"
-    assert bearer.renew() is False
+    assert (bearer.header(), bearer.number) == ("Bearer one", 0)
+    assert bearer.renew(0) is False
     file.write_text("two")
-    assert bearer.renew() is True
-    assert bearer.header() == "Bearer two"
-    assert Bearer(Anonymous(), FakeClock()).renew() is False
+    assert bearer.renew(0) is True
+    assert (bearer.header(), bearer.number) == ("Bearer two", 1)
+    assert Bearer(Anonymous(), FakeClock()).renew(0) is False
     fixed = Bearer(StaticToken(Redacted("abc")), FakeClock())
-    assert (fixed.header(), fixed.renew()) == ("Bearer abc", False)
+    assert (fixed.header(), fixed.renew(fixed.number)) == ("Bearer abc", False)
+
+
+def test_of_many_whose_token_was_refused_each_hears_of_the_new_one(tmp_path):
+    file = tmp_path / "token"
+    file.write_text("one")
+    bearer = Bearer(TokenFile(str(file)), FakeClock())
+    bearer.header()
+    under_way = [bearer.number] * 8
+    file.write_text("two")
+    assert [bearer.renew(number) for number in under_way] == [True] * 8
+    assert bearer.renew(bearer.number) is False
 
 
 def test_a_token_that_cannot_be_read_any_more_stays_in_use(tmp_path):
