@@ -277,8 +277,9 @@ class Election:
         }
 
     def _timeout(self, now: float) -> float:
-        retry = self._timings.retry_period_seconds
-        return retry if self.phase is Phase.STANDBY else min(retry, self._deadline - now)
+        """As in client-go, a busy server may take half the time of a renewal, so that a second try is left."""
+        most = self._timings.renew_deadline_seconds / 2
+        return most if self.phase is Phase.STANDBY else min(most, self._deadline - now)
 
     def _pause(self) -> float:
         retry = self._timings.retry_period_seconds

@@ -49,7 +49,7 @@ def test_timings_that_cannot_be_safe_are_refused(timings: tuple[float, float, fl
 
 
 def test_a_candidate_looks_before_it_writes() -> None:
-    assert election().ask(0.0, WALL) == Read(2.0)
+    assert election().ask(0.0, WALL) == Read(5.0)
 
 
 def test_a_released_lease_is_taken_at_once_and_counts_one_more_transition() -> None:
@@ -107,7 +107,7 @@ def test_a_standby_polls_at_jittered_intervals() -> None:
     candidate = election(random=0.5)
     candidate.read(lease("other", 10), 0.0)
     assert candidate.ask(0.0, WALL) == Wait(3.2)
-    assert candidate.ask(3.2, WALL) == Read(2.0)
+    assert candidate.ask(3.2, WALL) == Read(5.0)
 
 
 def test_a_standby_that_sees_renewals_does_not_poll() -> None:
@@ -141,7 +141,7 @@ def test_late_and_repeated_news_change_nothing() -> None:
 def test_news_before_the_first_look_are_ignored() -> None:
     candidate = election()
     candidate.noticed(lease("", 10), 10, 0.0)
-    assert candidate.ask(0.0, WALL) == Read(2.0)
+    assert candidate.ask(0.0, WALL) == Read(5.0)
 
 
 def test_a_lease_that_is_not_there_is_created_but_leads_only_after_it_has_stood_for_its_duration() -> None:
@@ -232,14 +232,14 @@ def test_a_claim_that_was_overwritten_before_its_answer_came_is_none() -> None:
     request = update(candidate, 0.0)
     candidate.noticed(lease("third", 12), 12, 0.5)
     candidate.wrote(request, answered(request, 11), 0.0, 0.6)
-    assert (candidate.phase, candidate.ask(5.0, WALL)) == (Phase.STANDBY, Read(2.0))
+    assert (candidate.phase, candidate.ask(5.0, WALL)) == (Phase.STANDBY, Read(5.0))
 
 
 def test_a_lost_answer_is_found_out_by_reading_that_we_hold_the_lease() -> None:
     candidate = leader()
     lost = update(candidate, 2.0)
     assert candidate.failed(lost, TIMED_OUT, 2.0, 4.0) is False
-    assert candidate.ask(4.0, WALL) == Read(2.0)
+    assert candidate.ask(4.0, WALL) == Read(5.0)
     candidate.read(answered(lost, 12), 4.1)
     request = update(candidate, 4.1)
     assert request.lease["metadata"]["resourceVersion"] == "12"

@@ -154,7 +154,7 @@ def test_a_leader_renews_with_one_put_each_retry_period(bench: Bench) -> None:
         bench.clock.until_parked(2)
         assert leader.elector.gate.seconds_left() == 10.0
     assert leader.door.verbs()[2:] == ["update", "update", "update"]
-    assert {timeout for _, timeout in leader.door.calls} == {2.0}
+    assert {timeout for _, timeout in leader.door.calls} == {5.0}
     assert leader.shown("leader_election_slowpath_total") == 0
     assert leader.shown("leader_election_master_status") == 1
 
