@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import coldstart, drain, memory, parsers
+from bench import coldstart, drain, memory, parsers, strangers
 from bench.machine import Cores, description
 from bench.report import Report
 from bench.stage import Stage
 from dpunetop import __version__
 from dpunetop.sandbox import binaries
 
-PARTS = ("parsers", "p1", "configs", "drain", "p8")
+PARTS = ("parsers", "p1", "configs", "strangers", "drain", "p8")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,6 +47,8 @@ def _run(part: str, cores: Cores, report: Report, given: argparse.Namespace) -> 
         case "configs":
             with Stage(cores, dpus=0, configs=given.configs) as stage:
                 coldstart.run(stage, report, f"configs N={given.configs}", given.repeat, given.within, given.sample)
+        case "strangers":
+            strangers.run(cores, report, given.strangers, given.within)
         case "drain":
             drain.run(cores, report, given.cycles)
         case "p8":
@@ -58,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"which of {', '.join(PARTS)}; default: all")
     parser.add_argument("--nodes", type=_sizes, default=[100, 1000], help="numbers of pairs; default 100,1000")
     parser.add_argument("--configs", type=int, default=100, help="DpuClusterConfigs without a tenant; default 100")
+    parser.add_argument("--strangers", type=int, default=2500, help="those in namespaces without rights; default 2500")
     parser.add_argument("--cycles", type=int, default=100, help="drains of one DPU; default 100")
     parser.add_argument("--repeat", type=int, default=3, help="measurements of each; default 3")
     parser.add_argument("--within", type=float, default=300.0, help="seconds that a start may take; default 300")

@@ -23,7 +23,7 @@ from bench.machine import Cores, pinned
 from bench.writes import Log, Write, write_policy
 from dpunetop.domain import names
 from dpunetop.kube.errors import NotFound
-from dpunetop.kube.keys import DAEMONSETS, NODES, PODS
+from dpunetop.kube.keys import DAEMONSETS, NAMESPACES, NODES, PODS
 from dpunetop.kube.meta import Obj, new_object, uid_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import seed
@@ -43,14 +43,16 @@ _NOW = "2024-01-01T00:00:00Z"
 
 class Stage:
     """The pair, seeded: a context manager. `configs` > 0 makes that many DpuClusterConfigs without a tenant instead.
+    `scope` is where the operator serves; None: where there are any.
 
     Threads: one.
     """
 
-    def __init__(self, cores: Cores, *, dpus: int, configs: int = 0) -> None:
+    def __init__(self, cores: Cores, *, dpus: int, configs: int = 0, scope: str | None = None) -> None:
         self.cores = cores
         self.names = QuickStart(dpus=dpus, namespace="bench-tenant")
         self.configs = configs
+        self._scope = scope or ("*" if configs else self.names.namespace)
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -85,7 +87,7 @@ class Stage:
             "KUBERNETES_SERVICE_PORT": str(server.port),
             "MALLOC_ARENA_MAX": "2",
             "NAMESPACE": OPERATOR_NAMESPACE,
-            "WATCH_NAMESPACE": "*" if self.configs else self.names.namespace,
+            "WATCH_NAMESPACE": self._scope,
             "TENANT_NAMESPACE": self.names.tenant_namespace,
             "PYTHONPATH": str(_TESTS),
         }
@@ -109,6 +111,17 @@ class Stage:
             with contextlib.suppress(NotFound):
                 self.infra.admin.patch(path, {"metadata": {"finalizers": None}})
         self.infra.apply(self._configs())
+
+    def add_strangers(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
+        """DpuClusterConfigs that name the pool of ours, each in a namespace that gives the operator no rights."""
+        spec = {"poolName": self.names.pool, "nodeSelector": {"matchLabels": {"bench.dpu.openshift.io/none": ""}}}
+        made = [new_object(names.DPUCLUSTERCONFIGS, f"stranger-{n}", "stranger", spec=spec) for n in numbers]
+
+        def add(config: dict[str, Any]) -> None:
+            self.infra.apply([new_object(NAMESPACES, "", config["metadata"]["namespace"]), config])
+
+        self._at_once(add, made)
+        return made
 
     def _drop(self, path: str) -> None:
         with contextlib.suppress(NotFound):

@@ -22,7 +22,7 @@ from dpunetop.controllers.flow import CONFIG_INDEXERS, Installation
 from dpunetop.domain import names
 from dpunetop.domain.names import ENCAP_IPS_ANNOTATION
 from dpunetop.domain.ovnkubepod import CREDENTIAL_FOLDER
-from dpunetop.domain.tenantaccount import ACCOUNTS, Account
+from dpunetop.domain.tenantaccount import ACCOUNTS
 from dpunetop.domain.tenantkubeconfig import (
     TenantKubeconfig,
     parse_kubeconfig,
@@ -32,12 +32,13 @@ from dpunetop.domain.tenantkubeconfig import (
 from dpunetop.domain.tenantrelease import Flavour
 from dpunetop.domain.types import tenant_cluster_name
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.errors import Forbidden, Unauthorized
+from dpunetop.kube.errors import Forbidden, NotFound, Unauthorized
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
     CONFIGMAPS,
     DAEMONSETS,
     INFRA,
+    LEASES,
     NAMESPACES,
     NODES,
     PODS,
@@ -70,25 +71,6 @@ OVN = names.OVN_KUBERNETES_NAMESPACE
 RBAC = "rbac.authorization.k8s.io"
 TOKEN_PATH = "/var/run/secrets/tenant-kubeconfig/token"
 OURS: tuple[Resource, ...] = (SERVICEACCOUNTS, ROLEBINDINGS, CLUSTERROLEBINDINGS)
-
-
-def node_roles() -> Iterator[dict[str, Any]]:
-    """What the cluster network operator gives a node's OVN-Kubernetes, as far as it matters here."""
-    cluster = [
-        {"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["get", "list", "watch"]},
-        {"apiGroups": [""], "resources": ["nodes/status", "pods/status"], "verbs": ["patch"]},
-    ]
-    local = [
-        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]},
-        {
-            "apiGroups": ["coordination.k8s.io"],
-            "resources": ["leases"],
-            "verbs": ["create", "get", "list", "update"],
-        },
-    ]
-    name = {"name": names.NODE_LIMITED}
-    yield {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": name, "rules": cluster}
-    yield {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": {**name, "namespace": OVN}, "rules": local}
 
 
 class Operator:
@@ -183,6 +165,8 @@ class Place:
         config = new_object(names.DPUCLUSTERCONFIGS, self.namespace, "c", spec=spec)
         config["metadata"]["finalizers"] = [names.FINALIZER]
         self.infra.apply(config)
+        status = {"status": {names.CLAIMED_POOL: "dpu"}}
+        self.infra.patch(f"{get(names.DPUCLUSTERCONFIGS, self.namespace, 'c').target}/status", status)
         data = {names.TENANT_CREDENTIAL_KEY: base64.b64encode(render_kubeconfig(self.given)).decode()}
         secret = new_object(SECRETS, self.namespace, names.TENANT_KUBECONFIG, type="Opaque", data=data)
         secret["metadata"]["labels"] = {names.OWNER_LABEL: self.owner}
@@ -236,7 +220,6 @@ def prepared(infra: ControlPlane, tenant: ControlPlane) -> None:
 
 def prepare(tenant: ControlPlane) -> None:
     tenant.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OVN}})
-    tenant.apply(node_roles())
     tenant.apply(rights())
 
 
@@ -280,11 +263,11 @@ def test_the_shipped_rights_are_enough_to_mint_and_the_token_does_what_a_node_mu
     pods = place.as_pods()
     assert pods.get("/api/v1/nodes")["kind"] == "NodeList"
     assert pods.get("/api/v1/pods")["kind"] == "PodList"
-    assert pods.get(f"/apis/coordination.k8s.io/v1/namespaces/{OVN}/leases")["kind"] == "LeaseList"
-    with pytest.raises(Forbidden):
-        pods.get("/api/v1/secrets")
-    with pytest.raises(Forbidden):
-        pods.get(f"/api/v1/namespaces/{OVN}/secrets")
+    with pytest.raises(NotFound):
+        pods.get(get(LEASES, OVN, "ovn-dpu-nobody").target)
+    for path in ("/api/v1/secrets", f"/api/v1/namespaces/{OVN}/secrets", f"/api/v1/namespaces/{OVN}/configmaps"):
+        with pytest.raises(Forbidden):
+            pods.get(path)
     pods.close()
 
 
@@ -357,7 +340,7 @@ def test_without_one_of_the_rights_the_given_kubeconfig_serves_until_it_comes(
         operator.settle()
         status, reason, message = place.said()
         assert (status, reason) == ("True", "MintingForbidden")
-        assert f"may not bind clusterroles {names.NODE_LIMITED}" in message
+        assert f"may not bind clusterroles {names.DPU_ROLE}" in message
         assert place.secret() == place.as_given()
         assert place.tenant.get_or_empty(place.account()) == {}
     finally:
@@ -377,7 +360,7 @@ def eventually_unknown(ask: Callable[[], object]) -> None:
 
 def eventually_forbidden(place: Place) -> None:
     """Wait until the tenant acts by the lesser role."""
-    attributes = {"verb": "bind", "group": RBAC, "resource": "clusterroles", "name": names.NODE_LIMITED}
+    attributes = {"verb": "bind", "group": RBAC, "resource": "clusterroles", "name": names.DPU_ROLE}
     user = f"system:serviceaccount:{OVN}:dpunetop-operator"
     review = {
         "apiVersion": "authorization.k8s.io/v1",
@@ -409,8 +392,8 @@ def test_what_a_stranger_has_made_is_not_touched(operator: Operator, place: Plac
 def test_a_binding_to_a_role_that_is_not_there_never_reaches_the_pods(
     operator: Operator, place: Place, tenant: ControlPlane
 ) -> None:
-    [wide, _] = node_roles()
-    tenant.admin.delete(f"/apis/{RBAC}/v1/clusterroles/{names.NODE_LIMITED}")
+    [wide] = [each for each in rights() if (each["kind"], each["metadata"]["name"]) == ("ClusterRole", names.DPU_ROLE)]
+    tenant.admin.delete(f"/apis/{RBAC}/v1/clusterroles/{names.DPU_ROLE}")
     try:
         operator.settle()
         assert place.said()[:2] == ("True", "MintedWithoutRights")
@@ -554,7 +537,7 @@ def test_upstreams_account_is_the_one_that_such_a_webhook_lets_write(
     operator: Operator, place: Place, tenant: ControlPlane, host: str
 ) -> None:
     who = ACCOUNTS[Flavour.UPSTREAM]
-    tenant.apply(upstream(who))
+    tenant.apply(upstream())
     with NodeIdentity({who.user(OVN)}, Played.DPU_BY_NAME) as strict:
         configured = list(strict.configurations())
         tenant.apply(configured)
@@ -574,17 +557,14 @@ def test_upstreams_account_is_the_one_that_such_a_webhook_lets_write(
     assert who.name in place.said()[2]
 
 
-def upstream(who: Account) -> Iterator[dict[str, Any]]:
-    """What a tenant with OVN-Kubernetes' own charts shows, and its roles (templates/rbac-ovnkube-node.yaml)."""
+def upstream() -> Iterator[dict[str, Any]]:
+    """What a tenant with OVN-Kubernetes' own charts shows."""
     labels = {"app": names.OVNKUBE_NODE}
     variable = {"name": "OVN_DAEMONSET_VERSION", "value": "1.3.0"}
     container = {"name": "ovnkube-controller", "image": "x", "env": [variable]}
     pod = {"containers": [container], "nodeSelector": {"no": "where"}}
     spec = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
     yield new_object(DAEMONSETS, OVN, names.OVNKUBE_NODE, spec=spec)
-    wide, local = node_roles()
-    yield {**wide, "metadata": {"name": who.cluster_role}}
-    yield {**local, "metadata": {"name": who.role, "namespace": OVN}}
 
 
 def test_a_host_without_a_pod_leaves_it_unknown(operator: Operator, place: Place, tenant: ControlPlane) -> None:
@@ -617,3 +597,21 @@ def test_a_central_tenant_which_has_no_such_webhook_is_asked_nothing(
     pair(place, CENTRAL_PARTS)
     operator.settle()
     assert place.said()[:2] == ("True", "Minted")
+
+
+def test_a_binding_that_an_older_release_made_to_another_role_is_made_anew(
+    operator: Operator, place: Place, tenant: ControlPlane
+) -> None:
+    operator.settle()
+    assert place.said()[:2] == ("True", "Minted"), place.said()
+    before = place.secret()
+    path = get(CLUSTERROLEBINDINGS, "", names.DPU_ACCOUNT).target
+    live = tenant.admin.get(path)
+    tenant.admin.delete(path)
+    older = {key: live[key] for key in ("apiVersion", "kind", "subjects")}
+    metadata = {"name": names.DPU_ACCOUNT, "labels": live["metadata"]["labels"]}
+    tenant.apply({**older, "metadata": metadata, "roleRef": {**live["roleRef"], "name": "view"}})
+    operator.settle()
+    assert tenant.admin.get(path)["roleRef"]["name"] == names.DPU_ROLE
+    assert place.said()[:2] == ("True", "Minted")
+    assert place.secret() == before

@@ -1,4 +1,4 @@
-"""A tenant that lets us mint: what deploy/tenant-rights.yaml grants, and the roles that a node's OVN-Kubernetes has."""
+"""A tenant that lets us mint: what deploy/tenant-rights.yaml grants to the operator, and to DPUs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from support.trial import ACCOUNT, Trial
 
 RBAC = "rbac.authorization.k8s.io"
 _RIGHTS = Path(__file__).parents[2] / "deploy" / "tenant-rights.yaml"
-_OF_NODE = (
-    {"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list"]},
-    {"apiGroups": [""], "resources": ["nodes/status", "pods/status"], "verbs": ["patch", "update"]},
-)
+_OPERATOR = "dpunetop-operator"
 
 
 @contextmanager
@@ -28,12 +25,12 @@ def minting_allowed(trial: Trial) -> Iterator[None]:
     _forget_others(trial)
     apply, namespace = trial.world.tenant.apply, trial.tenant_namespace
     for kind in ("Role", "ClusterRole"):
-        apply(_bound(kind, names.NODE_LIMITED, namespace, list(_OF_NODE) if kind == "ClusterRole" else []))
-        apply(_bound(kind, "test-minting", namespace, _rules(kind)))
+        apply(_bound(kind, names.DPU_ROLE, namespace, _rules(kind, names.DPU_ROLE)))
+        apply(_bound(kind, "test-minting", namespace, _rules(kind, _OPERATOR)))
     yield
     for path in (f"/apis/{RBAC}/v1/{plural}/test-minting" for plural in ("clusterroles", "clusterrolebindings")):
         trial.tenant.delete(path)
-    trial.tenant.delete(f"/apis/{RBAC}/v1/clusterroles/{names.NODE_LIMITED}")
+    trial.tenant.delete(f"/apis/{RBAC}/v1/clusterroles/{names.DPU_ROLE}")
     _forget_others(trial)
 
 
@@ -45,10 +42,11 @@ def _forget_others(trial: Trial) -> None:
         trial.tenant.delete(left)
 
 
-def _rules(kind: str) -> list[Any]:
+def _rules(kind: str, name: str) -> list[Any]:
     """What the manifest grants."""
     documents = yaml.safe_load_all(_RIGHTS.read_text())
-    [role] = [document for document in documents if document and document["kind"] == kind]
+    wanted = (kind, name)
+    [role] = [each for each in documents if each and (each["kind"], each["metadata"]["name"]) == wanted]
     return list(role["rules"])
 
 
@@ -56,7 +54,7 @@ def _bound(kind: str, name: str, namespace: str, granted: list[Any]) -> Iterator
     """A role, and its binding to the reader of the trial."""
     metadata = {"name": name, **({"namespace": namespace} if kind == "Role" else {})}
     yield {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": metadata, "rules": granted}
-    if name != names.NODE_LIMITED:
+    if name != names.DPU_ROLE:
         yield {
             "apiVersion": f"{RBAC}/v1",
             "kind": f"{kind}Binding",

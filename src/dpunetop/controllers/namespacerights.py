@@ -13,7 +13,7 @@ from dpunetop.kube.keys import SELFSUBJECTACCESSREVIEWS
 from dpunetop.runtime.client.client import Client
 
 _MOST_KNOWN = 10_000
-_AGAIN_PER_SECOND = 10.0
+_AGAIN_PER_SECOND = 5.0
 """How many namespaces without rights are asked about again in a second, however many there are."""
 
 

@@ -20,6 +20,7 @@ from dpunetop.domain.names import (
     CREDENTIAL_ANNOTATION,
     CREDENTIAL_FILE_KEY,
     DPU_ACCOUNT,
+    DPU_ROLE,
     EXPIRES_AT_ANNOTATION,
     MINTED_AT_ANNOTATION,
     MINTED_FOR_ANNOTATION,
@@ -213,7 +214,8 @@ Finding = NotAsked | Refused | Unanswered | Preparing | Standing | Fresh
 def powerless(who: Account) -> Refused:
     """What is said of a token whose bindings do not give what they should."""
     lacking = f"ServiceAccount {who.name} may not all of {named(RIGHTS_OF_PODS)}"
-    return Refused("MintedWithoutRights", f"{lacking}; is there no {who.cluster_role} in the tenant?")
+    applied = "apply deploy/tenant-rights.yaml anew in the tenant"
+    return Refused("MintedWithoutRights", f"{lacking}; is there no ClusterRole {DPU_ROLE}? Then {applied}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,11 +434,15 @@ def _tenant(view: CredentialView) -> tuple[Step, ...]:
     note = new_object(SECRETS, view.config.namespace, TENANT_KUBECONFIG)
     places = {*minted_in(stored), (side.namespace, side.who.name)}
     note["metadata"]["annotations"] = {MINTED_IN_ANNOTATION: _noted(places)}
+    tenant, misbound = view.config.tenant_cluster, side.misbound()
     applies = (
-        Apply(view.config.tenant_cluster, resource, desired, live, view.field_manager)
+        Apply(tenant, resource, desired, live, view.field_manager)
         for resource, desired, live in side.objects(view.owner.hash)
+        if (resource, live) not in misbound
     )
-    return (Apply(INFRA, SECRETS, note, stored, view.field_manager), *applies)
+    # What is deleted is made anew as soon as the caches show that it is gone.
+    deletes = (Delete(tenant, resource, live) for resource, live in misbound)
+    return (Apply(INFRA, SECRETS, note, stored, view.field_manager), *applies, *deletes)
 
 
 def _part(view: CredentialView) -> Iterator[Step]:

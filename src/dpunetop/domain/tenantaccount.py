@@ -9,11 +9,9 @@ from typing import Any
 
 from dpunetop.domain.names import (
     DPU_ACCOUNT,
-    NODE_LIMITED,
+    DPU_ROLE,
     OWNER_LABEL,
     UPSTREAM_DPU_ACCOUNT,
-    UPSTREAM_LEASE_ROLE,
-    UPSTREAM_NODE_ROLE,
 )
 from dpunetop.domain.tenantrelease import Flavour, Release
 from dpunetop.kube.keys import (
@@ -42,12 +40,10 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whom the DPU pods are in a tenant, and which of its roles they are bound to."""
+    """Whom the DPU pods are in a tenant."""
 
     name: str
     """Of the ServiceAccount and of its bindings."""
-    cluster_role: str
-    role: str
 
     def user(self, namespace: str) -> str:
         """Its name as a user."""
@@ -55,10 +51,8 @@ class Account:
 
 
 ACCOUNTS: Mapping[Flavour, Account] = {
-    # bindata/network/ovn-kubernetes/common/002-rbac-node.yaml of the cluster network operator, release-4.20 to 5.2
-    Flavour.OPENSHIFT: Account(DPU_ACCOUNT, NODE_LIMITED, NODE_LIMITED),
-    # helm/ovn-kubernetes/templates/rbac-ovnkube-node.yaml, release-1.3 and 8871cd9ce; the name: see `nodeidentity`
-    Flavour.UPSTREAM: Account(UPSTREAM_DPU_ACCOUNT, UPSTREAM_NODE_ROLE, UPSTREAM_LEASE_ROLE),
+    Flavour.OPENSHIFT: Account(DPU_ACCOUNT),
+    Flavour.UPSTREAM: Account(UPSTREAM_DPU_ACCOUNT),  # see `nodeidentity`
 }
 OPENSHIFT_ACCOUNT = ACCOUNTS[Flavour.OPENSHIFT]
 
@@ -93,12 +87,12 @@ nowhere: with such a token every DPU would stop."""
 
 
 def rights_to_mint(namespace: str, who: Account = OPENSHIFT_ACCOUNT) -> tuple[Right, ...]:
-    """What it takes to have the ServiceAccount, bound to the node's roles, and tokens of it."""
+    """What it takes to have the ServiceAccount, bound to its roles, and tokens of it."""
     verbs = ("get", "list", "watch", "create", "patch")
     return (
         Right("create", "", "serviceaccounts/token", who.name, namespace),
-        Right("bind", _RBAC, "roles", who.role, namespace),
-        Right("bind", _RBAC, "clusterroles", who.cluster_role),
+        Right("bind", _RBAC, "roles", DPU_ROLE, namespace),
+        Right("bind", _RBAC, "clusterroles", DPU_ROLE),
         *(Right(verb, "", "serviceaccounts", who.name, namespace) for verb in verbs),
         *(Right(verb, _RBAC, "rolebindings", who.name, namespace) for verb in verbs),
         *(Right(verb, _RBAC, "clusterrolebindings", who.name) for verb in verbs),
@@ -152,7 +146,16 @@ class TenantSide:
 
     def is_complete(self) -> bool:
         """Whether all of them stand."""
-        return all(live is not None and not is_terminating(live) for live in self._live())
+        return not self.misbound() and all(live is not None and not is_terminating(live) for live in self._live())
+
+    def misbound(self) -> tuple[tuple[Resource, Obj], ...]:
+        """Bindings to another role, as older releases made them: no write changes the role of a binding, so they go."""
+        bindings = ((ROLEBINDINGS, self.role_binding), (CLUSTERROLEBINDINGS, self.cluster_role_binding))
+        return tuple(
+            (resource, live)
+            for resource, live in bindings
+            if live is not None and (live.get("roleRef") or {}).get("name") != DPU_ROLE
+        )
 
     @property
     def account_uid(self) -> str:
@@ -165,17 +168,17 @@ class TenantSide:
         Guarantees: canonical for server-side apply.
         """
         yield SERVICEACCOUNTS, _labelled(self._account(), owner_hash), self.account
-        local = self._binding(ROLEBINDINGS, "Role", self.who.role)
+        local = self._binding(ROLEBINDINGS, "Role")
         yield ROLEBINDINGS, _labelled(local, owner_hash), self.role_binding
-        cluster_wide = self._binding(CLUSTERROLEBINDINGS, "ClusterRole", self.who.cluster_role)
+        cluster_wide = self._binding(CLUSTERROLEBINDINGS, "ClusterRole")
         yield CLUSTERROLEBINDINGS, _labelled(cluster_wide, owner_hash), self.cluster_role_binding
 
     def _account(self) -> dict[str, Any]:
         return new_object(SERVICEACCOUNTS, self.namespace, self.who.name, automountServiceAccountToken=False)
 
-    def _binding(self, resource: Resource, kind: str, role: str) -> dict[str, Any]:
+    def _binding(self, resource: Resource, kind: str) -> dict[str, Any]:
         subject = {"kind": SERVICEACCOUNTS.kind, "name": self.who.name, "namespace": self.namespace}
-        reference = {"apiGroup": _RBAC, "kind": kind, "name": role}
+        reference = {"apiGroup": _RBAC, "kind": kind, "name": DPU_ROLE}
         return new_object(resource, self.namespace, self.who.name, roleRef=reference, subjects=[subject])
 
     def _live(self) -> tuple[Obj | None, ...]:

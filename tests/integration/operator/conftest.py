@@ -1,4 +1,5 @@
-"""One World and one operator with the rights of config/rbac; each test brings a tenant of its own."""
+"""One World with the policies of deploy/ in both clusters, and one operator with the rights of config/rbac; each test
+brings a tenant of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from dpunetop.sandbox.controlplane import Spec
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.standins.ovnkube import Shows, central_tenant
 from dpunetop.sandbox.world import World
+from support.fences import REFUSED, fence
 from support.trial import Trial
 
 NewTrial = Callable[..., Trial]
@@ -21,6 +23,7 @@ NewTrial = Callable[..., Trial]
 def world(programs: binaries.Binaries) -> Iterator[World]:
     """Two control planes with stand-ins, whose nodes and namespaces the tests bring."""
     with World(dpus=0, infra=Spec("infra", audit=True), heartbeat_seconds=30.0, boot_seconds=0.2) as running:
+        fence(running)
         yield running
 
 
@@ -49,6 +52,19 @@ def new_trial(world: World, operator: OperatorProcess, request: pytest.FixtureRe
     for trial in made:
         trial.close()
     request.node.add_report_section("teardown", "operator", operator.log_text()[before:][-20_000:])
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_refused_wrongly(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test sees a policy refuse what the operator writes, unless it is about that."""
+    if "operator" not in request.fixturenames or request.node.get_closest_marker("refused"):
+        yield
+        return
+    operator: OperatorProcess = request.getfixturevalue("operator")
+    before = len(operator.log_text())
+    yield
+    refusals = [line for line in operator.log_text()[before:].splitlines() if REFUSED in line]
+    assert not refusals
 
 
 @pytest.fixture

@@ -298,7 +298,7 @@ def test_the_more_namespaces_are_without_rights_the_less_often_each_is_asked_abo
     rights = NamespaceRights(lambda: asked, clock)
     for number in range(3000):
         rights.review(f"ns-{number}")
-    assert rights.again_seconds() == 300.0
+    assert rights.again_seconds() == 600.0
     clock.step(100.0)
     rights.review("ns-2999")
     assert len(asked.namespaces) == 3000

@@ -39,7 +39,7 @@ from dpunetop.domain.tenantaccount import ACCOUNTS, TOKEN_SECONDS, TenantSide
 from dpunetop.domain.tenantkubeconfig import parse_kubeconfig, render_with_token_file
 from dpunetop.domain.tenantrelease import Flavour
 from dpunetop.domain.types import CredentialChoice, parse_config
-from dpunetop.kube.keys import SERVICEACCOUNTS
+from dpunetop.kube.keys import CLUSTERROLEBINDINGS, ROLEBINDINGS, SECRETS, SERVICEACCOUNTS
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Plan
 from support.clock import EPOCH
 from support.kubeconfigs import good_kubeconfig
@@ -382,6 +382,16 @@ def test_an_account_of_another_name_goes_once_pods_hold_a_token_that_works(trial
     left = ((SERVICEACCOUNTS, {"metadata": {"name": "dpunetop-dpu", "namespace": "ovn", "uid": "u"}}),)
     plan = plan_credential(view(Standing(), held=minted(), trial=trial, superseded=left))
     assert [step.live["metadata"]["name"] for step in plan.steps if isinstance(step, Delete)] == ["dpunetop-dpu"] * goes
+
+
+def test_a_binding_to_another_role_is_deleted_and_what_else_there_is_stays():
+    old = {"metadata": {"name": "dpunetop-dpu", "uid": "u"}, "roleRef": {"name": "another"}}
+    side = TenantSide("ovn", None, None, old)
+    plan = plan_credential(view(Preparing(), held=minted(), trial=Trial.ACCEPTED, tenant=side))
+    assert [step.live for step in plan.steps if isinstance(step, Delete)] == [old]
+    applied = [step.resource for step in plan.steps if isinstance(step, Apply)]
+    assert CLUSTERROLEBINDINGS not in applied
+    assert {SERVICEACCOUNTS, ROLEBINDINGS, SECRETS} <= set(applied)
 
 
 ASKED = {

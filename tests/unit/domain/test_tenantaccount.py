@@ -1,6 +1,6 @@
 import pytest
 
-from dpunetop.domain.names import NODE_LIMITED, OWNER_LABEL
+from dpunetop.domain.names import DPU_ROLE, OWNER_LABEL
 from dpunetop.domain.tenantaccount import (
     ACCOUNTS,
     Right,
@@ -12,17 +12,19 @@ from dpunetop.domain.tenantaccount import (
     rights_to_mint,
 )
 from dpunetop.domain.tenantrelease import Flavour, Release
+from dpunetop.kube.keys import CLUSTERROLEBINDINGS
 
 
 def live(owner="0123", **metadata):
     labels = {OWNER_LABEL: owner} if owner else {}
-    return {"metadata": {"name": "dpunetop-dpu", "uid": "u", "labels": labels, **metadata}}
+    named = {"name": "dpunetop-dpu", "uid": "u", "labels": labels, **metadata}
+    return {"metadata": named, "roleRef": {"name": DPU_ROLE}}
 
 
 ALL = TenantSide("ovn", live(), live(), live())
 
 
-def test_the_account_is_bound_to_the_roles_of_a_node_and_is_ours():
+def test_the_account_is_bound_to_the_roles_of_config_tenant_and_is_ours():
     account, role_binding, cluster_role_binding = (desired for _, desired, _ in ALL.objects("0123"))
     subject = {"kind": "ServiceAccount", "name": "dpunetop-dpu", "namespace": "ovn"}
     for binding, kind in ((role_binding, "Role"), (cluster_role_binding, "ClusterRole")):
@@ -30,7 +32,7 @@ def test_the_account_is_bound_to_the_roles_of_a_node_and_is_ours():
         assert binding["roleRef"] == {
             "apiGroup": "rbac.authorization.k8s.io",
             "kind": kind,
-            "name": "openshift-ovn-kubernetes-node-limited",
+            "name": "dpunetop-dpu",
         }
     assert account["automountServiceAccountToken"] is False
     for desired in (account, role_binding, cluster_role_binding):
@@ -40,9 +42,9 @@ def test_the_account_is_bound_to_the_roles_of_a_node_and_is_ours():
 
 
 FOR = {
-    None: ("dpunetop-dpu", NODE_LIMITED, NODE_LIMITED),
-    Flavour.OPENSHIFT: ("dpunetop-dpu", NODE_LIMITED, NODE_LIMITED),
-    Flavour.UPSTREAM: ("ovnkube-node-dpu", "ovnkube-node", "ovnkube-node-dpu-leases"),
+    None: "dpunetop-dpu",
+    Flavour.OPENSHIFT: "dpunetop-dpu",
+    Flavour.UPSTREAM: "ovnkube-node-dpu",
 }
 
 
@@ -51,15 +53,15 @@ def test_every_flavour_has_an_account():
 
 
 @pytest.mark.parametrize(("flavour", "expected"), FOR.items(), ids=str)
-def test_whom_pods_are_and_which_roles_they_have_follows_the_release(flavour, expected):
+def test_whom_pods_are_follows_the_release_and_what_they_may_does_not(flavour, expected):
     who = account_for(None if flavour is None else Release(flavour, (1, 3)))
-    assert (who.name, who.cluster_role, who.role) == expected
+    assert who.name == expected
     account, local, wide = (desired for _, desired, _ in TenantSide("ovn", None, None, None, who).objects("0123"))
     assert {each["metadata"]["name"] for each in (account, local, wide)} == {who.name}
-    assert (local["roleRef"]["name"], wide["roleRef"]["name"]) == (who.role, who.cluster_role)
+    assert {local["roleRef"]["name"], wide["roleRef"]["name"]} == {DPU_ROLE}
     assert [each["subjects"][0]["name"] for each in (local, wide)] == [who.name] * 2
     assert who.user("ovn") == f"system:serviceaccount:ovn:{who.name}"
-    assert {right.name for right in rights_to_mint("ovn", who)} == set(expected)
+    assert {right.name for right in rights_to_mint("ovn", who)} == {expected, DPU_ROLE}
 
 
 def test_a_stranger_is_named():
@@ -77,6 +79,14 @@ def test_it_is_complete_when_all_stand():
     assert ALL.is_complete()
     assert not TenantSide("ovn", live(), None, live()).is_complete()
     assert not TenantSide("ovn", live(deletionTimestamp="2026-01-01T00:00:00Z"), live(), live()).is_complete()
+
+
+def test_a_binding_to_the_role_that_older_releases_bound_to_makes_way():
+    old = {**live(), "roleRef": {"name": "openshift-ovn-kubernetes-node-limited"}}
+    side = TenantSide("ovn", live(), live(), old)
+    assert not side.is_complete()
+    assert side.misbound() == ((CLUSTERROLEBINDINGS, old),)
+    assert ALL.misbound() == ()
 
 
 def test_a_right_is_asked_for_as_the_api_spells_it():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,10 @@ def of_tenant(role: Obj) -> bool:
     return role in list(documents("config/tenant/*.yaml"))
 
 
+def of_dpus(role: Obj) -> bool:
+    return bool(role["metadata"]["name"] == names.DPU_ROLE)
+
+
 def roles() -> list[Obj]:
     return of_kind("Role", "config/**/*.yaml") + of_kind("ClusterRole", "config/**/*.yaml")
 
@@ -148,17 +153,43 @@ def test_in_the_tenant_rights_to_more_rights_are_those_by_name_that_minting_take
     assert words(rules).isdisjoint({"*", "escalate", "impersonate", "pods/exec"})
     mighty = [rule for rule in rules if {"bind", "serviceaccounts/token"} & words([rule])]
     assert sorted((rule["resources"], rule["resourceNames"], rule["verbs"]) for rule in mighty) == [
-        (["clusterroles"], [who.cluster_role for who in ACCOUNTS.values()], ["bind"]),
-        (["roles"], [who.role for who in ACCOUNTS.values()], ["bind"]),
+        (["clusterroles"], [names.DPU_ROLE], ["bind"]),
+        (["roles"], [names.DPU_ROLE], ["bind"]),
         (["serviceaccounts/token"], [who.name for who in ACCOUNTS.values()], ["create"]),
     ]
-    unnamed = [(rule["resources"], set(rule["verbs"])) for rule in rules if "resourceNames" not in rule]
+    own = [rule for role in roles() if of_tenant(role) and not of_dpus(role) for rule in role["rules"]]
+    unnamed = [(rule["resources"], set(rule["verbs"])) for rule in own if "resourceNames" not in rule]
     assert unnamed == [
         (["pods"], READ),
         (["leases"], READ),
         (["nodes"], {*READ, "patch"}),
         (["nodemaintenances"], ALL_OF_ONES_OWN),
     ]
+
+
+def granted_to_dpus() -> set[str]:
+    """As the recorded list has it."""
+    found = set()
+    for role in (role for role in roles() if of_dpus(role)):
+        within = " in the namespace of OVN-Kubernetes" if role["kind"] == "Role" else ""
+        for rule in role["rules"]:
+            assert "resourceNames" not in rule
+            for group, resource, verb in itertools.product(rule["apiGroups"], rule["resources"], rule["verbs"]):
+                found.add(f"{verb} {resource}{'.' if group else ''}{group}{within}")
+    return found
+
+
+def test_a_dpu_may_in_the_tenant_what_ovnkube_was_seen_to_use_and_nothing_else() -> None:
+    text = (ROOT / "tests" / "data" / "ovnkube-rights" / "8871cd9ce.txt").read_text()
+    lines = [line.split(maxsplit=2) for line in text.splitlines() if not line.startswith("#")]
+    assert {how for how, _, _ in lines} == {"audit", "fallback", "informer", "write"}
+    used = {f"{verb} {what}" for _, verb, what in lines}
+    assert len(used) == len(lines)
+    assert granted_to_dpus() - used == set()
+    assert used - granted_to_dpus() == set()
+    forbidden = {"configmaps", "secrets", "customresourcedefinitions", "certificatesigningrequests"}
+    assert not any(word in right for right in used for word in forbidden)
+    assert "create leases.coordination.k8s.io in the namespace of OVN-Kubernetes" not in used
 
 
 def test_a_tenant_grants_what_minting_and_its_end_take() -> None:

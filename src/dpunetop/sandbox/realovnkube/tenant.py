@@ -6,9 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dpunetop.domain.names import OVN_CONFIG, OVNKUBE_CONFIG
-from dpunetop.domain.tenantaccount import ACCOUNTS, Account
-from dpunetop.domain.tenantrelease import Flavour
+from dpunetop.domain.names import DPU_ROLE, OVN_CONFIG, OVNKUBE_CONFIG
 from dpunetop.kube.keys import CONFIGMAPS
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import seed
@@ -26,43 +24,7 @@ RELEASE, LEASE_SECONDS = "4.23.0", 10
 # Of releases that know clusters without zones too.
 _ZONES = "--enable-interconnect"
 _MINTING = "dpunetop-minting"
-_READ = ["get", "list", "watch"]
 _RBAC = "rbac.authorization.k8s.io"
-_OVN, _POLICY, _CNCF = "k8s.ovn.org", "policy.networking.k8s.io", "k8s.cni.cncf.io"
-_TOLD = ["adminpolicybasedexternalroutes", "egressfirewalls", "egressqoses"]
-_POLICIES = ["adminnetworkpolicies", "baselineadminnetworkpolicies"]
-
-# What the cluster-network-operator grants a node: its master,
-# bindata/network/ovn-kubernetes/common/002-rbac-node.yaml; without what needs OpenShift's own kinds.
-_IN_NAMESPACE = (
-    ([""], ["configmaps"], [*_READ, "create", "patch", "update"]),
-    (["coordination.k8s.io"], ["leases"], ["create", "get", "list", "update"]),
-)
-_IN_CLUSTER = (
-    ([""], ["nodes/status", "pods/status"], ["patch", "update"]),
-    ([""], ["endpoints", "namespaces", "nodes", "pods", "services"], _READ),
-    (["", "events.k8s.io"], ["events"], ["create", "patch", "update"]),
-    (["apiextensions.k8s.io"], ["customresourcedefinitions"], _READ),
-    (["certificates.k8s.io"], ["certificatesigningrequests"], [*_READ, "create"]),
-    (["discovery.k8s.io"], ["endpointslices"], ["list", "watch"]),
-    (["networking.k8s.io"], ["networkpolicies"], _READ),
-    (
-        [_OVN],
-        [
-            *("adminpolicybasedexternalroutes", "clusteruserdefinednetworks", "egressfirewalls", "egressips"),
-            *("egressqoses", "egressservices", "userdefinednetworks"),
-        ],
-        _READ,
-    ),
-    (
-        [_OVN],
-        [f"{kind}/status" for kind in ("adminpolicybasedexternalroutes", "egressfirewalls", "egressqoses")],
-        ["patch"],
-    ),
-    ([_POLICY], _POLICIES, _READ),
-    ([_POLICY], [f"{kind}/status" for kind in _POLICIES], ["patch"]),
-    ([_CNCF], ["multi-networkpolicies", "network-attachment-definitions"], _READ),
-)
 
 # What the stand-in for OpenShift says in its `ovnkube.conf`, by the names that the chart has for it.
 _NETWORKS: Mapping[str, str] = {"net_cidr": "10.128.0.0/14/23", "svc_cidr": "172.30.0.0/16", "mtu": "1400"}
@@ -84,50 +46,37 @@ _FEATURES = "\n[ovnkubernetesfeature]\nenable-egress-ip=true\n"
 
 
 def shows(namespace: str) -> list[dict[str, Any]]:
-    """What an OpenShift tenant of `RELEASE` shows in its namespace, and the roles of its nodes."""
+    """What an OpenShift tenant of `RELEASE` shows in its namespace, and the rights of DPUs there."""
     found = interconnect_tenant(namespace, RELEASE, LEASE_SECONDS)
-    return [*found, *_beside(namespace, Flavour.OPENSHIFT)]
+    return [*found, *_beside(namespace)]
 
 
 def shows_upstream(namespace: str) -> list[dict[str, Any]]:
-    """What a tenant with OVN-Kubernetes' own chart shows in its namespace, and the roles of its nodes."""
-    return [*upstream_tenant(namespace), *_beside(namespace, Flavour.UPSTREAM)]
+    """What a tenant with OVN-Kubernetes' own chart shows in its namespace, and the rights of DPUs there."""
+    return [*upstream_tenant(namespace), *_beside(namespace)]
 
 
-def _beside(namespace: str, flavour: Flavour) -> Iterator[dict[str, Any]]:
+def _beside(namespace: str) -> Iterator[dict[str, Any]]:
     """What a tenant of either flavour has beside its workloads."""
     yield from kinds.definitions()
-    yield from _roles(namespace, ACCOUNTS[flavour])
-    yield from _minting(namespace)
+    yield from _rights(namespace)
 
 
-def _roles(namespace: str, account: Account) -> Iterator[dict[str, Any]]:
-    for kind, name, granted in (
-        ("Role", account.role, _IN_NAMESPACE),
-        ("ClusterRole", account.cluster_role, _IN_CLUSTER),
-    ):
-        where = {"namespace": namespace} if kind == "Role" else {}
-        rules = [{"apiGroups": groups, "resources": what, "verbs": verbs} for groups, what, verbs in granted]
-        yield {
-            "apiVersion": f"{_RBAC}/v1",
-            "kind": kind,
-            "metadata": {"name": name, **where},
-            "rules": rules,
-        }
-
-
-def _minting(namespace: str) -> Iterator[dict[str, Any]]:
-    """What `deploy/tenant-rights.yaml` grants, to whoever the operator is in this tenant."""
+def _rights(namespace: str) -> Iterator[dict[str, Any]]:
+    """What `deploy/tenant-rights.yaml` grants: to DPUs, and to whoever the operator is in this tenant."""
     subject = {"kind": "ServiceAccount", "namespace": namespace, "name": seed.TENANT_ACCOUNT}
-    for role in objects_of(seed.ROOT / "deploy" / "tenant-rights.yaml"):
-        if role["kind"] in ("Role", "ClusterRole"):
-            metadata = {"name": _MINTING, **({"namespace": namespace} if role["kind"] == "Role" else {})}
-            yield {**role, "metadata": metadata}
+    roles = objects_of(seed.ROOT / "deploy" / "tenant-rights.yaml")
+    for role in (each for each in roles if each["kind"] in ("Role", "ClusterRole")):
+        is_of_dpus = role["metadata"]["name"] == DPU_ROLE
+        name = DPU_ROLE if is_of_dpus else _MINTING
+        metadata = {"name": name, **({"namespace": namespace} if role["kind"] == "Role" else {})}
+        yield {**role, "metadata": metadata}
+        if not is_of_dpus:
             yield {
                 "apiVersion": role["apiVersion"],
                 "kind": f"{role['kind']}Binding",
                 "metadata": metadata,
-                "roleRef": {"apiGroup": _RBAC, "kind": role["kind"], "name": _MINTING},
+                "roleRef": {"apiGroup": _RBAC, "kind": role["kind"], "name": name},
                 "subjects": [subject],
             }
 

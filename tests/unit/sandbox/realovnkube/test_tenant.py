@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dpunetop.domain.names import NODE_LIMITED, UPSTREAM_LEASE_ROLE, UPSTREAM_NODE_ROLE
+from dpunetop.domain.names import DPU_ROLE
 from dpunetop.sandbox.realovnkube import kinds, tenant
 from dpunetop.sandbox.realovnkube.host import mac_of
 
@@ -19,14 +19,16 @@ def test_every_kind_has_a_name_of_its_own_and_takes_what_is_written() -> None:
     assert all(schema["x-kubernetes-preserve-unknown-fields"] for schema in schemas)
 
 
-def test_a_tenant_of_the_chart_names_the_roles_of_its_nodes_otherwise() -> None:
-    shown = {(each["kind"], each["metadata"]["name"]) for each in tenant.shows_upstream("ovn")}
-    assert {("ClusterRole", UPSTREAM_NODE_ROLE), ("Role", UPSTREAM_LEASE_ROLE), ("ConfigMap", "ovn-config")} <= shown
+def test_a_tenant_of_the_chart_says_its_networks_in_a_config_map_of_its_own() -> None:
+    assert ("ConfigMap", "ovn-config") in {
+        (each["kind"], each["metadata"]["name"]) for each in tenant.shows_upstream("ovn")
+    }
 
 
-def test_nodes_have_their_roles_and_the_operator_may_mint() -> None:
+def test_dpus_have_their_roles_and_the_operator_may_mint() -> None:
     shown = {(each["kind"], each["metadata"]["name"]): each for each in tenant.shows("ovn")}
-    assert {("Role", NODE_LIMITED), ("ClusterRole", NODE_LIMITED)} <= shown.keys()
+    assert {("Role", DPU_ROLE), ("ClusterRole", DPU_ROLE)} <= shown.keys()
+    assert ("ClusterRoleBinding", DPU_ROLE) not in shown
     [subject] = shown["RoleBinding", "dpunetop-minting"]["subjects"]
     assert subject == {"kind": "ServiceAccount", "namespace": "ovn", "name": "dpu-network-operator"}
     assert shown["Role", "dpunetop-minting"]["metadata"]["namespace"] == "ovn"
