@@ -211,7 +211,7 @@ class DpuCredential(ConfigController[CredentialView]):
         stored: Obj | None,
         held: Held,
     ) -> _Outcome:
-        if kubeconfig is None or config.tenant_credential is CredentialChoice.PROVIDED:
+        if kubeconfig is None:
             return _Outcome(NotAsked())
         tenant, namespace = config.tenant_cluster, self._namespace(config)
         try:
@@ -219,8 +219,12 @@ class DpuCredential(ConfigController[CredentialView]):
             who = self._who(reader, tenant, namespace)
             client = self._clients(tenant)
             talk = Talk(client, self._build_tenant, self._answers, self._clock, kubeconfig, namespace, who)
+            if config.tenant_credential is CredentialChoice.PROVIDED:
+                return _provided(talk)
             verdict = talk.review()
             side = None if verdict else _side(reader, tenant, namespace, who)
+            if isinstance(held, Provided) and verdict is not None and not talk.is_silent:
+                return _Outcome(verdict, talk.provided(), who=who)
             trial = Trial.UNTRIED if talk.is_silent else talk.trial(held, side)
             others = () if side is None else _others(reader, tenant, namespace, who, owner, stored)
         except (NotEngaged, NotSynced) as err:
@@ -237,6 +241,13 @@ class _Outcome:
     side: TenantSide | None = None
     who: Account = OPENSHIFT_ACCOUNT
     superseded: tuple[tuple[Resource, Obj], ...] = ()
+
+
+def _provided(talk: Talk) -> _Outcome:
+    trial = talk.provided()
+    if trial is Trial.UNTRIED:
+        return _Outcome(Unanswered("NotTried", "the tenant could not be asked about the given kubeconfig"))
+    return _Outcome(NotAsked(), trial)
 
 
 def _side(reader: Reader, tenant: str, namespace: str, who: Account) -> TenantSide:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -30,6 +31,7 @@ from dpunetop.domain.tenantlink import (
     told,
 )
 from dpunetop.domain.types import DpuClusterConfig, tenant_cluster_name
+from dpunetop.kube.conditions import Condition
 from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized
 from dpunetop.kube.keys import INFRA, NAMESPACES, SECRETS, Key
 from dpunetop.kube.meta import Obj, uid_of
@@ -40,6 +42,8 @@ from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 _VERIFY_SECONDS = 5.0
+_TOLD_AGAIN_SECONDS = 600.0
+"""So long the log is silent about a tenant that cannot be reached for the same reason."""
 _DOUBT_SECONDS = 30.0
 """A server that twice within this time shows itself as another cluster than it said is left alone for as long."""
 
@@ -88,7 +92,8 @@ class TenantLink(ConfigController[LinkView]):
         self._clock = clock
         self._ways = ways
         self._log = structlog.get_logger().bind(controller=self.name)
-        self._lock = threading.Lock()  # guards the three below
+        self._lock = threading.Lock()  # guards the four below
+        self._unreached: dict[str, tuple[str, float]] = {}  # cluster name -> why, until when it is not logged again
         self._changed_at: dict[str, float] = {}  # cluster name -> when it last showed itself as another one
         self._doubted: dict[str, tuple[str, float]] = {}  # cluster name -> fingerprint, until when
         self._engaged: dict[
@@ -110,11 +115,39 @@ class TenantLink(ConfigController[LinkView]):
         kept = None if isinstance(attempt, Linked) else self._kept(config.tenant_cluster)
         strangers = tuple(f"{each.namespace}/{each.name}" for each in self.strangers(reader, config))
         trouble = self._ways.trouble(config.tenant_cluster)
-        return LinkView(config, owner, choice, attempt, kept, stored, self.manager, strangers, trouble)
+        return LinkView(
+            config,
+            owner,
+            choice,
+            attempt,
+            kept,
+            stored,
+            self.manager,
+            strangers,
+            trouble,
+            self._clock.now(),
+            kept is not None and self._goes_by_another(config.tenant_cluster, choice),
+        )
 
     def plan(self, view: LinkView) -> Plan:
         """See `ConfigController.plan`."""
         return plan_link(view)
+
+    def _goes_by_another(self, name: str, choice: Choice) -> bool:
+        """Whether the link in use goes by another kubeconfig than the chosen one."""
+        with self._lock:
+            print_, _, _ = self._engaged.get(name, ("", "", ""))
+        return bool(print_) and choice.kubeconfig is not None and print_ != fingerprint(choice.kubeconfig)
+
+    def _refused(self, err: ApiError, doing: str) -> Condition:
+        """The rights that are shipped name one Secret: to widen them would show the operator all of a namespace."""
+        said = super()._refused(err, doing)
+        is_given = doing.startswith(f"cannot watch {SECRETS.plural}/") and TENANT_KUBECONFIG not in doing
+        if not isinstance(err, Forbidden) or not is_given:
+            return said
+        words = "the operator may not read the Secret that spec.kubeConfigFile names; its rights name one Secret: write"
+        do = "that name as kubeConfigFile into parameters.yaml of the namespace and apply it anew, or rename the Secret"
+        return replace(said, message=f"{words} {do} ({said.message})")
 
     def forget(self, key: Key) -> None:
         """See `ConfigController.forget`: the tenant is let go."""
@@ -123,6 +156,7 @@ class TenantLink(ConfigController[LinkView]):
         with self._lock:
             self._changed_at.pop(name, None)
             self._doubted.pop(name, None)
+            self._unreached.pop(name, None)
         self._ways.forget(name)
 
     def _secret(self, reader: Reader, namespace: str, name: str) -> Obj | None:
@@ -209,13 +243,25 @@ class TenantLink(ConfigController[LinkView]):
 
     def _unanswered(self, name: str, err: ApiError) -> Unanswered:
         """The log has it all; the author of the kubeconfig is told what he may know."""
-        self._log.info("tenant not reached", cluster=name, reason=err.reason, error=err.message)
+        tell = self._log.warning if self._is_news(name, err.reason) else self._log.debug
+        tell("tenant not reached", cluster=name, reason=err.reason, error=err.message)
         return told(Unanswered(err.reason, err.message), self._ways.tells(name))
+
+    def _is_news(self, name: str, reason: str) -> bool:
+        """Whether that was not said of the tenant last, or is long ago: it is asked every few seconds."""
+        now = self._clock.monotonic()
+        with self._lock:
+            last, until = self._unreached.get(name, ("", 0.0))
+            if last == reason and now < until:
+                return False
+            self._unreached[name] = (reason, now + _TOLD_AGAIN_SECONDS)
+        return True
 
     def _engage(self, cluster: Cluster, print_: str, uid: str, root: str) -> None:
         self._clusters.disengage(cluster.name)
         with self._lock:
             self._engaged[cluster.name] = (print_, uid, root)
+            self._unreached.pop(cluster.name, None)
         self._ways.engage(cluster.name)
         self._clusters.engage(cluster)
 

@@ -114,10 +114,22 @@ class Talk:
         if known is not None:
             return known
         try:
-            trial = self._try(held)
+            trial = self._try(as_dpu(self._kubeconfig, held))
         except ApiError:
             return Trial.UNTRIED
         self._put("trial", about, trial, TRY_SECONDS)
+        return trial
+
+    def provided(self) -> Trial:
+        """What the tenant says to the given kubeconfig itself, now or a few minutes ago."""
+        known: Trial | None = self._get("provided", self._about)
+        if known is not None:
+            return known
+        try:
+            trial = self._try(self._kubeconfig)
+        except ApiError:
+            return Trial.UNTRIED
+        self._put("provided", self._about, trial, TRY_SECONDS)
         return trial
 
     def minting(self, held: Held, trial: Trial, side: TenantSide, owner_hash: str) -> Finding:
@@ -172,7 +184,7 @@ class Talk:
 
     def _judge(self, minted: Minted) -> Finding:
         try:
-            trial = self._try(minted)
+            trial = self._try(as_dpu(self._kubeconfig, minted))
         except ApiError as err:
             return _unanswered(err)
         match trial:
@@ -184,9 +196,9 @@ class Talk:
                 return Unanswered("TokenNotAccepted", "the tenant does not accept the token that it has just given")
         assert_never(trial)
 
-    def _try(self, minted: Minted) -> Trial:
-        """Ask with the token itself. Raises: ApiError, when nothing can be said."""
-        candidate = self._build_tenant(self._client.name, as_dpu(self._kubeconfig, minted))
+    def _try(self, kubeconfig: TenantKubeconfig) -> Trial:
+        """Ask with the credential itself. Raises: ApiError, when nothing can be said."""
+        candidate = self._build_tenant(self._client.name, kubeconfig)
         try:
             self._introduce(candidate.client)
             able = all(is_allowed(self._ask(candidate.client, access_review(right))) for right in RIGHTS_OF_PODS)

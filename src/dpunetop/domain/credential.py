@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any, assert_never
 
+from dpunetop.domain.credentialend import end_of
 from dpunetop.domain.names import (
     CREDENTIAL_ANNOTATION,
     CREDENTIAL_FILE_KEY,
@@ -33,9 +34,15 @@ from dpunetop.domain.names import (
 from dpunetop.domain.nodeidentity import UNASKED, Identity, next_try, told
 from dpunetop.domain.ovnkubepod import CREDENTIAL_FOLDER
 from dpunetop.domain.ownership import Owner
-from dpunetop.domain.pem import PEM_LIMIT_BYTES, BadPem, certificates
+from dpunetop.domain.pem import PEM_LIMIT_BYTES
 from dpunetop.domain.sensitive import Sensitive
-from dpunetop.domain.status import CREDENTIAL_SHORT_LIVED, CREDENTIALS_VALID, DPU_CREDENTIAL_VALID, report
+from dpunetop.domain.status import (
+    CREDENTIAL_EXPIRES_SOON,
+    CREDENTIAL_SHORT_LIVED,
+    CREDENTIALS_VALID,
+    DPU_CREDENTIAL_VALID,
+    report,
+)
 from dpunetop.domain.tenantaccount import (
     OPENSHIFT_ACCOUNT,
     RIGHTS_OF_PODS,
@@ -135,7 +142,8 @@ def expiry(held: Held, kubeconfig: TenantKubeconfig | None) -> datetime | None:
         case Minted(expires_at=expires_at):
             return expires_at
         case Provided():
-            return _certificate_end(kubeconfig)
+            end = end_of(kubeconfig)
+            return None if end is None else end.at
         case None:
             return None
     assert_never(held)
@@ -272,11 +280,13 @@ def plan_credential(view: CredentialView) -> Plan:
 def _decide(view: CredentialView, kubeconfig: TenantKubeconfig) -> Plan:
     match view.finding:
         case NotAsked():
-            return _say(view, (_provided(view, kubeconfig),), _given(view, "Provided", ""), None)
+            return _say(view, (_provided(view, kubeconfig),), _given(view, "Provided", ""), TRY_SECONDS)
         case Refused() as refused:
             return _refused(view, kubeconfig, refused)
         case Unanswered() as unanswered:
-            return _say(view, _keep(view, kubeconfig), _unanswered(view, unanswered), _RETRY_SECONDS)
+            is_given = view.config.tenant_credential is CredentialChoice.PROVIDED
+            steps = (_provided(view, kubeconfig),) if is_given else _keep(view, kubeconfig)
+            return _say(view, steps, _unanswered(view, unanswered), _RETRY_SECONDS)
         case Preparing():
             condition = _lacking(view, "Progressing", f"ServiceAccount {view.who.name} is being made in the tenant")
             return _say(view, (*_tenant(view), *_keep(view, kubeconfig)), condition, _PREPARING_SECONDS)
@@ -301,7 +311,7 @@ def _refused(view: CredentialView, kubeconfig: TenantKubeconfig, refused: Refuse
     if _works(view) or view.config.tenant_credential is CredentialChoice.MINTED:
         condition = _lacking(view, refused.reason, refused.message)
         return _say(view, _keep(view, kubeconfig), condition, TRY_SECONDS)
-    condition = _given(view, refused.reason, f"{refused.message}; the pods use the given kubeconfig itself")
+    condition = _given(view, refused.reason, refused.message)
     return _say(view, (_provided(view, kubeconfig),), condition, TRY_SECONDS)
 
 
@@ -327,7 +337,8 @@ def _pause(minted: Minted, now: datetime) -> float:
 
 
 def _good(view: CredentialView, minted: Minted) -> Condition:
-    until = f"the token of ServiceAccount {view.who.name} is good until {_text(minted.expires_at)}"
+    token = f"the token of ServiceAccount {view.who.name} in Secret {TENANT_CREDENTIAL}"
+    until = f"{token} is good until {_text(minted.expires_at)}"
     if minted.slack(view.now) >= SLACK:
         return Condition(DPU_CREDENTIAL_VALID, "True", "Minted", until)
     message = f"{until}: an operator that is down for {SLACK // timedelta(hours=1)} hours costs hosts their network"
@@ -336,10 +347,19 @@ def _good(view: CredentialView, minted: Minted) -> Condition:
 
 def _given(view: CredentialView, reason: str, message: str) -> Condition:
     """Of the given kubeconfig, which we cannot renew."""
-    end = _certificate_end(view.kubeconfig)
-    if end is not None and view.now >= end:
-        return _false("Expired", f"the client certificate of the given kubeconfig ended at {_text(end)}")
-    return Condition(DPU_CREDENTIAL_VALID, "True", reason, message)
+    end, secret = end_of(view.kubeconfig), f"Secret {view.config.kubeconfig_secret}"
+    words = f"{message}; the pods use" if message else "the pods use"
+    words = f"{words} the given kubeconfig of {secret} itself"
+    if view.trial is Trial.REJECTED and not isinstance(view.held, Minted):  # else it is about that token
+        return _false("Revoked", f"{words}, which the tenant rejects; put a good one into {secret}")
+    if end is None:
+        return Condition(DPU_CREDENTIAL_VALID, "True", reason, f"{words}, which does not say until when it is good")
+    if view.now >= end.at:
+        return _false("Expired", f"{words}, which ended at {end.text}; put a new one into {secret}")
+    if view.now >= end.warn_from:
+        said = f"{words}, which ends soon, at {end.text}; put a new one into {secret} before"
+        return Condition(DPU_CREDENTIAL_VALID, "True", CREDENTIAL_EXPIRES_SOON, said)
+    return Condition(DPU_CREDENTIAL_VALID, "True", reason, f"{words}, which is good until {end.text}")
 
 
 def _lacking(view: CredentialView, reason: str, message: str) -> Condition:
@@ -452,15 +472,6 @@ def _part(view: CredentialView) -> Iterator[Step]:
 
 
 # --- text and time ----------------------------------------------------------------------------------------------------
-
-
-def _certificate_end(kubeconfig: TenantKubeconfig | None) -> datetime | None:
-    if kubeconfig is None or kubeconfig.client_cert_pem is None:
-        return None
-    try:
-        return certificates(kubeconfig.client_cert_pem.encode()).not_after
-    except BadPem:
-        return None
 
 
 def _decoded(text: object) -> str | None:

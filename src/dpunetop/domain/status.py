@@ -32,6 +32,9 @@ INTERNAL_ERROR = "InternalError"
 CREDENTIAL_SHORT_LIVED = "CredentialShortLived"
 """Reason of DpuCredentialValid, which is True: it works, but not for as long as an operator may be down."""
 
+CREDENTIAL_EXPIRES_SOON = "CredentialExpiresSoon"
+"""Reason of CredentialsValid and DpuCredentialValid, which are True: a person has to give a new one in time."""
+
 _OF_THE_TENANT = (
     CREDENTIALS_VALID,
     TENANT_REACHABLE,
@@ -125,6 +128,6 @@ def _overruled_step(step: Step, condition: Condition) -> Step:
 def _event(cluster: str, live: Obj, condition: Condition) -> Emit:
     note = f"{condition.type} is {condition.status}" + (f": {condition.message}" if condition.message else "")
     is_wrong = condition.status == "False" and condition.reason not in _ON_THE_WAY
-    is_trouble = is_wrong or condition.reason == CREDENTIAL_SHORT_LIVED
+    is_trouble = is_wrong or condition.reason in (CREDENTIAL_SHORT_LIVED, CREDENTIAL_EXPIRES_SOON)
     severity: Literal["Normal", "Warning"] = "Warning" if is_trouble else "Normal"
     return Emit(cluster, DPUCLUSTERCONFIGS, live, severity, condition.reason, note)

@@ -7,13 +7,15 @@ import binascii
 import hashlib
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, assert_never
 
+from dpunetop.domain.credentialend import end_of
 from dpunetop.domain.names import ACCEPT_TENANT_ANNOTATION, SAME_TENANT_ANNOTATION, TENANT_KUBECONFIG
 from dpunetop.domain.names import TENANT_CREDENTIAL_KEY as KEY
 from dpunetop.domain.ownership import Owner
 from dpunetop.domain.pem import BadPem, certificates
-from dpunetop.domain.status import CREDENTIALS_VALID, TENANT_REACHABLE, report
+from dpunetop.domain.status import CREDENTIAL_EXPIRES_SOON, CREDENTIALS_VALID, TENANT_REACHABLE, report
 from dpunetop.domain.tenantkubeconfig import (
     KubeconfigRejected,
     TenantKubeconfig,
@@ -102,6 +104,10 @@ class LinkView:
     """Other DpuClusterConfigs whose cluster gives the same UID, and is not taken for the same tenant."""
     address_trouble: str = ""
     """What is wrong with the address that the tenant in use is at; empty: nothing."""
+    now: datetime | None = None
+    """None: no end of a credential is near."""
+    has_fallback: bool = False
+    """Whether the link that stays in use goes by another kubeconfig than the chosen one."""
 
 
 NO_LINK = Unanswered(
@@ -183,7 +189,10 @@ def _retry(view: LinkView) -> float | None:
             return _RETRY_UNANSWERED_SECONDS
         case Denied() | WrongCluster():
             return _RETRY_DENIED_SECONDS
-        case Linked() | Unlinked():
+        case Linked():
+            end = end_of(view.choice.kubeconfig)
+            return None if end is None or view.now is None else end.pause(view.now)
+        case Unlinked():
             return None
     assert_never(view.attempt)
 
@@ -193,16 +202,41 @@ def _credentials(view: LinkView) -> Condition:
         return view.choice.problem
     match view.attempt:
         case Linked():
-            return Condition(CREDENTIALS_VALID, "True", "Verified")
+            return _verified(view)
         case Unanswered(reason, message):
+            words = f"the tenant did not answer, so that the kubeconfig of {_secret(view)} is not verified"
             return Condition(
-                CREDENTIALS_VALID, "Unknown", "NotVerified", f"the tenant did not answer: {reason}: {message}"
+                CREDENTIALS_VALID, "Unknown", "NotVerified", f"{words}: {reason}: {message}{_what_stays(view)}"
             )
-        case Denied(reason, message) | WrongCluster(reason, message):
-            return _invalid(reason, message)
+        case Denied(reason, message):
+            words = f"the tenant refuses the kubeconfig of {_secret(view)}: {reason}: {message}; put a good one into it"
+            return _invalid(reason, f"{words}{_what_stays(view)}")
+        case WrongCluster(reason, message):
+            return _invalid(reason, f"{_secret(view)}: {message}{_what_stays(view)}")
         case Unlinked():
             return Condition(CREDENTIALS_VALID, "Unknown", "NotVerified", "there is no kubeconfig")
     assert_never(view.attempt)
+
+
+def _secret(view: LinkView) -> str:
+    return f"Secret {view.config.kubeconfig_secret}"
+
+
+def _what_stays(view: LinkView) -> str:
+    return ". The last good one stays in use" if view.has_fallback else ""
+
+
+def _verified(view: LinkView) -> Condition:
+    """It works now; until when, as far as it says so."""
+    end, whose = end_of(view.choice.kubeconfig), f"the kubeconfig of {_secret(view)}"
+    if end is None:
+        return Condition(CREDENTIALS_VALID, "True", "Verified", f"{whose} is accepted; it does not say until when")
+    if view.now is not None and view.now >= end.at:
+        return _invalid("Expired", f"{whose} ended at {end.text}; put a new one into it")
+    if view.now is not None and view.now >= end.warn_from:
+        words = f"{whose} ends soon, at {end.text}; put a new one into it before"
+        return Condition(CREDENTIALS_VALID, "True", CREDENTIAL_EXPIRES_SOON, words)
+    return Condition(CREDENTIALS_VALID, "True", "Verified", f"{whose} is good until {end.text}")
 
 
 def _reachable(view: LinkView) -> Condition:

@@ -362,7 +362,8 @@ class Cluster:
             self._health = Health(reach, reason, message, since)
             informers = [entry.informer for entry in self._entries.values()]
             listeners = list(self._listeners)
-        self._log.info("health changed", reach=reach.value, reason=reason, message=message)
+        tell = self._log.warning if reach is Reach.UNREACHABLE or reason else self._log.info
+        tell("health changed", reach=reach.value, reason=reason, message=message)
         if reach is Reach.REACHABLE:
             for informer in informers:
                 informer.hasten()

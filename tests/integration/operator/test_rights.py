@@ -204,11 +204,20 @@ def test_a_right_that_is_taken_away_later_is_named_and_loses_nothing(trial: Tria
         trial.store_kubeconfig(trial.kubeconfig(token=trial.token(7200)))
         said = trial.wait("CredentialsValid", "False", "Forbidden")
         assert 'patch resource "secrets"' in said["message"]
+        assert "parameters.yaml" not in said["message"]
         assert trial.config()["status"]["tenantUID"] == uid
         assert trial.condition("TenantReachable")["status"] == "True"
         assert trial.standing() == before
     trial.wait("Ready", "True", within=HEALED_SECONDS)
     assert trial.config()["status"]["tenantUID"] == uid
+
+
+def test_a_secret_that_the_shipped_rights_do_not_name_is_told_with_where_its_name_belongs(trial: Trial) -> None:
+    trial.store_overrides()
+    trial.create_config(kubeConfigFile="another-name")
+    said = trial.wait("CredentialsValid", "False", "Forbidden")
+    assert "write that name as kubeConfigFile into parameters.yaml" in said["message"]
+    assert "another-name" in said["message"]
 
 
 IN_TENANT: dict[str, tuple[str, str, str]] = {

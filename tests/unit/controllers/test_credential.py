@@ -95,6 +95,7 @@ class World:
         self.asked = []
         self.denied = set()  # verb resource
         self.powerless = False
+        self.is_given_dead = False
         self.lifetime = WEEK
         self.account = DPU_ACCOUNT
         self.infra.put(DPUCLUSTERCONFIGS, config(**spec))
@@ -139,6 +140,8 @@ class World:
         return found["message"]
 
     def is_accepted(self, token):
+        if token == "token-of-a-test":
+            return not self.is_given_dead
         uid, end = self.tokens.get(token, ("", 0.0))
         account = self.tenant.shown(SERVICEACCOUNTS, OVN, self.account)
         return account is not None and account["metadata"]["uid"] == uid and self.clock.monotonic() < end
@@ -444,10 +447,31 @@ def test_the_kind_is_chosen_by_spec_and_rights(choice, denied, holds, said):
     assert bool(world.tenant.writes) == (holds == "minted")
 
 
-def test_nothing_is_asked_of_the_tenant_where_the_given_kubeconfig_is_wanted():
+def test_a_given_kubeconfig_is_tried_and_its_end_is_told_with_its_secret():
     world, process = settled(tenantCredential="Provided")
-    assert world.asked == []
-    assert process.once() is None
+    assert "SelfSubjectReview of the pods" in world.asked
+    assert "tenant-cluster-1-kubeconf itself, which does not say until when it is good" in world.message()
+    world.is_given_dead = True
+    world.clock.step(301)
+    process.until_quiet(world)
+    assert world.said() == ("False", "Revoked")
+    assert "which the tenant rejects; put a good one into Secret tenant-cluster-1-kubeconf" in world.message()
+    assert given(world) == "token-of-a-test"
+    world.is_given_dead = False
+    world.clock.step(301)
+    process.until_quiet(world)
+    assert world.said() == ("True", "Provided")
+
+
+def test_a_given_kubeconfig_that_is_used_for_want_of_rights_is_tried_too():
+    world = World()
+    world.denied = {"bind clusterroles"}
+    process = Process(world)
+    process.until_quiet(world)
+    world.is_given_dead = True
+    world.clock.step(301)
+    process.until_quiet(world)
+    assert world.said() == ("False", "Revoked")
 
 
 def test_rights_that_come_later_are_used():
@@ -483,7 +507,7 @@ def test_whom_pods_are_follows_the_release_of_the_tenant():
     upstream(world)
     Process(world).until_quiet(world)
     assert world.said() == ("True", "Minted")
-    assert f"ServiceAccount {UPSTREAM_DPU_ACCOUNT} is good until" in world.message()
+    assert f"ServiceAccount {UPSTREAM_DPU_ACCOUNT} in Secret {TENANT_CREDENTIAL} is good until" in world.message()
     assert in_tenant(world) == [UPSTREAM_DPU_ACCOUNT] * 3
     note = world.infra.shown(SECRETS, NAMESPACE, TENANT_KUBECONFIG)["metadata"]["annotations"]
     assert note == {MINTED_IN_ANNOTATION: f"{OVN}/{UPSTREAM_DPU_ACCOUNT}"}

@@ -209,9 +209,12 @@ MADE = ["tenant-kubeconfig", "dpu", "dpu", "dpu"]
 NO, SILENCE = Refused("MintingForbidden", "no"), Unanswered("TenantUnanswered", "silence")
 ACCEPTED, REJECTED, UNTRIED, POWERLESS = Trial.ACCEPTED, Trial.REJECTED, Trial.UNTRIED, Trial.POWERLESS
 DECISIONS = {  # finding, held, trial, now -> written, said, pause
-    "given wanted": (NotAsked(), None, UNTRIED, EPOCH, ["tenant-credential given"], ("True", "Provided"), None),
+    "given wanted": (NotAsked(), None, ACCEPTED, EPOCH, ["tenant-credential given"], ("True", "Provided"), 300.0),
+    "given wanted, and dead": (
+        NotAsked(), Provided(), REJECTED, EPOCH, ["tenant-credential given"], ("False", "Revoked"), 300.0,
+    ),
     "given wanted, minted there": (
-        NotAsked(), minted(), UNTRIED, EPOCH, ["tenant-credential given"], ("True", "Provided"), None,
+        NotAsked(), minted(), ACCEPTED, EPOCH, ["tenant-credential given"], ("True", "Provided"), 300.0,
     ),
     "being made": (Preparing(), None, UNTRIED, EPOCH, MADE, ("False", "Progressing"), 1.0),
     "being made, given there": (
@@ -416,7 +419,8 @@ def test_a_given_certificate_that_has_ended_is_named():
     model = parse_kubeconfig(good_kubeconfig(**user))
     end = expiry(Provided(), model)
     assert said(plan_credential(view(NotAsked(), kubeconfig=model, now=end))) == ("False", "Expired")
-    assert said(plan_credential(view(NotAsked(), kubeconfig=model, now=end - DAY))) == ("True", "Provided")
+    assert said(plan_credential(view(NotAsked(), kubeconfig=model, now=end - DAY))) == ("True", "CredentialExpiresSoon")
+    assert said(plan_credential(view(NotAsked(), kubeconfig=model, now=end - 8 * DAY))) == ("True", "Provided")
 
 
 def test_the_choice_is_auto_unless_something_else_is_said():

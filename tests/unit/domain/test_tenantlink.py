@@ -1,5 +1,7 @@
 import base64
+import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -200,3 +202,62 @@ def test_a_link_at_an_address_that_is_refused_by_now_stays_and_says_so():
     shown = replace(view(Choice(MODEL, None), Linked("t", None)), address_trouble="address 10.0.0.1 is loopback by now")
     assert said(plan_link(shown))["TenantReachable"] == ("True", "AddressRefused")
     assert said(plan_link(shown))["CredentialsValid"] == ("True", "Verified")
+
+
+def jwt(**claims):
+    def part(obj):
+        return base64.urlsafe_b64encode(json.dumps(obj).encode()).decode().rstrip("=")
+
+    return f"{part({'alg': 'none'})}.{part(claims)}.sig"
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+YEAR, HOUR = 365 * 86_400, 3600
+
+
+def message_of(plan, type_="CredentialsValid"):
+    (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
+    return next(c.message for c in status.conditions if c.type == type_)
+
+
+ENDS = {  # token lives from, to (seconds from NOW) -> status, reason, words, seconds until it changes
+    "far off": (-HOUR, YEAR, "True", "Verified", "is good until 2027-01-01T00:00:00Z", 6 * HOUR + 1.0),
+    "in eight days": (-YEAR, 8 * 86_400, "True", "Verified", "is good until 2026-01-09T00:00:00Z", 6 * HOUR + 1.0),
+    "in six days": (-YEAR, 6 * 86_400, "True", "CredentialExpiresSoon", "ends soon, at 2026-01-07", 6 * HOUR + 1.0),
+    "now": (-YEAR, 0, "False", "Expired", "ended at 2026-01-01T00:00:00Z; put a new one into it", None),
+    "of an hour, just given": (0, HOUR, "True", "Verified", "is good until 2026-01-01T01:00:00Z", 2401.0),
+    "of an hour, nearly over": (-3000, 600, "True", "CredentialExpiresSoon", "ends soon", 601.0),
+}
+
+
+@pytest.mark.parametrize(("begins", "ends", "status", "reason", "words", "again"), ENDS.values(), ids=ENDS.keys())
+def test_until_when_a_kubeconfig_is_good_is_told_with_its_secret(begins, ends, status, reason, words, again):
+    at = NOW.timestamp()
+    token = jwt(iat=int(at + begins), exp=int(at + ends))
+    model = parse_kubeconfig(good_kubeconfig(token=token))
+    given = replace(view(Choice(model, None), Linked("t1", None)), now=NOW)
+    plan = plan_link(given)
+    assert said(plan)["CredentialsValid"] == (status, reason)
+    assert message_of(plan).startswith("the kubeconfig of Secret tenant-cluster-1-kubeconf ")
+    assert words in message_of(plan)
+    assert plan.requeue_after_seconds == again
+
+
+NO_END = ("opaque", "a.b", "a.b.c", f"a.{'x' * 20_000}.c", jwt(exp="soon"), jwt(exp=True), jwt(exp=10**30), "a.W10.c")
+
+
+@pytest.mark.parametrize("token", NO_END)
+def test_a_token_that_says_no_end_is_accepted_and_that_is_told(token):
+    model = parse_kubeconfig(good_kubeconfig(token=token))
+    plan = plan_link(replace(view(Choice(model, None), Linked("t1", None)), now=NOW))
+    assert said(plan)["CredentialsValid"] == ("True", "Verified")
+    assert "does not say until when" in message_of(plan)
+
+
+@pytest.mark.parametrize("has_fallback", [False, True])
+@pytest.mark.parametrize("attempt", [Denied("Unauthorized", "m"), Unanswered("Timeout", "m"), WrongCluster("W", "m")])
+def test_a_kubeconfig_that_does_not_serve_is_told_with_its_secret_and_what_stays_in_use(attempt, has_fallback):
+    kept = Linked("t1", None) if has_fallback else None
+    message = message_of(plan_link(replace(view(GOOD_CHOICE, attempt, kept), has_fallback=has_fallback)))
+    assert "Secret tenant-cluster-1-kubeconf" in message
+    assert message.endswith("The last good one stays in use") is has_fallback

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from dpunetop.base import jsonio
 from dpunetop.base.stop import Stop
@@ -109,6 +110,25 @@ def test_a_cluster_is_unknown_before_its_first_probe() -> None:
 def test_a_cluster_that_never_answered_is_unreachable_after_one_failure(begun: Callable[[Any], Probed]) -> None:
     probed = begun(ProbedSource(probes=[REFUSED]))
     assert (probed.cluster.health.reach, probed.cluster.health.reason) == (Reach.UNREACHABLE, "Refused")
+
+
+def refusing() -> Iterator[Any]:
+    """A list that does not begin."""
+    yield from ()
+    raise REFUSED
+
+
+def test_a_server_that_does_not_answer_is_one_warning_however_much_of_it_is_watched(
+    begun: Callable[[Any], Probed],
+) -> None:
+    with capture_logs() as logs:
+        probed = begun(ProbedSource(probes=[REFUSED], lists=[refusing(), refusing()]))
+        for namespace in ("a", "b"):
+            probed.cluster.hold(Selection(CONFIGMAPS, namespace), lambda _: None, lambda: None)
+        probed.clock.until_parked(3)
+    assert len([each for each in logs if each["event"] == "reading failed"]) == 2
+    warned = [each["event"] for each in logs if each["log_level"] == "warning"]
+    assert warned == ["health changed"]
 
 
 def test_a_cluster_that_answered_is_unreachable_after_three_failures_and_loses_its_connections(

@@ -500,12 +500,14 @@ class Reflector:
         nap.set()
 
     def _report(self, action: Action, error: ApiError) -> None:
-        """A cause is worth one warning; its repetitions are not."""
+        """A cause is worth one warning; its repetitions are not, nor is in each collection that no answer comes: the
+        cluster says so once."""
         if error.reason == self._last_reason:
             return
         self._last_reason = error.reason
         doing = type(action).__name__
-        self._log.warning("reading failed", doing=doing, code=error.code, reason=error.reason, error=error.message)
+        tell = self._log.info if isinstance(error, Unreachable) else self._log.warning
+        tell("reading failed", doing=doing, code=error.code, reason=error.reason, error=error.message)
         self._on_trouble(error)
 
 
