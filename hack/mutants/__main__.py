@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "dpunetop"
 MODULES = sorted([*(SOURCE / "domain" / "drain").glob("*.py"), *(SOURCE / "domain").glob("pairing*.py")])
 PAIRING_TESTS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/unit/domain/test_pairing*.py"))
-TESTS = ["tests/unit/domain/drain", *PAIRING_TESTS, "tests/unit/controllers/drain"]
+OBJECT_TESTS = "tests/unit/domain/test_written_objects.py"
+TESTS = ["tests/unit/domain/drain", *PAIRING_TESTS, OBJECT_TESTS, "tests/unit/controllers/drain"]
 LIST = ROOT / "tests" / "data" / "mutants.txt"
 KEPT = ROOT / ".mutants" / "results.json"
 """What was found out before; remove it to begin anew."""

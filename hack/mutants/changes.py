@@ -39,6 +39,8 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitAnd: ast.BitOr,
     ast.BitOr: ast.BitAnd,
 }
+_OF_PACE = {"Result"}
+"""Enums that only say when to look again."""
 _OF_A_RECORD = {"state", "maintenance", "node", "failures"}
 _MEMORY = {"opened", "disturbed"}
 """What a record must not forget, whoever writes it again with another of these."""
@@ -98,7 +100,7 @@ def enums_of(paths: list[Path]) -> dict[str, tuple[str, ...]]:
     """The members of every enum that the modules define, by its name."""
     classes = (node for path in paths for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef))
     enums = (node for node in classes if any(ast.unparse(base) in ("Enum", "StrEnum") for base in node.bases))
-    return {node.name: tuple(_members(node)) for node in enums}
+    return {node.name: tuple(_members(node)) for node in enums if node.name not in _OF_PACE}
 
 
 def _members(node: ast.ClassDef) -> Iterator[str]:
@@ -131,7 +133,7 @@ def _of_child(
     if isinstance(child, ast.expr):
         for new in _instead(child, enums):
             yield Change(owner, _told(child, new), holder, field, index, new)
-        if field == "test" and not isinstance(holder, ast.While):
+        if field == "test" and not isinstance(holder, ast.While) and not _is_narrowing(child):
             for word in (True, False):
                 name = f"{_text(holder)}: {word} in place of the test"
                 yield Change(owner, name, holder, field, index, ast.Constant(word))
@@ -144,7 +146,7 @@ def _of_child(
 def _instead(node: ast.expr, enums: dict[str, tuple[str, ...]]) -> Iterator[ast.expr]:
     match node:
         case ast.BoolOp(op, values):
-            for i in range(len(values)):
+            for i in (i for i, each in enumerate(values) if not _is_narrowing(each)):
                 left = [*values[:i], *values[i + 1 :]]
                 yield left[0] if len(left) == 1 else ast.BoolOp(op, left)
         case ast.UnaryOp(ast.Not(), operand):
@@ -175,6 +177,16 @@ def _instead(node: ast.expr, enums: dict[str, tuple[str, ...]]) -> Iterator[ast.
             pass
 
 
+def _is_narrowing(node: ast.expr) -> bool:
+    """Whether a condition says of what type something is: that it is needed is for the type checker to tell."""
+    match node:
+        case ast.Compare(ops=[ast.Is() | ast.IsNot()], comparators=[ast.Constant(None)]):
+            return True
+        case ast.Call(ast.Name("isinstance")) | ast.UnaryOp(ast.Not(), ast.Call(ast.Name("isinstance"))):
+            return True
+    return False
+
+
 def _in_list(owner: str, holder: ast.AST, field: str, value: list[ast.AST]) -> Iterator[Change]:
     """One of several gone, or two that follow one another the other way round."""
     match holder, field:
@@ -182,7 +194,7 @@ def _in_list(owner: str, holder: ast.AST, field: str, value: list[ast.AST]) -> I
             yield from _without_each(owner, holder, field, value)
         case ((ast.Tuple(ctx=ast.Load()) | ast.List(ctx=ast.Load()) | ast.Set()), "elts") if len(value) > 1:
             yield from _without_each(owner, holder, field, value)
-            if len(value) >= _A_TABLE:
+            if len(value) >= _A_TABLE and owner.isupper():
                 yield from _swapped(owner, holder, field, value, lambda one, other: True)
         case _, name if name in _LISTS_OF_STATEMENTS:
             yield from _swapped(owner, holder, field, value, _may_be_swapped)

@@ -708,9 +708,11 @@ class World:
 
     def maintenance_vanishes(self) -> bool:
         """Its operator was uninstalled, or somebody took its finalizer off: the host stays as it is."""
-        own = self.own()
+        own, host = self.own(), self.host()
         if own is None:
             return False
+        if host.tainted and not host.cordoned:
+            self.disputed = True  # uncordoned by a person, or about to be cordoned by the operator: nothing tells
         self.tenant.remove(NODEMAINTENANCES, "", own.name)
         self.looked.pop("ended", None)
         self.shake()
