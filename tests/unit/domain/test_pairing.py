@@ -117,6 +117,7 @@ SAID: dict[str, tuple[PairingView, str | None, str]] = {  # -> host, problem
         refused("is a node of the tenant's control plane"),
     ),
     "a node that is not picked": (view({"d": ">x"}, dropped="d"), None, ""),
+    "an annotation of a node that is not picked": (view(annotations={"d": "x"}, dropped="d"), None, ""),
     "a typo for a node that is not picked": (view({"d": "x!"}, dropped="d"), None, ""),
 }
 
@@ -127,6 +128,11 @@ def test_a_dpu_that_does_not_serve_is_paired_where_what_is_said_makes_sense(
 ) -> None:
     server = "d" if host is not None else ""
     assert pair_up(said) == {"d": Pair("d", host, text(host) if host else "", server, problem)}
+
+
+def test_the_annotation_of_a_node_that_is_not_picked_takes_a_host_from_nobody() -> None:
+    found = pair_up(view(annotations={"a": "x", "d": "x"}, dropped="a"))
+    assert {dpu: pair.host for dpu, pair in found.items()} == {"a": None, "d": "x"}
 
 
 def test_settings_alone_go_with_the_host_of_the_annotation() -> None:
@@ -253,6 +259,10 @@ ONE = {"a": "x"}
 AT_B = {"b": ">x"}
 PASSED_ON: dict[str, tuple[PairingView, str | None]] = {  # -> host of a
     "serves by its annotation": (view(AT_B, {"a": "x"}, entries=ONE, serves=GUARDED), None),
+    "has pods that have yet to go, and the other is not protected yet": (
+        view(AT_B, {"a": "x"}, serves=ONE, leaving="a"),
+        "x",
+    ),
     "has pods that have yet to go": (view(AT_B, {"a": "x"}, serves=GUARDED, leaving="a"), None),
     "has lost its entry, and annotates itself": (
         view({"a": "", **AT_B}, {"a": "x"}, entries=ONE, serves=GUARDED),

@@ -261,6 +261,14 @@ CASES: dict[str, tuple[HostView, str]] = {
         view(cordoned(ABORTED, mco=Mco.DRAINED), maintenances=(DONE,), host=TAKEN_BACK),
         "MachineConfigPending",
     ),
+    "mco asks in vain for one that is skipped": (
+        view(cordoned(RETURNING, order=Order.SKIP, mco=Mco.DRAINS), maintenances=(DONE,), host=DRAINED_HOST),
+        "GiveBack",
+    ),
+    "mco has drained what is skipped": (
+        view(cordoned(RETURNING, order=Order.SKIP, mco=Mco.DRAINED), maintenances=(DONE,), host=DRAINED_HOST),
+        "MachineConfigPending",
+    ),
     "the blocker is not Ready": (
         view(replace(free(RETURNING), blocker=""), maintenances=(DONE,), host=DRAINED_HOST),
         "BlockerNotReady",
@@ -461,6 +469,15 @@ TWO: dict[str, tuple[HostView, str]] = {
         two(free(RETURNING), cordoned(RETURNING, mco=Mco.DRAINED, order=Order.SKIP), maintenances=(DONE,)),
         "MachineConfigPending",
     ),
+    "one of two that are drained is held": (
+        two(
+            cordoned(OPENED, is_open=True),
+            cordoned(CYCLE, order=Order.HOLD),
+            maintenances=(DONE,),
+            host=DRAINED_HOST,
+        ),
+        "HeldByAnnotation",
+    ),
     "one of them is held": (
         two(free(RETURNING), free(order=Order.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
         "HeldByAnnotation",
@@ -532,6 +549,28 @@ def test_who_is_held_for_a_blocker_is_told_how_to_force_it() -> None:
 def test_a_host_that_ends_without_proof_is_to_come_out_cordoned_and_somebody_is_told() -> None:
     task = decide(view(replace(free(RETURNING), node=Gone(True)), maintenances=(DONE,), host=DRAINED_HOST)).task
     assert (task.cordoned_before, task.config) == (True, {"metadata": {"name": "c"}})
+
+
+@pytest.mark.parametrize("maintenances", [(DONE,), ()], ids=["stands", "is gone"])
+def test_force_tells_nobody_of_a_host_of_which_nothing_is_to_be_proven_when_the_maintenance(maintenances: Any) -> None:
+    task = decide(view(free(NEVER_OPENED, order=Order.FORCE), maintenances=maintenances, host=DRAINED_HOST)).task
+    assert type(task).__name__ == ("GiveBack" if maintenances else "LeadOut")
+    assert task.config is None
+
+
+def test_a_host_that_a_person_uncordoned_comes_out_in_use_whatever_it_was_before() -> None:
+    over = replace(RETURNING, reason=str(Reason.HOST_UNCORDONED))
+    task = decide(view(free(over), maintenances=(DONE,), host=replace(DRAINED_HOST, mark=True))).task
+    assert task.cordoned_before is False
+
+
+@pytest.mark.parametrize(("since", "reason", "recheck"), [(950, "HostDraining", 1), (949, "DrainTimeout", None)])
+def test_a_drain_is_late_in_the_second_after_its_time_and_is_looked_at_then(
+    since: int, reason: str, recheck: int | None
+) -> None:
+    limit = Settings(timeout_seconds=50)
+    found = decide(view(cordoned(replace(CYCLE, since=since)), maintenances=(nm(),), settings=limit))
+    assert (told(found), found.recheck_seconds) == (reason, recheck)
 
 
 def test_a_host_that_was_proven_is_to_come_out_as_it_was() -> None:

@@ -18,9 +18,11 @@ from dpunetop.domain.names import (
     DESIRED_DRAIN_ANNOTATION,
     LAST_APPLIED_DRAIN_ANNOTATION,
     NODEMAINTENANCES,
+    OWNER_LABEL,
     PODDISRUPTIONBUDGETS,
     blocker_name,
     maintenance_name,
+    open_for,
 )
 from dpunetop.kube.keys import NODES, PODS
 from dpunetop.kube.meta import name_of
@@ -386,6 +388,84 @@ def test_a_failed_maintenance_takes_no_earlier_cordon_with_it() -> None:
     own = world.own()
     assert own is None or own.terminating
     assert world.host().mark is True
+
+
+def failing() -> World:
+    """The operator is about to take a failed maintenance away."""
+    world = World()
+    world.cordon(DPU)
+    world.work()
+    world.nmo()
+    world.nmo()
+    world.nmo_fails()
+    return at(world, "GiveUpFailed")
+
+
+def opened_meanwhile(world: World) -> None:
+    world.infra.change(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(DPU), {"spec": {"maxUnavailable": 1}})
+
+
+STAYS: dict[str, Change] = {
+    "it runs again": lambda w: w.nmo_restarts(),
+    "its budget is open": opened_meanwhile,
+    "a mark stands": lambda w: maintenance(w, {"metadata": {"annotations": {open_for(DPU): f"{DPU} x"}}}),
+    "it is on its way out": lambda w: maintenance(w, {"metadata": {"deletionTimestamp": "now"}}),
+    "it is gone": lambda w: w.tenant.remove(NODEMAINTENANCES, "", NAME),
+    "it is somebody else's": lambda w: maintenance(w, {"metadata": {"labels": {OWNER_LABEL: "another"}}}),
+}
+
+
+@pytest.mark.parametrize("what", STAYS)
+def test_a_failed_maintenance_is_not_taken_away_when(what: str) -> None:
+    world = failing()
+    STAYS[what](world)
+    before = world.own()
+    assert "STALE" in finish(world)
+    assert world.own() == before
+
+
+def unmarking() -> World:
+    """The operator is about to take off a mark that was left."""
+    world = World()
+    world.cordon(DPU)
+    world.drained()
+    world.order(DPU, "hold")
+    maintenance(world, {"metadata": {"annotations": {open_for(DPU): f"{DPU} x"}}})
+    return at(world, "Unmark")
+
+
+MARK_STAYS: dict[str, Change] = {
+    "the maintenance is on its way out": lambda w: maintenance(w, {"metadata": {"deletionTimestamp": "now"}}),
+    "the maintenance is somebody else's": lambda w: maintenance(w, {"metadata": {"labels": {OWNER_LABEL: "another"}}}),
+    "the maintenance is gone": lambda w: w.tenant.remove(NODEMAINTENANCES, "", NAME),
+    "the budget is open": opened_meanwhile,
+}
+
+
+@pytest.mark.parametrize("what", MARK_STAYS)
+def test_a_mark_is_left_and_nothing_written_when(what: str) -> None:
+    world = unmarking()
+    MARK_STAYS[what](world)
+    before = (world.maintenances(), world.budget(DPU))
+    assert "STALE" in finish(world)
+    assert (world.maintenances(), world.budget(DPU)) == before
+
+
+GONE: dict[str, Change] = {
+    "the Node of the DPU": lambda w: w.infra.remove(NODES, "", DPU),
+    "the maintenance": lambda w: w.tenant.remove(NODEMAINTENANCES, "", NAME),
+    "the host": lambda w: w.tenant.remove(NODES, "", HOST),
+    "the budget": lambda w: w.infra.remove(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(DPU)),
+}
+
+
+@pytest.mark.parametrize("what", GONE)
+def test_nothing_is_opened_when_this_is_gone(what: str) -> None:
+    world = opening()
+    while not (isinstance(call := world.pending(), QuorumGet) and call.name == DPU):
+        world.act()
+    GONE[what](world)
+    assert "something is gone" in finish(world)
 
 
 # --- records of another leadership ------------------------------------------------------------------------------------

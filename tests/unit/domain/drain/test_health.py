@@ -52,6 +52,10 @@ CASES: dict[str, tuple[list[PairState], tuple[str, str]]] = {
     "somebody else's": ([pair(Guarding.NOT_OURS, served=False)], ("False", "NotOurs")),
     "unpaired": ([pair(Guarding.REMOVAL_PENDING)], ("False", "RemovalPending")),
     "held": ([pair(stage=Stage.HELD, reason="ForeignMaintenance")], ("False", "ForeignMaintenance")),
+    "a second DPU of a host that waits for its turn to serve": (
+        [pair(), pair(served=False, stage=Stage.IDLE)],
+        ("True", "AllProtected"),
+    ),
     "failed comes before what is under way": (
         [pair(Guarding.CLOSING, served=False), pair(stage=Stage.FAILED, reason="MaintenanceFailed")],
         ("False", "MaintenanceFailed"),

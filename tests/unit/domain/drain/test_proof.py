@@ -47,6 +47,11 @@ def test_this_is_missing_when(dpu: DpuView, missing: tuple[str, ...]) -> None:
     assert missing_proofs(dpu, CYCLE, ()) == missing
 
 
+def test_a_cordon_whose_drain_was_aborted_is_not_in_the_way() -> None:
+    assert missing_proofs(node(cordoned=True), replace(CYCLE, state=State.ABORTED), ()) == ()
+    assert missing_proofs(node(cordoned=True), None, ()) == ("node schedulable",)
+
+
 def test_every_missing_signal_of_the_tenant_is_named() -> None:
     signals = (Signal("lease", False), Signal("zone", True), Signal("chassis", False))
     assert missing_proofs(DPU, CYCLE, signals) == ("lease", "chassis")

@@ -21,8 +21,9 @@ from dpunetop.domain.drain.protection import (
     Shut,
     decide_protection,
 )
-from dpunetop.domain.entries import EntriesView, idle_pods, judge_entries
+from dpunetop.domain.entries import EntriesView, idle_pods, judge_entries, render_idle_pods
 from dpunetop.domain.names import (
+    IDLE_PODS_ANNOTATION,
     NODEMAINTENANCES,
     OVNKUBE_NODE_ENTRIES,
     OWNER_LABEL,
@@ -644,3 +645,50 @@ def test_the_first_budget_is_made_only_where_there_is_none() -> None:
     stage.infra.put(PODDISRUPTIONBUDGETS, first_budget(SETTINGS, DPU, HOST))
     budget = decide_protection(view).upkeep[1]
     assert isinstance(stage.perform(Write(budget)), Conflict)
+
+
+OTHER_TEXT = f"TENANT_K8S_NODE={HOST}\nOVN_LOG_LEVEL=dbg\n"
+READERS: dict[str, tuple[list[str], str | None, bool, bool]] = {  # pods, which of them idles, ours -> may it be changed
+    "no pod is there": ([], None, True, True),
+    "the pod was there before the entry": (["a"], "a", True, True),
+    "the pod has read the entry": (["a"], None, True, False),
+    "one of two pods has read the entry": (["a", "b"], "a", True, False),
+    "the pod has read the entry, which somebody has written over": (["a"], None, False, True),
+}
+
+
+@pytest.mark.parametrize("what", READERS)
+def test_an_entry_for_the_same_host_is_changed_only_if_no_pod_has_read_it(what: str) -> None:
+    pods, idle, ours, changes = READERS[what]
+    stage = Stage()
+    stage.work()
+    stage.blocker_starts()
+    put = decide_protection(stage.view()).task
+    for name in pods:
+        stage.pod_starts(name)
+    uids = {pod["metadata"]["name"]: uid_of(pod) for pod in stage.infra.list(PODS, "ns")}
+    fields = {"manager": "dpunetop-pairs", "operation": "Update", "fieldsV1": {"f:data": {f"f:{DPU}": {}}}}
+    notes = {"annotations": {IDLE_PODS_ANNOTATION: render_idle_pods({DPU: uids[idle]} if idle else {})}}
+    metadata = {"metadata": {**notes, "managedFields": [fields] if ours else []}, "data": {DPU: OTHER_TEXT}}
+    stage.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, metadata)
+    assert put is not None
+    stage.finish(Run(put))
+    assert entries(stage)["data"] == {DPU: TEXT if changes else OTHER_TEXT}
+
+
+def test_a_dpu_on_its_way_out_is_said_to_leave_until_it_serves_nobody() -> None:
+    stage = unwanted()
+    said = [stage.guarding()]
+    while (task := decide_protection(stage.view()).task) is not None:
+        stage.finish(Run(task))
+        said.append(stage.guarding())
+    assert said == [Guarding.LEAVING] * 4 + [Guarding.NOT_SERVING]
+    opened = unwanted()
+    opened.finish(opened.run())
+    spec = {"spec": {"maxUnavailable": 1}}
+    opened.infra.change(PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU), spec)
+    assert opened.guarding() is Guarding.LEAVING
+
+
+def test_a_dpu_without_a_budget_is_said_to_lack_its_blocker() -> None:
+    assert Stage().guarding() is Guarding.BLOCKER_MISSING

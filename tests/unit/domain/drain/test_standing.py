@@ -48,6 +48,11 @@ STAGES: dict[str, tuple[HostView, Stage, str]] = {
         Stage.DPU_RECOVERING,
         "DpuDraining",
     ),
+    "failed, and nobody wants it any more": (
+        view(free(RETURNING), maintenances=(nm(Phase.FAILED),)),
+        Stage.VERIFYING,
+        "",
+    ),
     "uncordoned while down": (
         view(free(RETURNING, ready=False), maintenances=(DONE,), host=DRAINED_HOST),
         Stage.DPU_DOWN,
