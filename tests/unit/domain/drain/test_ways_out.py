@@ -18,6 +18,7 @@ from dpunetop.domain.names import (
     DESIRED_CONFIG_ANNOTATION,
     DESIRED_DRAIN_ANNOTATION,
     LAST_APPLIED_DRAIN_ANNOTATION,
+    MACHINE_CONFIG_STATE_ANNOTATION,
 )
 from dpunetop.kube.keys import NODES, PODS
 from dpunetop.kube.meta import name_of
@@ -100,6 +101,11 @@ def configs(world: World, current: str, desired: str) -> None:
     world.infra.change(NODES, "", DPU, {"metadata": {"annotations": marks}})
 
 
+def state(world: World, word: str) -> None:
+    marks = {MACHINE_CONFIG_STATE_ANNOTATION: word}
+    world.infra.change(NODES, "", DPU, {"metadata": {"annotations": marks}})
+
+
 def host_drains(world: World, word: str) -> None:
     marks = {DESIRED_DRAIN_ANNOTATION: f"{word}-x", LAST_APPLIED_DRAIN_ANNOTATION: f"{word}-x"}
     world.tenant.change(NODES, "", HOST, {"metadata": {"annotations": marks}})
@@ -146,6 +152,17 @@ def with_config_to_come() -> World:
     configs(world, "c1", "c2")
     world.infra.change(NODES, "", DPU, {"spec": {"unschedulable": None}})
     return world
+
+
+def with_a_degraded_daemon() -> World:
+    world = with_config_to_come()
+    state(world, "Degraded")
+    return world
+
+
+def repaired(world: World) -> None:
+    configs(world, "c2", "c2")
+    state(world, "Done")
 
 
 def failed_twice() -> World:
@@ -281,6 +298,8 @@ WAYS: tuple[Way, ...] = (
     Way(Reason.LEASE_NOT_RENEWED, without_lease, force, comes_out_cordoned=True),
     Way(Reason.MACHINE_CONFIG_PENDING, with_config_to_come, lambda w: configs(w, "c2", "c2")),
     Way(Reason.MACHINE_CONFIG_PENDING, with_config_to_come, force, comes_out_cordoned=True),
+    Way(Reason.MACHINE_CONFIG_STUCK, with_a_degraded_daemon, repaired),
+    Way(Reason.MACHINE_CONFIG_STUCK, with_a_degraded_daemon, force, comes_out_cordoned=True),
     Way(Reason.BLOCKER_NOT_READY, without_blocker, kubelets),
     Way(Reason.BLOCKER_NOT_READY, without_blocker, force, comes_out_cordoned=True),
     Way(Reason.HELD_BY_ANNOTATION, held, annotation_off),
@@ -311,6 +330,7 @@ ELSEWHERE: dict[Reason, str] = {
     Reason.TEARDOWN: "no drain begins any more; what has begun ends as always",
     Reason.BUDGET_NOT_OURS: "about the protection: test_protection.py",
     Reason.CACHE_CONTRADICTED: "about what is watched: controllers/drain/test_doubts.py",
+    Reason.DPU_ABSENT: "about what people wrote: test_health.py",
     Reason.INFRA_FORBIDDEN: "of the worker of a host: controllers/drain",
     Reason.REQUEST_FAILED: "the same",
     Reason.TENANT_NOT_ENGAGED: "as TenantUnreachable, but for the words: controllers/drain/test_gather.py",
