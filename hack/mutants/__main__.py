@@ -129,4 +129,5 @@ def main() -> int:
     return collected(TESTS, body)
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

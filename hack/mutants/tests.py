@@ -117,6 +117,7 @@ def _be_quiet(seconds: int) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     os.dup2(nothing, 2)
+    sys.stdout = sys.stderr = os.fdopen(nothing, "w")
 
 
 def _passes(item: pytest.Item) -> bool:

@@ -37,6 +37,12 @@ def test_the_blocker_runs_on_its_node_alone_even_while_that_is_cordoned() -> Non
     assert pod["tolerations"] == [{"operator": "Exists"}]
 
 
+def test_one_blocker_runs_a_second_one_only_while_it_is_rolled_and_one_old_template_is_kept() -> None:
+    spec = blocker(SETTINGS, "bf2-1")["spec"]
+    assert (spec["replicas"], spec["revisionHistoryLimit"]) == (1, 1)
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
 def test_the_blocker_needs_no_pod_network_and_takes_no_port() -> None:
     pod = blocker(SETTINGS, "bf2-1")["spec"]["template"]["spec"]
     assert pod["hostNetwork"] is True

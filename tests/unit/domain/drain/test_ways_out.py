@@ -330,7 +330,7 @@ ELSEWHERE: dict[Reason, str] = {
     Reason.TEARDOWN: "no drain begins any more; what has begun ends as always",
     Reason.BUDGET_NOT_OURS: "about the protection: test_protection.py",
     Reason.CACHE_CONTRADICTED: "about what is watched: controllers/drain/test_doubts.py",
-    Reason.DPU_ABSENT: "about what people wrote: test_health.py",
+    Reason.DPU_ABSENT: "about what people wrote: controllers/drain/test_mistakes.py",
     Reason.INFRA_FORBIDDEN: "of the worker of a host: controllers/drain",
     Reason.REQUEST_FAILED: "the same",
     Reason.TENANT_NOT_ENGAGED: "as TenantUnreachable, but for the words: controllers/drain/test_gather.py",
