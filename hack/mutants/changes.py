@@ -90,6 +90,8 @@ def owners(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
                 yield from (
                     (f"{node.name}.{each.name}", each) for each in node.body if isinstance(each, ast.FunctionDef)
                 )
+            case ast.Assign(value=ast.BinOp(op=ast.BitOr()) | ast.Subscript()):
+                pass  # a name for a type
             case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
                 yield name, node
             case _:

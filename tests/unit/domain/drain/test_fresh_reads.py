@@ -20,6 +20,7 @@ from dpunetop.domain.names import (
     NODEMAINTENANCES,
     OWNER_LABEL,
     PODDISRUPTIONBUDGETS,
+    SERVES_ANNOTATION,
     blocker_name,
     maintenance_name,
     open_for,
@@ -518,6 +519,50 @@ def test_a_record_that_another_leadership_has_taken_over_is_left_alone_by(task: 
     before = world.budget(DPU)
     finish(world)
     assert world.budget(DPU) == before
+
+
+def closing() -> World:
+    world = World()
+    world.cordon(DPU)
+    world.drained()
+    world.work()
+    world.uncordon(DPU)
+    return at(world, "Close")
+
+
+def beginning() -> World:
+    world = World()
+    world.cordon(DPU)
+    return at(world, "Rewrite")
+
+
+def budget_changes(world: World, **metadata: dict[str, str]) -> None:
+    world.infra.change(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(DPU), {"metadata": metadata})
+
+
+WRITERS = {**OF_THIS_TERM, "AbortTakenBack": uncordoned, "Rewrite": beginning, "Unmark": unmarking}
+TAKEN: dict[str, Change] = {
+    "is somebody else's": lambda w: budget_changes(w, labels={OWNER_LABEL: "another"}),
+    "serves another host": lambda w: budget_changes(w, annotations={SERVES_ANNOTATION: "host-9"}),
+}
+
+
+@pytest.mark.parametrize("what", TAKEN)
+@pytest.mark.parametrize("task", WRITERS)
+def test_a_budget_is_not_written_that_before_that(task: str, what: str) -> None:
+    world = WRITERS[task]()
+    TAKEN[what](world)
+    before = world.infra.get(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(DPU))
+    finish(world)
+    assert world.infra.get(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(DPU)) == before
+
+
+@pytest.mark.parametrize("metadata", [{"labels": {OWNER_LABEL: "another"}}, {"annotations": {SERVES_ANNOTATION: ""}}])
+def test_a_budget_is_not_closed_that_protects_nothing_of_ours_any_more(metadata: dict[str, dict[str, str]]) -> None:
+    world = closing()
+    budget_changes(world, **metadata)
+    assert "there is no protection to close" in finish(world)
+    assert world.budget(DPU).is_open is True
 
 
 @pytest.mark.parametrize("state", [State.RETURNING, State.ABORTED])
