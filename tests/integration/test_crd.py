@@ -99,6 +99,8 @@ def refusal(cluster: ControlPlane, obj: Obj) -> str:
         ({"poolName": "dpu", "drain": {"timeout": "soon"}}, "spec.drain.timeout"),
         ({"poolName": "dpu", "drain": {"timeout": ""}}, "spec.drain.timeout"),
         ({"poolName": "dpu", "drain": {"onTimeout": "Force"}}, "spec.drain.onTimeout: Unsupported value"),
+        ({"poolName": "dpu", "drain": {"limits": {"hostDrain": "soon"}}}, "spec.drain.limits.hostDrain"),
+        ({"poolName": "dpu", "drain": {"limits": {"verifying": "0m"}}}, "spec.drain.limits.verifying"),
     ],
     ids=str,
 )
@@ -129,7 +131,30 @@ def test_a_wrong_spec_is_refused_when_it_is_created(
 )
 def test_a_right_spec_is_kept_as_it_is(served: ControlPlane, namespace: str, spec: Obj) -> None:
     [stored] = served.apply(config(namespace, spec))
+    limits = stored["spec"].get("drain", {}).pop("limits", None)
     assert stored["spec"] == spec
+    assert (limits is None) is ("drain" not in spec)
+
+
+LIMITS = {
+    "protection": "10m",
+    "starting": "10m",
+    "hostDrain": "1h",
+    "dpuDrain": "1h",
+    "dpuDown": "20m",
+    "recovery": "30m",
+    "verifying": "10m",
+    "givingBack": "10m",
+}
+
+
+def test_limits_of_time_that_are_not_given_have_their_defaults_also_in_what_was_stored_before_there_were_any(
+    served: ControlPlane, namespace: str
+) -> None:
+    [stored] = served.apply(config(namespace, {"poolName": "dpu", "drain": {"limits": {"hostDrain": "2h30m"}}}))
+    assert stored["spec"]["drain"]["limits"] == {**LIMITS, "hostDrain": "2h30m"}
+    [older] = served.apply(config(namespace, {"poolName": "dpu-2", "drain": {"timeout": "45m"}}, name="older"))
+    assert older["spec"]["drain"] == {"timeout": "45m", "limits": LIMITS}
 
 
 @pytest.mark.parametrize(

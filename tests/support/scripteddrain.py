@@ -9,6 +9,7 @@ from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.absences import Absences
 from dpunetop.controllers.drain.board import Board, key_of
 from dpunetop.controllers.drain.doubts import Doubts
+from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.failures import Failures
 from dpunetop.controllers.drain.gather import Gatherer
 from dpunetop.controllers.drain.hand import Hand
@@ -75,7 +76,8 @@ class World:
         board, hand = Board(), Hand(self.executor, self._client)
         clusters = cast(Clusters, SimpleNamespace(get=lambda _: SimpleNamespace(health=self.health)))
         absences, self.terms = Absences(self._client, self.clock), Terms(self.clock, MANAGER)
-        gatherer = Gatherer(clusters, absences, self.terms, self.clock, self.executor.newest)
+        evictions = Evictions(self._client, self.clock)
+        gatherer = Gatherer(clusters, absences, self.terms, self.clock, self.executor.newest, evictions)
         self.read_anew: list[str] = []
         doubts = Doubts(self.clock, self.read_anew.append)
         self.board = board

@@ -24,6 +24,7 @@ from dpunetop.controllers.credential import DpuCredential
 from dpunetop.controllers.drain.absences import Absences
 from dpunetop.controllers.drain.board import Board
 from dpunetop.controllers.drain.doubts import Doubts
+from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.failures import Failures
 from dpunetop.controllers.drain.gather import INDEXERS, Gatherer
 from dpunetop.controllers.drain.hand import Hand
@@ -178,7 +179,8 @@ class _Wiring:
     def _host_controller(self) -> Controller:
         """Its keys are not those of DpuClusterConfigs: the board says which there are."""
         absences = Absences(self._client, self._clock)
-        gatherer = Gatherer(self._clusters, absences, self._terms, self._clock, self._executor.newest)
+        evictions = Evictions(self._client, self._clock)
+        gatherer = Gatherer(self._clusters, absences, self._terms, self._clock, self._executor.newest, evictions)
         doubts = Doubts(self._clock, self._read_anew)
         hosts = Hosts(self._board, gatherer, self._hand, self._executor, doubts, Failures(self._clock))
         controller = self._controller(hosts, no_rest, 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -46,6 +46,8 @@ class DrainSpec:
     """A number of hosts, or a percentage such as `10%`."""
     timeout_seconds: int | None = None
     aborts_on_timeout: bool = False
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """Seconds, by the names of the API; see `drain.limits`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,11 @@ _UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
 def _drain(spec: Mapping[str, Any]) -> DrainSpec:
-    timeout = str(spec.get("timeout") or "")
-    seconds = sum(int(number) * _UNITS[unit] for number, unit in _DURATION.findall(timeout))
-    return DrainSpec(spec.get("maxUnavailable"), seconds or None, spec.get("onTimeout") == "Abort")
+    limits = {name: seconds for name, text in (spec.get("limits") or {}).items() if (seconds := _seconds(text))}
+    seconds = _seconds(spec.get("timeout"))
+    return DrainSpec(spec.get("maxUnavailable"), seconds or None, spec.get("onTimeout") == "Abort", limits)
+
+
+def _seconds(duration: object) -> int:
+    """Of a duration of the API; 0: none is given."""
+    return sum(int(number) * _UNITS[unit] for number, unit in _DURATION.findall(str(duration or "")))

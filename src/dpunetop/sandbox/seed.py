@@ -241,6 +241,7 @@ def tenant_reader(namespace: str) -> Iterable[dict[str, Any]]:
             # Where nothing is minted the DPU pods are this very user, and write what a node's OVN-Kubernetes does.
             {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
             {"apiGroups": [""], "resources": ["nodes/status", "pods/status"], "verbs": ["patch", "update"]},
+            {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["list"]},
             {
                 "apiGroups": ["nodemaintenance.medik8s.io"],
                 "resources": ["nodemaintenances"],

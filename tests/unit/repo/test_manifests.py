@@ -163,6 +163,7 @@ def test_in_the_tenant_rights_to_more_rights_are_those_by_name_that_minting_take
         (["pods"], READ),
         (["leases"], READ),
         (["nodes"], {*READ, "patch"}),
+        (["poddisruptionbudgets"], {"list"}),
         (["nodemaintenances"], ALL_OF_ONES_OWN),
     ]
 

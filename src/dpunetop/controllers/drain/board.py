@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from dpunetop.domain.drain.facts import Hold
 from dpunetop.domain.drain.protection import Entry, Guarding
 from dpunetop.domain.drain.roster import Place, Roster
 from dpunetop.domain.drain.standing import Standing
@@ -24,10 +25,13 @@ class Report:
     """Those that may be written now."""
     causes: tuple[tuple[str, str], ...] = ()
     """Of DPUs whose blocker does not run: why."""
+    stray: Hold | None = None
+    """What a host waits for that no DPU is at home in, or that no DPU has a part in."""
 
     def telling(self) -> tuple[object, ...]:
         """What is worth a look of the other side."""
-        return self.guardings, self.standings, self.causes, tuple((entry.dpu, entry.text) for entry in self.entries)
+        entries = tuple((entry.dpu, entry.text) for entry in self.entries)
+        return self.guardings, self.standings, self.causes, self.stray, entries
 
 
 class Board:

@@ -14,6 +14,7 @@ from dpunetop.domain import names
 from dpunetop.domain.drain import facts
 from dpunetop.domain.drain.blockers import BlockerSettings, blocked_node
 from dpunetop.domain.drain.facts import Budget, Hold, OnTimeout, Reason, Settings, Templates
+from dpunetop.domain.drain.limits import Limits
 from dpunetop.domain.drain.mistakes import AskedView, mistakes
 from dpunetop.domain.drain.roster import Entry, Mode, Place, Roster, RosterView, Slot, held, hosts_of, runs_on, slots
 from dpunetop.domain.drain.turns import TenantHosts, by_name, holds
@@ -330,7 +331,8 @@ def _entries(live: Obj | None) -> Mapping[str, Entry]:
 
 def _settings(config: DpuClusterConfig) -> Settings:
     drain = config.drain
-    return Settings(drain.timeout_seconds, OnTimeout.ABORT if drain.aborts_on_timeout else OnTimeout.HOLD)
+    on_timeout = OnTimeout.ABORT if drain.aborts_on_timeout else OnTimeout.HOLD
+    return Settings(drain.timeout_seconds, on_timeout, Limits(drain.limits))
 
 
 def _templates(daemonset: Obj | None) -> Templates:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.drain.absences import DPU_SECONDS, HOST_SECONDS, Absences
+from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.leases import Leases
 from dpunetop.controllers.drain.terms import Terms
 from dpunetop.controllers.flow import one
@@ -87,11 +88,20 @@ class Gatherer:
     Threads: any; one at a time a key.
     """
 
-    def __init__(self, clusters: Clusters, absences: Absences, terms: Terms, clock: Clock, newest: Newest) -> None:
+    def __init__(
+        self,
+        clusters: Clusters,
+        absences: Absences,
+        terms: Terms,
+        clock: Clock,
+        newest: Newest,
+        evictions: Evictions,
+    ) -> None:
         """`newest` gives the newest state that is known of what a cache shows, see `Executor.newest`."""
         self._newest = newest
         self._clusters = clusters
         self._absences = absences
+        self._evictions = evictions
         self._terms = terms
         self._clock = clock
         self._leases = Leases(clock)
@@ -127,12 +137,14 @@ class Gatherer:
                 settings=roster.settings,
                 unverified=self._is_unverified(reader, roster, author),
             )
-            view = replace(view, signals=self._signals(reader, roster, view, rechecks))
+            evictions = self._evictions.look(view, rechecks)
+            view = replace(view, signals=self._signals(reader, roster, view, rechecks), evictions=evictions)
         trouble = next(iter(troubles), None)
         return Sight(site, tuple(dpus), nodes, deployments, view, min(rechecks, default=None), trouble)
 
     def forget(self, cluster: str, host: str) -> None:
         """The host is nobody's any more."""
+        self._evictions.forget(cluster, host)
         self._leases.forget(cluster, host)
 
     # --- infra ------------------------------------------------------------------------------------------------------
@@ -219,7 +231,7 @@ class Gatherer:
     def _signals(self, reader: Reader, roster: Roster, view: HostView, rechecks: list[float]) -> tuple[Signal, ...]:
         """What the tenant shows of the host's network."""
         if not roster.has_zones or isinstance(view.tenant, Blind) or isinstance(view.tenant.node, Gone):
-            self.forget(roster.config.tenant_cluster, view.site.host)
+            self._leases.forget(roster.config.tenant_cluster, view.site.host)
             return ()
         lease = self._leases.look(reader, roster, view, rechecks)
         return tenant_signals(Evidence(view.site.host, lease, annotations_of(view.tenant.node.live), roster.release))

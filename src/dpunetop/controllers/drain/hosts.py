@@ -20,12 +20,14 @@ from dpunetop.domain.drain.calls import Result, Task, Write
 from dpunetop.domain.drain.cycle import Decision, decide
 from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, Hold, HostView, TenantSeen
 from dpunetop.domain.drain.failures import passes, unwatched, why_failed
+from dpunetop.domain.drain.overdue import next_limit, timed
 from dpunetop.domain.drain.protection import Guarding, Protection, ProtectionView, PutEntries, decide_protection
 from dpunetop.domain.drain.roster import Member, Mode, Roster, Slot
 from dpunetop.domain.drain.scene import Scene
 from dpunetop.domain.drain.standing import Stage, Standing, Wish, standings
 from dpunetop.domain.names import OWNER_LABEL, PODDISRUPTIONBUDGETS, field_manager
 from dpunetop.domain.pairing import host_of
+from dpunetop.domain.quoting import named
 from dpunetop.domain.status import INTERNAL_ERROR
 from dpunetop.kube.errors import ApiError
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA, LEASES, NODES, Key
@@ -126,7 +128,7 @@ class Hosts:
             raise
         for here, outcome in steps:  # afterwards, since nobody's drain waits for what is told of it
             self._tell(key, here, outcome, stop)
-        return min((*outcome.pauses, *_rechecks(here)), default=None)
+        return min((*outcome.pauses, *_rechecks(here, outcome)), default=None)
 
     # --- doing ------------------------------------------------------------------------------------------------------
 
@@ -231,7 +233,7 @@ class Hosts:
         entries = tuple(entry for task in tasks if isinstance(task, PutEntries) for entry in task.entries)
         seen = _standings(here, outcome)
         causes = tuple((dpu.name, dpu.trouble) for dpu in here.sight.dpus if dpu.trouble)
-        before = self._board.report(key, Report(guardings, seen, entries, causes))
+        before = self._board.report(key, Report(guardings, seen, entries, causes, _stray(here, seen)))
         told = {each.dpu: each for each in before.standings} if before is not None else {}
         self._executor.execute(Plan(tuple(_events(told, seen, here.sight.nodes))), stop)
 
@@ -264,15 +266,29 @@ def _standings(here: _Pass, outcome: _Outcome) -> tuple[Standing, ...]:
     found: dict[str, Standing] = {}
     if view is not None and decision is not None:
         held = replace(decision, hold=outcome.hold or decision.hold)
-        found = {each.dpu: each for each in standings(view, held)}
+        guardings = {dpu: each.guarding for dpu, each in here.protections.items()}
+        found = {each.dpu: each for each in timed(view, standings(view, held), guardings)}
     for dpu, why in outcome.troubles.items():
         known = found.get(dpu) or _held(dpu, "", "")
         found[dpu] = replace(known, stage=Stage.HELD, reason=str(why.reason), message=why.message)
     return tuple(found.values())
 
 
-def _rechecks(here: _Pass) -> Iterable[float]:
-    found = (here.sight.recheck_seconds, None if here.decision is None else here.decision.recheck_seconds)
+def _stray(here: _Pass, seen: Iterable[Standing]) -> Hold | None:
+    """What is waited for and no DPU shows: nothing is held without a word."""
+    hold = None if here.decision is None else here.decision.hold
+    at_home = {member.dpu for member in here.slot.members if member.is_home}
+    if hold is None or any(each.dpu in at_home and each.reason for each in seen):
+        return None
+    return Hold(hold.reason, f"host {named(here.slot.host)}: {hold.message}")
+
+
+def _rechecks(here: _Pass, outcome: _Outcome) -> Iterable[float]:
+    found = (
+        here.sight.recheck_seconds,
+        None if here.decision is None else here.decision.recheck_seconds,
+        next_limit(_standings(here, outcome), here.sight.site.author.now),
+    )
     return (seconds for seconds in found if seconds is not None)
 
 
@@ -280,6 +296,8 @@ def _events(told: dict[str, Standing], seen: Iterable[Standing], nodes: dict[str
     """An Event on the Node of each DPU whose stage or reason is another one than was told last."""
     for each in seen:
         node, last = nodes.get(each.dpu), told.get(each.dpu)
+        if node is not None and each.late is not None and (last is None or last.late is None):
+            yield Emit(INFRA, NODES, node, "Warning", each.late.reason, each.late.message)
         is_news = last is None or (last.stage, last.reason) != (each.stage, each.reason)
         if node is None or not is_news or (last is None and each.stage is Stage.IDLE):
             continue

@@ -162,7 +162,9 @@ def _status(view: PairsView, roster: Roster) -> tuple[Step, ...]:
     if view.config.terminating or any(each is None for each in view.reports):
         return ()
     failing = () if view.failing is None else (view.failing,)
-    condition = judge_pairs(list(_states(view.reports, roster)), roster.problems, (*failing, *roster.mistakes))
+    strays = tuple(each.stray for each in view.reports if each is not None and each.stray is not None)
+    told = (*failing, *roster.mistakes, *strays)
+    condition = judge_pairs(list(_states(view.reports, roster)), roster.problems, told)
     return report(INFRA, view.config.live, (condition,), view.field_manager)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from dpunetop.domain.drain.facts import Budget, Site
 from dpunetop.domain.drain.record import Cycle, render_cycle, stamped
+from dpunetop.domain.drain.times import as_time
 from dpunetop.domain.names import (
     CYCLE_ANNOTATION,
     DRAIN_BLOCKER,
@@ -20,6 +21,7 @@ from dpunetop.domain.names import (
     OWNER_LABEL,
     PODDISRUPTIONBUDGETS,
     SERVES_ANNOTATION,
+    SINCE_ANNOTATION,
     blocker_name,
 )
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA, SERVICEACCOUNTS
@@ -123,7 +125,13 @@ def write_budget(site: Site, read: Budget, state: BudgetState) -> Apply:
     Guarantees: fails if anybody wrote the budget since `read`; name and selector stay as they are.
     """
     live, cycle = read.live, state.cycle
-    notes = {SERVES_ANNOTATION: state.serves, LEAVING_ANNOTATION: " ".join(state.leaving)}
+    is_same = (state.serves, bool(state.leaving)) == (read.serves, bool(read.leaving))
+    since = read.since if is_same else site.author.now
+    notes = {
+        SERVES_ANNOTATION: state.serves,
+        LEAVING_ANNOTATION: " ".join(state.leaving),
+        SINCE_ANNOTATION: as_time(since) if since and state.serves else "",
+    }
     if cycle is not None:
         fresh = f"{site.author.draw}.{version_of(live)}"
         cycle = stamped(read.cycle, cycle, site.author.now)

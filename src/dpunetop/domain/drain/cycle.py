@@ -20,6 +20,7 @@ from dpunetop.domain.drain.facts import (
     Hold,
     HostNode,
     HostView,
+    Maintenance,
     Mco,
     OnTimeout,
     Order,
@@ -35,6 +36,7 @@ from dpunetop.domain.drain.record import Cycle, State, begun_anew, lost_record, 
 from dpunetop.domain.drain.scene import Scene
 from dpunetop.domain.drain.starting import Abort, AbortTakenBack, Adopt, Create, Refresh, Renew, Reset, Rewrite
 from dpunetop.domain.names import DRAIN_ANNOTATION, open_for
+from dpunetop.domain.quoting import sentence
 from dpunetop.kube.meta import name_of
 
 Move = Task | Hold
@@ -608,7 +610,7 @@ def _progress(scene: Scene) -> Hold:
     if opened:
         names = ", ".join(dpu.name for dpu, _ in opened)
         return Hold(Reason.DPU_DRAINING, f"{host} is drained; {names} may be drained and rebooted{late}")
-    left = f", {own.pending} pods are left" if own is not None and own.pending else ""
+    left = "" if own is None else _left_of(own)
     failing = scene.host.machine.trouble if isinstance(scene.host, HostNode) else ""
     own_daemon = f"; its machine-config daemon {failing}" if failing else ""
     return Hold(Reason.HOST_DRAINING, f"{host} is being drained{left}{own_daemon}{late}")
@@ -633,8 +635,18 @@ def _late_drain(node: DpuNode) -> str:
     )
 
 
+def _left_of(own: Maintenance) -> str:
+    """What the node maintenance operator says while it drains a host."""
+    more = own.pending - len(own.pods)
+    named_pods = ", ".join(str(pod) for pod in own.pods) + (f" and {more} more" if more > 0 and own.pods else "")
+    left = f", {own.pending} pods are left" if own.pending else ""
+    names = f": {named_pods}" if left and own.pods else ""
+    return f"{left}{names}" + (f"; the node maintenance operator says {sentence(own.error)}" if own.error else "")
+
+
 def _failure(error: str) -> Hold:
-    return Hold(Reason.MAINTENANCE_FAILED, f"the host could not be drained: {error or 'no reason given'}")
+    why = sentence(error) if error else "no reason given"
+    return Hold(Reason.MAINTENANCE_FAILED, f"the host could not be drained: {why}")
 
 
 def _pause_left(scene: Scene) -> int:

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
+from dpunetop.domain.drain.limits import DEFAULT_LIMITS, Limits
 from dpunetop.domain.drain.record import Cycle, parse_cycle
+from dpunetop.domain.drain.times import as_seconds
 from dpunetop.domain.machinestate import UNMANAGED, MachineState, machine_state
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
@@ -23,9 +25,11 @@ from dpunetop.domain.names import (
     OUTDATED_DRAIN_ANNOTATION,
     OWNER_LABEL,
     SERVES_ANNOTATION,
+    SINCE_ANNOTATION,
     maintenance_name,
     open_for,
 )
+from dpunetop.domain.quoting import named
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import printable
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of, name_of, uid_of
@@ -68,6 +72,8 @@ class DpuNode:
     """A FORCE that names another boot ID is void, and shows as NONE."""
     mco: Mco
     machine: MachineState = UNMANAGED
+    ready_since: int = 0
+    """When it became Ready, or ceased to be, in seconds of the epoch; 0: nobody says."""
 
     @property
     def held(self) -> bool:
@@ -94,6 +100,8 @@ class Budget:
     cycle: Cycle | None
     leaving: tuple[str, ...]
     """UIDs of pods that may have read an entry which is gone."""
+    since: int = 0
+    """When it was first said whom the DPU serves, or that it leaves, in seconds of the epoch; 0: nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +159,18 @@ class DpuView:
         return bool(self.blocker)
 
 
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of the tenant that a host is not drained of yet."""
+
+    namespace: str
+    """Empty: a node maintenance operator before release 0.20 does not say."""
+    name: str
+
+    def __str__(self) -> str:
+        return named(self.name) if not self.namespace else f"{named(self.namespace)}/{named(self.name)}"
+
+
 class Phase(Enum):
     """What the node maintenance operator says of a maintenance."""
 
@@ -181,6 +201,10 @@ class Maintenance:
     """How far the host's own machine-config operator was when it was made; empty: it does not say."""
     last_update: str = ""
     """When its operator last began or ended a drain."""
+    pods: tuple[Pod, ...] = ()
+    """The first few of them."""
+    ended_at: int = 0
+    """When it was deleted, in seconds of the epoch; 0: it was not."""
 
     def mark_of(self, dpu: str) -> str:
         """The mark for that DPU; empty: there is none."""
@@ -287,6 +311,7 @@ class Settings:
 
     timeout_seconds: int | None = None
     on_timeout: OnTimeout = OnTimeout.HOLD
+    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +355,8 @@ class HostView:
     """Why no drain of this host may begin now: see `allowance`, or a teardown."""
     signals: tuple[Signal, ...] = ()
     """Of the serving DPU's network, where the topology has them."""
+    evictions: tuple[str, ...] = ()
+    """What keeps the host's pods, for a person; empty: nothing was found, or nobody has looked."""
     settings: Settings = Settings()
     unverified: bool = False
     """A cluster's time went back, and not every cycle has been taken over since."""
@@ -350,6 +377,7 @@ def dpu_node(obj: Obj) -> DpuNode:
         order=_order(str(notes.get(DRAIN_ANNOTATION, "")), boot),
         mco=_mco(machine),
         machine=machine,
+        ready_since=as_seconds((condition_of(obj, "Ready") or {}).get("lastTransitionTime")),
     )
 
 
@@ -367,6 +395,7 @@ def budget(obj: Obj, owner: str) -> Budget:
         serves=notes.get(SERVES_ANNOTATION, ""),
         cycle=parse_cycle(notes.get(CYCLE_ANNOTATION)),
         leaving=tuple(notes.get(LEAVING_ANNOTATION, "").split()),
+        since=as_seconds(notes.get(SINCE_ANNOTATION)) or as_seconds(at(obj, "metadata", "creationTimestamp")),
     )
 
 
@@ -413,6 +442,8 @@ def maintenance(obj: Obj, owner: str) -> Maintenance:
         pending=len(pending) if isinstance(pending, list) else 0,
         host_update=str(notes.get(HOST_UPDATE_ANNOTATION, "")),
         last_update=last_update,
+        pods=_pending_pods(obj, pending),
+        ended_at=as_seconds(at(obj, "metadata", "deletionTimestamp")),
     )
 
 
@@ -471,7 +502,19 @@ def is_undone(found: Maintenance, host: HostNode) -> bool:
 _PHASES: Mapping[str, Phase] = {"Running": Phase.RUNNING, "Succeeded": Phase.SUCCEEDED, "Failed": Phase.FAILED}
 _MOST_WORDS = 200
 """Of what a tenant says."""
+MOST_PODS = 5
+"""So many pods of a host are named."""
 _YES_NO: Mapping[str, bool] = {"yes": True, "no": False}
+
+
+def _pending_pods(obj: Obj, names: object) -> tuple[Pod, ...]:
+    """Source: medik8s/node-maintenance-operator, api/v1beta1/nodemaintenance_types.go: `pendingPodsRefs` on main since
+    2025, `pendingPods`, which are names alone, in all releases."""
+    refs = mappings(at(obj, "status", "pendingPodsRefs"))[:MOST_PODS]
+    found = tuple(Pod(str(ref.get("namespace") or ""), str(ref["name"])) for ref in refs if ref.get("name"))
+    if found or not isinstance(names, list):
+        return found
+    return tuple(Pod("", str(name)) for name in names[:MOST_PODS])
 
 
 def _is_cordoned(obj: Obj) -> bool:

@@ -54,7 +54,7 @@ def judge_pairs(pairs: Sequence[PairState], problems: Iterable[str] = (), failin
     """The condition: the first reasons of what is stuck, else whether protection is still under way.
 
     `problems` are what a person has to put right before a pair can be made or changed, see `pairing`; `failing` is what
-    fails for all pairs together.
+    fails for all pairs together, or what hosts wait for of which no pair knows.
     """
     troubles = [(str(hold.reason), hold.message) for hold in failing]
     troubles += [trouble for pair in pairs for trouble in _troubles(pair)]
@@ -75,18 +75,32 @@ def _troubles(pair: PairState) -> Iterable[tuple[str, str]]:
     if standing is not None and standing.stage in (Stage.HELD, Stage.FAILED):
         yield standing.reason or str(standing.stage), f"{pair.dpu}: {standing.message}"
         return
-    if pair.cause and pair.guarding in (Guarding.BLOCKER_MISSING, Guarding.BLOCKER_NOT_READY):
+    if standing is not None and standing.late is not None:
+        yield standing.late.reason, f"{pair.dpu}: {standing.late.message}"
+    if pair.cause and pair.guarding in _WITHOUT_BLOCKER and not _was_let_go(pair):
         words = f"is not protected, so that host {pair.host} is not served, or not safe" if pair.host else "has none"
         yield "BlockerNotReady", f"{pair.dpu}: {words}: its blocker does not run: {pair.cause}"
         return
-    is_late = pair.guarding is Guarding.BLOCKER_NOT_READY and (not pair.has_served or _is_draining(pair))
-    if pair.guarding in _WORDS and not is_late:
+    if pair.guarding in _WORDS and not _is_excused(pair):
         reason = "".join(word.capitalize() for word in pair.guarding.name.split("_"))
         yield reason, f"{pair.dpu}: {_WORDS[pair.guarding].format(dpu=pair.dpu, host=pair.host)}"
 
 
+_WITHOUT_BLOCKER = (Guarding.BLOCKER_MISSING, Guarding.BLOCKER_NOT_READY)
+
+
+def _is_excused(pair: PairState) -> bool:
+    """A first blocker is starting."""
+    return pair.guarding is Guarding.BLOCKER_NOT_READY and (not pair.has_served or _was_let_go(pair))
+
+
+def _was_let_go(pair: PairState) -> bool:
+    """Whether its blocker was evicted, or reboots with its DPU, as a matter of course; but not before the host is
+    drained, since nothing would hold the drain of the DPU."""
+    return _is_draining(pair) and pair.standing is not None and pair.standing.has_opened
+
+
 def _is_draining(pair: PairState) -> bool:
-    """An evicted blocker, or one on a DPU that reboots, is not Ready as a matter of course."""
     return pair.standing is not None and pair.standing.stage is not Stage.IDLE
 
 

@@ -33,6 +33,14 @@ class Wish(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """What takes longer than it may, in a word and in a sentence."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """One DPU: its stage, who wants its drain, and what it waits for; `reason` is empty where nothing is in the way."""
 
@@ -43,6 +51,11 @@ class Standing:
     message: str
     protected: bool
     """Whether no eviction gets through now: the budget closed over a blocker that is Ready."""
+    has_opened: bool = False
+    """Whether the budget was opened in this drain: its host was drained, or a person forced it."""
+    late_at: int = 0
+    """When it is late, in seconds of the epoch; 0: never."""
+    late: Late | None = None
 
 
 _GOOD = frozenset(
@@ -64,8 +77,8 @@ def standings(view: HostView, decision: Decision) -> tuple[Standing, ...]:
 
 
 def _standing(scene: Scene, dpu: DpuView, hold: Hold | None) -> Standing:
-    concerned = scene.cycle(dpu) is not None or scene.wants(dpu)
-    hold = hold if concerned else None
+    cycle = scene.cycle(dpu)
+    hold = hold if _is_concerned(scene, dpu) else None
     return Standing(
         dpu=dpu.name,
         stage=_stage(scene, dpu, hold),
@@ -73,11 +86,19 @@ def _standing(scene: Scene, dpu: DpuView, hold: Hold | None) -> Standing:
         reason="" if hold is None else str(hold.reason),
         message="" if hold is None else hold.message,
         protected=scene.serves(dpu) and not scene.is_open(dpu) and dpu.blocker_ready,
+        has_opened=cycle is not None and bool(cycle.opened_at),
     )
 
 
+def _is_concerned(scene: Scene, dpu: DpuView) -> bool:
+    """Whether what the host waits for is this DPU's affair: a drain of its own, or, where none has one, any of them."""
+    has_drain = [scene.cycle(each) is not None or scene.wants(each) for each in scene.view.dpus]
+    return not any(has_drain) or scene.cycle(dpu) is not None or scene.wants(dpu)
+
+
 def _stage(scene: Scene, dpu: DpuView, hold: Hold | None) -> Stage:
-    if hold is not None and hold.reason not in _GOOD:
+    is_unrecorded = scene.cycle(dpu) is None and not scene.wants(dpu)  # a maintenance of ours with no record of why
+    if hold is not None and (hold.reason not in _GOOD or is_unrecorded):
         failures = (Reason.MAINTENANCE_FAILED, Reason.MAINTENANCE_REFUSED)
         return Stage.FAILED if hold.reason in failures else Stage.HELD
     if scene.own is not None and scene.own.phase is Phase.FAILED and scene.is_active(dpu):
@@ -92,6 +113,8 @@ def _stage_of(scene: Scene, dpu: DpuView, cycle: Cycle) -> Stage:
     if cycle.opened:
         if isinstance(dpu.node, Gone) or not dpu.node.ready:
             return Stage.DPU_DOWN
+        if cycle.state is not State.RETURNING and not scene.is_open(dpu) and not scene.is_drained_for(dpu):
+            return Stage.HOST_DRAINING
         if cycle.state is not State.RETURNING:
             return Stage.DPU_RECOVERING if cycle.stale else Stage.HOST_DRAINED
         return Stage.VERIFYING

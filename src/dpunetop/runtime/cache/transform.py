@@ -220,7 +220,11 @@ def _failing(status: Mapping[str, Any], type_: str, bad: str) -> list[dict[str, 
 
 
 def _ready(status: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [_only(c, "type", "status") for c in _mappings(status.get("conditions")) if c.get("type") == "Ready"]
+    return [
+        _only(c, "type", "status", "lastTransitionTime")
+        for c in _mappings(status.get("conditions"))
+        if c.get("type") == "Ready"
+    ]
 
 
 def _only(value: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from dpunetop.controllers.drain.absences import Absences
+from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.gather import INDEXERS, PATIENCE_SECONDS, Gatherer, Sight
 from dpunetop.controllers.drain.terms import Terms
 from dpunetop.domain import names
@@ -87,8 +88,9 @@ class Desk:
         self.clock, self.caches = FakeClock(), Caches()
         clusters = type("C", (), {"get": staticmethod(self.caches.cluster)})
         absences = Absences(lambda _: cast(Client, Servers()), self.clock)
+        evictions = Evictions(lambda _: cast(Client, Servers()), self.clock)
         terms = Terms(self.clock, "dpunetop-drain")
-        self.gatherer = Gatherer(cast(Clusters, clusters), absences, terms, self.clock, self.newest)
+        self.gatherer = Gatherer(cast(Clusters, clusters), absences, terms, self.clock, self.newest, evictions)
         self.written: dict[tuple[str, Resource], Obj] = {}
         self.conditions: list[Any] = [condition("TenantReachable", "True", "Reachable")]
         self.caches.put(INFRA, NODES, {"metadata": {"name": DPU}, "status": READY})

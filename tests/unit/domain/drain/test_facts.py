@@ -265,3 +265,30 @@ def test_a_pod_is_current_by_the_hash_of_its_template() -> None:
     pod = ovn_pod(obj, frozenset({"r2", "r1"}))
     assert (pod.current, pod.containers) == (True, ("a", "b"))
     assert ovn_pod(obj, frozenset({"r3"})).current is False
+
+
+PENDING: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "names with namespaces": (
+        {"pendingPods": ["a"], "pendingPodsRefs": [{"namespace": "shop", "name": "a"}]},
+        ("shop/a",),
+    ),
+    "an operator that gives names alone": ({"pendingPods": ["a", "b"]}, ("a", "b")),
+    "none": ({}, ()),
+    "no list": ({"pendingPods": "a", "pendingPodsRefs": 7}, ()),
+    "no pod": ({"pendingPods": [7], "pendingPodsRefs": ["a", {"namespace": "shop"}]}, ("7",)),
+    "more than are named": ({"pendingPods": [f"p{n}" for n in range(9)]}, ("p0", "p1", "p2", "p3", "p4")),
+}
+
+
+@pytest.mark.parametrize(("status", "expected"), PENDING.values(), ids=PENDING.keys())
+def test_the_pods_that_a_host_is_not_drained_of_are_read(status: dict[str, Any], expected: tuple[str, ...]) -> None:
+    found = maintenance({"metadata": {"name": "n"}, "spec": {"nodeName": "h"}, "status": status}, "owner")
+    assert tuple(str(pod) for pod in found.pods) == expected
+
+
+def test_times_are_read_as_the_api_writes_them_and_nothing_else_is_one() -> None:
+    ready = {"type": "Ready", "status": "False", "lastTransitionTime": "1970-01-01T00:00:07Z"}
+    assert dpu_node({"metadata": {"name": "d", "uid": "u"}, "status": {"conditions": [ready]}}).ready_since == 7
+    for odd in (None, 7, "noon", "1970-01-01T00:00:07", "x" * 1000):
+        broken = {"conditions": [{**ready, "lastTransitionTime": odd}]}
+        assert dpu_node({"metadata": {"name": "d", "uid": "u"}, "status": broken}).ready_since == 0

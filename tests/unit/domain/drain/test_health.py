@@ -8,7 +8,7 @@ import pytest
 
 from dpunetop.domain.drain.health import PairState, judge_pairs
 from dpunetop.domain.drain.protection import Guarding
-from dpunetop.domain.drain.standing import Stage, Standing, Wish
+from dpunetop.domain.drain.standing import Late, Stage, Standing, Wish
 
 
 def pair(
@@ -18,8 +18,12 @@ def pair(
     *,
     served: bool = True,
     dpu: str = "d",
+    opened: bool = False,
+    late: Late | None = None,
 ) -> PairState:
-    standing = None if stage is None else Standing(dpu, stage, Wish.CORDON, reason, "why", True)
+    standing = None
+    if stage is not None:
+        standing = Standing(dpu, stage, Wish.CORDON, reason, "why", True, has_opened=opened, late=late)
     return PairState(dpu, guarding, standing, served)
 
 
@@ -28,8 +32,28 @@ CASES: dict[str, tuple[list[PairState], tuple[str, str]]] = {
     "all serve": ([pair(), pair(stage=Stage.IDLE)], ("True", "AllProtected")),
     "a drain that goes as it should": ([pair(stage=Stage.DPU_DOWN, reason="DpuDraining")], ("True", "Draining")),
     "a blocker that was evicted": (
-        [pair(Guarding.BLOCKER_NOT_READY, Stage.DPU_DOWN, "DpuDraining")],
+        [pair(Guarding.BLOCKER_NOT_READY, Stage.DPU_DOWN, "DpuDraining", opened=True)],
         ("True", "Draining"),
+    ),
+    "a blocker that is not Ready while the host is drained": (
+        [pair(Guarding.BLOCKER_NOT_READY, Stage.HOST_DRAINING, "HostDraining")],
+        ("False", "BlockerNotReady"),
+    ),
+    "a blocker on a DPU that went down before its budget was opened": (
+        [pair(Guarding.BLOCKER_NOT_READY, Stage.DPU_DOWN, "HostDraining")],
+        ("False", "BlockerNotReady"),
+    ),
+    "a drain that takes too long": (
+        [pair(stage=Stage.HOST_DRAINING, reason="HostDraining", late=Late("HostDrainOverdue", "since"))],
+        ("False", "HostDrainOverdue"),
+    ),
+    "protection that takes too long": (
+        [pair(Guarding.CLOSING, Stage.IDLE, late=Late("ProtectionOverdue", "since"), served=False)],
+        ("False", "ProtectionOverdue"),
+    ),
+    "held says more than that it takes long": (
+        [pair(stage=Stage.HELD, reason="HostAbsent", late=Late("VerifyingOverdue", "since"))],
+        ("False", "HostAbsent"),
     ),
     "nothing is known of a drain": ([pair(stage=None)], ("True", "AllProtected")),
     "failed, and it has no word for it yet": ([pair(stage=Stage.FAILED)], ("False", "Failed")),

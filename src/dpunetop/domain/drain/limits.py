@@ -1,0 +1,68 @@
+"""How long each part of a drain, and of coming under protection, may take before it is told as stuck."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Span(Enum):
+    """What has a limit of time of its own; the value is its name in `spec.drain.limits`."""
+
+    PROTECTION = "protection"
+    """A DPU comes under protection before it serves, or leaves it afterwards."""
+    STARTING = "starting"
+    """The drain is wanted; the host has not been asked to drain yet."""
+    HOST_DRAIN = "hostDrain"
+    """The host is being drained."""
+    DPU_DRAIN = "dpuDrain"
+    """The budget is open; the DPU has not gone down yet."""
+    DPU_DOWN = "dpuDown"
+    """The DPU is not Ready."""
+    RECOVERY = "recovery"
+    """The DPU is back and still cordoned."""
+    VERIFYING = "verifying"
+    """Its network is to be proven."""
+    GIVING_BACK = "givingBack"
+    """The maintenance ends; the host is to be as it was before."""
+
+    @property
+    def reason(self) -> str:
+        """The word that `PairsHealthy` and Events show when it takes too long."""
+        return f"{self.value[0].upper()}{self.value[1:]}Overdue"
+
+
+DEFAULT_SECONDS: Mapping[Span, int] = {
+    Span.PROTECTION: 600,
+    Span.STARTING: 600,
+    Span.HOST_DRAIN: 3600,
+    Span.DPU_DRAIN: 3600,
+    Span.DPU_DOWN: 1200,
+    Span.RECOVERY: 1800,
+    Span.VERIFYING: 600,
+    Span.GIVING_BACK: 600,
+}
+"""Of every span; the schema of the API has the same defaults."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`spec.drain.limits`, by the names there; what is not given has its default."""
+
+    said: Mapping[str, int] = field(default_factory=dict)
+
+    def seconds(self, span: Span) -> int:
+        """How long it may take."""
+        return self.said.get(span.value, DEFAULT_SECONDS[span])
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def duration(seconds: int) -> str:
+    """As the API takes it, such as `1h30m`."""
+    hours, rest = divmod(seconds, 3600)
+    minutes, left = divmod(rest, 60)
+    parts = ((hours, "h"), (minutes, "m"), (left, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
