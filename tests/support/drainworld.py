@@ -592,6 +592,34 @@ class World:
         self.shake()
         return True
 
+    def uncordon_and_untaint_host(self) -> bool:
+        """Nothing is left of the maintenance but itself."""
+        own = self.own()
+        if own is None or not self.host().tainted or not self.uncordon_host():
+            return False
+        self.change_host({"spec": {"taints": []}})
+        return True
+
+    def register_host_anew(self, *, cordoned: bool = False) -> bool:
+        """Its Node is deleted and comes back with nothing of ours on it."""
+        self.disputed |= self.process.run is not None or bool(self.late)
+        self.intent, self.workloads, self.hidden = cordoned, not cordoned, self.own() is not None
+        self.tenant.remove(NODES, "", HOST)
+        metadata = {"name": HOST, "annotations": dict(hostupdates.AT_REST)}
+        spec = {"unschedulable": True} if cordoned else {}
+        self.tenant.put(NODES, {"kind": "Node", "metadata": metadata, "spec": spec})
+        self.shake()
+        return True
+
+    def uncordon_stuck_host(self) -> bool:
+        """A person does what the message asks for."""
+        hold = None if self.last is None else self.last.hold
+        if hold is None or hold.reason is not Reason.HOST_STILL_CORDONED:
+            return False
+        self.change_host({"spec": {"unschedulable": None}})
+        self.intent, self.workloads = False, True
+        return True
+
     def delete_blocker(self, name: str) -> bool:
         """Not evicted but deleted, which no budget holds back."""
         blocker = self._blocker(name)
@@ -1070,6 +1098,8 @@ def trouble(world: World) -> list[Action]:
         ("nmo fails", world.nmo_fails, 2),
         ("nmo restarts", world.nmo_restarts, 2),
         ("the maintenance vanishes", world.maintenance_vanishes, 1),
+        ("uncordon and untaint host", world.uncordon_and_untaint_host, 1),
+        ("the host is registered anew", world.register_host_anew, 1),
         ("tenant goes", world.tenant_goes, 2),
         ("cordon host", world.cordon_host, 2),
         ("uncordon host", world.uncordon_host, 2),
@@ -1110,6 +1140,8 @@ def finish(world: World) -> None:
     for name in world.dpus:
         world.uncordon(name)
     world.settle()
+    if world.uncordon_stuck_host():
+        world.settle()
     assert not world.violations, f"{world.violations}\n" + "\n".join(world.trace[-80:])
     assert world.unsettled() == [], f"{world.unsettled()} {world.last}\n" + "\n".join(world.trace[-80:])
 

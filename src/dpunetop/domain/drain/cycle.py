@@ -27,6 +27,7 @@ from dpunetop.domain.drain.facts import (
     OvnPod,
     Phase,
     Reason,
+    is_stuck_cordoned,
 )
 from dpunetop.domain.drain.giving import Because, GiveBack, GiveUpFailed, LeadOut, Leg, RestartPod, Restore
 from dpunetop.domain.drain.opening import Close, ForceOpen, Open, Unmark, marked_dpu
@@ -35,8 +36,8 @@ from dpunetop.domain.drain.protection import ChangeEntry
 from dpunetop.domain.drain.record import Cycle, State, begun_anew, lost_record, seen_in_boot
 from dpunetop.domain.drain.scene import Scene
 from dpunetop.domain.drain.starting import Abort, AbortTakenBack, Adopt, Create, Refresh, Renew, Reset, Rewrite
-from dpunetop.domain.names import DRAIN_ANNOTATION, open_for
-from dpunetop.domain.quoting import sentence
+from dpunetop.domain.names import CORDONED_BEFORE_ANNOTATION, DRAIN_ANNOTATION, open_for
+from dpunetop.domain.quoting import named, sentence
 from dpunetop.kube.meta import name_of
 
 Move = Task | Hold
@@ -239,9 +240,10 @@ def _terminating(scene: Scene) -> Move | None:
 
 
 def _updated(scene: Scene) -> Move | None:
-    """The host's own machine-config operator has, or had, a hand on the host under our maintenance."""
+    """The host's own machine-config operator has, or had, a hand on the host under our maintenance, or its Node was
+    registered anew."""
     own = scene.own
-    if own is None or own.phase is Phase.FAILED or not scene.active or not scene.is_updated_meanwhile:
+    if own is None or own.phase is Phase.FAILED or not scene.active or not scene.is_outdated:
         return None
     if scene.is_in_own_drain:
         return _in_own_drain(scene)
@@ -333,7 +335,17 @@ def _restore(scene: Scene) -> Move | None:
         return None
     if scene.is_left_over:
         return None  # it is returned on proof, or drained anew, as if the maintenance were there
-    return Restore(scene.view.site)
+    return _still_cordoned(scene, scene.host) or Restore(scene.view.site)
+
+
+def _still_cordoned(scene: Scene, host: HostNode) -> Hold | None:
+    """A cordon without the taint may be a person's: it is neither taken off, nor is the mark that says it should be."""
+    if scene.maintenances or not is_stuck_cordoned(host):
+        return None
+    name = named(scene.view.site.host)
+    words = f"{name} is cordoned although its maintenance is gone and it was not cordoned before"
+    theirs = f"kubectl annotate node {name} {CORDONED_BEFORE_ANNOTATION}-"
+    return Hold(Reason.HOST_STILL_CORDONED, f"{words}: kubectl uncordon {name}, or, if somebody wants that, {theirs}")
 
 
 def _reset(scene: Scene) -> Move | None:
@@ -507,7 +519,7 @@ def _give_back(scene: Scene) -> Move | None:
     unproven = scene.needs_proof() and scene.ends_unproven()
     legs = _legs(scene)
     before = True if unproven else (False if scene.was_uncordoned else None)
-    why = Because.IN_USE if scene.taken_back and not scene.was_uncordoned else Because.DECIDED
+    why = Because.IN_USE if scene.is_in_use and not scene.was_uncordoned else Because.DECIDED
     return GiveBack(view.site, scene.own.uid, legs, before, view.config if unproven else None, why)
 
 

@@ -203,6 +203,8 @@ class Maintenance:
     """When its operator last began or ended a drain."""
     pods: tuple[Pod, ...] = ()
     """The first few of them."""
+    loses_lease: bool = False
+    """Whether its operator could not renew the lease that it holds on the host, so that it is about to give up."""
     ended_at: int = 0
     """When it was deleted, in seconds of the epoch; 0: it was not."""
 
@@ -244,6 +246,7 @@ class Reason(StrEnum):
     HOST_ABSENT = "HostAbsent"
     HOST_DRAINING = "HostDraining"
     HOST_IN_OWN_DRAIN = "HostInOwnDrain"
+    HOST_STILL_CORDONED = "HostStillCordoned"
     HOST_UNCORDONED = "HostUncordoned"
     INFRA_FORBIDDEN = "InfraForbidden"
     LEASE_NOT_RENEWED = "LeaseNotRenewed"
@@ -443,6 +446,7 @@ def maintenance(obj: Obj, owner: str) -> Maintenance:
         host_update=str(notes.get(HOST_UPDATE_ANNOTATION, "")),
         last_update=last_update,
         pods=_pending_pods(obj, pending),
+        loses_lease=at(obj, "status", "errorOnLeaseCount") not in (None, 0),
         ended_at=as_seconds(at(obj, "metadata", "deletionTimestamp")),
     )
 
@@ -476,9 +480,33 @@ def is_uncordoned(found: Maintenance, host: HostNode) -> bool:
     """Whether somebody has uncordoned the host although its maintenance has drained it, and holds it.
 
     Source: the node maintenance operator takes its taint off before it uncordons, and watches no host once it is
-        drained; while it still drains it cordons again by itself.
+        drained; while it still drains it cordons again by itself. One that loses its lease gives the host back, taint
+        first, before it says `Failed`; it has counted its errors until then (`errorOnLeaseCount`, `Reconcile` in
+        internal/controller/nodemaintenance_controller.go of medik8s/node-maintenance-operator 3a54cd1).
     """
-    return found.phase is Phase.SUCCEEDED and not found.terminating and not host.cordoned and host.tainted
+    if not _is_drained(found) or host.cordoned:
+        return False
+    return host.tainted or (host.mark is not None and not found.loses_lease)
+
+
+def is_registered_anew(found: Maintenance, host: HostNode) -> bool:
+    """Whether the host's Node is another one than was drained: it shows nothing of what was written onto that."""
+    return _is_drained(found) and host.mark is None and not host.tainted
+
+
+def is_in_use(found: Maintenance, host: HostNode) -> bool:
+    """Whether the host runs workloads although its maintenance says that it is drained."""
+    return is_taken_back(found, host) or (is_registered_anew(found, host) and not host.cordoned)
+
+
+def is_stuck_cordoned(host: HostNode) -> bool:
+    """Whether a host that no maintenance holds any more is cordoned, should be in use, and nobody can tell who wants
+    that: a node maintenance operator that ended half-way, or a person."""
+    return host.mark is False and host.cordoned and not host.tainted
+
+
+def _is_drained(found: Maintenance) -> bool:
+    return found.phase is Phase.SUCCEEDED and not found.terminating
 
 
 def is_updated_meanwhile(found: Maintenance, host: HostNode) -> bool:
@@ -487,6 +515,11 @@ def is_updated_meanwhile(found: Maintenance, host: HostNode) -> bool:
     Each of its updates ends with an uncordon, whoever had cordoned the host, and soon after that says that it is done.
     """
     return host.in_own_drain or found.host_update not in ("", host.machine.update)
+
+
+def is_outdated(found: Maintenance, host: HostNode) -> bool:
+    """Whether the host has to be drained once more under that maintenance before it counts as drained."""
+    return is_updated_meanwhile(found, host) or is_registered_anew(found, host)
 
 
 def is_taken_back(found: Maintenance, host: HostNode) -> bool:

@@ -20,7 +20,10 @@ from dpunetop.domain.drain.facts import (
     Order,
     Phase,
     Site,
+    is_in_use,
     is_left_over,
+    is_registered_anew,
+    is_stuck_cordoned,
     is_taken_back,
 )
 from dpunetop.domain.drain.maintenances import mark_host, release_host, restore_host
@@ -127,7 +130,7 @@ class Because(Enum):
     DECIDED = auto()
     """The maintenance and the records alone."""
     IN_USE = auto()
-    """A person has uncordoned the host, so that it runs workloads already."""
+    """A person has uncordoned the host, or its Node was registered anew, so that it runs workloads already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,7 @@ class GiveBack:
 
     def _forbidden(self, found: Maintenance, host: HostNode | None) -> str:
         """What the host shows that forbids it; its own operator would find it uncordoned in the middle of an update."""
-        if self.because is Because.IN_USE and (host is None or not is_taken_back(found, host)):
+        if self.because is Because.IN_USE and (host is None or not is_in_use(found, host)):
             return "is not in use"
         is_forced = any(leg.forced for leg in self.legs)
         is_at_work = host is not None and host.in_own_drain and not is_forced
@@ -213,6 +216,8 @@ class Restore:
             return Done(Result.STALE, f"{self.site.host}: nothing to restore")
         if (yield from read_maintenances(self.site)):
             return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
+        if is_stuck_cordoned(host):
+            return Done(Result.STALE, f"{self.site.host}: is cordoned, and nobody knows by whom")
         yield from store(restore_host(self.site, host))
         return Done(Result.DONE, f"{self.site.host}: is as it was before")
 
@@ -309,9 +314,14 @@ def _remember(site: Site, found: Maintenance, host: HostNode | None, cordoned_be
     if is_taken_back(found, host):
         wanted = False
     elif wanted is None:
-        wanted = host.mark if host.mark is not None else bool(found.cordoned_before)
+        wanted = host.mark if host.mark is not None else _was_cordoned(found, host)
     if host.mark != wanted:
         yield from store(mark_host(site, host, wanted))
+
+
+def _was_cordoned(found: Maintenance, host: HostNode) -> bool:
+    """The cordon of a Node that was registered anew is nobody's but a person's."""
+    return host.cordoned if is_registered_anew(found, host) else bool(found.cordoned_before)
 
 
 def _delete(site: Site, found: Maintenance) -> Delete:

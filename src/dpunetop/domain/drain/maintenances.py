@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dpunetop.domain.drain.facts import HostNode, Maintenance, Site
+from dpunetop.domain.drain.facts import HostNode, Maintenance, Site, is_registered_anew
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     HOST_UPDATE_ANNOTATION,
@@ -41,6 +41,8 @@ def renew_maintenance(site: Site, found: Maintenance, read: HostNode) -> Patch:
     Guarantees: the maintenance does not count as succeeded before its operator has drained the host again.
     """
     notes = {OUTDATED_DRAIN_ANNOTATION: found.last_update or None, HOST_UPDATE_ANNOTATION: read.machine.update}
+    if is_registered_anew(found, read):  # that Node never bore our cordon
+        notes[CORDONED_BEFORE_ANNOTATION] = _word(read.cordoned)
     return Patch(site.tenant_cluster, NODEMAINTENANCES, found.live, {"metadata": {"annotations": notes}})
 
 

@@ -21,6 +21,7 @@ from dpunetop.domain.drain.facts import (
     Phase,
     Site,
     TenantSeen,
+    is_registered_anew,
     is_uncordoned,
     is_updated_meanwhile,
 )
@@ -62,6 +63,7 @@ OPENING: Mapping[str, Guard] = {
     "the maintenance stays": lambda seen: not seen.maintenance.terminating,
     "the host is drained": lambda seen: seen.maintenance.phase is Phase.SUCCEEDED,
     "the host is unschedulable": lambda seen: seen.host.cordoned,
+    "the host is the one that was drained": lambda seen: not is_registered_anew(seen.maintenance, seen.host),
     "the host's own machine-config operator rests": lambda seen: not is_updated_meanwhile(seen.maintenance, seen.host),
     "the record is our own": lambda seen: _is_own(seen.budget, seen.site, seen.cycle),
     "the budget serves this host": lambda seen: seen.budget.ours and seen.budget.serves == seen.site.host,

@@ -16,9 +16,10 @@ from dpunetop.domain.drain.facts import (
     Order,
     Phase,
     Reason,
+    is_in_use,
     is_left_over,
+    is_outdated,
     is_taken_back,
-    is_updated_meanwhile,
 )
 from dpunetop.domain.drain.record import Cycle, State
 
@@ -73,9 +74,15 @@ class Scene:
         return self.own is not None and isinstance(self.host, HostNode) and is_taken_back(self.own, self.host)
 
     @property
-    def is_updated_meanwhile(self) -> bool:
-        """Whether the host's own machine-config operator is, or was, at work under our maintenance."""
-        return self.own is not None and isinstance(self.host, HostNode) and is_updated_meanwhile(self.own, self.host)
+    def is_outdated(self) -> bool:
+        """Whether the host has to be drained once more: its own machine-config operator is, or was, at work under our
+        maintenance, or its Node was registered anew."""
+        return self.own is not None and isinstance(self.host, HostNode) and is_outdated(self.own, self.host)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether the host runs workloads although our maintenance has drained it."""
+        return self.own is not None and isinstance(self.host, HostNode) and is_in_use(self.own, self.host)
 
     @property
     def is_in_own_drain(self) -> bool:
@@ -124,7 +131,7 @@ class Scene:
     def is_drained_for(self, dpu: DpuView) -> bool:
         """Whether the maintenance of the DPU's cycle has drained the host and nobody else has a hand on it."""
         own, cycle = self.own, self.cycle(dpu)
-        if own is None or cycle is None or self.foreign is not None or self.is_updated_meanwhile:
+        if own is None or cycle is None or self.foreign is not None or self.is_outdated:
             return False
         return self.is_drained and cycle.state is State.DRAINING and cycle.maintenance == own.uid
 
@@ -173,7 +180,7 @@ class Scene:
     def asks_nothing(self) -> bool:
         """Whether the host is given back whatever its DPUs do: it is in use already, or gone, or a person wants it."""
         failed = self.own is not None and self.own.phase is Phase.FAILED
-        return failed or isinstance(self.host, Gone) or self.was_uncordoned or self.taken_back
+        return failed or isinstance(self.host, Gone) or self.was_uncordoned or self.is_in_use
 
     @property
     def _is_as_it_began(self) -> bool:

@@ -70,6 +70,14 @@ _GOOD = frozenset(
 """Waits that belong to every drain; all others hold it."""
 
 
+def _is_good(scene: Scene, hold: Hold) -> bool:
+    """Whether a wait belongs to every drain. A host that is given back is seen cordoned for a moment, as others see the
+    end of its maintenance first; that it stays so has its limit of time."""
+    if hold.reason is Reason.HOST_STILL_CORDONED:
+        return not scene.active
+    return hold.reason in _GOOD
+
+
 def standings(view: HostView, decision: Decision) -> tuple[Standing, ...]:
     """Where each DPU of the host stands, in the order of the view."""
     scene = Scene(view)
@@ -98,7 +106,7 @@ def _is_concerned(scene: Scene, dpu: DpuView) -> bool:
 
 def _stage(scene: Scene, dpu: DpuView, hold: Hold | None) -> Stage:
     is_unrecorded = scene.cycle(dpu) is None and not scene.wants(dpu)  # a maintenance of ours with no record of why
-    if hold is not None and (hold.reason not in _GOOD or is_unrecorded):
+    if hold is not None and (not _is_good(scene, hold) or is_unrecorded):
         failures = (Reason.MAINTENANCE_FAILED, Reason.MAINTENANCE_REFUSED)
         return Stage.FAILED if hold.reason in failures else Stage.HELD
     if scene.own is not None and scene.own.phase is Phase.FAILED and scene.is_active(dpu):

@@ -13,8 +13,8 @@ from dpunetop.domain.drain.facts import (
     Phase,
     Site,
     is_left_over,
+    is_outdated,
     is_taken_back,
-    is_updated_meanwhile,
     ovn_pod,
 )
 from dpunetop.domain.drain.maintenances import mark_host, new_maintenance, renew_maintenance, unmark_host
@@ -181,7 +181,8 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """Have the host drained once more under its maintenance, after its own machine-config operator was at work there.
+    """Have the host drained once more under its maintenance, after its own machine-config operator was at work there,
+    or its Node was registered anew.
 
     Guarantees: not while that operator is at work. Until the host is drained again the maintenance counts as running.
     """
@@ -196,10 +197,10 @@ class Renew:
         host = yield from read_host(self.site)
         if found is None or not found.ours or found.terminating or found.uid != self.maintenance or host is None:
             return Done(Result.STALE, f"{self.site.host}: the maintenance is not as it was seen")
-        if found.phase is not Phase.SUCCEEDED or host.in_own_drain or not is_updated_meanwhile(found, host):
+        if found.phase is not Phase.SUCCEEDED or host.in_own_drain or not is_outdated(found, host):
             return Done(Result.STALE, f"{self.site.host}: is not as it was seen")
         yield from store(renew_maintenance(self.site, found, host))
-        return Done(Result.DONE, f"{self.site.host}: is drained anew, its own machine-config operator has updated it")
+        return Done(Result.DONE, f"{self.site.host}: is to be drained anew")
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,7 +219,10 @@ def uncordoned() -> World:
 
 STANDS: dict[str, Change] = {
     "the host is cordoned again": lambda w: host(w, unschedulable=True),
-    "the maintenance operator has taken its taint off": lambda w: host(w, taints=[]),
+    "the maintenance operator gives the host back, because it loses its lease": lambda w: (
+        host(w, taints=[]),
+        maintenance(w, {"status": {"errorOnLeaseCount": 4}}),
+    ),
     "the maintenance drains again": lambda w: maintenance(w, {"status": {"phase": "Running"}}),
     "the maintenance is on its way out": lambda w: maintenance(w, {"metadata": {"deletionTimestamp": "now"}}),
     "the maintenance is gone": lambda w: w.tenant.remove(NODEMAINTENANCES, "", NAME),

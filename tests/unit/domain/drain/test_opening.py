@@ -118,6 +118,7 @@ def of_another_term(world: World) -> None:
 BREAKS: dict[str, Callable[[World], object]] = {
     "the node is that of the cycle": register_anew,
     "the drain is wanted": lambda world: world.uncordon(DPU),
+    "the host is the one that was drained": lambda world: world.register_host_anew(cordoned=True),
     "nobody holds it": lambda world: world.order(DPU, "hold"),
     "the maintenance is ours": lambda w: change_maintenance(w, {"metadata": {"labels": {OWNER_LABEL: "other"}}}),
     "the maintenance is of this cycle": make_anew,

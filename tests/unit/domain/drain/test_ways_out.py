@@ -278,6 +278,16 @@ def without_lease() -> World:
     return world
 
 
+def half_ended() -> World:
+    """The node maintenance operator went away when it had taken its taint off."""
+    world = opened()
+    world.uncordon(DPU)
+    world.work()
+    world.nmo()
+    world.maintenance_vanishes()
+    return world
+
+
 @dataclass(frozen=True)
 class Way:
     reason: Reason
@@ -316,6 +326,7 @@ WAYS: tuple[Way, ...] = (
     Way(Reason.NODE_MAINTENANCE_NOT_SERVED, without_operator, force_open),
     Way(Reason.DRAIN_TIMEOUT, of_a_late_host, uncordon),
     Way(Reason.DRAIN_TIMEOUT, of_a_late_host, then_uncordon(lambda w: w.nmo())),
+    Way(Reason.HOST_STILL_CORDONED, half_ended, lambda w: w.uncordon_stuck_host()),
     Way(Reason.ABORTED, aborted, uncordon),
     Way(Reason.ABORTED, aborted, skip_and_off),
     Way(Reason.HOST_ABSENT, of_an_absent_host, then_uncordon(drainfaults.registers_host_anew)),
