@@ -355,6 +355,26 @@ def test_a_drain_that_takes_too_long_is_named_and_goes_on(trial: Trial) -> None:
     pair.until_idle()
 
 
+def test_a_host_whose_drain_a_budget_blocks_is_told_with_pod_and_budget_by_any_process(
+    trial: Trial, operator: OperatorProcess
+) -> None:
+    trial.ready(drain={"limits": {"hostDrain": "2s"}})
+    pair = Pair(trial)
+    stuck, name = stubborn_pod(trial, pair.host), f"{trial.tenant_namespace}/stubborn-{pair.host}"
+    pair.cordon()
+    budget = f"PodDisruptionBudget {name} allows no eviction now"
+    said = pairs_say(trial, "HostDrainOverdue", pair.dpu, pair.host, f"1 pods are left: {name}", budget)
+    eventually(pair.events, lambda events: "HostDrainOverdue" in {reason for reason, _ in events}, SLOW)
+    operator.restart()
+    since = said.partition(" since ")[2].partition(",")[0]
+    assert f" since {since}," in pairs_say(trial, "HostDrainOverdue", budget)
+    trial.tenant.delete(stuck, {"gracePeriodSeconds": 0})
+    pair.until_open()
+    trial.wait("PairsHealthy", "True", "Draining", within=SLOW)
+    pair.cordon(False)
+    pair.until_idle()
+
+
 def test_a_drain_that_takes_too_long_is_given_up_where_that_is_wanted(trial: Trial) -> None:
     trial.ready(drain={"timeout": "1s", "onTimeout": "Abort"})
     pair = Pair(trial)
