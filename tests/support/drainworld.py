@@ -559,6 +559,15 @@ class World:
         self.unwished[name] += 1
         return True
 
+    def uncordon_in_drain(self, name: str) -> bool:
+        """By a person, while the machine-config operator drains it."""
+        node = self.node(name)
+        if not node.cordoned or node.mco is not facts.Mco.DRAINS:
+            return False
+        self._change_dpu(name, {"spec": {"unschedulable": None}})
+        self.unwished[name] += 1
+        return True
+
     def order(self, name: str, text: str | None) -> bool:
         self._change_dpu(name, {"metadata": {"annotations": {DRAIN_ANNOTATION: text}}})
         self.unwished[name] += 1
@@ -813,10 +822,24 @@ class World:
         return False
 
     def _mco_evict(self, name: str, asked: str) -> bool:
+        """What somebody has uncordoned meanwhile is cordoned again, and not said to be drained before (`drainNode` and
+        `syncNode` in drain_controller.go of MCO 7ff337a)."""
+        if not self.node(name).cordoned:
+            self._change_dpu(name, {"spec": {"unschedulable": True}})
+            self.wished_at[name] = self.steps
+            return self.mco_lists_anew(name)
         blocker = self._blocker(name)
         if blocker is not None and uid_of(blocker) == self.dpus[name].saw:
             return self._evict(name, blocker)
         self._change_dpu(name, {"metadata": {"annotations": {LAST_APPLIED_DRAIN_ANNOTATION: asked}}})
+        return True
+
+    def mco_lists_anew(self, name: str) -> bool:
+        """Another round, because some pod was left in the last one: a blocker that came meanwhile is to go as well."""
+        if self.node(name).mco is not facts.Mco.DRAINS:
+            return False
+        blocker = self._blocker(name)
+        self.dpus[name].saw = "" if blocker is None else uid_of(blocker)
         return True
 
     def _evict(self, name: str, blocker: Obj) -> bool:
@@ -1114,6 +1137,8 @@ def trouble(world: World) -> list[Action]:
             (f"uncordon {name}", partial(world.uncordon, name), 4),
             (f"skip {name}", partial(world.order, name, "skip"), 2),
             (f"hold {name}", partial(world.order, name, "hold"), 2),
+            (f"mco lists anew on {name}", partial(world.mco_lists_anew, name), 2),
+            (f"uncordon {name} in its drain", partial(world.uncordon_in_drain, name), 1),
             (f"{name} reboots by itself", partial(world.reboots_by_itself, name), 2),
             (f"ovnkube crashes on {name}", partial(world.ovnkube_crashes, name), 2),
             (f"delete blocker {name}", partial(world.delete_blocker, name), 2),

@@ -265,6 +265,25 @@ def test_a_closed_budget_blocks_the_drain_until_it_opens_and_what_comes_then_sta
     assert (uid_of(after) != uid_of(before), after["spec"]["nodeName"]) == (True, DPUS[0])
 
 
+def test_a_later_round_evicts_what_came_after_the_first_and_a_person_s_uncordon_is_undone(rolled: World) -> None:
+    infra = rolled.infra
+    [blocker, stuck] = infra.apply([deployment("again", DPUS[0]), budget("stuck", maxUnavailable=0)])
+    infra.apply(pod("stuck", DPUS[0], labels={"app": "stuck"}))
+    infra.admin.wait_for(pod_path("stuck"), lambda p: is_true(p, "Ready"))
+    infra.admin.wait_for(infra.admin.path_of(blocker), lambda d: d.get("status", {}).get("availableReplicas") == 1)
+    infra.admin.wait_for(infra.admin.path_of(stuck), lambda b: (b.get("status") or {}).get("currentHealthy") == 1)
+    [first] = pods_of(infra, "again")
+    infra.apply(machine_config("00-dpu", "dpu", "by rounds"))
+    infra.admin.wait_for(pod_path(name_of(first)), lambda p: p == {})
+    second = eventually(lambda: pods_of(infra, "again"), lambda pods: [is_true(p, "Ready") for p in pods] == [True])[0]
+    infra.admin.patch(path(DPUS[0]), {"spec": {"unschedulable": None}})
+    infra.admin.wait_for(path(DPUS[0]), lambda n: bool(n["spec"].get("unschedulable")), 30)
+    infra.admin.wait_for(pod_path(name_of(second)), lambda p: p == {}, 30)
+    infra.admin.delete(infra.admin.path_of(stuck))
+    infra.admin.wait_for(pool_path("dpu"), lambda p: is_rolled_out(p, 3), 60)
+    infra.admin.delete(infra.admin.path_of(blocker), {"propagationPolicy": "Foreground"})
+
+
 def has_beaten(ready: Obj | None, node: Obj) -> bool:
     """Whether the kubelet has written another `Ready` than that one."""
     return condition_of(node, "Ready") != ready
@@ -361,7 +380,7 @@ def test_a_maintenance_drains_its_host_and_gives_it_back(world: World) -> None:
     tenant.delete(tenant.path_of(closed))
     assert (phase(running), FINALIZER in running["metadata"]["finalizers"]) == ("Running", True)
     assert (is_closed(during), is_closed(drained), is_closed(after)) == ((True, True), (True, True), (False, False))
-    assert (done["status"]["drainProgress"], done["metadata"]["ownerReferences"][0]["name"]) == (100, HOST)
+    assert (done["status"]["drainProgress"], "ownerReferences" in done["metadata"]) == (100, False)
 
 
 def without_time(found: Obj) -> Obj:
@@ -379,6 +398,8 @@ def test_an_uncordon_after_success_is_not_noticed(world: World) -> None:
     node, after = tenant.get(path(HOST)), tenant.get(f"{MAINTENANCES}/unnoticed")
     tenant.patch(f"{MAINTENANCES}/unnoticed", {"metadata": {"annotations": {"touched": "yes"}}})
     tenant.wait_for(path(HOST), lambda n: is_closed(n) == (True, True))
+    once_more = after["status"]["lastUpdate"]
+    tenant.wait_for(f"{MAINTENANCES}/unnoticed", lambda m: m["status"]["lastUpdate"] != once_more)
     end(tenant, "unnoticed")
     assert (is_closed(node), without_time(after)) == ((True, False), without_time(done))
 

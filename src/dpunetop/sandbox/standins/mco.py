@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dpunetop.base.stop import Stop
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
+    MACHINE_CONFIG_REASON_ANNOTATION,
     MACHINE_CONFIG_STATE_ANNOTATION,
     MACHINECONFIGPOOLS,
     MACHINECONFIGS,
     WORKER_ROLE,
 )
 from dpunetop.kube.keys import NODES, PODS, Key
-from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, namespace_of, new_object, uid_of
+from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, new_object, uid_of
 from dpunetop.sandbox.standins import mcorules
 from dpunetop.sandbox.standins.bench import BY_NODE, Bench, StandIn, drainable
 from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION, boot_id
-from dpunetop.sandbox.standins.mcorules import Action, PoolView
-
-
-@dataclass
-class _Drain:
-    """A drain under way: the pods that were there when it began, and those of them that may go."""
-
-    mark: str
-    pods: dict[str, tuple[str, str]]  # uid -> namespace, name
-    granted: set[str] = field(default_factory=set)
+from dpunetop.sandbox.standins.mcorules import Action, Drain, PoolView
 
 
 @dataclass(frozen=True)
@@ -40,19 +32,22 @@ class _Rendered:
 class MachineConfigOperator(StandIn):
     """All of the Machine Config Operator, one key for the whole cluster.
 
-    Guarantees: a drain evicts each pod that it saw at its beginning once, asks again only where a budget refused, and
-        looks at no pod that came later; a node always comes back schedulable, whoever had cordoned it; a node that is
-        new has the configuration of the worker pool from the start. A node marked `Degraded` is left alone.
+    Guarantees: a drain goes by rounds; each lists the pods anew, so that one that came meanwhile is evicted as well,
+        and looks at no pod that came later; a node that somebody uncordons is cordoned again with the next round, and
+        is not said to be drained before; a node always comes back schedulable, whoever had cordoned it; a node that is
+        new has the configuration of the worker pool from the start. Of a node marked `Degraded` only its drain goes on.
+    Source: openshift/machine-config-operator 7ff337a, pkg/controller/drain/drain_controller.go.
     """
 
     name = "mco"
 
     def __init__(self, *, retry_seconds: float = 1.0) -> None:
-        """`retry_seconds`: the pause before an eviction that a budget refused is asked for again."""
-        self._retry_seconds = retry_seconds
+        """`retry_seconds`: the pause before an eviction that a budget refused is asked for again; all other pauses are
+        as much shorter than the real ones as this one is."""
+        self._pace = mcorules.REAL_PACE.scaled(retry_seconds)
         # Node -> its drain. Changed by the worker that has the one key; the thread of the pods' cache only looks, and
         # what it misses the next try finds.
-        self._drains: dict[str, _Drain] = {}
+        self._drains: dict[str, Drain] = {}
 
     def attach(self, bench: Bench, enqueue: Callable[[Key], None]) -> None:
         """See `StandIn.attach`."""
@@ -77,7 +72,7 @@ class MachineConfigOperator(StandIn):
             self._advance(node)
         for pool in pools:
             self._report(pool, members[name_of(pool)], rendered, stop)
-        return self._retry_seconds if self._drains else None
+        return self._pace.retry if self._drains else None
 
     # --- pools ------------------------------------------------------------------------------------------------------
 
@@ -129,6 +124,8 @@ class MachineConfigOperator(StandIn):
                 self._mark(node, {MACHINE_CONFIG_STATE_ANNOTATION: mcorules.WORKING, REBOOT_ANNOTATION: None, **drain})
             case Action.DRAIN:
                 self._drain(node, mcorules.drain_mark(desired))
+            case Action.RESUME:
+                self._mark(node, {MACHINE_CONFIG_STATE_ANNOTATION: mcorules.WORKING})
             case Action.REBOOT:
                 self._mark(node, {REBOOT_ANNOTATION: boot_id(node)})
             case Action.ASK_UNCORDON:
@@ -137,33 +134,48 @@ class MachineConfigOperator(StandIn):
             case Action.UNCORDON:
                 self._uncordon(node, mcorules.uncordon_mark(desired))
             case Action.FINISH:
-                finished = {CURRENT_CONFIG_ANNOTATION: desired, MACHINE_CONFIG_STATE_ANNOTATION: mcorules.DONE}
-                self._mark(node, finished)
+                done = {MACHINE_CONFIG_STATE_ANNOTATION: mcorules.DONE, MACHINE_CONFIG_REASON_ANNOTATION: ""}
+                self._mark(node, {CURRENT_CONFIG_ANNOTATION: desired, **done})
             case Action.NOTHING | Action.WAIT_FOR_BOOT:
                 self._drains.pop(name_of(node), None)
 
     def _drain(self, node: Obj, mark: str) -> None:
-        name = name_of(node)
-        if not mcorules.is_cordoned(node):
-            self._bench.patch(NODES, node, {"spec": {"unschedulable": True}}, self.manager)
-            return
+        name, now = name_of(node), self._bench.clock.monotonic()
         drain = self._drains.get(name)
         if drain is None or drain.mark != mark:
-            seen = {uid_of(pod): (namespace_of(pod), name_of(pod)) for pod in self._drainable(name)}
-            drain = self._drains[name] = _Drain(mark, seen)
-        if not self._push(drain):
+            drain = self._drains[name] = Drain(mark, now)
+        if drain.pods is None:
+            if not mcorules.is_cordoned(node):
+                self._bench.patch(NODES, node, {"spec": {"unschedulable": True}}, self.manager)
+                drain.began = drain.next = now
+                return
+            if now < drain.next:
+                return
+            drain.begin_round(self._drainable(name), self._pace, now)
+        if self._push(drain, now):
+            self._wait(node, drain, now)
+        elif mcorules.is_cordoned(node):
             del self._drains[name]
             self._mark(node, {mcorules.LAST_APPLIED_DRAIN_ANNOTATION: mark})
+        else:  # what came since it was uncordoned is to go too
+            drain.pods, drain.next = None, now
+
+    def _wait(self, node: Obj, drain: Drain, now: float) -> None:
+        if now >= drain.ends:
+            drain.end_round(self._pace, now)
+        if now - drain.began > self._pace.timeout and mcorules.state_of(node) == mcorules.WORKING:
+            reason = {MACHINE_CONFIG_REASON_ANNOTATION: mcorules.drain_failure(name_of(node))}
+            self._mark(node, {MACHINE_CONFIG_STATE_ANNOTATION: mcorules.DEGRADED, **reason})
 
     def _drainable(self, node: str) -> list[Obj]:
         return drainable(self._pods.by_index(BY_NODE, node))
 
-    def _push(self, drain: _Drain) -> bool:
-        """Ask for the evictions that are not granted yet; whether any pod of the drain is still there."""
-        found = [(uid, self._pods.get(*place)) for uid, place in drain.pods.items()]
+    def _push(self, drain: Drain, now: float) -> bool:
+        """Ask for the evictions that are due; whether any pod of the round is still there."""
+        found = [(uid, self._pods.get(*place)) for uid, place in (drain.pods or {}).items()]
         left = [pod for uid, pod in found if pod is not None and uid_of(pod) == uid]
         for pod in left:
-            if uid_of(pod) not in drain.granted and (is_terminating(pod) or self._bench.evict(pod)):
+            if drain.is_due(pod, self._pace, now) and (is_terminating(pod) or self._bench.evict(pod)):
                 drain.granted.add(uid_of(pod))
         return bool(left)
 

@@ -1,10 +1,13 @@
-"""What the Machine Config Operator decides, without I/O: who is in which pool, who is next, how far a pool is."""
+"""What the Machine Config Operator decides, without I/O: who is in which pool, who is next, how far a pool is.
+
+Each rule is that of openshift/machine-config-operator 7ff337a, by its file.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, field
 from enum import Enum, auto
 from typing import Any
 
@@ -12,11 +15,12 @@ from dpunetop.base import jsonio
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
+    MACHINE_CONFIG_REASON_ANNOTATION,
     MACHINE_CONFIG_STATE_ANNOTATION,
     WORKER_ROLE,
 )
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.meta import Obj, annotations_of, generation_of, labels_of, name_of
+from dpunetop.kube.meta import Obj, annotations_of, generation_of, labels_of, name_of, namespace_of, uid_of
 from dpunetop.kube.selectors import matches
 from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION, boot_id
 
@@ -90,12 +94,78 @@ def next_nodes(pool: Obj, members: Sequence[Obj], target: str) -> list[Obj]:
     return sorted(idle, key=name_of)[: max(free, 0)]
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How long the controller and the daemon wait in a drain, in seconds.
+
+    Source: `DefaultConfig` and `syncNode` in pkg/controller/drain/drain_controller.go; `performDrain` in
+        pkg/daemon/drain.go.
+    """
+
+    retry: float = 5.0
+    """Between two tries of one eviction."""
+    window: float = 90.0
+    """How long one round of evictions goes on; the next one lists the pods anew."""
+    pause: float = 60.0
+    """Between two rounds."""
+    late_after: float = 600.0
+    late_pause: float = 300.0
+    """Between two rounds of a drain that has gone on for longer than that."""
+    timeout: float = 3600.0
+    """How long the daemon waits before it says that it is degraded."""
+
+    def scaled(self, retry: float) -> Pace:
+        """The same with another pause between two tries, and all others in proportion."""
+        times = retry / self.retry
+        return Pace(*(times * value for value in astuple(self)))
+
+
+REAL_PACE = Pace()
+
+
+@dataclass
+class Drain:
+    """A drain under way, as the controller has it in memory: nothing of it outlives a process."""
+
+    mark: str
+    began: float
+    """When the node was last cordoned for it."""
+    pods: dict[str, tuple[str, str]] | None = None
+    """Of the round that goes on: those that were there when it began, by uid, with namespace and name."""
+    ends: float = 0.0
+    next: float = 0.0
+    """When the round ends if anything is left by then, and when the next one begins."""
+    tried: dict[str, float] = field(default_factory=dict)
+    granted: set[str] = field(default_factory=set)
+
+    def begin_round(self, pods: Iterable[Obj], pace: Pace, now: float) -> None:
+        """What comes later is looked at in the next round only (`RunNodeDrain` of kubectl lists once)."""
+        self.pods = {uid_of(pod): (namespace_of(pod), name_of(pod)) for pod in pods}
+        self.ends, self.tried, self.granted = now + pace.window, {}, set()
+
+    def end_round(self, pace: Pace, now: float) -> None:
+        """Source: the end of `drainNode`, which takes how long it has gone on from the beginning of the round."""
+        is_late = self.ends - pace.window - self.began > pace.late_after
+        self.pods, self.next = None, now + (pace.late_pause if is_late else pace.pause)
+
+    def is_due(self, pod: Obj, pace: Pace, now: float) -> bool:
+        """Whether its eviction is to be asked for now."""
+        uid = uid_of(pod)
+        last = self.tried.get(uid)
+        if uid in self.granted or (last is not None and now < last + pace.retry):
+            return False
+        self.tried[uid] = now
+        return True
+
+
 class Action(Enum):
     """What is next on a node that is being updated."""
 
     NOTHING = auto()
     BEGIN = auto()
     DRAIN = auto()
+    RESUME = auto()
+    """What the daemon gave up is done: it works on."""
     REBOOT = auto()
     WAIT_FOR_BOOT = auto()
     ASK_UNCORDON = auto()
@@ -107,9 +177,11 @@ def next_action(node: Obj) -> Action:
     """The next step of a node's update, told from its annotations alone."""
     marks = annotations_of(node)
     desired, current = desired_config(node), marks.get(CURRENT_CONFIG_ANNOTATION)
-    if not desired or desired == current or state_of(node) == DEGRADED:
+    if not desired or desired == current:
         return Action.NOTHING
     wanted, applied = marks.get(DESIRED_DRAIN_ANNOTATION, ""), marks.get(LAST_APPLIED_DRAIN_ANNOTATION, "")
+    if state_of(node) == DEGRADED:
+        return _while_degraded(node, wanted, applied)
     if wanted == uncordon_mark(desired):
         return Action.FINISH if applied == wanted else Action.UNCORDON
     if wanted != drain_mark(desired) or state_of(node) != WORKING:
@@ -117,6 +189,25 @@ def next_action(node: Obj) -> Action:
     if applied != wanted:
         return Action.DRAIN
     return _boot_action(node, marks.get(REBOOT_ANNOTATION))
+
+
+def _while_degraded(node: Obj, wanted: str, applied: str) -> Action:
+    """The controller goes on with a drain that the daemon has given up, and the daemon with an update once that is
+    done (`initializeNode` in pkg/daemon/daemon.go); nothing else is mended by itself."""
+    if not wanted.startswith("drain-"):
+        return Action.NOTHING
+    if applied != wanted:
+        return Action.DRAIN
+    gave_up = annotations_of(node).get(MACHINE_CONFIG_REASON_ANNOTATION, "").startswith(DRAIN_FAILED)
+    return Action.RESUME if gave_up else Action.NOTHING
+
+
+DRAIN_FAILED = "failed to drain node"
+
+
+def drain_failure(node: str) -> str:
+    """What the daemon says when a drain takes too long (`performDrain` in pkg/daemon/drain.go)."""
+    return f"{DRAIN_FAILED}: {node} after 1 hour. Please see machine-config-controller logs for more information"
 
 
 def drain_mark(config: str) -> str:

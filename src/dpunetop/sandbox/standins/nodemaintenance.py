@@ -3,6 +3,8 @@
 That a node has one maintenance at most is seen to by an admission policy beside the CustomResourceDefinition, as the
 operator's webhook does. It cannot look for a node that does not exist: such a maintenance is taken, and becomes
 `Failed` here.
+
+Each rule is that of medik8s/node-maintenance-operator 3a54cd1, internal/controller/nodemaintenance_controller.go.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ from typing import Any
 
 from dpunetop.base.stop import Stop
 from dpunetop.domain.names import NODEMAINTENANCES
-from dpunetop.kube.errors import NotFound
+from dpunetop.kube.errors import Conflict, NotFound
 from dpunetop.kube.keys import NODES, PODS, Key
-from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, namespace_of, uid_of
+from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of, name_of, namespace_of, uid_of
 from dpunetop.kube.requests import Selection
 from dpunetop.sandbox.standins.bench import Bench, StandIn, drainable
 
@@ -26,14 +28,19 @@ FAIL_ANNOTATION = "standin.dpu.openshift.io/fail"
 _TAINTS = tuple({"key": key, "effect": "NoSchedule"} for key in (DRAIN_TAINT, "node.kubernetes.io/unschedulable"))
 _REMEDIATION_LABEL = "remediation.medik8s.io/exclude-from-remediation"
 _PAGE = 500
+_TRIES = 6
+"""So many pauses of 5 s (`waitDurationOnDrainError`) are in the 30 s of one drain (`DrainerTimeout`)."""
 
 
 class NodeMaintenanceOperator(StandIn):
     """All of the Node Maintenance Operator.
 
-    Guarantees: on the way in first `Running`, then the taint, then the cordon; on the way out first the taint goes,
-        then the cordon, whoever had set it, then the finalizer. While `Running` the node is cordoned again by itself;
-        once `Succeeded` nobody looks at it until the maintenance itself is changed. Reads nodes and pods from the
+    Guarantees: on the way in first `Running`, then the label, the taint, the cordon; on the way out first the taint
+        goes, then the cordon, whoever had set it, if the node was cordoned when it was read, then the label, then the
+        finalizer. The taints are changed as they were read, or all is tried again after a growing pause. While
+        `Running` the node is cordoned again by itself; once `Succeeded` nobody looks at it until the maintenance itself
+        is changed: then it is cordoned and drained once more, which the phase says only if that takes longer than one
+        drain, and `lastUpdate` says whenever it ends well. No owner reference is stored. Reads nodes and pods from the
         server each time, so that no stale cache makes a drain seem complete.
     """
 
@@ -42,6 +49,8 @@ class NodeMaintenanceOperator(StandIn):
     def __init__(self, *, retry_seconds: float = 1.0) -> None:
         """`retry_seconds`: the pause between two looks at a node that is not drained yet."""
         self._retry_seconds = retry_seconds
+        self._again: dict[str, float] = {}
+        """When the drain of a maintenance that has succeeded before began, by uid. One worker a maintenance."""
 
     def attach(self, bench: Bench, enqueue: Callable[[Key], None]) -> None:
         """See `StandIn.attach`."""
@@ -77,21 +86,29 @@ class NodeMaintenanceOperator(StandIn):
         self._bench.patch(NODEMAINTENANCES, maintenance, {"metadata": {"finalizers": left}}, self.manager)
 
     def _hold(self, maintenance: Obj, node: Obj, stop: Stop) -> float | None:
-        self._claim(maintenance, node)
+        self._claim(maintenance)
         if phase_of(maintenance) not in ("Running", "Succeeded"):
             self._report(maintenance, {"phase": "Running", "drainProgress": 0}, stop)
         self._close(node)
         left = self._drain(name_of(node))
-        self._report(maintenance, progress(maintenance, left), stop)
+        if not left or not self._is_in_first_try(maintenance):
+            self._report(maintenance, progress(maintenance, left), stop)
         return self._retry_seconds if left else None
 
-    def _claim(self, maintenance: Obj, node: Obj) -> None:
+    def _is_in_first_try(self, maintenance: Obj) -> bool:
+        """Whether its phase still says Succeeded of the drain before."""
+        if phase_of(maintenance) != "Succeeded":
+            self._again.pop(uid_of(maintenance), None)
+            return False
+        now = self._bench.clock.monotonic()
+        return now < self._again.setdefault(uid_of(maintenance), now) + _TRIES * self._retry_seconds
+
+    def _claim(self, maintenance: Obj) -> None:
+        """It only says that the node owns the maintenance; what it stores is the status (`setOwnerRefToNode`)."""
         finalizers = maintenance["metadata"].get("finalizers") or []
-        if FINALIZER in finalizers:
-            return
-        owner = {"apiVersion": "v1", "kind": "Node", "name": name_of(node), "uid": uid_of(node)}
-        metadata = {"finalizers": [*finalizers, FINALIZER], "ownerReferences": [owner]}
-        self._bench.patch(NODEMAINTENANCES, maintenance, {"metadata": metadata}, self.manager)
+        if FINALIZER not in finalizers:
+            metadata = {"finalizers": [*finalizers, FINALIZER]}
+            self._bench.patch(NODEMAINTENANCES, maintenance, {"metadata": metadata}, self.manager)
 
     # --- the node ---------------------------------------------------------------------------------------------------
 
@@ -102,22 +119,31 @@ class NodeMaintenanceOperator(StandIn):
             return None
 
     def _close(self, node: Obj) -> None:
+        if labels_of(node).get(_REMEDIATION_LABEL) != "true":
+            self._bench.patch(NODES, node, {"metadata": {"labels": {_REMEDIATION_LABEL: "true"}}}, self.manager)
+        taints = node["spec"].get("taints") or []
         missing = [taint for taint in _TAINTS if taint["key"] not in _taint_keys(node)]
         if missing:
-            taints = [*(node["spec"].get("taints") or []), *missing]
-            labels = {_REMEDIATION_LABEL: "true"}
-            self._bench.patch(NODES, node, {"metadata": {"labels": labels}, "spec": {"taints": taints}}, self.manager)
+            self._taint(node, [*taints, *missing])
         if not node["spec"].get("unschedulable"):
             self._bench.patch(NODES, node, {"spec": {"unschedulable": True}}, self.manager)
 
     def _give_back(self, node: Obj) -> None:
+        """By what the node was when it was read: one that is cordoned since stays so (`stopNodeMaintenanceImp`)."""
         ours = {taint["key"] for taint in _TAINTS}
         if ours & _taint_keys(node):
-            left = [taint for taint in node["spec"]["taints"] if taint["key"] not in ours]
-            labels = {_REMEDIATION_LABEL: None}
-            self._bench.patch(NODES, node, {"metadata": {"labels": labels}, "spec": {"taints": left}}, self.manager)
+            self._taint(node, [taint for taint in node["spec"]["taints"] if taint["key"] not in ours])
         if node["spec"].get("unschedulable"):
             self._bench.patch(NODES, node, {"spec": {"unschedulable": None}}, self.manager)
+        if _REMEDIATION_LABEL in labels_of(node):
+            self._bench.patch(NODES, node, {"metadata": {"labels": {_REMEDIATION_LABEL: None}}}, self.manager)
+
+    def _taint(self, node: Obj, taints: list[Obj]) -> None:
+        """Refused if they are others than were read, as by the `test` of its patch (taint.go). Raises: Conflict."""
+        now = self._node(name_of(node))
+        if now is None or _taint_keys(now) != _taint_keys(node):
+            raise Conflict(409, "Conflict", "the taints are not as they were read")
+        self._bench.patch(NODES, node, {"spec": {"taints": taints}}, self.manager)
 
     def _drain(self, node: str) -> list[Obj]:
         """Ask for what is to go from the node; what is still there."""
@@ -132,7 +158,8 @@ class NodeMaintenanceOperator(StandIn):
 
     def _report(self, maintenance: Obj, members: dict[str, Any], stop: Stop) -> None:
         live = maintenance.get("status") or {}
-        is_same = {name: value for name, value in live.items() if name != "lastUpdate"} == members
+        is_over = members["phase"] == "Succeeded"
+        is_same = not is_over and {name: value for name, value in live.items() if name != "lastUpdate"} == members
         now = self._bench.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         status = {**members, "lastUpdate": live.get("lastUpdate", now) if is_same else now}
         self._bench.apply_status(NODEMAINTENANCES, maintenance, status, self.manager, stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -11,12 +12,13 @@ from dpunetop.domain.machineconfig import pool_status as judged
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
+    MACHINE_CONFIG_REASON_ANNOTATION,
     MACHINE_CONFIG_ROLE_LABEL,
     MACHINE_CONFIG_STATE_ANNOTATION,
 )
 from dpunetop.sandbox.standins import mcorules
 from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION
-from dpunetop.sandbox.standins.mcorules import Action
+from dpunetop.sandbox.standins.mcorules import REAL_PACE, Action, Drain
 
 NOW = "2026-01-01T00:00:00Z"
 OLD, NEW = "rendered-worker-1", "rendered-dpu-2"
@@ -39,6 +41,7 @@ def node(name: str, *labels: str, **facts: Any) -> dict[str, Any]:
         mcorules.DESIRED_DRAIN_ANNOTATION: facts.get("wanted"),
         mcorules.LAST_APPLIED_DRAIN_ANNOTATION: facts.get("applied"),
         REBOOT_ANNOTATION: facts.get("reboot"),
+        MACHINE_CONFIG_REASON_ANNOTATION: facts.get("reason"),
     }
     ready = {"type": "Ready", "status": str(facts.get("ready", True))}
     return {
@@ -136,13 +139,45 @@ STEPS: dict[str, tuple[dict[str, Any], Action]] = {
         Action.UNCORDON,
     ),
     "is uncordoned": ({"desired": NEW, "state": "Working", "wanted": UNCORDON, "applied": UNCORDON}, Action.FINISH),
-    "is degraded": ({"desired": NEW, "state": "Degraded", "wanted": DRAIN}, Action.NOTHING),
+    "is degraded": ({"desired": NEW, "state": "Degraded"}, Action.NOTHING),
+    "is degraded while it is drained": ({"desired": NEW, "state": "Degraded", "wanted": DRAIN}, Action.DRAIN),
+    "is degraded by a drain that is over": (
+        {"desired": NEW, "state": "Degraded", "wanted": DRAIN, "applied": DRAIN, "reason": mcorules.drain_failure("n")},
+        Action.RESUME,
+    ),
+    "is degraded by something else once it is drained": (
+        {"desired": NEW, "state": "Degraded", "wanted": DRAIN, "applied": DRAIN, "reason": "disk is full"},
+        Action.NOTHING,
+    ),
 }
 
 
 @pytest.mark.parametrize(("facts", "expected"), STEPS.values(), ids=STEPS.keys())
 def test_what_is_next_on_a_node(facts: dict[str, Any], expected: Action) -> None:
     assert mcorules.next_action(node("n", **facts)) is expected
+
+
+POD = {"metadata": {"name": "p", "namespace": "ns", "uid": "p1"}}
+
+
+def test_an_eviction_that_is_refused_is_tried_every_5_s_for_90_s_then_after_a_minute_and_late_after_five() -> None:
+    drain, now, tries = Drain(DRAIN, 0.0), 0.0, []
+    while now < 1800:
+        if drain.pods is None and now >= drain.next:
+            drain.begin_round([POD], REAL_PACE, now)
+        if drain.pods is not None and drain.is_due(POD, REAL_PACE, now):
+            tries.append(now)
+        if drain.pods is not None and now >= drain.ends:
+            drain.end_round(REAL_PACE, now)
+        now += 1.0
+    pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
+    assert pauses[:18] == [5.0] * 18
+    assert [pause for pause in pauses if pause > 5.0] == [60.0] * 5 + [300.0] * 2
+
+
+def test_all_pauses_shrink_alike() -> None:
+    quick = REAL_PACE.scaled(0.5)
+    assert (quick.retry, quick.window, quick.pause, quick.late_pause, quick.timeout) == (0.5, 9.0, 6.0, 30.0, 360.0)
 
 
 def status_of(members: list[dict[str, Any]], **spec: Any) -> dict[str, Any]:
