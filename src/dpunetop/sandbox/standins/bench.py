@@ -18,7 +18,7 @@ from dpunetop.base.stop import Stop
 from dpunetop.kube import requests
 from dpunetop.kube.errors import NotFound, TooManyRequests
 from dpunetop.kube.keys import PODS, Key, Resource
-from dpunetop.kube.meta import Obj, name_of, namespace_of, uid_of
+from dpunetop.kube.meta import Obj, name_of, namespace_of, uid_of, version_of
 from dpunetop.kube.plan import Apply, ApplyStatus, Plan
 from dpunetop.kube.requests import Request, Selection
 from dpunetop.runtime.cache.change import Change
@@ -113,6 +113,18 @@ class Bench:
         """Server-side apply of status members, unless nothing would change."""
         step = ApplyStatus(self.cluster, resource, live, (), manager, members)
         self._executor.execute(Plan((step,)), stop)
+
+    def update_status(self, resource: Resource, live: Obj, status: Mapping[str, Any], manager: str) -> None:
+        """Write a status as `Update` of client-go does it: only over that very state. Raises: Conflict.
+
+        Members that are None go; those that are not named stay.
+        """
+        target = f"{requests.get(resource, namespace_of(live), name_of(live)).target}/status?fieldManager={manager}"
+        metadata = {"uid": uid_of(live), "resourceVersion": version_of(live)}
+        body = jsonio.dumps({"metadata": metadata, "status": status})
+        answer = self._transport.call(Request("PATCH", target, body, requests.MERGE_PATCH), _CALL_SECONDS)
+        if answer.status >= 300:
+            raise error_of(answer)
 
     def patch(self, resource: Resource, live: Obj, patch: Obj, manager: str) -> None:
         """Merge patch of that very object, whatever its version."""

@@ -106,7 +106,10 @@ class MachineConfigOperator(StandIn):
         pool = mcorules.MASTER_ROLE if is_master else WORKER_ROLE
         first = rendered[pool].name if pool in rendered else mcorules.rendered_name(pool, ())
         configs = {CURRENT_CONFIG_ANNOTATION: first, DESIRED_CONFIG_ANNOTATION: first}
-        self._mark(node, {**configs, MACHINE_CONFIG_STATE_ANNOTATION: mcorules.DONE})
+        # Its first boot ends with an uncordon too (`completeUpdate` in pkg/daemon/daemon.go).
+        uncordon = mcorules.uncordon_mark(first)
+        drains = {mcorules.DESIRED_DRAIN_ANNOTATION: uncordon, mcorules.LAST_APPLIED_DRAIN_ANNOTATION: uncordon}
+        self._mark(node, {**configs, **drains, MACHINE_CONFIG_STATE_ANNOTATION: mcorules.DONE})
 
     def _begin(self, pool: Obj, members: Sequence[Obj], rendered: Mapping[str, _Rendered]) -> None:
         target = rendered.get(name_of(pool))

@@ -40,8 +40,9 @@ class NodeMaintenanceOperator(StandIn):
         finalizer. The taints are changed as they were read, or all is tried again after a growing pause. While
         `Running` the node is cordoned again by itself; once `Succeeded` nobody looks at it until the maintenance itself
         is changed: then it is cordoned and drained once more, which the phase says only if that takes longer than one
-        drain, and `lastUpdate` says whenever it ends well. No owner reference is stored. Reads nodes and pods from the
-        server each time, so that no stale cache makes a drain seem complete.
+        drain, and `lastUpdate` says whenever it ends well. No owner reference is stored. A status is written only over
+        the maintenance as it was read, else all begins anew after a growing pause; `lastError` is never cleared. Reads
+        nodes and pods from the server each time, so that no stale cache makes a drain seem complete.
     """
 
     name = "nmo"
@@ -49,8 +50,8 @@ class NodeMaintenanceOperator(StandIn):
     def __init__(self, *, retry_seconds: float = 1.0) -> None:
         """`retry_seconds`: the pause between two looks at a node that is not drained yet."""
         self._retry_seconds = retry_seconds
-        self._again: dict[str, float] = {}
-        """When the drain of a maintenance that has succeeded before began, by uid. One worker a maintenance."""
+        self._rounds: dict[str, float] = {}
+        """When the present try of a drain began, by uid of its maintenance. One worker a maintenance."""
 
     def attach(self, bench: Bench, enqueue: Callable[[Key], None]) -> None:
         """See `StandIn.attach`."""
@@ -68,12 +69,12 @@ class NodeMaintenanceOperator(StandIn):
         if is_terminating(maintenance):
             self._end(maintenance, node)
         elif node is None:
-            self._report(maintenance, _failed(f"node {maintenance['spec']['nodeName']} does not exist"), stop)
+            self._report(maintenance, _failed(f"node {maintenance['spec']['nodeName']} does not exist"))
         elif FAIL_ANNOTATION in annotations_of(maintenance):
             self._give_back(node)
-            self._report(maintenance, _failed("the lease of the node could not be had"), stop)
+            self._report(maintenance, _failed("the lease of the node could not be had"))
         else:
-            return self._hold(maintenance, node, stop)
+            return self._hold(maintenance, node)
         return None
 
     def _end(self, maintenance: Obj, node: Obj | None) -> None:
@@ -85,30 +86,41 @@ class NodeMaintenanceOperator(StandIn):
         left = [finalizer for finalizer in finalizers if finalizer != FINALIZER]
         self._bench.patch(NODEMAINTENANCES, maintenance, {"metadata": {"finalizers": left}}, self.manager)
 
-    def _hold(self, maintenance: Obj, node: Obj, stop: Stop) -> float | None:
-        self._claim(maintenance)
-        if phase_of(maintenance) not in ("Running", "Succeeded"):
-            self._report(maintenance, {"phase": "Running", "drainProgress": 0}, stop)
+    def _hold(self, maintenance: Obj, node: Obj) -> float | None:
+        """What it writes brings it back: each pass writes the maintenance once at most."""
+        if self._claim(maintenance):
+            return None
+        if not phase_of(maintenance):
+            self._report(maintenance, first_status(*self._pods_of(name_of(node))))
+            return None
         self._close(node)
         left = self._drain(name_of(node))
-        if not left or not self._is_in_first_try(maintenance):
-            self._report(maintenance, progress(maintenance, left), stop)
-        return self._retry_seconds if left else None
+        if not left:
+            self._rounds.pop(uid_of(maintenance), None)
+            self._report(maintenance, progress(maintenance, []))
+            return None
+        is_over = self._is_try_over(maintenance)
+        if is_over or phase_of(maintenance) == "Running":
+            self._report(maintenance, progress(maintenance, left, _timeout(left[0]) if is_over else ""))
+        return self._retry_seconds
 
-    def _is_in_first_try(self, maintenance: Obj) -> bool:
-        """Whether its phase still says Succeeded of the drain before."""
-        if phase_of(maintenance) != "Succeeded":
-            self._again.pop(uid_of(maintenance), None)
-            return False
+    def _is_try_over(self, maintenance: Obj) -> bool:
+        """Whether a drain has used up its time; the next try begins then. Until its end the phase is that of before."""
         now = self._bench.clock.monotonic()
-        return now < self._again.setdefault(uid_of(maintenance), now) + _TRIES * self._retry_seconds
+        if now < self._rounds.setdefault(uid_of(maintenance), now) + _TRIES * self._retry_seconds:
+            return False
+        self._rounds[uid_of(maintenance)] = now
+        return True
 
-    def _claim(self, maintenance: Obj) -> None:
-        """It only says that the node owns the maintenance; what it stores is the status (`setOwnerRefToNode`)."""
+    def _claim(self, maintenance: Obj) -> bool:
+        """Whether it had to. It only says that the node owns the maintenance; what it stores is the status
+        (`setOwnerRefToNode`)."""
         finalizers = maintenance["metadata"].get("finalizers") or []
-        if FINALIZER not in finalizers:
-            metadata = {"finalizers": [*finalizers, FINALIZER]}
-            self._bench.patch(NODEMAINTENANCES, maintenance, {"metadata": metadata}, self.manager)
+        if FINALIZER in finalizers:
+            return False
+        metadata = {"finalizers": [*finalizers, FINALIZER]}
+        self._bench.patch(NODEMAINTENANCES, maintenance, {"metadata": metadata}, self.manager)
+        return True
 
     # --- the node ---------------------------------------------------------------------------------------------------
 
@@ -145,24 +157,29 @@ class NodeMaintenanceOperator(StandIn):
             raise Conflict(409, "Conflict", "the taints are not as they were read")
         self._bench.patch(NODES, node, {"spec": {"taints": taints}}, self.manager)
 
+    def _pods_of(self, node: str) -> tuple[list[Obj], list[Obj]]:
+        """All pods of the node, and those of them that are to go."""
+        selection = Selection(PODS, field_selector=f"spec.nodeName={node}")
+        pods: list[Obj] = [pod for page in self._bench.client.pages(selection, _PAGE) for pod in page.items]
+        return pods, drainable(pods)
+
     def _drain(self, node: str) -> list[Obj]:
         """Ask for what is to go from the node; what is still there."""
-        selection = Selection(PODS, field_selector=f"spec.nodeName={node}")
-        pods = drainable(pod for page in self._bench.client.pages(selection, _PAGE) for pod in page.items)
-        for pod in pods:
+        _, left = self._pods_of(node)
+        for pod in left:
             if not is_terminating(pod):
                 self._bench.evict(pod)
-        return pods
+        return left
 
     # --- the maintenance --------------------------------------------------------------------------------------------
 
-    def _report(self, maintenance: Obj, members: dict[str, Any], stop: Stop) -> None:
+    def _report(self, maintenance: Obj, members: dict[str, Any]) -> None:
         live = maintenance.get("status") or {}
-        is_over = members["phase"] == "Succeeded"
-        is_same = not is_over and {name: value for name, value in live.items() if name != "lastUpdate"} == members
+        is_told = all(live.get(name) == value for name, value in members.items())
         now = self._bench.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        status = {**members, "lastUpdate": live.get("lastUpdate", now) if is_same else now}
-        self._bench.apply_status(NODEMAINTENANCES, maintenance, status, self.manager, stop)
+        if is_told and (members["phase"] != "Succeeded" or live.get("lastUpdate") == now):
+            return
+        self._bench.update_status(NODEMAINTENANCES, maintenance, {**members, "lastUpdate": now}, self.manager)
 
 
 def phase_of(maintenance: Obj) -> str:
@@ -170,19 +187,30 @@ def phase_of(maintenance: Obj) -> str:
     return str((maintenance.get("status") or {}).get("phase", ""))
 
 
-def progress(maintenance: Obj, left: list[Obj]) -> dict[str, Any]:
-    """The status of a drain of which these pods are left."""
-    total = max(int((maintenance.get("status") or {}).get("totalpods", 0)), len(left))
-    status: dict[str, Any] = {
-        "phase": "Running" if left else "Succeeded",
-        "drainProgress": 100 * (total - len(left)) // total if total else 100,
-        "totalpods": total,
-        "evictionPods": total,
-    }
-    if left:
-        status["pendingPods"] = [name_of(pod) for pod in left]
-        status["pendingPodsRefs"] = [{"namespace": namespace_of(pod), "name": name_of(pod)} for pod in left]
-    return status
+def first_status(pods: list[Obj], left: list[Obj]) -> dict[str, Any]:
+    """What is counted once, at the first look (`initMaintenanceStatus`)."""
+    counts = {"drainProgress": 0, "totalpods": len(pods), "evictionPods": len(left)}
+    return {"phase": "Running", **counts, **_pending(left)}
+
+
+def progress(maintenance: Obj, left: list[Obj], error: str = "") -> dict[str, Any]:
+    """What a drain changes of the status while these pods are left."""
+    if not left:
+        return {"phase": "Succeeded", "drainProgress": 100, **_pending([])}
+    live = maintenance.get("status") or {}
+    total = int(live.get("evictionPods", 0))
+    done = {"drainProgress": 100 * (total - len(left)) // total} if total else {}
+    return {"phase": "Running", **done, **_pending(left), **({"lastError": error} if error else {})}
+
+
+def _pending(left: list[Obj]) -> dict[str, Any]:
+    refs = [{"namespace": namespace_of(pod), "name": name_of(pod)} for pod in left]
+    return {"pendingPods": [name_of(pod) for pod in left] or None, "pendingPodsRefs": refs or None}
+
+
+def _timeout(pod: Obj) -> str:
+    """Source: `evictPods` of k8s.io/kubectl/pkg/drain/drain.go."""
+    return f'error when evicting pods/"{name_of(pod)}" -n "{namespace_of(pod)}": global timeout reached: 30s'
 
 
 def _failed(error: str) -> dict[str, Any]:
