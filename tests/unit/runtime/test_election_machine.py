@@ -116,7 +116,7 @@ class World:
             case Wait(until):
                 assert until > now
             case request:
-                assert 0 < request.timeout_seconds <= TIMINGS.retry_period_seconds
+                assert 0 < request.timeout_seconds <= TIMINGS.renew_deadline_seconds / 2
                 process.pending, process.sent_at, process.arrived = request, now, False
 
     def arrive(self, who: int) -> None:
