@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -13,12 +17,15 @@ from dpunetop.kube.requests import get
 from dpunetop.sandbox.realneighbours.maintenance import LEASES_NAMESPACE, NodeMaintenanceNeighbour
 from support import audit
 from support.drains import Drains
-from support.neighbours import Neighbours, holds_for
+from support.neighbours import Neighbours, holds_for, notes, told, wanted, watched
 from support.trial import Trial, eventually
 
 pytestmark = pytest.mark.timeout(900)
 
+HOLDER = "somebody"
 SAID_SECONDS = 120.0
+BACK_SECONDS = 300.0
+"""The pause between two tries has grown by then."""
 LOOKED_SECONDS = 60.0
 WRITES = 20
 """Of a minute without a webhook; there were 424."""
@@ -36,41 +43,41 @@ def test_a_lease_that_somebody_holds_is_told_and_once_it_is_free_the_drain_goes_
     trial: Trial, drains: Drains, maintenance: NodeMaintenanceNeighbour
 ) -> None:
     [dpu, host] = next(iter(drains.pairs.items()))
-    path = get(LEASES, LEASES_NAMESPACE, f"node-{host}").target
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000000Z")
-    spec = {"holderIdentity": "somebody", "leaseDurationSeconds": 3600, "acquireTime": now, "renewTime": now}
-    trial.world.tenant.apply(new_object(LEASES, LEASES_NAMESPACE, f"node-{host}", spec=spec))
-    drains.cordon(dpu)
-    eventually(
-        lambda: drains.maintenance(host), lambda found: (found.get("status") or {}).get("lastError"), SAID_SECONDS
-    )
-    assert drains.maintenance(host)["status"]["phase"] == "Running"
-    eventually(trial.told, lambda lines: any("somebody" in line for line in lines), SAID_SECONDS)
-    holds_for(lambda: not drains.is_open(dpu), 5.0)
-    trial.tenant.delete(path)
-    drains.until_open(dpu, SAID_SECONDS)
-    drains.cordon(dpu, yes=False)
+    with wanted(drains, dpu), taken_lease(trial, host):
+        eventually(lambda: status(drains, host).get("lastError"), bool, SAID_SECONDS)
+        assert status(drains, host)["phase"] == "Running"
+        said = eventually(
+            lambda: trial.told() + notes(trial, dpu), lambda lines: any(HOLDER in line for line in lines), SAID_SECONDS
+        )
+        assert any(host in line and HOLDER in line for line in said)
+        holds_for(lambda: not drains.is_open(dpu), 5.0)
+    with wanted(drains, dpu):
+        drains.until_open(dpu, SAID_SECONDS)
     drains.until_idle(SAID_SECONDS)
 
 
 def test_without_the_webhook_nothing_is_written_in_a_hurry_and_it_is_told(
-    trial: Trial, drains: Drains, maintenance: NodeMaintenanceNeighbour
+    trial: Trial, drains: Drains, maintenance: NodeMaintenanceNeighbour, measured: Callable[[str], None]
 ) -> None:
     dpu = trial.nodes[0]
+    look = audit.of_tenant_reader(trial.world.tenant, trial.tenant_namespace)
+    own = audit.of_operator(trial.world.infra)
     maintenance.stop()
-    try:
-        look = audit.of_tenant_reader(trial.world.tenant, trial.tenant_namespace)
-        own = audit.of_operator(trial.world.infra)
-        drains.cordon(dpu)
-        trial.wait("PairsHealthy", "False", within=SAID_SECONDS)
-        holds_for(lambda: not drains.is_open(dpu), LOOKED_SECONDS)
-        asked = [each for each in (*look.requests(), *own.requests()) if each.is_write and each.resource != "events"]
-        assert len(asked) < WRITES, asked
-    finally:
-        maintenance.start()
-    drains.until_open(dpu, 240.0)
-    drains.cordon(dpu, yes=False)
-    drains.until_idle(240.0)
+    with wanted(drains, dpu), watched(drains) as story:
+        try:
+            trial.wait("PairsHealthy", "False", within=SAID_SECONDS)
+            holds_for(lambda: not drains.is_open(dpu), LOOKED_SECONDS)
+            asked = [each for each in (*look.requests(), *own.requests()) if each.is_write]
+            writes = Counter(f"{each.verb} {each.resource} {each.code}" for each in asked)
+            measured(f"writes without the webhook, in a minute: {dict(writes)}")
+            said = [status for status, *_ in told(story(), trial, "PairsHealthy")]
+            assert said == ["True", "False"]
+            assert sum(count for what, count in writes.items() if " events " not in what) < WRITES, asked
+        finally:
+            maintenance.start()
+        drains.until_open(dpu, BACK_SECONDS)
+    drains.until_idle(BACK_SECONDS)
+    trial.wait("PairsHealthy", "True", within=SAID_SECONDS)
 
 
 def test_its_webhook_refuses_a_second_maintenance_and_a_host_that_does_not_exist(
@@ -80,3 +87,20 @@ def test_its_webhook_refuses_a_second_maintenance_and_a_host_that_does_not_exist
     body = {"apiVersion": "nodemaintenance.medik8s.io/v1beta1", "kind": "NodeMaintenance"}
     with pytest.raises(ApiError, match="no node with name nobody"):
         trial.tenant.create(collection, {**body, "metadata": {"name": "x"}, "spec": {"nodeName": "nobody"}})
+
+
+def status(drains: Drains, host: str) -> dict[str, Any]:
+    return dict(drains.maintenance(host).get("status") or {})
+
+
+@contextmanager
+def taken_lease(trial: Trial, host: str) -> Iterator[None]:
+    """Somebody else has the host for an hour."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000000Z")
+    spec = {"holderIdentity": HOLDER, "leaseDurationSeconds": 3600, "acquireTime": now, "renewTime": now}
+    name = f"node-{host}"
+    trial.world.tenant.apply(new_object(LEASES, LEASES_NAMESPACE, name, spec=spec))
+    try:
+        yield
+    finally:
+        trial.tenant.delete(get(LEASES, LEASES_NAMESPACE, name).target)

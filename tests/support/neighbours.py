@@ -39,6 +39,22 @@ def watched(drains: Drains) -> Iterator[Callable[[], Story]]:
         yield log.story
 
 
+@contextmanager
+def wanted(drains: Drains, dpu: str) -> Iterator[None]:
+    """A cordon by hand, taken back whatever comes."""
+    drains.cordon(dpu)
+    try:
+        yield
+    finally:
+        drains.cordon(dpu, yes=False)
+
+
+def notes(trial: Trial, dpu: str) -> list[str]:
+    """What the Events about a DPU say."""
+    events = trial.infra.list_all("/apis/events.k8s.io/v1/events")
+    return [event.get("note", "") for event in events if (event.get("regarding") or {}).get("name") == dpu]
+
+
 def configuration(trial: Trial) -> str:
     """The rendered configuration that the pool is to have."""
     pool = trial.get(names.MACHINECONFIGPOOLS, trial.pool)

@@ -93,6 +93,12 @@ class Failures:
             if kept:
                 self._failing[key] = kept
 
+    def is_passing(self, key: Key, job: Job) -> bool:
+        """Whether the job fails in a way that is not told yet: what is wanted behind it is not known then."""
+        with self._guard:
+            found = self._failing.get(key, {}).get(job)
+            return found is not None and not _has_lasted(found)
+
     def told(self, key: Key, dpu: str = "") -> Hold | None:
         """What to say of the DPU because of what fails: the oldest of it."""
         with self._guard:
@@ -101,6 +107,9 @@ class Failures:
 
     def _telling_locked(self, key: Key, dpu: str) -> Iterator[_Failing]:
         for job, found in self._failing.get(key, {}).items():
-            has_lasted = found.at_once or found.last - found.since >= TOLD_SECONDS
-            if job.dpu in ("", dpu) and found.wanted and found.why is not None and has_lasted:
+            if job.dpu in ("", dpu) and found.wanted and found.why is not None and _has_lasted(found):
                 yield found
+
+
+def _has_lasted(found: _Failing) -> bool:
+    return found.at_once or found.last - found.since >= TOLD_SECONDS

@@ -167,7 +167,7 @@ class Hosts:
             result, pause = self._try(key, task, stop)
             pauses.append(pause)
             done = here.task if task is here.task and result is Result.DONE else done
-        if done is None:
+        if done is None and not any(self._failures.is_passing(key, _job(task)) for task in tasks):
             self._failures.wanted(key, jobs)
         pauses += [pause for job in jobs if (pause := self._failures.pause(key, job))]
         return _Outcome(tuple(pauses), self._doubts.hold(key), self._troubles(key, here), done)

@@ -248,6 +248,40 @@ def test_a_drain_that_is_wanted_no_more_is_told_of_no_more() -> None:
     assert (world.state(), world.said()) == (None, ("True", "AllProtected"))
 
 
+class StaleAfterCreate(dict[str, ApiError]):
+    """No maintenance can be made, and the Node is another one than it was, once, after each try: our own mark."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_stale = False
+
+    def get(self, kind: str, default: Any = None) -> Any:
+        if kind == "apply nodemaintenances":
+            self._is_stale = True
+            return ERRORS["500"]
+        if kind == "patch nodes" and self._is_stale:
+            self._is_stale = False
+            return ERRORS["409"]
+        return default
+
+
+def test_what_is_cleared_up_after_a_failure_takes_no_word_of_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, told = serving(), list[str]()
+    write = world.infra.apply_status
+
+    def remembered(resource: Resource, *arguments: Any, **more: Any) -> Any:
+        answer = write(resource, *arguments, **more)
+        told.extend([said_of(world)["status"]] if resource == names.DPUCLUSTERCONFIGS else [])
+        return answer
+
+    monkeypatch.setattr(world.infra, "apply_status", remembered)
+    world.tenant.refuses = StaleAfterCreate()
+    world.cordon()
+    Workers(world).run(60)
+    assert "False" in told
+    assert "True" not in told[told.index("False") :]
+
+
 def test_what_protects_is_not_held_up_by_what_fails_in_the_tenant() -> None:
     world = opened()
     world.tenant.refuses = {f"{verb} nodemaintenances": ERRORS["500"] for verb in ("apply", "patch", "delete")}
