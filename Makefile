@@ -146,6 +146,10 @@ format: $(READY) ## Put the code into the one format
 manifests: controlplane ## Render deploy/ from config/
 	hack/render "$$($(BIN)/python -m dpunetop.sandbox.binaries)/kubectl"
 
+.PHONY: deploy
+deploy: ## Print deploy/dpunetop.yaml with the image that you have pushed (IMAGE=name:tag), for kubectl apply -f -
+	@sed 's|registry\.example/dpunetop:[0-9.]*|$(IMAGE)|' deploy/dpunetop.yaml
+
 .PHONY: tree
 tree: $(READY) ## Write the tree of modules into docs/architecture.md
 	$(BIN)/python hack/tree.py

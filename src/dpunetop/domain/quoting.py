@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from dpunetop.kube.errors import cut
+
 _UNREADABLE = re.compile(r"[^ -~]")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _LONGEST_NAME = 253
@@ -24,5 +26,5 @@ def quoted(text: str, limit: int = 40) -> str:
 def sentence(text: str, limit: int = 200) -> str:
     """`text` in double quotes, cut to `limit` characters, in one line of ASCII and with single quotes for double ones;
     for what people must be able to read as it was said."""
-    shown = _UNREADABLE.sub("?", text[:limit]).replace('"', "'")
-    return f'"{shown}..."' if len(text) > limit else f'"{shown}"'
+    shown = _UNREADABLE.sub("?", text[: limit + 1]).replace('"', "'")
+    return f'"{cut(shown, limit)}"'

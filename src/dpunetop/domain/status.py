@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, READY_CONDITION
+from dpunetop.domain.reasons import Gravity, meaning
 from dpunetop.domain.types import DpuClusterConfig
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.fieldsets import projection
@@ -35,6 +35,8 @@ CREDENTIAL_SHORT_LIVED = "CredentialShortLived"
 CREDENTIAL_EXPIRES_SOON = "CredentialExpiresSoon"
 """Reason of CredentialsValid and DpuCredentialValid, which are True: a person has to give a new one in time."""
 
+_WARNED_OF = (CREDENTIAL_SHORT_LIVED, CREDENTIAL_EXPIRES_SOON)
+"""Reasons that ask for something although the condition is True."""
 _OF_THE_TENANT = (
     CREDENTIALS_VALID,
     TENANT_REACHABLE,
@@ -43,23 +45,6 @@ _OF_THE_TENANT = (
     PAIRS_HEALTHY,
     OVN_KUBE_READY,
 )
-
-
-_ON_THE_WAY = frozenset(
-    {
-        "Progressing",
-        "NotObserved",
-        "NotRendered",
-        "RollingOut",
-        "HostNotConfigured",
-        "ProtectionPending",
-        "Protecting",
-        "SeveralPods",
-        "WaitingForTenantObjects",
-        "Terminating",
-    }
-)
-"""Reasons of a condition that is False because something takes its time, and that nobody has to do anything about."""
 
 
 def summary(config: DpuClusterConfig) -> Condition:
@@ -72,7 +57,7 @@ def summary(config: DpuClusterConfig) -> Condition:
     """
     wanted = (MCP_READY, *(_OF_THE_TENANT if config.kubeconfig_secret else ()))
     lacking = [lack for type_ in wanted if (lack := _lack(config, type_)) is not None]
-    stuck = [lack for lack in lacking if lack.status == "False" and lack.reason not in _ON_THE_WAY]
+    stuck = [lack for lack in lacking if lack.status == "False" and not _passes(lack.reason)]
     return (stuck or lacking or [Condition(READY, "True", "AllReady")])[0]
 
 
@@ -83,7 +68,7 @@ def _lack(config: DpuClusterConfig, type_: str) -> Condition | None:
     if condition["status"] == "True" or (type_ == MCP_READY and condition["reason"] == API_NOT_SERVED):
         return None
     # Progress is counted where it is made: to repeat it here would be a second write for each step.
-    message = f"waiting for {type_}" if condition["reason"] in _ON_THE_WAY else f"{type_}: {condition['message']}"
+    message = f"waiting for {type_}" if _passes(condition["reason"]) else f"{type_}: {condition['message']}"
     return Condition(READY, condition["status"], condition["reason"], message)
 
 
@@ -127,7 +112,11 @@ def _overruled_step(step: Step, condition: Condition) -> Step:
 
 def _event(cluster: str, live: Obj, condition: Condition) -> Emit:
     note = f"{condition.type} is {condition.status}" + (f": {condition.message}" if condition.message else "")
-    is_wrong = condition.status == "False" and condition.reason not in _ON_THE_WAY
-    is_trouble = is_wrong or condition.reason in (CREDENTIAL_SHORT_LIVED, CREDENTIAL_EXPIRES_SOON)
-    severity: Literal["Normal", "Warning"] = "Warning" if is_trouble else "Normal"
+    is_said = condition.status == "False" or condition.reason in _WARNED_OF
+    severity = meaning(condition.reason).gravity.event if is_said else "Normal"
     return Emit(cluster, DPUCLUSTERCONFIGS, live, severity, condition.reason, note)
+
+
+def _passes(reason: str) -> bool:
+    """Whether it takes its time, and nobody has to do anything about it."""
+    return meaning(reason).gravity is Gravity.PASSING

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +32,9 @@ REFILL_SECONDS = 300.0
 """How many different events one object may have at once, and how long it takes to earn another."""
 MUTE_SECONDS = 30.0
 """So long no event goes to a namespace that refused one, or to a cluster that did not answer."""
+EVENTS_LEFT_OUT = "EventsLeftOut"
+"""Reason of the one event, with a count, in place of those that an object may not have any more."""
+_LEFT_OUT = "more has happened than there is room for in Events: see the conditions of the object, and the log"
 TIMEOUT_SECONDS = 5.0
 ACTION = "Reconcile"
 
@@ -65,7 +68,8 @@ class EventBook:
 
     Guarantees: alike events within ten minutes become one event with a count; one object has at most 25 different
         normal events at once and as many warnings, and one more of each every five minutes, so that what goes well
-        never takes the place of what does not; a bounded number is remembered.
+        never takes the place of what does not; what is left out beyond that is one event that says so, with a count;
+        a bounded number is remembered.
     Threads: one owner, or under its owner's lock.
     """
 
@@ -128,7 +132,10 @@ class EventBook:
         self._muted_until[cluster, namespace] = now + MUTE_SECONDS
 
     def _begin(self, like: Like, step: Emit, now: float) -> None:
-        if self.is_muted(step.cluster, _namespace_for(step.regarding)) or not self._budget(like[:3]).take():
+        if self.is_muted(step.cluster, _namespace_for(step.regarding)):
+            return
+        if step.reason != EVENTS_LEFT_OUT and not self._budget(like[:3]).take():
+            self.saw(replace(step, reason=EVENTS_LEFT_OUT, note=_LEFT_OUT))  # alike for all that are left out
             return
         seen = self._clock.now()
         self._series[like] = _Series(self._event(step, seen), now, seen)

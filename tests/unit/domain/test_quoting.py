@@ -10,7 +10,8 @@ SENTENCES = {
     "as it was said": ("user is not allowed: [a b]", '"user is not allowed: [a b]"'),
     "with quotes": ('user "u" may not', "\"user 'u' may not\""),
     "with what a terminal obeys": ("a\x1b[2Jb\nc\u202e", '"a?[2Jb?c?"'),
-    "too long": ("a" * 300, '"' + "a" * 200 + '..."'),
+    "too long, of one word": ("a" * 300, '"' + "a" * 196 + ' ..."'),
+    "too long": ("word " * 100, '"' + "word " * 39 + '..."'),
 }
 
 

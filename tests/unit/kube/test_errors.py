@@ -81,7 +81,13 @@ def test_long_texts_are_cut():
 
 
 def test_of_a_server_that_is_not_trusted_less_is_passed_on():
-    assert error_from_status({"code": 403, "message": "m" * 5000}, most_chars=200).message == "m" * 200
+    assert error_from_status({"code": 403, "message": "m" * 5000}, most_chars=200).message == "m" * 196 + " ..."
+
+
+def test_what_is_cut_is_cut_between_words() -> None:
+    said = error_from_status({"code": 403, "message": "a right is missing " * 50}, most_chars=50).message
+    assert said == "a right is missing a right is missing a right ..."
+    assert len(said) <= 50
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import Forbidden, NotFound, Unreachable
 from dpunetop.kube.keys import EVENTS, INFRA, NODES, PODS
 from dpunetop.kube.plan import Emit
-from dpunetop.runtime.events import EventBook, EventRecorder
+from dpunetop.runtime.events import EVENTS_LEFT_OUT, EventBook, EventRecorder
 from dpunetop.runtime.reading import NotEngaged
 from support.clock import FakeClock
 
@@ -33,7 +33,7 @@ def counts(posts):
 def test_what_goes_well_never_takes_the_place_of_what_does_not(book):
     for number in range(100):
         book.saw(dataclasses.replace(emit(note=f"step {number}"), type="Normal"))
-    assert len(book.take_due()) == 25
+    assert len(book.take_due()) == 26
     book.saw(emit())
     assert counts(book.take_due()) == [("Held", 1)]
 
@@ -124,11 +124,14 @@ def test_one_object_cannot_flood_the_cluster(book, clock):
     for number in range(100):
         book.saw(emit(note=str(number)))
     book.saw(emit(uid="u-2"))
-    assert len(book.take_due()) == 26
+    posted = book.take_due()
+    assert len(posted) == 27
+    left_out = [post for post in posted if post.event["reason"] == EVENTS_LEFT_OUT]
+    assert [(post.event["type"], post.event["regarding"]["uid"]) for post in left_out] == [("Warning", "u-1")]
     clock.step(300)
     for number in range(100, 200):
         book.saw(emit(note=str(number)))
-    assert len(book.take_due()) == 1
+    assert counts(book.take_due()) == [("EventsLeftOut", 174), ("Held", 1)]
 
 
 def test_a_cluster_that_refuses_events_gets_none_for_a_while(book, clock):

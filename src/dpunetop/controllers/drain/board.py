@@ -27,11 +27,16 @@ class Report:
     """Of DPUs whose blocker does not run: why."""
     stray: Hold | None = None
     """What a host waits for that no DPU is at home in, or that no DPU has a part in."""
+    is_looked_at: bool = True
+    """Whether the host was looked at, and not only its DPUs; at a start the tenant is waited for."""
+    unseen: Hold | None = None
+    """Why the tenant was not seen by this process."""
 
     def telling(self) -> tuple[object, ...]:
         """What is worth a look of the other side."""
         entries = tuple((entry.dpu, entry.text) for entry in self.entries)
-        return self.guardings, self.standings, self.causes, self.stray, entries
+        seen = self.is_looked_at, self.unseen
+        return self.guardings, self.standings, self.causes, self.stray, seen, entries
 
 
 class Board:

@@ -79,6 +79,8 @@ class Sight:
     recheck_seconds: float | None
     trouble: Hold | None = None
     """What keeps it from being looked at as it should be."""
+    unseen: Hold | None = None
+    """Why this process has not seen the tenant yet, so that nothing is said of it."""
 
 
 class Gatherer:
@@ -105,7 +107,8 @@ class Gatherer:
         self._terms = terms
         self._clock = clock
         self._leases = Leases(clock)
-        self._guard = threading.Lock()  # guards _waiting_since
+        self._guard = threading.Lock()  # guards the two below
+        self._seen: set[str] = set()  # tenant clusters of which this process has seen something
         self._waiting_since: dict[str, float] = {}  # tenant cluster of which nothing is known yet -> monotonic
 
     def sight(self, reader: Reader, roster: Roster, slot: Slot) -> Sight:
@@ -140,7 +143,15 @@ class Gatherer:
             evictions = self._evictions.look(view, rechecks)
             view = replace(view, signals=self._signals(reader, roster, view, rechecks), evictions=evictions)
         trouble = next(iter(troubles), None)
-        return Sight(site, tuple(dpus), nodes, deployments, view, min(rechecks, default=None), trouble)
+        recheck, unseen = min(rechecks, default=None), self._unseen(cluster, tenant)
+        return Sight(site, tuple(dpus), nodes, deployments, view, recheck, trouble, unseen)
+
+    def _unseen(self, cluster: str, tenant: TenantSeen | Blind | None) -> Hold | None:
+        with self._guard:
+            if isinstance(tenant, TenantSeen):
+                self._seen.add(cluster)
+            is_seen = cluster in self._seen
+        return tenant.hold if isinstance(tenant, Blind) and not is_seen else None
 
     def forget(self, cluster: str, host: str) -> None:
         """The host is nobody's any more."""

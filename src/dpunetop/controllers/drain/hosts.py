@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import structlog
 
@@ -28,6 +27,7 @@ from dpunetop.domain.drain.standing import Stage, Standing, Wish, standings
 from dpunetop.domain.names import OWNER_LABEL, PODDISRUPTIONBUDGETS, field_manager
 from dpunetop.domain.pairing import host_of
 from dpunetop.domain.quoting import named
+from dpunetop.domain.reasons import meaning
 from dpunetop.domain.status import INTERNAL_ERROR
 from dpunetop.kube.errors import ApiError
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA, LEASES, NODES, Key
@@ -233,7 +233,10 @@ class Hosts:
         entries = tuple(entry for task in tasks if isinstance(task, PutEntries) for entry in task.entries)
         seen = _standings(here, outcome)
         causes = tuple((dpu.name, dpu.trouble) for dpu in here.sight.dpus if dpu.trouble)
-        before = self._board.report(key, Report(guardings, seen, entries, causes, _stray(here, seen)))
+        is_looked_at = here.sight.view is not None or not here.slot.host
+        stray, unseen = _stray(here, seen), here.sight.unseen
+        report = Report(guardings, seen, entries, causes, stray, is_looked_at, unseen)
+        before = self._board.report(key, report)
         told = {each.dpu: each for each in before.standings} if before is not None else {}
         self._executor.execute(Plan(tuple(_events(told, seen, here.sight.nodes))), stop)
 
@@ -303,7 +306,7 @@ def _events(told: dict[str, Standing], seen: Iterable[Standing], nodes: dict[str
             continue
         if last is not None and last.stage is each.stage and not each.reason:
             continue  # between two waits of one stage something is being done
-        severity: Literal["Normal", "Warning"] = "Warning" if each.stage in (Stage.HELD, Stage.FAILED) else "Normal"
+        severity = meaning(each.reason).gravity.event if each.reason else "Normal"
         note = f"{each.stage}: {each.message}" if each.message else f"{each.stage}"
         yield Emit(INFRA, NODES, node, severity, each.reason or str(each.stage), note)
 

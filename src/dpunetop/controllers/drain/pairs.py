@@ -159,12 +159,14 @@ def _tidy(found: Census) -> tuple[Step, ...]:
 
 def _status(view: PairsView, roster: Roster) -> tuple[Step, ...]:
     """Nothing is said before every host has been looked at; what was said before stands until then."""
-    if view.config.terminating or any(each is None for each in view.reports):
+    reports = [each for each in view.reports if each is not None and each.is_looked_at]
+    if view.config.terminating or len(reports) < len(view.reports):
         return ()
+    unseen = next((each.unseen for each in reports if each.unseen is not None), None)
     failing = () if view.failing is None else (view.failing,)
-    strays = tuple(each.stray for each in view.reports if each is not None and each.stray is not None)
+    strays = tuple(each.stray for each in reports if each.stray is not None)
     told = (*failing, *roster.mistakes, *strays)
-    condition = judge_pairs(list(_states(view.reports, roster)), roster.problems, told)
+    condition = judge_pairs(list(_states(view.reports, roster)), roster.problems, told, unseen)
     return report(INFRA, view.config.live, (condition,), view.field_manager)
 
 

@@ -50,11 +50,14 @@ class PairState:
     """Why its blocker does not come to run."""
 
 
-def judge_pairs(pairs: Sequence[PairState], problems: Iterable[str] = (), failing: Iterable[Hold] = ()) -> Condition:
+def judge_pairs(
+    pairs: Sequence[PairState], problems: Iterable[str] = (), failing: Iterable[Hold] = (), unseen: Hold | None = None
+) -> Condition:
     """The condition: the first reasons of what is stuck, else whether protection is still under way.
 
     `problems` are what a person has to put right before a pair can be made or changed, see `pairing`; `failing` is what
-    fails for all pairs together, or what hosts wait for of which no pair knows.
+    fails for all pairs together, or what hosts wait for of which no pair knows; `unseen` is why hosts could not be
+    looked at since this process began.
     """
     troubles = [(str(hold.reason), hold.message) for hold in failing]
     troubles += [trouble for pair in pairs for trouble in _troubles(pair)]
@@ -65,6 +68,9 @@ def judge_pairs(pairs: Sequence[PairState], problems: Iterable[str] = (), failin
         return Condition(PAIRS_HEALTHY, "False", troubles[0][0], f"{reasons}{more}")
     if any(_is_under_way(pair) for pair in pairs):
         return Condition(PAIRS_HEALTHY, "False", "Protecting", "pairs come under protection")
+    if unseen is not None:
+        words = f"no host has been looked at since the operator began: {unseen.message}"
+        return Condition(PAIRS_HEALTHY, "Unknown", str(unseen.reason), words)
     draining = sum(pair.standing is not None and pair.standing.stage is not Stage.IDLE for pair in pairs)
     drains = f", {draining} of them in a drain" if draining else ""
     return Condition(PAIRS_HEALTHY, "True", "Draining" if draining else "AllProtected", f"{len(pairs)} pairs{drains}")

@@ -366,6 +366,38 @@ def test_a_tenant_of_which_nothing_is_known_yet_is_waited_for_a_while(silence: E
     assert (world.state(), world.said()) == (State.STARTING, ("False", "TenantNotSynced"))
 
 
+def test_a_new_process_says_nothing_of_a_held_drain_that_it_has_not_looked_at() -> None:
+    world = World().protected()
+    world.cordon()
+    world.settle()
+    blind(world, None, UNREACHABLE, None)
+    world.settle()
+    assert world.said() == ("False", "TenantUnreachable")
+    world.start()
+    blind(world, UNSYNCED, UNREACHABLE, None)
+    heard = []
+    for _ in range(int(PATIENCE_SECONDS) + 1):
+        world.settle()
+        heard.append(world.said())
+        world.clock.step(1)
+    assert set(heard[:-1]) == {("False", "TenantUnreachable")}
+    assert heard[-1] == ("False", "TenantNotSynced")
+
+
+def test_what_stands_stays_until_the_first_look_and_is_unknown_after_a_while() -> None:
+    world = World().protected()
+    world.start()
+    blind(world, UNSYNCED, UNREACHABLE, None)
+    world.settle()
+    assert world.said() == ("True", "AllProtected")
+    world.clock.step(PATIENCE_SECONDS)
+    world.settle()
+    assert world.said() == ("Unknown", "TenantNotSynced")
+    blind(world, None, REACHABLE, None)
+    world.settle()
+    assert world.said() == ("True", "AllProtected")
+
+
 def test_protection_needs_nothing_of_the_tenant() -> None:
     world = World()
     world.readings.silent = {TENANT: LOST}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dpunetop.controllers.drain.gather import PATIENCE_SECONDS
 from dpunetop.domain import names
 from dpunetop.domain.drain.blockers import blocker_labels
 from dpunetop.kube.conditions import condition_of
@@ -42,6 +43,8 @@ def test_no_host_is_missed_in_a_tenant_that_is_not_read() -> None:
     world.pair_up(**{DPU: "hots-1"})
     world.run_blocker()
     world.readings.silent = {TENANT: NotEngaged(TENANT)}
+    world.settle()
+    world.clock.step(PATIENCE_SECONDS)
     world.settle()
     assert said(world)[1] != "HostAbsent"
 
