@@ -90,6 +90,7 @@ _ACTION: Mapping[str, str] = {
     "HostAbsent": "correct the entry in ConfigMap env-overrides, or register the host in the tenant",
     "HostLeftCordoned": "see whether the host has a network, then uncordon it",
     "HostServedByOther": "remove one of the two entries; delete the Node of a card that was replaced",
+    "HostStillCordoned": "see who keeps the host cordoned, as the message says, and uncordon it",
     "HybridOverlayNotSupported": "turn the hybrid overlay off in the tenant",
     "IdentityInDoubt": "see which clusters answer at the address of the kubeconfig",
     "ImageNotAllowed": "name the repository in --allowed-images, or another image in spec.image",
