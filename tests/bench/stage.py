@@ -123,6 +123,10 @@ class Stage:
         self._at_once(add, made)
         return made
 
+    def remove_strangers(self, strangers: Iterable[Mapping[str, Any]]) -> None:
+        """Delete these; their namespaces stay."""
+        self._at_once(self._drop, [self.infra.admin.path_of(each) for each in strangers])
+
     def _drop(self, path: str) -> None:
         with contextlib.suppress(NotFound):
             self.infra.admin.delete(path)

@@ -48,7 +48,7 @@ from dpunetop.domain.names import (
     TEMPLATE_HASH_ANNOTATION,
 )
 from dpunetop.domain.ovnkube import PodScripts
-from dpunetop.domain.tenantkubeconfig import TenantKubeconfig
+from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, server_print
 from dpunetop.kube.errors import MOST_MESSAGE_CHARS
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA, LEASES, NODES, PODS, Key, Resource
 from dpunetop.kube.meta import Obj
@@ -288,7 +288,7 @@ class _Wiring:
 
     def _tenant(self, name: str, kubeconfig: TenantKubeconfig) -> Cluster:
         self._networks.refresh()
-        way = self._ways.begin(name)
+        way = self._ways.begin(name, server_print(kubeconfig))
         connection = Connection(
             url=kubeconfig.server,
             ca_pem=kubeconfig.ca_pem,

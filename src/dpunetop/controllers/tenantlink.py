@@ -21,6 +21,7 @@ from dpunetop.domain.tenantlink import (
     Denied,
     Linked,
     LinkView,
+    Proven,
     Unanswered,
     Unlinked,
     WrongCluster,
@@ -62,6 +63,12 @@ class Ways(Protocol):
 
     def trouble(self, name: str) -> str:
         """What is wrong with the address of the Cluster in use."""
+
+    def recall(self, name: str, proven: Proven) -> None:
+        """What an earlier process has noted of where the Cluster is."""
+
+    def proven(self, name: str) -> Proven | None:
+        """Where the Cluster in use has proved who it is."""
 
     def forget(self, name: str) -> None:
         """The tenant is let go."""
@@ -111,6 +118,8 @@ class TenantLink(ConfigController[LinkView]):
         given = config.kubeconfig_secret and self._secret(reader, config.namespace, config.kubeconfig_secret)
         choice = choose(config, given or None, stored, owner)
         self._check_identity(reader, config.tenant_cluster)
+        if config.tenant_server:
+            self._ways.recall(config.tenant_cluster, Proven(config.tenant_server, config.tenant_addresses))
         attempt = self._attempt(config, choice, self.infra_uid(reader))
         kept = None if isinstance(attempt, Linked) else self._kept(config.tenant_cluster)
         strangers = tuple(f"{each.namespace}/{each.name}" for each in self.strangers(reader, config))
@@ -127,6 +136,7 @@ class TenantLink(ConfigController[LinkView]):
             trouble,
             self._clock.now(),
             kept is not None and self._goes_by_another(config.tenant_cluster, choice),
+            self._ways.proven(config.tenant_cluster),
         )
 
     def plan(self, view: LinkView) -> Plan:

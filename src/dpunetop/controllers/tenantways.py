@@ -6,8 +6,10 @@ import threading
 from collections.abc import Callable, Sequence
 
 from dpunetop.domain.addresses import Network, is_allowed, refused_address
+from dpunetop.domain.tenantlink import Proven
 
 _MOST_ADDRESSES = 64
+_MOST_REMEMBERED = 8
 
 
 class Way:
@@ -18,9 +20,14 @@ class Way:
     Threads: any.
     """
 
-    def __init__(self, allowed: Sequence[Network], denied: Callable[[], Sequence[Network]]) -> None:
+    def __init__(
+        self, allowed: Sequence[Network], denied: Callable[[], Sequence[Network]], server: str, known: Sequence[str]
+    ) -> None:
+        """`known` is where `server` has proved earlier that it is the tenant's."""
         self._allowed = allowed
         self._denied = denied
+        self.server = server
+        self._known = tuple(known)
         self._guard = threading.Lock()  # guards the two below
         self._tried: dict[str, None] = {}
         self._verified: dict[str, None] = {}  # the newest one at the end
@@ -28,9 +35,8 @@ class Way:
     def refusal(self, address: str) -> str | None:
         """An address policy, see `Connection`."""
         with self._guard:
-            if address in self._verified:
-                return None
-        why = self._why(address)
+            is_proven = address in self._verified or address in self._known
+        why = None if is_proven else self._why(address)
         if why is None:
             self._note(self._tried, address)
         return why
@@ -43,6 +49,12 @@ class Way:
         """Where the tenant has proved who it is."""
         with self._guard:
             return frozenset(self._verified)
+
+    def remembered(self) -> tuple[str, ...]:
+        """The last of them, with those that were known before, in an order that depends on nothing."""
+        with self._guard:
+            found = [*(each for each in self._known if each not in self._verified), *self._verified]
+        return tuple(sorted(found[-_MOST_REMEMBERED:]))
 
     def tells(self, known: frozenset[str]) -> bool:
         """Whether all that was tried is allowed by name, or the tenant's: as is `known`, or it has proved it."""
@@ -59,8 +71,8 @@ class Way:
         if why is None:
             return ""
         return (
-            f"address {newest} is {why} by now; the link stays until the operator starts anew or the kubeconfig "
-            "changes, and comes back then only if --tenant-allowed-cidrs names the address"
+            f"address {newest} is {why} by now; the link stays until the kubeconfig names another server or "
+            "authority, and comes back then only if --tenant-allowed-cidrs names the address"
         )
 
     def _why(self, address: str) -> str | None:
@@ -83,16 +95,35 @@ class TenantWays:
     def __init__(self, allowed: Sequence[Network], denied: Callable[[], Sequence[Network]]) -> None:
         self._allowed = allowed
         self._denied = denied
-        self._guard = threading.Lock()  # guards the two below
+        self._guard = threading.Lock()  # guards the three below
         self._newest: dict[str, Way] = {}
         self._engaged: dict[str, Way] = {}
+        self._recalled: dict[str, Proven] = {}
 
-    def begin(self, name: str) -> Way:
-        """A Way for a Cluster that is about to be tried."""
-        way = Way(self._allowed, self._denied)
+    def recall(self, name: str, proven: Proven) -> None:
+        """What an earlier process has noted; counts while nothing of that name is engaged."""
         with self._guard:
-            self._newest[name] = way
+            self._recalled[name] = proven
+
+    def begin(self, name: str, server: str) -> Way:
+        """A Way for a Cluster that is about to be tried, behind `server`, see `tenantkubeconfig.server_print`. Where
+        that was proved already, be it by an earlier process, it may be looked for whatever is refused by now."""
+        with self._guard:
+            proven = self._proven_locked(name)
+            known = proven.addresses if proven is not None and proven.server == server else ()
+            way = self._newest[name] = Way(self._allowed, self._denied, server, known)
         return way
+
+    def proven(self, name: str) -> Proven | None:
+        """Where the Cluster in use has proved who it is; None behind a proxy, which alone knows that."""
+        with self._guard:
+            engaged = self._engaged.get(name)
+        addresses = () if engaged is None else engaged.remembered()
+        return Proven(engaged.server, addresses) if engaged is not None and addresses else None
+
+    def _proven_locked(self, name: str) -> Proven | None:
+        engaged = self._engaged.get(name)
+        return self._recalled.get(name) if engaged is None else Proven(engaged.server, engaged.remembered())
 
     def engage(self, name: str) -> None:
         """The Cluster that was tried last is the one in use."""
@@ -116,6 +147,7 @@ class TenantWays:
         with self._guard:
             self._newest.pop(name, None)
             self._engaged.pop(name, None)
+            self._recalled.pop(name, None)
 
     def _both(self, name: str) -> tuple[Way | None, Way | None]:
         with self._guard:

@@ -162,6 +162,12 @@ def _rendered(model: TenantKubeconfig, user: Mapping[str, str]) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
+def server_print(kubeconfig: TenantKubeconfig) -> str:
+    """What tells one server from another: where it is looked for, and which authority it has to prove."""
+    said = (kubeconfig.server, kubeconfig.tls_server_name or "", kubeconfig.ca_pem)
+    return hashlib.sha256("\0".join(said).encode()).hexdigest()
+
+
 def fingerprint(model: TenantKubeconfig) -> str:
     """Equal for equal models: says whether a changed Secret changed anything that we use."""
     return hashlib.sha256(render_kubeconfig(model)).hexdigest()

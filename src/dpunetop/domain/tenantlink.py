@@ -89,6 +89,14 @@ Attempt = Linked | Unanswered | Denied | WrongCluster | Unlinked
 
 
 @dataclass(frozen=True, slots=True)
+class Proven:
+    """Where a server, see `tenantkubeconfig.server_print`, has proved by TLS to be what a kubeconfig says."""
+
+    server: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LinkView:
     """All that the decision looks at. `attempt` is what came of the chosen kubeconfig, `kept` an older link that stays
     in use because the new one did not come about. `stored` is our own Secret with the last kubeconfig that worked."""
@@ -108,6 +116,8 @@ class LinkView:
     """None: no end of a credential is near."""
     has_fallback: bool = False
     """Whether the link that stays in use goes by another kubeconfig than the chosen one."""
+    proven: Proven | None = None
+    """Where the tenant in use has proved who it is; None: nothing is known that the status does not say."""
 
 
 NO_LINK = Unanswered(
@@ -178,9 +188,17 @@ def plan_link(view: LinkView) -> Plan:
     uid = view.attempt.tenant_uid if isinstance(view.attempt, Linked) else view.config.tenant_uid
     root = view.attempt.root if isinstance(view.attempt, Linked) else view.config.tenant_root
     said = (("tenantUID", uid), ("tenantRoot", root))
-    members: dict[str, Any] = {name: text for name, text in said if text}
+    members: dict[str, Any] = {name: text for name, text in said if text} | _remembered(view)
     conditions = (_credentials(view), _reachable(view))
     return Plan((*steps, *report(INFRA, view.config.live, conditions, view.field_manager, **members)), _retry(view))
+
+
+def _remembered(view: LinkView) -> dict[str, Any]:
+    """For the next process: nobody but us and administrators of infra writes the status."""
+    config = view.config
+    known = Proven(config.tenant_server, config.tenant_addresses) if config.tenant_server else None
+    proven = view.proven or known
+    return {} if proven is None else {"tenantServer": proven.server, "tenantAddresses": list(proven.addresses)}
 
 
 def _retry(view: LinkView) -> float | None:

@@ -90,6 +90,11 @@ class DpuClusterConfig:
     tenant_root: str | None = None
     """What the status remembers of the authority behind the tenant, see `tenantlink.root_print`."""
 
+    tenant_server: str | None = None
+    """What the status remembers of the server that the tenant proved to be, see `tenantkubeconfig.server_print`."""
+    tenant_addresses: tuple[str, ...] = ()
+    """Where it did."""
+
     @property
     def tenant_cluster(self) -> str:
         """Name under which the tenant's API server is engaged."""
@@ -148,6 +153,8 @@ def parse_config(obj: Obj) -> DpuClusterConfig:
         tenant_credential=CredentialChoice(spec.get("tenantCredential", "Auto")),
         drain=_drain(spec.get("drain") or {}),
         tenant_root=(obj.get("status") or {}).get("tenantRoot") or None,
+        tenant_server=(obj.get("status") or {}).get("tenantServer") or None,
+        tenant_addresses=tuple((obj.get("status") or {}).get("tenantAddresses") or ()),
     )
 
 

@@ -81,7 +81,14 @@ class Built:
         self.heard.append(self.is_over)
 
 
-WAYS = SimpleNamespace(engage=lambda _: None, tells=lambda _: True, trouble=lambda _: "", forget=lambda _: None)
+WAYS = SimpleNamespace(
+    engage=lambda _: None,
+    tells=lambda _: True,
+    trouble=lambda _: "",
+    recall=lambda *_: None,
+    proven=lambda _: None,
+    forget=lambda _: None,
+)
 
 
 class Caches:

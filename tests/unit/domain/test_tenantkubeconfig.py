@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import dataclasses
 import json
 from typing import Any
 
@@ -18,6 +19,7 @@ from dpunetop.domain.tenantkubeconfig import (
     parse_kubeconfig,
     parse_secret,
     render_kubeconfig,
+    server_print,
 )
 from support.pki import pair
 
@@ -258,6 +260,13 @@ def test_the_fingerprint_tells_a_new_token_from_a_new_layout() -> None:
     other["contexts"][0]["context"]["namespace"] = "elsewhere"
     assert fingerprint(parse_kubeconfig(json.dumps(other).encode())) == fingerprint(base)
     assert fingerprint(parse_kubeconfig(with_member("user", "token", "other"))) != fingerprint(base)
+
+
+def test_what_tells_one_server_from_another_is_where_it_is_and_what_it_has_to_prove() -> None:
+    base = parse_kubeconfig(VALID.encode())
+    assert server_print(parse_kubeconfig(with_member("user", "token", "other"))) == server_print(base)
+    for other in ({"host": "elsewhere"}, {"ca_pem": "another"}, {"tls_server_name": "another"}):
+        assert server_print(dataclasses.replace(base, **other)) != server_print(base)
 
 
 def test_a_secret_without_the_key_says_which_key() -> None:

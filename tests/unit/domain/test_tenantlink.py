@@ -13,6 +13,7 @@ from dpunetop.domain.tenantlink import (
     Denied,
     Linked,
     LinkView,
+    Proven,
     Unanswered,
     WrongCluster,
     choose,
@@ -261,3 +262,21 @@ def test_a_kubeconfig_that_does_not_serve_is_told_with_its_secret_and_what_stays
     message = message_of(plan_link(replace(view(GOOD_CHOICE, attempt, kept), has_fallback=has_fallback)))
     assert "Secret tenant-cluster-1-kubeconf" in message
     assert message.endswith("The last good one stays in use") is has_fallback
+
+
+PRINT = {"tenantServer": "print", "tenantAddresses": ["10.0.0.1"]}
+
+
+@pytest.mark.parametrize("attempt", [Linked("t", None), Unanswered("Refused", "m"), Denied("Unauthorized", "m")])
+def test_where_the_tenant_has_proved_who_it_is_stands_in_the_status_whatever_comes(attempt):
+    proven = replace(view(Choice(MODEL, None), attempt), proven=Proven("print", ("10.0.0.1",)))
+    assert {key: members(plan_link(proven))[key] for key in PRINT} == PRINT
+    started_anew = view(Choice(MODEL, None), attempt)
+    remembered = parse_config({**config(), "status": PRINT})
+    assert {key: members(plan_link(replace(started_anew, config=remembered)))[key] for key in PRINT} == PRINT
+    assert PRINT.keys().isdisjoint(members(plan_link(started_anew)))
+
+
+def members(plan):
+    (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
+    return status.members
