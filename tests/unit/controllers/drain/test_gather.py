@@ -273,3 +273,21 @@ def test_an_object_that_names_no_node_is_under_none(spec: Any) -> None:
     for indexers in INDEXERS.values():
         for indexer in indexers.values():
             assert list(indexer({"metadata": {"name": "x"}, "spec": spec})) == []
+
+
+def test_a_host_and_a_dpu_are_gone_only_after_two_answers_far_enough_apart() -> None:
+    desk = Desk()
+    desk.caches.put(TENANT, NODES)
+    desk.caches.put(INFRA, NODES)
+
+    def gone() -> list[bool]:
+        view = desk.look().view
+        assert view is not None
+        assert isinstance(view.tenant, TenantSeen)
+        return [node.confirmed for node in (view.tenant.node, view.dpus[0].node) if isinstance(node, Gone)]
+
+    seen = [gone()]
+    for seconds in (59.0, 1.0, 539.0, 1.0):
+        desk.clock.step(seconds)
+        seen.append(gone())
+    assert seen == [[False, False], [False, False], [True, False], [True, False], [True, True]]

@@ -573,6 +573,15 @@ def test_a_drain_is_late_in_the_second_after_its_time_and_is_looked_at_then(
     assert (told(found), found.recheck_seconds) == (reason, recheck)
 
 
+@pytest.mark.parametrize(("term", "says_so"), [("t1", True), ("t0", False)])
+def test_the_write_that_closes_says_that_the_cordon_was_taken_back_only_in_a_record_of_ours(
+    term: str, says_so: bool
+) -> None:
+    cycle = replace(OPENED, term=term)
+    task = decide(view(free(cycle, is_open=True), maintenances=(DONE,), host=DRAINED_HOST)).task
+    assert task.taken_back == (cycle if says_so else None)
+
+
 def test_a_host_that_was_proven_is_to_come_out_as_it_was() -> None:
     task = decide(view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST)).task
     assert (task.cordoned_before, task.config) == (None, None)

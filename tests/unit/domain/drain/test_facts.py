@@ -8,6 +8,7 @@ from dpunetop.domain.drain.facts import (
     Mco,
     Order,
     Phase,
+    Templates,
     budget,
     dpu_node,
     host_node,
@@ -292,3 +293,8 @@ def test_times_are_read_as_the_api_writes_them_and_nothing_else_is_one() -> None
     for odd in (None, 7, "noon", "1970-01-01T00:00:07", "x" * 1000):
         broken = {"conditions": [{**ready, "lastTransitionTime": odd}]}
         assert dpu_node({"metadata": {"name": "d", "uid": "u"}, "status": broken}).ready_since == 0
+
+
+def test_a_pod_of_no_template_is_current_neither_with_a_daemonset_nor_without_one() -> None:
+    assert [Templates(newest, proven).counts("") for newest in ("", "t1") for proven in ("", "t0")] == [False] * 4
+    assert [Templates("t1", "t0").counts(found) for found in ("t1", "t0", "t2")] == [True, True, False]

@@ -13,6 +13,7 @@ import pytest
 from dpunetop.domain.drain.calls import Call, QuorumGet, QuorumList, Write
 from dpunetop.domain.drain.record import State, render_cycle
 from dpunetop.domain.names import (
+    CORDONED_BEFORE_ANNOTATION,
     CYCLE_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
     DESIRED_DRAIN_ANNOTATION,
@@ -204,6 +205,17 @@ def test_a_host_that_was_in_use_by_the_caches_alone_is_not_given_back_unproven()
     assert own.terminating is False
 
 
+def test_a_mark_of_the_host_says_more_than_what_its_maintenance_carries() -> None:
+    world = World(cordoned_before=True)
+    world.cordon(DPU)
+    world.drained()
+    world.uncordon(DPU)
+    at(world, "GiveBack")
+    maintenance(world, {"metadata": {"annotations": {CORDONED_BEFORE_ANNOTATION: "no"}}})
+    finish(world)
+    assert world.host().mark is True
+
+
 # --- aborting ---------------------------------------------------------------------------------------------------------
 
 
@@ -287,7 +299,7 @@ def test_no_drain_is_asked_for_and_no_mark_set_when_before_that(what: str) -> No
 @pytest.mark.parametrize("mark", ["yes", "no"])
 def test_a_mark_that_stands_is_not_written_over_by_the_next_drain(mark: str) -> None:
     world = asking()
-    marked = {"metadata": {"annotations": {"dpu.openshift.io/cordoned-before": mark}}}
+    marked = {"metadata": {"annotations": {CORDONED_BEFORE_ANNOTATION: mark}}}
     world.tenant.change(NODES, "", HOST, marked)
     assert "has yet to be restored" in finish(world)
     assert world.host().mark is (mark == "yes")
@@ -297,7 +309,7 @@ def test_a_mark_that_stands_is_not_written_over_by_the_next_drain(mark: str) -> 
 def test_a_host_that_a_maintenance_left_cordoned_is_drained_anew_as_one_that_was_not_cordoned() -> None:
     world = asking()
     left = {
-        "metadata": {"annotations": {"dpu.openshift.io/cordoned-before": "no"}},
+        "metadata": {"annotations": {CORDONED_BEFORE_ANNOTATION: "no"}},
         "spec": {"unschedulable": True, "taints": [{"key": "medik8s.io/drain", "effect": "NoSchedule"}]},
     }
     world.tenant.change(NODES, "", HOST, left)
@@ -386,7 +398,7 @@ def test_a_failed_maintenance_takes_no_earlier_cordon_with_it() -> None:
     world.nmo()
     world.nmo()
     world.nmo_fails()
-    world.tenant.change(NODES, "", HOST, {"metadata": {"annotations": {"dpu.openshift.io/cordoned-before": None}}})
+    world.tenant.change(NODES, "", HOST, {"metadata": {"annotations": {CORDONED_BEFORE_ANNOTATION: None}}})
     at(world, "GiveUpFailed")
     finish(world)
     own = world.own()
@@ -470,6 +482,32 @@ def test_nothing_is_opened_when_this_is_gone(what: str) -> None:
         world.act()
     GONE[what](world)
     assert "something is gone" in finish(world)
+
+
+def test_a_budget_that_is_open_already_is_not_written_again() -> None:
+    world = opening()
+    opened_meanwhile(world)
+    before = world.infra.get(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(DPU))
+    assert "is open already" in finish(world)
+    assert world.infra.get(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(DPU)) == before
+
+
+NOT_FORCED: dict[str, Change] = {
+    "its cordon is gone": lambda w: w.infra.change(NODES, "", DPU, {"spec": {"unschedulable": None}}),
+    "the word is gone": lambda w: w.order(DPU, None),
+    "it runs in another boot": lambda w: w.infra.change(
+        NODES, "", DPU, {"status": {"nodeInfo": {"bootID": "another"}}}
+    ),
+    "its Node is gone": lambda w: w.infra.remove(NODES, "", DPU),
+}
+
+
+@pytest.mark.parametrize("what", NOT_FORCED)
+def test_a_budget_is_not_forced_open_when_of_its_dpu(what: str) -> None:
+    world = forced()
+    NOT_FORCED[what](world)
+    assert "nobody forces it now" in finish(world)
+    assert world.budget(DPU).is_open is False
 
 
 # --- records of another leadership ------------------------------------------------------------------------------------

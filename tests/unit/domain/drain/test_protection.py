@@ -692,3 +692,12 @@ def test_a_dpu_on_its_way_out_is_said_to_leave_until_it_serves_nobody() -> None:
 
 def test_a_dpu_without_a_budget_is_said_to_lack_its_blocker() -> None:
     assert Stage().guarding() is Guarding.BLOCKER_MISSING
+
+
+def test_no_entry_is_taken_away_while_the_maintenance_that_holds_the_host_is_somebody_elses() -> None:
+    stage = unwanted()
+    stage.pod_starts("ovnkube-node-b")
+    run = stage.run()
+    stage.tenant.change(NODEMAINTENANCES, "", maintenance_name(HOST), {"metadata": {"labels": {OWNER_LABEL: "x"}}})
+    assert "is not drained" in stage.finish(run)
+    assert stage.entry() == HOST
