@@ -285,6 +285,10 @@ CASES: dict[str, tuple[HostView, str]] = {
         view(replace(free(RETURNING), pods=(replace(POD, current=False),)), maintenances=(DONE,), host=DRAINED_HOST),
         "RestartPod d1",
     ),
+    "the pod is outdated and the host may be in use": (
+        view(replace(free(RETURNING), pods=(replace(POD, current=False),)), maintenances=(nm(),)),
+        "ProofMissing",
+    ),
     "its entry is another": (view(CHANGED, maintenances=(DONE,), host=DRAINED_HOST), "ChangeEntry d1"),
     "its entry is another and the pod is not Ready yet": (
         view(replace(CHANGED, pods=(replace(POD, ready=False),)), maintenances=(DONE,), host=DRAINED_HOST),
@@ -535,6 +539,13 @@ def test_a_node_that_is_registered_anew_has_all_the_time_again() -> None:
 def test_an_abort_whose_cordon_is_taken_back_goes_on_saying_why_it_was_aborted() -> None:
     found = becomes(view(free(ABORTED)))
     assert (found.state, found.reason) == (State.RETURNING, "HostUncordoned")
+
+
+def test_who_waits_for_the_hosts_own_operator_is_told_to_force_the_dpu_whose_drain_is_wanted() -> None:
+    hold = decide(two(free(), cordoned(STARTING), host=replace(HOST, in_own_drain=True))).hold
+    assert hold is not None
+    assert "annotate d2 " in hold.message
+    assert "annotate d1 " not in hold.message
 
 
 def test_who_is_held_for_a_blocker_is_told_how_to_force_it() -> None:

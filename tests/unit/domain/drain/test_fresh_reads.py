@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.domain.drain.calls import Call, QuorumGet, QuorumList, Write
+from dpunetop.domain.drain.calls import Call, QuorumGet, QuorumList, Run, Write
 from dpunetop.domain.drain.record import State, render_cycle
+from dpunetop.domain.drain.starting import Renew
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     CYCLE_ANNOTATION,
@@ -389,6 +390,65 @@ def test_a_host_left_behind_is_not_made_schedulable_when_its_dpu_is_wanted_again
     world.cordon(DPU)
     assert "the drain is not wanted" in finish(world)
     assert world.host().cordoned is True
+
+
+def own_drain(world: World) -> None:
+    world.tenant.change(NODES, "", HOST, {"metadata": {"annotations": {DESIRED_DRAIN_ANNOTATION: "drain-x"}}})
+
+
+def left_behind(*forced: str) -> World:
+    """Of two DPUs these are forced; the host is about to be led out."""
+    world = World(2)
+    world.cordon(DPU)
+    world.drained()
+    world.work()
+    world.uncordon(DPU)
+    for name in forced:
+        world.order(name, f"force:{world.node(name).boot_id}")
+    world.maintenance_vanishes()
+    return at(world, "LeadOut")
+
+
+@pytest.mark.parametrize(("names", "led_out"), [((), False), ((OTHER,), True), ((DPU, OTHER), True)])
+def test_a_host_in_a_drain_of_its_own_cluster_is_led_out_only_if_a_person_forces_a_dpu_of_it(
+    names: tuple[str, ...], led_out: bool
+) -> None:
+    world = left_behind(*names)
+    own_drain(world)
+    finish(world)
+    assert (world.host().mark is None) is led_out
+
+
+def test_the_host_shows_its_earlier_cordon_before_its_maintenance_goes() -> None:
+    """The other way round a crash between the two would lose it."""
+    world = World(cordoned_before=True)
+    world.cordon(DPU)
+    world.drained()
+    world.uncordon(DPU)
+    at(world, "GiveBack")
+    world.tenant.change(NODES, "", HOST, {"metadata": {"annotations": {CORDONED_BEFORE_ANNOTATION: None}}})
+    calls: list[Call] = []
+    while (call := world.pending()) is not None:
+        calls.append(call)
+        world.act()
+    assert [type(call.step) for call in calls if isinstance(call, Write)] == [Patch, Delete]
+
+
+def test_a_mark_on_a_maintenance_that_is_ending_stays_when_its_budget_is_closed() -> None:
+    world = closing()
+    maintenance(world, {"metadata": {"deletionTimestamp": "now"}})
+    before = world.maintenances()
+    assert "closed" in finish(world)
+    assert world.budget(DPU).is_open is False
+    assert world.maintenances() == before
+
+
+def test_a_maintenance_that_was_made_anew_is_not_renewed_for_the_one_before() -> None:
+    world = opening()
+    found = world.view()
+    assert found is not None
+    world.process.run = Run(Renew(found.site, "the uid of another"))
+    assert "the maintenance is not as it was seen" in finish(world)
 
 
 def test_a_failed_maintenance_takes_no_earlier_cordon_with_it() -> None:
