@@ -109,13 +109,7 @@ def faults(world: World) -> list[tuple[str, Callable[[], bool], int]]:
         ("nmo is uninstalled", partial(is_uninstalled, world), 1),
         ("nmo is installed", partial(is_installed, world), 2),
         ("nmo is exchanged", partial(is_exchanged, world), 1),
-    ]
-    return found + [(f"{name} loses its record", partial(loses_record, world, name), 1) for name in world.dpus]
-
-
-def limbo(world: World) -> list[tuple[str, Callable[[], bool], int]]:
-    """What leaves a maintenance that has succeeded over a host that is in use."""
-    return [
         ("the host is registered anew", partial(registers_host_anew, world), 1),
         ("the host is taken back with its taint", partial(takes_host_back, world), 2),
     ]
+    return found + [(f"{name} loses its record", partial(loses_record, world, name), 1) for name in world.dpus]
