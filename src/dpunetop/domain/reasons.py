@@ -154,6 +154,7 @@ _ACTION: Mapping[str, str] = {
     "TenantUnanswered": "see why the tenant does not answer",
     "TenantUnauthorized": "apply deploy/tenant-rights.yaml in the tenant anew",
     "TenantUnreachable": "repair the way to the tenant's API",
+    "TooManyInNamespace": "delete the DpuClusterConfigs there that are not needed",
     "TimeWentBack": "wait until every drain is checked; restart the operator after a restore",
     "TokenNotAccepted": "look at the tenant's API servers",
     "TooManyMasters": "look at the ovnkube-master pods of the tenant",
