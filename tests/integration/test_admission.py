@@ -17,7 +17,7 @@ from dpunetop.domain import names
 from dpunetop.domain.daemonset import service_account
 from dpunetop.domain.drain.blockers import first_budget
 from dpunetop.kube.errors import Forbidden
-from dpunetop.kube.keys import CONFIGMAPS, LEASES, SERVICEACCOUNTS
+from dpunetop.kube.keys import CONFIGMAPS, LEASES, NODES, SERVICEACCOUNTS
 from dpunetop.kube.meta import new_object
 from dpunetop.sandbox.admin import AdminClient, objects_of
 from dpunetop.sandbox.controlplane import ControlPlane
@@ -45,6 +45,7 @@ from support.admission import (
     maintenance,
     metadata_of,
     next_release,
+    outage_mark,
     pod_with,
     pool,
     renamed,
@@ -197,6 +198,9 @@ IN_TENANT: Mapping[str, Write] = {
         "merge", {**metadata_of(host(), annotations={MARK: None}), "spec": {"unschedulable": None}}
     ),
     "a mark of the next release": Write("merge", metadata_of(host(), annotations={"dpu.openshift.io/next": "1"})),
+    "the mark of an outage": Write("apply", outage_mark()),
+    "the mark of an outage, with a cordon": Write("apply", {**outage_mark(), "spec": {"unschedulable": True}}),
+    "it is given up": Write("apply", new_object(NODES, "", "host-1")),
     "a cordon": Write("merge", spec_of(host(), unschedulable=True)),
     "the taint of a maintenance goes": Write("merge", spec_of(host(), taints=[OTHER_TAINT], unschedulable=None)),
     "an annotation of OVN-Kubernetes": Write("merge", metadata_of(host(), annotations={ZONE: "x"}), HOSTS),

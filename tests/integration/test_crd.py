@@ -101,6 +101,11 @@ def refusal(cluster: ControlPlane, obj: Obj) -> str:
         ({"poolName": "dpu", "drain": {"onTimeout": "Force"}}, "spec.drain.onTimeout: Unsupported value"),
         ({"poolName": "dpu", "drain": {"limits": {"hostDrain": "soon"}}}, "spec.drain.limits.hostDrain"),
         ({"poolName": "dpu", "drain": {"limits": {"verifying": "0m"}}}, "spec.drain.limits.verifying"),
+        ({"poolName": "dpu", "unplanned": {"policy": "Drain"}}, "spec.unplanned.policy: Unsupported value"),
+        ({"poolName": "dpu", "unplanned": {"after": "0s"}}, "spec.unplanned.after"),
+        ({"poolName": "dpu", "unplanned": {"after": ""}}, "spec.unplanned.after"),
+        ({"poolName": "dpu", "unplanned": {"maxHosts": 0}}, "maxHosts must be a number from 1 on"),
+        ({"poolName": "dpu", "unplanned": {"maxHosts": "101%"}}, "maxHosts must be a number from 1 on"),
     ],
     ids=str,
 )
@@ -126,6 +131,7 @@ def test_a_wrong_spec_is_refused_when_it_is_created(
         },
         {"poolName": "dpu", "drain": {"maxUnavailable": 3, "timeout": "1h30m", "onTimeout": "Abort"}},
         {"poolName": "dpu", "drain": {"maxUnavailable": "100%", "timeout": "45m"}},
+        {"poolName": "dpu", "unplanned": {"policy": "Cordon", "after": "1h30m", "maxHosts": 3}},
     ],
     ids=str,
 )
@@ -155,6 +161,13 @@ def test_limits_of_time_that_are_not_given_have_their_defaults_also_in_what_was_
     assert stored["spec"]["drain"]["limits"] == {**LIMITS, "hostDrain": "2h30m"}
     [older] = served.apply(config(namespace, {"poolName": "dpu-2", "drain": {"timeout": "45m"}}, name="older"))
     assert older["spec"]["drain"] == {"timeout": "45m", "limits": LIMITS}
+
+
+def test_what_is_left_out_of_unplanned_is_filled_in_and_whoever_leaves_it_out_gets_none(
+    served: ControlPlane, namespace: str
+) -> None:
+    [stored] = served.apply(config(namespace, {"poolName": "dpu", "unplanned": {"policy": "Cordon"}}))
+    assert stored["spec"]["unplanned"] == {"policy": "Cordon", "after": "5m", "maxHosts": "10%"}
 
 
 @pytest.mark.parametrize(

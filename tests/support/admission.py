@@ -192,3 +192,10 @@ def host() -> Obj:
     node["metadata"]["labels"] = {"rack": "a"}
     node["metadata"]["annotations"] = {names.ZONE_ANNOTATION: "host-1", names.CORDONED_BEFORE_ANNOTATION: "no"}
     return node
+
+
+def outage_mark() -> Obj:
+    """What we apply to the Node of a host that is to be cordoned because of an outage."""
+    node = new_object(NODES, "", "host-1")
+    node["metadata"]["annotations"] = {names.UNPLANNED_ANNOTATION: "{}"}
+    return node

@@ -233,6 +233,8 @@ class ScriptedCluster:
                     stored["data"].pop(key[2:], None)
             for key in entry["fieldsV1"].get("f:metadata", {}).get("f:annotations", {}):
                 stored["metadata"].get("annotations", {}).pop(key[2:], None)
+            if "f:unschedulable" in entry["fieldsV1"].get("f:spec", {}) and "spec" not in desired:
+                stored["spec"].pop("unschedulable", None)
 
 
 class ScriptedReadings:

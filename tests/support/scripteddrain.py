@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from dpunetop.controllers.drain.failures import Failures
 from dpunetop.controllers.drain.gather import Gatherer
 from dpunetop.controllers.drain.hand import Hand
 from dpunetop.controllers.drain.hosts import MANAGER, Hosts
+from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.pairs import Pairs
 from dpunetop.controllers.drain.terms import Terms
 from dpunetop.controllers.flow import Installation
@@ -35,7 +37,7 @@ from dpunetop.kube.keys import (
     crd_name,
 )
 from dpunetop.kube.plan import Emit
-from dpunetop.runtime.cluster import Clusters, Reach
+from dpunetop.runtime.cluster import Clusters, Health, Reach
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.gate import OpenGate
 from dpunetop.runtime.reading import NotEngaged
@@ -61,6 +63,7 @@ class World:
 
     def __init__(self, **spec: Any) -> None:
         self.clock, self.health, self.told = FakeClock(), REACHABLE, list[Emit]()
+        self.infra_health = Health(Reach.REACHABLE, "", "", datetime.min.replace(tzinfo=UTC))
         fuse = Fuse()
         self.infra, self.tenant = (ScriptedCluster(name, fuse, self._time) for name in (INFRA, TENANT))
         self.readings = ScriptedReadings(self.infra, self.tenant)
@@ -76,14 +79,14 @@ class World:
         board, hand = Board(), Hand(self.executor, self._client)
         clusters = cast(Clusters, SimpleNamespace(get=lambda _: SimpleNamespace(health=self.health)))
         absences, self.terms = Absences(self._client, self.clock), Terms(self.clock, MANAGER)
-        evictions = Evictions(self._client, self.clock)
-        gatherer = Gatherer(clusters, absences, self.terms, self.clock, self.executor.newest, evictions)
+        evictions, infra = Evictions(self._client, self.clock), InfraHealth(lambda: self.infra_health, self.clock)
+        gatherer = Gatherer(clusters, absences, self.terms, self.clock, self.executor.newest, evictions, infra)
         self.read_anew: list[str] = []
         doubts = Doubts(self.clock, self.read_anew.append)
         self.board = board
         self.hosts = Hosts(board, gatherer, hand, self.executor, doubts, Failures(self.clock))
-        failures = Failures(self.clock)
-        self.pairs = Pairs(Installation(None, OVN, None, OPERATOR), self.executor, board, hand, failures, "image")
+        installation, failures = Installation(None, OVN, None, OPERATOR), Failures(self.clock)
+        self.pairs = Pairs(installation, self.executor, board, hand, failures, "image", infra)
         self.woken = set[Key]()
         board.connect(self.woken.add, self.woken.add)
         for each in (self.hosts, self.pairs):

@@ -29,6 +29,7 @@ from dpunetop.controllers.drain.failures import Failures
 from dpunetop.controllers.drain.gather import INDEXERS, Gatherer
 from dpunetop.controllers.drain.hand import Hand
 from dpunetop.controllers.drain.hosts import MANAGER, Hosts
+from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.pairs import Pairs
 from dpunetop.controllers.drain.terms import Terms
 from dpunetop.controllers.flow import CONFIG_INDEXERS, ConfigController, Installation
@@ -148,6 +149,7 @@ class _Wiring:
         )
         self._admissions = Admissions(self._rights.review, self._rights.has, lambda key: self._wake_judge(key))
         self._board, self._hand = Board(), Hand(self._executor, self._client)
+        self._infra_health = InfraHealth(lambda: self._infra.health, self._clock)
         self._controllers = [self._controller(each, rest_after, SETTLE_SECONDS) for each in self._reconcilers()]
         self._hosts = self._host_controller()
         self._source = ConfigSource(self._infra, self._installation.selections(), self._wake, self._wake_judge)
@@ -173,14 +175,29 @@ class _Wiring:
             DpuCredential(*given, self._client, self._tenant, self._clock, self._metrics),
             TenantObjects(*given),
             OvnKube(*given, PodScripts(ovnkube_scripts(), interconnect_scripts()), self._allowed, self._clock),
-            Pairs(*given, self._board, self._hand, Failures(self._clock), self._settings.operator_image),
+            Pairs(
+                *given,
+                self._board,
+                self._hand,
+                Failures(self._clock),
+                self._settings.operator_image,
+                self._infra_health,
+            ),
         )
 
     def _host_controller(self) -> Controller:
         """Its keys are not those of DpuClusterConfigs: the board says which there are."""
         absences = Absences(self._client, self._clock)
         evictions = Evictions(self._client, self._clock)
-        gatherer = Gatherer(self._clusters, absences, self._terms, self._clock, self._executor.newest, evictions)
+        gatherer = Gatherer(
+            self._clusters,
+            absences,
+            self._terms,
+            self._clock,
+            self._executor.newest,
+            evictions,
+            self._infra_health,
+        )
         doubts = Doubts(self._clock, self._read_anew)
         hosts = Hosts(self._board, gatherer, self._hand, self._executor, doubts, Failures(self._clock))
         controller = self._controller(hosts, no_rest, 0.0)

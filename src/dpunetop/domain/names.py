@@ -45,6 +45,8 @@ OPEN_FOR_PREFIX: Final = f"{GROUP}/open-for."
 """On a NodeMaintenance, with a hash of the DPU behind it: that DPU's budget is open, or about to be."""
 CORDONED_BEFORE_ANNOTATION: Final = f"{GROUP}/cordoned-before"
 """On a tenant Node and on its NodeMaintenance: `yes` or `no`, whether the host was cordoned before we drained it."""
+UNPLANNED_ANNOTATION: Final = f"{GROUP}/unplanned"
+"""On a tenant Node that we cordon because its network failed outside a drain, see `drain.cordonmark`."""
 DRAIN_BLOCKER: Final = "dpu-drain-blocker"
 """ServiceAccount of the blockers, and how their names begin."""
 
@@ -121,6 +123,7 @@ MACHINE_ANNOTATIONS: Final = (
 """All that is read of what the machine-config operator writes onto a Node."""
 HOST_ANNOTATIONS: Final = (
     CORDONED_BEFORE_ANNOTATION,
+    UNPLANNED_ANNOTATION,
     *MACHINE_ANNOTATIONS,
     ZONE_ANNOTATION,
     ENCAP_IPS_ANNOTATION,

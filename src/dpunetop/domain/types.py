@@ -50,6 +50,23 @@ class DrainSpec:
     """Seconds, by the names of the API; see `drain.limits`."""
 
 
+class OutagePolicy(Enum):
+    """What becomes of a host whose network fails outside a drain."""
+
+    REPORT = "Report"
+    CORDON = "Cordon"
+
+
+@dataclass(frozen=True, slots=True)
+class UnplannedSpec:
+    """`spec.unplanned`: what is done about a host whose network fails outside a drain."""
+
+    policy: OutagePolicy = OutagePolicy.REPORT
+    after_seconds: int = 300
+    max_hosts: int | str = "10%"
+    """A number of hosts, or a percentage such as `10%`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """Why nothing is done for a DpuClusterConfig; both members are made for its condition."""
@@ -87,6 +104,7 @@ class DpuClusterConfig:
     refused: Refused | None = None
     tenant_credential: CredentialChoice = CredentialChoice.AUTO
     drain: DrainSpec = DrainSpec()
+    unplanned: UnplannedSpec = UnplannedSpec()
     tenant_root: str | None = None
     """What the status remembers of the authority behind the tenant, see `tenantlink.root_print`."""
 
@@ -152,6 +170,7 @@ def parse_config(obj: Obj) -> DpuClusterConfig:
         annotations=annotations_of(obj),
         tenant_credential=CredentialChoice(spec.get("tenantCredential", "Auto")),
         drain=_drain(spec.get("drain") or {}),
+        unplanned=_unplanned(spec.get("unplanned") or {}),
         tenant_root=(obj.get("status") or {}).get("tenantRoot") or None,
         tenant_server=(obj.get("status") or {}).get("tenantServer") or None,
         tenant_addresses=tuple((obj.get("status") or {}).get("tenantAddresses") or ()),
@@ -166,6 +185,15 @@ def _drain(spec: Mapping[str, Any]) -> DrainSpec:
     limits = {name: seconds for name, text in (spec.get("limits") or {}).items() if (seconds := _seconds(text))}
     seconds = _seconds(spec.get("timeout"))
     return DrainSpec(spec.get("maxUnavailable"), seconds or None, spec.get("onTimeout") == "Abort", limits)
+
+
+def _unplanned(spec: Mapping[str, Any]) -> UnplannedSpec:
+    default = UnplannedSpec()
+    return UnplannedSpec(
+        OutagePolicy(spec.get("policy", default.policy.value)),
+        _seconds(spec.get("after")) or default.after_seconds,
+        spec.get("maxHosts", default.max_hosts),
+    )
 
 
 def _seconds(duration: object) -> int:

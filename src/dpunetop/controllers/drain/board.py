@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from dpunetop.domain.drain.facts import Hold
+from dpunetop.domain.drain.outages import Outage
 from dpunetop.domain.drain.protection import Entry, Guarding
 from dpunetop.domain.drain.roster import Place, Roster
 from dpunetop.domain.drain.standing import Standing
+from dpunetop.domain.drain.unplanned import NetworkState
 from dpunetop.kube.keys import INFRA, Key
 
 
@@ -31,12 +33,16 @@ class Report:
     """Whether the host was looked at, and not only its DPUs; at a start the tenant is waited for."""
     unseen: Hold | None = None
     """Why the tenant was not seen by this process."""
+    network: NetworkState | None = None
+    """What is wrong with the network of the host, outside a drain."""
+    outage: Outage | None = None
+    """What was found wrong with it, told or not: so that it keeps its beginning."""
 
     def telling(self) -> tuple[object, ...]:
         """What is worth a look of the other side."""
         entries = tuple((entry.dpu, entry.text) for entry in self.entries)
         seen = self.is_looked_at, self.unseen
-        return self.guardings, self.standings, self.causes, self.stray, seen, entries
+        return self.guardings, self.standings, self.causes, self.stray, seen, entries, self.network
 
 
 class Board:
@@ -106,6 +112,11 @@ class Board:
         if roster is not None and (before is None or before.telling() != report.telling()):
             self._wake_config(Key(INFRA, roster.config.namespace, roster.config.name))
         return before
+
+    def last(self, key: Key) -> Report | None:
+        """What was made known of a host last."""
+        with self._guard:
+            return self._reports.get(key)
 
     def forget(self, key: Key) -> None:
         """A host is gone from its roster."""

@@ -9,15 +9,33 @@ from dataclasses import dataclass
 from dpunetop.controllers.claims import gather_claims
 from dpunetop.controllers.drain.board import Board
 from dpunetop.controllers.drain.gather import Newest, serves_maintenances
+from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.flow import Installation, one
 from dpunetop.domain import names
 from dpunetop.domain.drain import facts
+from dpunetop.domain.drain.allowance import limit_of
+from dpunetop.domain.drain.allowance import slots as slots_of
 from dpunetop.domain.drain.blockers import BlockerSettings, blocked_node
+from dpunetop.domain.drain.cordoning import takes_place
+from dpunetop.domain.drain.cordonmark import mark_of
 from dpunetop.domain.drain.facts import Budget, Hold, OnTimeout, Reason, Settings, Templates
 from dpunetop.domain.drain.limits import Limits
 from dpunetop.domain.drain.mistakes import AskedView, mistakes
-from dpunetop.domain.drain.roster import Entry, Mode, Place, Roster, RosterView, Slot, held, hosts_of, runs_on, slots
+from dpunetop.domain.drain.roster import (
+    Entry,
+    Mode,
+    Place,
+    Roster,
+    RosterView,
+    Slot,
+    held,
+    hosts_of,
+    in_turn,
+    runs_on,
+    slots,
+)
 from dpunetop.domain.drain.turns import TenantHosts, by_name, holds
+from dpunetop.domain.drain.unplanned import Cordons, Turn, cordon_turns
 from dpunetop.domain.entries import entries_of, idle_pods, overwritten
 from dpunetop.domain.envfile import parse_entries
 from dpunetop.domain.grants import Rights, judge_nodes
@@ -30,7 +48,7 @@ from dpunetop.domain.quoting import quoted
 from dpunetop.domain.tenantrelease import release_of_image
 from dpunetop.domain.tenantsettings import deployed_renewal
 from dpunetop.domain.topology import Topology, running_topology
-from dpunetop.domain.types import DeletionPolicy, DpuClusterConfig
+from dpunetop.domain.types import DeletionPolicy, DpuClusterConfig, OutagePolicy
 from dpunetop.kube.keys import (
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
@@ -76,6 +94,11 @@ class _Tenant:
         """Hosts with a NodeMaintenance of ours."""
         return frozenset(each.host for each in self.maintenances if each.ours)
 
+    def cordoned_by(self, owner: str) -> frozenset[str]:
+        """Hosts with our mark of an outage, which says whose it is."""
+        marks = ((name, mark_of(node)) for name, node in self.nodes.items())
+        return frozenset(name for name, mark in marks if mark is not None and mark.owner == owner)
+
     @property
     def marked(self) -> frozenset[str]:
         """Hosts with a mark, which does not say whose it is."""
@@ -87,9 +110,17 @@ class _Tenant:
 class Censor:
     """Takes the census. Threads: any; one at a time a DpuClusterConfig."""
 
-    def __init__(self, board: Board, newest: Newest, installation: Installation, operator_image: str | None) -> None:
+    def __init__(
+        self,
+        board: Board,
+        newest: Newest,
+        installation: Installation,
+        operator_image: str | None,
+        infra: InfraHealth,
+    ) -> None:
         """`newest` as for the `Gatherer`."""
         self._board = board
+        self._infra = infra
         self._newest = newest
         self._namespace = installation.namespace
         self._tenant_namespace = installation.tenant_namespace
@@ -175,10 +206,12 @@ class Censor:
                 serves=serves,
                 entries=written,
                 configured=_configured(reader, config, judged.dpus, nodes),
-                left=self._left(config, siblings, tenant),
+                left=self._left(config, siblings, tenant, settings.owner),
                 stuck=_stuck(reader, config, nodes),
             )
         )
+        left = self._in_turn(reader, config, siblings, found, tenant, settings.owner) if begins else _ended(found)
+        limit, turns = self._cordons(config, siblings, found, tenant)
         return Roster(
             config=config,
             mode=mode,
@@ -204,7 +237,8 @@ class Censor:
             release=release_of_image(running_image(daemonset), self._neighbours(reader, config)),
             tenant_namespace=self._home(config),
             renewal=deployed_renewal(daemonset),
-            slots=self._in_turn(reader, config, siblings, found, tenant, settings.owner) if begins else _ended(found),
+            slots=in_turn(left, turns),
+            cordons=Cordons(limit, self._infra.see(nodes)),
         )
 
     def _home(self, config: DpuClusterConfig) -> str:
@@ -239,7 +273,9 @@ class Censor:
 
     # --- over all DpuClusterConfigs of the tenant -------------------------------------------------------------------
 
-    def _left(self, config: DpuClusterConfig, siblings: Iterable[DpuClusterConfig], tenant: _Tenant) -> frozenset[str]:
+    def _left(
+        self, config: DpuClusterConfig, siblings: Iterable[DpuClusterConfig], tenant: _Tenant, owner: str
+    ) -> frozenset[str]:
         """Hosts on which something of ours is left. A mark is ours if the host was; at the end, if nobody else's."""
         before = self._board.roster(config.tenant_cluster)
         known = hosts_of(before.slots) if before is not None else frozenset()
@@ -247,7 +283,30 @@ class Censor:
             rosters = (self._board.roster(each.tenant_cluster) for each in siblings)
             others = {host for roster in rosters if roster is not None for host in hosts_of(roster.slots)}
             known = tenant.marked - others
-        return tenant.ours | (tenant.marked & known)
+        return tenant.ours | (tenant.marked & known) | tenant.cordoned_by(owner)
+
+    def _cordons(
+        self,
+        config: DpuClusterConfig,
+        siblings: Sequence[DpuClusterConfig],
+        found: Mapping[Place, Slot],
+        tenant: _Tenant,
+    ) -> tuple[int, Mapping[str, Turn]]:
+        """How many hosts may be cordoned because of outages, and which of those that ask; as for drains, the hosts of
+        all DpuClusterConfigs of the tenant count."""
+        cordoning = [each for each in (config, *siblings) if each.unplanned.policy is OutagePolicy.CORDON]
+        rosters = [self._board.roster(each.tenant_cluster) for each in siblings]
+        if config not in cordoning or not tenant.is_seen or any(roster is None for roster in rosters):
+            return 0, {}
+        known = [roster for roster in rosters if roster is not None]
+        hosts = {*hosts_of(found), *(host for roster in known for host in hosts_of(roster.slots))}
+        limit = slots_of([limit_of(each.unplanned.max_hosts) for each in cordoning], len(hosts)) or 0
+        before = self._board.roster(config.tenant_cluster)
+        reports = (each for roster in (*known, before) if roster is not None for each in self._board.reports(roster))
+        networks = (each.network for each in reports if each is not None and each.network is not None)
+        asking = [(each.asks_since, each.host) for each in networks if each.asks_since is not None]
+        taken = frozenset(name for name, node in tenant.nodes.items() if takes_place(node))
+        return limit, cordon_turns(limit, asking, taken)
 
     def _in_turn(
         self,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.drain.absences import DPU_SECONDS, HOST_SECONDS, Absences
 from dpunetop.controllers.drain.evictions import Evictions
+from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.leases import Leases
 from dpunetop.controllers.drain.terms import Terms
 from dpunetop.controllers.flow import one
@@ -36,6 +37,7 @@ from dpunetop.domain.drain.roster import Member, Roster, Slot
 from dpunetop.domain.notrunning import why_not_running
 from dpunetop.domain.pairing import host_of
 from dpunetop.domain.status import TENANT_REACHABLE
+from dpunetop.domain.types import OutagePolicy
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Forbidden, Unauthorized
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, DEPLOYMENTS, INFRA, NODES, PODS, Resource, crd_name
@@ -81,6 +83,8 @@ class Sight:
     """What keeps it from being looked at as it should be."""
     unseen: Hold | None = None
     """Why this process has not seen the tenant yet, so that nothing is said of it."""
+    suspicion: str = ""
+    """Why infra itself may be what fails, as far as its Nodes do not say so already; empty: it is not."""
 
 
 class Gatherer:
@@ -98,9 +102,11 @@ class Gatherer:
         clock: Clock,
         newest: Newest,
         evictions: Evictions,
+        infra: InfraHealth,
     ) -> None:
         """`newest` gives the newest state that is known of what a cache shows, see `Executor.newest`."""
         self._newest = newest
+        self._infra = infra
         self._clusters = clusters
         self._absences = absences
         self._evictions = evictions
@@ -143,8 +149,9 @@ class Gatherer:
             evictions = self._evictions.look(view, rechecks)
             view = replace(view, signals=self._signals(reader, roster, view, rechecks), evictions=evictions)
         trouble = next(iter(troubles), None)
+        suspicion = self._infra.suspicion(rechecks) if _may_act(roster, tenant) else ""
         recheck, unseen = min(rechecks, default=None), self._unseen(cluster, tenant)
-        return Sight(site, tuple(dpus), nodes, deployments, view, recheck, trouble, unseen)
+        return Sight(site, tuple(dpus), nodes, deployments, view, recheck, trouble, unseen, suspicion)
 
     def _unseen(self, cluster: str, tenant: TenantSeen | Blind | None) -> Hold | None:
         with self._guard:
@@ -272,6 +279,13 @@ class Gatherer:
             return Blind(Hold(Reason.TENANT_NOT_SYNCED, f"the tenant has not been read yet: {err}"))
         rechecks.append(PATIENCE_SECONDS - waited)
         return None
+
+
+def _may_act(roster: Roster, tenant: TenantSeen | Blind | None) -> bool:
+    """Whether anything may be done to a host that has no network: it is to be cordoned, or bears our mark."""
+    node = tenant.node if isinstance(tenant, TenantSeen) else None
+    marked = isinstance(node, facts.HostNode) and node.unplanned is not None
+    return marked or roster.config.unplanned.policy is OutagePolicy.CORDON
 
 
 def why_blind(roster: Roster, err: NotEngaged | NotSynced) -> Hold | None:

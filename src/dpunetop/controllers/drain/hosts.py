@@ -19,12 +19,14 @@ from dpunetop.domain.drain.calls import Result, Task, Write
 from dpunetop.domain.drain.cycle import Decision, decide
 from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, Hold, HostView, TenantSeen
 from dpunetop.domain.drain.failures import passes, unwatched, why_failed
+from dpunetop.domain.drain.outages import Outage, Serving, find_outage
 from dpunetop.domain.drain.overdue import next_limit, timed
 from dpunetop.domain.drain.protection import Guarding, Protection, ProtectionView, PutEntries, decide_protection
 from dpunetop.domain.drain.roster import Member, Mode, Roster, Slot
 from dpunetop.domain.drain.scene import Scene
 from dpunetop.domain.drain.standing import Stage, Standing, Wish, standings
-from dpunetop.domain.names import OWNER_LABEL, PODDISRUPTIONBUDGETS, field_manager
+from dpunetop.domain.drain.unplanned import NETWORK_BACK, NetworkState, OutageDecision, OutageView, decide_outage
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, OWNER_LABEL, PODDISRUPTIONBUDGETS, field_manager
 from dpunetop.domain.pairing import host_of
 from dpunetop.domain.quoting import named
 from dpunetop.domain.reasons import meaning
@@ -57,6 +59,9 @@ class _Pass:
     leaving: tuple[DpuView, ...]
     """DPUs at home here that serve nobody and need no blocker any more."""
     decision: Decision | None
+    outage: Outage | None
+    network: OutageDecision
+    """What is said and done about the network of the host, outside a drain."""
 
     @property
     def task(self) -> Task | None:
@@ -153,7 +158,8 @@ class Hosts:
         if refusal is not None and refusal.selection.resource != LEASES:  # which has signs of its own
             why = unwatched(refusal.cluster, refusal.selection, refusal.error)
             sight = replace(sight, trouble=sight.trouble or why)
-        return _decide(roster, slot, sight)
+        before = self._board.last(key)
+        return _decide(roster, slot, sight, None if before is None else before.outage)
 
     def _act(self, key: Key, here: _Pass, stop: Stop) -> _Outcome:
         """Everything that is to be done now. Each job looks for itself: one that comes to nothing stops no other."""
@@ -234,11 +240,13 @@ class Hosts:
         seen = _standings(here, outcome)
         causes = tuple((dpu.name, dpu.trouble) for dpu in here.sight.dpus if dpu.trouble)
         is_looked_at = here.sight.view is not None or not here.slot.host
-        stray, unseen = _stray(here, seen), here.sight.unseen
-        report = Report(guardings, seen, entries, causes, stray, is_looked_at, unseen)
+        stray, unseen, network = _stray(here, seen), here.sight.unseen, here.network.state
+        report = Report(guardings, seen, entries, causes, stray, is_looked_at, unseen, network, here.outage)
         before = self._board.report(key, report)
         told = {each.dpu: each for each in before.standings} if before is not None else {}
-        self._executor.execute(Plan(tuple(_events(told, seen, here.sight.nodes))), stop)
+        last = None if before is None else before.network
+        events = (*_events(told, seen, here.sight.nodes), *_network_events(here, last, network))
+        self._executor.execute(Plan(events), stop)
 
 
 def _stuck(slot: Slot, reason: str, words: str) -> Report:
@@ -259,7 +267,7 @@ def _job(task: Task) -> Job:
 
 def _tasks(here: _Pass) -> Iterable[Task]:
     """What each DPU needs for its protection, then what the drain does. Entries are written by who has all of them."""
-    found = (*(found.task for found in here.protections.values()), here.task)
+    found = (*(found.task for found in here.protections.values()), here.task or here.network.task)
     return (task for task in found if task is not None and not isinstance(task, PutEntries))
 
 
@@ -290,6 +298,7 @@ def _rechecks(here: _Pass, outcome: _Outcome) -> Iterable[float]:
     found = (
         here.sight.recheck_seconds,
         None if here.decision is None else here.decision.recheck_seconds,
+        here.network.recheck_seconds,
         next_limit(_standings(here, outcome), here.sight.site.author.now),
     )
     return (seconds for seconds in found if seconds is not None)
@@ -311,10 +320,61 @@ def _events(told: dict[str, Standing], seen: Iterable[Standing], nodes: dict[str
         yield Emit(INFRA, NODES, node, severity, each.reason or str(each.stage), note)
 
 
+# --- the network, outside a drain -----------------------------------------------------------------------------------
+
+
+def _outage(slot: Slot, sight: Sight, before: Outage | None) -> Outage | None:
+    """What is wrong with the DPU that serves the host, as infra shows it."""
+    member = next((member for member in slot.members if member.dpu == slot.serving), None)
+    dpu = next((dpu for dpu in sight.dpus if dpu.name == slot.serving), None)
+    if member is None or dpu is None:
+        return None
+    pods = tuple(pod.live for pod in dpu.pods)
+    serving = Serving(slot.host, dpu.name, sight.nodes.get(dpu.name), pods, member.entry.idle)
+    return find_outage(serving, sight.site.author.now, before)
+
+
+def _about_network(roster: Roster, slot: Slot, sight: Sight, outage: Outage | None) -> OutageDecision:
+    if not slot.host:
+        return OutageDecision()
+    suspect = roster.cordons.suspect or sight.suspicion
+    return decide_outage(
+        OutageView(
+            site=sight.site,
+            spec=roster.config.unplanned,
+            cordons=replace(roster.cordons, suspect=suspect),
+            turn=slot.turn,
+            outage=outage,
+            dpus=sight.dpus,
+            host=sight.view,
+            is_leaving=roster.mode is not Mode.SERVING,
+        )
+    )
+
+
+def _network_events(here: _Pass, last: NetworkState | None, now: NetworkState | None) -> Iterable[Step]:
+    """An Event on the Node of the DPU, else on the DpuClusterConfig, whenever another thing is wrong, or none any
+    more."""
+    said = now or last
+    if said is None or (last is not None and now is not None and last.reason is now.reason):
+        return
+    node, view = here.sight.nodes.get(said.dpu), here.sight.view
+    regarding = (NODES, node) if node is not None else (DPUCLUSTERCONFIGS, None if view is None else view.config)
+    resource, obj = regarding
+    if obj is None:
+        return
+    if now is not None:
+        yield Emit(INFRA, resource, obj, "Warning", str(now.reason), now.message)
+    elif here.slot.serving is not None and here.outage is None:
+        note = f"host {named(said.host)} is told to be without a network no more"
+        yield Emit(INFRA, resource, obj, "Normal", NETWORK_BACK, note)
+
+
 # --- protection -------------------------------------------------------------------------------------------------------
 
 
-def _decide(roster: Roster, slot: Slot, sight: Sight) -> _Pass:
+def _decide(roster: Roster, slot: Slot, sight: Sight, before: Outage | None) -> _Pass:
+    outage = _outage(slot, sight, before)
     dpus = {dpu.name: dpu for dpu in sight.dpus}
     at_home = [member for member in slot.members if member.is_home]
     leaving = [member for member in at_home if _is_to_go(roster, member, dpus[member.dpu])]
@@ -325,6 +385,8 @@ def _decide(roster: Roster, slot: Slot, sight: Sight) -> _Pass:
         protections={member.dpu: _protect(roster, member, dpus[member.dpu], sight) for member in staying},
         leaving=tuple(dpus[member.dpu] for member in leaving),
         decision=None if sight.view is None else decide(sight.view),
+        outage=outage,
+        network=_about_network(roster, slot, sight, outage),
     )
 
 

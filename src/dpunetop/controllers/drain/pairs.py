@@ -10,6 +10,7 @@ from dpunetop.controllers.drain.board import Board, Report
 from dpunetop.controllers.drain.census import Censor, Census
 from dpunetop.controllers.drain.failures import Failures, Job
 from dpunetop.controllers.drain.hand import CallFailed, Hand
+from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.flow import ConfigController, Installation, one
 from dpunetop.domain import names
 from dpunetop.domain.drain.blockers import BlockerSettings, service_account
@@ -66,13 +67,14 @@ class Pairs(ConfigController[PairsView]):
         hand: Hand,
         failures: Failures,
         operator_image: str | None,
+        infra: InfraHealth,
     ) -> None:
         super().__init__(installation, executor)
         self._failures = failures
         self._board = board
         self._hand = hand
         self._namespace = installation.namespace
-        self._census = Censor(board, executor.newest, installation, operator_image)
+        self._census = Censor(board, executor.newest, installation, operator_image, infra)
 
     def serves(self, config: DpuClusterConfig) -> bool:
         """See `ConfigController.serves`; to the very end, since what protects goes last."""
@@ -166,7 +168,8 @@ def _status(view: PairsView, roster: Roster) -> tuple[Step, ...]:
     failing = () if view.failing is None else (view.failing,)
     strays = tuple(each.stray for each in reports if each.stray is not None)
     told = (*failing, *roster.mistakes, *strays)
-    condition = judge_pairs(list(_states(view.reports, roster)), roster.problems, told, unseen)
+    networks = [each.network for each in view.reports if each is not None and each.network is not None]
+    condition = judge_pairs(list(_states(view.reports, roster)), roster.problems, told, unseen, networks)
     return report(INFRA, view.config.live, (condition,), view.field_manager)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
+from dpunetop.domain.drain.cordonmark import CordonMark, is_applied_cordon, mark_of
 from dpunetop.domain.drain.limits import DEFAULT_LIMITS, Limits
 from dpunetop.domain.drain.record import Cycle, parse_cycle
 from dpunetop.domain.drain.times import as_seconds
@@ -228,6 +229,15 @@ class HostNode:
     """Whether the tenant's own machine-config operator is at work there, so that it may cordon or uncordon the host."""
     terminating: bool
     machine: MachineState = UNMANAGED
+    unplanned: CordonMark | None = None
+    """Our mark of an outage, whichever DpuClusterConfig set it."""
+    has_outage_cordon: bool = False
+    """Whether its cordon is ours because of an outage. Known only of what was read from the API server itself."""
+
+    @property
+    def earlier_cordon(self) -> bool:
+        """Whether it is cordoned for a reason that a drain does not end: ours of an outage is over with its proof."""
+        return self.cordoned and not self.has_outage_cordon
 
 
 class Reason(StrEnum):
@@ -464,6 +474,8 @@ def host_node(obj: Obj) -> HostNode:
         in_own_drain=machine.is_at_work,
         terminating=is_terminating(obj),
         machine=machine,
+        unplanned=mark_of(obj),
+        has_outage_cordon=is_applied_cordon(obj),
     )
 
 

@@ -306,6 +306,11 @@ def _broken(site: Site, leg: Leg, guards: Mapping[str, Guard]) -> Steps[str | No
     return next((name for name, holds in guards.items() if not holds(seen)), None)
 
 
+def first_broken(site: Site, leg: Leg) -> Steps[str | None]:
+    """Part of a procedure: the first guard of giving back that does not hold for one DPU; None: all hold."""
+    return (yield from _broken(site, leg, GIVING))
+
+
 def _remember(site: Site, found: Maintenance, host: HostNode | None, cordoned_before: bool | None) -> Steps[None]:
     """See to it that the host shows whether it was cordoned before; a host that is gone needs nothing."""
     if host is None:

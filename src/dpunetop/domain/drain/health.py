@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
-from dpunetop.domain.drain.facts import Hold
+from dpunetop.domain.drain.facts import Hold, Reason
 from dpunetop.domain.drain.protection import Guarding
 from dpunetop.domain.drain.standing import Stage, Standing
+from dpunetop.domain.drain.unplanned import NetworkState
 from dpunetop.domain.entries import Wait
 from dpunetop.domain.status import PAIRS_HEALTHY
 from dpunetop.kube.conditions import Condition
@@ -51,16 +52,23 @@ class PairState:
 
 
 def judge_pairs(
-    pairs: Sequence[PairState], problems: Iterable[str] = (), failing: Iterable[Hold] = (), unseen: Hold | None = None
+    pairs: Sequence[PairState],
+    problems: Iterable[str] = (),
+    failing: Iterable[Hold] = (),
+    unseen: Hold | None = None,
+    networks: Sequence[NetworkState] = (),
 ) -> Condition:
     """The condition: the first reasons of what is stuck, else whether protection is still under way.
 
     `problems` are what a person has to put right before a pair can be made or changed, see `pairing`; `failing` is what
     fails for all pairs together, or what hosts wait for of which no pair knows; `unseen` is why hosts could not be
-    looked at since this process began.
+    looked at since this process began; `networks` are hosts whose network fails outside a drain: they come first, and
+    say more than that a blocker is down as well.
     """
-    troubles = [(str(hold.reason), hold.message) for hold in failing]
-    troubles += [trouble for pair in pairs for trouble in _troubles(pair)]
+    down = {network.dpu for network in networks}
+    troubles = [(str(network.reason), network.message) for network in networks]
+    troubles += [(str(hold.reason), hold.message) for hold in failing]
+    troubles += [trouble for pair in pairs for trouble in _troubles(pair) if not _is_symptom(pair, trouble[0], down)]
     troubles += [(str(Wait.PAIRING_CONFLICT), problem) for problem in problems]
     if troubles:
         reasons = "; ".join(words for _, words in troubles[:_SHOWN])
@@ -90,6 +98,11 @@ def _troubles(pair: PairState) -> Iterable[tuple[str, str]]:
     if pair.guarding in _WORDS and not _is_excused(pair):
         reason = "".join(word.capitalize() for word in pair.guarding.name.split("_"))
         yield reason, f"{pair.dpu}: {_WORDS[pair.guarding].format(dpu=pair.dpu, host=pair.host)}"
+
+
+def _is_symptom(pair: PairState, reason: str, down: Set[str]) -> bool:
+    """Whether a trouble is what the failure of its DPU brings with it."""
+    return pair.dpu in down and reason == str(Reason.BLOCKER_NOT_READY)
 
 
 _WITHOUT_BLOCKER = (Guarding.BLOCKER_MISSING, Guarding.BLOCKER_NOT_READY)

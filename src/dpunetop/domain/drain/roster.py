@@ -8,6 +8,7 @@ from enum import Enum, auto
 
 from dpunetop.domain.drain.blockers import BlockerSettings
 from dpunetop.domain.drain.facts import Budget, Hold, Settings, Templates
+from dpunetop.domain.drain.unplanned import NO_CORDONS, Cordons, Turn
 from dpunetop.domain.names import OVN_KUBERNETES_NAMESPACE
 from dpunetop.domain.pairing import Pair, host_of
 from dpunetop.domain.tenantrelease import Release
@@ -69,6 +70,8 @@ class Slot:
     members: tuple[Member, ...]
     not_now: Hold | None = None
     """Why no drain of the host may begin now."""
+    turn: Turn = Turn.UNDECIDED
+    """Whether it may be cordoned, if it has no network."""
 
     @property
     def serving(self) -> str | None:
@@ -106,6 +109,7 @@ class Roster:
     """Of OVN-Kubernetes in the tenant."""
     renewal: Renewal = Renewal.UNKNOWN
     """Whether the DPUs renew a Lease for their hosts, as far as they were told."""
+    cordons: Cordons = NO_CORDONS
 
     def shared(self) -> tuple[object, ...]:
         """What every host must hear of when it changes."""
@@ -122,6 +126,8 @@ class Roster:
             self.release,
             self.tenant_namespace,
             self.renewal,
+            self.cordons,
+            config.unplanned,
             said,
             config.tenant_uid,
         )
@@ -172,6 +178,11 @@ def slots(view: RosterView) -> Mapping[Place, Slot]:
 def held(found: Mapping[Place, Slot], not_now: Mapping[str, Hold]) -> Mapping[Place, Slot]:
     """The same slots, in which no drain of the hosts that `not_now` names may begin."""
     return {place: replace(slot, not_now=not_now.get(slot.host)) for place, slot in found.items()}
+
+
+def in_turn(found: Mapping[Place, Slot], turns: Mapping[str, Turn]) -> Mapping[Place, Slot]:
+    """The same slots, with whether their hosts may be cordoned."""
+    return {place: replace(slot, turn=turns.get(slot.host, Turn.UNDECIDED)) for place, slot in found.items()}
 
 
 def _hosts(view: RosterView, dpu: str) -> tuple[str, ...]:

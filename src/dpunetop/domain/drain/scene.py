@@ -223,11 +223,19 @@ class Scene:
 
     @property
     def is_verifying(self) -> bool:
-        """Whether nothing is left to be done for the host but to prove its network and to give it back."""
+        """Whether nothing is left to be done for the host but to prove its network and to give it back, or to make it
+        schedulable again that we cordoned because of an outage."""
+        if self._is_marked_for_outage and not self.active:
+            return True
         is_held = self.is_asked or self.is_left_over
         if not is_held or self.active:
             return False
         return self.needs_proof() and not self.ends_unproven()
+
+    @property
+    def _is_marked_for_outage(self) -> bool:
+        mark = self.host.unplanned if isinstance(self.host, HostNode) else None
+        return mark is not None and mark.owner == self.view.site.owner
 
 
 def _works(dpu: DpuView, cycle: Cycle) -> bool:

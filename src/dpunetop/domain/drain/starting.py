@@ -153,7 +153,7 @@ class Create:
             return Done(Result.STALE, f"{self.site.host}: has yet to be restored")
         if (yield from read_maintenances(self.site)):
             return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
-        before = host.cordoned if host.mark is None else host.mark
+        before = host.earlier_cordon if host.mark is None else host.mark
         yield from store(mark_host(self.site, host, before))
         try:
             yield from store(new_maintenance(self.site, before, host))

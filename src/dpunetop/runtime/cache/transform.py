@@ -28,6 +28,7 @@ _ADDRESSES = ("InternalIP", "ExternalIP")
 _POD_METADATA = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "labels")
 _MOST_OF_MESSAGE = 1024
 _ON_THE_WAY = ("", "ContainerCreating", "PodInitializing")
+_WHY_NOT = ("reason", "message")
 _MANAGED = ("manager", "operation", "subresource", "apiVersion", "fieldsV1")  # without the time: so many are equal
 
 
@@ -99,11 +100,14 @@ def bare_lease() -> Transform:
 
 def bare_pod(annotations: Collection[str]) -> Transform:
     """Keep of a Pod who it is, its labels and these annotations, where it runs, whether it is Ready, which
-    containers it has, the beginning of what they said when they ended last, and what keeps it from running."""
+    containers it has, the beginning of what they said when they ended last, and what keeps it from running; of one that
+    is not Ready also since when it is there, and how its containers ended last."""
 
     def strip(pod: dict[str, Any]) -> dict[str, Any]:
         kept: dict[str, Any] = {key: pod[key] for key in ("apiVersion", "kind") if key in pod}
         kept["metadata"] = _only(pod["metadata"], *_POD_METADATA)
+        if not _is_ready(_mapping(pod.get("status"))):
+            kept["metadata"] |= _only(pod["metadata"], "creationTimestamp")
         if notes := _only(_mapping(pod["metadata"].get("annotations")), *annotations):
             kept["metadata"]["annotations"] = notes
         kept["spec"] = _only(_mapping(pod.get("spec")), "nodeName")
@@ -179,7 +183,8 @@ def _pod_status(status: Mapping[str, Any]) -> dict[str, Any]:
     kept = _only(status, "phase")
     if conditions := [*_ready(status), *_unplaced(status)]:
         kept["conditions"] = conditions
-    if containers := [_container_status(each) for each in _mappings(status.get("containerStatuses"))]:
+    keep = _container_status if _is_ready(status) else _failing_container
+    if containers := [keep(each) for each in _mappings(status.get("containerStatuses"))]:
         kept["containerStatuses"] = containers
     return kept
 
@@ -192,6 +197,21 @@ def _container_status(status: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(said, str) and said:
             kept |= {**_only(status, "name", "ready"), state: {"terminated": {"message": said[:_MOST_OF_MESSAGE]}}}
     return kept
+
+
+def _failing_container(status: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, and how it ended last, whether or not that left a message."""
+    kept = {**_container_status(status), **_only(status, "name", "ready")}
+    for state in ("state", "lastState"):
+        ended = _only(_mapping(_mapping(status.get(state)).get("terminated")), "reason", "exitCode")
+        if ended:
+            known = _mapping(kept.get(state))
+            kept[state] = {**known, "terminated": {**ended, **_mapping(known.get("terminated"))}}
+    return kept
+
+
+def _is_ready(status: Mapping[str, Any]) -> bool:
+    return any(c.get("status") == "True" for c in _mappings(status.get("conditions")) if c.get("type") == "Ready")
 
 
 def _waiting(status: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,11 +240,10 @@ def _failing(status: Mapping[str, Any], type_: str, bad: str) -> list[dict[str, 
 
 
 def _ready(status: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        _only(c, "type", "status", "lastTransitionTime")
-        for c in _mappings(status.get("conditions"))
-        if c.get("type") == "Ready"
-    ]
+    """Since when as well, and of what is not Ready why; of what is, that would be kept for nothing."""
+    found = (c for c in _mappings(status.get("conditions")) if c.get("type") == "Ready")
+    members = ("type", "status", "lastTransitionTime")
+    return [_only(c, *members, *(() if c.get("status") == "True" else _WHY_NOT)) for c in found]
 
 
 def _only(value: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from dpunetop.controllers.drain.absences import Absences
 from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.gather import INDEXERS, PATIENCE_SECONDS, Gatherer, Sight
+from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.terms import Terms
 from dpunetop.domain import names
 from dpunetop.domain.drain.blockers import BlockerSettings, blocker, blocker_labels, first_budget
@@ -90,7 +91,8 @@ class Desk:
         absences = Absences(lambda _: cast(Client, Servers()), self.clock)
         evictions = Evictions(lambda _: cast(Client, Servers()), self.clock)
         terms = Terms(self.clock, "dpunetop-drain")
-        self.gatherer = Gatherer(cast(Clusters, clusters), absences, terms, self.clock, self.newest, evictions)
+        infra = InfraHealth(lambda: None, self.clock)
+        self.gatherer = Gatherer(cast(Clusters, clusters), absences, terms, self.clock, self.newest, evictions, infra)
         self.written: dict[tuple[str, Resource], Obj] = {}
         self.conditions: list[Any] = [condition("TenantReachable", "True", "Reachable")]
         self.caches.put(INFRA, NODES, {"metadata": {"name": DPU}, "status": READY})

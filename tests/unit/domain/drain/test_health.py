@@ -9,6 +9,7 @@ import pytest
 from dpunetop.domain.drain.health import PairState, judge_pairs
 from dpunetop.domain.drain.protection import Guarding
 from dpunetop.domain.drain.standing import Late, Stage, Standing, Wish
+from dpunetop.domain.drain.unplanned import NetworkReason, NetworkState
 
 
 def pair(
@@ -91,6 +92,22 @@ CASES: dict[str, tuple[list[PairState], tuple[str, str]]] = {
 def test_what_is_said_of_the_pairs(pairs: list[PairState], expected: Any) -> None:
     said = judge_pairs(pairs)
     assert (said.status, said.reason) == expected
+
+
+def network(dpu: str = "d") -> NetworkState:
+    return NetworkState("h", dpu, NetworkReason.HOST_WITHOUT_NETWORK, "host h has no network")
+
+
+def test_a_host_without_a_network_comes_first_and_hides_that_its_blocker_is_down_too() -> None:
+    pairs = [pair(stage=Stage.HELD, reason="NoFreeSlot", dpu="other"), pair(Guarding.BLOCKER_NOT_READY)]
+    said = judge_pairs(pairs, networks=[network()])
+    assert (said.status, said.reason) == ("False", "HostWithoutNetwork")
+    assert said.message == "host h has no network; other: why"
+
+
+def test_a_blocker_that_is_down_on_another_dpu_is_told_beside_it() -> None:
+    said = judge_pairs([pair(Guarding.BLOCKER_NOT_READY)], networks=[network("other")])
+    assert "host h has no network; d: its blocker is not Ready" in said.message
 
 
 UNDER_WAY = [

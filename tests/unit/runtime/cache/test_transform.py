@@ -117,6 +117,35 @@ def test_of_a_pod_remains_where_it_runs_whether_it_is_ready_and_its_containers()
     assert bare_pod([])({"metadata": {"name": "p"}}) == {"metadata": {"name": "p"}, "spec": {}, "status": {}}
 
 
+def test_of_a_pod_that_is_not_ready_remains_since_when_and_why() -> None:
+    why = {"type": "Ready", "status": "False", "lastTransitionTime": "t", "reason": "r", "message": "m"}
+    ended = {"exitCode": 1, "reason": "Error", "startedAt": "t"}
+    crashed = {"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "x"}}, "lastState": {"terminated": ended}}
+    containers = [{"name": "c", "ready": False, "restartCount": 7, **crashed}, {"name": "d", "ready": True}, {}]
+    metadata = {"name": "p", "creationTimestamp": "t"}
+    status = {"conditions": [{**why, "lastProbeTime": "t"}], "containerStatuses": containers}
+    seen: dict[str, Any] = {"metadata": {**metadata}, "status": status}
+    kept = bare_pod([])(seen)
+    assert kept["metadata"] == metadata
+    assert kept["status"]["conditions"] == [why]
+    assert kept["status"]["containerStatuses"] == [
+        {
+            "name": "c",
+            "ready": False,
+            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "x"}},
+            "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}},
+        },
+        {"name": "d", "ready": True},
+        {},
+    ]
+
+
+def test_of_a_node_that_is_not_ready_remains_since_when_and_why() -> None:
+    why = {"type": "Ready", "status": "Unknown", "lastTransitionTime": "t", "reason": "r", "message": "m"}
+    seen = {"metadata": {"name": "n"}, "status": {"conditions": [{**why, "lastHeartbeatTime": "t"}]}}
+    assert strip_node()(seen)["status"]["conditions"] == [why]
+
+
 def node(heartbeat: str, version: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",

@@ -1,0 +1,52 @@
+"""Whether infra itself may be what fails, so that what it shows of single DPUs is not to be acted upon."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+from dpunetop.base.clock import Clock
+from dpunetop.domain.drain.outages import is_disrupted
+from dpunetop.kube.meta import Obj
+from dpunetop.runtime.cluster import Health, Reach
+
+CALM_SECONDS = 60.0
+"""So long infra's API server must have answered, and not many of its Nodes have been away, until a single DPU is
+believed to have failed. Longer than a control plane that is back needs to see which kubelets still report."""
+
+
+class InfraHealth:
+    """Remembers when infra was last suspect. A new process does not know, and so suspects it at first.
+
+    Threads: any.
+    """
+
+    def __init__(self, health: Callable[[], Health | None], clock: Clock) -> None:
+        self._health = health
+        self._clock = clock
+        self._guard = threading.Lock()  # guards _disrupted_at
+        self._disrupted_at: float | None = None  # monotonic
+
+    def see(self, nodes: Iterable[Obj]) -> str:
+        """Note what infra's Nodes show; why infra is suspect because of them, empty: it is not."""
+        if not is_disrupted(nodes):
+            return ""
+        with self._guard:
+            self._disrupted_at = self._clock.monotonic()
+        return "many of its Nodes are not Ready at once"
+
+    def suspicion(self, rechecks: list[float]) -> str:
+        """Why infra is suspect although its Nodes are Ready now; empty: it is not. Adds when that may be over."""
+        health = self._health()
+        if health is None or health.reach is not Reach.REACHABLE or health.reason:
+            return "its API server does not answer"
+        answers = (self._clock.now() - health.since).total_seconds()
+        if answers < CALM_SECONDS:
+            rechecks.append(max(1.0, CALM_SECONDS - max(0.0, answers)))
+            return "its API server has not answered for long"
+        with self._guard:
+            disrupted_at = self._disrupted_at
+        if disrupted_at is not None and (left := disrupted_at + CALM_SECONDS - self._clock.monotonic()) > 0:
+            rechecks.append(left)
+            return "many of its Nodes were not Ready a moment ago"
+        return ""

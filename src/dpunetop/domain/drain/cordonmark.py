@@ -1,0 +1,126 @@
+"""The mark on a tenant Node that we cordon because its network failed outside a drain: all that is remembered of that,
+so that any process can go on.
+
+The mark and the cordon are applied by a field manager of their own. So the API server itself knows whose the cordon is:
+one that a person has taken off and put on again is not ours any more, and stays when we give up what we own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from dpunetop.base import jsonio
+from dpunetop.domain.names import UNPLANNED_ANNOTATION, field_manager
+from dpunetop.kube.keys import NODES
+from dpunetop.kube.meta import Obj, annotations_of, name_of, new_object
+from dpunetop.kube.plan import Apply, Fence
+from dpunetop.kube.shapes import at, mappings
+
+CORDON_MANAGER = field_manager("unplanned")
+_MOST_CHARS = 4096
+_MOST_CONTAINERS = 32
+_ID_CHARS = 12
+"""Of the end of a container ID, which is a hash."""
+
+
+class Stage(StrEnum):
+    """How far it is."""
+
+    WANTED = "wanted"
+    """The host is about to be cordoned; nothing has been done yet."""
+    CORDONED = "cordoned"
+    OVERRULED = "overruled"
+    """Somebody has made the host schedulable again, and it is not cordoned a second time for the same outage."""
+
+
+@dataclass(frozen=True, slots=True)
+class CordonMark:
+    """What the mark says."""
+
+    owner: str
+    """Hash of the DpuClusterConfig that cordons; empty: the mark cannot be read, and is nobody's."""
+    stage: Stage
+    since: int = 0
+    """Since when the host has no network, in seconds of the epoch."""
+    dpu: str = ""
+    boot: str = ""
+    """Boot ID of the DPU when the mark was written; empty: it was not known."""
+    containers: tuple[str, ...] = ()
+    """The ends of the IDs of the containers that were there then."""
+
+    def is_stale(self, container: str, boot: str) -> bool:
+        """Whether a container that is shown in that boot was there before the DPU rebooted."""
+        return boot != self.boot and container[-_ID_CHARS:] in self.containers
+
+
+def short_ids(containers: tuple[str, ...]) -> tuple[str, ...]:
+    """Container IDs as a mark keeps them."""
+    return tuple(sorted(each[-_ID_CHARS:] for each in containers))[:_MOST_CONTAINERS]
+
+
+def mark_of(node: Obj) -> CordonMark | None:
+    """The mark on a tenant Node; None: there is none. One that nobody of us wrote is nobody's, and says `cordoned`."""
+    text = annotations_of(node).get(UNPLANNED_ANNOTATION)
+    if text is None:
+        return None
+    try:
+        found = jsonio.loads(text) if isinstance(text, str) and len(text) <= _MOST_CHARS else None
+        return _read(found) if isinstance(found, Mapping) else _NOBODYS
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return _NOBODYS
+
+
+_NOBODYS = CordonMark("", Stage.CORDONED)
+
+
+def _read(found: Mapping[str, Any]) -> CordonMark:
+    containers = found.get("containers", [])
+    if not isinstance(containers, list):
+        raise TypeError
+    return CordonMark(
+        owner=str(found["owner"]),
+        stage=Stage(str(found["stage"])),
+        since=int(found["since"]),
+        dpu=str(found.get("dpu", "")),
+        boot=str(found.get("boot", "")),
+        containers=tuple(str(each) for each in containers[:_MOST_CONTAINERS]),
+    )
+
+
+def is_applied_cordon(node: Obj) -> bool:
+    """Whether the cordon that a Node shows was set by us for an outage, and by nobody else since.
+
+    `node` is as the API server gives it: caches of a tenant do not keep this.
+    """
+    entries = mappings(at(node, "metadata", "managedFields"))
+    setters = {
+        str(entry.get("manager")) for entry in entries if at(entry, "fieldsV1", "f:spec", "f:unschedulable") is not None
+    }
+    return setters == {CORDON_MANAGER} and mark_of(node) is not None
+
+
+def write_mark(cluster: str, node: Obj, mark: CordonMark | None) -> Apply:
+    """Write the mark, with the cordon exactly at the stage that says so; None gives both up.
+
+    Guarantees: fails if the Node changed since `node` was read; a cordon that somebody else has set stays.
+    Source: Kubernetes, server-side apply: a field that an applier gives up is removed unless another manager owns it,
+        and whoever changes a value takes it from those who owned it.
+    """
+    desired = new_object(NODES, "", name_of(node))
+    if mark is not None:
+        desired["metadata"]["annotations"] = {UNPLANNED_ANNOTATION: _render(mark)}
+        if mark.stage is Stage.CORDONED:
+            desired["spec"] = {"unschedulable": True}
+    return Apply(cluster, NODES, desired, node, CORDON_MANAGER, Fence.VERSION)
+
+
+def _render(mark: CordonMark) -> str:
+    found: dict[str, Any] = {"owner": mark.owner, "stage": str(mark.stage), "since": mark.since, "dpu": mark.dpu}
+    if mark.boot:
+        found["boot"] = mark.boot
+    if mark.containers:
+        found["containers"] = list(mark.containers)
+    return jsonio.canonical(found).decode()
