@@ -210,7 +210,7 @@ def test_of_two_new_ones_that_name_one_pool_one_is_served_and_the_other_is_told_
     for trial in reversed(both):
         trial.create_config(poolName=both[0].pool)
     eventually(lambda: [(t.condition("Ready") or {}).get("reason") for t in both], lambda said: "PoolTaken" in said)
-    [winner] = [trial for trial in both if trial.config()["status"].get("claimedPool")]
+    [winner] = eventually(lambda: [t for t in both if t.config().get("status", {}).get("claimedPool")], bool)
     [loser] = [trial for trial in both if trial is not winner]
     assert f"belongs to {winner.namespace}/{winner.names.name}" in loser.condition("Ready")["message"]
     assert not loser.config()["metadata"].get("finalizers")
