@@ -1,4 +1,4 @@
-"""What else happens to a drain in the tenant, to what it remembers and to its host; see `drainworld`.
+"""What else happens to a drain in the tenant, and to what it remembers; see `drainworld`.
 
 Each takes the world one step and says whether it could.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from dpunetop.domain.drain import facts
 from dpunetop.domain.names import (
     CYCLE_ANNOTATION,
     MAINTENANCE_TAINT,
@@ -58,7 +57,7 @@ def is_exchanged(world: World) -> bool:
     return True
 
 
-# --- the record and the host ------------------------------------------------------------------------------------------
+# --- the record -----------------------------------------------------------------------------------------------------
 
 
 def loses_record(world: World, name: str) -> bool:
@@ -74,31 +73,6 @@ def loses_record(world: World, name: str) -> bool:
     return True
 
 
-def registers_host_anew(world: World) -> bool:
-    """The tenant Node is deleted and made again: in use, and without a word of what was before."""
-    world.tenant.remove(NODES, "", HOST)
-    world.tenant.put(NODES, {"kind": "Node", "metadata": {"name": HOST}, "spec": {}})
-    _is_in_use(world)
-    return True
-
-
-def takes_host_back(world: World) -> bool:
-    """A person uncordons the drained host and takes the maintenance operator's taint off too."""
-    host, own = world.host(), world.own()
-    if own is None or own.terminating or own.phase is not facts.Phase.SUCCEEDED or not host.cordoned:
-        return False
-    world.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None, "taints": []}})
-    _is_in_use(world)
-    return True
-
-
-def _is_in_use(world: World) -> None:
-    """What was cordoned before is not known any more, or a person's last word is that it is to be in use."""
-    world.intent, world.workloads, world.disputed = False, True, True
-    world.hidden = world.own() is not None
-    world.shaken += 1
-
-
 _TAINT = {"key": MAINTENANCE_TAINT, "effect": "NoSchedule"}
 
 
@@ -109,7 +83,5 @@ def faults(world: World) -> list[tuple[str, Callable[[], bool], int]]:
         ("nmo is uninstalled", partial(is_uninstalled, world), 1),
         ("nmo is installed", partial(is_installed, world), 2),
         ("nmo is exchanged", partial(is_exchanged, world), 1),
-        ("the host is registered anew", partial(registers_host_anew, world), 1),
-        ("the host is taken back with its taint", partial(takes_host_back, world), 2),
     ]
     return found + [(f"{name} loses its record", partial(loses_record, world, name), 1) for name in world.dpus]
