@@ -49,12 +49,6 @@ def wanted(drains: Drains, dpu: str) -> Iterator[None]:
         drains.cordon(dpu, yes=False)
 
 
-def notes(trial: Trial, dpu: str) -> list[str]:
-    """What the Events about a DPU say."""
-    events = trial.infra.list_all("/apis/events.k8s.io/v1/events")
-    return [event.get("note", "") for event in events if (event.get("regarding") or {}).get("name") == dpu]
-
-
 def configuration(trial: Trial) -> str:
     """The rendered configuration that the pool is to have."""
     pool = trial.get(names.MACHINECONFIGPOOLS, trial.pool)
