@@ -28,6 +28,7 @@ from dpunetop.kube.keys import (
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
     DAEMONSETS,
+    DEPLOYMENTS,
     INFRA,
     LEASES,
     NAMESPACES,
@@ -37,6 +38,7 @@ from dpunetop.kube.keys import (
     crd_name,
 )
 from dpunetop.kube.plan import Emit
+from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cluster import Clusters, Health, Reach
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.gate import OpenGate
@@ -64,6 +66,7 @@ class World:
     def __init__(self, **spec: Any) -> None:
         self.clock, self.health, self.told = FakeClock(), REACHABLE, list[Emit]()
         self.infra_health = Health(Reach.REACHABLE, "", "", datetime.min.replace(tzinfo=UTC))
+        self.has_rights = True
         fuse = Fuse()
         self.infra, self.tenant = (ScriptedCluster(name, fuse, self._time) for name in (INFRA, TENANT))
         self.readings = ScriptedReadings(self.infra, self.tenant)
@@ -85,7 +88,8 @@ class World:
         doubts = Doubts(self.clock, self.read_anew.append)
         self.board = board
         self.hosts = Hosts(board, gatherer, hand, self.executor, doubts, Failures(self.clock))
-        installation, failures = Installation(None, OVN, None, OPERATOR), Failures(self.clock)
+        failures = Failures(self.clock)
+        installation = Installation(None, OVN, None, OPERATOR, has_rights=lambda _: self.has_rights)
         self.pairs = Pairs(installation, self.executor, board, hand, failures, "image", infra)
         self.woken = set[Key]()
         board.connect(self.woken.add, self.woken.add)
@@ -177,6 +181,11 @@ class World:
         assert self.maintenance() is None
         self.change(self.tenant, NODES, "", HOST, spec={})
 
+    def delete_config(self, **annotations: str) -> None:
+        """A person deletes the DpuClusterConfig, with these annotations of ours."""
+        notes = {f"{names.GROUP}/{name.replace('_', '-')}": text for name, text in annotations.items()}
+        self.say(deletionTimestamp="2026-01-01T00:00:00Z", annotations=notes)
+
     def say(self, *conditions: dict[str, Any], **metadata: Any) -> None:
         """What other controllers, or people, say of the DpuClusterConfig."""
         live = self.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample")
@@ -211,6 +220,16 @@ class World:
     def host(self) -> Any:
         return self.tenant.shown(NODES, "", HOST)
 
+    def message(self) -> str:
+        """What `PairsHealthy` says."""
+        found = condition_of(self.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample"), "PairsHealthy")
+        return str((found or {}).get("message"))
+
+    def left(self) -> list[str]:
+        """What still protects, or is served."""
+        kinds = (DEPLOYMENTS, names.PODDISRUPTIONBUDGETS)
+        return [str(kind) for kind in kinds if self.infra.listed(Selection(kind))] + sorted(self.entries())
+
     def said(self) -> tuple[str, str]:
         found = condition_of(self.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample"), "PairsHealthy")
         assert found is not None
@@ -234,6 +253,7 @@ class World:
         put = self.infra.put
         put(names.DPUCLUSTERCONFIGS, config(**spec))
         put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": "infra-uid"}})
+        put(NAMESPACES, {"metadata": {"name": NAMESPACE, "uid": "namespace-uid"}})
         put(NODES, dpu_node("b1"))
         self.pair_up(**{DPU: HOST})
         entries = named(names.OVNKUBE_NODE_ENTRIES)

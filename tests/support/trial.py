@@ -191,6 +191,11 @@ class Trial:
         """Ask for the deletion of the DpuClusterConfig; does not wait."""
         self.infra.delete(self.path(names.DPUCLUSTERCONFIGS, self.names.name))
 
+    def take_nodes_out(self) -> None:
+        """Take the label off by which the pool picks them, as an administrator is told to at the end."""
+        for node in self.nodes:
+            self.infra.patch(self.path(NODES, node), {"metadata": {"labels": {self.label: None}}})
+
     def quick_start(self, **spec: Any) -> None:
         """All of the user's steps."""
         self.store_kubeconfig()

@@ -146,6 +146,7 @@ class _Wiring:
             settings.namespace,
             settings.allowed_images,
             self._rights.has,
+            self._rights.review,
         )
         self._admissions = Admissions(self._rights.review, self._rights.has, lambda key: self._wake_judge(key))
         self._board, self._hand = Board(), Hand(self._executor, self._client)

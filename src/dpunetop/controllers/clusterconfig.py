@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from dpunetop.controllers.admissions import Admissions
 from dpunetop.controllers.flow import SERVED, WAITING, ConfigController, Installation, blindness, one
 from dpunetop.domain import names
+from dpunetop.domain.access import Access
 from dpunetop.domain.credential import minted_in
 from dpunetop.domain.drain.facts import Budget, budget, maintenance
-from dpunetop.domain.drain.roster import runs_on
+from dpunetop.domain.drain.roster import served_hosts
+from dpunetop.domain.entries import entries_of
 from dpunetop.domain.lifecycle import RIGHTS_SECONDS, ConfigView, Leftovers, OutOfSight, plan_config
 from dpunetop.domain.status import CREDENTIALS_VALID, READY, TENANT_REACHABLE
 from dpunetop.domain.types import DpuClusterConfig
@@ -30,7 +33,7 @@ from dpunetop.kube.keys import (
     Resource,
     crd_name,
 )
-from dpunetop.kube.meta import Obj, labels_of, name_of
+from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
 from dpunetop.kube.plan import Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_labels
@@ -74,69 +77,72 @@ class ClusterConfig(ConfigController[ConfigView]):
         return plan_config(view)
 
     def _leftovers(self, reader: Reader, config: DpuClusterConfig) -> Leftovers:
-        owner = self.owner(reader, config)
-        namespace = config.namespace
-
-        def ours(resource: Resource, name: str, namespace: str = namespace) -> Obj | None:
-            obj = reader.get(INFRA, one(resource, namespace, name), namespace, name)
-            return obj if obj is not None and labels_of(obj).get(names.OWNER_LABEL) == owner else None
-
-        served = self._host_configuration_is_served(reader)
-        kubeconfig = ours(SECRETS, names.TENANT_KUBECONFIG)
-        return Leftovers(
-            pool=ours(names.MACHINECONFIGPOOLS, config.pool_name, "") if served else None,
-            machine_config=ours(names.MACHINECONFIGS, names.machine_config_name(config.pool_name), "")
-            if served
-            else None,
-            nodes=tuple(reader.list(INFRA, Selection(NODES))),
-            running=tuple(runs_on(self._budgets(reader, owner))),
-            daemonset=ours(DAEMONSETS, names.OVNKUBE_NODE),
-            pods=tuple(reader.list(INFRA, Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE})))),
-            protections=self._protections(reader, owner),
-            maintenances=self._maintenances(reader, config, owner),
-            blocker_account=ours(SERVICEACCOUNTS, names.DRAIN_BLOCKER, self.installation.namespace),
-            copies=tuple(
-                (resource, obj)
-                for resource, name in (
-                    (SECRETS, names.OVN_CERT),
-                    (SECRETS, names.TENANT_CREDENTIAL),
-                    (CONFIGMAPS, names.OVN_CA),
-                    (CONFIGMAPS, names.OVNKUBE_CONFIG),
-                    (CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES),
-                )
-                if (obj := ours(resource, name)) is not None
+        """What is left everywhere but in its namespace; that is read only if it is in reach."""
+        owner, access = self.owner(reader, config), self.access(reader, config)
+        budgets = self._budgets(reader, owner)
+        found = Leftovers(
+            access=access,
+            pool=self._of_pool(reader, owner, names.MACHINECONFIGPOOLS, config.pool_name),
+            machine_config=self._of_pool(
+                reader, owner, names.MACHINECONFIGS, names.machine_config_name(config.pool_name)
             ),
-            service_account=ours(SERVICEACCOUNTS, names.OVNKUBE_SERVICE_ACCOUNT),
-            tenant=self._in_tenant(reader, config, kubeconfig, owner),
-            kubeconfig=kubeconfig,
+            nodes=tuple(reader.list(INFRA, Selection(NODES))),
+            served=tuple(served_hosts(budgets, {})),
+            daemonset=None,
+            pods=(),
+            protections=self._protections(reader, owner, budgets),
+            maintenances=self._maintenances(reader, config, owner),
+            blocker_account=_ours(reader, owner, SERVICEACCOUNTS, names.DRAIN_BLOCKER, self.installation.namespace),
+            copies=(),
+            service_account=None,
+            tenant=(),
+            kubeconfig=None,
         )
+        if access is Access.GIVEN:
+            found = _with_namespace(reader, config, owner, found, budgets)
+        accounts = minted_in(found.kubeconfig) if found.kubeconfig is not None else ()
+        if access is not Access.GIVEN:  # the note of them is out of reach; they have the names that we give them
+            home = config.tenant_namespace or self.installation.tenant_namespace
+            accounts = ((home, names.DPU_ACCOUNT),)
+        return replace(found, tenant=self._in_tenant(reader, config, accounts, owner))
+
+    def _of_pool(self, reader: Reader, owner: str, resource: Resource, name: str) -> Obj | None:
+        crd = crd_name(names.MACHINECONFIGPOOLS)
+        is_served = reader.get(INFRA, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is not None
+        return _ours(reader, owner, resource, name, "") if is_served else None
 
     def _budgets(self, reader: Reader, owner: str) -> list[Budget]:
         found = reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, self.installation.namespace))
         return [read for obj in found if (read := budget(obj, owner)).ours]
 
-    def _protections(self, reader: Reader, owner: str) -> tuple[str, ...]:
+    def _protections(self, reader: Reader, owner: str, budgets: Iterable[Budget]) -> tuple[str, ...]:
         blockers = reader.list(INFRA, Selection(DEPLOYMENTS, self.installation.namespace))
         ours = (obj for obj in blockers if labels_of(obj).get(names.OWNER_LABEL) == owner)
-        budgets = (read.live for read in self._budgets(reader, owner))
-        return tuple(sorted({name_of(obj) for obj in (*ours, *budgets)}))
+        return tuple(sorted({name_of(obj) for obj in (*ours, *(read.live for read in budgets))}))
 
     def _maintenances(self, reader: Reader, config: DpuClusterConfig, owner: str) -> tuple[str, ...]:
-        """What drains have left; a tenant that is out of sight holds nothing up, since no drain runs any more."""
+        """What drains have left, marks of hosts that nobody else has among it: each is carried out before the end. A
+        tenant that is out of sight holds nothing up, since no drain runs any more."""
         cluster, crd = config.tenant_cluster, crd_name(names.NODEMAINTENANCES)
         try:
-            if reader.get(cluster, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is None:
-                return ()
-            found = reader.list(cluster, Selection(names.NODEMAINTENANCES))
+            is_served = reader.get(cluster, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is not None
+            found = reader.list(cluster, Selection(names.NODEMAINTENANCES)) if is_served else []
+            hosts = reader.list(cluster, Selection(NODES))
         except (NotEngaged, NotSynced):
             return ()
-        return tuple(sorted(read.host for obj in found if (read := maintenance(obj, owner)).ours))
+        marked = {name_of(host) for host in hosts if names.CORDONED_BEFORE_ANNOTATION in annotations_of(host)}
+        ours = {read.host for obj in found if (read := maintenance(obj, owner)).ours}
+        return tuple(sorted(ours | (marked - self._of_siblings(reader, config))))
+
+    def _of_siblings(self, reader: Reader, config: DpuClusterConfig) -> frozenset[str]:
+        """Hosts that others of the same tenant serve."""
+        owners = [self.owner(reader, each) for each in self.siblings(reader, config)]
+        return frozenset(read.serves for owner in owners for read in self._budgets(reader, owner))
 
     def _in_tenant(
-        self, reader: Reader, config: DpuClusterConfig, kubeconfig: Obj | None, owner: str
+        self, reader: Reader, config: DpuClusterConfig, accounts: Iterable[tuple[str, str]], owner: str
     ) -> tuple[tuple[Resource, Obj], ...] | OutOfSight:
-        """What we made there, as far as a note says that we did and nobody has forced the end."""
-        accounts = minted_in(kubeconfig) if kubeconfig is not None else ()
+        """What we made there under the names of `accounts`, unless somebody has forced the end."""
         if not accounts or names.FORCE_DELETE_ANNOTATION in config.annotations:
             return ()
         if silence := _silence(config):
@@ -159,9 +165,38 @@ class ClusterConfig(ConfigController[ConfigView]):
     ) -> Obj | None:
         return reader.get(config.tenant_cluster, one(resource, namespace, name), namespace, name)
 
-    def _host_configuration_is_served(self, reader: Reader) -> bool:
-        crd = crd_name(names.MACHINECONFIGPOOLS)
-        return reader.get(INFRA, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is not None
+
+_COPIES = (
+    (SECRETS, names.OVN_CERT),
+    (SECRETS, names.TENANT_CREDENTIAL),
+    (CONFIGMAPS, names.OVN_CA),
+    (CONFIGMAPS, names.OVNKUBE_CONFIG),
+    (CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES),
+)
+
+
+def _with_namespace(
+    reader: Reader, config: DpuClusterConfig, owner: str, found: Leftovers, budgets: Iterable[Budget]
+) -> Leftovers:
+    """The same with what is ours in the namespace of `config`."""
+    namespace = config.namespace
+    copies = {(res, name): _ours(reader, owner, res, name, namespace) for res, name in _COPIES}
+    entries = entries_of(copies[CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES])
+    return replace(
+        found,
+        served=tuple(served_hosts(budgets, entries)),
+        daemonset=_ours(reader, owner, DAEMONSETS, names.OVNKUBE_NODE, namespace),
+        pods=tuple(reader.list(INFRA, Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE})))),
+        copies=tuple((resource, obj) for (resource, _), obj in copies.items() if obj is not None),
+        service_account=_ours(reader, owner, SERVICEACCOUNTS, names.OVNKUBE_SERVICE_ACCOUNT, namespace),
+        kubeconfig=_ours(reader, owner, SECRETS, names.TENANT_KUBECONFIG, namespace),
+    )
+
+
+def _ours(reader: Reader, owner: str, resource: Resource, name: str, namespace: str) -> Obj | None:
+    """One object of infra, if it bears our label."""
+    obj = reader.get(INFRA, one(resource, namespace, name), namespace, name)
+    return obj if obj is not None and labels_of(obj).get(names.OWNER_LABEL) == owner else None
 
 
 class _Shown:

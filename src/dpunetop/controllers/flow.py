@@ -10,9 +10,11 @@ from typing import ClassVar, Generic, TypeVar
 
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.controllers.grants import gather_rights
+from dpunetop.domain.access import Access
 from dpunetop.domain.admission import NEVER_SERVED, admit, claims
 from dpunetop.domain.grants import Rights
 from dpunetop.domain.image import AllowedImages
+from dpunetop.domain.lifecycle import ENDING_RIGHTS_SECONDS
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, SAME_TENANT_ANNOTATION, field_manager, owner_hash
 from dpunetop.domain.status import INTERNAL_ERROR, TENANT_REACHABLE, confession, overruled
 from dpunetop.domain.types import DpuClusterConfig, parse_config, was_served
@@ -65,6 +67,9 @@ class Installation:
     """See `image.ImageView`."""
     has_rights: Callable[[str], bool] = lambda _: True
     """Whether the operator was given rights in a namespace, as the last review said."""
+    ask_rights: Callable[[str, float], None] = lambda _, __: None
+    """Reviews the rights in a namespace, so that what `has_rights` says is no older than so many seconds. Raises:
+    ApiError."""
 
     def selections(self) -> tuple[Selection, ...]:
         """What to watch to see every DpuClusterConfig that is served."""
@@ -211,6 +216,16 @@ class ConfigController(ABC, Generic[V]):
         if kube_system is None:
             raise Terminal("infra has no namespace kube-system")
         return uid_of(kube_system)
+
+    def access(self, reader: Reader, config: DpuClusterConfig) -> Access:
+        """What may be done in the namespace of `config`, once that ends. Raises: NotSynced, ApiError."""
+        namespace = reader.get(INFRA, one(NAMESPACES, "", config.namespace), "", config.namespace)
+        if not config.terminating:
+            return Access.GIVEN
+        if namespace is None or is_terminating(namespace):
+            return Access.ENDING
+        self.installation.ask_rights(config.namespace, ENDING_RIGHTS_SECONDS)
+        return Access.GIVEN if self.installation.has_rights(config.namespace) else Access.TAKEN
 
     def owner(self, reader: Reader, config: DpuClusterConfig) -> str:
         """Value of the owner label on all that is written for `config`. Raises: NotSynced."""

@@ -29,20 +29,25 @@ class NamespaceRights:
         self._infra = infra
         self._clock = clock
         self._lock = threading.Lock()  # guards _known
-        self._known: dict[str, tuple[bool, float]] = {}  # the answer, and until when it is used
+        self._known: dict[str, tuple[bool, float]] = {}  # the answer, and when it was given
 
-    def review(self, namespace: str) -> None:
-        """Ask, unless that was done a moment ago. Raises: ApiError."""
+    def review(self, namespace: str, age_seconds: float | None = None) -> None:
+        """Ask, unless there is an answer that is younger than `age_seconds`; None: than what many can be asked about.
+
+        Raises: ApiError.
+        """
         now = self._clock.monotonic()
         with self._lock:
-            if now < self._known.get(namespace, (False, now))[1]:
+            known = self._known.get(namespace)
+            most = self._again_locked() / 2 if age_seconds is None else age_seconds
+            if known is not None and now - known[1] < most:
                 return
         right = Right("patch", "", "configmaps", OVNKUBE_NODE_ENTRIES, namespace)
         answer = self._infra().create(SELFSUBJECTACCESSREVIEWS, "", access_review(right))
         with self._lock:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            self._known[namespace] = is_allowed(answer), now + self._again_locked() / 2
+            self._known[namespace] = is_allowed(answer), now
 
     def again_seconds(self) -> float:
         """When it is worth the while to look again whether rights have come."""

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from dpunetop.domain.admission import age
-from dpunetop.domain.lifecycle import nodes_in_pool
 from dpunetop.domain.names import (
     CONTROL_PLANE_LABELS,
     DPU_NODE_LABEL,
@@ -22,6 +21,7 @@ from dpunetop.domain.names import (
     SERVES_ANNOTATION,
     blocker_name,
 )
+from dpunetop.domain.poolend import nodes_in_pool
 from dpunetop.domain.types import DpuClusterConfig
 from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
 from dpunetop.kube.selectors import matches, parse_selector

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from dpunetop.domain.access import Access
 from dpunetop.domain.admission import WITHOUT_RIGHTS
 from dpunetop.domain.names import (
     CLAIMED_POOL,
-    CURRENT_CONFIG_ANNOTATION,
-    DESIRED_CONFIG_ANNOTATION,
     DPUCLUSTERCONFIGS,
     FINALIZER,
     FORCE_DELETE_ANNOTATION,
     MACHINECONFIGPOOLS,
     MACHINECONFIGS,
+    OWNER_LABEL,
 )
+from dpunetop.domain.poolend import Staying, staying_nodes
 from dpunetop.domain.quoting import named
-from dpunetop.domain.status import READY, report, summary
+from dpunetop.domain.status import PAIRS_HEALTHY, READY, report, summary
 from dpunetop.domain.types import DeletionPolicy, DpuClusterConfig
-from dpunetop.kube.conditions import Condition
-from dpunetop.kube.keys import DAEMONSETS, INFRA, SECRETS, SERVICEACCOUNTS, Resource
-from dpunetop.kube.meta import Obj, annotations_of, name_of, new_object
-from dpunetop.kube.plan import Apply, Delete, Patch, Plan, Step
+from dpunetop.kube.conditions import Condition, condition_of
+from dpunetop.kube.keys import DAEMONSETS, INFRA, NODES, SECRETS, SERVICEACCOUNTS, Resource
+from dpunetop.kube.meta import Obj, labels_of, new_object
+from dpunetop.kube.plan import Apply, Delete, Emit, Patch, Plan, Step
+from dpunetop.kube.selectors import matches
 
+POOL_KEPT, LEFT_IN_TENANT = "PoolKept", "LeftInTenant"
+"""Reasons of Events about what stays when a DpuClusterConfig is gone."""
+_SHOWN = 5
 RIGHTS_SECONDS = 60.0
 """When it is looked again whether there are rights in a namespace; nothing shows that of itself."""
+ENDING_RIGHTS_SECONDS = 5.0
+"""The same at the end of a DpuClusterConfig: people take rights away first, and what is left to do goes by that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +44,18 @@ class OutOfSight:
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """What bears our owner label and is still there when a DpuClusterConfig is deleted."""
+    """What bears our owner label and is still there when a DpuClusterConfig is deleted.
 
+    Of what lies in its namespace nothing is known unless `access` is GIVEN: it is left to Kubernetes.
+    """
+
+    access: Access
     pool: Obj | None
     machine_config: Obj | None
     nodes: tuple[Obj, ...]
     """All Nodes of infra: who still runs a configuration of the pool shows in their annotations."""
-    running: tuple[str, ...]
-    """Hosts of drains that run."""
+    served: tuple[str, ...]
+    """Hosts that are served still."""
     daemonset: Obj | None
     pods: tuple[Obj, ...]
     protections: tuple[str, ...]
@@ -116,32 +127,56 @@ def _serving(view: ConfigView) -> Plan:
 def _teardown(view: ConfigView, left: Leftovers) -> Plan:
     """Each stage waits until the one before it is gone for good; the finalizer goes last.
 
-    The pool comes first: its nodes leave while OVN-Kubernetes still runs on them.
+    Hosts come first, as long as OVN-Kubernetes runs on their DPUs; then the pool, which its nodes leave before it goes.
     """
-    if view.config.deletion_policy is DeletionPolicy.DELETE:
-        if deletes := _deletes((MACHINECONFIGS, left.machine_config), (MACHINECONFIGPOOLS, left.pool)):
-            return _waiting(view, deletes, "removing the MachineConfig and the pool")
-        if not view.is_forced and (waiting := _nodes_leave(view, left)):
-            return waiting
-    if left.running and not view.is_forced:
-        what = f"the drains of {len(left.running)} hosts are to end first: {_some(list(left.running))}"
-        return _waiting(view, (), f"{what}. Annotate {FORCE_DELETE_ANNOTATION}=yes to leave the hosts as they are")
+    return (
+        _lead_out(view, left)
+        or _part_from_pool(view, left)
+        or _part_from_pods(view, left)
+        or _part_from_hosts(view, left)
+        or _part_from_copies(view, left)
+        or _part_from_tenant(view, left)
+    )
+
+
+def _lead_out(view: ConfigView, left: Leftovers) -> Plan | None:
+    """The workers of the hosts do that; how far each is, `PairsHealthy` says. Nobody waits for what is taken anyway."""
+    if not left.served or view.is_forced or left.access is Access.ENDING:
+        return None
+    said = condition_of(view.config.live, PAIRS_HEALTHY) or {}
+    told = f"; {said['message']}" if said.get("status") == "False" and said.get("message") else ""
+    what = f"{len(left.served)} hosts are drained first, and left cordoned: {_some(left.served)}{told}"
+    return _waiting(view, (), f"{what}. {_force('to have them cut off instead')}")
+
+
+def _part_from_pool(view: ConfigView, left: Leftovers) -> Plan | None:
+    """No pool goes before its nodes; by force it stays."""
+    pool = view.config.pool_name
+    deletes = _deletes((MACHINECONFIGS, left.machine_config), (MACHINECONFIGPOOLS, left.pool))
+    if not deletes or view.config.deletion_policy is not DeletionPolicy.DELETE:
+        return None
+    staying = _staying(view, left)
+    if not staying:
+        return _waiting(view, deletes, "removing the MachineConfig and the pool")
+    if view.is_forced:
+        return None
+    hints = "; ".join(f"{named(each.name)}: {each.hint}" for each in staying[:_SHOWN])
+    more = f"; and {len(staying) - _SHOWN} more" if len(staying) > _SHOWN else ""
+    what = f"{len(staying)} nodes have not left pool {pool}, which goes after them; take them out one by one: {hints}"
+    return _waiting(view, (), f"{what}{more}. {_force('to keep pool and MachineConfig')}")
+
+
+def _staying(view: ConfigView, left: Leftovers) -> tuple[Staying, ...]:
+    given = view.config.node_selector if left.pool is None else (left.pool.get("spec") or {}).get("nodeSelector")
+    return staying_nodes(view.config.pool_name, given or {}, left.nodes)
+
+
+def _part_from_pods(view: ConfigView, left: Leftovers) -> Plan | None:
     if deletes := _deletes((DAEMONSETS, left.daemonset)):
         return _waiting(view, deletes, "removing the DaemonSet")
     if left.pods:
         return _waiting(view, (), f"{len(left.pods)} pods of the DaemonSet are still ending")
-    return _part_from_hosts(view, left) or _nodes_leave(view, left) or _part_from_copies(view, left)
-
-
-def _nodes_leave(view: ConfigView, left: Leftovers) -> Plan | None:
-    """With their hosts drained one after the other; by force, once nothing holds them any more."""
-    pool = view.config.pool_name
-    staying = nodes_in_pool(pool, left.nodes) if view.config.deletion_policy is DeletionPolicy.DELETE else []
-    if not staying:
-        return None
-    what = f"{len(staying)} nodes have not left pool {pool}: {_some(staying)}"
-    force = f". Annotate {FORCE_DELETE_ANNOTATION}=yes not to wait for their hosts"
-    return _waiting(view, (), what + ("" if view.is_forced or not left.protections else force))
+    return None
 
 
 def _part_from_hosts(view: ConfigView, left: Leftovers) -> Plan | None:
@@ -149,30 +184,56 @@ def _part_from_hosts(view: ConfigView, left: Leftovers) -> Plan | None:
     if left.protections:
         return _waiting(view, (), f"{len(left.protections)} budgets and blockers are still going")
     if left.maintenances and not view.is_forced:
-        what = f"{len(left.maintenances)} hosts are still being given back: {_some(list(left.maintenances))}"
-        return _waiting(view, (), f"{what}. Annotate {FORCE_DELETE_ANNOTATION}=yes to leave them as they are")
+        what = f"{len(left.maintenances)} hosts are still being given back: {_some(left.maintenances)}"
+        return _waiting(view, (), f"{what}. {_force('to leave them as they are')}")
     return None
 
 
-def _part_from_copies(view: ConfigView, left: Leftovers) -> Plan:
+def _part_from_copies(view: ConfigView, left: Leftovers) -> Plan | None:
     accounts = ((SERVICEACCOUNTS, left.service_account), (SERVICEACCOUNTS, left.blocker_account))
     if deletes := _deletes(*left.copies, *accounts):
         return _waiting(view, deletes, "removing copies, credential and ServiceAccount")
-    return _part_from_tenant(view, left)
+    return None
 
 
 def _part_from_tenant(view: ConfigView, left: Leftovers) -> Plan:
     """Nothing here needs the tenant any more. The way to it goes last, so that a process that starts anew finds it."""
-    if isinstance(left.tenant, OutOfSight):
+    if isinstance(left.tenant, OutOfSight) and left.access is Access.GIVEN:
         what = "our ServiceAccount and its bindings are still in the tenant, which cannot be read"
-        force = f"Annotate {FORCE_DELETE_ANNOTATION}=yes to leave them there"
-        return _waiting(view, (), f"{what}: {left.tenant.why}. {force}")
-    if left.tenant:
+        return _waiting(view, (), f"{what}: {left.tenant.why}. {_force('to leave them there')}")
+    if left.tenant and not isinstance(left.tenant, OutOfSight):
         parting = tuple(Delete(view.config.tenant_cluster, resource, obj) for resource, obj in left.tenant)
         return _waiting(view, parting, "removing our ServiceAccount and its bindings from the tenant")
     if deletes := _deletes((SECRETS, left.kubeconfig)):
         return _waiting(view, deletes, "removing the kubeconfig that worked last")
-    return Plan((_finalizer(view, present=()),))
+    return Plan((*_last_words(view, left), _finalizer(view, present=())))
+
+
+def _last_words(view: ConfigView, left: Leftovers) -> Iterable[Step]:
+    """Events about what stays: also on Nodes, since a namespace that is being deleted takes no more of them."""
+    staying = _staying(view, left)
+    if view.config.deletion_policy is DeletionPolicy.DELETE and left.pool is not None and staying:
+        words = f"pool {named(view.config.pool_name)} and its MachineConfig are kept: {len(staying)} nodes run them"
+        yield from _tell(view, [each.node for each in staying], POOL_KEPT, f"{words}: {_some(_names(staying))}")
+    if isinstance(left.tenant, OutOfSight):
+        words = f"the tenant of DpuClusterConfig {view.config.namespace}/{view.config.name} cannot be read"
+        what = f"ServiceAccount, bindings and NodeMaintenances with label {OWNER_LABEL} may be left there"
+        ours = [node for node in left.nodes if matches(view.config.node_selector or {}, labels_of(node))]
+        yield from _tell(view, ours, LEFT_IN_TENANT, f"{words} ({left.tenant.why}): {what}")
+
+
+def _names(staying: Iterable[Staying]) -> tuple[str, ...]:
+    return tuple(each.name for each in staying)
+
+
+def _tell(view: ConfigView, nodes: Sequence[Obj], reason: str, words: str) -> Iterable[Step]:
+    yield Emit(INFRA, DPUCLUSTERCONFIGS, view.config.live, "Warning", reason, words)
+    for node in nodes[:_SHOWN]:
+        yield Emit(INFRA, NODES, node, "Warning", reason, words)
+
+
+def _force(what: str) -> str:
+    return f"Annotate {FORCE_DELETE_ANNOTATION}=yes {what}"
 
 
 def _deletes(*objects: tuple[Resource, Obj | None]) -> tuple[Step, ...]:
@@ -180,24 +241,12 @@ def _deletes(*objects: tuple[Resource, Obj | None]) -> tuple[Step, ...]:
 
 
 def _waiting(view: ConfigView, steps: tuple[Step, ...], doing: str) -> Plan:
-    return Plan((*steps, *_status(view, Condition(READY, "False", "Terminating", doing))))
+    terminating = Condition(READY, "False", "Terminating", doing)
+    return Plan((*steps, *_status(view, terminating)), ENDING_RIGHTS_SECONDS)
 
 
-def nodes_in_pool(pool: str, nodes: Iterable[Obj]) -> list[str]:
-    """Names of the nodes that run a configuration of the pool, or are to."""
-    marks = (CURRENT_CONFIG_ANNOTATION, DESIRED_CONFIG_ANNOTATION)
-    return sorted(
-        name_of(node) for node in nodes if any(_is_of_pool(annotations_of(node).get(mark, ""), pool) for mark in marks)
-    )
-
-
-def _is_of_pool(rendered: str, pool: str) -> bool:
-    """`rendered-<pool>-<hash>`; the hash has no dash, so that pool `dpu` is not taken for part of `dpu-east`."""
-    return rendered.rpartition("-")[0] == f"rendered-{pool}"
-
-
-def _some(names: list[str], most: int = 5) -> str:
-    return ", ".join(map(named, names[:most])) + (" ..." if len(names) > most else "")
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(named, names[:_SHOWN])) + (" ..." if len(names) > _SHOWN else "")
 
 
 def _status(view: ConfigView, condition: Condition) -> tuple[Step, ...]:

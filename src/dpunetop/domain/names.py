@@ -47,6 +47,9 @@ CORDONED_BEFORE_ANNOTATION: Final = f"{GROUP}/cordoned-before"
 """On a tenant Node and on its NodeMaintenance: `yes` or `no`, whether the host was cordoned before we drained it."""
 UNPLANNED_ANNOTATION: Final = f"{GROUP}/unplanned"
 """On a tenant Node that we cordon because its network failed outside a drain, see `drain.cordonmark`."""
+LEFT_BY_ANNOTATION: Final = f"{GROUP}/left-by"
+"""On a tenant Node that was led out and left cordoned: the owner label of the DpuClusterConfig that has left it. One of
+the same namespace and name, made anew, takes the cordon back on proof."""
 DRAIN_BLOCKER: Final = "dpu-drain-blocker"
 """ServiceAccount of the blockers, and how their names begin."""
 
@@ -124,6 +127,7 @@ MACHINE_ANNOTATIONS: Final = (
 HOST_ANNOTATIONS: Final = (
     CORDONED_BEFORE_ANNOTATION,
     UNPLANNED_ANNOTATION,
+    LEFT_BY_ANNOTATION,
     *MACHINE_ANNOTATIONS,
     ZONE_ANNOTATION,
     ENCAP_IPS_ANNOTATION,

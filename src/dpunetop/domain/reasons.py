@@ -45,10 +45,11 @@ _WAIT = "wait; the message says for what"
 _GOOD = (
     "AllReady AllProtected Answered Draining Followed Idle Minted Provided Reachable RolledOut Serving Synced Verified"
     " Central Interconnect AddressRefused ApiNotServed HostDrained DPUDown DPURecovering Verifying"
+    " HostLetGo HostSchedulable"
 )
 _PASSING = (
     "Progressing NotObserved NotRendered RollingOut HostNotConfigured ProtectionPending Protecting SeveralPods"
-    " WaitingForTenantObjects Terminating"
+    " WaitingForTenantObjects Terminating LeadingOut"
 )
 _WAITING: Mapping[str, str] = {
     "DpuDraining": "wait for the reboot of the DPU; look at its machine-config operator if that takes long",
@@ -88,6 +89,7 @@ _ACTION: Mapping[str, str] = {
     "Held": "read the message",
     "HeldByAnnotation": "take the annotation dpu.openshift.io/drain off the DPU's Node",
     "HostAbsent": "correct the entry in ConfigMap env-overrides, or register the host in the tenant",
+    "HostCutOff": "drain the host, or have it served again",
     "HostLeftCordoned": "see whether the host has a network, then uncordon it",
     "HostServedByOther": "remove one of the two entries; delete the Node of a card that was replaced",
     "HostStillCordoned": "see who keeps the host cordoned, as the message says, and uncordon it",
@@ -100,6 +102,7 @@ _ACTION: Mapping[str, str] = {
     "Invalid": "correct the object that the message names",
     "InvalidKubeconfig": "correct the kubeconfig in the Secret that the message names",
     "LeaseNotRenewed": "see why ovnkube-controller on the DPU does not reach the tenant",
+    "LeftInTenant": "remove what the message names from the tenant",
     "MachineConfigStuck": "repair what the message names in the machine-config operator's words",
     "MaintenanceFailed": "look at lastError of the NodeMaintenance; it is tried again",
     "MaintenanceRefused": "do what the refusal asks for; it is tried again",
@@ -135,6 +138,7 @@ _ACTION: Mapping[str, str] = {
     "PodsNotAdmitted": "do what the refusal asks for: Pod Security, SecurityContextConstraints or quota",
     "PodsNotRunning": "see the image and the room of the pod that the message names",
     "PoolDegraded": "repair what the machine-config operator names",
+    "PoolKept": "take the nodes out of the pool one by one, then delete it",
     "PoolNameInvalid": "set spec.poolName to a DNS label",
     "PoolNameReserved": "set spec.poolName to a new pool",
     "PoolNotFound": "see why the MachineConfigPool is gone",

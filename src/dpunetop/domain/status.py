@@ -34,6 +34,8 @@ CREDENTIAL_SHORT_LIVED = "CredentialShortLived"
 
 CREDENTIAL_EXPIRES_SOON = "CredentialExpiresSoon"
 """Reason of CredentialsValid and DpuCredentialValid, which are True: a person has to give a new one in time."""
+LEADING_OUT = "LeadingOut"
+"""Reason of PairsHealthy at the end, as long as hosts are drained and let go as they should be."""
 
 _WARNED_OF = (CREDENTIAL_SHORT_LIVED, CREDENTIAL_EXPIRES_SOON)
 """Reasons that ask for something although the condition is True."""
@@ -47,6 +49,13 @@ _OF_THE_TENANT = (
 )
 
 
+_FAREWELL = (
+    "deleting this DpuClusterConfig drains the hosts that it serves, one after the other, and leaves them cordoned; "
+    "annotate it dpu.openshift.io/force-delete=yes to have them cut off instead"
+)
+"""What `Ready` says of the end before anybody asks for it."""
+
+
 def summary(config: DpuClusterConfig) -> Condition:
     """`Ready`: the first of the other conditions that is False and does not become True by itself, else the first that
     is not True, else True.
@@ -58,7 +67,8 @@ def summary(config: DpuClusterConfig) -> Condition:
     wanted = (MCP_READY, *(_OF_THE_TENANT if config.kubeconfig_secret else ()))
     lacking = [lack for type_ in wanted if (lack := _lack(config, type_)) is not None]
     stuck = [lack for lack in lacking if lack.status == "False" and not _passes(lack.reason)]
-    return (stuck or lacking or [Condition(READY, "True", "AllReady")])[0]
+    ready = Condition(READY, "True", "AllReady", _FAREWELL if config.kubeconfig_secret else "")
+    return (stuck or lacking or [ready])[0]
 
 
 def _lack(config: DpuClusterConfig, type_: str) -> Condition | None:

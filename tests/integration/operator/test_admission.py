@@ -43,7 +43,9 @@ def test_a_tenant_is_served_drained_and_left_with_the_policies_on(
     eventually(lambda: trial.tenant.get_or_empty(maintained), lambda found: not found, SLOW)
     eventually(lambda: trial.tenant.get(host_node), is_as_before, SLOW)
     trial.delete_config()
+    trial.take_nodes_out()
     eventually(trial.config, lambda found: not found, SLOW)
+    assert trial.tenant.get(host_node)["metadata"]["annotations"][names.LEFT_BY_ANNOTATION]
     assert trial.pool_objects() == ({}, {})
     assert REFUSED not in operator.log_text()[since:]
 

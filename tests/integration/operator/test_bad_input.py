@@ -303,7 +303,8 @@ def test_of_two_for_one_pool_the_older_is_served_and_then_the_other(new_trial: C
     assert first.standing() == before
     assert first.condition("Ready")["status"] == "True"
     first.delete_config()
-    eventually(first.config, lambda config: not config, 30.0)
+    first.take_nodes_out()
+    eventually(first.config, lambda config: not config)
     second.wait("McpReady", "True", within=30.0)
 
 

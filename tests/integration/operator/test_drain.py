@@ -11,7 +11,7 @@ from dpunetop.domain import names
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import TooManyRequests
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, LEASES, NODES, PODS
-from dpunetop.kube.meta import new_object, uid_of
+from dpunetop.kube.meta import annotations_of, new_object, uid_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.admin import Obj
 from dpunetop.sandbox.operatorprocess import OperatorProcess
@@ -389,17 +389,13 @@ def test_a_drain_that_takes_too_long_is_given_up_where_that_is_wanted(trial: Tri
     assert (pair.serves(), pair.is_open()) == (pair.host, False)
 
 
-def test_the_end_waits_for_a_drain_that_runs_and_leaves_nothing(trial: Trial) -> None:
+def test_a_drain_that_runs_at_the_end_becomes_the_way_out_of_its_host(trial: Trial) -> None:
     pair = draining(trial)
     trial.delete_config()
-    said = eventually(lambda: trial.condition("Ready")["message"], lambda words: "are to end first" in words)
-    assert pair.host in said
-    assert pair.maintenance()
-    pair.cordon(False)
     eventually(trial.config, lambda config: not config, SLOW)
     assert (pair.maintenance(), pair.budget(), pair.blocker()) == ({}, {}, {})
-    assert not is_cordoned(pair.host_node())
-    assert pair.left() == []
+    assert is_cordoned(pair.host_node())
+    assert annotations_of(pair.host_node())[names.LEFT_BY_ANNOTATION]
 
 
 def test_a_dpu_that_is_unpaired_serves_until_its_host_is_drained(trial: Trial) -> None:

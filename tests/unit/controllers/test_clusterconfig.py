@@ -72,6 +72,7 @@ class World:
         doomed["status"]["conditions"] = list(conditions)
         self.infra.put(DPUCLUSTERCONFIGS, doomed)
         self.infra.put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": "infra-uid"}})
+        self.infra.put(NAMESPACES, {"metadata": {"name": NAMESPACE, "uid": "namespace-uid"}})
         note = {MINTED_IN_ANNOTATION: minted_in} if minted_in else {}
         self.infra.put(SECRETS, ours(TENANT_KUBECONFIG, NAMESPACE, annotations=note))
         for resource, namespace in OURS:

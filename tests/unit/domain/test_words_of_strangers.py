@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import dpunetop
+from dpunetop.domain.access import Access
 from dpunetop.domain.drain import facts
 from dpunetop.domain.drain.health import PairState, judge_pairs
 from dpunetop.domain.drain.protection import Guarding
@@ -65,9 +66,9 @@ def linked(attempt: Any, text: str) -> Plan:
 
 def ending(**changes: Any) -> Plan:
     nothing: dict[str, Any] = dict.fromkeys(Leftovers.__dataclass_fields__)
-    for name in ("nodes", "running", "pods", "protections", "maintenances", "copies", "tenant"):
+    for name in ("nodes", "served", "pods", "protections", "maintenances", "copies", "tenant"):
         nothing[name] = ()
-    return plan_config(ConfigView(of(), Leftovers(**{**nothing, **changes}), "m"))
+    return plan_config(ConfigView(of(), Leftovers(**{**nothing, "access": Access.GIVEN, **changes}), "m"))
 
 
 def pair(text: str) -> Condition:
@@ -117,7 +118,7 @@ PRODUCERS: Mapping[str, Callable[[str], Any]] = {
     ),
     "a confession": lambda text: confession(INFRA, live(), Condition("T", "False", "R", text), "m"),
     "a host that has not been given back": lambda text: ending(maintenances=(text,)),
-    "a host whose drain runs": lambda text: ending(running=(text,)),
+    "a host that is led out": lambda text: ending(served=(text,)),
     "why a tenant is out of sight": lambda text: ending(tenant=OutOfSight(text)),
     "a tenant that does not answer": lambda text: linked(Unanswered("Timeout", text), text),
     "a tenant that refuses": lambda text: linked(Denied("Forbidden", text), text),

@@ -12,6 +12,7 @@ from dpunetop.controllers.drain.gather import Newest, serves_maintenances
 from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.flow import Installation, one
 from dpunetop.domain import names
+from dpunetop.domain.access import Access
 from dpunetop.domain.drain import facts
 from dpunetop.domain.drain.allowance import limit_of
 from dpunetop.domain.drain.allowance import slots as slots_of
@@ -31,16 +32,15 @@ from dpunetop.domain.drain.roster import (
     held,
     hosts_of,
     in_turn,
-    runs_on,
+    served_hosts,
     slots,
 )
-from dpunetop.domain.drain.turns import TenantHosts, by_name, holds
+from dpunetop.domain.drain.turns import TenantHosts, by_name, holds, one_by_one
 from dpunetop.domain.drain.unplanned import Cordons, Turn, cordon_turns
 from dpunetop.domain.entries import entries_of, idle_pods, overwritten
 from dpunetop.domain.envfile import parse_entries
 from dpunetop.domain.grants import Rights, judge_nodes
 from dpunetop.domain.image import NoImage, blocker_image, running_image
-from dpunetop.domain.lifecycle import nodes_in_pool
 from dpunetop.domain.machineconfig import configured_nodes, stuck_nodes
 from dpunetop.domain.ovnkubepod import newest_template, proven_template
 from dpunetop.domain.pairing import Claims, PairingView, hosts_to_annotate, pair_up, tenant_nodes
@@ -48,7 +48,7 @@ from dpunetop.domain.quoting import quoted
 from dpunetop.domain.tenantrelease import release_of_image
 from dpunetop.domain.tenantsettings import deployed_renewal
 from dpunetop.domain.topology import Topology, running_topology
-from dpunetop.domain.types import DeletionPolicy, DpuClusterConfig, OutagePolicy
+from dpunetop.domain.types import DpuClusterConfig, OutagePolicy
 from dpunetop.kube.keys import (
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
@@ -99,6 +99,11 @@ class _Tenant:
         marks = ((name, mark_of(node)) for name, node in self.nodes.items())
         return frozenset(name for name, mark in marks if mark is not None and mark.owner == owner)
 
+    def left_by(self, owner: str) -> frozenset[str]:
+        """Hosts that were led out by who bears that label, and are cordoned: they take no turn of the others."""
+        shown = ((name, facts.host_node(node)) for name, node in self.nodes.items())
+        return frozenset(name for name, host in shown if host.left_by == owner and host.cordoned)
+
     @property
     def marked(self) -> frozenset[str]:
         """Hosts with a mark, which does not say whose it is."""
@@ -131,10 +136,13 @@ class Censor:
         self,
         reader: Reader,
         config: DpuClusterConfig,
+        access: Access,
         siblings: Sequence[DpuClusterConfig],
         rights: Callable[[DpuClusterConfig], Rights],
     ) -> Census:
         """Read all of it; `siblings` share the tenant. Raises: NotSynced and NotEngaged about infra."""
+        if access is not Access.GIVEN:
+            return Census(self._bare(reader, config, access, siblings, rights(config).owner), "", None, ())
         own = rights(config)
         owner = own.owner
         entries = self._own_entries(reader, config, owner)
@@ -147,6 +155,40 @@ class Censor:
             roster = self._roster(reader, config, siblings, settings, entries, daemonset, own, claimed)
         lacking = image.message if isinstance(image, NoImage) else ""
         return Census(roster, lacking, entries, tuple(reader.list(INFRA, pods)))
+
+    def _bare(
+        self, reader: Reader, config: DpuClusterConfig, access: Access, siblings: Sequence[DpuClusterConfig], owner: str
+    ) -> Roster:
+        """The roster of one that ends and whose namespace is out of reach: whom it protects, and nothing else."""
+        tenant, blocked = _tenant(reader, config, owner), self._blocked(reader, owner)
+        nodes = by_name(reader.list(INFRA, Selection(NODES)))
+        budgets = self._budgets(reader, owner, {*nodes, *blocked})
+        mode = Mode.LEAVING if access is Access.ENDING else _mode(config, budgets.values(), {})
+        found = slots(
+            RosterView(
+                mode=mode,
+                pairs={},
+                selected=frozenset(),
+                dropped=frozenset(),
+                guarded=frozenset({*budgets, *blocked}),
+                serves={dpu: read.serves for dpu, read in budgets.items() if read.serves},
+                entries={},
+                configured=frozenset(),
+                left=self._left(config, siblings, tenant, owner),
+            )
+        )
+        is_leaving = mode is Mode.LEAVING
+        return Roster(
+            config=config,
+            mode=mode,
+            settings=_settings(config),
+            blockers=BlockerSettings(self._namespace, "", owner, False),
+            templates=Templates(),
+            has_entries=False,
+            tenant_namespace=self._home(config),
+            slots=_ended(found) if is_leaving else self._in_turn(reader, config, siblings, found, tenant, owner),
+            access=access,
+        )
 
     def _own_entries(self, reader: Reader, config: DpuClusterConfig, owner: str) -> Obj | None:
         """Our ConfigMap, as our own last write left it; somebody else's says nothing about us."""
@@ -181,7 +223,7 @@ class Censor:
         judged = judge_nodes(config, nodes, rights)
         dropped = frozenset(by_name(nodes)) - judged.dpus
         written = {dpu: each for dpu, each in _entries(entries).items() if dpu in judged.dpus or dpu in serves}
-        mode, begins = _mode(reader, config, nodes, budgets.values())
+        mode = _mode(config, budgets.values(), entries_of(entries))
         wishes = parse_entries(entries_of(_local(reader, config, CONFIGMAPS, names.ENV_OVERRIDES)))
         pairs = pair_up(
             PairingView(
@@ -210,7 +252,8 @@ class Censor:
                 stuck=_stuck(reader, config, nodes),
             )
         )
-        left = self._in_turn(reader, config, siblings, found, tenant, settings.owner) if begins else _ended(found)
+        is_leaving = mode is Mode.LEAVING
+        left = _ended(found) if is_leaving else self._in_turn(reader, config, siblings, found, tenant, settings.owner)
         limit, turns = self._cordons(config, siblings, found, tenant)
         return Roster(
             config=config,
@@ -318,7 +361,8 @@ class Censor:
         owner: str,
     ) -> Mapping[Place, Slot]:
         configs = [config, *siblings]
-        if all(each.drain.max_unavailable is None for each in configs):
+        is_alone = config.terminating and config.drain.max_unavailable is None
+        if not is_alone and all(each.drain.max_unavailable is None for each in configs):
             return found
         rosters = {each.tenant_cluster: self._board.roster(each.tenant_cluster) for each in siblings}
         if unseen := sorted(cluster for cluster, roster in rosters.items() if roster is None):
@@ -327,13 +371,14 @@ class Censor:
         others = (host for roster in rosters.values() if roster is not None for host in hosts_of(roster.slots))
         hosts = {*hosts_of(found), *others}
         owners = {owner, *(roster.blockers.owner for roster in rosters.values() if roster is not None)}
-        budgets = (
+        budgets = [
             facts.budget(obj, owned)
             for obj in reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, self._namespace))
             if (owned := labels_of(obj).get(names.OWNER_LABEL, "")) in owners  # another tenant may have such a host too
-        )
+        ]
         shown = TenantHosts(tenant.nodes, frozenset(each.host for each in tenant.maintenances))
-        return held(found, holds(configs, hosts, shown, budgets))
+        turns = one_by_one(hosts_of(found), shown, budgets) if is_alone else {}
+        return held(found, {**turns, **holds(configs, hosts - tenant.left_by(owner), shown, budgets)})
 
 
 def _local(reader: Reader, config: DpuClusterConfig, resource: Resource, name: str) -> Obj | None:
@@ -364,18 +409,11 @@ def _stuck(reader: Reader, config: DpuClusterConfig, nodes: Iterable[Obj]) -> Ma
     return stuck_nodes(config.pool_name, reader.list(INFRA, Selection(names.MACHINECONFIGPOOLS)), nodes)
 
 
-def _mode(
-    reader: Reader, config: DpuClusterConfig, nodes: Iterable[Obj], budgets: Iterable[Budget]
-) -> tuple[Mode, bool]:
-    """Where in its life it is, and whether drains may begin: also at the end, as long as its nodes leave the pool."""
+def _mode(config: DpuClusterConfig, budgets: Iterable[Budget], entries: Mapping[str, str]) -> Mode:
     if not config.terminating:
-        return Mode.SERVING, True
-    if names.FORCE_DELETE_ANNOTATION in config.annotations:
-        return Mode.LEAVING, False
-    is_policy = config.deletion_policy is DeletionPolicy.DELETE and _has(reader, names.MACHINECONFIGPOOLS)
-    if is_policy and nodes_in_pool(config.pool_name, nodes):
-        return Mode.ENDING, True
-    return (Mode.ENDING if runs_on(budgets) else Mode.LEAVING), False
+        return Mode.SERVING
+    is_waited_for = names.FORCE_DELETE_ANNOTATION not in config.annotations and served_hosts(budgets, entries)
+    return Mode.LEADING_OUT if is_waited_for else Mode.LEAVING
 
 
 def _ended(found: Mapping[Place, Slot]) -> Mapping[Place, Slot]:

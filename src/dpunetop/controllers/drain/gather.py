@@ -14,6 +14,7 @@ from dpunetop.controllers.drain.leases import Leases
 from dpunetop.controllers.drain.terms import Terms
 from dpunetop.controllers.flow import one
 from dpunetop.domain import names
+from dpunetop.domain.access import Access
 from dpunetop.domain.drain import facts
 from dpunetop.domain.drain.blockers import blocker_labels
 from dpunetop.domain.drain.calls import QuorumGet
@@ -33,7 +34,7 @@ from dpunetop.domain.drain.facts import (
 )
 from dpunetop.domain.drain.failures import why_failed
 from dpunetop.domain.drain.proof import Evidence, tenant_signals
-from dpunetop.domain.drain.roster import Member, Roster, Slot
+from dpunetop.domain.drain.roster import Member, Mode, Roster, Slot
 from dpunetop.domain.notrunning import why_not_running
 from dpunetop.domain.pairing import host_of
 from dpunetop.domain.status import TENANT_REACHABLE
@@ -190,16 +191,18 @@ class Gatherer:
             settings.namespace,
             names.blocker_name(name),
         )
+        read = None if budget is None else self._budget(budget, settings.owner)
         return DpuView(
             name=name,
             node=node if isinstance(node, Gone) else facts.dpu_node(node),
-            budget=None if budget is None else self._budget(budget, settings.owner),
+            budget=read,
             blocker=facts.ready_blocker(blockers),
             trouble=why_not_running(_blocker(reader, settings.namespace, name), blockers),
             pods=_pods(reader, roster, member),
             paired=bool(slot.host) and member.pairing == slot.host,
             entry=_changed_entry(slot, member),
             stuck=member.stuck,
+            parting=_is_parting(roster, slot, member, read),
         )
 
     def _budget(self, seen: Obj, owner: str) -> facts.Budget:
@@ -327,7 +330,18 @@ def _blocker_pods(reader: Reader, namespace: str, dpu: str) -> list[Obj]:
     return [pod for pod in on_it if wanted.items() <= labels_of(pod).items()]
 
 
+def _is_parting(roster: Roster, slot: Slot, member: Member, budget: facts.Budget | None) -> bool:
+    """Whether the host is to be drained for this DPU: one whose entry names it serves it, whether or not its pod
+    is there at the moment; and what has begun goes on until it is let go."""
+    if roster.mode is not Mode.LEADING_OUT:
+        return False
+    has_entry = roster.access is not Access.GIVEN or host_of(member.dpu, member.entry.text) == slot.host
+    return has_entry or (budget is not None and budget.cycle is not None)
+
+
 def _pods(reader: Reader, roster: Roster, member: Member) -> tuple[OvnPod, ...]:
+    if roster.access is not Access.GIVEN:
+        return ()  # nobody asks for them
     namespace = roster.config.namespace
     selection = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
     found = (pod for pod in reader.by_index(INFRA, selection, BY_NODE, member.dpu) if not _has_ended(pod))

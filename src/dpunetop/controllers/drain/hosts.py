@@ -409,6 +409,7 @@ def _protect(roster: Roster, member: Member, dpu: DpuView, sight: Sight) -> Prot
                 idle=frozenset({entry.idle} if entry.idle else ()),
             ),
             drained=_is_drained(sight.view),
+            access=roster.access,
             active=_is_active(sight.view, dpu),
         )
     )
@@ -420,7 +421,7 @@ def _is_to_go(roster: Roster, member: Member, dpu: DpuView) -> bool:
     if serves or member.pairing is not None or member.entry.text:
         return False
     is_gone = isinstance(dpu.node, Gone) and dpu.node.confirmed
-    return roster.mode is Mode.LEAVING or member.is_dropped or is_gone
+    return roster.mode is not Mode.SERVING or member.is_dropped or is_gone
 
 
 def _sweeping(dpu: DpuView, sight: Sight) -> Iterable[Step]:

@@ -18,11 +18,13 @@ from dpunetop.domain.drain.calls import Result
 from dpunetop.domain.drain.facts import Hold
 from dpunetop.domain.drain.failures import passes, why_failed
 from dpunetop.domain.drain.health import PairState, judge_pairs
+from dpunetop.domain.drain.parting import Parting, judge_partings
 from dpunetop.domain.drain.protection import PutEntries
 from dpunetop.domain.drain.roster import Mode, Roster
 from dpunetop.domain.drain.standing import Stage
 from dpunetop.domain.entries import idle_pods, idle_pods_left, render_idle_pods
-from dpunetop.domain.status import PAIRS_HEALTHY, report
+from dpunetop.domain.lifecycle import ENDING_RIGHTS_SECONDS
+from dpunetop.domain.status import LEADING_OUT, PAIRS_HEALTHY, report
 from dpunetop.domain.types import DpuClusterConfig, tenant_cluster_name
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, SERVICEACCOUNTS, Key
@@ -121,14 +123,16 @@ class Pairs(ConfigController[PairsView]):
             return Plan(report(INFRA, view.config.live, (condition,), view.field_manager))
         is_leaving = roster.mode is Mode.LEAVING
         account = () if is_leaving else (_account(view, roster.blockers),)
-        return Plan((*account, *_tidy(view.census), *_status(view, roster)))
+        again = ENDING_RIGHTS_SECONDS if view.config.terminating else None
+        return Plan((*account, *_tidy(view.census), *_status(view, roster)), again)
 
     # --- gathering --------------------------------------------------------------------------------------------------
 
     def gather(self, reader: Reader, config: DpuClusterConfig) -> PairsView:
         """See `ConfigController.gather`; posts the roster, from which the workers of the hosts start."""
         siblings = self.siblings(reader, config)
-        found = self._census.take(reader, config, siblings, lambda each: self.rights(reader, each))
+        access = self.access(reader, config)
+        found = self._census.take(reader, config, access, siblings, lambda each: self.rights(reader, each))
         account = reader.get(
             INFRA,
             one(SERVICEACCOUNTS, self._namespace, names.DRAIN_BLOCKER),
@@ -161,16 +165,32 @@ def _tidy(found: Census) -> tuple[Step, ...]:
 
 def _status(view: PairsView, roster: Roster) -> tuple[Step, ...]:
     """Nothing is said before every host has been looked at; what was said before stands until then."""
-    reports = [each for each in view.reports if each is not None and each.is_looked_at]
-    if view.config.terminating or len(reports) < len(view.reports):
+    condition = _condition(view, roster)
+    if condition is None:
         return ()
+    return report(INFRA, view.config.live, (condition,), view.field_manager)
+
+
+def _condition(view: PairsView, roster: Roster) -> Condition | None:
+    if roster.mode is Mode.LEAVING:
+        return Condition(PAIRS_HEALTHY, "False", LEADING_OUT, "no host is waited for any more")
+    reports = [each for each in view.reports if each is not None and each.is_looked_at]
+    if len(reports) < len(view.reports):
+        return None
+    if roster.mode is Mode.LEADING_OUT:
+        return judge_partings(list(_partings(view.reports, roster)))
     unseen = next((each.unseen for each in reports if each.unseen is not None), None)
     failing = () if view.failing is None else (view.failing,)
     strays = tuple(each.stray for each in reports if each.stray is not None)
     told = (*failing, *roster.mistakes, *strays)
     networks = [each.network for each in view.reports if each is not None and each.network is not None]
-    condition = judge_pairs(list(_states(view.reports, roster)), roster.problems, told, unseen, networks)
-    return report(INFRA, view.config.live, (condition,), view.field_manager)
+    return judge_pairs(list(_states(view.reports, roster)), roster.problems, told, unseen, networks)
+
+
+def _partings(reports: Iterable[Report | None], roster: Roster) -> Iterable[Parting]:
+    for slot, each in zip(roster.slots.values(), reports, strict=True):
+        if slot.host and slot.members:
+            yield Parting(slot.host, each.standings if each is not None else ())
 
 
 def _states(reports: Iterable[Report | None], roster: Roster) -> Iterable[PairState]:

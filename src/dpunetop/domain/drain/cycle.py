@@ -29,7 +29,17 @@ from dpunetop.domain.drain.facts import (
     Reason,
     is_stuck_cordoned,
 )
-from dpunetop.domain.drain.giving import Because, GiveBack, GiveUpFailed, LeadOut, Leg, RestartPod, Restore
+from dpunetop.domain.drain.giving import (
+    Because,
+    Farewell,
+    GiveBack,
+    GiveUpFailed,
+    LeadOut,
+    Leg,
+    LiftCordon,
+    RestartPod,
+    Restore,
+)
 from dpunetop.domain.drain.opening import Close, ForceOpen, Open, Unmark, marked_dpu
 from dpunetop.domain.drain.proof import missing_proofs
 from dpunetop.domain.drain.protection import ChangeEntry
@@ -179,7 +189,7 @@ def _is_ending(scene: Scene, cycle: Cycle) -> bool:
 
 def _force(scene: Scene) -> Move | None:
     for dpu in scene.active:
-        if scene.is_forced(dpu) and not scene.is_open(dpu):
+        if scene.is_forced(dpu) and not scene.is_open(dpu) and not scene.is_parting(dpu):
             return ForceOpen(scene.view.site, dpu.name)
     return None
 
@@ -220,7 +230,7 @@ def _abort_timeout(scene: Scene) -> Move | None:
     """Only as long as no budget of the host was open: afterwards its DPU may be down."""
     if scene.view.settings.on_timeout is not OnTimeout.ABORT or not _is_overdue(scene):
         return None
-    if any(cycle.opened for _, cycle in scene.cycles):
+    if any(cycle.opened or scene.is_parting(dpu) for dpu, cycle in scene.cycles):
         return None
     return _abort(scene, Reason.DRAIN_TIMEOUT)
 
@@ -269,7 +279,7 @@ def _unmark(scene: Scene) -> Move | None:
         dpu = by_mark.get(name)
         if dpu is None:
             return Unmark(scene.view.site, marked_dpu(text), name)
-        if not scene.is_open(dpu) and not scene.may_be_open(dpu):
+        if not (scene.is_open(dpu) and scene.serves(dpu)) and not scene.may_be_open(dpu):
             return Unmark(scene.view.site, dpu.name, name)
     return None
 
@@ -308,7 +318,7 @@ def _open(scene: Scene) -> Move | None:
     own = scene.own
     for dpu in scene.active:
         cycle = scene.cycle(dpu)
-        if own is None or cycle is None or scene.is_open(dpu) or scene.is_held(dpu):
+        if own is None or cycle is None or scene.is_open(dpu) or scene.is_held(dpu) or scene.is_parting(dpu):
             continue
         if scene.is_drained_for(dpu):
             return Open(scene.view.site, dpu.name, cycle, own)
@@ -320,6 +330,17 @@ def _foreign(scene: Scene) -> Move | None:
         return None
     words = f"the maintenance {scene.foreign.name} of {scene.view.site.host} is somebody else's; it is waited for"
     return Hold(Reason.FOREIGN_MAINTENANCE, words)
+
+
+def _resume(scene: Scene) -> Move | None:
+    """A host that somebody has uncordoned while it was led out is drained anew once it is cordoned."""
+    if scene.maintenances or not isinstance(scene.host, HostNode) or not scene.host.cordoned:
+        return None
+    for dpu, cycle in scene.cycles:
+        if cycle.state is State.ABORTED and scene.is_parting(dpu):
+            anew = replace(cycle, state=State.STARTING, reason="", maintenance="", since=scene.view.site.author.now)
+            return Rewrite(scene.view.site, dpu.name, cycle, anew, _if_closed(dpu))
+    return None
 
 
 def _host_absent(scene: Scene) -> Move | None:
@@ -367,7 +388,9 @@ def _create(scene: Scene) -> Move | None:
         return Hold(Reason.HOST_ABSENT, f"{scene.view.site.host} is being deleted from its cluster")
     if waiting := _backing_off(scene):
         return waiting
-    return scene.view.not_now or Create(scene.view.site, scene.active[0].name)
+    first = scene.active[0]
+    ending = scene.view.config if scene.is_parting(first) else None
+    return scene.view.not_now or Create(scene.view.site, first.name, ending)
 
 
 def _wait_for_drain(scene: Scene) -> Move | None:
@@ -505,7 +528,8 @@ def _lead_out(scene: Scene) -> Move | None:
     if not scene.is_left_over:
         return None
     unproven = scene.needs_proof() and scene.ends_unproven()
-    return LeadOut(scene.view.site, _legs(scene), scene.view.config if unproven else None)
+    told = Farewell(scene.view.config, scene.is_parted) if unproven else None
+    return LeadOut(scene.view.site, _legs(scene), told)
 
 
 def _legs(scene: Scene) -> tuple[Leg, ...]:
@@ -520,7 +544,8 @@ def _give_back(scene: Scene) -> Move | None:
     legs = _legs(scene)
     before = True if unproven else (False if scene.was_uncordoned else None)
     why = Because.IN_USE if scene.is_in_use and not scene.was_uncordoned else Because.DECIDED
-    return GiveBack(view.site, scene.own.uid, legs, before, view.config if unproven else None, why)
+    told = Farewell(view.config, scene.is_parted) if unproven else None
+    return GiveBack(view.site, scene.own.uid, legs, before, told, why)
 
 
 def _leg(scene: Scene, dpu: DpuView) -> Leg:
@@ -538,8 +563,24 @@ def _finish(scene: Scene) -> Move | None:
     return None
 
 
+def _lift(scene: Scene) -> Move | None:
+    """A host that was led out by a DpuClusterConfig of our name is served again: on proof its cordon goes."""
+    prover = scene.prover()
+    if not scene.is_to_be_lifted or prover is None or scene.ends_unproven():
+        return None
+    waits = (_leg_waits(scene, dpu) for dpu in scene.view.dpus if scene.serves(dpu))
+    if hold := next((hold for hold in waits if hold is not None), None):
+        return hold
+    if missing := missing_proofs(prover, scene.cycle(prover), scene.view.signals):
+        return _unproven(scene, prover, missing)
+    return LiftCordon(scene.view.site, _legs(scene), scene.view.config)
+
+
 def _aborted(scene: Scene) -> Move | None:
     for dpu, cycle in scene.cycles:
+        if cycle.state is State.ABORTED and scene.is_parting(dpu):
+            words = f"somebody has uncordoned {scene.view.site.host} while it was led out; cordon it to go on"
+            return Hold(Reason.ABORTED, words)
         if cycle.state is State.ABORTED:
             words = f"the drain of {dpu.name} is aborted ({cycle.reason}); uncordon it, nothing begins before"
             return Hold(Reason.ABORTED, words)
@@ -566,6 +607,7 @@ RULES: tuple[Rule, ...] = (
     _foreign,
     _adopt,
     _open,
+    _resume,
     _host_absent,
     _restore,
     _reset,
@@ -578,6 +620,7 @@ RULES: tuple[Rule, ...] = (
     _give_back,
     _finish,
     _aborted,
+    _lift,
 )
 _LATER = RULES[RULES.index(_refresh) + 1 :]
 
@@ -622,6 +665,8 @@ def _progress(scene: Scene) -> Hold:
     if opened:
         names = ", ".join(dpu.name for dpu, _ in opened)
         return Hold(Reason.DPU_DRAINING, f"{host} is drained; {names} may be drained and rebooted{late}")
+    if scene.is_drained and any(scene.is_parting(dpu) for dpu in scene.active):
+        return Hold(Reason.HOST_DRAINING, f"{host} is drained; its DPU lets it go once its pod has ended")
     left = "" if own is None else _left_of(own)
     failing = scene.host.machine.trouble if isinstance(scene.host, HostNode) else ""
     own_daemon = f"; its machine-config daemon {failing}" if failing else ""

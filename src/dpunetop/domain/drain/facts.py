@@ -21,6 +21,7 @@ from dpunetop.domain.names import (
     DRAIN_ANNOTATION,
     HOST_UPDATE_ANNOTATION,
     LEAVING_ANNOTATION,
+    LEFT_BY_ANNOTATION,
     MAINTENANCE_TAINT,
     OPEN_FOR_PREFIX,
     OUTDATED_DRAIN_ANNOTATION,
@@ -153,6 +154,8 @@ class DpuView:
     """Why the machine-config operator does nothing for its node, in that one's words; empty: nothing is known."""
     trouble: str = ""
     """Why its blocker does not come to run, as far as that is known."""
+    parting: bool = False
+    """Whether its DpuClusterConfig ends, so that the host which it serves is drained first, cordon or not."""
 
     @property
     def blocker_ready(self) -> bool:
@@ -233,6 +236,8 @@ class HostNode:
     """Our mark of an outage, whichever DpuClusterConfig set it."""
     has_outage_cordon: bool = False
     """Whether its cordon is ours because of an outage. Known only of what was read from the API server itself."""
+    left_by: str = ""
+    """Owner label of the DpuClusterConfig that has led the host out and left it cordoned; empty: none has."""
 
     @property
     def earlier_cordon(self) -> bool:
@@ -476,6 +481,7 @@ def host_node(obj: Obj) -> HostNode:
         machine=machine,
         unplanned=mark_of(obj),
         has_outage_cordon=is_applied_cordon(obj),
+        left_by=str(notes.get(LEFT_BY_ANNOTATION, "")),
     )
 
 

@@ -26,7 +26,7 @@ from dpunetop.domain.drain.facts import (
     is_stuck_cordoned,
     is_taken_back,
 )
-from dpunetop.domain.drain.maintenances import mark_host, release_host, restore_host
+from dpunetop.domain.drain.maintenances import leave_host, lift_host, mark_host, release_host, restore_host
 from dpunetop.domain.drain.reads import (
     read_blocker_ready,
     read_budget,
@@ -34,6 +34,7 @@ from dpunetop.domain.drain.reads import (
     read_maintenance,
     read_maintenances,
     read_node,
+    tell_dpu,
 )
 from dpunetop.domain.drain.record import State
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, NODEMAINTENANCES
@@ -41,6 +42,8 @@ from dpunetop.kube.keys import INFRA, PODS
 from dpunetop.kube.meta import Obj, name_of, namespace_of, uid_of
 from dpunetop.kube.plan import Delete, Emit, Fence
 
+HOST_SCHEDULABLE = "HostSchedulable"
+"""Reason of the Event about a host that is in use again after it was led out."""
 HOST_LEFT_CORDONED = "HostLeftCordoned"
 """Reason of the Event about a host that comes out of its maintenance cordoned, because nothing proved its network."""
 
@@ -124,6 +127,16 @@ FAILED: Mapping[str, Guard] = {name: GIVING[name] for name in ("the budget is cl
 """What must hold before a failed maintenance is taken away, although the drain is wanted: its host is schedulable."""
 
 
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """How a host comes out cordoned."""
+
+    config: Obj
+    """Whom to tell."""
+    is_parted: bool
+    """Whether that is because no DPU serves it any more; else nothing has proven its network."""
+
+
 class Because(Enum):
     """What a decision to give a host back leans on, beside what its DPUs show."""
 
@@ -147,8 +160,8 @@ class GiveBack:
     legs: tuple[Leg, ...]
     cordoned_before: bool | None = None
     """What the host is to show; None: what it shows already, or else what the maintenance carries."""
-    config: Obj | None = None
-    """Whom to tell that the host comes out cordoned; None: it does so only if it was so before."""
+    farewell: Farewell | None = None
+    """How it comes out cordoned although nothing proves its network; None: it is cordoned only if it was before."""
     because: Because = Because.DECIDED
 
     def run(self) -> Procedure:
@@ -163,10 +176,12 @@ class GiveBack:
         host = yield from read_host(self.site)
         if forbidden := self._forbidden(found, host):
             return Done(Result.STALE, f"{self.site.host}: {forbidden}")
-        yield from _remember(self.site, found, host, self.cordoned_before)
+        if self.farewell is not None and self.farewell.is_parted:
+            yield from _leave(self.site, found, host)
+        else:
+            yield from _remember(self.site, found, host, self.cordoned_before)
         yield Write(_delete(self.site, found))
-        if self.config is not None:
-            yield Emit(INFRA, DPUCLUSTERCONFIGS, self.config, "Warning", HOST_LEFT_CORDONED, _farewell(self.site))
+        yield from _told(self.site, self.legs, self.farewell)
         return Done(Result.DONE, f"{self.site.host}: is given back")
 
     def _forbidden(self, found: Maintenance, host: HostNode | None) -> str:
@@ -232,8 +247,8 @@ class LeadOut:
 
     site: Site
     legs: tuple[Leg, ...]
-    config: Obj | None
-    """Whom to tell that the host stays cordoned, because nothing proves its network; None: it is proven."""
+    farewell: Farewell | None
+    """How the host stays cordoned, because nothing proves its network; None: it is proven."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
@@ -247,12 +262,44 @@ class LeadOut:
             return Done(Result.STALE, f"{self.site.host}: is not as a maintenance leaves it")
         if (yield from read_maintenances(self.site)):
             return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
-        if self.config is None:
+        if self.farewell is None:
             yield from store(release_host(self.site, host))
             return Done(Result.DONE, f"{self.site.host}: is schedulable again, which its maintenance left undone")
-        yield from store(restore_host(self.site, host))
-        yield Emit(INFRA, DPUCLUSTERCONFIGS, self.config, "Warning", HOST_LEFT_CORDONED, _farewell(self.site))
+        if self.farewell.is_parted:  # it is cordoned, so that what is left to do shows: the next look restores it
+            yield from store(leave_host(self.site, host))
+        else:
+            yield from store(restore_host(self.site, host))
+        yield from _told(self.site, self.legs, self.farewell)
         return Done(Result.DONE, f"{self.site.host}: is left cordoned")
+
+
+@dataclass(frozen=True, slots=True)
+class LiftCordon:
+    """Make a host schedulable that was led out and left cordoned, and is served again by a proven network.
+
+    Guarantees: all guards of giving back held for every DPU, and no maintenance was there, after the host was read as
+        it is changed.
+    """
+
+    site: Site
+    legs: tuple[Leg, ...]
+    config: Obj
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        for leg in self.legs:
+            broken = yield from _broken(self.site, leg, GIVING)
+            if broken:
+                return Done(Result.STALE, f"{leg.dpu}: not true: {broken}")
+        host = yield from read_host(self.site)
+        if host is None or host.left_by != self.site.owner or host.mark is not None:
+            return Done(Result.STALE, f"{self.site.host}: is not as it was left")
+        if (yield from read_maintenances(self.site)):
+            return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
+        yield from store(lift_host(self.site, host))
+        words = f"host {self.site.host}, which was led out and left cordoned, is schedulable again: its network works"
+        yield Emit(INFRA, DPUCLUSTERCONFIGS, self.config, "Normal", HOST_SCHEDULABLE, words)
+        return Done(Result.DONE, f"{self.site.host}: is schedulable again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,8 +331,21 @@ class RestartPod:
         return is_drained and found.uid == self.maintenance
 
 
-def _farewell(site: Site) -> str:
-    return f"host {site.host} is left cordoned: nothing has shown that its network works. Uncordon it yourself"
+def _told(site: Site, legs: tuple[Leg, ...], farewell: Farewell | None) -> Steps[None]:
+    """Say that the host comes out cordoned, on the DpuClusterConfig and on the Nodes of its DPUs."""
+    if farewell is None:
+        return
+    words = f"host {site.host} is left cordoned: {_why(farewell)}. Uncordon it yourself"
+    yield Emit(INFRA, DPUCLUSTERCONFIGS, farewell.config, "Warning", HOST_LEFT_CORDONED, words)
+    for leg in legs:
+        yield from tell_dpu(leg.dpu, "Warning", HOST_LEFT_CORDONED, words)
+
+
+def _why(farewell: Farewell) -> str:
+    if farewell.is_parted:
+        name = f"{namespace_of(farewell.config)}/{name_of(farewell.config)}"
+        return f"no DPU serves it any more. Served by DpuClusterConfig {name} anew, it becomes schedulable on proof"
+    return "nothing has shown that its network works"
 
 
 def _deletable(site: Site, uid: str) -> Steps[Maintenance | Done]:
@@ -309,6 +369,20 @@ def _broken(site: Site, leg: Leg, guards: Mapping[str, Guard]) -> Steps[str | No
 def first_broken(site: Site, leg: Leg) -> Steps[str | None]:
     """Part of a procedure: the first guard of giving back that does not hold for one DPU; None: all hold."""
     return (yield from _broken(site, leg, GIVING))
+
+
+def _leave(site: Site, found: Maintenance, host: HostNode | None) -> Steps[None]:
+    """Have the host come out cordoned. Who leaves it is written down where nobody had cordoned it before: a cordon that
+    was there before is not ours to take back."""
+    if host is None:
+        return
+    before = host.mark if host.mark is not None else bool(found.cordoned_before)
+    if is_taken_back(found, host):
+        yield from store(mark_host(site, host, False))
+    elif not before:
+        yield from store(leave_host(site, host))
+    elif host.mark is None:
+        yield from store(mark_host(site, host, True))
 
 
 def _remember(site: Site, found: Maintenance, host: HostNode | None, cordoned_before: bool | None) -> Steps[None]:

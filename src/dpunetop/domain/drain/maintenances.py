@@ -9,6 +9,7 @@ from dpunetop.domain.drain.facts import HostNode, Maintenance, Site, is_register
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     HOST_UPDATE_ANNOTATION,
+    LEFT_BY_ANNOTATION,
     MAINTENANCE_TAINT,
     NODEMAINTENANCES,
     OUTDATED_DRAIN_ANNOTATION,
@@ -44,6 +45,18 @@ def renew_maintenance(site: Site, found: Maintenance, read: HostNode) -> Patch:
     if is_registered_anew(found, read):  # that Node never bore our cordon
         notes[CORDONED_BEFORE_ANNOTATION] = _word(read.cordoned)
     return Patch(site.tenant_cluster, NODEMAINTENANCES, found.live, {"metadata": {"annotations": notes}})
+
+
+def leave_host(site: Site, read: HostNode) -> Patch:
+    """Write onto a host that it is to come out cordoned, and who leaves it; fails if the host changed since `read`."""
+    notes = {CORDONED_BEFORE_ANNOTATION: _word(True), LEFT_BY_ANNOTATION: site.owner}
+    return _change_host(site, read, {"metadata": {"annotations": notes}})
+
+
+def lift_host(site: Site, read: HostNode) -> Patch:
+    """Take back the cordon of a host that was left, and who left it; fails if the host changed since `read`."""
+    change = {"metadata": {"annotations": {LEFT_BY_ANNOTATION: None}}, "spec": {"unschedulable": None}}
+    return _change_host(site, read, change)
 
 
 def mark_host(site: Site, read: HostNode, cordoned_before: bool) -> Patch:

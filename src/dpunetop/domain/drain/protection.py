@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+from dpunetop.domain.access import Access
 from dpunetop.domain.drain.blockers import (
     BlockerSettings,
     BudgetState,
@@ -40,10 +41,13 @@ from dpunetop.domain.drain.reads import (
     read_host,
     read_maintenance,
     read_node,
+    tell_dpu,
 )
 from dpunetop.domain.entries import entries_of, idle_pods, overwritten, render_idle_pods, unsure_pods
 from dpunetop.domain.names import (
+    DPUCLUSTERCONFIGS,
     FENCE_ANNOTATION,
+    FORCE_DELETE_ANNOTATION,
     IDLE_PODS_ANNOTATION,
     OVNKUBE_NODE,
     OVNKUBE_NODE_ENTRIES,
@@ -52,10 +56,13 @@ from dpunetop.domain.names import (
 )
 from dpunetop.domain.pairing import host_of
 from dpunetop.kube.errors import Conflict
-from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, PODS
-from dpunetop.kube.meta import Obj, labels_of
+from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NAMESPACES, PODS
+from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of
 from dpunetop.kube.plan import Apply, Delete, Patch
-from dpunetop.kube.selectors import by_labels
+from dpunetop.kube.selectors import by_labels, by_name
+
+HOST_LET_GO, HOST_CUT_OFF = "HostLetGo", "HostCutOff"
+"""Reasons of Events on the Node of a DPU that serves its host no more: one that is drained, and one that is not."""
 
 
 class Guarding(Enum):
@@ -116,6 +123,8 @@ class ProtectionView:
     """Whether the host that it serves is drained or absent, so that it may be taken apart."""
     active: bool
     """Whether its drain is wanted or a cycle runs: then no blocker is rolled."""
+    access: Access = Access.GIVEN
+    """Whether entries and pods may be read and written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +146,8 @@ def decide_protection(view: ProtectionView) -> Protection:
     """
     if not _is_ours(view):
         return Protection((), None, Guarding.NOT_OURS)
+    if view.access is not Access.GIVEN:
+        return Protection((), *_out_of_reach(view))
     task, guarding = _next(view)
     return Protection(_upkeep(view), task, guarding)
 
@@ -215,15 +226,27 @@ def _may_change(view: ProtectionView) -> bool:
 
 def _way_back(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guarding]:
     if view.entries.host is not None:
-        if not view.drained and view.dpu.pods:
+        if not view.drained and (view.dpu.pods or view.dpu.parting):
             return None, Guarding.REMOVAL_PENDING
-        return TakeEntry(view.site, view.dpu.name, view.entries.namespace), Guarding.LEAVING
+        parting = TakeEntry(view.site, view.dpu.name, view.entries.namespace, view.drained)
+        return parting, Guarding.LEAVING
     if budget.is_open:
         return None, Guarding.LEAVING  # the drain's own affair: it closes first
     going = [pod for pod in view.dpu.pods if pod.uid in budget.leaving]
     if going and all(pod.terminating for pod in going):
         return None, Guarding.LEAVING  # the kubelet's affair: that they are gone wakes us
     return Leave(view.site, view.dpu.name, view.entries.namespace), Guarding.LEAVING
+
+
+def _out_of_reach(view: ProtectionView) -> tuple[Task | None, Guarding]:
+    """Entries and pods are nobody's any more. What is left to do for the host is to have it drained first, as long as
+    its pod is not being taken, and nobody forces the end."""
+    budget = view.dpu.budget
+    if budget is None or not budget.serves:
+        return None, Guarding.NOT_SERVING
+    if view.dpu.parting and not view.drained:
+        return None, Guarding.REMOVAL_PENDING
+    return Release(view.site, view.dpu.name, view.entries.namespace, view.drained), Guarding.LEAVING
 
 
 _GOING = ("entry",)
@@ -372,6 +395,8 @@ class TakeEntry:
     site: Site
     dpu: str
     namespace: str
+    drained: bool
+    """Whether the host is known to be drained or absent; for the Event."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
@@ -387,6 +412,7 @@ class TakeEntry:
         if read.leaving != _GOING:  # what pods were to go before is not all that have read this entry
             yield from store(write_budget(self.site, read, replace(state_of(read), leaving=_GOING)))
         yield from store(Patch(INFRA, CONFIGMAPS, live, _without(self.site, self.dpu)))
+        yield from _tell_parting(self.site, self.dpu, self.drained)
         return Done(Result.DONE, f"{self.dpu}: no longer serves {self.site.host}")
 
 
@@ -429,6 +455,49 @@ class Leave:
         uids = tuple(pod.uid for pod in pods) or ("none",)
         yield from store(write_budget(self.site, read, replace(state_of(read), leaving=uids)))
         return Done(Result.DONE, f"{self.dpu}: its pods are to go")
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Open the budget of a DPU whose entry and pods are out of reach, for good: nobody else would ever open it.
+
+    Guarantees: does so only for a host that is drained, or in a namespace that is being deleted, or by force.
+    """
+
+    site: Site
+    dpu: str
+    namespace: str
+    """Of its DpuClusterConfig."""
+    drained: bool
+    """Whether the host is known to be drained or absent."""
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        read = yield from read_budget(self.site, self.dpu)
+        if read is None or not read.ours or read.serves != self.site.host:
+            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
+        if not (yield from (_is_drained(self.site) if self.drained else self._is_given_up())):
+            return Done(Result.STALE, f"{self.dpu}: {self.site.host} is to be drained first")
+        yield from store(write_budget(self.site, read, BudgetState(Form.OPEN, "", None)))
+        yield from _tell_parting(self.site, self.dpu, self.drained)
+        return Done(Result.DONE, f"{self.dpu}: is let go, its namespace is out of reach")
+
+    def _is_given_up(self) -> Steps[bool]:
+        """Whether Kubernetes takes the pod now, or somebody wants the end whatever becomes of the host."""
+        namespaces = yield from fetch_all(QuorumList(INFRA, NAMESPACES, "", "", by_name(self.namespace)))
+        if not namespaces or is_terminating(namespaces[0]):
+            return True
+        configs = yield from fetch_all(QuorumList(INFRA, DPUCLUSTERCONFIGS, self.namespace))
+        return any(is_terminating(each) and FORCE_DELETE_ANNOTATION in annotations_of(each) for each in configs)
+
+
+def _tell_parting(site: Site, dpu: str, drained: bool) -> Steps[None]:
+    if drained:
+        words = f"{dpu} no longer serves host {site.host}, which is drained or gone"
+        yield from tell_dpu(dpu, "Normal", HOST_LET_GO, words)
+        return
+    words = f"{dpu} no longer serves host {site.host}, which is not known to be drained: what runs there has no network"
+    yield from tell_dpu(dpu, "Warning", HOST_CUT_OFF, f"{words}. Drain it, or have it served again")
 
 
 def _without(site: Site, dpu: str) -> Mapping[str, object]:

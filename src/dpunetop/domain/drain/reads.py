@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from dpunetop.domain.drain.blockers import blocker_labels
 from dpunetop.domain.drain.calls import QuorumGet, QuorumList, Steps, fetch, fetch_all
@@ -22,6 +23,7 @@ from dpunetop.domain.names import NODEMAINTENANCES, PODDISRUPTIONBUDGETS, blocke
 from dpunetop.kube.errors import NotFound
 from dpunetop.kube.keys import INFRA, NODES, PODS
 from dpunetop.kube.meta import Obj, labels_of
+from dpunetop.kube.plan import Emit
 from dpunetop.kube.selectors import by_labels
 from dpunetop.kube.shapes import at
 
@@ -30,6 +32,13 @@ def read_node(name: str) -> Steps[DpuNode | None]:
     """The infra Node of a DPU."""
     obj = yield from fetch(QuorumGet(INFRA, NODES, "", name))
     return None if obj is None else dpu_node(obj)
+
+
+def tell_dpu(name: str, severity: Literal["Normal", "Warning"], reason: str, words: str) -> Steps[None]:
+    """An Event on the Node of a DPU, if it is there."""
+    obj = yield from fetch(QuorumGet(INFRA, NODES, "", name))
+    if obj is not None:
+        yield Emit(INFRA, NODES, obj, severity, reason, words)
 
 
 def read_budget(site: Site, dpu: str) -> Steps[Budget | None]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
+from dpunetop.domain.access import Access
 from dpunetop.domain.drain.blockers import BlockerSettings
 from dpunetop.domain.drain.facts import Budget, Hold, Settings, Templates
 from dpunetop.domain.drain.unplanned import NO_CORDONS, Cordons, Turn
@@ -20,15 +21,16 @@ class Mode(Enum):
     """Where in its life a DpuClusterConfig is."""
 
     SERVING = auto()
-    ENDING = auto()
-    """It is deleted: what drains is still given back, nothing begins."""
+    LEADING_OUT = auto()
+    """It is deleted: nobody is paired any more, and each host that is still served is drained before it is let go."""
     LEAVING = auto()
-    """Nobody is paired any more; what protected is swept."""
+    """It is deleted, and no host is waited for: none is served, or a person has forced the end."""
 
 
-def runs_on(budgets: Iterable[Budget]) -> list[str]:
-    """Hosts of drains that have left something in the tenant: they are given back before all is taken down."""
-    return sorted({read.serves for read in budgets if read.cycle is not None and read.cycle.maintenance})
+def served_hosts(budgets: Iterable[Budget], entries: Mapping[str, str]) -> list[str]:
+    """The hosts that are served, or may be: by what protects them, and by what pods read."""
+    written = (host_of(dpu, text) for dpu, text in entries.items())
+    return sorted({host for host in (*(read.serves for read in budgets), *written) if host})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class Roster:
     """Of the image that the DPUs run; None: nobody knows."""
     tenant_namespace: str = OVN_KUBERNETES_NAMESPACE
     """Of OVN-Kubernetes in the tenant."""
+    access: Access = Access.GIVEN
+    """Whether what lies in the namespace of the DpuClusterConfig may be read and written."""
     renewal: Renewal = Renewal.UNKNOWN
     """Whether the DPUs renew a Lease for their hosts, as far as they were told."""
     cordons: Cordons = NO_CORDONS
@@ -128,6 +132,7 @@ class Roster:
             self.renewal,
             self.cordons,
             config.unplanned,
+            self.access,
             said,
             config.tenant_uid,
         )
@@ -194,10 +199,8 @@ def _hosts(view: RosterView, dpu: str) -> tuple[str, ...]:
 
 
 def _pairing(view: RosterView, pair: Pair | None) -> str | None:
-    """At the end a DPU that has no entry serves nobody, so nothing of it is to be proven or waited for."""
-    if pair is None or view.mode is Mode.LEAVING or (view.mode is Mode.ENDING and pair.dpu not in view.entries):
-        return None
-    return pair.host
+    """At the end nobody is paired any more."""
+    return None if pair is None or view.mode is not Mode.SERVING else pair.host
 
 
 def _member(view: RosterView, dpu: str, *, is_home: bool) -> Member:
@@ -205,7 +208,7 @@ def _member(view: RosterView, dpu: str, *, is_home: bool) -> Member:
     return Member(
         dpu=dpu,
         pairing=_pairing(view, pair),
-        text="" if pair is None or (view.mode is not Mode.SERVING and _pairing(view, pair) is None) else pair.text,
+        text="" if pair is None or view.mode is not Mode.SERVING else pair.text,
         configured=dpu in view.configured,
         entry=view.entries.get(dpu, _NO_ENTRY),
         is_home=is_home,

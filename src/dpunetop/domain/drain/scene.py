@@ -65,7 +65,7 @@ class Scene:
     @cached_property
     def is_quiet(self) -> bool:
         """Whether nothing of a drain is there: no wish, no record, no maintenance of ours, no mark on the host."""
-        marked = isinstance(self.host, HostNode) and self.host.mark is not None
+        marked = isinstance(self.host, HostNode) and (self.host.mark is not None or self._is_left_by_us)
         return not self.active and not self.cycles and self.own is None and not marked
 
     @cached_property
@@ -108,9 +108,16 @@ class Scene:
         return dpu.budget.cycle if dpu.budget is not None and self.serves(dpu) else None
 
     def wants(self, dpu: DpuView) -> bool:
-        """Whether its cordon is a wish: where the DPU serves under protection, and nobody says otherwise."""
+        """Whether the host is to be drained for it: because its pair ends, or because the DPU is cordoned, which is a
+        wish where it serves under protection, and nobody says otherwise."""
         node = dpu.node
-        return self.serves(dpu) and isinstance(node, DpuNode) and node.cordoned and node.order is not Order.SKIP
+        if not self.serves(dpu) or not isinstance(node, DpuNode):
+            return False
+        return dpu.parting or (node.cordoned and node.order is not Order.SKIP)
+
+    def is_parting(self, dpu: DpuView) -> bool:
+        """Whether the host is drained because the pair ends: then the DPU serves it no more, and nothing is opened."""
+        return dpu.parting and self.wants(dpu)
 
     def is_active(self, dpu: DpuView) -> bool:
         """Whether its drain is wanted and not given up."""
@@ -145,6 +152,8 @@ class Scene:
 
     def may_be_open(self, dpu: DpuView) -> bool:
         """Whether an open budget may stay open, as far as the caches show."""
+        if dpu.parting:
+            return False
         cycle = self.cycle(dpu)
         going = cycle is not None and cycle.state in (State.STARTING, State.DRAINING)
         if not going or not self.is_active(dpu) or self.is_held(dpu):
@@ -218,14 +227,32 @@ class Scene:
         return self.view.serving is None and (leaves or self._nobody_can_prove)
 
     @property
+    def is_parted(self) -> bool:
+        """Whether nobody serves the host, nor is to: it is left to whoever pairs it anew."""
+        return self.view.serving is None and not any(dpu.paired for dpu in self.view.dpus)
+
+    @cached_property
+    def is_to_be_lifted(self) -> bool:
+        """Whether a host that was led out by a DpuClusterConfig with our name is served again, and only its cordon is
+        left of that."""
+        host, prover = self.host, self.prover()
+        if not isinstance(host, HostNode) or not self._is_left_by_us or host.mark is not None or self.maintenances:
+            return False
+        return not self.active and prover is not None and prover.paired and self.serves(prover)
+
+    @property
+    def _is_left_by_us(self) -> bool:
+        return isinstance(self.host, HostNode) and self.host.left_by == self.view.site.owner
+
+    @property
     def _nobody_can_prove(self) -> bool:
         return all(not dpu.paired or _is_gone(dpu) for dpu in self.view.dpus)
 
     @property
     def is_verifying(self) -> bool:
         """Whether nothing is left to be done for the host but to prove its network and to give it back, or to make it
-        schedulable again that we cordoned because of an outage."""
-        if self._is_marked_for_outage and not self.active:
+        schedulable again that we cordoned."""
+        if (self._is_marked_for_outage and not self.active) or self.is_to_be_lifted:
             return True
         is_held = self.is_asked or self.is_left_over
         if not is_held or self.active:

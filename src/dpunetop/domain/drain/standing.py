@@ -30,6 +30,8 @@ class Wish(StrEnum):
     NOBODY = ""
     CORDON = "Cordoned"
     MACHINE_CONFIG = "MachineConfig"
+    DELETION = "Deletion"
+    """The DpuClusterConfig ends, whether the DPU is cordoned or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +108,14 @@ def _is_concerned(scene: Scene, dpu: DpuView) -> bool:
 
 def _stage(scene: Scene, dpu: DpuView, hold: Hold | None) -> Stage:
     is_unrecorded = scene.cycle(dpu) is None and not scene.wants(dpu)  # a maintenance of ours with no record of why
-    if hold is not None and (not _is_good(scene, hold) or is_unrecorded):
+    if hold is not None and (not _is_good(scene, hold) or (is_unrecorded and not scene.is_to_be_lifted)):
         failures = (Reason.MAINTENANCE_FAILED, Reason.MAINTENANCE_REFUSED)
         return Stage.FAILED if hold.reason in failures else Stage.HELD
     if scene.own is not None and scene.own.phase is Phase.FAILED and scene.is_active(dpu):
         return Stage.FAILED
     cycle = scene.cycle(dpu)
+    if cycle is None and scene.is_to_be_lifted and dpu is scene.prover():
+        return Stage.VERIFYING
     if cycle is None:
         return Stage.HOST_DRAINING if scene.wants(dpu) else Stage.IDLE
     return _stage_of(scene, dpu, cycle)
@@ -134,4 +138,6 @@ def _stage_of(scene: Scene, dpu: DpuView, cycle: Cycle) -> Stage:
 def _wish(scene: Scene, dpu: DpuView) -> Wish:
     if not scene.wants(dpu) or not isinstance(dpu.node, DpuNode):
         return Wish.NOBODY
+    if scene.is_parting(dpu):
+        return Wish.DELETION
     return Wish.MACHINE_CONFIG if dpu.node.mco in (Mco.DRAINS, Mco.DRAINED) else Wish.CORDON

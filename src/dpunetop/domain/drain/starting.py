@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dpunetop.domain.drain.blockers import BudgetState, Form, state_of, write_budget
-from dpunetop.domain.drain.calls import Done, Procedure, Result, Steps, attempt, store
+from dpunetop.domain.drain.calls import Done, Procedure, QuorumGet, Result, Steps, attempt, fetch, store
 from dpunetop.domain.drain.facts import (
     Budget,
     HostNode,
@@ -27,8 +27,10 @@ from dpunetop.domain.drain.reads import (
     read_pods,
 )
 from dpunetop.domain.drain.record import NOTE_LIMIT, Cycle, State, seen_in_boot
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, FORCE_DELETE_ANNOTATION
 from dpunetop.kube.errors import ApiError, Conflict, Forbidden, Invalid
-from dpunetop.kube.meta import Obj
+from dpunetop.kube.keys import INFRA
+from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, namespace_of, uid_of
 from dpunetop.kube.plan import Apply
 
 
@@ -140,11 +142,12 @@ class Create:
     site: Site
     dpu: str
     """One that wants the drain; it keeps the count of refusals."""
+    ending: Obj | None = None
+    """The DpuClusterConfig whose end asks for the drain; None: the cordon of the DPU does."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        node = yield from read_node(self.dpu)
-        if node is None or not node.cordoned or node.order is Order.SKIP:
+        if not (yield from (self._is_cordoned() if self.ending is None else self._is_parting(self.ending))):
             return Done(Result.STALE, f"{self.dpu}: wants no drain")
         host = yield from read_host(self.site)
         if host is None or host.terminating or host.in_own_drain:
@@ -162,6 +165,17 @@ class Create:
         except (Forbidden, Invalid) as refusal:
             return (yield from self._refused(refusal))
         return Done(Result.DONE, f"{self.site.host}: is to be drained")
+
+    def _is_cordoned(self) -> Steps[bool]:
+        node = yield from read_node(self.dpu)
+        return node is not None and node.cordoned and node.order is not Order.SKIP
+
+    def _is_parting(self, ending: Obj) -> Steps[bool]:
+        live = yield from fetch(QuorumGet(INFRA, DPUCLUSTERCONFIGS, namespace_of(ending), name_of(ending)))
+        if live is None or uid_of(live) != uid_of(ending) or not is_terminating(live):
+            return False
+        read = yield from read_budget(self.site, self.dpu)
+        return FORCE_DELETE_ANNOTATION not in annotations_of(live) and read is not None and _is_ours(read, self.site)
 
     def _refused(self, refusal: ApiError) -> Steps[Done]:
         """Write down that it was refused, then take the mark off: it says nothing any more. The mark of a host that an

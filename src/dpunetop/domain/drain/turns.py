@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dpunetop.domain.drain.allowance import HostUse, limit_of, may_start, no_free_slot, slots, undecided
-from dpunetop.domain.drain.facts import Budget, Hold, dpu_node
+from dpunetop.domain.drain.facts import Budget, Hold, Reason, dpu_node
 from dpunetop.domain.drain.record import State
 from dpunetop.domain.types import DpuClusterConfig
 from dpunetop.kube.meta import Obj, name_of
@@ -19,6 +19,19 @@ class TenantHosts:
     nodes: Mapping[str, Obj]
     maintained: frozenset[str]
     """Those with a NodeMaintenance, whosever it is."""
+
+
+def one_by_one(hosts: Iterable[str], tenant: TenantHosts, budgets: Iterable[Budget]) -> Mapping[str, Hold]:
+    """The hosts that wait until the one is led out whose turn it is, and why.
+
+    Guarantees: what is unavailable without being drained takes nobody's turn: else a host that is down would hold up
+        the end of its DpuClusterConfig.
+    """
+    since = _waiting(budgets, tenant.maintained)
+    uses = [HostUse(host, host in tenant.maintained, since.get(host)) for host in sorted(set(hosts))]
+    begin = may_start(uses, 1)
+    words = "hosts are led out one after the other; spec.drain.maxUnavailable lets more of them go at once"
+    return {use.host: Hold(Reason.HOST_DRAINING, words) for use in uses if use.host not in begin}
 
 
 def holds(

@@ -17,7 +17,7 @@ from dpunetop.domain.drain.calls import Done, Result, Task
 from dpunetop.domain.drain.record import Cycle, State, render_cycle
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Conflict, Forbidden, Unauthorized, Unreachable
-from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS, SERVICEACCOUNTS
+from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cluster import Reach
 from dpunetop.runtime.reading import NotEngaged, NotSynced
@@ -409,61 +409,6 @@ def test_protection_needs_nothing_of_the_tenant() -> None:
 
 # --- endings ----------------------------------------------------------------------------------------------------------
 
-DOOMED = "2026-01-01T00:00:00Z"
-
-
-def left(world: World) -> list[str]:
-    """What still protects, or is served."""
-    kinds = (DEPLOYMENTS, names.PODDISRUPTIONBUDGETS)
-    return [str(kind) for kind in kinds if world.infra.listed(Selection(kind))] + sorted(world.entries())
-
-
-def test_at_the_end_entry_budget_and_blocker_go_in_this_order() -> None:
-    world = World().protected()
-    world.infra.drop(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
-    world.say(deletionTimestamp=DOOMED)
-    world.settle()
-    assert left(world) == []
-    kinds = [each.split()[2].partition("/")[0] for each in world.acts()]
-    budgets, deployments = names.PODDISRUPTIONBUDGETS.plural, DEPLOYMENTS.plural
-    assert kinds[:2] == [budgets, CONFIGMAPS.plural]  # that it is about to go, and the entry
-    assert kinds[-2:] == [budgets, deployments]
-    assert world.tenant.writes == []
-
-
-def test_the_end_comes_also_after_a_neighbour_whose_end_took_the_account_of_all_blockers() -> None:
-    world = World().protected()
-    world.infra.drop(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
-    world.infra.drop(SERVICEACCOUNTS, OPERATOR, names.DRAIN_BLOCKER)
-    world.say(deletionTimestamp=DOOMED)
-    world.settle()
-    assert left(world) == []
-
-
-def test_at_the_end_a_pod_that_serves_is_waited_for() -> None:
-    world = World().protected()
-    world.run_pod("p1", "container-of-b1")
-    world.say(deletionTimestamp=DOOMED)
-    world.settle()
-    assert DPU in left(world)
-    assert not world.budget().is_open
-    world.infra.drop(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
-    world.settle()
-    assert left(world) == []
-
-
-def test_at_the_end_a_drain_that_runs_is_finished_and_none_begins() -> None:
-    world = drained()
-    world.say(deletionTimestamp=DOOMED)
-    world.settle()
-    assert world.budget().is_open
-    world.cordon(False)
-    world.settle()
-    world.end_maintenance()
-    world.cordon()
-    world.settle()
-    assert world.maintenance() is None
-
 
 def test_a_dpu_that_is_gone_keeps_its_blocker_until_that_is_certain() -> None:
     world = World().protected()
@@ -471,10 +416,10 @@ def test_a_dpu_that_is_gone_keeps_its_blocker_until_that_is_certain() -> None:
     world.infra.drop(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
     world.pair_up()
     world.settle()
-    assert left(world) == [str(DEPLOYMENTS), str(names.PODDISRUPTIONBUDGETS)]
+    assert world.left() == [str(DEPLOYMENTS), str(names.PODDISRUPTIONBUDGETS)]
     world.clock.step(DPU_SECONDS)
     world.settle()
-    assert left(world) == []
+    assert world.left() == []
 
 
 def test_the_blocker_of_somebody_else_is_not_swept() -> None:
@@ -483,9 +428,9 @@ def test_the_blocker_of_somebody_else_is_not_swept() -> None:
     deployment = world.infra.shown(DEPLOYMENTS, OPERATOR, names.blocker_name(DPU))
     theirs = {**deployment["metadata"], "labels": {names.OWNER_LABEL: "somebody else"}}
     world.change(world.infra, DEPLOYMENTS, OPERATOR, names.blocker_name(DPU), metadata=theirs)
-    world.say(deletionTimestamp=DOOMED)
+    world.delete_config()
     world.settle()
-    assert str(DEPLOYMENTS) in left(world)
+    assert str(DEPLOYMENTS) in world.left()
 
 
 def test_a_host_that_no_roster_names_is_forgotten() -> None:

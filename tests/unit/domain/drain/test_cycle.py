@@ -22,6 +22,7 @@ from dpunetop.domain.drain.facts import (
     Settings,
     Signal,
 )
+from dpunetop.domain.drain.giving import Farewell
 from dpunetop.domain.drain.record import Cycle, State
 from dpunetop.domain.drain.scene import Scene
 from dpunetop.domain.drain.starting import Reset, Rewrite
@@ -559,14 +560,14 @@ def test_who_is_held_for_a_blocker_is_told_how_to_force_it() -> None:
 
 def test_a_host_that_ends_without_proof_is_to_come_out_cordoned_and_somebody_is_told() -> None:
     task = decide(view(replace(free(RETURNING), node=Gone(True)), maintenances=(DONE,), host=DRAINED_HOST)).task
-    assert (task.cordoned_before, task.config) == (True, {"metadata": {"name": "c"}})
+    assert (task.cordoned_before, task.farewell) == (True, Farewell({"metadata": {"name": "c"}}, is_parted=False))
 
 
 @pytest.mark.parametrize("maintenances", [(DONE,), ()], ids=["stands", "is gone"])
 def test_force_tells_nobody_of_a_host_of_which_nothing_is_to_be_proven_when_the_maintenance(maintenances: Any) -> None:
     task = decide(view(free(NEVER_OPENED, order=Order.FORCE), maintenances=maintenances, host=DRAINED_HOST)).task
     assert type(task).__name__ == ("GiveBack" if maintenances else "LeadOut")
-    assert task.config is None
+    assert task.farewell is None
 
 
 def test_a_host_that_a_person_uncordoned_comes_out_in_use_whatever_it_was_before() -> None:
@@ -595,7 +596,7 @@ def test_the_write_that_closes_says_that_the_cordon_was_taken_back_only_in_a_rec
 
 def test_a_host_that_was_proven_is_to_come_out_as_it_was() -> None:
     task = decide(view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST)).task
-    assert (task.cordoned_before, task.config) == (None, None)
+    assert (task.cordoned_before, task.farewell) == (None, None)
     assert [leg.proven_boot for leg in task.legs] == ["b1"]
 
 

@@ -11,7 +11,7 @@ from dpunetop.domain.drain import giving
 from dpunetop.domain.drain.calls import QuorumGet, QuorumList, Write
 from dpunetop.domain.drain.cycle import decide
 from dpunetop.domain.drain.facts import Gone
-from dpunetop.domain.drain.giving import GIVING, LeadOut
+from dpunetop.domain.drain.giving import GIVING, Farewell, LeadOut
 from dpunetop.domain.names import (
     DESIRED_CONFIG_ANNOTATION,
     NODEMAINTENANCES,
@@ -290,7 +290,7 @@ def test_a_forced_end_needs_no_proof_and_leaves_the_host_cordoned() -> None:
     world.work()
     assert world.own() is None
     assert world.host().cordoned is True
-    assert world.events == ["HostLeftCordoned"]
+    assert world.events == ["HostLeftCordoned"] * 2  # of the DpuClusterConfig, and of the Node
 
 
 HAPPENED = {
@@ -391,7 +391,7 @@ def test_what_an_uninstalled_maintenance_operator_left_is_led_out_without_it() -
 def test_a_host_left_behind_of_a_dpu_that_is_gone_stays_cordoned_and_somebody_is_told() -> None:
     task = decide(view(replace(free(RETURNING), node=Gone(True)), host=DRAINED_HOST)).task
     assert isinstance(task, LeadOut)
-    assert task.config == {"metadata": {"name": "c"}}
+    assert task.farewell == Farewell({"metadata": {"name": "c"}}, is_parted=False)
 
 
 def dead(world: World, name: str) -> None:
@@ -418,7 +418,7 @@ def test_a_dpu_that_never_comes_back_is_let_go_by_force_and_its_host_comes_out_c
     world.work()
     assert (world.own(), world.host().cordoned, world.host().mark) == (None, True, None)
     assert world.budget(DPU).cycle is None
-    assert world.events == ["HostLeftCordoned"]
+    assert world.events == ["HostLeftCordoned"] * 2  # of the DpuClusterConfig, and of the Node
 
 
 def test_a_dead_standby_is_let_go_by_force_and_the_host_comes_back_on_the_proof_of_the_one_that_serves() -> None:

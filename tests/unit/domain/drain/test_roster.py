@@ -9,9 +9,9 @@ from hypothesis import given as over
 from hypothesis import strategies as st
 
 from dpunetop.domain.drain.facts import Hold, Reason
-from dpunetop.domain.drain.roster import Entry, Member, Mode, RosterView, Slot, held, hosts_of, runs_on, slots
+from dpunetop.domain.drain.roster import Entry, Member, Mode, RosterView, Slot, held, hosts_of, served_hosts, slots
 from dpunetop.domain.pairing import Pair, host_of
-from support.drainviews import CYCLE, STARTING, closed
+from support.drainviews import closed
 
 
 def pair(dpu: str, host: str | None) -> Pair:
@@ -82,10 +82,10 @@ def test_who_has_to_do_with_whom(given: Any, expected: Any) -> None:
 def test_at_the_end_nobody_is_paired_and_who_serves_is_still_at_home_with_the_host() -> None:
     given: dict[str, Any] = {"selected": frozenset("a"), "pairs": {"a": pair("a", "x")}}
     entries = {"a": Entry("TENANT_K8S_NODE=x\n")}
-    assert seen(Mode.ENDING, **given, entries=entries) == {("host", "x"): [("a", True, "x")]}
-    assert seen(Mode.ENDING, **given, serves={"a": "x"}) == {("host", "x"): [("a", True, None)]}
-    assert seen(Mode.LEAVING, **given) == {("dpu", "a"): [("a", True, None)]}
-    assert seen(Mode.LEAVING, **given, serves={"a": "x"}) == {("host", "x"): [("a", True, None)]}
+    for mode in (Mode.LEADING_OUT, Mode.LEAVING):
+        assert seen(mode, **given) == {("dpu", "a"): [("a", True, None)]}
+        assert seen(mode, **given, entries=entries) == {("host", "x"): [("a", True, None)]}
+        assert seen(mode, **given, serves={"a": "x"}) == {("host", "x"): [("a", True, None)]}
 
 
 def test_the_dpu_whose_entry_names_the_host_serves_it() -> None:
@@ -101,8 +101,9 @@ def test_the_dpu_whose_entry_names_the_host_serves_it() -> None:
     assert hosts_of(found) == {"x"}
 
 
-def test_a_drain_has_left_something_once_its_maintenance_is_known() -> None:
-    assert runs_on([closed(), closed(STARTING), closed(CYCLE)]) == ["host-1"]
+def test_a_host_is_served_by_what_protects_it_and_by_what_pods_read() -> None:
+    assert served_hosts([closed(), closed(serves="")], {}) == ["host-1"]
+    assert served_hosts([], {"a": "TENANT_K8S_NODE=x\n", "b": "scribble"}) == ["x"]
 
 
 def test_a_dpu_without_a_host_serves_nobody_whatever_is_written() -> None:
@@ -185,5 +186,5 @@ def test_every_host_that_anybody_has_to_do_with_has_a_slot_with_all_of_them(view
 @over(VIEWS)
 def test_whoever_leaves_pairs_nobody_and_wants_no_entry(view: RosterView) -> None:
     members = [member for slot in slots(view).values() for member in slot.members]
-    if view.mode is Mode.LEAVING:
+    if view.mode is not Mode.SERVING:
         assert {(member.pairing, member.text) for member in members} <= {(None, "")}
