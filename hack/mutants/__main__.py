@@ -24,8 +24,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "dpunetop"
 MODULES = sorted([*(SOURCE / "domain" / "drain").glob("*.py"), *(SOURCE / "domain").glob("pairing*.py")])
 PAIRING_TESTS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/unit/domain/test_pairing*.py"))
-OBJECT_TESTS = "tests/unit/domain/test_written_objects.py"
-TESTS = ["tests/unit/domain/drain", *PAIRING_TESTS, OBJECT_TESTS, "tests/unit/controllers/drain"]
+TESTS = ["tests/unit/domain/drain", *PAIRING_TESTS, "tests/unit/controllers/drain"]
 LIST = ROOT / "tests" / "data" / "mutants.txt"
 KEPT = ROOT / ".mutants" / "results.json"
 """What was found out before; remove it to begin anew."""
@@ -118,7 +117,9 @@ def main() -> int:
     def body(items: list[pytest.Item]) -> int:
         chosen = [item for item in items if asked.walks or _WALKING not in item.nodeid]
         tests = Tests(chosen, frozenset(map(str, MODULES)))
-        tests.learn()
+        if (fallen := tests.learn()) is not None:
+            print(f"nothing was planted: as it is there falls {fallen}")
+            return 2
         fates = {}
         for bug, fate in play(tests, wanted, until):
             fates[bug] = fate
