@@ -239,6 +239,7 @@ def denied(text: str) -> Plan:
 
 def credential(text: str, finding: Any) -> Plan:
     dressed = {"metadata": {"name": text, "uid": text, "labels": {names.OWNER_LABEL: "0123", text: text}}, text: text}
+    bound = {**dressed, "roleRef": {"name": names.DPU_ROLE, text: text}}
     return plan_credential(
         CredentialView(
             config=CONFIG,
@@ -249,7 +250,7 @@ def credential(text: str, finding: Any) -> Plan:
             held=None,
             trial=Trial.UNTRIED,
             finding=finding,
-            tenant=TenantSide("openshift-ovn-kubernetes", dressed, dressed, dressed),
+            tenant=TenantSide("openshift-ovn-kubernetes", dressed, bound, bound),
             now=EPOCH,
             field_manager=MANAGER,
         )
