@@ -29,6 +29,7 @@ def passes(world: World, span: Span) -> None:
 def hanging(world: World | None = None) -> World:
     """The host is asked to drain, and one of its pods stays."""
     world = (world or World()).protected()
+    world.run_pod("p1", "container-of-b1")
     world.cordon()
     world.settle()
     status = {"phase": "Running", "pendingPods": ["web-1"], "pendingPodsRefs": REFS}
