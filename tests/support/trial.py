@@ -295,10 +295,10 @@ class Trial:
         self._drop(self.path(DAEMONSETS, names.OVNKUBE_NODE))
         for pod in self.pods():
             self._drop(self.path(PODS, pod["metadata"]["name"]), now=True)
-        self._drop(self.path(names.MACHINECONFIGPOOLS, self.pool))
-        self._drop(self.path(names.MACHINECONFIGS, names.machine_config_name(self.pool)))
         for node in self.nodes:
             self._drop(self.path(NODES, node))
+        self._drop(self.path(names.MACHINECONFIGPOOLS, self.pool))  # after its nodes: they run what goes with it
+        self._drop(self.path(names.MACHINECONFIGS, names.machine_config_name(self.pool)))
         if self.namespace == self.names.name:
             self._drop(self.path(NAMESPACES, self.namespace))
         self._drop_protections()

@@ -12,6 +12,8 @@ import pytest
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
     DPU_WORKER_LABEL,
+    MACHINE_ANNOTATIONS,
+    MACHINE_CONFIG_REASON_ANNOTATION,
     MACHINE_CONFIG_ROLE_LABEL,
     MACHINECONFIGPOOLS,
     MACHINECONFIGS,
@@ -218,8 +220,13 @@ def rolled(world: World) -> Iterator[World]:
     world.infra.apply(pool("dpu", paused=False))
     yield world
     world.infra.apply(pool("worker", maxUnavailable=3, nodeSelector=WORKERS, machineConfigSelector=WORKER_CONFIGS))
-    world.infra.admin.delete(pool_path("dpu"))
+    for name in DPUS:
+        world.infra.admin.patch(path(name), {"metadata": {"labels": {DPU_WORKER_LABEL: None}}})
     world.infra.admin.wait_for(pool_path("worker"), lambda p: is_rolled_out(p, 3), 30)
+    if world.infra.admin.get_or_empty(pool_path("dpu")):
+        world.infra.admin.delete(pool_path("dpu"))
+    for name in DPUS:
+        world.infra.admin.patch(path(name), {"metadata": {"labels": {DPU_WORKER_LABEL: ""}}})
 
 
 WORKERS = {"matchLabels": {"node-role.kubernetes.io/worker": ""}}
@@ -324,6 +331,17 @@ def test_a_node_that_leaves_its_pool_goes_back_to_worker(rolled: World) -> None:
     infra.admin.patch(path(DPUS[2]), {"metadata": {"labels": {DPU_WORKER_LABEL: ""}}})
     infra.admin.wait_for(pool_path("dpu"), lambda p: is_rolled_out(p, 3), 30)
     assert left["metadata"]["annotations"][CURRENT_CONFIG_ANNOTATION] == worker["spec"]["configuration"]["name"]
+
+
+def test_a_pool_takes_along_what_its_nodes_run_and_they_degrade_for_good(rolled: World) -> None:
+    infra = rolled.infra
+    runs = infra.admin.get(pool_path("dpu"))["spec"]["configuration"]["name"]
+    infra.admin.delete(pool_path("dpu"))
+    node = infra.admin.wait_for(path(DPUS[0]), lambda n: "Degraded" in n["metadata"]["annotations"].values())
+    assert f"missing MachineConfig {runs}" in node["metadata"]["annotations"][MACHINE_CONFIG_REASON_ANNOTATION]
+    assert infra.admin.get_or_empty(get(MACHINECONFIGS, "", runs).target) == {}
+    for name in DPUS:  # nobody but a person mends that: as if each had been given a configuration anew
+        infra.admin.patch(path(name), {"metadata": {"annotations": dict.fromkeys(MACHINE_ANNOTATIONS)}})
 
 
 # --- node maintenance operator ----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from dpunetop.domain.names import (
     MACHINECONFIGS,
     WORKER_ROLE,
 )
+from dpunetop.kube.errors import Conflict, NotFound
 from dpunetop.kube.keys import NODES, PODS, Key
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, new_object, uid_of
 from dpunetop.sandbox.standins import mcorules
@@ -36,6 +38,8 @@ class MachineConfigOperator(StandIn):
         and looks at no pod that came later; a node that somebody uncordons is cordoned again with the next round, and
         is not said to be drained before; a node always comes back schedulable, whoever had cordoned it; a node that is
         new has the configuration of the worker pool from the start. Of a node marked `Degraded` only its drain goes on.
+        Rendered configurations go with their pool, as by the garbage collector, which infra has none of here; a node
+        that runs one which is gone degrades for good.
     Source: openshift/machine-config-operator 7ff337a, pkg/controller/drain/drain_controller.go.
     """
 
@@ -48,6 +52,8 @@ class MachineConfigOperator(StandIn):
         # Node -> its drain. Changed by the worker that has the one key; the thread of the pods' cache only looks, and
         # what it misses the next try finds.
         self._drains: dict[str, Drain] = {}
+        self._seen: set[str] = set()
+        """Names of rendered configurations that were there once. Of the worker that has the one key."""
 
     def attach(self, bench: Bench, enqueue: Callable[[Key], None]) -> None:
         """See `StandIn.attach`."""
@@ -63,6 +69,7 @@ class MachineConfigOperator(StandIn):
         pools = sorted(self._pools.list(), key=name_of)
         nodes = sorted(self._nodes.list(), key=name_of)
         rendered = self._render(pools, stop)
+        self._collect(pools)
         members = {name: [n for n in nodes if mcorules.pool_of(n, pools) == name] for name in map(name_of, pools)}
         for node in nodes:
             self._welcome(node, rendered)
@@ -84,10 +91,23 @@ class MachineConfigOperator(StandIn):
                 continue
             name = mcorules.rendered_name(name_of(pool), configs)
             rendered[name_of(pool)] = _Rendered(name, tuple(map(name_of, configs)))
+            if self._configs.get("", name) is None:
+                made = mcorules.rendered_config(pool, name)
+                self._bench.apply(MACHINECONFIGS, made, None, self.manager, stop)
+            else:
+                self._seen.add(name)
             spec = {"configuration": mcorules.configuration(name, rendered[name_of(pool)].sources)}
             desired = new_object(MACHINECONFIGPOOLS, "", name_of(pool), spec=spec)
             self._bench.apply(MACHINECONFIGPOOLS, desired, pool, self.manager, stop)
         return rendered
+
+    def _collect(self, pools: Sequence[Obj]) -> None:
+        """Take away what belongs to pools that are gone."""
+        known = {uid_of(pool) for pool in pools}
+        for config in self._configs.list():
+            if mcorules.owning_pool(config) not in ("", *known):
+                with contextlib.suppress(NotFound, Conflict):
+                    self._bench.client.delete(MACHINECONFIGS, "", name_of(config), uid_of(config))
 
     def _report(self, pool: Obj, members: Sequence[Obj], rendered: Mapping[str, _Rendered], stop: Stop) -> None:
         result = rendered.get(name_of(pool))
@@ -120,6 +140,8 @@ class MachineConfigOperator(StandIn):
             self._mark(node, {DESIRED_CONFIG_ANNOTATION: target.name})
 
     def _advance(self, node: Obj) -> None:
+        if self._lost_its_config(node):
+            return
         desired = mcorules.desired_config(node)
         match mcorules.next_action(node):
             case Action.BEGIN:
@@ -141,6 +163,17 @@ class MachineConfigOperator(StandIn):
                 self._mark(node, {CURRENT_CONFIG_ANNOTATION: desired, **done})
             case Action.NOTHING | Action.WAIT_FOR_BOOT:
                 self._drains.pop(name_of(node), None)
+
+    def _lost_its_config(self, node: Obj) -> bool:
+        """Whether the daemon of the node can read no more what it runs; it says so then."""
+        current = annotations_of(node).get(CURRENT_CONFIG_ANNOTATION, "")
+        if current not in self._seen or self._configs.get("", current) is not None:
+            return False
+        reason = mcorules.missing_config(current)
+        if annotations_of(node).get(MACHINE_CONFIG_REASON_ANNOTATION) != reason:
+            state = {MACHINE_CONFIG_STATE_ANNOTATION: mcorules.DEGRADED, MACHINE_CONFIG_REASON_ANNOTATION: reason}
+            self._mark(node, state)
+        return True
 
     def _drain(self, node: Obj, mark: str) -> None:
         name, now = name_of(node), self._bench.clock.monotonic()

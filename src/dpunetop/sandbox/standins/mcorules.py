@@ -17,10 +17,11 @@ from dpunetop.domain.names import (
     DESIRED_CONFIG_ANNOTATION,
     MACHINE_CONFIG_REASON_ANNOTATION,
     MACHINE_CONFIG_STATE_ANNOTATION,
+    MACHINECONFIGS,
     WORKER_ROLE,
 )
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.meta import Obj, annotations_of, generation_of, labels_of, name_of, namespace_of, uid_of
+from dpunetop.kube.meta import Obj, annotations_of, generation_of, labels_of, name_of, namespace_of, new_object, uid_of
 from dpunetop.kube.selectors import matches
 from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION, boot_id
 
@@ -41,6 +42,30 @@ def rendered_name(pool: str, machine_configs: Sequence[Obj]) -> str:
     """The name of what these MachineConfigs become: another for another content."""
     content = [(name_of(config), config.get("spec")) for config in machine_configs]
     return f"rendered-{pool}-{jsonio.digest(content)}{jsonio.digest([pool, content])}"
+
+
+def rendered_config(pool: Obj, name: str) -> dict[str, Any]:
+    """What a pool's nodes are given: it belongs to the pool, and goes with it.
+
+    Source: `generateRenderedMachineConfig` in pkg/controller/render/render_controller.go.
+    """
+    owner = {"apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfigPool", "name": name_of(pool)}
+    made = new_object(MACHINECONFIGS, "", name, spec={"config": {"ignition": {"version": "3.5.0"}}})
+    made["metadata"]["ownerReferences"] = [
+        {**owner, "uid": uid_of(pool), "controller": True, "blockOwnerDeletion": True}
+    ]
+    return made
+
+
+def owning_pool(config: Obj) -> str:
+    """UID of the pool that a rendered MachineConfig belongs to; empty: it is none."""
+    owners = config["metadata"].get("ownerReferences") or []
+    return next((str(owner["uid"]) for owner in owners if owner["kind"] == "MachineConfigPool"), "")
+
+
+def missing_config(name: str) -> str:
+    """What the daemon says that cannot read the configuration which it runs (pkg/daemon/daemon.go)."""
+    return f'missing MachineConfig {name}\nmachineconfig.machineconfiguration.openshift.io "{name}" not found'
 
 
 def pool_of(node: Obj, pools: Iterable[Obj]) -> str | None:

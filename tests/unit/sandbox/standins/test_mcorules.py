@@ -69,6 +69,14 @@ def test_a_rendered_name_changes_with_content_and_pool_and_not_with_order() -> N
     assert len({name, *others}) == 4
 
 
+def test_a_rendered_configuration_belongs_to_its_pool_and_is_no_source() -> None:
+    owner = pool("dpu", "d", machineConfigSelector={"matchLabels": {MACHINE_CONFIG_ROLE_LABEL: "dpu"}})
+    owner["metadata"]["uid"] = "u1"
+    made = mcorules.rendered_config(owner, "rendered-dpu-1")
+    assert (mcorules.owning_pool(made), mcorules.owning_pool(config("00-dpu", "dpu"))) == ("u1", "")
+    assert mcorules.selected(owner, [made, config("00-dpu", "dpu")]) == [config("00-dpu", "dpu")]
+
+
 def test_machine_configs_are_laid_over_each_other_by_name() -> None:
     roles = {"key": MACHINE_CONFIG_ROLE_LABEL, "operator": "In", "values": ["dpu", "worker"]}
     dpu = pool("dpu", "dpu", machineConfigSelector={"matchExpressions": [roles]})
