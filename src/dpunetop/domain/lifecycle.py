@@ -18,12 +18,13 @@ from dpunetop.domain.names import (
 )
 from dpunetop.domain.poolend import Staying, staying_nodes
 from dpunetop.domain.quoting import named
+from dpunetop.domain.reasons import event
 from dpunetop.domain.status import PAIRS_HEALTHY, READY, report, summary
 from dpunetop.domain.types import DeletionPolicy, DpuClusterConfig
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.keys import DAEMONSETS, INFRA, NODES, SECRETS, SERVICEACCOUNTS, Resource
 from dpunetop.kube.meta import Obj, labels_of, new_object
-from dpunetop.kube.plan import Apply, Delete, Emit, Patch, Plan, Step
+from dpunetop.kube.plan import Apply, Delete, Patch, Plan, Step
 from dpunetop.kube.selectors import matches
 
 POOL_KEPT, LEFT_IN_TENANT = "PoolKept", "LeftInTenant"
@@ -227,9 +228,9 @@ def _names(staying: Iterable[Staying]) -> tuple[str, ...]:
 
 
 def _tell(view: ConfigView, nodes: Sequence[Obj], reason: str, words: str) -> Iterable[Step]:
-    yield Emit(INFRA, DPUCLUSTERCONFIGS, view.config.live, "Warning", reason, words)
+    yield event(INFRA, DPUCLUSTERCONFIGS, view.config.live, reason, words)
     for node in nodes[:_SHOWN]:
-        yield Emit(INFRA, NODES, node, "Warning", reason, words)
+        yield event(INFRA, NODES, node, reason, words)
 
 
 def _force(what: str) -> str:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal
 
+from dpunetop.kube.keys import Resource
+from dpunetop.kube.meta import Obj
+from dpunetop.kube.plan import Emit
+
 
 class Gravity(Enum):
     """What a reason asks of whoever reads it."""
@@ -45,13 +49,14 @@ _WAIT = "wait; the message says for what"
 _GOOD = (
     "AllReady AllProtected Answered Draining Followed Idle Minted Provided Reachable RolledOut Serving Synced Verified"
     " Central Interconnect AddressRefused ApiNotServed HostDrained DPUDown DPURecovering Verifying"
-    " HostLetGo HostSchedulable"
+    " HostLetGo HostSchedulable NetworkBack"
 )
 _PASSING = (
     "Progressing NotObserved NotRendered RollingOut HostNotConfigured ProtectionPending Protecting SeveralPods"
     " WaitingForTenantObjects Terminating LeadingOut"
 )
 _WAITING: Mapping[str, str] = {
+    "DrainSkipped": "take the annotation dpu.openshift.io/drain off the DPU's Node for its cordon to count again",
     "DpuDraining": "wait for the reboot of the DPU; look at its machine-config operator if that takes long",
     "DpuGone": "register the Node anew, or delete it for good: after 10 minutes its host is left cordoned",
     "HostDraining": "wait; `kubectl get nodemaintenances -o yaml` in the tenant names the pods that are left",
@@ -73,9 +78,13 @@ _ACTION: Mapping[str, str] = {
     "BlockerNotReady": "see why the blocker's pod does not run: the message quotes it",
     "BudgetNotOurs": "remove the budget that the message names",
     "CacheContradicted": "look at the load of the API servers",
+    "CordonLimitReached": "repair the DPU; cordon the host yourself, or raise spec.unplanned.maxHosts",
     "CredentialExpiresSoon": "put a new kubeconfig into the Secret that the message names",
     "CredentialShortLived": "raise the longest life of ServiceAccount tokens in the tenant",
+    "DpuDownOverdue": "see why the DPU does not come back from its reboot",
+    "DpuDrainOverdue": "see what the machine-config operator of the DPU waits for",
     "DpuAbsent": "correct or remove the entry in ConfigMap env-overrides",
+    "DrainForced": "see what runs on the host: it may have no network until its DPU is back",
     "DrainTimeout": "see what keeps the host from being drained, or take the cordon of the DPU back",
     "EntryChangePending": "cordon the DPU, so that its host is drained and the new entry is read",
     "EntryRejected": "correct the entry in ConfigMap env-overrides",
@@ -87,17 +96,23 @@ _ACTION: Mapping[str, str] = {
     "FeatureParityUnknown": "read which settings of the tenant are not known",
     "ForeignMaintenance": "delete the NodeMaintenance, if it is yours",
     "Held": "read the message",
+    "GivingBackOverdue": "look at the node maintenance operator; see who keeps the host cordoned",
     "HeldByAnnotation": "take the annotation dpu.openshift.io/drain off the DPU's Node",
     "HostAbsent": "correct the entry in ConfigMap env-overrides, or register the host in the tenant",
+    "HostCordoned": "repair the DPU; the host becomes schedulable on proof of its network",
     "HostCutOff": "drain the host, or have it served again",
+    "HostDrainOverdue": "see what keeps the pods on the host that the message names",
     "HostLeftCordoned": "see whether the host has a network, then uncordon it",
+    "HostNotServed": "uncordon the host, or pair it again",
     "HostServedByOther": "remove one of the two entries; delete the Node of a card that was replaced",
     "HostStillCordoned": "see who keeps the host cordoned, as the message says, and uncordon it",
+    "HostWithoutNetwork": "repair the DPU, or cordon the host",
     "HybridOverlayNotSupported": "turn the hybrid overlay off in the tenant",
     "IdentityInDoubt": "see which clusters answer at the address of the kubeconfig",
     "ImageNotAllowed": "name the repository in --allowed-images, or another image in spec.image",
     "ImageSkew": "set spec.image to the tenant's release",
     "InfraForbidden": "apply the operator's manifests anew",
+    "InfraSuspect": "look at infra's API server and Nodes",
     "InternalError": "look at the operator's log and report it",
     "Invalid": "correct the object that the message names",
     "InvalidKubeconfig": "correct the kubeconfig in the Secret that the message names",
@@ -112,6 +127,7 @@ _ACTION: Mapping[str, str] = {
     "NamespaceNotServed": "have an administrator apply config/tenant-namespace for the namespace",
     "NamespaceTaken": "use a namespace of its own",
     "NeverServed": "delete the DpuClusterConfig or have its namespace served",
+    "NetworkUnproven": "see why the DPU does not show what the message names; or uncordon the host",
     "NoImage": "set spec.image or OVNKUBE_IMAGE",
     "NoKubeconfig": "create the Secret that spec.kubeConfigFile names",
     "NoMachines": "label the DPU Nodes as spec.nodeSelector asks",
@@ -144,6 +160,8 @@ _ACTION: Mapping[str, str] = {
     "PoolNotFound": "see why the MachineConfigPool is gone",
     "PoolPaused": "unpause the MachineConfigPool",
     "PoolTaken": "set spec.poolName to another pool",
+    "ProtectionOverdue": "see why the blocker or the pods of the DPU do not come or go",
+    "RecoveryOverdue": "see why the machine-config operator does not uncordon the DPU",
     "RemovalPending": "cordon the DPU; delete the Node of a card that was replaced",
     "RequestFailed": "look at the server and its admission webhooks",
     "ReservedNamespace": "use a namespace of its own",
@@ -151,6 +169,7 @@ _ACTION: Mapping[str, str] = {
     "RollPending": "annotate the DpuClusterConfig with dpu.openshift.io/roll, as the message says",
     "SecretNotFound": "create the Secret that spec.kubeConfigFile names",
     "SelectorDropsServing": "drain the hosts of the DPUs that the message names, or select them again",
+    "StartingOverdue": "see what keeps the drain of the host from beginning",
     "TenantIsInfra": "put a kubeconfig of the tenant into the Secret",
     "TenantNotEngaged": "see CredentialsValid",
     "TenantNotRead": "see TenantReachable and CredentialsValid",
@@ -164,6 +183,7 @@ _ACTION: Mapping[str, str] = {
     "TooManyMasters": "look at the ovnkube-master pods of the tenant",
     "TopologyUnconfirmed": "set spec.topology",
     "Unreachable": "repair the way to the tenant's API",
+    "VerifyingOverdue": "repair the DPU, or annotate its Node with dpu.openshift.io/drain=force:<bootID>",
     "VersionNotSupported": "see which releases of a tenant are supported",
 }
 
@@ -181,3 +201,13 @@ _OF_A_SERVER = Meaning(Gravity.ACTION, "do what the server's answer in the messa
 def meaning(reason: str) -> Meaning:
     """What a reason means; one that is none of ours is a server's, and to be acted on."""
     return REASONS.get(reason, _OF_A_SERVER)
+
+
+def event(cluster: str, resource: Resource, regarding: Obj, reason: str, note: str) -> Emit:
+    """An Event as grave as its reason. Nothing else makes Events, but what says that all is well."""
+    return Emit(cluster, resource, regarding, meaning(reason).gravity.event, reason, note)
+
+
+def good_event(cluster: str, resource: Resource, regarding: Obj, reason: str, note: str) -> Emit:
+    """An Event that says that all is well, with a reason that is a warning elsewhere."""
+    return Emit(cluster, resource, regarding, "Normal", reason, note)

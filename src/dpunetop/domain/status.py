@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, READY_CONDITION
-from dpunetop.domain.reasons import Gravity, meaning
+from dpunetop.domain.reasons import Gravity, event, good_event, meaning
 from dpunetop.domain.types import DpuClusterConfig
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.fieldsets import projection
@@ -123,8 +123,8 @@ def _overruled_step(step: Step, condition: Condition) -> Step:
 def _event(cluster: str, live: Obj, condition: Condition) -> Emit:
     note = f"{condition.type} is {condition.status}" + (f": {condition.message}" if condition.message else "")
     is_said = condition.status == "False" or condition.reason in _WARNED_OF
-    severity = meaning(condition.reason).gravity.event if is_said else "Normal"
-    return Emit(cluster, DPUCLUSTERCONFIGS, live, severity, condition.reason, note)
+    said = event if is_said else good_event
+    return said(cluster, DPUCLUSTERCONFIGS, live, condition.reason, note)
 
 
 def _passes(reason: str) -> bool:

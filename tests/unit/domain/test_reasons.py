@@ -12,10 +12,12 @@ import pytest
 
 import dpunetop
 from dpunetop.domain import copies, databases, entries, machineconfig, unready
-from dpunetop.domain.drain import facts, giving
+from dpunetop.domain.drain import facts, giving, opening, standing, unplanned
+from dpunetop.domain.drain.limits import Span
 from dpunetop.domain.drain.protection import Guarding
 from dpunetop.domain.drain.standing import Stage
-from dpunetop.domain.reasons import REASONS, Gravity, meaning
+from dpunetop.domain.reasons import REASONS, Gravity, event, good_event, meaning
+from dpunetop.kube.keys import INFRA, NODES
 
 SOURCE = Path(dpunetop.__path__[0])
 WORD = re.compile(r"[A-Z][a-z]+[A-Za-z]*")
@@ -51,6 +53,7 @@ ENUMS: tuple[type[StrEnum], ...] = (
     databases.DatabaseProblem,
     machineconfig.PoolReason,
     Stage,
+    unplanned.NetworkReason,
 )
 
 
@@ -80,7 +83,9 @@ def literals(nodes: list[ast.expr]) -> Iterator[str]:
 
 
 def reasons() -> set[str]:
-    found = {str(each) for kind in ENUMS for each in kind} | {giving.HOST_LEFT_CORDONED}
+    found = {str(each) for kind in ENUMS for each in kind} | {giving.HOST_LEFT_CORDONED, unplanned.NETWORK_BACK}
+    found |= {opening.DRAIN_FORCED, standing.DRAIN_SKIPPED}
+    found |= {span.reason for span in Span}
     found |= {"".join(word.capitalize() for word in each.name.split("_")) for each in _SHOWN}
     for room in ("domain", "controllers"):
         for path in (SOURCE / room).rglob("*.py"):
@@ -120,3 +125,30 @@ def test_what_a_healthy_drain_goes_through_is_no_warning(reason: facts.Reason) -
 
 def test_what_is_none_of_ours_is_a_servers_and_to_be_acted_on() -> None:
     assert meaning("Forbidden").gravity is Gravity.ACTION
+
+
+def makers_of_events(module: ast.Module) -> Iterator[int]:
+    """Lines on which an Event is made by whoever says how grave it is."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call) and "Emit" in (getattr(node.func, "id", ""), getattr(node.func, "attr", "")):
+            yield node.lineno
+
+
+def test_nobody_but_the_table_says_how_grave_an_event_is() -> None:
+    found = {
+        f"{path.relative_to(SOURCE)}:{line}"
+        for path in SOURCE.rglob("*.py")
+        for line in makers_of_events(ast.parse(path.read_text()))
+        if path != SOURCE / "domain" / "reasons.py"
+    }
+    assert found == set()
+
+
+def test_the_search_finds_who_makes_an_event() -> None:
+    assert list(makers_of_events(ast.parse("yield plan.Emit(INFRA, NODES, node, 'Warning', reason, words)"))) == [1]
+
+
+def test_an_event_is_as_grave_as_its_reason() -> None:
+    assert event(INFRA, NODES, {}, "HostWithoutNetwork", "").type == "Warning"
+    assert event(INFRA, NODES, {}, "NetworkBack", "").type == "Normal"
+    assert good_event(INFRA, NODES, {}, "HostWithoutNetwork", "").type == "Normal"

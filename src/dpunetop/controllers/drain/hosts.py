@@ -24,17 +24,17 @@ from dpunetop.domain.drain.overdue import next_limit, timed
 from dpunetop.domain.drain.protection import Guarding, Protection, ProtectionView, PutEntries, decide_protection
 from dpunetop.domain.drain.roster import Member, Mode, Roster, Slot
 from dpunetop.domain.drain.scene import Scene
-from dpunetop.domain.drain.standing import Stage, Standing, Wish, standings
+from dpunetop.domain.drain.standing import DRAIN_SKIPPED, Stage, Standing, Wish, standings
 from dpunetop.domain.drain.unplanned import NETWORK_BACK, NetworkState, OutageDecision, OutageView, decide_outage
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, OWNER_LABEL, PODDISRUPTIONBUDGETS, field_manager
 from dpunetop.domain.pairing import host_of
 from dpunetop.domain.quoting import named
-from dpunetop.domain.reasons import meaning
+from dpunetop.domain.reasons import event
 from dpunetop.domain.status import INTERNAL_ERROR
 from dpunetop.kube.errors import ApiError
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA, LEASES, NODES, Key
 from dpunetop.kube.meta import Obj, labels_of
-from dpunetop.kube.plan import Apply, Delete, Emit, Fence, Plan, Step
+from dpunetop.kube.plan import Apply, Delete, Fence, Plan, Step
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import NotSynced, Readings
 
@@ -309,15 +309,22 @@ def _events(told: dict[str, Standing], seen: Iterable[Standing], nodes: dict[str
     for each in seen:
         node, last = nodes.get(each.dpu), told.get(each.dpu)
         if node is not None and each.late is not None and (last is None or last.late is None):
-            yield Emit(INFRA, NODES, node, "Warning", each.late.reason, each.late.message)
+            yield event(INFRA, NODES, node, each.late.reason, each.late.message)
+        if node is not None and _is_newly_skipped(last, each):
+            yield event(INFRA, NODES, node, DRAIN_SKIPPED, each.skipped)
         is_news = last is None or (last.stage, last.reason) != (each.stage, each.reason)
         if node is None or not is_news or (last is None and each.stage is Stage.IDLE):
             continue
         if last is not None and last.stage is each.stage and not each.reason:
             continue  # between two waits of one stage something is being done
-        severity = meaning(each.reason).gravity.event if each.reason else "Normal"
         note = f"{each.stage}: {each.message}" if each.message else f"{each.stage}"
-        yield Emit(INFRA, NODES, node, severity, each.reason or str(each.stage), note)
+        yield event(INFRA, NODES, node, each.reason or str(each.stage), note)
+
+
+def _is_newly_skipped(last: Standing | None, each: Standing) -> bool:
+    """Not what a process that has just begun finds at rest."""
+    was = each.stage is Stage.IDLE if last is None else bool(last.skipped)
+    return bool(each.skipped) and not was
 
 
 # --- the network, outside a drain -----------------------------------------------------------------------------------
@@ -364,10 +371,10 @@ def _network_events(here: _Pass, last: NetworkState | None, now: NetworkState | 
     if obj is None:
         return
     if now is not None:
-        yield Emit(INFRA, resource, obj, "Warning", str(now.reason), now.message)
+        yield event(INFRA, resource, obj, str(now.reason), now.message)
     elif here.slot.serving is not None and here.outage is None:
         note = f"host {named(said.host)} is told to be without a network no more"
-        yield Emit(INFRA, resource, obj, "Normal", NETWORK_BACK, note)
+        yield event(INFRA, resource, obj, NETWORK_BACK, note)
 
 
 # --- protection -------------------------------------------------------------------------------------------------------

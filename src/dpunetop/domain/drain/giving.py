@@ -38,9 +38,10 @@ from dpunetop.domain.drain.reads import (
 )
 from dpunetop.domain.drain.record import State
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, NODEMAINTENANCES
+from dpunetop.domain.reasons import event
 from dpunetop.kube.keys import INFRA, PODS
 from dpunetop.kube.meta import Obj, name_of, namespace_of, uid_of
-from dpunetop.kube.plan import Delete, Emit, Fence
+from dpunetop.kube.plan import Delete, Fence
 
 HOST_SCHEDULABLE = "HostSchedulable"
 """Reason of the Event about a host that is in use again after it was led out."""
@@ -298,7 +299,7 @@ class LiftCordon:
             return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
         yield from store(lift_host(self.site, host))
         words = f"host {self.site.host}, which was led out and left cordoned, is schedulable again: its network works"
-        yield Emit(INFRA, DPUCLUSTERCONFIGS, self.config, "Normal", HOST_SCHEDULABLE, words)
+        yield event(INFRA, DPUCLUSTERCONFIGS, self.config, HOST_SCHEDULABLE, words)
         return Done(Result.DONE, f"{self.site.host}: is schedulable again")
 
 
@@ -335,17 +336,18 @@ def _told(site: Site, legs: tuple[Leg, ...], farewell: Farewell | None) -> Steps
     """Say that the host comes out cordoned, on the DpuClusterConfig and on the Nodes of its DPUs."""
     if farewell is None:
         return
-    words = f"host {site.host} is left cordoned: {_why(farewell)}. Uncordon it yourself"
-    yield Emit(INFRA, DPUCLUSTERCONFIGS, farewell.config, "Warning", HOST_LEFT_CORDONED, words)
+    words = f"host {site.host} is left cordoned: {_why(farewell, legs)}. Uncordon it yourself"
+    yield event(INFRA, DPUCLUSTERCONFIGS, farewell.config, HOST_LEFT_CORDONED, words)
     for leg in legs:
-        yield from tell_dpu(leg.dpu, "Warning", HOST_LEFT_CORDONED, words)
+        yield from tell_dpu(leg.dpu, HOST_LEFT_CORDONED, words)
 
 
-def _why(farewell: Farewell) -> str:
+def _why(farewell: Farewell, legs: tuple[Leg, ...]) -> str:
     if farewell.is_parted:
         name = f"{namespace_of(farewell.config)}/{name_of(farewell.config)}"
         return f"no DPU serves it any more. Served by DpuClusterConfig {name} anew, it becomes schedulable on proof"
-    return "nothing has shown that its network works"
+    forced = ", ".join(leg.dpu for leg in legs if leg.forced)
+    return "nothing has shown that its network works" + (f", and the drain of {forced} ends by force" if forced else "")
 
 
 def _deletable(site: Site, uid: str) -> Steps[Maintenance | Done]:

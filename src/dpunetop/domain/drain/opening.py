@@ -25,7 +25,7 @@ from dpunetop.domain.drain.facts import (
     is_uncordoned,
     is_updated_meanwhile,
 )
-from dpunetop.domain.drain.reads import read_budget, read_host, read_maintenance, read_node
+from dpunetop.domain.drain.reads import read_budget, read_host, read_maintenance, read_node, tell_dpu
 from dpunetop.domain.drain.record import Cycle, State, lost_record
 from dpunetop.domain.envfile import is_node_name
 from dpunetop.domain.names import NODEMAINTENANCES, open_for
@@ -34,6 +34,8 @@ from dpunetop.kube.meta import version_of
 from dpunetop.kube.plan import Apply, Patch
 
 _TRIES = 4
+DRAIN_FORCED = "DrainForced"
+"""Reason of the Event about a DPU whose drain goes on by force, whatever its host does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,8 @@ class ForceOpen:
         if not own or not read.ours or read.is_open or read.serves != self.site.host:
             return Done(Result.STALE, f"{self.dpu}: the budget is not as it was")
         yield from store(write_budget(self.site, read, _opened(read)))
+        words = f"{self.dpu} may be drained and rebooted by force, whether host {self.site.host} is drained or not"
+        yield from tell_dpu(self.dpu, DRAIN_FORCED, f"{words}: the host has no network until {self.dpu} is back")
         return Done(Result.DONE, f"{self.dpu}: opened by force")
 
 

@@ -494,10 +494,10 @@ class Release:
 def _tell_parting(site: Site, dpu: str, drained: bool) -> Steps[None]:
     if drained:
         words = f"{dpu} no longer serves host {site.host}, which is drained or gone"
-        yield from tell_dpu(dpu, "Normal", HOST_LET_GO, words)
+        yield from tell_dpu(dpu, HOST_LET_GO, words)
         return
     words = f"{dpu} no longer serves host {site.host}, which is not known to be drained: what runs there has no network"
-    yield from tell_dpu(dpu, "Warning", HOST_CUT_OFF, f"{words}. Drain it, or have it served again")
+    yield from tell_dpu(dpu, HOST_CUT_OFF, f"{words}. Drain it, or have it served again")
 
 
 def _without(site: Site, dpu: str) -> Mapping[str, object]:

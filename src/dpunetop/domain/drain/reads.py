@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 from dpunetop.domain.drain.blockers import blocker_labels
 from dpunetop.domain.drain.calls import QuorumGet, QuorumList, Steps, fetch, fetch_all
@@ -20,10 +19,10 @@ from dpunetop.domain.drain.facts import (
     maintenance,
 )
 from dpunetop.domain.names import NODEMAINTENANCES, PODDISRUPTIONBUDGETS, blocker_name, maintenance_name
+from dpunetop.domain.reasons import event
 from dpunetop.kube.errors import NotFound
 from dpunetop.kube.keys import INFRA, NODES, PODS
 from dpunetop.kube.meta import Obj, labels_of
-from dpunetop.kube.plan import Emit
 from dpunetop.kube.selectors import by_labels
 from dpunetop.kube.shapes import at
 
@@ -34,11 +33,11 @@ def read_node(name: str) -> Steps[DpuNode | None]:
     return None if obj is None else dpu_node(obj)
 
 
-def tell_dpu(name: str, severity: Literal["Normal", "Warning"], reason: str, words: str) -> Steps[None]:
+def tell_dpu(name: str, reason: str, words: str) -> Steps[None]:
     """An Event on the Node of a DPU, if it is there."""
     obj = yield from fetch(QuorumGet(INFRA, NODES, "", name))
     if obj is not None:
-        yield Emit(INFRA, NODES, obj, severity, reason, words)
+        yield event(INFRA, NODES, obj, reason, words)
 
 
 def read_budget(site: Site, dpu: str) -> Steps[Budget | None]:

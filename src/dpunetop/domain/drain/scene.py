@@ -115,6 +115,12 @@ class Scene:
             return False
         return dpu.parting or (node.cordoned and node.order is not Order.SKIP)
 
+    def is_skipped(self, dpu: DpuView) -> bool:
+        """Whether a person says that its cordon asks for no drain."""
+        node = dpu.node
+        is_cordoned = self.serves(dpu) and isinstance(node, DpuNode) and node.cordoned
+        return is_cordoned and isinstance(node, DpuNode) and node.order is Order.SKIP and not dpu.parting
+
     def is_parting(self, dpu: DpuView) -> bool:
         """Whether the host is drained because the pair ends: then the DPU serves it no more, and nothing is opened."""
         return dpu.parting and self.wants(dpu)

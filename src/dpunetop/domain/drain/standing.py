@@ -9,6 +9,10 @@ from dpunetop.domain.drain.cycle import Decision
 from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, Hold, HostView, Mco, Phase, Reason
 from dpunetop.domain.drain.record import Cycle, State
 from dpunetop.domain.drain.scene import Scene
+from dpunetop.domain.names import DRAIN_ANNOTATION
+
+DRAIN_SKIPPED = "DrainSkipped"
+"""Reason of the Event about a cordon that asks for no drain, because a person says so."""
 
 
 class Stage(StrEnum):
@@ -55,6 +59,8 @@ class Standing:
     """Whether no eviction gets through now: the budget closed over a blocker that is Ready."""
     has_opened: bool = False
     """Whether the budget was opened in this drain: its host was drained, or a person forced it."""
+    skipped: str = ""
+    """How its cordon asks for no drain, because a person says so; empty: nobody does."""
     late_at: int = 0
     """When it is late, in seconds of the epoch; 0: never."""
     late: Late | None = None
@@ -97,7 +103,16 @@ def _standing(scene: Scene, dpu: DpuView, hold: Hold | None) -> Standing:
         message="" if hold is None else hold.message,
         protected=scene.serves(dpu) and not scene.is_open(dpu) and dpu.blocker_ready,
         has_opened=cycle is not None and bool(cycle.opened_at),
+        skipped=_skipped(scene, dpu),
     )
+
+
+def _skipped(scene: Scene, dpu: DpuView) -> str:
+    if not scene.is_skipped(dpu):
+        return ""
+    words = f"the cordon of {dpu.name} asks for no drain of host {scene.view.site.host}: it is annotated"
+    ends = "" if scene.cycle(dpu) is None else f"; the drain that runs ends as if {dpu.name} was uncordoned"
+    return f"{words} {DRAIN_ANNOTATION}=skip{ends}"
 
 
 def _is_concerned(scene: Scene, dpu: DpuView) -> bool:
