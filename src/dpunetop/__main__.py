@@ -1,4 +1,4 @@
-"""`python -m dpunetop [run|sandbox]`: the operator, or a playground for it."""
+"""`python -m dpunetop [run|sweep|sandbox]`: the operator, what removes what is left of it, or a playground for it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from dpunetop import __version__
 
 _USAGE = """usage: python -m dpunetop [run] [flags]     the operator; `run --help` lists its flags
+       python -m dpunetop sweep [flags]     remove what is left of DpuClusterConfigs that are gone
        python -m dpunetop sandbox [flags]   two real API servers with stand-ins, to play with
        python -m dpunetop --version"""
 _NO_SANDBOX = "the sandbox is not part of the installed package; run `make sandbox` in a checkout of the project"
@@ -28,8 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _sandbox(rest)
         case ["run", *rest]:
             return _run(rest)
+        case ["sweep", *rest]:
+            return _sweep(rest)
         case [str(word), *_] if not word.startswith("-"):
-            print(f"dpunetop: unknown command {word!r}; there are run and sandbox", file=sys.stderr)
+            print(f"dpunetop: unknown command {word!r}; there are run, sweep and sandbox", file=sys.stderr)
             return 2
         case _:
             return _run(given)
@@ -39,6 +42,12 @@ def _run(arguments: Sequence[str]) -> int:
     from dpunetop.app.cli import run
 
     return run(arguments)
+
+
+def _sweep(arguments: Sequence[str]) -> int:
+    from dpunetop.app.sweepcli import sweep
+
+    return sweep(arguments)
 
 
 def _sandbox(arguments: Sequence[str]) -> int:

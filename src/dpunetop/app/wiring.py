@@ -45,6 +45,7 @@ from dpunetop.domain.names import (
     HOST_ANNOTATIONS,
     HOST_LABELS,
     NODEMAINTENANCES,
+    OPERATOR_LEASE,
     PODDISRUPTIONBUDGETS,
     TEMPLATE_HASH_ANNOTATION,
 )
@@ -75,7 +76,6 @@ from dpunetop.runtime.reading import NotEngaged, Readings
 from dpunetop.runtime.reviews import Reviewer
 from dpunetop.runtime.server import Certificate, Guarded, HealthServer, MetricsServer, Plain
 
-LEASE_NAME = "dpunetop"
 COMPONENT = "dpunetop"
 TENANT_RESPONSE_BYTES = 900 << 10
 """Hostile JSON grows to 35 times its size when decoded: this bounds what a tenant can cost to 32 MiB."""
@@ -328,11 +328,11 @@ class _Wiring:
         return Elector(
             self._infra.client.for_lease(),
             self._settings.namespace,
-            LEASE_NAME,
+            OPERATOR_LEASE,
             self._identity,
             timings,
             clock=self._clock,
-            metrics=self._metrics.elector(LEASE_NAME),
+            metrics=self._metrics.elector(OPERATOR_LEASE),
             random=random.random,
             logger=self._log,
         )

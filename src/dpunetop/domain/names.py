@@ -26,6 +26,8 @@ PODDISRUPTIONBUDGETS: Final = Resource("policy", "v1", "poddisruptionbudgets", "
 # Ours, on what we create or guard.
 OWNER_LABEL: Final = f"{GROUP}/owner"
 """On every object we create; its value is `owner_hash`."""
+OPERATOR_LEASE: Final = "dpunetop"
+"""Lease of the leader, in the namespace of the operator."""
 FINALIZER: Final = f"{GROUP}/teardown"
 """On the DpuClusterConfig, from before the first object is written until the last one is gone."""
 

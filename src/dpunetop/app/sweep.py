@@ -1,0 +1,271 @@
+"""Removes what is left of DpuClusterConfigs that are gone: looks, writes, looks again, while no operator is at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from dpunetop.base.clock import Clock
+from dpunetop.base.stop import Stop
+from dpunetop.domain import names
+from dpunetop.domain.quoting import named, quoted
+from dpunetop.domain.sweep import INFRA_NAMES, TENANT, TENANT_NAMES, Act, Choice, Found, Look, Tenant, look
+from dpunetop.kube.errors import ApiError, Conflict, NotFound
+from dpunetop.kube.keys import (
+    CUSTOMRESOURCEDEFINITIONS,
+    DEPLOYMENTS,
+    INFRA,
+    LEASES,
+    NAMESPACES,
+    NODES,
+    Resource,
+    crd_name,
+)
+from dpunetop.kube.meta import Obj, name_of, namespace_of, uid_of, version_of
+from dpunetop.kube.plan import Delete, Fence
+from dpunetop.kube.requests import Selection
+from dpunetop.kube.shapes import at
+from dpunetop.runtime.client.client import Page
+
+DONE_EXIT, LEFT_EXIT = 0, 1
+MARGIN_SECONDS = 5.0
+"""How much longer than its duration a Lease must stay as it is before its holder counts as gone."""
+PATIENCE_SECONDS = 60.0
+"""How long what is going by itself is waited for without anything having changed."""
+_DEFAULT_LEASE_SECONDS = 15.0
+_PAUSE_SECONDS = 1.0
+_PAGE = 250
+_SHOWN = 5
+_MANAGER = names.field_manager("sweep")
+
+
+class Busy(Exception):
+    """An operator is at work; the text says which, and what to do."""
+
+
+class Door(Protocol):
+    """What a sweep asks of a cluster; see `Client`."""
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Obj:
+        """See `Client.get`."""
+
+    def pages(self, selection: Selection, page_size: int) -> Iterable[Page]:
+        """See `Client.pages`."""
+
+    def delete(self, resource: Resource, namespace: str, name: str, uid: str, resource_version: str = "") -> None:
+        """See `Client.delete`."""
+
+    def merge_patch(self, resource: Resource, namespace: str, name: str, patch: Obj, field_manager: str) -> Obj:
+        """See `Client.merge_patch`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSettings:
+    """All that may be chosen of a sweep."""
+
+    kubeconfig: str | None
+    tenant_kubeconfig: str | None
+    namespace: str
+    choice: Choice
+    dry_run: bool
+
+
+class Sweeper:
+    """Looks and writes until there is nothing more to do.
+
+    Guarantees: writes nothing before the Lease of the operator has stood still, and looks at it before each write; a
+        write is of the very object that was seen.
+    Threads: one.
+    Raises: Busy; ApiError when a cluster cannot be looked at.
+    """
+
+    def __init__(
+        self, doors: Mapping[str, Door], settings: SweepSettings, clock: Clock, say: Callable[[str, str], None]
+    ) -> None:
+        """`say` is given a text and how it ends."""
+        self._doors = doors
+        self._settings = settings
+        self._clock = clock
+        self._stop = Stop(clock)
+        self._say = say
+        self._leases: dict[str, str] = {}  # namespace → version that has stood still
+        self._refused: dict[str, str] = {}  # uid → why it could not be written
+        self._choice = settings.choice
+        self._removed = 0
+
+    def run(self) -> int:
+        """0: nothing is left, or would be after a sweep; 1: something is, each named with what to do."""
+        found = self._found()
+        self._see_that_nobody_is_at_work(found)
+        if self._settings.dry_run:
+            return self._rehearse(found)
+        return self._summary(self._sweep(found))
+
+    def _sweep(self, found: Found) -> Look:
+        until = self._clock.monotonic() + PATIENCE_SECONDS
+        while True:
+            decided = look(found, self._choice)
+            # What showed whose the tenant's objects are may be gone by the next look.
+            self._choice = replace(self._choice, owners=self._choice.owners | decided.swept)
+            acts = [act for act in decided.acts if uid_of(act.step.live) not in self._refused]
+            outcomes = [self._carry_out(act) for act in acts]  # each of them, whatever came of the others
+            if any(outcomes):
+                until = self._clock.monotonic() + PATIENCE_SECONDS
+            elif not (acts or decided.later) or self._refused or self._clock.monotonic() >= until:
+                return decided
+            else:
+                self._stop.wait(_PAUSE_SECONDS)
+            found = self._found()
+
+    def _carry_out(self, act: Act) -> bool:
+        """Say it, do it, say what came of it; whether something has changed."""
+        self._look_at_leases()
+        self._say(f"{act} ...", " ")
+        try:
+            self._write(act)
+        except NotFound:
+            self._say("gone already", "\n")
+        except Conflict:
+            self._say("changed meanwhile, is looked at again", "\n")
+            return False
+        except ApiError as err:
+            self._refused[uid_of(act.step.live)] = str(err)
+            self._say(f"FAILED: {err}", "\n")
+            return False
+        else:
+            self._removed += 1
+            self._say("done", "\n")
+        return True
+
+    def _write(self, act: Act) -> None:
+        step = act.step
+        door, where = self._doors[step.cluster], (step.resource, namespace_of(step.live), name_of(step.live))
+        uid, version = uid_of(step.live), version_of(step.live)
+        if isinstance(step, Delete):
+            door.delete(*where, uid, version if step.fence is Fence.VERSION else "")
+            return
+        metadata = {**step.patch.get("metadata", {}), "uid": uid, "resourceVersion": version}
+        door.merge_patch(*where, {**step.patch, "metadata": metadata}, _MANAGER)
+
+    def _rehearse(self, found: Found) -> int:
+        decided = look(found, self._choice)
+        for act in decided.acts:
+            self._say(f"would {act}", "\n")
+        for words in (*decided.later, *decided.kept):
+            self._say(words, "\n")
+        self._say(
+            f"dry run: {len(decided.acts)} writes, {len(decided.kept)} objects would be left{self._aside(decided)}",
+            "\n",
+        )
+        return LEFT_EXIT if decided.kept else DONE_EXIT
+
+    def _summary(self, last: Look) -> int:
+        undone = [f"{act} was not done" for act in last.acts if uid_of(act.step.live) not in self._refused]
+        left = (*undone, *last.later, *last.kept)
+        for words in left:
+            self._say(words, "\n")
+        many = len(left) + len(self._refused)
+        rest = f"{many} are left, see above" if many else "nothing is left"
+        self._say(f"swept: {self._removed} writes, {rest}{self._aside(last)}", "\n")
+        return LEFT_EXIT if many else DONE_EXIT
+
+    def _aside(self, decided: Look) -> str:
+        """What was not looked at or is not known, and what to do about it."""
+        texts = []
+        if decided.strangers:
+            strangers = ", ".join(quoted(each, 32) for each in sorted(decided.strangers)[:_SHOWN])
+            texts.append(
+                f". Objects in the tenant that belong to other clusters stay; if one is of this: --owner={strangers}"
+            )
+        if TENANT not in self._doors and decided.swept:
+            owners = "".join(f" --owner={named(owner)}" for owner in sorted(decided.swept)[:_SHOWN])
+            texts.append(f". No tenant was looked at; to sweep one: --tenant-kubeconfig=<file>{owners}")
+        return "".join(texts)
+
+    def _found(self) -> Found:
+        infra = self._doors[INFRA]
+        pools = self._all(INFRA, names.MACHINECONFIGPOOLS)
+        return Found(
+            infra_uid=uid_of(infra.get(NAMESPACES, "", names.KUBE_SYSTEM)),
+            configs=self._configs(),
+            ours=tuple((each, obj) for each in INFRA_NAMES for obj in self._all(INFRA, each, names.OWNER_LABEL)),
+            pools=pools,
+            nodes=self._all(INFRA, NODES),
+            tenant=self._tenant() if TENANT in self._doors else None,
+        )
+
+    def _tenant(self) -> Tenant:
+        return Tenant(
+            ours=tuple((each, obj) for each in TENANT_NAMES for obj in self._all(TENANT, each, names.OWNER_LABEL)),
+            maintenances=self._all(TENANT, names.NODEMAINTENANCES),
+            hosts=self._all(TENANT, NODES),
+        )
+
+    def _configs(self) -> tuple[Obj, ...]:
+        """None only if their definition is gone: a server that does not serve them for a moment says nothing."""
+        try:
+            return tuple(self._listed(INFRA, names.DPUCLUSTERCONFIGS, ""))
+        except NotFound:
+            if self._get(CUSTOMRESOURCEDEFINITIONS, "", crd_name(names.DPUCLUSTERCONFIGS)) is not None:
+                raise
+            return ()
+
+    def _all(self, cluster: str, resource: Resource, label: str = "") -> tuple[Obj, ...]:
+        """None where the resource is not served."""
+        try:
+            return tuple(self._listed(cluster, resource, label))
+        except NotFound:
+            return ()
+
+    def _listed(self, cluster: str, resource: Resource, label: str) -> Iterable[Obj]:
+        for page in self._doors[cluster].pages(Selection(resource, "", "", label), _PAGE):
+            yield from page.items
+
+    def _get(self, resource: Resource, namespace: str, name: str) -> Obj | None:
+        try:
+            return self._doors[INFRA].get(resource, namespace, name)
+        except NotFound:
+            return None
+
+    def _see_that_nobody_is_at_work(self, found: Found) -> None:
+        """Of the namespace that was given, and of all in which an operator has left budgets or blockers.
+
+        Only our own clock counts, so that clocks that differ do no harm: a Lease that is held must stay as it is for
+        longer than it says.
+        """
+        kinds = (names.PODDISRUPTIONBUDGETS, DEPLOYMENTS)
+        for namespace in sorted(
+            {self._settings.namespace, *(namespace_of(o) for kind, o in found.ours if kind in kinds)}
+        ):
+            lease = self._get(LEASES, namespace, names.OPERATOR_LEASE)
+            self._leases[namespace] = version_of(lease or {})
+            if not _holder(lease):
+                continue
+            seconds = _duration(lease) + MARGIN_SECONDS
+            self._say(f"watching Lease {namespace}/{names.OPERATOR_LEASE} for {seconds:g} s", "\n")
+            until = self._clock.monotonic() + seconds
+            while self._clock.monotonic() < until:
+                self._stop.wait(_PAUSE_SECONDS)
+                self._look_at_leases()
+
+    def _look_at_leases(self) -> None:
+        for namespace, version in self._leases.items():
+            lease = self._get(LEASES, namespace, names.OPERATOR_LEASE)
+            if version_of(lease or {}) != version and _holder(lease):
+                raise Busy(_busy(namespace, _holder(lease)))
+
+
+def _holder(lease: Obj | None) -> str:
+    return str(at(lease, "spec", "holderIdentity") or "")
+
+
+def _duration(lease: Obj | None) -> float:
+    given = at(lease, "spec", "leaseDurationSeconds")
+    return float(given) if isinstance(given, int) and given > 0 else _DEFAULT_LEASE_SECONDS
+
+
+def _busy(namespace: str, holder: str) -> str:
+    at_work = f"an operator is at work: {quoted(holder, 80)} renews Lease {named(namespace)}/{names.OPERATOR_LEASE}"
+    how = "It removes what is left by itself. To sweep without it, end it first"
+    return f"{at_work}. {how}: kubectl -n {named(namespace)} scale deployment dpunetop --replicas=0"

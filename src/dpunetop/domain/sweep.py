@@ -1,0 +1,367 @@
+"""What is left of DpuClusterConfigs that are gone, and in which order it goes.
+
+Nothing is remembered: each look decides anew from what is there, so a sweep that ended half-way goes on where it was.
+What belongs to a DpuClusterConfig that lives stays, and so does what only a person can judge: that is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import reduce
+from typing import Final
+
+from dpunetop.domain import names
+from dpunetop.domain.drain.facts import Author, HostNode, Site, host_node, maintenance
+from dpunetop.domain.drain.maintenances import leave_host, mark_host, restore_host
+from dpunetop.domain.poolend import staying_nodes
+from dpunetop.domain.quoting import named
+from dpunetop.kube.keys import (
+    CLUSTERROLEBINDINGS,
+    CONFIGMAPS,
+    DAEMONSETS,
+    DEPLOYMENTS,
+    INFRA,
+    NODES,
+    ROLEBINDINGS,
+    SECRETS,
+    SERVICEACCOUNTS,
+    Resource,
+)
+from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of, name_of, namespace_of
+from dpunetop.kube.plan import Delete, Fence, Patch
+from dpunetop.kube.shapes import at
+
+TENANT: Final = "tenant"
+"""Name of the tenant's cluster in the steps of a sweep, which looks at one."""
+_SHOWN = 5
+_MACHINE_CONFIG = names.machine_config_name("\0").split("\0")
+_ACCOUNTS = frozenset({names.DPU_ACCOUNT, names.UPSTREAM_DPU_ACCOUNT})
+
+
+def _is_protection(name: str) -> bool:
+    return name.startswith(f"{names.DRAIN_BLOCKER}-")
+
+
+INFRA_NAMES: Mapping[Resource, Callable[[str], bool]] = {
+    names.PODDISRUPTIONBUDGETS: _is_protection,
+    DEPLOYMENTS: _is_protection,
+    DAEMONSETS: frozenset({names.OVNKUBE_NODE}).__contains__,
+    CONFIGMAPS: frozenset({names.OVN_CA, names.OVNKUBE_CONFIG, names.OVNKUBE_NODE_ENTRIES}).__contains__,
+    SECRETS: frozenset({names.OVN_CERT, names.TENANT_CREDENTIAL, names.TENANT_KUBECONFIG}).__contains__,
+    SERVICEACCOUNTS: frozenset({names.OVNKUBE_SERVICE_ACCOUNT, names.DRAIN_BLOCKER}).__contains__,
+    names.MACHINECONFIGS: lambda name: bool(_pool_of(name)),
+    names.MACHINECONFIGPOOLS: lambda _: True,
+}
+"""What we make in infra, in the order in which it goes: budgets first, so that DPUs can be drained. The names that we
+give are asked for beside the label, which anybody may copy."""
+TENANT_NAMES: Mapping[Resource, Callable[[str], bool]] = dict.fromkeys(
+    (ROLEBINDINGS, CLUSTERROLEBINDINGS, SERVICEACCOUNTS), _ACCOUNTS.__contains__
+)
+"""The same in a tenant, beside NodeMaintenances: what gives rights first."""
+
+
+class Ending(Enum):
+    """What is done about a DpuClusterConfig that is being deleted, and that nobody ends."""
+
+    KEEP = auto()
+    """It counts as one that lives: an operator that is installed again leads its hosts out."""
+    FINISH = auto()
+    """It counts as gone, and our finalizer is taken off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """What a tenant shows."""
+
+    ours: tuple[tuple[Resource, Obj], ...]
+    """Of TENANT_NAMES, with our label."""
+    maintenances: tuple[Obj, ...]
+    hosts: tuple[Obj, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the clusters show."""
+
+    infra_uid: str
+    """Of `kube-system`."""
+    configs: tuple[Obj, ...]
+    ours: tuple[tuple[Resource, Obj], ...]
+    """Of INFRA_NAMES, with our label."""
+    pools: tuple[Obj, ...]
+    """All there are."""
+    nodes: tuple[Obj, ...]
+    tenant: Tenant | None = None
+    """None: it is not to be looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a person has asked for."""
+
+    ending: Ending = Ending.KEEP
+    owners: frozenset[str] = frozenset()
+    """Owner labels that count as ours in the tenant, although nothing in infra bears them any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One write, and what is said of it."""
+
+    step: Delete | Patch
+    note: str
+
+    def __str__(self) -> str:
+        verb = "delete" if isinstance(self.step, Delete) else "change"
+        return f"{verb} {shown(self.step.resource, self.step.live)}{self.note}"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look says."""
+
+    acts: tuple[Act, ...] = ()
+    """In this order; none relies on another of the same look."""
+    later: tuple[str, ...] = ()
+    """What goes after these, or is going by itself."""
+    kept: tuple[str, ...] = ()
+    """What only a person can end, with how."""
+    strangers: frozenset[str] = frozenset()
+    """Owners in the tenant of whom infra knows nothing: another infra cluster may have them."""
+    swept: frozenset[str] = frozenset()
+    """Owners that are gone, as far as they are known."""
+
+    def __add__(self, other: Look) -> Look:
+        """Both, in this order."""
+        return Look(
+            (*self.acts, *other.acts),
+            (*self.later, *other.later),
+            (*self.kept, *other.kept),
+            self.strangers | other.strangers,
+            self.swept | other.swept,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Owners:
+    living: frozenset[str]
+    gone: frozenset[str]
+
+    def has_gone(self, obj: Obj) -> bool:
+        return owner_of(obj) in self.gone
+
+
+def look(found: Found, choice: Choice) -> Look:
+    """What is to be done now, and what is left to others.
+
+    Guarantees: a DPU's budget goes before all else; what is in the tenant goes before the rest of infra; a host that is
+        cordoned in a maintenance of ours comes out cordoned, since no DPU serves it; neither pool nor MachineConfig
+        goes before its nodes; a finalizer goes last.
+    """
+    owners = _owners(found, choice)
+    first = _named_so(names.PODDISRUPTIONBUDGETS, found, owners)
+    if found.tenant is not None:
+        first += _in_tenant(found.tenant, owners)
+    parts = [_named_so(each, found, owners) for each in INFRA_NAMES if each not in _HANDLED]
+    wanted = frozenset(at(each, "spec", "poolName") for each in living(found, choice))
+    parts += [_of_pools(each, found, owners, wanted) for each in (names.MACHINECONFIGS, names.MACHINECONFIGPOOLS)]
+    all_but_last = first + _after_tenant(first, reduce(Look.__add__, parts))
+    return all_but_last + _configs(found, choice, all_but_last) + Look(swept=owners.gone)
+
+
+def _after_tenant(first: Look, rest: Look) -> Look:
+    """What is left in infra shows whose the tenant's objects are, to the next sweep too: so it stays until these go."""
+    if not first.later and not any(act.step.cluster == TENANT for act in first.acts):
+        return rest
+    return Look(later=(*(f"{act}: goes after that" for act in rest.acts), *rest.later), kept=rest.kept)
+
+
+_HANDLED = {names.PODDISRUPTIONBUDGETS, names.MACHINECONFIGS, names.MACHINECONFIGPOOLS}
+
+
+def owner_of(obj: Obj) -> str:
+    """The owner label; empty if it has none."""
+    return str(labels_of(obj).get(names.OWNER_LABEL, ""))
+
+
+def living(found: Found, choice: Choice) -> tuple[Obj, ...]:
+    """The DpuClusterConfigs whose objects stay."""
+    return tuple(each for each in found.configs if not is_terminating(each) or choice.ending is Ending.KEEP)
+
+
+def shown(resource: Resource, obj: Obj) -> str:
+    """An object by kind and name, safe to show."""
+    path = [named(part) for part in (namespace_of(obj), name_of(obj)) if part]
+    return f"{resource.kind} {'/'.join(path)}"
+
+
+def _owners(found: Found, choice: Choice) -> _Owners:
+    def hashes(configs: Iterable[Obj]) -> frozenset[str]:
+        return frozenset(names.owner_hash(found.infra_uid, namespace_of(each), name_of(each)) for each in configs)
+
+    alive = hashes(living(found, choice))
+    known = {owner_of(obj) for _, obj in found.ours} | hashes(found.configs) | choice.owners
+    return _Owners(alive, frozenset(known) - alive - {""})
+
+
+def _named_so(resource: Resource, found: Found, owners: _Owners) -> Look:
+    """What is gone of one kind in infra; the account of the blockers is everybody's."""
+    ours = (obj for kind, obj in found.ours if kind == resource and owners.has_gone(obj))
+    is_wanted = bool(owners.living)
+    gone = [
+        obj
+        for obj in ours
+        if INFRA_NAMES[resource](name_of(obj)) and not (is_wanted and name_of(obj) == names.DRAIN_BLOCKER)
+    ]
+    return _deleted(INFRA, resource, gone, lambda obj: _cut_off(resource, obj, found))
+
+
+def _cut_off(resource: Resource, obj: Obj, found: Found) -> str:
+    """Which hosts lose their network, as far as budgets still say so."""
+    if resource != DAEMONSETS:
+        return ""
+    budgets = (each for kind, each in found.ours if kind == names.PODDISRUPTIONBUDGETS)
+    served = (annotations_of(each).get(names.SERVES_ANNOTATION) for each in budgets if owner_of(each) == owner_of(obj))
+    hosts = sorted(named(host) for host in served if host)
+    return f", which cuts off {_some(hosts)}" if hosts else ""
+
+
+def _deleted(cluster: str, resource: Resource, gone: Iterable[Obj], note: Callable[[Obj], str]) -> Look:
+    acts, later = [], []
+    for obj in sorted(gone, key=lambda each: (namespace_of(each), name_of(each))):
+        if is_terminating(obj):
+            later.append(f"{shown(resource, obj)} is deleted, and something holds it: look at its finalizers")
+        else:
+            acts.append(Act(Delete(cluster, resource, obj), note(obj)))
+    return Look(tuple(acts), tuple(later))
+
+
+def _of_pools(resource: Resource, found: Found, owners: _Owners, wanted: frozenset[object]) -> Look:
+    """Pools or MachineConfigs: never one that nodes run or are picked for, nor one that a living config names."""
+    selectors = {name_of(pool): (pool.get("spec") or {}).get("nodeSelector") or {} for pool in found.pools}
+    gone, kept = [], []
+    for obj in (each for kind, each in found.ours if kind == resource and owners.has_gone(each)):
+        pool = name_of(obj) if resource == names.MACHINECONFIGPOOLS else _pool_of(name_of(obj))
+        if not pool or pool in wanted:
+            continue
+        staying = staying_nodes(pool, selectors.get(pool, {}), found.nodes)
+        if not staying:
+            gone.append(obj)
+            continue
+        hints = _some([f"{named(each.name)}: {each.hint}" for each in staying], "; ")
+        kept.append(
+            f"{shown(resource, obj)} stays: {len(staying)} nodes are in pool {named(pool)}. Take them out: {hints}"
+        )
+    return _deleted(INFRA, resource, gone, _nothing) + Look(kept=tuple(kept))
+
+
+def _pool_of(machine_config: str) -> str:
+    """The pool that a MachineConfig of ours is for; empty: it is none of ours."""
+    before, after = _MACHINE_CONFIG
+    if not (machine_config.startswith(before) and machine_config.endswith(after)):
+        return ""
+    return machine_config[len(before) : -len(after)]
+
+
+def _in_tenant(tenant: Tenant, owners: _Owners) -> Look:
+    everything = [*tenant.ours, *((names.NODEMAINTENANCES, each) for each in tenant.maintenances)]
+    strangers = frozenset(owner_of(obj) for _, obj in everything) - owners.gone - owners.living - {""}
+    held = {str(at(each, "spec", "nodeName")): owner_of(each) for each in tenant.maintenances}
+    hosts = {name_of(each): host_node(each) for each in tenant.hosts}
+    parts = [_maintenance(each, hosts) for each in tenant.maintenances if owners.has_gone(each)]
+    is_alone = not owners.living and not strangers
+    parts += [_host(host, owners, is_alone) for name, host in sorted(hosts.items()) if name not in held]
+    parts += [_accounts(each, tenant, owners) for each in TENANT_NAMES]
+    return reduce(Look.__add__, parts, Look(strangers=strangers))
+
+
+def _accounts(resource: Resource, tenant: Tenant, owners: _Owners) -> Look:
+    ours = (obj for kind, obj in tenant.ours if kind == resource and owners.has_gone(obj))
+    return _deleted(TENANT, resource, (obj for obj in ours if TENANT_NAMES[resource](name_of(obj))), _nothing)
+
+
+def _maintenance(obj: Obj, hosts: Mapping[str, HostNode]) -> Look:
+    """Its operator makes the host schedulable once it is deleted; so what is to become of the cordon is on the Node
+    before."""
+    read, what = maintenance(obj, owner_of(obj)), shown(names.NODEMAINTENANCES, obj)
+    if not read.ours:
+        return Look()
+    if read.terminating:
+        return Look(later=(f"{what} is deleted, and waits for the node maintenance operator",))
+    host = hosts.get(read.host)
+    if host is None or not host.cordoned or host.mark:
+        return Look((Act(Delete(TENANT, names.NODEMAINTENANCES, obj, Fence.VERSION), ""),))
+    site = _site(host, owner_of(obj))
+    was_cordoned = host.mark is None and bool(read.cordoned_before)
+    mark = mark_host(site, host, True) if was_cordoned else leave_host(site, host)
+    return Look((Act(mark, ": it is to come out cordoned, because no DPU serves it"),), (f"{what} goes after that",))
+
+
+def _host(host: HostNode, owners: _Owners, is_alone: bool) -> Look:
+    """What drains and outages have left on a host that is in no maintenance. A mark says nothing of whose it is: it is
+    ours where we have left the host, or where there is nobody else."""
+    was_left = host.left_by in owners.gone
+    has_outage = host.unplanned is not None and host.unplanned.owner in owners.gone
+    is_ours = is_alone or was_left
+    if host.mark is not None and is_ours and (host.mark or not host.cordoned):
+        end = "stays cordoned" if host.mark else "stays schedulable"
+        return Look((Act(restore_host(_site(host, ""), host), f": it {end}, and the mark goes"),))
+    marks = [
+        annotation
+        for annotation, ours in (
+            (names.CORDONED_BEFORE_ANNOTATION, host.mark is not None and is_ours),
+            (names.LEFT_BY_ANNOTATION, was_left),
+            (names.UNPLANNED_ANNOTATION, has_outage),
+        )
+        if ours
+    ]
+    return _marked(host, marks) if marks else Look()
+
+
+def _marked(host: HostNode, marks: list[str]) -> Look:
+    """Marks go by themselves where the host is in use; a cordon is never taken off here."""
+    if not host.cordoned:
+        gone = {"metadata": {"annotations": dict.fromkeys(marks)}}
+        return Look((Act(Patch(TENANT, NODES, host.live, gone), ": it is in use, and our marks go"),))
+    name = named(name_of(host.live))
+    unmark = f"kubectl annotate node {name} {' '.join(f'{mark}-' for mark in marks)}"
+    what = f"{shown(NODES, host.live)} is cordoned, and no DPU serves it"
+    return Look(kept=(f"{what}. Once it has a network: kubectl uncordon {name}; {unmark}",))
+
+
+def _configs(found: Found, choice: Choice, before: Look) -> Look:
+    """DpuClusterConfigs that are being deleted, and have our finalizer."""
+    held = (each for each in found.configs if is_terminating(each) and names.FINALIZER in _finalizers(each))
+    return reduce(Look.__add__, (_config(each, choice, before) for each in held), Look())
+
+
+def _config(config: Obj, choice: Choice, before: Look) -> Look:
+    what = shown(names.DPUCLUSTERCONFIGS, config)
+    if choice.ending is Ending.KEEP:
+        how = "install the operator again, which leads its hosts out first; or add --terminating, which cuts them off"
+        return Look(kept=(f"{what} is deleted, and has our finalizer: {how}",))
+    if before.acts or before.later:
+        return Look(later=(f"the finalizer of {what} goes after that",))
+    others = [each for each in _finalizers(config) if each != names.FINALIZER]
+    patch = Patch(INFRA, names.DPUCLUSTERCONFIGS, config, {"metadata": {"finalizers": others}})
+    return Look((Act(patch, ": our finalizer goes"),))
+
+
+def _finalizers(config: Obj) -> list[str]:
+    return list(config["metadata"].get("finalizers") or [])
+
+
+def _site(host: HostNode, owner: str) -> Site:
+    """As far as a write of the host goes by it."""
+    return Site(name_of(host.live), TENANT, "", owner, Author("", "", "", 0))
+
+
+def _nothing(_: Obj) -> str:
+    return ""
+
+
+def _some(texts: Iterable[str], between: str = ", ") -> str:
+    every = list(texts)
+    return between.join(every[:_SHOWN]) + (f"{between}and {len(every) - _SHOWN} more" if len(every) > _SHOWN else "")
