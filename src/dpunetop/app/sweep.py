@@ -184,16 +184,12 @@ class Sweeper:
         return "".join(texts)
 
     def _found(self) -> Found:
-        infra = self._doors[INFRA]
-        pools = self._all(INFRA, names.MACHINECONFIGPOOLS)
-        return Found(
-            infra_uid=uid_of(infra.get(NAMESPACES, "", names.KUBE_SYSTEM)),
-            configs=self._configs(),
-            ours=tuple((each, obj) for each in INFRA_NAMES for obj in self._all(INFRA, each, names.OWNER_LABEL)),
-            pools=pools,
-            nodes=self._all(INFRA, NODES),
-            tenant=self._tenant() if TENANT in self._doors else None,
-        )
+        """DpuClusterConfigs are read last: whose objects are seen is seen too."""
+        uid = uid_of(self._doors[INFRA].get(NAMESPACES, "", names.KUBE_SYSTEM))
+        tenant = self._tenant() if TENANT in self._doors else None
+        ours = tuple((each, obj) for each in INFRA_NAMES for obj in self._all(INFRA, each, names.OWNER_LABEL))
+        pools, nodes = self._all(INFRA, names.MACHINECONFIGPOOLS), self._all(INFRA, NODES)
+        return Found(uid, self._configs(), ours, pools, nodes, tenant)
 
     def _tenant(self) -> Tenant:
         return Tenant(

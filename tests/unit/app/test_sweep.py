@@ -71,6 +71,7 @@ class Store:
     unserved: set[Resource] = field(default_factory=set)
     before_write: Callable[[Place], None] = lambda _: None
     written: list[str] = field(default_factory=list)
+    listed: list[Resource] = field(default_factory=list)
 
     def put(
         self, resource: Resource, name: str, namespace: str = "", owner: str = "", **members: Any
@@ -89,6 +90,7 @@ class Store:
             raise NotFound(404, "NotFound", name) from None
 
     def pages(self, selection: Selection, page_size: int) -> Iterable[Page]:
+        self.listed.append(selection.resource)
         if selection.resource in self.unserved:
             raise NotFound(404, "NotFound", "the server could not find the requested resource")
         wanted = [obj for (resource, *_), obj in self.objects.items() if resource == selection.resource]
@@ -272,6 +274,11 @@ def test_configs_that_are_not_served_for_a_moment_are_not_taken_to_be_gone(bed: 
         bed.run()
     del bed.infra.objects[CUSTOMRESOURCEDEFINITIONS, "", crd]
     assert bed.run() == 0
+
+
+def test_configs_are_read_after_all_that_may_be_theirs(bed: Bed) -> None:
+    bed.run(dry_run=True)
+    assert bed.infra.listed[-1] == names.DPUCLUSTERCONFIGS
 
 
 def test_a_config_that_is_deleted_loses_its_finalizer_last(bed: Bed) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from dpunetop.domain import names
+from dpunetop.domain.copies import SOURCES
 from dpunetop.domain.names import owner_hash
 from dpunetop.domain.sweep import INFRA_NAMES, TENANT_NAMES, Choice, Ending, Found, Look, Tenant, look
+from dpunetop.domain.tenantaccount import ACCOUNTS
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
     CONFIGMAPS,
@@ -92,7 +94,7 @@ def test_all_that_is_left_goes_and_the_budget_goes_first() -> None:
     said = look(found(*everything()), Choice())
     assert gone(said) == [each.kind for each in INFRA_NAMES]
     assert gone(said)[0] == "PodDisruptionBudget"
-    assert (said.later, said.kept, said.swept) == ((), (), {GONE})
+    assert (said.later, said.kept, said.swept) == ((), (), frozenset({GONE}))
 
 
 def test_what_belongs_to_a_living_config_stays() -> None:
@@ -102,6 +104,11 @@ def test_what_belongs_to_a_living_config_stays() -> None:
 @pytest.mark.parametrize("resource", [each for each in INFRA_NAMES if each != names.MACHINECONFIGPOOLS], ids=str)
 def test_a_name_that_is_not_ours_protects_what_has_our_label(resource: Resource) -> None:
     assert look(found(ours(resource, "somebodys")), Choice()).acts == ()
+
+
+def test_every_copy_and_every_account_that_we_make_has_a_name_that_is_swept() -> None:
+    assert all(INFRA_NAMES[each.resource](each.name) for each in SOURCES)
+    assert all(swept(account.name) for swept in TENANT_NAMES.values() for account in ACCOUNTS.values())
 
 
 def test_the_account_of_all_blockers_stays_while_any_config_lives() -> None:
@@ -180,7 +187,7 @@ def test_what_keeps_a_pool_does_not_keep_the_finalizer() -> None:
 # The tenant.
 
 
-def host(*, cordoned: bool = False, tainted: bool = False, **notes: str) -> Obj:
+def host(notes: dict[str, str], *, cordoned: bool = False, tainted: bool = False) -> Obj:
     obj = node("w1", {}, **notes)
     obj["metadata"]["resourceVersion"] = "9"
     obj["spec"] = {"unschedulable": True} if cordoned else {}
@@ -218,7 +225,7 @@ BEFORE, LEFT, OUTAGE = names.CORDONED_BEFORE_ANNOTATION, names.LEFT_BY_ANNOTATIO
 def test_a_host_in_maintenance_is_marked_to_come_out_cordoned_before_that_goes(
     notes: dict[str, str], node_notes: dict[str, str], written: dict[str, str]
 ) -> None:
-    said = said_of_tenant(upkeeps=(upkeep(**notes),), hosts=(host(cordoned=True, tainted=True, **node_notes),))
+    said = said_of_tenant(upkeeps=(upkeep(**notes),), hosts=(host(node_notes, cordoned=True, tainted=True),))
     (act,) = said.acts
     assert isinstance(act.step, Patch)
     assert act.step.patch == {"metadata": {"annotations": written}}
@@ -228,8 +235,8 @@ def test_a_host_in_maintenance_is_marked_to_come_out_cordoned_before_that_goes(
 @pytest.mark.parametrize(
     "hosts",
     [
-        pytest.param((host(cordoned=True, tainted=True, **{BEFORE: "yes"}),), id="marked"),
-        pytest.param((host(**{BEFORE: "no"}),), id="made schedulable by a person"),
+        pytest.param((host({BEFORE: "yes"}, cordoned=True, tainted=True),), id="marked"),
+        pytest.param((host({BEFORE: "no"}),), id="made schedulable by a person"),
         pytest.param((), id="without its Node"),
     ],
 )
@@ -240,13 +247,13 @@ def test_then_the_maintenance_goes_as_it_was_read(hosts: tuple[Obj, ...]) -> Non
 
 
 def test_a_maintenance_that_goes_already_is_waited_for_with_its_host() -> None:
-    said = said_of_tenant(upkeeps=(terminating(upkeep()),), hosts=(host(**{BEFORE: "yes", LEFT: GONE}),))
+    said = said_of_tenant(upkeeps=(terminating(upkeep()),), hosts=(host({BEFORE: "yes", LEFT: GONE}),))
     assert said.acts == ()
     assert said.later == ("NodeMaintenance dpu-tenant-w1 is deleted, and waits for the node maintenance operator",)
 
 
 def test_a_host_that_was_left_gets_its_cordon_back_once_no_maintenance_is_there() -> None:
-    (act,) = said_of_tenant(hosts=(host(**{BEFORE: "yes", LEFT: GONE}),)).acts
+    (act,) = said_of_tenant(hosts=(host({BEFORE: "yes", LEFT: GONE}),)).acts
     assert isinstance(act.step, Patch)
     assert act.step.patch == {"metadata": {"annotations": {BEFORE: None}}, "spec": {"unschedulable": True}}
 
@@ -254,15 +261,15 @@ def test_a_host_that_was_left_gets_its_cordon_back_once_no_maintenance_is_there(
 @pytest.mark.parametrize("mark", ["yes", "no"])
 def test_a_mark_that_may_be_of_another_cluster_stays(mark: str) -> None:
     account = ours(SERVICEACCOUNTS, names.DPU_ACCOUNT, STRANGER)
-    said = said_of_tenant(account, hosts=(host(**{BEFORE: mark}),))
+    said = said_of_tenant(account, hosts=(host({BEFORE: mark}),))
     assert (said.acts, said.kept) == ((), ())
 
 
 def test_where_nobody_else_is_a_mark_goes_and_the_earlier_cordon_comes_back() -> None:
-    (back,) = said_of_tenant(hosts=(host(**{BEFORE: "yes"}),)).acts
+    (back,) = said_of_tenant(hosts=(host({BEFORE: "yes"}),)).acts
     assert isinstance(back.step, Patch)
     assert back.step.patch["spec"] == {"unschedulable": True}
-    (off,) = said_of_tenant(hosts=(host(**{BEFORE: "no"}),)).acts
+    (off,) = said_of_tenant(hosts=(host({BEFORE: "no"}),)).acts
     assert isinstance(off.step, Patch)
     assert "spec" not in off.step.patch
 
@@ -277,7 +284,7 @@ def test_where_nobody_else_is_a_mark_goes_and_the_earlier_cordon_comes_back() ->
     ids=["led out", "in an ended drain", "for an outage"],
 )
 def test_no_host_is_uncordoned_but_named_with_the_commands(notes: dict[str, str], flag: str) -> None:
-    said = said_of_tenant(hosts=(host(cordoned=True, **notes),))
+    said = said_of_tenant(hosts=(host(notes, cordoned=True),))
     assert said.acts == ()
     (words,) = said.kept
     assert f"kubectl uncordon w1; kubectl annotate node w1 {flag}" in words
@@ -285,7 +292,7 @@ def test_no_host_is_uncordoned_but_named_with_the_commands(notes: dict[str, str]
 
 @pytest.mark.parametrize("notes", [{LEFT: GONE}, {OUTAGE: f'{{"owner":"{GONE}","stage":"overruled","since":1}}'}])
 def test_marks_of_a_host_that_is_in_use_go(notes: dict[str, str]) -> None:
-    (act,) = said_of_tenant(hosts=(host(**notes),)).acts
+    (act,) = said_of_tenant(hosts=(host(notes),)).acts
     assert act.step.resource == NODES
     assert isinstance(act.step, Patch)
     assert act.step.patch == {"metadata": {"annotations": dict.fromkeys(notes)}}
@@ -295,7 +302,7 @@ def test_marks_of_a_host_that_is_in_use_go(notes: dict[str, str]) -> None:
     "notes", [{LEFT: STRANGER}, {OUTAGE: f'{{"owner":"{STRANGER}","stage":"cordoned","since":1}}'}]
 )
 def test_marks_of_another_cluster_stay(notes: dict[str, str]) -> None:
-    said = said_of_tenant(hosts=(host(cordoned=True, **notes),))
+    said = said_of_tenant(hosts=(host(notes, cordoned=True),))
     assert (said.acts, said.kept) == ((), ())
 
 
@@ -309,7 +316,7 @@ def test_the_rest_of_infra_shows_whose_the_tenants_objects_are_and_goes_after_th
 
 
 def test_the_accounts_bindings_go_before_it() -> None:
-    left = [ours(each, names.DPU_ACCOUNT) for each in reversed(TENANT_NAMES)]
+    left = [ours(each, names.DPU_ACCOUNT) for each in reversed(list(TENANT_NAMES))]
     said = said_of_tenant(*left, ours(ROLEBINDINGS, "somebodys"))
     assert gone(said) == [ROLEBINDINGS.kind, CLUSTERROLEBINDINGS.kind, SERVICEACCOUNTS.kind]
 
@@ -317,7 +324,7 @@ def test_the_accounts_bindings_go_before_it() -> None:
 def test_what_is_of_an_owner_that_infra_does_not_know_stays_until_a_person_says_so() -> None:
     account = ours(SERVICEACCOUNTS, names.DPU_ACCOUNT, STRANGER)
     said = said_of_tenant(account, upkeeps=(upkeep(STRANGER),))
-    assert (said.acts, said.strangers) == ((), {STRANGER})
+    assert (said.acts, said.strangers) == ((), frozenset({STRANGER}))
     tenant = Tenant((account,), (upkeep(STRANGER),), ())
     told = look(found(tenant=tenant), Choice(owners=frozenset({STRANGER})))
     assert gone(told) == ["NodeMaintenance", "ServiceAccount"]
@@ -330,7 +337,7 @@ def test_an_owner_that_lives_is_not_swept_whatever_a_person_says() -> None:
 
 
 def test_a_hosts_name_that_a_shell_would_obey_is_quoted() -> None:
-    evil = host(cordoned=True, **{LEFT: GONE})
+    evil = host({LEFT: GONE}, cordoned=True)
     evil["metadata"]["name"] = "w1;reboot\n"
     (words,) = said_of_tenant(hosts=(evil,)).kept
     assert ";reboot" not in words
