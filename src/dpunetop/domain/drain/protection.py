@@ -226,7 +226,7 @@ def _may_change(view: ProtectionView) -> bool:
 
 def _way_back(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guarding]:
     if view.entries.host is not None:
-        if not view.drained and (view.dpu.pods or view.dpu.parting):
+        if not _may_be_let_go(view) and (view.dpu.pods or view.dpu.parting):
             return None, Guarding.REMOVAL_PENDING
         parting = TakeEntry(view.site, view.dpu.name, view.entries.namespace, view.drained)
         return parting, Guarding.LEAVING
@@ -238,13 +238,19 @@ def _way_back(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guardi
     return Leave(view.site, view.dpu.name, view.entries.namespace), Guarding.LEAVING
 
 
+def _may_be_let_go(view: ProtectionView) -> bool:
+    """Whether the host may lose its network: it is drained or absent, and nobody holds it. What has begun goes on."""
+    node = view.dpu.node
+    return view.drained and not (isinstance(node, DpuNode) and node.held)
+
+
 def _out_of_reach(view: ProtectionView) -> tuple[Task | None, Guarding]:
     """Entries and pods are nobody's any more. What is left to do for the host is to have it drained first, as long as
     its pod is not being taken, and nobody forces the end."""
     budget = view.dpu.budget
     if budget is None or not budget.serves:
         return None, Guarding.NOT_SERVING
-    if view.dpu.parting and not view.drained:
+    if view.dpu.parting and not _may_be_let_go(view):
         return None, Guarding.REMOVAL_PENDING
     return Release(view.site, view.dpu.name, view.entries.namespace, view.drained), Guarding.LEAVING
 
@@ -406,6 +412,9 @@ class TakeEntry:
             return Done(Result.STALE, "there are no entries")
         if pods and not (yield from _is_drained(self.site)):
             return Done(Result.STALE, f"{self.dpu}: {self.site.host} is not drained")
+        node = yield from read_node(self.dpu)
+        if pods and node is not None and node.held:
+            return Done(Result.STALE, f"{self.dpu}: a person holds it")
         read = yield from read_budget(self.site, self.dpu)
         if read is None or not read.ours or read.serves != self.site.host:
             return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")

@@ -340,6 +340,24 @@ def test_without_rights_in_the_namespace_hosts_are_led_out_and_the_rest_is_left(
     assert len(world.infra.listed(Selection(PODS, NAMESPACE))) == 1
 
 
+def test_without_rights_in_the_namespace_too_a_dpu_is_held_by_whoever_holds_it() -> None:
+    world = serving()
+    live = world.infra.shown(NODES, "", DPU)
+    held = {**live["metadata"], "annotations": {names.DRAIN_ANNOTATION: "hold"}}
+    world.infra.put(NODES, {**live, "metadata": held})
+    refuse(world)
+    world.has_rights = False
+    world.delete_config()
+    world.settle()
+    world.drain_host()
+    world.settle()
+    assert (world.budget().serves, world.budget().is_open) == (HOST, False)
+    assert maintained(world) == [HOST]
+    world.infra.put(NODES, live)
+    world.settle()
+    assert world.maintenance() is None
+
+
 def test_force_needs_no_rights_in_the_namespace() -> None:
     world = serving()
     refuse(world)

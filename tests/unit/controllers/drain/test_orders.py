@@ -5,6 +5,8 @@ from __future__ import annotations
 from dpunetop.domain import names
 from dpunetop.domain.drain.record import State
 from dpunetop.kube.keys import NODES, PODS
+from dpunetop.kube.requests import Selection
+from support.objects import NAMESPACE
 from support.scripteddrain import DPU, HOST, OPERATOR, World
 
 
@@ -102,3 +104,52 @@ def test_a_drain_that_ends_by_force_and_without_proof_is_told_on_the_node_and_on
         "force. Uncordon it yourself"
     )
     assert told(world, "HostLeftCordoned") == [("Warning", kind, words) for kind in ("dpuclusterconfigs", "nodes")]
+
+
+# --- hold, and a pair that ends -----------------------------------------------------------------------------------------
+
+
+def lets_go(world: World) -> None:
+    """The host is drained; the pod of a DPU that lets it go ends."""
+    world.drain_host()
+    world.settle()
+
+
+def test_a_host_that_is_led_out_keeps_its_dpu_while_a_person_holds_it() -> None:
+    world = serving()
+    order(world, "hold")
+    world.delete_config()
+    world.settle()
+    lets_go(world)
+    assert (world.budget().serves, world.budget().is_open) == (HOST, False)
+    assert world.entries() == {DPU: f"TENANT_K8S_NODE={HOST}\n"}
+    assert len(world.infra.listed(Selection(PODS, NAMESPACE))) == 1
+    assert "a person holds" in world.message()
+    order(world, "")
+    world.settle()
+    assert (world.left(), world.maintenance()) == ([], None)
+
+
+def test_a_host_that_is_unpaired_keeps_its_dpu_while_a_person_holds_it() -> None:
+    world = draining()
+    order(world, "hold")
+    world.pair_up()
+    world.settle()
+    lets_go(world)
+    assert world.entries() == {DPU: f"TENANT_K8S_NODE={HOST}\n"}
+    assert world.said() == ("False", "HeldByAnnotation")
+    order(world, "")
+    world.settle()
+    assert world.entries() == {}
+
+
+def test_the_end_that_is_forced_does_not_wait_for_whoever_holds_a_dpu() -> None:
+    world = serving()
+    order(world, "hold")
+    world.delete_config()
+    world.settle()
+    lets_go(world)
+    world.delete_config(force_delete="yes")
+    world.infra.drop(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
+    world.settle()
+    assert (world.left(), world.maintenance()) == ([], None)

@@ -23,6 +23,7 @@ from dpunetop.domain.drain.protection import (
 )
 from dpunetop.domain.entries import EntriesView, idle_pods, judge_entries, render_idle_pods
 from dpunetop.domain.names import (
+    DRAIN_ANNOTATION,
     IDLE_PODS_ANNOTATION,
     NODEMAINTENANCES,
     OVNKUBE_NODE_ENTRIES,
@@ -497,6 +498,21 @@ def test_no_entry_is_taken_away_when_the_tenant_shows_that_the_host_is_in_use() 
     stage.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None}})
     assert stage.finish(run).startswith("STALE")
     assert stage.entry() == HOST
+
+
+def test_no_entry_is_taken_away_once_a_person_holds_the_dpu() -> None:
+    stage = unwanted()
+    run = stage.run()
+    stage.infra.change(NODES, "", DPU, {"metadata": {"annotations": {DRAIN_ANNOTATION: "hold"}}})
+    assert stage.finish(run).endswith("a person holds it")
+    assert (stage.entry(), stage.guarding()) == (HOST, Guarding.REMOVAL_PENDING)
+
+
+def test_who_leaves_already_goes_on_although_a_person_holds_the_dpu() -> None:
+    stage = leaving()
+    stage.infra.change(NODES, "", DPU, {"metadata": {"annotations": {DRAIN_ANNOTATION: "hold"}}})
+    assert stage.guarding() is Guarding.LEAVING
+    assert stage.work()
 
 
 def test_an_entry_of_a_deposed_process_does_not_arrive_after_another_one_has_opened() -> None:
