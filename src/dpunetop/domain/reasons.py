@@ -83,6 +83,7 @@ _ACTION: Mapping[str, str] = {
     "CredentialShortLived": "raise the longest life of ServiceAccount tokens in the tenant",
     "DpuDownOverdue": "see why the DPU does not come back from its reboot",
     "DpuDrainOverdue": "see what the machine-config operator of the DPU waits for",
+    "DpuNotSelected": "label the Node as spec.nodeSelector asks, or remove its entry in ConfigMap env-overrides",
     "DpuAbsent": "correct or remove the entry in ConfigMap env-overrides",
     "DrainForced": "see what runs on the host: it may have no network until its DPU is back",
     "DrainTimeout": "see what keeps the host from being drained, or take the cordon of the DPU back",

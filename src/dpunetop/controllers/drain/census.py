@@ -271,6 +271,7 @@ class Censor:
                     wishes=wishes,
                     entries=written,
                     nodes=by_name(nodes),
+                    unpicked=dropped - judged.why_not_paired().keys(),
                     pairs=pairs,
                     hosts=tenant.nodes if tenant.is_seen else None,
                     can_drain=tenant.can_drain,

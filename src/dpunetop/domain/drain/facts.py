@@ -255,6 +255,7 @@ class Reason(StrEnum):
     DPU_ABSENT = "DpuAbsent"
     DPU_DRAINING = "DpuDraining"
     DPU_GONE = "DpuGone"
+    DPU_NOT_SELECTED = "DpuNotSelected"
     DRAIN_TIMEOUT = "DrainTimeout"
     FOREIGN_MAINTENANCE = "ForeignMaintenance"
     HELD_BY_ANNOTATION = "HeldByAnnotation"

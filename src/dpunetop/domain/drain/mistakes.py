@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from dpunetop.domain.drain.facts import Hold, Reason
+from dpunetop.domain.envfile import NodeEntry, Wish
 from dpunetop.domain.names import ENV_OVERRIDES, NODEMAINTENANCES
 from dpunetop.domain.nearness import did_you_mean
 from dpunetop.domain.pairing import Pair
@@ -17,12 +18,14 @@ from dpunetop.kube.keys import crd_name
 class AskedView:
     """What the judgement looks at."""
 
-    wishes: Collection[str]
-    """DPUs that `env-overrides` has an entry for."""
+    wishes: Mapping[str, Wish]
+    """The entries of `env-overrides`, by DPU."""
     entries: Collection[str]
     """DPUs that pods read an entry of, so that their Nodes were there."""
     nodes: Collection[str]
     """Names of infra's Nodes."""
+    unpicked: Collection[str]
+    """Those of them that `spec.nodeSelector` does not pick."""
     pairs: Mapping[str, Pair]
     hosts: Collection[str] | None
     """Names of the tenant's Nodes; None: they cannot be read."""
@@ -32,7 +35,7 @@ class AskedView:
 
 def mistakes(view: AskedView) -> tuple[Hold, ...]:
     """Why pairs that were asked for cannot be, or cannot be drained: each names DPU and host, and what to do."""
-    return (*_absent_hosts(view), *_absent_dpus(view), *_undrainable(view))
+    return (*_absent_hosts(view), *_absent_dpus(view), *_unpicked_dpus(view), *_undrainable(view))
 
 
 def _absent_hosts(view: AskedView) -> Iterable[Hold]:
@@ -47,6 +50,16 @@ def _absent_dpus(view: AskedView) -> Iterable[Hold]:
     for dpu in sorted({*view.wishes} - {*view.nodes} - {*view.entries}):
         words = f"{named(dpu)}: infra has no Node of that name{did_you_mean(dpu, view.nodes)}"
         yield Hold(Reason.DPU_ABSENT, f"{words}; correct or remove its entry in ConfigMap {ENV_OVERRIDES}")
+
+
+def _unpicked_dpus(view: AskedView) -> Iterable[Hold]:
+    """Not of one that serves: it is told what becomes of that."""
+    for dpu in sorted({*view.wishes} & {*view.unpicked} - {*view.entries}):
+        wish = view.wishes[dpu]
+        serves = f"does not serve host {named(wish.host)}" if isinstance(wish, NodeEntry) else "serves no host"
+        words = f"{dpu}: spec.nodeSelector does not pick its Node, so that it {serves}"
+        step = f"label the Node as spec.nodeSelector asks, or remove its entry in ConfigMap {ENV_OVERRIDES}"
+        yield Hold(Reason.DPU_NOT_SELECTED, f"{words}; {step}")
 
 
 def _undrainable(view: AskedView) -> Iterable[Hold]:

@@ -65,6 +65,35 @@ def test_an_entry_for_a_dpu_that_infra_does_not_have_is_told() -> None:
     assert said(world)[1] != "DpuAbsent"
 
 
+def test_an_entry_for_a_dpu_that_the_selector_does_not_pick_is_told_with_its_host() -> None:
+    world = World().protected()
+    other = dpu_node("b1", name="d11")
+    world.infra.put(NODES, {**other, "metadata": {**other["metadata"], "labels": {}}})
+    world.pair_up(**{DPU: HOST, "d11": "host-2"})
+    world.tenant.put(NODES, {"metadata": {"name": "host-2"}, "spec": {}})
+    world.settle()
+    assert said(world) == (
+        "False",
+        "DpuNotSelected",
+        "d11: spec.nodeSelector does not pick its Node, so that it does not serve host host-2; label the Node "
+        "as spec.nodeSelector asks, or remove its entry in ConfigMap env-overrides",
+    )
+    world.infra.put(NODES, other)
+    world.settle()
+    assert said(world)[1] != "DpuNotSelected"
+
+
+def test_a_dpu_that_serves_and_is_no_longer_picked_is_told_once() -> None:
+    world = World().protected()
+    world.run_pod("p1", "container-of-b1")
+    world.settle()
+    world.label({})
+    world.settle()
+    assert said(world)[:2] == ("False", "RemovalPending")
+    assert "DpuNotSelected" not in said(world)[2]
+    assert "nodeSelector" not in said(world)[2]
+
+
 def test_a_tenant_whose_hosts_nobody_can_drain_is_told_when_there_is_a_pair() -> None:
     world = World()
     live = world.tenant.shown(CUSTOMRESOURCEDEFINITIONS, "", crd_name(names.NODEMAINTENANCES))

@@ -106,7 +106,7 @@ def test_a_drain_that_ends_by_force_and_without_proof_is_told_on_the_node_and_on
     assert told(world, "HostLeftCordoned") == [("Warning", kind, words) for kind in ("dpuclusterconfigs", "nodes")]
 
 
-# --- hold, and a pair that ends -----------------------------------------------------------------------------------------
+# --- hold, and a pair that ends ---------------------------------------------------------------------------------------
 
 
 def lets_go(world: World) -> None:

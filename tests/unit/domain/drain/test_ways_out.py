@@ -342,6 +342,7 @@ ELSEWHERE: dict[Reason, str] = {
     Reason.BUDGET_NOT_OURS: "about the protection: test_protection.py",
     Reason.CACHE_CONTRADICTED: "about what is watched: controllers/drain/test_doubts.py",
     Reason.DPU_ABSENT: "about what people wrote: controllers/drain/test_mistakes.py",
+    Reason.DPU_NOT_SELECTED: "the same",
     Reason.INFRA_FORBIDDEN: "of the worker of a host: controllers/drain",
     Reason.REQUEST_FAILED: "the same",
     Reason.TENANT_NOT_ENGAGED: "as TenantUnreachable, but for the words: controllers/drain/test_gather.py",
