@@ -209,8 +209,12 @@ class Maintenance:
     """The first few of them."""
     loses_lease: bool = False
     """Whether its operator could not renew the lease that it holds on the host, so that it is about to give up."""
+    made_at: int = 0
+    """When it was made, in seconds of the epoch."""
     ended_at: int = 0
     """When it was deleted, in seconds of the epoch; 0: it was not."""
+    is_renewed: bool = False
+    """Whether its operator is to drain the host once more: until that ends it says `Succeeded` of the drain before."""
 
     def mark_of(self, dpu: str) -> str:
         """The mark for that DPU; empty: there is none."""
@@ -447,6 +451,7 @@ def maintenance(obj: Obj, owner: str) -> Maintenance:
     notes, pending = annotations_of(obj), at(obj, "status", "pendingPods")
     host = str(at(obj, "spec", "nodeName") or "")
     last_update = str(at(obj, "status", "lastUpdate") or "")
+    phase = _phase(str(at(obj, "status", "phase")), str(notes.get(OUTDATED_DRAIN_ANNOTATION, "")), last_update)
     return Maintenance(
         live=obj,
         name=name_of(obj),
@@ -454,7 +459,7 @@ def maintenance(obj: Obj, owner: str) -> Maintenance:
         host=host,
         ours=labels_of(obj).get(OWNER_LABEL) == owner and name_of(obj) == maintenance_name(host),
         terminating=is_terminating(obj),
-        phase=_phase(str(at(obj, "status", "phase")), str(notes.get(OUTDATED_DRAIN_ANNOTATION, "")), last_update),
+        phase=phase,
         marks={name: str(value) for name, value in notes.items() if name.startswith(OPEN_FOR_PREFIX)},
         cordoned_before=_YES_NO.get(str(notes.get(CORDONED_BEFORE_ANNOTATION, ""))),
         error=printable(str(at(obj, "status", "lastError") or ""), _MOST_WORDS),
@@ -463,7 +468,9 @@ def maintenance(obj: Obj, owner: str) -> Maintenance:
         last_update=last_update,
         pods=_pending_pods(obj, pending),
         loses_lease=at(obj, "status", "errorOnLeaseCount") not in (None, 0),
+        made_at=as_seconds(at(obj, "metadata", "creationTimestamp")),
         ended_at=as_seconds(at(obj, "metadata", "deletionTimestamp")),
+        is_renewed=phase is Phase.RUNNING and at(obj, "status", "phase") != "Running",
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from dpunetop.domain.drain.facts import DpuNode, DpuView, HostView, Maintenance
+from dpunetop.domain.drain.facts import DpuNode, DpuView, HostNode, HostView, Maintenance, Phase
 from dpunetop.domain.drain.limits import Limits, Span, duration
 from dpunetop.domain.drain.protection import Guarding
 from dpunetop.domain.drain.record import Cycle, State
@@ -17,6 +17,10 @@ from dpunetop.domain.drain.scene import Scene
 from dpunetop.domain.drain.standing import Late, Stage, Standing
 from dpunetop.domain.drain.times import as_time
 from dpunetop.domain.quoting import named, sentence
+
+BEGINNING_SECONDS = 300
+"""So long the node maintenance operator may have a maintenance until it drains the host: it begins at once, or not at
+all."""
 
 
 def span_of(stage: Stage, cycle: Cycle | None, *, is_ending: bool) -> Span | None:
@@ -73,11 +77,15 @@ def _timed(scene: Scene, dpu: DpuView, standing: Standing, guarding: Guarding | 
     if span is None or not since:
         return standing
     limits, now = scene.view.settings.limits, scene.view.site.author.now
-    late_at = since + limits.seconds(span) + 1
+    late_at, limit = since + limits.seconds(span) + 1, _limit(limits, span)
+    begun = _waits_since(scene) if span is Span.HOST_DRAIN else 0
+    if begun and begun + BEGINNING_SECONDS + 1 < late_at:
+        late_at, since = begun + BEGINNING_SECONDS + 1, begun
+        what, limit = f"{what}, which does not begin,", duration(BEGINNING_SECONDS)
     if now < late_at:
         return replace(standing, late_at=late_at)
     cause = _cause(scene, dpu, span, standing)
-    words = f"{what} since {as_time(since)}, longer than {_limit(limits, span)}{cause}"
+    words = f"{what} since {as_time(since)}, longer than {limit}{cause}"
     return replace(standing, late_at=late_at, late=Late(span.reason, f"host {named(scene.view.site.host)}: {words}"))
 
 
@@ -86,6 +94,20 @@ def _drain(scene: Scene, dpu: DpuView, stage: Stage) -> tuple[Span | None, int]:
     returns = cycle is not None and cycle.state is State.RETURNING
     span = span_of(stage, cycle, is_ending=returns and (own is None or own.terminating))
     return span, 0 if span is None or cycle is None else _since(span, dpu, cycle, own)
+
+
+def _waits_since(scene: Scene) -> int:
+    """Since when the node maintenance operator has a maintenance that it does nothing about; 0: it drains the host.
+
+    Source: it gets the Lease of the host first, which somebody else may hold, then sets its taint, and names the pods
+        that are left (`Reconcile` in internal/controller/nodemaintenance_controller.go of
+        medik8s/node-maintenance-operator 3a54cd1). Its error stands also after it has passed.
+    """
+    own, host = scene.own, scene.host
+    if own is None or own.terminating or own.is_renewed or not isinstance(host, HostNode):
+        return 0
+    drains = own.phase not in (Phase.NEW, Phase.RUNNING) or (host.tainted and own.pending > 0)
+    return 0 if drains else own.made_at
 
 
 def _since(span: Span, dpu: DpuView, cycle: Cycle, own: Maintenance | None) -> int:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from dpunetop.domain import names
 from dpunetop.domain.drain.limits import DEFAULT_SECONDS, Span
+from dpunetop.domain.drain.overdue import BEGINNING_SECONDS
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import CONFIGMAPS, NODES, PODS
 from support.objects import NAMESPACE
-from support.scripteddrain import DPU, HOST, OPERATOR, OWNER, World
+from support.scripteddrain import DPU, DRAINED, HOST, OPERATOR, OWNER, World
 
 REFS = [{"namespace": "shop", "name": "web-1"}]
 
@@ -34,6 +37,7 @@ def hanging(world: World | None = None) -> World:
     world.settle()
     status = {"phase": "Running", "pendingPods": ["web-1"], "pendingPodsRefs": REFS}
     world.change(world.tenant, names.NODEMAINTENANCES, "", names.maintenance_name(HOST), status=status)
+    world.change(world.tenant, NODES, "", HOST, spec=DRAINED)
     budget = {"metadata": {"name": "web", "namespace": "shop"}, "status": {"disruptionsAllowed": 0}}
     world.tenant.put(names.PODDISRUPTIONBUDGETS, budget)
     world.settle()
@@ -179,3 +183,85 @@ def test_a_right_that_is_missing_is_named_in_place_of_the_budgets() -> None:
     world.tenant.refuses[f"list {names.PODDISRUPTIONBUDGETS.plural}"] = refusal
     passes(world, Span.HOST_DRAIN)
     assert "PodDisruptionBudgets of namespace shop of the tenant cannot be listed" in message(world)
+
+
+# --- a drain that does not begin --------------------------------------------------------------------------------------
+
+LEASE = (
+    "failed to obtain a lease that is not owned by us : can't update or invalidate the lease because it is held by "
+    "different owner: somebody errorOnLeaseCount 0"
+)
+
+
+def says(world: World, **status: Any) -> None:
+    """The node maintenance operator writes the status of our maintenance."""
+    world.change(world.tenant, names.NODEMAINTENANCES, "", names.maintenance_name(HOST), status=status)
+    world.settle()
+
+
+def asked() -> World:
+    """The host is asked to drain, and nobody has done anything about it."""
+    world = World().protected()
+    world.run_pod("p1", "container-of-b1")
+    world.cordon()
+    world.settle()
+    return world
+
+
+@pytest.mark.parametrize("pods", [[], ["web-1"]], ids=["nothing to evict", "pods"])
+def test_a_host_whose_lease_somebody_else_holds_is_told_within_minutes_with_the_words_of_the_operator(
+    pods: list[str],
+) -> None:
+    world = asked()
+    says(world, phase="Running", drainProgress=0, lastError=LEASE, errorOnLeaseCount=0, pendingPods=pods)
+    assert world.said() == ("True", "Draining")
+    world.clock.step(BEGINNING_SECONDS + 2)
+    world.settle()
+    assert world.said() == ("False", "HostDrainOverdue")
+    assert f"{DPU}: host {HOST}: HostDraining, which does not begin, since " in message(world)
+    assert "longer than 5m: " in message(world)
+    assert "held by different owner: somebody" in message(world)
+    assert world.events()[-1] == "Warning HostDrainOverdue"
+
+
+def test_a_maintenance_that_no_operator_does_anything_about_is_told_within_minutes() -> None:
+    world = asked()
+    pause = world.settle()
+    assert pause is not None
+    assert pause <= BEGINNING_SECONDS + 1
+    world.clock.step(BEGINNING_SECONDS + 2)
+    world.settle()
+    assert world.said() == ("False", "HostDrainOverdue")
+
+
+def test_a_drain_that_takes_its_time_is_not_told_by_the_error_that_an_earlier_round_left() -> None:
+    world = hanging()
+    error = "[error when waiting for pod web-1 to terminate: global timeout reached: 30s]"
+    says(world, phase="Running", drainProgress=50, lastError=error, pendingPods=["web-1"], pendingPodsRefs=REFS)
+    world.clock.step(DEFAULT_SECONDS[Span.HOST_DRAIN] - 10)
+    world.settle()
+    assert world.said() == ("True", "Draining")
+
+
+def test_a_maintenance_made_anew_has_its_time_to_begin() -> None:
+    world = hanging()
+    world.clock.step(BEGINNING_SECONDS + 2)
+    world.change(world.tenant, NODES, "", HOST, spec={})
+    says(world, phase="Failed", lastError="lease")
+    assert "status" not in world.maintenance()
+    assert world.said() == ("True", "Draining")
+    world.clock.step(BEGINNING_SECONDS + 2)
+    world.settle()
+    assert world.said() == ("False", "HostDrainOverdue")
+
+
+def test_a_host_that_is_drained_once_more_is_not_told_at_once() -> None:
+    world = asked()
+    world.change(world.tenant, NODES, "", HOST, spec=DRAINED)
+    says(world, phase="Succeeded", lastUpdate="2026-01-01T00:00:00Z")
+    live = world.maintenance()
+    notes = {**live["metadata"]["annotations"], names.OUTDATED_DRAIN_ANNOTATION: "2026-01-01T00:00:00Z"}
+    world.tenant.put(names.NODEMAINTENANCES, {**live, "metadata": {**live["metadata"], "annotations": notes}})
+    world.clock.step(BEGINNING_SECONDS + 2)
+    world.settle()
+    assert world.said()[1] != "HostDrainOverdue"
