@@ -12,12 +12,12 @@ from dpunetop.domain import names
 from dpunetop.domain.drain.outages import spelled
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Forbidden
-from dpunetop.kube.keys import NODES
+from dpunetop.kube.keys import NODES, PODS
 from dpunetop.kube.meta import annotations_of
 from dpunetop.runtime.cluster import Health, Reach
 from support.clock import EPOCH
 from support.objects import NAMESPACE, node
-from support.scripteddrain import DPU, HOST, World, dpu_node
+from support.scripteddrain import DPU, HOST, OWNER, World, dpu_node
 
 CORDON = {"policy": "Cordon", "after": "1m", "maxHosts": 1}
 
@@ -177,3 +177,38 @@ def test_what_keeps_the_blocker_from_being_ready_is_said_once() -> None:
     world.run_blocker(ready=False)
     fails(world)
     assert "its blocker" not in said(world)
+
+
+@pytest.mark.parametrize("forced", [False, True], ids=["led out", "by force"])
+def test_a_host_that_is_cordoned_at_the_end_is_named_and_comes_back_with_a_config_made_anew(forced: bool) -> None:
+    world = cordoned()
+    world.delete_config(**({"force_delete": "yes"} if forced else {}))
+    world.settle()
+    if forced:
+        world.infra.drop(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
+    else:
+        world.drain_host()
+    world.settle()
+    assert (world.left(), world.maintenance(), is_cordoned(world)) == ([], None, True)
+    assert annotations_of(world.host()).get(names.LEFT_BY_ANNOTATION) == (None if forced else OWNER)
+    told = {each.reason: each for each in world.told if each.resource == names.DPUCLUSTERCONFIGS}
+    assert "HostLeftCordoned" in told or forced
+    assert f"kubectl uncordon {HOST}" in told["HostNotServed"].note
+    returns(world)
+    assert (is_cordoned(world), mark(world)) == (False, "")
+    assert names.LEFT_BY_ANNOTATION not in annotations_of(world.host())
+
+
+def returns(world: World) -> None:
+    """The DPU is back, and serves for a DpuClusterConfig of the same name."""
+    world.infra.put(NODES, dpu_node("b2"))
+    live = world.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample")
+    metadata = {**live["metadata"], "uid": "another", "annotations": {}}
+    metadata.pop("deletionTimestamp")
+    world.infra.put(names.DPUCLUSTERCONFIGS, {**live, "metadata": metadata})
+    world.start()
+    world.settle()
+    world.run_blocker()
+    world.settle()
+    world.run_pod("p2", "container-of-b2")
+    world.settle()
