@@ -273,6 +273,7 @@ def _in_tenant(tenant: Tenant, owners: _Owners) -> Look:
     parts = [_maintenance(each, hosts) for each in tenant.maintenances if owners.has_gone(each)]
     is_alone = not owners.living and not strangers
     parts += [_host(host, owners, is_alone) for name, host in sorted(hosts.items()) if name not in held]
+    parts += [_held(host, owners) for name, host in sorted(hosts.items()) if held.get(name) not in (None, *owners.gone)]
     parts += [_accounts(each, tenant, owners) for each in TENANT_NAMES]
     return reduce(Look.__add__, parts, Look(strangers=strangers))
 
@@ -299,11 +300,22 @@ def _maintenance(obj: Obj, hosts: Mapping[str, HostNode]) -> Look:
     return Look((Act(mark, ": it is to come out cordoned, because no DPU serves it"),), (f"{what} goes after that",))
 
 
+def _held(host: HostNode, owners: _Owners) -> Look:
+    """A host in a maintenance of somebody else."""
+    if host.left_by not in owners.gone and not _has_outage(host, owners):
+        return Look()
+    what = f"{shown(NODES, host.live)} has marks of ours, and is in a maintenance of somebody else"
+    return Look(kept=(f"{what}: sweep again when that is gone",))
+
+
+def _has_outage(host: HostNode, owners: _Owners) -> bool:
+    return host.unplanned is not None and host.unplanned.owner in owners.gone
+
+
 def _host(host: HostNode, owners: _Owners, is_alone: bool) -> Look:
     """What drains and outages have left on a host that is in no maintenance. A mark says nothing of whose it is: it is
     ours where we have left the host, or where there is nobody else."""
     was_left = host.left_by in owners.gone
-    has_outage = host.unplanned is not None and host.unplanned.owner in owners.gone
     is_ours = is_alone or was_left
     if host.mark is not None and is_ours and (host.mark or not host.cordoned):
         end = "stays cordoned" if host.mark else "stays schedulable"
@@ -313,7 +325,7 @@ def _host(host: HostNode, owners: _Owners, is_alone: bool) -> Look:
         for annotation, ours in (
             (names.CORDONED_BEFORE_ANNOTATION, host.mark is not None and is_ours),
             (names.LEFT_BY_ANNOTATION, was_left),
-            (names.UNPLANNED_ANNOTATION, has_outage),
+            (names.UNPLANNED_ANNOTATION, _has_outage(host, owners)),
         )
         if ours
     ]

@@ -174,6 +174,13 @@ def test_a_config_that_is_deleted_loses_our_finalizer_when_all_else_is_gone() ->
     assert last.step.patch == {"metadata": {"finalizers": ["somebody.else/first"]}}
 
 
+def test_our_finalizer_stays_while_something_is_still_going() -> None:
+    resource, obj = budget("d1", LIVING)
+    said = look(found((resource, terminating(obj)), configs=(terminating(config()),)), FINISH)
+    assert said.acts == ()
+    assert said.later[-1] == "the finalizer of DpuClusterConfig dpu-one/sample goes after that"
+
+
 def test_no_finalizer_of_a_config_that_is_not_deleted_goes() -> None:
     assert look(found(configs=(config(),)), FINISH) == Look()
 
@@ -263,6 +270,21 @@ def test_a_mark_that_may_be_of_another_cluster_stays(mark: str) -> None:
     account = ours(SERVICEACCOUNTS, names.DPU_ACCOUNT, STRANGER)
     said = said_of_tenant(account, hosts=(host({BEFORE: mark}),))
     assert (said.acts, said.kept) == ((), ())
+
+
+@pytest.mark.parametrize("mark", ["yes", "no"])
+def test_a_mark_that_may_be_of_a_config_that_lives_stays(mark: str) -> None:
+    said = look(found(configs=(config(),), tenant=Tenant((), (), (host({BEFORE: mark}),))), Choice())
+    assert said == Look()
+
+
+@pytest.mark.parametrize("owner", ["", STRANGER])
+def test_a_host_with_our_marks_in_a_maintenance_of_somebody_else_is_named(owner: str) -> None:
+    said = said_of_tenant(upkeeps=(upkeep(owner),), hosts=(host({LEFT: GONE}, cordoned=True),))
+    assert said.acts == ()
+    assert said.kept == (
+        "Node w1 has marks of ours, and is in a maintenance of somebody else: sweep again when that is gone",
+    )
 
 
 def test_where_nobody_else_is_a_mark_goes_and_the_earlier_cordon_comes_back() -> None:
