@@ -611,9 +611,7 @@ class World:
 
     def register_host_anew(self, *, cordoned: bool = False) -> bool:
         """Its Node is deleted and comes back with nothing of ours on it."""
-        own = self.own()
         self.disputed |= self.process.run is not None or bool(self.late)
-        self.disputed |= own is not None and own.cordoned_before is True  # nothing tells that this was another Node
         self.intent, self.workloads, self.hidden = cordoned, not cordoned, self.own() is not None
         self.tenant.remove(NODES, "", HOST)
         metadata = {"name": HOST, "annotations": dict(hostupdates.AT_REST)}

@@ -19,6 +19,7 @@ from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     CYCLE_ANNOTATION,
     DRAIN_ANNOTATION,
+    HOST_UID_ANNOTATION,
     HOST_UPDATE_ANNOTATION,
     LEAVING_ANNOTATION,
     LEFT_BY_ANNOTATION,
@@ -209,6 +210,8 @@ class Maintenance:
     """The first few of them."""
     loses_lease: bool = False
     """Whether its operator could not renew the lease that it holds on the host, so that it is about to give up."""
+    host_uid: str = ""
+    """UID of the Node that it was made for; empty: it does not say."""
     made_at: int = 0
     """When it was made, in seconds of the epoch."""
     ended_at: int = 0
@@ -468,6 +471,7 @@ def maintenance(obj: Obj, owner: str) -> Maintenance:
         last_update=last_update,
         pods=_pending_pods(obj, pending),
         loses_lease=at(obj, "status", "errorOnLeaseCount") not in (None, 0),
+        host_uid=str(notes.get(HOST_UID_ANNOTATION, "")),
         made_at=as_seconds(at(obj, "metadata", "creationTimestamp")),
         ended_at=as_seconds(at(obj, "metadata", "deletionTimestamp")),
         is_renewed=phase is Phase.RUNNING and at(obj, "status", "phase") != "Running",
@@ -518,6 +522,11 @@ def is_uncordoned(found: Maintenance, host: HostNode) -> bool:
 def is_registered_anew(found: Maintenance, host: HostNode) -> bool:
     """Whether the host's Node is another one than was drained: it shows nothing of what was written onto that."""
     return _is_drained(found) and host.mark is None and not host.tainted
+
+
+def is_another_node(found: Maintenance, host: HostNode) -> bool:
+    """Whether the host's Node is another one than its maintenance says anything of: neither its cordon nor its mark."""
+    return is_registered_anew(found, host) or found.host_uid not in ("", host.uid)
 
 
 def is_in_use(found: Maintenance, host: HostNode) -> bool:

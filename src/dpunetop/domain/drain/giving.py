@@ -20,9 +20,9 @@ from dpunetop.domain.drain.facts import (
     Order,
     Phase,
     Site,
+    is_another_node,
     is_in_use,
     is_left_over,
-    is_registered_anew,
     is_stuck_cordoned,
     is_taken_back,
 )
@@ -378,7 +378,7 @@ def _leave(site: Site, found: Maintenance, host: HostNode | None) -> Steps[None]
     was there before is not ours to take back."""
     if host is None:
         return
-    before = host.mark if host.mark is not None else bool(found.cordoned_before)
+    before = host.mark if host.mark is not None else _was_cordoned(found, host)
     if is_taken_back(found, host):
         yield from store(mark_host(site, host, False))
     elif not before:
@@ -401,8 +401,10 @@ def _remember(site: Site, found: Maintenance, host: HostNode | None, cordoned_be
 
 
 def _was_cordoned(found: Maintenance, host: HostNode) -> bool:
-    """The cordon of a Node that was registered anew is nobody's but a person's."""
-    return host.cordoned if is_registered_anew(found, host) else bool(found.cordoned_before)
+    """The cordon of a Node that was registered anew is a person's, or the maintenance's, which sets its taint first."""
+    if is_another_node(found, host):
+        return host.cordoned and not host.tainted
+    return bool(found.cordoned_before)
 
 
 def _delete(site: Site, found: Maintenance) -> Delete:

@@ -8,6 +8,7 @@ from typing import Any
 from dpunetop.domain.drain.facts import HostNode, Maintenance, Site, is_registered_anew
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
+    HOST_UID_ANNOTATION,
     HOST_UPDATE_ANNOTATION,
     LEFT_BY_ANNOTATION,
     MAINTENANCE_TAINT,
@@ -30,6 +31,7 @@ def new_maintenance(site: Site, cordoned_before: bool, read: HostNode) -> Apply:
     desired["metadata"]["labels"] = {OWNER_LABEL: site.owner}
     desired["metadata"]["annotations"] = {
         CORDONED_BEFORE_ANNOTATION: _word(cordoned_before),
+        HOST_UID_ANNOTATION: read.uid,
         HOST_UPDATE_ANNOTATION: read.machine.update,
     }
     desired["spec"] = {"nodeName": site.host, "reason": _REASON}
@@ -44,6 +46,7 @@ def renew_maintenance(site: Site, found: Maintenance, read: HostNode) -> Patch:
     notes = {OUTDATED_DRAIN_ANNOTATION: found.last_update or None, HOST_UPDATE_ANNOTATION: read.machine.update}
     if is_registered_anew(found, read):  # that Node never bore our cordon
         notes[CORDONED_BEFORE_ANNOTATION] = _word(read.cordoned)
+        notes[HOST_UID_ANNOTATION] = read.uid
     return Patch(site.tenant_cluster, NODEMAINTENANCES, found.live, {"metadata": {"annotations": notes}})
 
 

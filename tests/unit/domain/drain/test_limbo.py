@@ -111,6 +111,39 @@ def test_a_person_who_cordons_the_host_that_was_registered_anew_keeps_the_cordon
     assert (world.violations, world.unsettled(), world.host().cordoned) == ([], [], True)
 
 
+@pytest.mark.parametrize("was_cordoned", [False, True])
+@pytest.mark.parametrize("is_cordoned", [False, True])
+def test_what_a_failed_maintenance_says_of_the_node_before_is_not_done_to_one_that_was_registered_anew(
+    was_cordoned: bool, is_cordoned: bool
+) -> None:
+    world = World(cordoned_before=was_cordoned)
+    world.cordon(DPU)
+    world.work()
+    world.nmo()
+    world.nmo()
+    world.nmo_fails()
+    world.register_host_anew(cordoned=is_cordoned)
+    world.uncordon(DPU)
+    world.settle()
+    assert world.own() is None
+    assert (world.host().cordoned, world.violations, world.unsettled()) == (is_cordoned, [], [])
+
+
+def test_a_failed_maintenance_that_is_made_anew_does_not_cordon_a_host_that_was_registered_anew() -> None:
+    world = World(cordoned_before=True)
+    world.cordon(DPU)
+    world.work()
+    world.nmo()
+    world.nmo()
+    world.nmo_fails()
+    world.register_host_anew()
+    world.settle()
+    assert (world.own().cordoned_before, world.own().host_uid) == (False, world.host().uid)
+    world.uncordon(DPU)
+    world.settle()
+    assert (world.host().cordoned, world.violations, world.unsettled()) == (False, [], [])
+
+
 STUCK = replace(HOST, cordoned=True, mark=False)
 
 

@@ -14,6 +14,7 @@ from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     CYCLE_ANNOTATION,
     DESIRED_DRAIN_ANNOTATION,
+    HOST_UID_ANNOTATION,
     HOST_UPDATE_ANNOTATION,
     NODEMAINTENANCES,
     PODDISRUPTIONBUDGETS,
@@ -81,6 +82,7 @@ def test_the_host_is_read_then_shown_to_have_no_maintenance_then_marked_then_ask
     assert annotations_of(calls[2].step.patch) == {CORDONED_BEFORE_ANNOTATION: "yes"}
     assert annotations_of(calls[3].step.desired) == {
         CORDONED_BEFORE_ANNOTATION: "yes",
+        HOST_UID_ANNOTATION: world.host().uid,
         HOST_UPDATE_ANNOTATION: world.host().machine.update,
     }
     assert calls[3].step.live is None
