@@ -84,7 +84,7 @@ def literals(nodes: list[ast.expr]) -> Iterator[str]:
 
 def reasons() -> set[str]:
     found = {str(each) for kind in ENUMS for each in kind} | {giving.HOST_LEFT_CORDONED, unplanned.NETWORK_BACK}
-    found |= {opening.DRAIN_FORCED, standing.DRAIN_SKIPPED}
+    found |= {opening.DRAIN_FORCED, standing.DRAIN_SKIPPED, giving.HOST_FORCED_BACK}
     found |= {span.reason for span in Span}
     found |= {"".join(word.capitalize() for word in each.name.split("_")) for each in _SHOWN}
     for room in ("domain", "controllers"):
@@ -151,4 +151,5 @@ def test_the_search_finds_who_makes_an_event() -> None:
 def test_an_event_is_as_grave_as_its_reason() -> None:
     assert event(INFRA, NODES, {}, "HostWithoutNetwork", "").type == "Warning"
     assert event(INFRA, NODES, {}, "NetworkBack", "").type == "Normal"
+    assert event(INFRA, NODES, {}, "NetworkUnproven", "").type == event(INFRA, NODES, {}, "ProofMissing", "").type
     assert good_event(INFRA, NODES, {}, "HostWithoutNetwork", "").type == "Normal"

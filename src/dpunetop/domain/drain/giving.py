@@ -45,6 +45,9 @@ from dpunetop.kube.plan import Delete, Fence
 
 HOST_SCHEDULABLE = "HostSchedulable"
 """Reason of the Event about a host that is in use again after it was led out."""
+HOST_FORCED_BACK = "HostForcedBack"
+"""Reason of the Event about a host that is given back without anything being asked of a DPU, because a person says so.
+"""
 HOST_LEFT_CORDONED = "HostLeftCordoned"
 """Reason of the Event about a host that comes out of its maintenance cordoned, because nothing proved its network."""
 
@@ -265,6 +268,7 @@ class LeadOut:
             return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
         if self.farewell is None:
             yield from store(release_host(self.site, host))
+            yield from _told(self.site, self.legs, None)
             return Done(Result.DONE, f"{self.site.host}: is schedulable again, which its maintenance left undone")
         if self.farewell.is_parted:  # it is cordoned, so that what is left to do shows: the next look restores it
             yield from store(leave_host(self.site, host))
@@ -333,8 +337,13 @@ class RestartPod:
 
 
 def _told(site: Site, legs: tuple[Leg, ...], farewell: Farewell | None) -> Steps[None]:
-    """Say that the host comes out cordoned, on the DpuClusterConfig and on the Nodes of its DPUs."""
+    """Say that the host comes out cordoned, on the DpuClusterConfig and on the Nodes of its DPUs; else which of them
+    was asked for nothing."""
     if farewell is None:
+        for leg in legs:
+            if leg.forced:
+                words = f"host {site.host} is given back, and nothing was asked of {leg.dpu}: its drain ends by force"
+                yield from tell_dpu(leg.dpu, HOST_FORCED_BACK, words)
         return
     words = f"host {site.host} is left cordoned: {_why(farewell, legs)}. Uncordon it yourself"
     yield event(INFRA, DPUCLUSTERCONFIGS, farewell.config, HOST_LEFT_CORDONED, words)

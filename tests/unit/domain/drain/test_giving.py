@@ -436,7 +436,7 @@ def test_a_dead_standby_is_let_go_by_force_and_the_host_comes_back_on_the_proof_
         pass
     world.work()
     assert (world.own(), world.host().cordoned, world.host().mark) == (None, False, None)
-    assert (world.events, world.violations) == ([], [])
+    assert (world.events, world.violations) == (["HostForcedBack"], [])
 
 
 def test_a_failed_maintenance_is_taken_away_though_the_drain_is_wanted_and_made_anew() -> None:
