@@ -78,7 +78,7 @@ def _timed(scene: Scene, dpu: DpuView, standing: Standing, guarding: Guarding | 
         return standing
     limits, now = scene.view.settings.limits, scene.view.site.author.now
     late_at, limit = since + limits.seconds(span) + 1, _limit(limits, span)
-    begun = _waits_since(scene) if span is Span.HOST_DRAIN else 0
+    begun = _waits_since(scene, since) if span is Span.HOST_DRAIN else 0
     if begun and begun + BEGINNING_SECONDS + 1 < late_at:
         late_at, since = begun + BEGINNING_SECONDS + 1, begun
         what, limit = f"{what}, which does not begin,", duration(BEGINNING_SECONDS)
@@ -96,8 +96,9 @@ def _drain(scene: Scene, dpu: DpuView, stage: Stage) -> tuple[Span | None, int]:
     return span, 0 if span is None or cycle is None else _since(span, dpu, cycle, own)
 
 
-def _waits_since(scene: Scene) -> int:
-    """Since when the node maintenance operator has a maintenance that it does nothing about; 0: it drains the host.
+def _waits_since(scene: Scene, asked: int) -> int:
+    """Since when the node maintenance operator has a maintenance that it does nothing about, by the tenant's clock, but
+    not before it was `asked` for by ours; 0: it drains the host.
 
     Source: it gets the Lease of the host first, which somebody else may hold, then sets its taint, and names the pods
         that are left (`Reconcile` in internal/controller/nodemaintenance_controller.go of
@@ -107,7 +108,7 @@ def _waits_since(scene: Scene) -> int:
     if own is None or own.terminating or own.is_renewed or not isinstance(host, HostNode):
         return 0
     drains = own.phase not in (Phase.NEW, Phase.RUNNING) or (host.tainted and own.pending > 0)
-    return 0 if drains else own.made_at
+    return 0 if drains or not own.made_at else max(own.made_at, asked)
 
 
 def _since(span: Span, dpu: DpuView, cycle: Cycle, own: Maintenance | None) -> int:

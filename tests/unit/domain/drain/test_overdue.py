@@ -12,7 +12,7 @@ import yaml
 from dpunetop.domain.drain.cycle import decide
 from dpunetop.domain.drain.facts import HostView, Mco, Order, Phase, Pod, Settings
 from dpunetop.domain.drain.limits import DEFAULT_LIMITS, DEFAULT_SECONDS, Limits, Span, duration
-from dpunetop.domain.drain.overdue import guarding_span, next_limit, span_of, timed
+from dpunetop.domain.drain.overdue import BEGINNING_SECONDS, guarding_span, next_limit, span_of, timed
 from dpunetop.domain.drain.protection import Guarding
 from dpunetop.domain.drain.record import Cycle
 from dpunetop.domain.drain.standing import Stage, Standing, standings
@@ -287,3 +287,10 @@ def test_a_record_carries_its_times_through_a_restart() -> None:
     later = at(4601, view(cordoned(replace(ASKED, term="t0")), maintenances=(nm(),)))
     assert look(later).late is not None
     assert isinstance(later.dpus[0].budget.cycle if later.dpus[0].budget else None, Cycle)
+
+
+def test_a_clock_of_the_tenant_that_is_late_makes_no_drain_late() -> None:
+    own = replace(nm(), made_at=1)
+    given = view(cordoned(ASKED), maintenances=(own,))
+    assert look(at(1000 + BEGINNING_SECONDS, given)).late is None
+    assert look(at(1000 + BEGINNING_SECONDS + 1, given)).late is not None
