@@ -80,7 +80,6 @@ WRITES_ONCE = {
     ("configmaps", "default/ovn-ca"),
     ("configmaps", "default/ovnkube-config"),
     ("serviceaccounts", "default/ovn-kubernetes-node"),
-    ("daemonsets", "default/ovnkube-node"),
     ("dpuclusterconfigs", "default/dpuclusterconfig-sample"),
     ("serviceaccounts", f"{OPERATOR_NAMESPACE}/dpu-drain-blocker"),
     *(("deployments", blocker) for blocker in BLOCKERS),
@@ -220,7 +219,11 @@ def test_each_dpu_serves_under_protection(run: Run) -> None:
         name = names.blocker_name(dpu)
         budget = run.world.infra.admin.get(get(names.PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, name).target)
         assert budget["spec"]["maxUnavailable"] == 0
-        assert budget["metadata"]["annotations"] == {names.SERVES_ANNOTATION: host}
+        notes = budget["metadata"]["annotations"]
+        assert (notes.keys(), notes[names.SERVES_ANNOTATION]) == (
+            {names.SERVES_ANNOTATION, names.SINCE_ANNOTATION},
+            host,
+        )
         blocker = run.world.infra.admin.get(get(DEPLOYMENTS, OPERATOR_NAMESPACE, name).target)
         assert blocker["status"]["readyReplicas"] == 1
         assert blocker["metadata"]["labels"][names.OWNER_LABEL] == run.owner()
@@ -270,6 +273,7 @@ def test_each_object_is_written_once(run: Run) -> None:
     writes = [asked for asked in run.infra.requests() if asked.is_write and not asked.is_failed]
     counts = Counter((asked.resource, asked.place) for asked in writes)
     assert {key: counts[key] for key in WRITES_ONCE} == dict.fromkeys(WRITES_ONCE, 1)
+    assert counts[("daemonsets", "default/ovnkube-node")] == 2  # made, and its template noted once a DPU serves with it
     assert counts[("configmaps", "default/ovnkube-node-entries")] <= 1 + 2 * len(DPUS)  # an entry comes, its pod goes
     assert sum(counts[key] for key in counts if key[0] == "pods") <= len(DPUS)
     assert {counts["poddisruptionbudgets", blocker] for blocker in BLOCKERS} == {2}  # made open, then closed
@@ -277,8 +281,8 @@ def test_each_object_is_written_once(run: Run) -> None:
 
 def test_nothing_else_is_written_and_in_the_tenant_nothing_at_all(run: Run) -> None:
     kinds = {asked.resource for asked in run.infra.requests() if asked.is_write}
-    allowed = {resource for resource, _ in WRITES_ONCE}
-    assert kinds <= allowed | {"dpuclusterconfigs/status", "pods", "events", "leases", "poddisruptionbudgets"}
+    allowed = {resource for resource, _ in WRITES_ONCE} | {"daemonsets", "poddisruptionbudgets"}
+    assert kinds <= allowed | {"dpuclusterconfigs/status", "pods", "events", "leases"}
     assert [asked for asked in run.tenant.requests() if asked.is_write] == []
 
 

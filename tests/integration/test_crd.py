@@ -220,7 +220,7 @@ def test_kubectl_shows_pool_and_conditions_under_the_short_name(served: ControlP
     served.apply(config(namespace, {"poolName": "dpu"}))
     apply_status(served, config(namespace, None), condition("TenantReachable", "False"))
     header, row = served.kubectl("get", "dcc", "-n", namespace).splitlines()
-    assert header.split() == ["NAME", "POOL", "READY", "HOSTS", "TENANT", "OVN", "AGE"]
+    assert header.split() == ["NAME", "POOL", "READY", "PAIRS", "MCP", "TENANT", "OVN", "AGE"]
     assert row.split()[:3] == ["tenant", "dpu", "False"]
 
 
