@@ -32,7 +32,7 @@ from dpunetop.domain.tenantkubeconfig import (
 from dpunetop.domain.tenantrelease import Flavour
 from dpunetop.domain.types import tenant_cluster_name
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.errors import Forbidden, NotFound, Unauthorized
+from dpunetop.kube.errors import Conflict, Forbidden, NotFound, Unauthorized
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
     CONFIGMAPS,
@@ -107,7 +107,7 @@ class Operator:
             self._woken.clear()
             try:
                 pause = self.controller.reconcile(self.key, self._stop)
-            except (NotSynced, NotEngaged):
+            except (NotSynced, NotEngaged, Conflict):  # of a conflict: the caches are behind, and will wake it
                 assert self._woken.wait(10), "nobody wakes it"
                 continue
             if pause == 1.0:

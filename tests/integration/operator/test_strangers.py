@@ -129,6 +129,7 @@ def test_what_others_made_outlives_us(
     trial.quick_start(deletionPolicy="Delete")
     trial.wait(condition, "False", "NotOurs")
     trial.delete_config()
+    trial.take_nodes_out()
     eventually(trial.config, lambda config: not config)
     assert settled(trial, resource, name) == before
 

@@ -12,9 +12,9 @@ import pytest
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
     DPU_WORKER_LABEL,
-    MACHINE_ANNOTATIONS,
     MACHINE_CONFIG_REASON_ANNOTATION,
     MACHINE_CONFIG_ROLE_LABEL,
+    MACHINE_CONFIG_STATE_ANNOTATION,
     MACHINECONFIGPOOLS,
     MACHINECONFIGS,
     NODEMAINTENANCES,
@@ -333,15 +333,19 @@ def test_a_node_that_leaves_its_pool_goes_back_to_worker(rolled: World) -> None:
     assert left["metadata"]["annotations"][CURRENT_CONFIG_ANNOTATION] == worker["spec"]["configuration"]["name"]
 
 
-def test_a_pool_takes_along_what_its_nodes_run_and_they_degrade_for_good(rolled: World) -> None:
+def test_a_pool_takes_along_what_its_nodes_run_and_they_degrade(rolled: World) -> None:
     infra = rolled.infra
     runs = infra.admin.get(pool_path("dpu"))["spec"]["configuration"]["name"]
     infra.admin.delete(pool_path("dpu"))
     node = infra.admin.wait_for(path(DPUS[0]), lambda n: "Degraded" in n["metadata"]["annotations"].values())
     assert f"missing MachineConfig {runs}" in node["metadata"]["annotations"][MACHINE_CONFIG_REASON_ANNOTATION]
     assert infra.admin.get_or_empty(get(MACHINECONFIGS, "", runs).target) == {}
-    for name in DPUS:  # nobody but a person mends that: as if each had been given a configuration anew
-        infra.admin.patch(path(name), {"metadata": {"annotations": dict.fromkeys(MACHINE_ANNOTATIONS)}})
+    infra.apply(pool("dpu", maxUnavailable=3))  # which renders the same again
+    for name in DPUS:
+        infra.admin.wait_for(
+            path(name), lambda n: n["metadata"]["annotations"][MACHINE_CONFIG_STATE_ANNOTATION] == "Done"
+        )
+    infra.admin.wait_for(pool_path("dpu"), lambda p: is_rolled_out(p, 3))
 
 
 # --- node maintenance operator ----------------------------------------------------------------------------------------

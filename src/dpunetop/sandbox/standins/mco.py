@@ -39,7 +39,8 @@ class MachineConfigOperator(StandIn):
         is not said to be drained before; a node always comes back schedulable, whoever had cordoned it; a node that is
         new has the configuration of the worker pool from the start. Of a node marked `Degraded` only its drain goes on.
         Rendered configurations go with their pool, as by the garbage collector, which infra has none of here; a node
-        that runs one which is gone degrades for good.
+        that runs one which is gone is degraded until it is there again (`prepUpdateFromCluster` in
+        pkg/daemon/daemon.go, which is tried again and again).
     Source: openshift/machine-config-operator 7ff337a, pkg/controller/drain/drain_controller.go.
     """
 
@@ -165,12 +166,18 @@ class MachineConfigOperator(StandIn):
                 self._drains.pop(name_of(node), None)
 
     def _lost_its_config(self, node: Obj) -> bool:
-        """Whether the daemon of the node can read no more what it runs; it says so then."""
+        """Whether the daemon of the node can read no more what it runs; it says so then, and goes on once it can."""
         current = annotations_of(node).get(CURRENT_CONFIG_ANNOTATION, "")
-        if current not in self._seen or self._configs.get("", current) is not None:
-            return False
         reason = mcorules.missing_config(current)
-        if annotations_of(node).get(MACHINE_CONFIG_REASON_ANNOTATION) != reason:
+        is_told = annotations_of(node).get(MACHINE_CONFIG_REASON_ANNOTATION) == reason
+        if current not in self._seen:
+            return False
+        if self._configs.get("", current) is not None:
+            if is_told:
+                state = mcorules.DONE if mcorules.desired_config(node) == current else mcorules.WORKING
+                self._mark(node, {MACHINE_CONFIG_STATE_ANNOTATION: state, MACHINE_CONFIG_REASON_ANNOTATION: ""})
+            return False
+        if not is_told:
             state = {MACHINE_CONFIG_STATE_ANNOTATION: mcorules.DEGRADED, MACHINE_CONFIG_REASON_ANNOTATION: reason}
             self._mark(node, state)
         return True
