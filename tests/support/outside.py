@@ -54,7 +54,7 @@ def field_managers() -> Iterator[str]:
         for name in _controller_names(tree):
             yield names.field_manager(name)
     yield f"events: {wiring.COMPONENT}"
-    yield f"Lease: {wiring.LEASE_NAME}"
+    yield f"Lease: {names.OPERATOR_LEASE}"
 
 
 def _controller_names(tree: ast.Module) -> Iterator[str]:

@@ -343,8 +343,10 @@ class Cluster:
 
     def _judge(self, error: ApiError | None) -> None:
         if error is None or not (isinstance(error, Unreachable) or error.code >= 500):
-            self._failures = 0
+            is_back, self._failures = self._failures > 0, 0
             self._set_health(Reach.REACHABLE, error)
+            if is_back:
+                self._hasten()
             return
         self._failures += 1
         if self._failures >= PROBE_FAILURES or self.health.reach is Reach.UNKNOWN:
@@ -360,15 +362,19 @@ class Cluster:
                 return
             since = before.since if before.reach is reach else self._clock.now()
             self._health = Health(reach, reason, message, since)
-            informers = [entry.informer for entry in self._entries.values()]
             listeners = list(self._listeners)
         tell = self._log.warning if reach is Reach.UNREACHABLE or reason else self._log.info
         tell("health changed", reach=reach.value, reason=reason, message=message)
         if reach is Reach.REACHABLE:
-            for informer in informers:
-                informer.hasten()
+            self._hasten()
         for listener in listeners:
             listener()
+
+    def _hasten(self) -> None:
+        with self._guard:
+            informers = [entry.informer for entry in self._entries.values()]
+        for informer in informers:
+            informer.hasten()
 
     def _time_has_gone_back(self, selection: Selection, seen: int, got: int) -> None:
         self._log.warning("time went back", selection=str(selection), seen=seen, got=got)

@@ -14,7 +14,7 @@ from dpunetop.kube.keys import CONFIGMAPS, NODES
 from dpunetop.kube.meta import Obj, name_of
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change
-from dpunetop.runtime.cache.informer import Absence
+from dpunetop.runtime.cache.informer import Absence, Informer
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.cluster import PROBE_AGAIN_SECONDS, PROBE_SECONDS, Cluster, Clusters, Health, Reach
 from dpunetop.runtime.metrics import Metrics
@@ -189,6 +189,19 @@ def test_informers_stop_waiting_when_the_server_answers_again(begun: Callable[[A
     assert not informer.has_synced()
     probed.clock.step(PROBE_AGAIN_SECONDS - 0.1)
     assert informer.wait_synced(probed.stop, 60)
+
+
+def test_informers_stop_waiting_too_after_an_outage_that_was_too_short_to_be_told(
+    begun: Callable[[Any], Probed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hastened: list[Informer] = []
+    monkeypatch.setattr(Informer, "hasten", lambda informer: hastened.append(informer))
+    probed = begun(ProbedSource(probes=[None, REFUSED, None], lists=[pages(10, [])]))
+    informer = probed.cluster.informer(MAPS)
+    probed.probe(PROBE_SECONDS)
+    assert hastened == []
+    probed.probe(PROBE_AGAIN_SECONDS)
+    assert (hastened, probed.heard) == ([informer], [Reach.REACHABLE])
 
 
 def test_one_selection_has_one_informer_however_many_hold_it(begun: Callable[[Any], Probed]) -> None:

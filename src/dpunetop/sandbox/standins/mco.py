@@ -174,8 +174,8 @@ class MachineConfigOperator(StandIn):
             return False
         if self._configs.get("", current) is not None:
             if is_told:
-                state = mcorules.DONE if mcorules.desired_config(node) == current else mcorules.WORKING
-                self._mark(node, {MACHINE_CONFIG_STATE_ANNOTATION: state, MACHINE_CONFIG_REASON_ANNOTATION: ""})
+                to_do = mcorules.DONE if mcorules.desired_config(node) == current else mcorules.WORKING
+                self._mark(node, {MACHINE_CONFIG_STATE_ANNOTATION: to_do, MACHINE_CONFIG_REASON_ANNOTATION: ""})
             return False
         if not is_told:
             state = {MACHINE_CONFIG_STATE_ANNOTATION: mcorules.DEGRADED, MACHINE_CONFIG_REASON_ANNOTATION: reason}
