@@ -38,11 +38,12 @@ DPUS = 2
 MOST = {
     "configmaps/ovnkube-node-entries": 1 + 2 * DPUS,  # for each DPU its entry, and that its idle pod is gone
     "pods": DPUS,  # each idle one
+    "daemonsets/ovnkube-node": 2,  # made, then its template noted once a DPU serves with it
     **{f"poddisruptionbudgets/dpu-drain-blocker-{NAME}-dpu{n}": 2 for n in range(DPUS)},  # made open, then closed
     "dpuclusterconfigs/crash/status": 26,  # what is seen of pool and pods on their way; no condition says a thing twice
 }
 """How many writes the quick start may take where it takes several; every other object takes one."""
-OBJECTS = 11 + DPUS
+OBJECTS = 10 + DPUS
 LAST_WRITE = 43
 """Beyond it there is hardly a write left to be killed at."""
 EVERY = int(os.environ.get("DPUNETOP_CRASH_EVERY", "4"))
@@ -280,6 +281,7 @@ PASSING = {
     "creationTimestamp",
     "managedFields",
     "lastTransitionTime",
+    names.SINCE_ANNOTATION,
     "generation",
     "observedGeneration",
 }

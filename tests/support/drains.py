@@ -214,7 +214,8 @@ class Drains:
         found: dict[str, Any] = {}
         for dpu, host in self.pairs.items():
             budget, node = self.budget(dpu), self.host(host)
-            found[dpu] = (budget["spec"], dict(annotations_of(budget)), labels_of(budget))
+            marks = {key: text for key, text in annotations_of(budget).items() if key != names.SINCE_ANNOTATION}
+            found[dpu] = (budget["spec"], marks, labels_of(budget))
             ours = {key: text for key, text in annotations_of(node).items() if names.GROUP in key}
             found[host] = (node["spec"].get("unschedulable"), node["spec"].get("taints"), ours)
         found["entries"] = self.trial.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES).get("data")
