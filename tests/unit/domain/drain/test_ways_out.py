@@ -115,7 +115,7 @@ def host_drains(world: World, word: str) -> None:
 
 
 def cordoned(**kinds: object) -> World:
-    world = World(settings=Settings(**kinds))  # type: ignore[arg-type]
+    world = World(settings=Settings(**kinds))
     world.cordon(DPU)
     return world
 
