@@ -641,7 +641,7 @@ def test_of_a_refusal_no_more_is_passed_on_than_is_wanted(connect):
     with LyingServer(lambda wire, _: wire.json(403, refusal)) as server:
         with pytest.raises(ApiError) as caught:
             lines_of(connect(server, max_error_chars=200))
-        assert caught.value.message == "m" * 200
+        assert caught.value.message == "m" * 196 + " ..."
 
 
 def test_an_answer_that_began_is_told_from_none(connect):

@@ -150,9 +150,9 @@ def test_what_a_server_says_when_it_refuses_is_cut_as_its_transport_wants():
     for ask in (lambda: made.get(NODES, "", "n"), lambda: made.probe(5.0)):
         with pytest.raises(ApiError) as caught:
             ask()
-        assert (len(caught.value.message), caught.value.message[:190]) == (200, "m" * 190)
+        assert caught.value.message == "m" * 196 + " ..."
     [event] = made.watch(Selection(NODES), "7")
-    assert len(event.object["message"]) == 200
+    assert event.object["message"] == "m" * 196 + " ..."
 
 
 def test_a_continue_token_that_expired_is_gone():
