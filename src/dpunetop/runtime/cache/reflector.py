@@ -41,6 +41,9 @@ TimeWentBack = Callable[[Selection, int, int], None]
 BRIEF_SECONDS = 1.0
 """A watch that ends in less without having brought anything is taken for a failure."""
 
+LIVED_SECONDS = 5.0
+"""A watch that is cut after so long was one: what lies between cuts what is idle, which is no failure of the server."""
+
 MOST_OBJECTS = 100_000
 """A collection with more is refused: no cluster of a size that exists has them, so its server means harm."""
 
@@ -225,11 +228,16 @@ class Course:
         else:
             self._complete(self._incoming_version)
 
-    def failed(self, error: ApiError) -> bool:
-        """The action broke off; say whether that is trouble, and not just a server without WatchList."""
+    def failed(self, error: ApiError, lasted_seconds: float = 0.0) -> bool:
+        """The action broke off; say whether that is trouble: more than a server without WatchList, or a watch that was
+        cut when it had lived, which is resumed at once."""
+        has_lived = _is_cut(error) and lasted_seconds >= LIVED_SECONDS
         if self._is_asking:
             self._is_asking = False
             self._pause = self._pause_after(error)
+        elif self._incoming is None and has_lived:
+            self._watch_cut()
+            return False
         elif self._incoming is None:
             self._watch_failed(error)
         elif self._streaming is _Streaming.WANTED:
@@ -362,6 +370,11 @@ class Course:
         if not self._brought and lasted_seconds < BRIEF_SECONDS:
             self._pause = self._backoff.next()
 
+    def _watch_cut(self) -> None:
+        """Nothing was missed, and the server did what it was asked for: whether it still does is asked next."""
+        self._is_at_hand = False
+        self._backoff.reset()
+
     def _watch_failed(self, error: ApiError) -> None:
         self._is_at_hand = False
         if _leaves_us_in_step(error):
@@ -452,6 +465,7 @@ class Reflector:
             nap.set()
 
     def _carry_out(self, action: ReadPages | ReadStream | AskVersion | Follow, stop: Stop) -> None:
+        began = self._clock.monotonic()
         try:
             match action:
                 case AskVersion():
@@ -459,7 +473,7 @@ class Reflector:
                 case _:
                     self._read(action, stop)
         except ApiError as error:
-            if not stop.is_set() and self._course.failed(error):
+            if not stop.is_set() and self._course.failed(error, self._clock.monotonic() - began):
                 self._report(action, error)
 
     def _read(self, action: ReadPages | ReadStream | Follow, stop: Stop) -> None:
@@ -589,6 +603,10 @@ def _leaves_us_in_step(error: ApiError) -> bool:
         case TooManyRequests() | Unauthorized() | Forbidden() | NotFound():
             return True
     return error.code >= 500 and not _is_too_large_version(error)
+
+
+def _is_cut(error: ApiError) -> bool:
+    return isinstance(error, Unreachable) and error.reason == "Reset"
 
 
 def _is_silence(error: ApiError) -> bool:

@@ -19,6 +19,7 @@ from dpunetop.runtime.cache.change import Change
 from dpunetop.runtime.cache.history import History
 from dpunetop.runtime.cache.reflector import (
     BRIEF_SECONDS,
+    LIVED_SECONDS,
     Action,
     AskVersion,
     Course,
@@ -46,6 +47,7 @@ from support.scriptedsource import (
 
 SELECTION = Selection(CONFIGMAPS, "ns")
 REFUSED = Unreachable(0, "Refused", "connection refused")
+CUT = Unreachable(0, "Reset", "connection reset")
 SILENT = Unreachable(0, "IdleTimeout", "nothing came for 90 s")
 TOO_LARGE_VERSION = ApiError(504, "Timeout", "too large", causes=({"reason": "ResourceVersionTooLarge"},))
 
@@ -371,6 +373,36 @@ def test_a_watch_that_the_server_ends_in_time_is_resumed_at_once_and_an_empty_br
     following.course.ended(0.0)
     following.watching(11)
     following.course.ended(0.0)
+    assert following.course.next() == Rest(0.8)
+
+
+def test_a_watch_that_is_cut_when_it_had_lived_is_resumed_at_once_however_often(following: Following) -> None:
+    following.watching(10)
+    following.course.failed(REFUSED)  # the pauses grow, until a watch lives
+    assert following.course.next() == Rest(0.8)
+    for _ in range(5):
+        following.watching(10)
+        assert not following.course.failed(CUT, LIVED_SECONDS)
+        assert following.course.next() == AskVersion()
+    following.watching(10)
+    following.course.failed(CUT, 0.1)
+    assert following.course.next() == Rest(0.8)
+
+
+@pytest.mark.parametrize(("error", "lasted"), [(CUT, LIVED_SECONDS - 0.1), (REFUSED, 60.0)])
+def test_a_watch_that_did_not_live_is_resumed_after_pauses_that_grow(
+    following: Following, error: ApiError, lasted: float
+) -> None:
+    for pause in (0.8, 1.6):
+        following.watching(10)
+        assert following.course.failed(error, lasted)
+        assert following.course.next() == Rest(pause)
+
+
+def test_what_is_cut_before_all_was_read_is_no_watch_that_lived() -> None:
+    following = Following()
+    assert following.course.next() == ReadStream()
+    assert following.course.failed(CUT, 60.0)
     assert following.course.next() == Rest(0.8)
 
 
