@@ -22,9 +22,9 @@ from dpunetop.runtime.client.kubeconfig import infra_connection
 from dpunetop.runtime.client.transport import Transport
 from dpunetop.runtime.cluster import Cluster, Clusters
 from dpunetop.runtime.controller import Controller
+from dpunetop.runtime.election.gate import OpenGate
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.gate import OpenGate
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.reading import Readings
 

@@ -9,12 +9,25 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from bench.report import Bar, Report
-from dpunetop.domain.envfile import parse_entries
-from dpunetop.domain.ovnkubeconf import BadOvnkubeConf, read_ovnkube_conf
-from dpunetop.domain.pem import BadPem, certificates, private_key
-from dpunetop.domain.scriptlib import read_library
-from dpunetop.domain.settingstable.openshift import LITERALS, OPTIONS
-from dpunetop.domain.tenantkubeconfig import KubeconfigRejected, parse_kubeconfig
+from dpunetop.domain.ovnkube.conf import (
+    BadOvnkubeConf,
+    read_ovnkube_conf,
+)
+from dpunetop.domain.ovnkube.scriptlib import read_library
+from dpunetop.domain.ovnkube.settingstable.openshift import (
+    LITERALS,
+    OPTIONS,
+)
+from dpunetop.domain.pairing.envfile import parse_entries
+from dpunetop.domain.tenant.kubeconfig import (
+    KubeconfigRejected,
+    parse_kubeconfig,
+)
+from dpunetop.domain.tenant.pem import (
+    BadPem,
+    certificates,
+    private_key,
+)
 
 MOST_GROWTH = 3.0
 """Linear is 2 with noise, quadratic 4."""

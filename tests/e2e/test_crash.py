@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from dpunetop.domain import names
-from dpunetop.domain.entries import serving_nodes
+from dpunetop.domain.pairing.entries import serving_nodes
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import NotFound
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, NODES, PODS, SECRETS, SERVICEACCOUNTS

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dpunetop.domain.drain.standing import Stage
+from dpunetop.domain.drain.report.standing import Stage
 from dpunetop.kube.conditions import condition_of
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.world import World

@@ -18,8 +18,7 @@ import pytest
 import yaml
 
 from dpunetop.domain import names
-from dpunetop.domain.entries import serving_nodes
-from dpunetop.domain.status import (
+from dpunetop.domain.clusterconfig.status import (
     CREDENTIALS_VALID,
     DPU_CREDENTIAL_VALID,
     FEATURE_PARITY,
@@ -31,6 +30,7 @@ from dpunetop.domain.status import (
     TENANT_REACHABLE,
     TOPOLOGY_SUPPORTED,
 )
+from dpunetop.domain.pairing.entries import serving_nodes
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, NAMESPACES, SECRETS, SERVICEACCOUNTS, Resource
 from dpunetop.kube.requests import get

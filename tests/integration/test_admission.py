@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from dpunetop.domain import names
-from dpunetop.domain.daemonset import service_account
-from dpunetop.domain.drain.blockers import first_budget
+from dpunetop.domain.drain.protection.blockers import first_budget
+from dpunetop.domain.ovnkube.central import service_account
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import CONFIGMAPS, LEASES, NODES, SERVICEACCOUNTS
 from dpunetop.kube.meta import new_object

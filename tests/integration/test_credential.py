@@ -17,20 +17,23 @@ import yaml
 
 from dpunetop.base.clock import RealClock
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.credential import DpuCredential
-from dpunetop.controllers.flow import CONFIG_INDEXERS, Installation
+from dpunetop.controllers.reconciler import (
+    CONFIG_INDEXERS,
+    Installation,
+)
+from dpunetop.controllers.tenant.credential import DpuCredential
 from dpunetop.domain import names
+from dpunetop.domain.clusterconfig.types import tenant_cluster_name
+from dpunetop.domain.credential.account import ACCOUNTS
 from dpunetop.domain.names import ENCAP_IPS_ANNOTATION
-from dpunetop.domain.ovnkubepod import CREDENTIAL_FOLDER
-from dpunetop.domain.tenantaccount import ACCOUNTS
-from dpunetop.domain.tenantkubeconfig import (
+from dpunetop.domain.ovnkube.pod import CREDENTIAL_FOLDER
+from dpunetop.domain.ovnkube.release import Flavour
+from dpunetop.domain.tenant.kubeconfig import (
     TenantKubeconfig,
     parse_kubeconfig,
     render_kubeconfig,
     render_with_token_file,
 )
-from dpunetop.domain.tenantrelease import Flavour
-from dpunetop.domain.types import tenant_cluster_name
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Conflict, Forbidden, NotFound, Unauthorized
 from dpunetop.kube.keys import (
@@ -55,9 +58,9 @@ from dpunetop.runtime.client.connection import Connection, StaticToken
 from dpunetop.runtime.client.kubeconfig import infra_connection
 from dpunetop.runtime.client.transport import Transport
 from dpunetop.runtime.cluster import Cluster, Clusters
+from dpunetop.runtime.election.gate import OpenGate
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.gate import OpenGate
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Readings
 from dpunetop.sandbox.controlplane import WITH_CONTROLLERS, ControlPlane, Spec

@@ -8,12 +8,27 @@ from typing import Any
 import pytest
 
 from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
-from dpunetop.domain.daemonset import CentralInput, ContentHashes, central_daemonset
-from dpunetop.domain.databases import DatabaseList
-from dpunetop.domain.interconnect import InterconnectHashes, InterconnectInput, interconnect_daemonset
-from dpunetop.domain.ownership import Owner
-from dpunetop.domain.tenantsettings import SettingsView, deployed_arguments, read_settings
-from dpunetop.domain.topology import Topology, running_topology
+from dpunetop.domain.clusterconfig.ownership import Owner
+from dpunetop.domain.ovnkube.central import (
+    CentralInput,
+    ContentHashes,
+    central_daemonset,
+)
+from dpunetop.domain.ovnkube.databases import DatabaseList
+from dpunetop.domain.ovnkube.interconnect import (
+    InterconnectHashes,
+    InterconnectInput,
+    interconnect_daemonset,
+)
+from dpunetop.domain.ovnkube.settings import (
+    SettingsView,
+    deployed_arguments,
+    read_settings,
+)
+from dpunetop.domain.ovnkube.topology import (
+    Topology,
+    running_topology,
+)
 from dpunetop.kube.fieldsets import would_change
 from dpunetop.sandbox.controlplane import ControlPlane
 from support.tenants import openshift, upstream

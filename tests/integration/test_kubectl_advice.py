@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.tenantkubeconfig import KubeconfigRejected, parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfig import (
+    KubeconfigRejected,
+    parse_kubeconfig,
+)
 from dpunetop.sandbox.binaries import Binaries
 from support.toolkubeconfigs import CA_PEM, CERT_PEM, PARAMETERS, SEC1, SERVER, TOKEN, TOOLS
 

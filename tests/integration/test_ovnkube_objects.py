@@ -10,17 +10,24 @@ from typing import Any
 import pytest
 
 from dpunetop.app.assets import ovnkube_scripts
-from dpunetop.domain.copies import AUTHORITY, CERTIFICATE, CONFIGURATION, Copy, Source, copy_of
-from dpunetop.domain.daemonset import (
+from dpunetop.domain.clusterconfig.ownership import Owner
+from dpunetop.domain.ovnkube.central import (
     CentralInput,
     ContentHashes,
     central_daemonset,
     deployed_databases,
     service_account,
 )
-from dpunetop.domain.databases import DatabaseList
-from dpunetop.domain.entries import entries_config_map
-from dpunetop.domain.ownership import Owner
+from dpunetop.domain.ovnkube.copies import (
+    AUTHORITY,
+    CERTIFICATE,
+    CONFIGURATION,
+    Copy,
+    Source,
+    copy_of,
+)
+from dpunetop.domain.ovnkube.databases import DatabaseList
+from dpunetop.domain.pairing.entries import entries_config_map
 from dpunetop.kube.fieldsets import would_change
 from dpunetop.sandbox.controlplane import ControlPlane
 from support.pki import pair

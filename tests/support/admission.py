@@ -10,13 +10,28 @@ from typing import Any
 
 from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
 from dpunetop.domain import names
-from dpunetop.domain.daemonset import CentralInput, ContentHashes, central_daemonset
-from dpunetop.domain.databases import DatabaseList
-from dpunetop.domain.drain.blockers import BlockerSettings, blocker
-from dpunetop.domain.interconnect import InterconnectHashes, InterconnectInput, interconnect_daemonset
-from dpunetop.domain.machineconfig import HostAssets, machine_config, machine_config_pool
-from dpunetop.domain.ownership import Owner
-from dpunetop.domain.tenantsettings import read_settings
+from dpunetop.domain.clusterconfig.ownership import Owner
+from dpunetop.domain.drain.protection.blockers import (
+    BlockerSettings,
+    blocker,
+)
+from dpunetop.domain.hostconfig.machineconfig import (
+    HostAssets,
+    machine_config,
+    machine_config_pool,
+)
+from dpunetop.domain.ovnkube.central import (
+    CentralInput,
+    ContentHashes,
+    central_daemonset,
+)
+from dpunetop.domain.ovnkube.databases import DatabaseList
+from dpunetop.domain.ovnkube.interconnect import (
+    InterconnectHashes,
+    InterconnectInput,
+    interconnect_daemonset,
+)
+from dpunetop.domain.ovnkube.settings import read_settings
 from dpunetop.kube.keys import NODES
 from dpunetop.kube.meta import new_object
 from dpunetop.sandbox.admin import AdminClient, objects_of

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dpunetop.domain import names
-from dpunetop.domain.entries import serving_nodes
+from dpunetop.domain.pairing.entries import serving_nodes
 from dpunetop.kube.errors import NotFound
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS, Resource
 from dpunetop.kube.meta import Obj, annotations_of, labels_of, new_object

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from dpunetop.domain.drain.blockers import BlockerSettings, first_budget
-from dpunetop.domain.drain.facts import (
+from dpunetop.domain.drain.model.facts import (
     Author,
     Blind,
     Budget,
@@ -26,7 +25,14 @@ from dpunetop.domain.drain.facts import (
     TenantSeen,
     budget,
 )
-from dpunetop.domain.drain.record import Cycle, State
+from dpunetop.domain.drain.model.record import (
+    Cycle,
+    State,
+)
+from dpunetop.domain.drain.protection.blockers import (
+    BlockerSettings,
+    first_budget,
+)
 from dpunetop.domain.names import maintenance_name
 
 SITE = Site("host-1", "tenant/a/b", "dpunetop", "owner", Author("dpunetop-drain", "t1", "x1", 1000))

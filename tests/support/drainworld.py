@@ -13,11 +13,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from dpunetop.domain.drain import facts
-from dpunetop.domain.drain.blockers import BlockerSettings, blocker_labels, first_budget
-from dpunetop.domain.drain.calls import Call, Done, QuorumGet, QuorumList, Run, Write
-from dpunetop.domain.drain.cycle import Decision, decide
-from dpunetop.domain.drain.facts import (
+from dpunetop.domain.drain.model import facts
+from dpunetop.domain.drain.model.calls import (
+    Call,
+    Done,
+    QuorumGet,
+    QuorumList,
+    Run,
+    Write,
+)
+from dpunetop.domain.drain.model.facts import (
     Author,
     Blind,
     DpuView,
@@ -29,8 +34,16 @@ from dpunetop.domain.drain.facts import (
     Site,
     TenantSeen,
 )
-from dpunetop.domain.drain.record import State
-from dpunetop.domain.drain.standing import Stage, standings
+from dpunetop.domain.drain.model.record import State
+from dpunetop.domain.drain.protection.blockers import BlockerSettings, first_budget
+from dpunetop.domain.drain.report.standing import (
+    Stage,
+    standings,
+)
+from dpunetop.domain.drain.rules.cycle import (
+    Decision,
+    decide,
+)
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
@@ -41,6 +54,7 @@ from dpunetop.domain.names import (
     MAINTENANCE_TAINT,
     NODEMAINTENANCES,
     PODDISRUPTIONBUDGETS,
+    blocker_labels,
     blocker_name,
     maintenance_name,
 )

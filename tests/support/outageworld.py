@@ -14,16 +14,36 @@ from functools import partial
 from typing import Any
 
 from dpunetop.controllers.drain.infrahealth import CALM_SECONDS, InfraHealth
-from dpunetop.domain.drain import facts
-from dpunetop.domain.drain.blockers import BlockerSettings, blocker_labels, first_budget
-from dpunetop.domain.drain.calls import Call, Done, Run, Task, Write, drive
-from dpunetop.domain.drain.cordoning import takes_place
-from dpunetop.domain.drain.cordonmark import CORDON_MANAGER
-from dpunetop.domain.drain.facts import Author, DpuView, Gone, HostView, Site, TenantSeen
-from dpunetop.domain.drain.giving import Restore
-from dpunetop.domain.drain.outages import Serving, find_outage, is_disrupted, spelled
-from dpunetop.domain.drain.starting import Create
-from dpunetop.domain.drain.unplanned import (
+from dpunetop.domain.clusterconfig.types import (
+    OutagePolicy,
+    UnplannedSpec,
+)
+from dpunetop.domain.drain.model import facts
+from dpunetop.domain.drain.model.calls import (
+    Call,
+    Done,
+    Run,
+    Task,
+    Write,
+    drive,
+)
+from dpunetop.domain.drain.model.cordonmark import CORDON_MANAGER
+from dpunetop.domain.drain.model.facts import (
+    Author,
+    DpuView,
+    Gone,
+    HostView,
+    Site,
+    TenantSeen,
+)
+from dpunetop.domain.drain.outages.cordoning import takes_place
+from dpunetop.domain.drain.outages.outages import (
+    Serving,
+    find_outage,
+    is_disrupted,
+    spelled,
+)
+from dpunetop.domain.drain.outages.unplanned import (
     Cordons,
     NetworkState,
     OutageDecision,
@@ -32,8 +52,16 @@ from dpunetop.domain.drain.unplanned import (
     cordon_turns,
     decide_outage,
 )
-from dpunetop.domain.names import MAINTENANCE_TAINT, NODEMAINTENANCES, PODDISRUPTIONBUDGETS, maintenance_name
-from dpunetop.domain.types import OutagePolicy, UnplannedSpec
+from dpunetop.domain.drain.protection.blockers import BlockerSettings, first_budget
+from dpunetop.domain.drain.rules.giving import Restore
+from dpunetop.domain.drain.rules.starting import Create
+from dpunetop.domain.names import (
+    MAINTENANCE_TAINT,
+    NODEMAINTENANCES,
+    PODDISRUPTIONBUDGETS,
+    blocker_labels,
+    maintenance_name,
+)
 from dpunetop.kube.errors import ApiError, Unreachable
 from dpunetop.kube.keys import INFRA, NODES, PODS
 from dpunetop.kube.meta import Obj, name_of

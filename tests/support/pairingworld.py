@@ -12,13 +12,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dpunetop.domain.drain import facts
-from dpunetop.domain.drain.blockers import BlockerSettings, blocker_labels
-from dpunetop.domain.drain.calls import Call, Done, Run, Task, Write
-from dpunetop.domain.drain.facts import Author, DpuView, Gone, Site
-from dpunetop.domain.drain.protection import Entries, ProtectionView, PutEntries, decide_protection
-from dpunetop.domain.entries import EntriesView, entries_of, idle_pods, idle_pods_left, judge_entries, render_idle_pods
-from dpunetop.domain.envfile import NodeEntry
+from dpunetop.domain.drain.model import facts
+from dpunetop.domain.drain.model.calls import (
+    Call,
+    Done,
+    Run,
+    Task,
+    Write,
+)
+from dpunetop.domain.drain.model.facts import (
+    Author,
+    DpuView,
+    Gone,
+    Site,
+)
+from dpunetop.domain.drain.protection.blockers import BlockerSettings
+from dpunetop.domain.drain.protection.protection import (
+    Entries,
+    ProtectionView,
+    PutEntries,
+    decide_protection,
+)
 from dpunetop.domain.names import (
     DPU_HOST_LABEL,
     IDLE_PODS_ANNOTATION,
@@ -26,10 +40,27 @@ from dpunetop.domain.names import (
     OVNKUBE_NODE_ENTRIES,
     OWNER_LABEL,
     PODDISRUPTIONBUDGETS,
+    blocker_labels,
     blocker_name,
     maintenance_name,
 )
-from dpunetop.domain.pairing import Claims, Pair, PairingView, host_of, hosts_to_annotate, pair_up
+from dpunetop.domain.pairing.entries import (
+    EntriesView,
+    entries_of,
+    idle_pods,
+    idle_pods_left,
+    judge_entries,
+    render_idle_pods,
+)
+from dpunetop.domain.pairing.envfile import NodeEntry
+from dpunetop.domain.pairing.pairing import (
+    Claims,
+    Pair,
+    PairingView,
+    host_of,
+    hosts_to_annotate,
+    pair_up,
+)
 from dpunetop.kube.errors import ApiError, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NODES, PODS
 from dpunetop.kube.meta import Obj, is_terminating, uid_of

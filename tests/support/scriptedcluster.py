@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dpunetop.controllers.drain import gather
-from dpunetop.controllers.flow import CONFIG_INDEXERS
+from dpunetop.controllers.drain import gather_host as gather
+from dpunetop.controllers.reconciler import CONFIG_INDEXERS
 from dpunetop.kube.errors import ApiError, Conflict, Invalid, NotFound
 from dpunetop.kube.keys import Key, Resource
 from dpunetop.kube.meta import Obj, labels_of, name_of, namespace_of, uid_of, version_of

@@ -7,22 +7,28 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.drain.absences import Absences
-from dpunetop.controllers.drain.board import Board, key_of
-from dpunetop.controllers.drain.doubts import Doubts
+from dpunetop.controllers.drain.epoch import Terms
 from dpunetop.controllers.drain.evictions import Evictions
+from dpunetop.controllers.drain.exchange import (
+    Board,
+    key_of,
+)
 from dpunetop.controllers.drain.failures import Failures
-from dpunetop.controllers.drain.gather import Gatherer
-from dpunetop.controllers.drain.hand import Hand
+from dpunetop.controllers.drain.gather_host import Gatherer
 from dpunetop.controllers.drain.hosts import MANAGER, Hosts
 from dpunetop.controllers.drain.infrahealth import InfraHealth
+from dpunetop.controllers.drain.nodeabsence import Absences
 from dpunetop.controllers.drain.pairs import Pairs
-from dpunetop.controllers.drain.terms import Terms
-from dpunetop.controllers.flow import Installation
+from dpunetop.controllers.drain.stalls import Doubts
+from dpunetop.controllers.drain.taskrunner import Hand
+from dpunetop.controllers.reconciler import Installation
 from dpunetop.domain import names
-from dpunetop.domain.drain.blockers import blocker_labels
-from dpunetop.domain.drain.facts import Budget, budget
-from dpunetop.domain.drain.record import State
+from dpunetop.domain.drain.model.facts import (
+    Budget,
+    budget,
+)
+from dpunetop.domain.drain.model.record import State
+from dpunetop.domain.names import blocker_labels
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import (
     CONFIGMAPS,
@@ -40,8 +46,8 @@ from dpunetop.kube.keys import (
 from dpunetop.kube.plan import Emit
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cluster import Clusters, Health, Reach
+from dpunetop.runtime.election.gate import OpenGate
 from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.gate import OpenGate
 from dpunetop.runtime.reading import NotEngaged
 from support.clock import FakeClock
 from support.hostsigns import dpu_shows

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from dpunetop.domain import names
-from dpunetop.domain.pairing import host_of
+from dpunetop.domain.pairing.pairing import host_of
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Conflict, NotFound
 from dpunetop.kube.keys import (

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dpunetop.base.clock import RealClock
-from dpunetop.domain.pem import certificates
+from dpunetop.domain.tenant.pem import certificates
 from dpunetop.kube.errors import ApiError, Gone, TooManyRequests, Unreachable
 from dpunetop.kube.keys import NODES
 from dpunetop.kube.requests import APPLY, Request, Selection

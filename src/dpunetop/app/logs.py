@@ -16,7 +16,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
-from dpunetop.kube.errors import printable
+from dpunetop.base.quoting import printable
 
 _LONGEST_TEXT = 8000
 _FOREIGN_LEVEL = logging.WARNING

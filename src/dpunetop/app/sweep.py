@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dpunetop.base.clock import Clock
+from dpunetop.base.quoting import (
+    named,
+    quoted,
+)
 from dpunetop.base.stop import Stop
 from dpunetop.domain import names
-from dpunetop.domain.quoting import named, quoted
 from dpunetop.domain.sweep import INFRA_NAMES, TENANT, TENANT_NAMES, Act, Choice, Found, Look, Tenant, look
 from dpunetop.kube.errors import ApiError, Conflict, NotFound
 from dpunetop.kube.keys import (

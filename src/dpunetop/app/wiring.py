@@ -20,26 +20,33 @@ from dpunetop.base.stop import Stop
 from dpunetop.controllers.admissions import Admissions
 from dpunetop.controllers.clusterconfig import ClusterConfig
 from dpunetop.controllers.configsource import ConfigSource
-from dpunetop.controllers.credential import DpuCredential
-from dpunetop.controllers.drain.absences import Absences
-from dpunetop.controllers.drain.board import Board
-from dpunetop.controllers.drain.doubts import Doubts
+from dpunetop.controllers.copies import TenantObjects
+from dpunetop.controllers.drain.epoch import Terms
 from dpunetop.controllers.drain.evictions import Evictions
+from dpunetop.controllers.drain.exchange import Board
 from dpunetop.controllers.drain.failures import Failures
-from dpunetop.controllers.drain.gather import INDEXERS, Gatherer
-from dpunetop.controllers.drain.hand import Hand
+from dpunetop.controllers.drain.gather_host import (
+    INDEXERS,
+    Gatherer,
+)
 from dpunetop.controllers.drain.hosts import MANAGER, Hosts
 from dpunetop.controllers.drain.infrahealth import InfraHealth
+from dpunetop.controllers.drain.nodeabsence import Absences
 from dpunetop.controllers.drain.pairs import Pairs
-from dpunetop.controllers.drain.terms import Terms
-from dpunetop.controllers.flow import CONFIG_INDEXERS, ConfigController, Installation
+from dpunetop.controllers.drain.stalls import Doubts
+from dpunetop.controllers.drain.taskrunner import Hand
 from dpunetop.controllers.hostconfig import HostConfig
-from dpunetop.controllers.infranetworks import InfraNetworks
 from dpunetop.controllers.namespacerights import NamespaceRights
 from dpunetop.controllers.ovnkube import OvnKube
-from dpunetop.controllers.tenantlink import TenantLink
-from dpunetop.controllers.tenantobjects import TenantObjects
-from dpunetop.controllers.tenantways import TenantWays
+from dpunetop.controllers.reconciler import (
+    CONFIG_INDEXERS,
+    ConfigController,
+    Installation,
+)
+from dpunetop.controllers.tenant.credential import DpuCredential
+from dpunetop.controllers.tenant.infranetworks import InfraNetworks
+from dpunetop.controllers.tenant.link import TenantLink
+from dpunetop.controllers.tenant.ways import TenantWays
 from dpunetop.domain.names import (
     DPUCLUSTERCONFIGS,
     HOST_ANNOTATIONS,
@@ -49,8 +56,11 @@ from dpunetop.domain.names import (
     PODDISRUPTIONBUDGETS,
     TEMPLATE_HASH_ANNOTATION,
 )
-from dpunetop.domain.ovnkube import PodScripts
-from dpunetop.domain.tenantkubeconfig import TenantKubeconfig, server_print
+from dpunetop.domain.ovnkube.plan import PodScripts
+from dpunetop.domain.tenant.kubeconfig import (
+    TenantKubeconfig,
+    server_print,
+)
 from dpunetop.kube.errors import MOST_MESSAGE_CHARS
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA, LEASES, NODES, PODS, Key, Resource
 from dpunetop.kube.meta import Obj
@@ -64,17 +74,26 @@ from dpunetop.runtime.client.kubeconfig import infra_connection
 from dpunetop.runtime.client.transport import MAX_READ_BYTES, Transport
 from dpunetop.runtime.cluster import TRANSFORMS, Cluster, Clusters
 from dpunetop.runtime.controller import Controller
-from dpunetop.runtime.election import Timings
+from dpunetop.runtime.election.election import Timings
+from dpunetop.runtime.election.elector import Elector
+from dpunetop.runtime.election.gate import (
+    OpenGate,
+    WriteGate,
+)
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.flowcontrol import SETTLE_SECONDS, no_rest, rest_after
-from dpunetop.runtime.gate import OpenGate, WriteGate
-from dpunetop.runtime.leaderelection import Elector
 from dpunetop.runtime.manager import Group, Manager
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.reading import NotEngaged, Readings
-from dpunetop.runtime.reviews import Reviewer
-from dpunetop.runtime.server import Certificate, Guarded, HealthServer, MetricsServer, Plain
+from dpunetop.runtime.serving.reviews import Reviewer
+from dpunetop.runtime.serving.server import (
+    Certificate,
+    Guarded,
+    HealthServer,
+    MetricsServer,
+    Plain,
+)
 
 COMPONENT = "dpunetop"
 TENANT_RESPONSE_BYTES = 900 << 10

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dpunetop.controllers.flow import ConfigController, Installation, one
+from dpunetop.controllers.reconciler import (
+    ConfigController,
+    Installation,
+    one,
+)
 from dpunetop.domain import names
-from dpunetop.domain.entries import serving_nodes
-from dpunetop.domain.hostconfig import HostConfigView, plan_host_config
-from dpunetop.domain.machineconfig import HostAssets
-from dpunetop.domain.status import MCP_READY
-from dpunetop.domain.types import DpuClusterConfig
+from dpunetop.domain.clusterconfig.status import MCP_READY
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig
+from dpunetop.domain.hostconfig.machineconfig import HostAssets
+from dpunetop.domain.hostconfig.plan import (
+    HostConfigView,
+    plan_host_config,
+)
+from dpunetop.domain.pairing.entries import serving_nodes
 from dpunetop.kube.keys import CONFIGMAPS, CUSTOMRESOURCEDEFINITIONS, INFRA, NODES, PODS, crd_name
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.plan import Plan

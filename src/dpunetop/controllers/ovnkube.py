@@ -6,20 +6,39 @@ import threading
 from collections.abc import Iterable, Mapping
 
 from dpunetop.base.clock import Clock
-from dpunetop.controllers.claims import gather_claims
-from dpunetop.controllers.flow import ConfigController, Installation, blindness, one
+from dpunetop.controllers.hostclaims import gather_claims
+from dpunetop.controllers.reconciler import (
+    ConfigController,
+    Installation,
+    blindness,
+    one,
+)
 from dpunetop.domain import names
-from dpunetop.domain.addresses import Network
-from dpunetop.domain.copies import as_written
-from dpunetop.domain.entries import entries_of
-from dpunetop.domain.notrunning import FAILED_CREATE
-from dpunetop.domain.ovnkube import OvnKubeView, PodScripts, Stage, TenantSigns, plan_ovnkube
-from dpunetop.domain.ownership import Owner
-from dpunetop.domain.pairing import hosts_to_annotate
-from dpunetop.domain.status import OVN_KUBE_READY
-from dpunetop.domain.tenantrelease import Flavour, flavour_of, release_of
-from dpunetop.domain.topology import Settled, running_topology, settle
-from dpunetop.domain.types import DpuClusterConfig
+from dpunetop.domain.clusterconfig.ownership import Owner
+from dpunetop.domain.clusterconfig.status import OVN_KUBE_READY
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig
+from dpunetop.domain.ovnkube.copies import as_written
+from dpunetop.domain.ovnkube.notrunning import FAILED_CREATE
+from dpunetop.domain.ovnkube.plan import (
+    OvnKubeView,
+    PodScripts,
+    Stage,
+    TenantSigns,
+    plan_ovnkube,
+)
+from dpunetop.domain.ovnkube.release import (
+    Flavour,
+    flavour_of,
+    release_of,
+)
+from dpunetop.domain.ovnkube.topology import (
+    Settled,
+    running_topology,
+    settle,
+)
+from dpunetop.domain.pairing.entries import entries_of
+from dpunetop.domain.pairing.pairing import hosts_to_annotate
+from dpunetop.domain.tenant.addresses import Network
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import (
     CONFIGMAPS,

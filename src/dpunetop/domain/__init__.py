@@ -1,0 +1,1 @@
+"""What the operator decides. Nothing here does I/O, reads a clock, or knows of threads."""

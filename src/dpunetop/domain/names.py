@@ -5,6 +5,7 @@ that a pod mounts. They stand in one place so that nobody spells one of them twi
 """
 
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -230,6 +231,11 @@ def blocker_name(node: str) -> str:
     """
     name = f"{DRAIN_BLOCKER}-{node}"
     return name if len(name) <= 63 else f"{name[:46].rstrip('-.')}-{short_hash(node)}"
+
+
+def blocker_labels(node: str) -> Mapping[str, str]:
+    """The label by which a budget and its Deployment find their pod."""
+    return {"app": blocker_name(node)}
 
 
 def maintenance_name(host: str) -> str:

@@ -12,11 +12,21 @@ from enum import Enum, auto
 from functools import reduce
 from typing import Final
 
+from dpunetop.base.quoting import named
 from dpunetop.domain import names
-from dpunetop.domain.drain.facts import Author, HostNode, Site, host_node, maintenance
-from dpunetop.domain.drain.maintenances import leave_host, mark_host, restore_host
-from dpunetop.domain.poolend import staying_nodes
-from dpunetop.domain.quoting import named
+from dpunetop.domain.clusterconfig.poolend import staying_nodes
+from dpunetop.domain.drain.model.facts import (
+    Author,
+    HostNode,
+    Site,
+    host_node,
+    maintenance,
+)
+from dpunetop.domain.drain.model.maintenances import (
+    leave_host,
+    mark_host,
+    restore_host,
+)
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
     CONFIGMAPS,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dpunetop.kube.errors import printable
+from dpunetop.base.quoting import printable
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.shapes import at, mappings
 

@@ -6,13 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from dpunetop.base.quoting import printable
+
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,99}")
 MOST_MESSAGE_CHARS = 1000
 MOST_PAUSE_SECONDS = 60.0
 """No server puts us off for longer, whatever it says."""
-
-_MORE = " ..."
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 
 
 class ApiError(Exception):
@@ -116,20 +115,6 @@ def error_from_status(
         retry_after_seconds=_bounded(retry_after_seconds),
         causes=tuple(c for c in causes if isinstance(c, Mapping)) if isinstance(causes, list) else (),
     )
-
-
-def printable(text: str, limit: int) -> str:
-    """Foreign text as one line of ASCII, at most `limit` characters long; what is cut off is cut between words."""
-    return cut(_UNPRINTABLE.sub(" ", text[: 4 * limit]).strip(), limit)
-
-
-def cut(text: str, limit: int) -> str:
-    """At most `limit` characters of `text`: whole words as far as there are any, and a mark if it is not all."""
-    if len(text) <= limit:
-        return text
-    head = text[: max(0, limit - len(_MORE))]
-    words = head.rpartition(" ")[0] if not text[len(head)].isspace() else head
-    return (words if len(words) > len(head) // 2 else head).rstrip() + _MORE[: limit - len(head)]
 
 
 def _bounded(seconds: float | None) -> float | None:

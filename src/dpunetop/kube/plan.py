@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Literal
 
+from dpunetop.base.quoting import printable
 from dpunetop.kube.conditions import Condition
-from dpunetop.kube.errors import printable
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dpunetop.kube.errors import ApiError, error_from_status, printable
+from dpunetop.base.quoting import printable
+from dpunetop.kube.errors import ApiError, error_from_status
 from dpunetop.kube.meta import version_of
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"

@@ -1,0 +1,1 @@
+"""The engine: caches, queues, executor, election. It knows Kubernetes, and no DPU."""

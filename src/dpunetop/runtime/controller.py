@@ -12,8 +12,8 @@ from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.kube.errors import ApiError, Conflict
 from dpunetop.kube.keys import Key
+from dpunetop.runtime.election.gate import LeadershipLost
 from dpunetop.runtime.flowcontrol import ItemBackoff, no_rest
-from dpunetop.runtime.gate import LeadershipLost
 from dpunetop.runtime.metrics import Metrics, Result
 from dpunetop.runtime.reading import NotEngaged, NotSynced
 from dpunetop.runtime.workqueue import WorkQueue

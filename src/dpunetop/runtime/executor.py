@@ -26,8 +26,8 @@ from dpunetop.kube.meta import Obj, generation_of, is_terminating, name_of, name
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Fence, Patch, Plan, Step
 from dpunetop.runtime.cache.informer import Absence
 from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.election.gate import WriteGate
 from dpunetop.runtime.events import EventRecorder
-from dpunetop.runtime.gate import WriteGate
 
 TIMEOUT_SECONDS = 10.0
 """Longest time of one write."""

@@ -11,7 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
-from dpunetop.runtime.gate import LeadershipLost
+from dpunetop.runtime.election.gate import LeadershipLost
 
 _CHECK_SECONDS = 1.0
 

@@ -14,7 +14,10 @@ import pytest
 from dpunetop.app.assets import host_assets
 from dpunetop.base.clock import RealClock
 from dpunetop.base.stop import Stop
-from dpunetop.domain.machineconfig import machine_config, machine_config_pool
+from dpunetop.domain.hostconfig.machineconfig import (
+    machine_config,
+    machine_config_pool,
+)
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, MACHINECONFIGPOOLS, MACHINECONFIGS
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.errors import Conflict, NotFound
@@ -25,9 +28,9 @@ from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Fence, Patch, Plan, S
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.kubeconfig import infra_connection
 from dpunetop.runtime.client.transport import Transport
+from dpunetop.runtime.election.gate import OpenGate
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.gate import OpenGate
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.sandbox.controlplane import ControlPlane
 

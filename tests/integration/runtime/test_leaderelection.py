@@ -17,9 +17,9 @@ from dpunetop.kube.keys import INFRA
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.kubeconfig import infra_connection
 from dpunetop.runtime.client.transport import Transport
-from dpunetop.runtime.election import Timings
-from dpunetop.runtime.gate import LeadershipLost
-from dpunetop.runtime.leaderelection import Elector
+from dpunetop.runtime.election.election import Timings
+from dpunetop.runtime.election.elector import Elector
+from dpunetop.runtime.election.gate import LeadershipLost
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.sandbox.controlplane import ControlPlane
 

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
-from dpunetop.domain.unready import Cause, HeldUp, held_up
+from dpunetop.domain.ovnkube.unready import (
+    Cause,
+    HeldUp,
+    held_up,
+)
 from support.podscripts import (
     OVS_VSCTL,
     RECORDER,

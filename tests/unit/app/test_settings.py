@@ -1,7 +1,7 @@
 import pytest
 
 from dpunetop.app.settings import Address, LeaderElection, SettingsError, parse_settings
-from dpunetop.domain.image import AllowedImages
+from dpunetop.domain.ovnkube.image import AllowedImages
 
 ENV = {"NAMESPACE": "default"}
 

@@ -6,8 +6,13 @@ import math
 import pytest
 
 from dpunetop.controllers.admissions import Admissions
-from dpunetop.controllers.flow import CONFIG_INDEXERS, SERVED, WAITING, key_of
-from dpunetop.domain.admission import MOST_WAITING
+from dpunetop.controllers.reconciler import (
+    CONFIG_INDEXERS,
+    SERVED,
+    WAITING,
+    key_of,
+)
+from dpunetop.domain.clusterconfig.admission import MOST_WAITING
 from support.objects import config
 
 

@@ -8,8 +8,8 @@ import pytest
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.admissions import Admissions
 from dpunetop.controllers.clusterconfig import ClusterConfig
-from dpunetop.controllers.flow import Installation
 from dpunetop.controllers.namespacerights import NamespaceRights
+from dpunetop.controllers.reconciler import Installation
 from dpunetop.domain.names import (
     DPU_ACCOUNT,
     DPUCLUSTERCONFIGS,
@@ -30,8 +30,8 @@ from dpunetop.kube.keys import (
     SERVICEACCOUNTS,
     Key,
 )
+from dpunetop.runtime.election.gate import OpenGate
 from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.gate import OpenGate
 from dpunetop.runtime.reading import NotEngaged
 from support.clock import FakeClock
 from support.objects import NAMESPACE, condition, config

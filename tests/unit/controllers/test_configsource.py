@@ -1,5 +1,5 @@
 from dpunetop.controllers.configsource import ConfigSource
-from dpunetop.controllers.flow import CONFIG_INDEXERS
+from dpunetop.controllers.reconciler import CONFIG_INDEXERS
 from dpunetop.domain.names import DPUCLUSTERCONFIGS
 from dpunetop.kube.keys import INFRA, Key
 from dpunetop.kube.requests import Selection

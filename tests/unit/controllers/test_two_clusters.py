@@ -16,12 +16,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
-from dpunetop.controllers.flow import CONFIG_INDEXERS, ConfigController, Installation
+from dpunetop.controllers.copies import TenantObjects
 from dpunetop.controllers.ovnkube import OvnKube
-from dpunetop.controllers.tenantobjects import TenantObjects
+from dpunetop.controllers.reconciler import (
+    CONFIG_INDEXERS,
+    ConfigController,
+    Installation,
+)
 from dpunetop.domain import names
-from dpunetop.domain.ovnkube import PodScripts
-from dpunetop.domain.types import DpuClusterConfig, parse_config
+from dpunetop.domain.clusterconfig.types import (
+    DpuClusterConfig,
+    parse_config,
+)
+from dpunetop.domain.ovnkube.plan import PodScripts
 from dpunetop.kube.errors import ApiError, Forbidden, Unreachable
 from dpunetop.kube.keys import INFRA
 from dpunetop.kube.meta import labels_of, name_of

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from dpunetop.domain.envfile import is_node_name
 from dpunetop.domain.names import (
     blocker_name,
     field_manager,
@@ -13,6 +12,7 @@ from dpunetop.domain.names import (
     open_for,
     owner_hash,
 )
+from dpunetop.domain.pairing.envfile import is_node_name
 
 
 def test_the_owner_is_the_same_for_a_config_made_anew() -> None:

@@ -11,11 +11,23 @@ from pathlib import Path
 import pytest
 
 import dpunetop
-from dpunetop.domain import copies, databases, entries, machineconfig, unready
-from dpunetop.domain.drain import facts, giving, opening, standing, unplanned
-from dpunetop.domain.drain.limits import Span
-from dpunetop.domain.drain.protection import Guarding
-from dpunetop.domain.drain.standing import Stage
+from dpunetop.domain.drain.model import facts
+from dpunetop.domain.drain.model.limits import Span
+from dpunetop.domain.drain.outages import unplanned
+from dpunetop.domain.drain.protection.protection import Guarding
+from dpunetop.domain.drain.report import standing
+from dpunetop.domain.drain.report.standing import Stage
+from dpunetop.domain.drain.rules import (
+    giving,
+    opening,
+)
+from dpunetop.domain.hostconfig import machineconfig
+from dpunetop.domain.ovnkube import (
+    copies,
+    databases,
+    unready,
+)
+from dpunetop.domain.pairing import entries
 from dpunetop.domain.reasons import REASONS, Gravity, event, good_event, meaning
 from dpunetop.kube.keys import INFRA, NODES
 

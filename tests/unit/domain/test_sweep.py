@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from dpunetop.domain import names
-from dpunetop.domain.copies import SOURCES
+from dpunetop.domain.credential.account import ACCOUNTS
 from dpunetop.domain.names import owner_hash
+from dpunetop.domain.ovnkube.copies import SOURCES
 from dpunetop.domain.sweep import INFRA_NAMES, TENANT_NAMES, Choice, Ending, Found, Look, Tenant, look
-from dpunetop.domain.tenantaccount import ACCOUNTS
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
     CONFIGMAPS,

@@ -7,10 +7,17 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpunetop.domain.copies import SOURCES, Refused, copy_of
-from dpunetop.domain.databases import NoDatabases, databases
-from dpunetop.domain.drain.facts import Phase, dpu_node, host_node, maintenance
-from dpunetop.domain.image import ImageView, NoImage, choose_image
+from dpunetop.domain.clusterconfig.ownership import Owner
+from dpunetop.domain.credential.account import (
+    TenantSide,
+    is_allowed,
+)
+from dpunetop.domain.drain.model.facts import (
+    Phase,
+    dpu_node,
+    host_node,
+    maintenance,
+)
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     DESIRED_DRAIN_ANNOTATION,
@@ -18,10 +25,25 @@ from dpunetop.domain.names import (
     OVNKUBE_MASTER,
     open_for,
 )
-from dpunetop.domain.ownership import Owner
-from dpunetop.domain.tenantaccount import TenantSide, is_allowed
-from dpunetop.domain.tenantrelease import release_of, variables
-from dpunetop.domain.topology import container_names
+from dpunetop.domain.ovnkube.copies import (
+    SOURCES,
+    Refused,
+    copy_of,
+)
+from dpunetop.domain.ovnkube.databases import (
+    NoDatabases,
+    databases,
+)
+from dpunetop.domain.ovnkube.image import (
+    ImageView,
+    NoImage,
+    choose_image,
+)
+from dpunetop.domain.ovnkube.release import (
+    release_of,
+    variables,
+)
+from dpunetop.domain.ovnkube.topology import container_names
 from dpunetop.kube.conditions import condition_of
 from support.objects import config
 

@@ -10,21 +10,63 @@ from typing import Any
 import pytest
 
 import dpunetop
-from dpunetop.domain.access import Access
-from dpunetop.domain.drain import facts
-from dpunetop.domain.drain.health import PairState, judge_pairs
-from dpunetop.domain.drain.protection import Guarding
-from dpunetop.domain.drain.standing import Stage, Standing, Wish
-from dpunetop.domain.envfile import EntryRejected, nobodys_keys, parse_entry
-from dpunetop.domain.image import AllowedImages, ImageView, choose_image
-from dpunetop.domain.lifecycle import ConfigView, Leftovers, OutOfSight, plan_config
-from dpunetop.domain.ownership import Owner
-from dpunetop.domain.quoting import named, quoted, sentence
-from dpunetop.domain.status import confession, report, summary
-from dpunetop.domain.tenantkubeconfig import KubeconfigRejected, parse_kubeconfig
-from dpunetop.domain.tenantlink import Choice, Denied, Linked, LinkView, Unanswered, WrongCluster, plan_link
-from dpunetop.domain.tenantrelease import release_of
-from dpunetop.domain.types import DpuClusterConfig, parse_config
+from dpunetop.base.quoting import (
+    named,
+    quoted,
+    sentence,
+)
+from dpunetop.domain.clusterconfig.access import Access
+from dpunetop.domain.clusterconfig.lifecycle import (
+    ConfigView,
+    Leftovers,
+    OutOfSight,
+    plan_config,
+)
+from dpunetop.domain.clusterconfig.ownership import Owner
+from dpunetop.domain.clusterconfig.status import (
+    confession,
+    report,
+    summary,
+)
+from dpunetop.domain.clusterconfig.types import (
+    DpuClusterConfig,
+    parse_config,
+)
+from dpunetop.domain.drain.model import facts
+from dpunetop.domain.drain.protection.protection import Guarding
+from dpunetop.domain.drain.report.health import (
+    PairState,
+    judge_pairs,
+)
+from dpunetop.domain.drain.report.standing import (
+    Stage,
+    Standing,
+    Wish,
+)
+from dpunetop.domain.ovnkube.image import (
+    AllowedImages,
+    ImageView,
+    choose_image,
+)
+from dpunetop.domain.ovnkube.release import release_of
+from dpunetop.domain.pairing.envfile import (
+    EntryRejected,
+    nobodys_keys,
+    parse_entry,
+)
+from dpunetop.domain.tenant.kubeconfig import (
+    KubeconfigRejected,
+    parse_kubeconfig,
+)
+from dpunetop.domain.tenant.link import (
+    Choice,
+    Denied,
+    Linked,
+    LinkView,
+    Unanswered,
+    WrongCluster,
+    plan_link,
+)
 from dpunetop.kube.conditions import MESSAGE_LIMIT, Condition
 from dpunetop.kube.errors import ApiError, error_from_status
 from dpunetop.kube.keys import INFRA, NODES

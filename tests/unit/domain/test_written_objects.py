@@ -18,21 +18,54 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpunetop.app.assets import host_assets, interconnect_scripts, ovnkube_scripts
+from dpunetop.base.sensitive import Sensitive
 from dpunetop.domain import names
-from dpunetop.domain.copies import SOURCES
-from dpunetop.domain.credential import CredentialView, Fresh, Minted, Refused, Trial, plan_credential
-from dpunetop.domain.hostconfig import HostConfigView, plan_host_config
-from dpunetop.domain.image import AllowedImages
-from dpunetop.domain.ovnkube import OvnKubeView, PodScripts, Stage, TenantSigns, plan_ovnkube
-from dpunetop.domain.ownership import Owner
-from dpunetop.domain.pairing import Claims
-from dpunetop.domain.sensitive import Sensitive
-from dpunetop.domain.tenantaccount import TOKEN_SECONDS, TenantSide
-from dpunetop.domain.tenantkubeconfig import parse_kubeconfig
-from dpunetop.domain.tenantlink import Choice, Denied, Linked, LinkView, choose, plan_link
-from dpunetop.domain.tenantobjects import Pair, TenantObjectsView, plan_tenant_objects
-from dpunetop.domain.topology import Settled, Topology
-from dpunetop.domain.types import parse_config
+from dpunetop.domain.clusterconfig.ownership import Owner
+from dpunetop.domain.clusterconfig.types import parse_config
+from dpunetop.domain.credential.account import (
+    TOKEN_SECONDS,
+    TenantSide,
+)
+from dpunetop.domain.credential.plan import (
+    CredentialView,
+    Fresh,
+    Minted,
+    Refused,
+    Trial,
+    plan_credential,
+)
+from dpunetop.domain.hostconfig.plan import (
+    HostConfigView,
+    plan_host_config,
+)
+from dpunetop.domain.ovnkube.copies import SOURCES
+from dpunetop.domain.ovnkube.copying import (
+    Pair,
+    TenantObjectsView,
+    plan_tenant_objects,
+)
+from dpunetop.domain.ovnkube.image import AllowedImages
+from dpunetop.domain.ovnkube.plan import (
+    OvnKubeView,
+    PodScripts,
+    Stage,
+    TenantSigns,
+    plan_ovnkube,
+)
+from dpunetop.domain.ovnkube.topology import (
+    Settled,
+    Topology,
+)
+from dpunetop.domain.pairing.pairing import Claims
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
+from dpunetop.domain.tenant.link import (
+    Choice,
+    Denied,
+    Linked,
+    LinkView,
+    choose,
+    plan_link,
+)
 from dpunetop.kube.plan import Apply, ApplyStatus, Plan
 from support.clock import EPOCH
 from support.kubeconfigs import good_kubeconfig

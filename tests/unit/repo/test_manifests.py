@@ -13,10 +13,17 @@ import yaml
 
 from dpunetop.app.settings import DEFAULT_HEALTH_PORT, DEFAULT_METRICS_PORT, parse_settings
 from dpunetop.domain import names
-from dpunetop.domain.addresses import REFUSED
-from dpunetop.domain.copies import SOURCES
-from dpunetop.domain.tenantaccount import ACCOUNTS, rights_to_mint
-from dpunetop.domain.types import CredentialChoice, DeletionPolicy, TopologyChoice
+from dpunetop.domain.clusterconfig.types import (
+    CredentialChoice,
+    DeletionPolicy,
+    TopologyChoice,
+)
+from dpunetop.domain.credential.account import (
+    ACCOUNTS,
+    rights_to_mint,
+)
+from dpunetop.domain.ovnkube.copies import SOURCES
+from dpunetop.domain.tenant.addresses import REFUSED
 from dpunetop.kube.keys import crd_name
 
 ROOT = Path(__file__).parents[3]

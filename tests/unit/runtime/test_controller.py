@@ -13,8 +13,8 @@ from dpunetop.kube.errors import ApiError, Conflict
 from dpunetop.kube.keys import INFRA, NODES, Key
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.controller import Controller, Terminal
+from dpunetop.runtime.election.gate import LeadershipLost
 from dpunetop.runtime.flowcontrol import no_rest, rest_after
-from dpunetop.runtime.gate import LeadershipLost
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.reading import NotEngaged, NotSynced
 from support.clock import FakeClock

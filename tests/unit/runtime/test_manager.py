@@ -8,7 +8,7 @@ import structlog
 from structlog.testing import LogCapture
 
 from dpunetop.base.stop import Stop
-from dpunetop.runtime.gate import LeadershipLost
+from dpunetop.runtime.election.gate import LeadershipLost
 from dpunetop.runtime.manager import Group, Manager, Outcome
 from support.clock import FakeClock
 

@@ -5,11 +5,15 @@ The text lies in files of its own kind, so that an editor, a linter and a test t
 
 from importlib.resources import files
 
-from dpunetop.domain.daemonset import OvnkubeScripts
-from dpunetop.domain.ignition import DropIn, File, Unit
-from dpunetop.domain.interconnect import InterconnectScripts
-from dpunetop.domain.machineconfig import HostAssets
-from dpunetop.domain.ovnkubepod import ContainerScripts
+from dpunetop.domain.hostconfig.ignition import (
+    DropIn,
+    File,
+    Unit,
+)
+from dpunetop.domain.hostconfig.machineconfig import HostAssets
+from dpunetop.domain.ovnkube.central import OvnkubeScripts
+from dpunetop.domain.ovnkube.interconnect import InterconnectScripts
+from dpunetop.domain.ovnkube.pod import ContainerScripts
 
 _PLAIN = 0o644
 _EXECUTABLE = 0o755

@@ -7,30 +7,94 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from dpunetop.base.quoting import named
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.drain.board import Board, Report
-from dpunetop.controllers.drain.doubts import Doubts, identity
+from dpunetop.controllers.drain.exchange import (
+    Board,
+    Report,
+)
 from dpunetop.controllers.drain.failures import Failures, Job
-from dpunetop.controllers.drain.gather import Gatherer, Sight
-from dpunetop.controllers.drain.hand import CallFailed, Carried, Hand
-from dpunetop.controllers.flow import NO_BUG, bug_words
-from dpunetop.domain.drain import protection
-from dpunetop.domain.drain.calls import Result, Task, Write
-from dpunetop.domain.drain.cycle import Decision, decide
-from dpunetop.domain.drain.facts import DpuNode, DpuView, Gone, Hold, HostView, TenantSeen
-from dpunetop.domain.drain.failures import passes, unwatched, why_failed
-from dpunetop.domain.drain.outages import Outage, Serving, find_outage
-from dpunetop.domain.drain.overdue import next_limit, timed
-from dpunetop.domain.drain.protection import Guarding, Protection, ProtectionView, PutEntries, decide_protection
-from dpunetop.domain.drain.roster import Member, Mode, Roster, Slot
-from dpunetop.domain.drain.scene import Scene
-from dpunetop.domain.drain.standing import DRAIN_SKIPPED, Stage, Standing, Wish, standings
-from dpunetop.domain.drain.unplanned import NETWORK_BACK, NetworkState, OutageDecision, OutageView, decide_outage
+from dpunetop.controllers.drain.gather_host import (
+    Gatherer,
+    Sight,
+)
+from dpunetop.controllers.drain.stalls import (
+    Doubts,
+    identity,
+)
+from dpunetop.controllers.drain.taskrunner import (
+    CallFailed,
+    Carried,
+    Hand,
+)
+from dpunetop.controllers.reconciler import (
+    NO_BUG,
+    bug_words,
+)
+from dpunetop.domain.clusterconfig.status import INTERNAL_ERROR
+from dpunetop.domain.drain.fleet.roster import (
+    Member,
+    Mode,
+    Roster,
+    Slot,
+)
+from dpunetop.domain.drain.model.calls import (
+    Result,
+    Task,
+    Write,
+)
+from dpunetop.domain.drain.model.facts import (
+    DpuNode,
+    DpuView,
+    Gone,
+    Hold,
+    HostView,
+    TenantSeen,
+)
+from dpunetop.domain.drain.model.scene import Scene
+from dpunetop.domain.drain.outages.outages import (
+    Outage,
+    Serving,
+    find_outage,
+)
+from dpunetop.domain.drain.outages.unplanned import (
+    NETWORK_BACK,
+    NetworkState,
+    OutageDecision,
+    OutageView,
+    decide_outage,
+)
+from dpunetop.domain.drain.protection import protection
+from dpunetop.domain.drain.protection.protection import (
+    Guarding,
+    Protection,
+    ProtectionView,
+    PutEntries,
+    decide_protection,
+)
+from dpunetop.domain.drain.report.failures import (
+    passes,
+    unwatched,
+    why_failed,
+)
+from dpunetop.domain.drain.report.overdue import (
+    next_limit,
+    timed,
+)
+from dpunetop.domain.drain.report.standing import (
+    DRAIN_SKIPPED,
+    Stage,
+    Standing,
+    Wish,
+    standings,
+)
+from dpunetop.domain.drain.rules.cycle import (
+    Decision,
+    decide,
+)
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, OWNER_LABEL, PODDISRUPTIONBUDGETS, field_manager
-from dpunetop.domain.pairing import host_of
-from dpunetop.domain.quoting import named
+from dpunetop.domain.pairing.pairing import host_of
 from dpunetop.domain.reasons import event
-from dpunetop.domain.status import INTERNAL_ERROR
 from dpunetop.kube.errors import ApiError
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA, LEASES, NODES, Key
 from dpunetop.kube.meta import Obj, labels_of

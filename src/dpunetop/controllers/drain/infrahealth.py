@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from dpunetop.base.clock import Clock
-from dpunetop.domain.drain.outages import is_disrupted
+from dpunetop.domain.drain.outages.outages import is_disrupted
 from dpunetop.kube.meta import Obj
 from dpunetop.runtime.cluster import Health, Reach
 

@@ -6,15 +6,33 @@ import threading
 from dataclasses import dataclass
 
 from dpunetop.base.clock import Clock
-from dpunetop.controllers.flow import one
-from dpunetop.domain.drain.facts import DpuNode, Hold, HostView, Reason, Signal
-from dpunetop.domain.drain.leases import LEASE, NO_LEASE, Lease, Stretch, Tally, lease, lease_signal, tally
-from dpunetop.domain.drain.proof import missing_proofs
-from dpunetop.domain.drain.roster import Roster
-from dpunetop.domain.drain.scene import Scene
+from dpunetop.controllers.reconciler import one
+from dpunetop.domain.drain.fleet.roster import Roster
+from dpunetop.domain.drain.model.facts import (
+    DpuNode,
+    Hold,
+    HostView,
+    Reason,
+    Signal,
+)
+from dpunetop.domain.drain.model.scene import Scene
+from dpunetop.domain.drain.rules.leases import (
+    LEASE,
+    NO_LEASE,
+    Lease,
+    Stretch,
+    Tally,
+    lease,
+    lease_signal,
+    tally,
+)
+from dpunetop.domain.drain.rules.proof import missing_proofs
 from dpunetop.domain.names import LEASE_PREFIX, OVNKUBE_NODE
-from dpunetop.domain.tenantrelease import release_of
-from dpunetop.domain.tenantsettings import Renewal, is_without_leases
+from dpunetop.domain.ovnkube.release import release_of
+from dpunetop.domain.ovnkube.settings import (
+    Renewal,
+    is_without_leases,
+)
 from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized
 from dpunetop.kube.keys import DAEMONSETS, LEASES
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader

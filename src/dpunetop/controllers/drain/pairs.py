@@ -6,26 +6,65 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.drain.board import Board, Report
-from dpunetop.controllers.drain.census import Censor, Census
+from dpunetop.controllers.drain.exchange import (
+    Board,
+    Report,
+)
 from dpunetop.controllers.drain.failures import Failures, Job
-from dpunetop.controllers.drain.hand import CallFailed, Hand
+from dpunetop.controllers.drain.gather_pairs import (
+    Censor,
+    Census,
+)
 from dpunetop.controllers.drain.infrahealth import InfraHealth
-from dpunetop.controllers.flow import ConfigController, Installation, one
+from dpunetop.controllers.drain.taskrunner import (
+    CallFailed,
+    Hand,
+)
+from dpunetop.controllers.reconciler import (
+    ConfigController,
+    Installation,
+    one,
+)
 from dpunetop.domain import names
-from dpunetop.domain.drain.blockers import BlockerSettings, service_account
-from dpunetop.domain.drain.calls import Result
-from dpunetop.domain.drain.facts import Hold
-from dpunetop.domain.drain.failures import passes, why_failed
-from dpunetop.domain.drain.health import PairState, judge_pairs
-from dpunetop.domain.drain.parting import Parting, judge_partings
-from dpunetop.domain.drain.protection import PutEntries
-from dpunetop.domain.drain.roster import Mode, Roster
-from dpunetop.domain.drain.standing import Stage
-from dpunetop.domain.entries import idle_pods, idle_pods_left, render_idle_pods
-from dpunetop.domain.lifecycle import ENDING_RIGHTS_SECONDS
-from dpunetop.domain.status import LEADING_OUT, PAIRS_HEALTHY, report
-from dpunetop.domain.types import DpuClusterConfig, tenant_cluster_name
+from dpunetop.domain.clusterconfig.lifecycle import ENDING_RIGHTS_SECONDS
+from dpunetop.domain.clusterconfig.status import (
+    LEADING_OUT,
+    PAIRS_HEALTHY,
+    report,
+)
+from dpunetop.domain.clusterconfig.types import (
+    DpuClusterConfig,
+    tenant_cluster_name,
+)
+from dpunetop.domain.drain.fleet.roster import (
+    Mode,
+    Roster,
+)
+from dpunetop.domain.drain.model.calls import Result
+from dpunetop.domain.drain.model.facts import Hold
+from dpunetop.domain.drain.protection.blockers import (
+    BlockerSettings,
+    service_account,
+)
+from dpunetop.domain.drain.protection.protection import PutEntries
+from dpunetop.domain.drain.report.failures import (
+    passes,
+    why_failed,
+)
+from dpunetop.domain.drain.report.health import (
+    PairState,
+    judge_pairs,
+)
+from dpunetop.domain.drain.report.parting import (
+    Parting,
+    judge_partings,
+)
+from dpunetop.domain.drain.report.standing import Stage
+from dpunetop.domain.pairing.entries import (
+    idle_pods,
+    idle_pods_left,
+    render_idle_pods,
+)
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, SERVICEACCOUNTS, Key
 from dpunetop.kube.meta import Obj, labels_of

@@ -29,9 +29,9 @@ from dpunetop.runtime.client.connection import ClientCertificate, Connection, Re
 from dpunetop.runtime.client.transport import Transport, error_of
 from dpunetop.runtime.cluster import Cluster, Clusters
 from dpunetop.runtime.controller import Controller
+from dpunetop.runtime.election.gate import OpenGate
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.gate import OpenGate
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.sandbox.controlplane import ControlPlane
 

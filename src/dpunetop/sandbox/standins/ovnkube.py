@@ -19,7 +19,7 @@ from dpunetop.domain.names import (
     OVNKUBE_NODE_DPU_HOST,
     OVNKUBE_SCRIPT_LIB,
 )
-from dpunetop.domain.tenantrelease import RELEASE_ANNOTATION
+from dpunetop.domain.ovnkube.release import RELEASE_ANNOTATION
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, NAMESPACES, SECRETS
 from dpunetop.kube.meta import new_object
 from dpunetop.sandbox.pki import Authority

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from dpunetop.base.stop import Stop
-from dpunetop.domain.entries import entries_of, serving_nodes
 from dpunetop.domain.names import (
     CHASSIS_ANNOTATION,
     ENCAP_IPS_ANNOTATION,
@@ -22,9 +21,17 @@ from dpunetop.domain.names import (
     OVNKUBE_NODE_ENTRIES,
     ZONE_ANNOTATION,
 )
-from dpunetop.domain.ovnkubeconf import parse_ovnkube_conf
-from dpunetop.domain.pairing import host_of
-from dpunetop.domain.tenantrelease import Flavour, Release, release_of
+from dpunetop.domain.ovnkube.conf import parse_ovnkube_conf
+from dpunetop.domain.ovnkube.release import (
+    Flavour,
+    Release,
+    release_of,
+)
+from dpunetop.domain.pairing.entries import (
+    entries_of,
+    serving_nodes,
+)
+from dpunetop.domain.pairing.pairing import host_of
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import NotFound
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, LEASES, NODES, PODS, Key

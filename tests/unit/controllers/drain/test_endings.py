@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dpunetop.domain import names
-from dpunetop.domain.access import Access
+from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import (
     CONFIGMAPS,

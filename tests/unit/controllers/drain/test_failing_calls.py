@@ -10,7 +10,7 @@ import pytest
 
 from dpunetop.base.stop import Stop
 from dpunetop.domain import names
-from dpunetop.domain.drain.record import State
+from dpunetop.domain.drain.model.record import State
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import ApiError, Conflict, Forbidden, Invalid, TooManyRequests, Unauthorized, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NODES, PODS, Key, Resource

@@ -8,13 +8,24 @@ from typing import Any
 import pytest
 
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.drain.absences import DPU_SECONDS
-from dpunetop.controllers.drain.doubts import READ_ANEW_SECONDS, SAID_SECONDS
-from dpunetop.controllers.drain.gather import PATIENCE_SECONDS
-from dpunetop.controllers.drain.hand import Carried
+from dpunetop.controllers.drain.gather_host import PATIENCE_SECONDS
+from dpunetop.controllers.drain.nodeabsence import DPU_SECONDS
+from dpunetop.controllers.drain.stalls import (
+    READ_ANEW_SECONDS,
+    SAID_SECONDS,
+)
+from dpunetop.controllers.drain.taskrunner import Carried
 from dpunetop.domain import names
-from dpunetop.domain.drain.calls import Done, Result, Task
-from dpunetop.domain.drain.record import Cycle, State, render_cycle
+from dpunetop.domain.drain.model.calls import (
+    Done,
+    Result,
+    Task,
+)
+from dpunetop.domain.drain.model.record import (
+    Cycle,
+    State,
+    render_cycle,
+)
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Conflict, Forbidden, Unauthorized, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS

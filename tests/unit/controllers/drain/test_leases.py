@@ -8,7 +8,7 @@ import pytest
 
 from dpunetop.base.stop import Stop
 from dpunetop.domain import names
-from dpunetop.domain.tenantrelease import RELEASE_ANNOTATION
+from dpunetop.domain.ovnkube.release import RELEASE_ANNOTATION
 from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized, Unreachable
 from dpunetop.kube.keys import DAEMONSETS, LEASES, NODES, PODS
 from dpunetop.kube.requests import Selection

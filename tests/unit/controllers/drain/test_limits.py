@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from dpunetop.domain import names
-from dpunetop.domain.drain.limits import DEFAULT_SECONDS, Span
-from dpunetop.domain.drain.overdue import BEGINNING_SECONDS
+from dpunetop.domain.drain.model.limits import (
+    DEFAULT_SECONDS,
+    Span,
+)
+from dpunetop.domain.drain.report.overdue import BEGINNING_SECONDS
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import CONFIGMAPS, NODES, PODS

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from dpunetop.controllers.drain.gather import PATIENCE_SECONDS
+from dpunetop.controllers.drain.gather_host import PATIENCE_SECONDS
 from dpunetop.domain import names
-from dpunetop.domain.drain.blockers import blocker_labels
+from dpunetop.domain.names import blocker_labels
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, DEPLOYMENTS, NODES, PODS, crd_name
 from dpunetop.runtime.reading import NotEngaged

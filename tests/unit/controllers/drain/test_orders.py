@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dpunetop.domain import names
-from dpunetop.domain.drain.record import State
+from dpunetop.domain.drain.model.record import State
 from dpunetop.kube.keys import NODES, PODS
 from dpunetop.kube.requests import Selection
 from support.objects import NAMESPACE

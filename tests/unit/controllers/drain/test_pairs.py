@@ -8,7 +8,7 @@ import pytest
 
 from dpunetop.base.stop import Stop
 from dpunetop.domain import names
-from dpunetop.domain.entries import render_idle_pods
+from dpunetop.domain.pairing.entries import render_idle_pods
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NAMESPACES, NODES, PODS, SERVICEACCOUNTS, Resource
 from support.objects import DPU_LABELS, NAMESPACE, config, node

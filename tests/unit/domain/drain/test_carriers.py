@@ -6,8 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from dpunetop.domain.drain.facts import OnTimeout, Settings
-from dpunetop.domain.drain.record import Cycle, State
+from dpunetop.domain.drain.model.facts import (
+    OnTimeout,
+    Settings,
+)
+from dpunetop.domain.drain.model.record import (
+    Cycle,
+    State,
+)
 from dpunetop.domain.names import NODEMAINTENANCES, maintenance_name, open_for
 from dpunetop.kube.keys import NODES
 from support.drainworld import HOST, World

@@ -6,13 +6,26 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.domain.drain.cycle import decide
-from dpunetop.domain.drain.facts import DpuView, HostView, Mco, Order, Reason
-from dpunetop.domain.drain.roster import Mode, RosterView, slots
-from dpunetop.domain.drain.standing import Stage, standings
-from dpunetop.domain.machinestate import MachineState
+from dpunetop.domain.drain.fleet.roster import (
+    Mode,
+    RosterView,
+    slots,
+)
+from dpunetop.domain.drain.model.facts import (
+    DpuView,
+    HostView,
+    Mco,
+    Order,
+    Reason,
+)
+from dpunetop.domain.drain.report.standing import (
+    Stage,
+    standings,
+)
+from dpunetop.domain.drain.rules.cycle import decide
+from dpunetop.domain.hostconfig.machinestate import MachineState
 from dpunetop.domain.names import MACHINE_CONFIG_REASON_ANNOTATION, MACHINE_CONFIG_STATE_ANNOTATION
-from dpunetop.domain.pairing import Pair
+from dpunetop.domain.pairing.pairing import Pair
 from dpunetop.kube.keys import NODES
 from support.drainviews import CYCLE, DONE, DRAINED_HOST, HOST, OPENED, RETURNING, cordoned, free, nm, view
 from support.drainworld import World, finish

@@ -11,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from dpunetop.domain.drain.facts import OnTimeout, Reason, Settings
-from dpunetop.domain.drain.standing import Stage
+from dpunetop.domain.drain.model.facts import (
+    OnTimeout,
+    Reason,
+    Settings,
+)
+from dpunetop.domain.drain.report.standing import Stage
 from support.drainfaults import faults
 from support.drainworld import World, finish, walk
 

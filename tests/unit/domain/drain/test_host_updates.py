@@ -6,8 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from dpunetop.domain.drain.facts import Mco, Phase, Reason
-from dpunetop.domain.drain.record import State
+from dpunetop.domain.drain.model.facts import (
+    Mco,
+    Phase,
+    Reason,
+)
+from dpunetop.domain.drain.model.record import State
 from support.drainworld import World, finish
 
 DPU = "dpu-1"

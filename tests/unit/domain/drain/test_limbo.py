@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.domain.drain.cycle import decide
-from dpunetop.domain.drain.facts import (
+from dpunetop.domain.drain.model.facts import (
     HostNode,
     Maintenance,
     Phase,
@@ -18,7 +17,11 @@ from dpunetop.domain.drain.facts import (
     is_taken_back,
     maintenance,
 )
-from dpunetop.domain.drain.standing import Stage, standings
+from dpunetop.domain.drain.report.standing import (
+    Stage,
+    standings,
+)
+from dpunetop.domain.drain.rules.cycle import decide
 from support.drainviews import CYCLE, DONE, DRAINED_HOST, HOST, RETURNING, cordoned, free, nm, view
 from support.drainworld import World
 

@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from dpunetop.domain.drain.cycle import decide
-from dpunetop.domain.drain.facts import Templates
+from dpunetop.domain.drain.model.facts import Templates
+from dpunetop.domain.drain.rules.cycle import decide
 from support.drainviews import DONE, DRAINED_HOST, POD, RETURNING, free, view
 from support.drainworld import World
 

@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from dpunetop.domain.drain.facts import Hold, Phase, Reason, Settings, Signal
+from dpunetop.domain.drain.model.facts import (
+    Hold,
+    Phase,
+    Reason,
+    Settings,
+    Signal,
+)
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
@@ -340,12 +346,12 @@ ELSEWHERE: dict[Reason, str] = {
     Reason.HOST_UNCORDONED: "why a drain was aborted; nothing waits with it",
     Reason.TEARDOWN: "no drain begins any more; what has begun ends as always",
     Reason.BUDGET_NOT_OURS: "about the protection: test_protection.py",
-    Reason.CACHE_CONTRADICTED: "about what is watched: controllers/drain/test_doubts.py",
+    Reason.CACHE_CONTRADICTED: "about what is watched: controllers/drain/test_stalls.py",
     Reason.DPU_ABSENT: "about what people wrote: controllers/drain/test_mistakes.py",
     Reason.DPU_NOT_SELECTED: "the same",
     Reason.INFRA_FORBIDDEN: "of the worker of a host: controllers/drain",
     Reason.REQUEST_FAILED: "the same",
-    Reason.TENANT_NOT_ENGAGED: "as TenantUnreachable, but for the words: controllers/drain/test_gather.py",
+    Reason.TENANT_NOT_ENGAGED: "as TenantUnreachable, but for the words: controllers/drain/test_gather_host.py",
     Reason.TENANT_NOT_SYNCED: "the same",
     Reason.TENANT_SWAPPED: "the same",
     Reason.TENANT_UNAUTHORIZED: "the same",

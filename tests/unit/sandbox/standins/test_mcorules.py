@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.machineconfig import PoolReason, PoolView, node_configured
-from dpunetop.domain.machineconfig import pool_status as judged
+from dpunetop.domain.hostconfig.machineconfig import (
+    PoolReason,
+    PoolView,
+    node_configured,
+)
+from dpunetop.domain.hostconfig.machineconfig import pool_status as judged
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,

@@ -1,0 +1,74 @@
+"""Copies of the tenant's OVN configuration and certificates in the namespace of the DpuClusterConfig."""
+
+from __future__ import annotations
+
+from dpunetop.controllers.reconciler import (
+    ConfigController,
+    blindness,
+    one,
+)
+from dpunetop.domain import names
+from dpunetop.domain.clusterconfig.ownership import Owner
+from dpunetop.domain.clusterconfig.status import TENANT_OBJS_SYNCED
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig
+from dpunetop.domain.ovnkube.copies import (
+    Source,
+    needed_sources,
+)
+from dpunetop.domain.ovnkube.copying import (
+    Pair,
+    TenantObjectsView,
+    plan_tenant_objects,
+)
+from dpunetop.domain.ovnkube.release import (
+    flavour_of,
+    release_of,
+)
+from dpunetop.domain.ovnkube.topology import candidates
+from dpunetop.kube.keys import DAEMONSETS, INFRA
+from dpunetop.kube.plan import Plan
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
+
+
+class TenantObjects(ConfigController[TenantObjectsView]):
+    """Sees to the three copies and `TenantObjsSynced`."""
+
+    name = "tenantobjects"
+    condition = TENANT_OBJS_SYNCED
+
+    def serves(self, config: DpuClusterConfig) -> bool:
+        """See `ConfigController.serves`: host configuration alone needs no tenant."""
+        return super().serves(config) and config.kubeconfig_secret is not None
+
+    def gather(self, reader: Reader, config: DpuClusterConfig) -> TenantObjectsView:
+        """See `ConfigController.gather`."""
+        owner = Owner(config.live, self.owner(reader, config))
+        try:
+            sources = self._sources(reader, config)
+            pairs = tuple(self._pair(reader, config, source) for source in sources)
+            blind = None
+        except (NotEngaged, NotSynced) as err:
+            pairs, blind = (), blindness(config, err)
+        return TenantObjectsView(config, owner, pairs, blind, self.manager)
+
+    def plan(self, view: TenantObjectsView) -> Plan:
+        """See `ConfigController.plan`."""
+        return plan_tenant_objects(view)
+
+    def _sources(self, reader: Reader, config: DpuClusterConfig) -> tuple[Source, ...]:
+        """What a tenant of this topology shares; what our pods were last written for counts too."""
+        here, there = config.namespace, self._tenant_namespace(config)
+        name = names.OVNKUBE_NODE
+        live = reader.get(INFRA, one(DAEMONSETS, here, name), here, name)
+        theirs = reader.get(config.tenant_cluster, one(DAEMONSETS, there, name), there, name)
+        topologies = candidates(config.topology, theirs, live)
+        return needed_sources(topologies, flavour_of(release_of(theirs, None), there))
+
+    def _tenant_namespace(self, config: DpuClusterConfig) -> str:
+        return config.tenant_namespace or self.installation.tenant_namespace
+
+    def _pair(self, reader: Reader, config: DpuClusterConfig, source: Source) -> Pair:
+        here, there = config.namespace, self._tenant_namespace(config)
+        live = reader.get(INFRA, one(source.resource, here, source.name), here, source.name)
+        seen = reader.get(config.tenant_cluster, one(source.resource, there, source.name), there, source.name)
+        return Pair(source, seen, live)

@@ -1,0 +1,46 @@
+"""Who decides: the term of this leadership, drawn anew when a cluster's time went back."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+
+from dpunetop.base.clock import Clock
+from dpunetop.domain.drain.model.facts import Author
+
+
+class Terms:
+    """The term of this process, which leads once at most.
+
+    Threads: any.
+    """
+
+    def __init__(self, clock: Clock, field_manager: str) -> None:
+        self._clock = clock
+        self._field_manager = field_manager
+        self._guard = threading.Lock()  # guards the two below
+        self._term = secrets.token_hex(8)
+        self._is_shaken = False
+
+    def author(self) -> Author:
+        """Who decides now, for one decision."""
+        with self._guard:
+            term = self._term
+        return Author(self._field_manager, term, secrets.token_hex(4), int(self._clock.now().timestamp()))
+
+    def shake(self) -> None:
+        """A cluster's time went back: all that was decided before must fail."""
+        with self._guard:
+            self._term, self._is_shaken = secrets.token_hex(8), True
+
+    @property
+    def is_shaken(self) -> bool:
+        """Whether time went back and not every cycle is known to have been taken over since."""
+        with self._guard:
+            return self._is_shaken
+
+    def settled(self, term: str) -> None:
+        """Every cycle bears `term`."""
+        with self._guard:
+            if term == self._term:
+                self._is_shaken = False

@@ -1,0 +1,148 @@
+"""What the two kinds of workers of the drain tell each other. Nothing here outlives the process, and all of it follows
+from what the clusters show."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from dpunetop.domain.drain.fleet.roster import (
+    Place,
+    Roster,
+)
+from dpunetop.domain.drain.model.facts import Hold
+from dpunetop.domain.drain.outages.outages import Outage
+from dpunetop.domain.drain.outages.unplanned import NetworkState
+from dpunetop.domain.drain.protection.protection import (
+    Entry,
+    Guarding,
+)
+from dpunetop.domain.drain.report.standing import Standing
+from dpunetop.kube.keys import INFRA, Key
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How far one host or DPU is, as its worker saw it last."""
+
+    guardings: tuple[tuple[str, Guarding, str | None], ...]
+    """Of each DPU that is at home there: its name, how far its protection is, and whom it is paired with."""
+    standings: tuple[Standing, ...]
+    entries: tuple[Entry, ...]
+    """Those that may be written now."""
+    causes: tuple[tuple[str, str], ...] = ()
+    """Of DPUs whose blocker does not run: why."""
+    stray: Hold | None = None
+    """What a host waits for that no DPU is at home in, or that no DPU has a part in."""
+    is_looked_at: bool = True
+    """Whether the host was looked at, and not only its DPUs; at a start the tenant is waited for."""
+    unseen: Hold | None = None
+    """Why the tenant was not seen by this process."""
+    network: NetworkState | None = None
+    """What is wrong with the network of the host, outside a drain."""
+    outage: Outage | None = None
+    """What was found wrong with it, told or not: so that it keeps its beginning."""
+
+    def telling(self) -> tuple[object, ...]:
+        """What is worth a look of the other side."""
+        entries = tuple((entry.dpu, entry.text) for entry in self.entries)
+        seen = self.is_looked_at, self.unseen
+        return self.guardings, self.standings, self.causes, self.stray, seen, entries, self.network
+
+
+class Board:
+    """Threads: any; the callbacks are called without a lock."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()  # guards all below
+        self._rosters: dict[str, Roster] = {}  # by the name of the tenant's cluster
+        self._reports: dict[Key, Report] = {}
+        self._wake_host: Callable[[Key], None] = lambda _: None
+        self._wake_config: Callable[[Key], None] = lambda _: None
+
+    def connect(self, wake_host: Callable[[Key], None], wake_config: Callable[[Key], None]) -> None:
+        """Say whom to wake; once, before anything is posted."""
+        self._wake_host, self._wake_config = wake_host, wake_config
+
+    # --- of a whole DpuClusterConfig --------------------------------------------------------------------------------
+
+    def post(self, roster: Roster) -> None:
+        """Make `roster` known; wake the hosts that it says something new to, and those who share the tenant's limit."""
+        cluster = roster.config.tenant_cluster
+        with self._guard:
+            before = self._rosters.get(cluster)
+            self._rosters[cluster] = roster
+        for place in _changed(before, roster):
+            self._wake_host(key_of(cluster, place))
+        if before is None or before.slots.keys() != roster.slots.keys():
+            self._wake_siblings(roster)
+
+    def drop(self, cluster: str) -> None:
+        """The DpuClusterConfig of that tenant is gone or no longer served."""
+        with self._guard:
+            before = self._rosters.pop(cluster, None)
+        for place in before.slots if before is not None else ():
+            self._wake_host(key_of(cluster, place))
+
+    def roster(self, cluster: str) -> Roster | None:
+        """The newest roster of that tenant."""
+        with self._guard:
+            return self._rosters.get(cluster)
+
+    def rosters(self) -> list[Roster]:
+        """All of them."""
+        with self._guard:
+            return list(self._rosters.values())
+
+    def wake_all(self) -> None:
+        """Have every host looked at."""
+        for roster in self.rosters():
+            for place in roster.slots:
+                self._wake_host(key_of(roster.config.tenant_cluster, place))
+
+    def _wake_siblings(self, roster: Roster) -> None:
+        for each in self.rosters():
+            config = each.config
+            if config.uid != roster.config.uid and config.tenant_uid == roster.config.tenant_uid is not None:
+                self._wake_config(Key(INFRA, config.namespace, config.name))
+
+    # --- of a single host -------------------------------------------------------------------------------------------
+
+    def report(self, key: Key, report: Report) -> Report | None:
+        """Make known how far a host is; what was known before."""
+        with self._guard:
+            before = self._reports.get(key)
+            self._reports[key] = report
+            roster = self._rosters.get(key.cluster)
+        if roster is not None and (before is None or before.telling() != report.telling()):
+            self._wake_config(Key(INFRA, roster.config.namespace, roster.config.name))
+        return before
+
+    def last(self, key: Key) -> Report | None:
+        """What was made known of a host last."""
+        with self._guard:
+            return self._reports.get(key)
+
+    def forget(self, key: Key) -> None:
+        """A host is gone from its roster."""
+        with self._guard:
+            self._reports.pop(key, None)
+
+    def reports(self, roster: Roster) -> list[Report | None]:
+        """What is known of each slot of `roster`; None: nothing yet."""
+        keys = [key_of(roster.config.tenant_cluster, place) for place in roster.slots]
+        with self._guard:
+            return [self._reports.get(key) for key in keys]
+
+
+def key_of(cluster: str, place: Place) -> Key:
+    """The key of the worker of a host, or of a DPU that has none."""
+    return Key(cluster, *place)
+
+
+def _changed(before: Roster | None, now: Roster) -> Iterable[Place]:
+    if before is None or before.shared() != now.shared():
+        return {*now.slots, *(before.slots if before is not None else ())}
+    places = {*before.slots, *now.slots}
+    return [place for place in places if before.slots.get(place) != now.slots.get(place)]

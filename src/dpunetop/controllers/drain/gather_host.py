@@ -1,0 +1,395 @@
+"""What the caches show of one host and its DPUs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from dpunetop.base.clock import Clock
+from dpunetop.controllers.drain.epoch import Terms
+from dpunetop.controllers.drain.evictions import Evictions
+from dpunetop.controllers.drain.infrahealth import InfraHealth
+from dpunetop.controllers.drain.leases import Leases
+from dpunetop.controllers.drain.nodeabsence import (
+    DPU_SECONDS,
+    HOST_SECONDS,
+    Absences,
+)
+from dpunetop.controllers.reconciler import one
+from dpunetop.domain import names
+from dpunetop.domain.clusterconfig.access import Access
+from dpunetop.domain.clusterconfig.status import TENANT_REACHABLE
+from dpunetop.domain.clusterconfig.types import OutagePolicy
+from dpunetop.domain.drain.fleet.roster import (
+    Member,
+    Mode,
+    Roster,
+    Slot,
+)
+from dpunetop.domain.drain.model import facts
+from dpunetop.domain.drain.model.calls import QuorumGet
+from dpunetop.domain.drain.model.facts import (
+    Author,
+    Blind,
+    DpuView,
+    Gone,
+    Hold,
+    HostView,
+    OvnPod,
+    Reason,
+    Signal,
+    Site,
+    Templates,
+    TenantSeen,
+)
+from dpunetop.domain.drain.report.failures import why_failed
+from dpunetop.domain.drain.rules.proof import (
+    Evidence,
+    tenant_signals,
+)
+from dpunetop.domain.names import blocker_labels
+from dpunetop.domain.ovnkube.notrunning import why_not_running
+from dpunetop.domain.pairing.pairing import host_of
+from dpunetop.kube.conditions import condition_of
+from dpunetop.kube.errors import Forbidden, Unauthorized
+from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, DEPLOYMENTS, INFRA, NODES, PODS, Resource, crd_name
+from dpunetop.kube.meta import Obj, annotations_of, labels_of
+from dpunetop.kube.requests import Selection
+from dpunetop.kube.selectors import by_labels
+from dpunetop.kube.shapes import at, mappings
+from dpunetop.runtime.cluster import Clusters, Reach
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
+
+Newest = Callable[[str, Resource, Obj], Obj]
+
+BY_NODE = "node"
+"""Index of pods by the name of their Node."""
+BY_BLOCKER = "blocker"
+"""Index of the pods of blockers by the name of their Deployment: one that finds no room has no Node yet."""
+BY_HOST = "host"
+"""Index of NodeMaintenances by the Node that they are about."""
+PATIENCE_SECONDS = 30.0
+"""So long a tenant of which nothing is known yet is waited for, before its silence counts."""
+INDEXERS = {
+    PODS: {
+        BY_NODE: lambda pod: _text(at(pod, "spec", "nodeName")),
+        BY_BLOCKER: lambda pod: _text(_app_of_blocker(pod)),
+    },
+    names.NODEMAINTENANCES: {BY_HOST: lambda obj: _text(at(obj, "spec", "nodeName"))},
+}
+"""What the clusters' caches must be indexed by; a tenant's objects may have any shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One look at a host. `view` None: the tenant is not known well enough yet, so that nothing may be decided."""
+
+    site: Site
+    dpus: tuple[DpuView, ...]
+    nodes: dict[str, Obj]
+    """The Nodes of its DPUs, as far as they are there."""
+    deployments: dict[str, Obj]
+    view: HostView | None
+    recheck_seconds: float | None
+    trouble: Hold | None = None
+    """What keeps it from being looked at as it should be."""
+    unseen: Hold | None = None
+    """Why this process has not seen the tenant yet, so that nothing is said of it."""
+    suspicion: str = ""
+    """Why infra itself may be what fails, as far as its Nodes do not say so already; empty: it is not."""
+
+
+class Gatherer:
+    """Reads caches, and where a Node is missing asks the server.
+
+    Guarantees: budgets, maintenances and tenant Nodes are never shown as they were before our own last write.
+    Threads: any; one at a time a key.
+    """
+
+    def __init__(
+        self,
+        clusters: Clusters,
+        absences: Absences,
+        terms: Terms,
+        clock: Clock,
+        newest: Newest,
+        evictions: Evictions,
+        infra: InfraHealth,
+    ) -> None:
+        """`newest` gives the newest state that is known of what a cache shows, see `Executor.newest`."""
+        self._newest = newest
+        self._infra = infra
+        self._clusters = clusters
+        self._absences = absences
+        self._evictions = evictions
+        self._terms = terms
+        self._clock = clock
+        self._leases = Leases(clock)
+        self._guard = threading.Lock()  # guards the two below
+        self._seen: set[str] = set()  # tenant clusters of which this process has seen something
+        self._waiting_since: dict[str, float] = {}  # tenant cluster of which nothing is known yet -> monotonic
+
+    def sight(self, reader: Reader, roster: Roster, slot: Slot) -> Sight:
+        """Look at one slot. Raises: NotSynced and NotEngaged about infra."""
+        author = self._terms.author()
+        cluster, settings = roster.config.tenant_cluster, roster.blockers
+        site = Site(slot.host, cluster, settings.namespace, settings.owner, author)
+        rechecks: list[float] = []
+        troubles: list[Hold] = []
+        dpus, nodes, deployments = [], {}, {}
+        for member in slot.members:
+            node = self._node(reader, INFRA, member.dpu, DPU_SECONDS, rechecks, troubles)
+            if not isinstance(node, Gone):
+                nodes[member.dpu] = node
+            dpus.append(self._dpu(reader, roster, slot, member, node))
+            if (deployment := _blocker(reader, settings.namespace, member.dpu)) is not None:
+                deployments[member.dpu] = deployment
+        tenant = self._tenant(reader, roster, slot.host, rechecks, troubles) if slot.host else None
+        view = None
+        if tenant is not None:
+            view = HostView(
+                site=site,
+                tenant=tenant,
+                dpus=tuple(dpus),
+                serving=slot.serving,
+                pods_namespace=roster.config.namespace,
+                config=roster.config.live,
+                not_now=slot.not_now,
+                settings=roster.settings,
+                unverified=self._is_unverified(reader, roster, author),
+            )
+            evictions = self._evictions.look(view, rechecks)
+            view = replace(view, signals=self._signals(reader, roster, view, rechecks), evictions=evictions)
+        trouble = next(iter(troubles), None)
+        suspicion = self._infra.suspicion(rechecks) if _may_act(roster, tenant) else ""
+        recheck, unseen = min(rechecks, default=None), self._unseen(cluster, tenant)
+        return Sight(site, tuple(dpus), nodes, deployments, view, recheck, trouble, unseen, suspicion)
+
+    def _unseen(self, cluster: str, tenant: TenantSeen | Blind | None) -> Hold | None:
+        with self._guard:
+            if isinstance(tenant, TenantSeen):
+                self._seen.add(cluster)
+            is_seen = cluster in self._seen
+        return tenant.hold if isinstance(tenant, Blind) and not is_seen else None
+
+    def forget(self, cluster: str, host: str) -> None:
+        """The host is nobody's any more."""
+        self._evictions.forget(cluster, host)
+        self._leases.forget(cluster, host)
+
+    # --- infra ------------------------------------------------------------------------------------------------------
+
+    def _node(
+        self, reader: Reader, cluster: str, name: str, apart: float, rechecks: list[float], troubles: list[Hold]
+    ) -> Obj | Gone:
+        node = reader.get(cluster, Selection(NODES), "", name)
+        if node is not None:
+            self._absences.seen(cluster, name)
+            return self._newest(cluster, NODES, node)
+        absence = self._absences.look(cluster, name, apart)
+        if absence.recheck_seconds is not None:
+            rechecks.append(absence.recheck_seconds)
+        if absence.error is not None:
+            troubles.append(why_failed(QuorumGet(cluster, NODES, "", name), absence.error))
+        return absence.found if absence.found is not None else Gone(absence.confirmed)
+
+    def _dpu(self, reader: Reader, roster: Roster, slot: Slot, member: Member, node: Obj | Gone) -> DpuView:
+        settings, name = roster.blockers, member.dpu
+        blockers = _blocker_pods(reader, settings.namespace, name)
+        budget = reader.get(
+            INFRA,
+            Selection(names.PODDISRUPTIONBUDGETS, settings.namespace),
+            settings.namespace,
+            names.blocker_name(name),
+        )
+        read = None if budget is None else self._budget(budget, settings.owner)
+        return DpuView(
+            name=name,
+            node=node if isinstance(node, Gone) else facts.dpu_node(node),
+            budget=read,
+            blocker=facts.ready_blocker(blockers),
+            trouble=why_not_running(_blocker(reader, settings.namespace, name), blockers),
+            pods=_pods(reader, roster, member),
+            paired=bool(slot.host) and member.pairing == slot.host,
+            entry=_changed_entry(slot, member),
+            stuck=member.stuck,
+            parting=_is_parting(roster, slot, member, read),
+        )
+
+    def _budget(self, seen: Obj, owner: str) -> facts.Budget:
+        return facts.budget(self._newest(INFRA, names.PODDISRUPTIONBUDGETS, seen), owner)
+
+    def _is_unverified(self, reader: Reader, roster: Roster, author: Author) -> bool:
+        """Whether, after a cluster's time went back, a cycle is left that has not been taken over."""
+        if not self._terms.is_shaken:
+            return False
+        namespace, owner = roster.blockers.namespace, roster.blockers.owner
+        found = reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, namespace))
+        cycles = [facts.budget(obj, owner).cycle for obj in found if names.OWNER_LABEL in labels_of(obj)]
+        if any(cycle is not None and cycle.term != author.term for cycle in cycles):
+            return True
+        self._terms.settled(author.term)
+        return False
+
+    # --- tenant -----------------------------------------------------------------------------------------------------
+
+    def _tenant(
+        self, reader: Reader, roster: Roster, host: str, rechecks: list[float], troubles: list[Hold]
+    ) -> TenantSeen | Blind | None:
+        cluster = roster.config.tenant_cluster
+        try:
+            node = self._node(reader, cluster, host, HOST_SECONDS, rechecks, troubles)
+            maintenances = self._maintenances(reader, cluster, roster.blockers.owner, host)
+        except (NotEngaged, NotSynced) as err:
+            if err.cluster == INFRA:
+                raise
+            return self._out_of_sight(roster, err, rechecks)
+        with self._guard:
+            self._waiting_since.pop(cluster, None)
+        if silent := self._silent(cluster):
+            return silent
+        return TenantSeen(node if isinstance(node, Gone) else facts.host_node(node), maintenances)
+
+    def _maintenances(
+        self, reader: Reader, cluster: str, owner: str, host: str
+    ) -> tuple[facts.Maintenance, ...] | None:
+        if not serves_maintenances(reader, cluster):
+            return None
+        shown = reader.by_index(cluster, Selection(names.NODEMAINTENANCES), BY_HOST, host)
+        found = (self._newest(cluster, names.NODEMAINTENANCES, obj) for obj in shown)
+        seen = sorted((facts.maintenance(obj, owner) for obj in found), key=lambda each: each.name)
+        return tuple(seen)
+
+    def _signals(self, reader: Reader, roster: Roster, view: HostView, rechecks: list[float]) -> tuple[Signal, ...]:
+        """What the tenant shows of the host's network."""
+        if not roster.has_zones or isinstance(view.tenant, Blind) or isinstance(view.tenant.node, Gone):
+            self._leases.forget(roster.config.tenant_cluster, view.site.host)
+            return ()
+        lease = self._leases.look(reader, roster, view, rechecks)
+        return tenant_signals(Evidence(view.site.host, lease, annotations_of(view.tenant.node.live), roster.release))
+
+    def _silent(self, name: str) -> Blind | None:
+        """What the health of the tenant says against its caches."""
+        cluster = self._clusters.get(name)
+        if cluster is None:
+            return Blind(Hold(Reason.TENANT_NOT_ENGAGED, "the tenant is not connected"))
+        health = cluster.health
+        if health.reach is Reach.UNREACHABLE:
+            words = f"the tenant cannot be reached: {health.reason}: {health.message}"
+            return Blind(Hold(Reason.TENANT_UNREACHABLE, words))
+        if health.reach is Reach.REACHABLE and health.reason:
+            words = f"the tenant refuses the credential: {health.reason}: {health.message}"
+            return Blind(Hold(Reason.TENANT_UNAUTHORIZED, words))
+        return None
+
+    def _out_of_sight(self, roster: Roster, err: NotEngaged | NotSynced, rechecks: list[float]) -> Blind | None:
+        """Why the tenant cannot be read, once that is more than the first moments of a start."""
+        if hold := why_blind(roster, err):
+            return Blind(hold)
+        cluster, now = roster.config.tenant_cluster, self._clock.monotonic()
+        with self._guard:
+            waited = now - self._waiting_since.setdefault(cluster, now)
+        if waited >= PATIENCE_SECONDS:
+            return Blind(Hold(Reason.TENANT_NOT_SYNCED, f"the tenant has not been read yet: {err}"))
+        rechecks.append(PATIENCE_SECONDS - waited)
+        return None
+
+
+def _may_act(roster: Roster, tenant: TenantSeen | Blind | None) -> bool:
+    """Whether anything may be done to a host that has no network: it is to be cordoned, or bears our mark."""
+    node = tenant.node if isinstance(tenant, TenantSeen) else None
+    marked = isinstance(node, facts.HostNode) and node.unplanned is not None
+    return marked or roster.config.unplanned.policy is OutagePolicy.CORDON
+
+
+def why_blind(roster: Roster, err: NotEngaged | NotSynced) -> Hold | None:
+    """Why the tenant is out of sight for certain, as the link to it or its own refusal says; None: it may yet come."""
+    refusal = err.error if isinstance(err, NotSynced) else None
+    if isinstance(refusal, Forbidden | Unauthorized):
+        return Hold(Reason.TENANT_UNAUTHORIZED, f"the tenant does not let us look: {refusal.message}")
+    said = condition_of(roster.config.live, TENANT_REACHABLE) or {"status": "True", "reason": ""}
+    if said["reason"] in ("TenantSwapped", "TenantIsInfra"):
+        return Hold(Reason.TENANT_SWAPPED, str(said["message"]))
+    match said["status"], said["reason"]:
+        case "False", _:
+            return Hold(Reason.TENANT_UNREACHABLE, f"the tenant cannot be reached: {said['message']}")
+        case "Unknown", _:
+            return Hold(Reason.TENANT_NOT_ENGAGED, f"the tenant is not connected: {said['message']}")
+        case _, "Answered":
+            return Hold(Reason.TENANT_UNAUTHORIZED, f"the tenant refuses the credential: {said['message']}")
+    return None
+
+
+def serves_maintenances(reader: Reader, cluster: str) -> bool:
+    """Whether the tenant has NodeMaintenances in the version that we speak. Raises: NotSynced, NotEngaged."""
+    crd = crd_name(names.NODEMAINTENANCES)
+    found = reader.get(cluster, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd)
+    if found is None or (condition_of(found, "Established") or {}).get("status") != "True":
+        return False
+    versions = mappings(at(found, "spec", "versions"))
+    return any(v.get("name") == names.NODEMAINTENANCES.version and v.get("served") for v in versions)
+
+
+def _blocker(reader: Reader, namespace: str, dpu: str) -> Obj | None:
+    return reader.get(INFRA, Selection(DEPLOYMENTS, namespace), namespace, names.blocker_name(dpu))
+
+
+def _blocker_pods(reader: Reader, namespace: str, dpu: str) -> list[Obj]:
+    wanted = blocker_labels(dpu)
+    pods = reader.by_index(INFRA, Selection(PODS, namespace), BY_BLOCKER, names.blocker_name(dpu))
+    on_it = (pod for pod in pods if at(pod, "spec", "nodeName") in (None, "", dpu))  # or nowhere yet
+    return [pod for pod in on_it if wanted.items() <= labels_of(pod).items()]
+
+
+def _is_parting(roster: Roster, slot: Slot, member: Member, budget: facts.Budget | None) -> bool:
+    """Whether the host is to be drained for this DPU: one whose entry names it serves it, whether or not its pod
+    is there at the moment; and what has begun goes on until it is let go."""
+    if roster.mode is not Mode.LEADING_OUT:
+        return False
+    has_entry = roster.access is not Access.GIVEN or host_of(member.dpu, member.entry.text) == slot.host
+    return has_entry or (budget is not None and budget.cycle is not None)
+
+
+def _pods(reader: Reader, roster: Roster, member: Member) -> tuple[OvnPod, ...]:
+    if roster.access is not Access.GIVEN:
+        return ()  # nobody asks for them
+    namespace = roster.config.namespace
+    selection = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
+    found = (pod for pod in reader.by_index(INFRA, selection, BY_NODE, member.dpu) if not _has_ended(pod))
+    return tuple(
+        _pod(pod, roster.templates, member.entry.idle)
+        for pod in sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
+    )
+
+
+def _pod(pod: Obj, templates: Templates, idle: str) -> OvnPod:
+    """A pod that has read no entry is Ready and serves nobody, so that it proves nothing; it is about to be deleted."""
+    template = annotations_of(pod).get(names.TEMPLATE_HASH_ANNOTATION, "")
+    read = facts.ovn_pod(pod, frozenset())
+    return replace(
+        read,
+        current=templates.counts(template),
+        newest=bool(template) and template == templates.newest,
+        ready=read.ready and read.uid != idle,
+    )
+
+
+def _changed_entry(slot: Slot, member: Member) -> str:
+    """What its pods have yet to read; another host is no change of an entry, but another pair."""
+    before, after = member.entry.text, member.text
+    stays = bool(before and after) and host_of(member.dpu, before) == host_of(member.dpu, after) == slot.host
+    return after if stays and after != before else ""
+
+
+def _has_ended(pod: Obj) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _app_of_blocker(pod: Obj) -> object:
+    app = at(pod, "metadata", "labels", "app")
+    return app if isinstance(app, str) and app.startswith(names.DRAIN_BLOCKER) else None
+
+
+def _text(value: object) -> Iterable[str]:
+    return (value,) if isinstance(value, str) and value else ()

@@ -1,0 +1,109 @@
+"""Tasks that are done again and again and change nothing: slowed down, said, and then all is read anew."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from dpunetop.base.clock import Clock
+from dpunetop.domain.drain.model.calls import (
+    Done,
+    Result,
+    Task,
+)
+from dpunetop.domain.drain.model.facts import (
+    Hold,
+    Reason,
+)
+from dpunetop.kube.keys import INFRA, Key
+
+SAID_SECONDS = 10.0
+"""Longer than a watch lags behind by a server's load; until then it is nothing to speak of."""
+READ_ANEW_SECONDS = 30.0
+_APART_SECONDS = 600.0
+"""All of a cluster is read anew no more often: whatever is wrong, its server is not to be the next that suffers."""
+_FREE_TRIES = 3
+"""So often in a row a task is done at once; who is woken by what it wrote itself would never rest."""
+_PACE_SECONDS = 0.5
+_SLOW_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class _Trial:
+    since: float
+    note: str
+    tries: int = 0
+    last: float = 0.0
+
+
+class Doubts:
+    """Counts for each host how long the same task has been wanted, however often it was done.
+
+    A task looks everything up before it writes. Where that is not what made it necessary, a watch lags, or it follows
+    another history than the server's: a cluster was restored from an older state, and by the time it was asked as much
+    was written as was lost. No watch tells that, and nothing would ever end it.
+    Threads: any; one at a time a key.
+    """
+
+    def __init__(self, clock: Clock, read_anew: Callable[[str], None]) -> None:
+        """`read_anew` has all that is watched of the cluster of that name read again."""
+        self._clock = clock
+        self._read_anew = read_anew
+        self._guard = threading.Lock()  # guards the two below
+        self._trials: dict[Key, dict[str, _Trial]] = {}
+        self._read_at: dict[str, float] = {}  # cluster -> monotonic
+
+    def forget(self, key: Key) -> None:
+        """The host is nobody's any more."""
+        with self._guard:
+            self._trials.pop(key, None)
+
+    def wanted(self, key: Key, tasks: Iterable[Task]) -> None:
+        """These are all tasks that the host wants now: what is not among them any more has come to an end."""
+        names = {identity(task) for task in tasks}
+        with self._guard:
+            kept = {name: trial for name, trial in self._trials.pop(key, {}).items() if name in names}
+            if kept:
+                self._trials[key] = kept
+
+    def pause(self, key: Key, task: Task) -> float:
+        """How many seconds to wait before the task is begun once more; 0: none."""
+        with self._guard:
+            trial = self._trials.get(key, {}).get(identity(task))
+        if trial is None or trial.tries < _FREE_TRIES:
+            return 0.0
+        pace = _SLOW_SECONDS if trial.last - trial.since >= SAID_SECONDS else _PACE_SECONDS
+        return max(0.0, trial.last + pace - self._clock.monotonic())
+
+    def tried(self, key: Key, task: Task, done: Done) -> None:
+        """What came of the task; one that was refused waits by itself, and does not count."""
+        if done.result is Result.REFUSED:
+            return
+        now = self._clock.monotonic()
+        with self._guard:
+            trial = self._trials.setdefault(key, {}).setdefault(identity(task), _Trial(now, done.note))
+            trial.tries, trial.last = trial.tries + 1, now
+            due = self._due_locked(now, key) if now - trial.since >= READ_ANEW_SECONDS else []
+        for cluster in due:
+            self._read_anew(cluster)
+
+    def hold(self, key: Key) -> Hold | None:
+        """What to say of a task that has been done in vain for long."""
+        with self._guard:
+            trials = list(self._trials.get(key, {}).values())
+        vain = next((trial for trial in trials if trial.last - trial.since >= SAID_SECONDS), None)
+        if vain is None:
+            return None
+        return Hold(Reason.CACHE_CONTRADICTED, f"the servers say something else than what is watched: {vain.note}")
+
+    def _due_locked(self, now: float, key: Key) -> list[str]:
+        last = {name: self._read_at.get(name) for name in (INFRA, key.cluster)}
+        due = [name for name, read_at in last.items() if read_at is None or now - read_at >= _APART_SECONDS]
+        self._read_at.update(dict.fromkeys(due, now))
+        return due
+
+
+def identity(task: Task) -> str:
+    """Of the kind and the DPU of a task: two of the same are about the same, however much of it has changed."""
+    return f"{type(task).__name__} {getattr(task, 'dpu', '')}"

@@ -1,0 +1,103 @@
+"""Carries out the tasks of the drain, one call at a time: reads from the servers themselves, writes that are always
+sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+import structlog
+
+from dpunetop.base.stop import Stop, Stopped
+from dpunetop.domain.drain.model.calls import (
+    Answer,
+    Call,
+    Done,
+    QuorumGet,
+    QuorumList,
+    Task,
+    Write,
+    drive,
+)
+from dpunetop.kube.errors import ApiError, NotFound
+from dpunetop.kube.plan import Emit, Plan
+from dpunetop.kube.requests import Selection
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.executor import Executor
+
+_PAGE = 500
+
+
+class CallFailed(Exception):
+    """A call failed in a way that its task knows no way around. Raised from the error."""
+
+    def __init__(self, call: Call, error: ApiError) -> None:
+        super().__init__(call, error)
+        self.call = call
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What came of a task."""
+
+    done: Done
+    wrote: bool
+    """Whether a write of it was answered well."""
+    minded: CallFailed | None = None
+    """The last error that the task took for an answer."""
+
+
+class Hand:
+    """Threads: any."""
+
+    def __init__(self, executor: Executor, clients: Callable[[str], Client]) -> None:
+        self._executor = executor
+        self._clients = clients
+        self._log = structlog.get_logger().bind()
+
+    def carry_out(self, task: Task, stop: Stop) -> Carried:
+        """Do all of a task.
+
+        Raises: CallFailed; NotEngaged when a cluster has gone; Stopped; LeadershipLost.
+        """
+        failed: list[CallFailed] = []
+        wrote = False
+
+        def perform(call: Call) -> Answer:
+            nonlocal wrote
+            if stop.is_set():
+                raise Stopped
+            try:
+                answer = self._perform(call, stop)
+            except ApiError as err:
+                failed.append(CallFailed(call, err))
+                raise
+            wrote = wrote or isinstance(call, Write)
+            return answer
+
+        try:
+            done = drive(task, perform)
+        except ApiError as err:
+            raise next(each for each in reversed(failed) if each.error is err) from err
+        self._log.info("drain task", task=type(task).__name__, result=done.result.name, note=done.note)
+        return Carried(done, wrote, failed[-1] if failed else None)
+
+    def _perform(self, call: Call, stop: Stop) -> Answer:
+        match call:
+            case QuorumGet():
+                try:
+                    return self._clients(call.cluster).get(call.resource, call.namespace, call.name)
+                except NotFound:
+                    return None
+            case QuorumList():
+                selection = Selection(call.resource, call.namespace, call.fields, call.labels)
+                pages = self._clients(call.cluster).pages(selection, _PAGE)
+                return tuple(item for page in pages for item in page.items)
+            case Write():
+                return self._executor.send(call.step)
+            case Emit():
+                self._executor.execute(Plan((call,)), stop)
+                return None
+        assert_never(call)

@@ -1,0 +1,301 @@
+"""The one way in which each controller serves a DpuClusterConfig: gather, plan, execute, and say what went wrong."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Generic, TypeVar
+
+from dpunetop.base.stop import Stop, Stopped
+from dpunetop.controllers.grants import gather_rights
+from dpunetop.domain.clusterconfig.access import Access
+from dpunetop.domain.clusterconfig.admission import (
+    NEVER_SERVED,
+    admit,
+    claims,
+)
+from dpunetop.domain.clusterconfig.grants import Rights
+from dpunetop.domain.clusterconfig.lifecycle import ENDING_RIGHTS_SECONDS
+from dpunetop.domain.clusterconfig.status import (
+    INTERNAL_ERROR,
+    TENANT_REACHABLE,
+    confession,
+    overruled,
+)
+from dpunetop.domain.clusterconfig.types import (
+    DpuClusterConfig,
+    parse_config,
+    was_served,
+)
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, SAME_TENANT_ANNOTATION, field_manager, owner_hash
+from dpunetop.domain.ovnkube.image import AllowedImages
+from dpunetop.kube.conditions import Condition, condition_of
+from dpunetop.kube.errors import ApiError, Conflict, TooManyRequests, Unreachable
+from dpunetop.kube.keys import INFRA, NAMESPACES, Key, Resource
+from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, namespace_of, uid_of
+from dpunetop.kube.plan import Plan
+from dpunetop.kube.requests import Selection
+from dpunetop.kube.selectors import by_name
+from dpunetop.runtime.cache.store import Indexer
+from dpunetop.runtime.controller import Terminal
+from dpunetop.runtime.election.gate import LeadershipLost
+from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings
+
+V = TypeVar("V")
+
+SERVED, WAITING, BY_TENANT = "served", "waiting", "tenant"
+ANY = ""
+"""The value of `SERVED` under which all of them are found, beside what each claims."""
+CONFIG_INDEXERS: Mapping[str, Indexer] = {
+    SERVED: lambda obj: (ANY, *claims(obj)) if was_served(obj) else (),
+    WAITING: lambda obj: () if was_served(obj) or is_terminating(obj) else claims(obj),
+    BY_TENANT: lambda obj: (uid,) if was_served(obj) and (uid := parse_config(obj).tenant_uid) else (),
+}
+"""Indexers that infra's caches of DpuClusterConfigs must have. Those that were never served are found by what they
+claim alone: strangers may make as many as they like, and whoever is served reads none of them and is woken by none."""
+
+NO_BUG = (ApiError, NotSynced, NotEngaged, Stopped, LeadershipLost, Terminal)
+"""What a reconcile raises as its contract has it; whatever else it raises is a bug, about what it looked at."""
+
+_PASSING = (Unreachable, Conflict, TooManyRequests)
+"""Errors that the next try, with fresher caches, has nothing to do with; a person has not either, unless they last."""
+_MOST_UNTOLD = 11
+"""So many of these in a row are not told, which is some ten seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What is the same for every DpuClusterConfig that this process serves."""
+
+    served: tuple[str, ...] | None
+    """Namespaces in which DpuClusterConfigs are served; None: all."""
+    tenant_namespace: str
+    ovnkube_image: str | None
+    namespace: str
+    """Of the operator, where the blockers are."""
+    allowed_images: AllowedImages | None = None
+    """See `image.ImageView`."""
+    has_rights: Callable[[str], bool] = lambda _: True
+    """Whether the operator was given rights in a namespace, as the last review said."""
+    ask_rights: Callable[[str, float], None] = lambda _, __: None
+    """Reviews the rights in a namespace, so that what `has_rights` says is no older than so many seconds. Raises:
+    ApiError."""
+
+    def selections(self) -> tuple[Selection, ...]:
+        """What to watch to see every DpuClusterConfig that is served."""
+        if self.served is None:
+            return (Selection(DPUCLUSTERCONFIGS),)
+        return tuple(Selection(DPUCLUSTERCONFIGS, namespace) for namespace in self.served)
+
+
+def one(resource: Resource, namespace: str, name: str) -> Selection:
+    """The selection of a single object: all that rights by name allow to watch."""
+    return Selection(resource, namespace, by_name(name))
+
+
+def bug_words(controller: str, key: Key, err: Exception) -> str:
+    """What is said of a bug: where it showed and of which kind; not its own words, which may quote anything."""
+    return f"controller {controller} met {type(err).__name__} on {key}; its log says more, and it tries again"
+
+
+def blindness(config: DpuClusterConfig, err: NotEngaged | NotSynced) -> str:
+    """Say why the tenant cannot be read, once that is more than the first moment of a start.
+
+    A start that finds all as it was must write nothing; whether the tenant is really out of sight is what
+    `TenantReachable` says, and a change of it wakes all.
+    Raises: `err` again, if it is about infra or will pass by itself.
+    """
+    if err.cluster == INFRA:
+        raise err
+    refusal = err.error if isinstance(err, NotSynced) else None
+    reachable = condition_of(config.live, TENANT_REACHABLE) or {"status": "True"}
+    if reachable["status"] == "True" and (refusal is None or isinstance(refusal, Unreachable)):
+        raise err
+    return str(err)
+
+
+def key_of(obj: Obj) -> Key:
+    """The key of an object of infra."""
+    return Key(INFRA, namespace_of(obj), name_of(obj))
+
+
+class ConfigController(ABC, Generic[V]):
+    """A Reconciler of DpuClusterConfigs, told apart from the others by what it gathers and plans.
+
+    Guarantees: reads caches only, writes through the executor only; what keeps it from working is said in one of its
+        conditions, unless infra itself does not answer.
+    Threads: `reconcile` from any worker, one at a time a key.
+    """
+
+    name: ClassVar[str]
+    """Names the controller in metrics, logs and, behind a prefix, as field manager."""
+    condition: ClassVar[str]
+    """Type of the condition that says what went wrong."""
+
+    def __init__(self, installation: Installation, executor: Executor) -> None:
+        self.installation = installation
+        self._executor = executor
+        self._readings: Readings | None = None
+        self._guard = threading.Lock()  # guards _in_a_row
+        self._in_a_row: dict[Key, int] = {}  # passes that failed, if the last one did
+
+    def read_through(self, readings: Readings) -> None:
+        """Hand over what this controller reads through; once, before the first reconcile."""
+        self._readings = readings
+
+    @property
+    def manager(self) -> str:
+        """Field manager of all that this controller writes."""
+        return field_manager(self.name)
+
+    @abstractmethod
+    def gather(self, reader: Reader, config: DpuClusterConfig) -> V:
+        """Read all that the decision may look at. Raises: NotSynced, NotEngaged."""
+
+    @abstractmethod
+    def plan(self, view: V) -> Plan:
+        """Decide; pure."""
+
+    def forget(self, key: Key) -> None:
+        """The DpuClusterConfig is gone or no longer served: drop what is held in memory for it."""
+
+    def serves(self, config: DpuClusterConfig) -> bool:
+        """Whether there is something to do: not before the finalizer stands, nor once the end has begun."""
+        return config.refused is None and config.has_finalizer and not config.terminating
+
+    def judge_new(self, reader: Reader, obj: Obj) -> DpuClusterConfig:
+        """Whether one that was never served is to be; who alone says yes to that says here when. Raises: ApiError."""
+        return replace(parse_config(obj), refused=NEVER_SERVED)
+
+    def reconcile(self, key: Key, stop: Stop) -> float | None:
+        """See `runtime.controller.Reconciler`. Raises: ApiError, NotSynced, NotEngaged, Stopped."""
+        assert self._readings is not None
+        live: DpuClusterConfig | None = None
+        try:
+            with self._readings.reading(key) as reader:
+                live = self._judged(reader, key)
+                view = self.gather(reader, live) if live is not None and self.serves(live) else None
+                refusal = reader.refusal()
+            if view is None:
+                self._let_go(key, live)
+                return None
+            plan = self.plan(view)
+            if refusal is not None:
+                plan = overruled(plan, self._refused(refusal.error, f"cannot watch {refusal.selection}: "))
+            self._executor.execute(plan, stop)
+            self._passed(key)
+        except NotSynced as err:
+            if live is not None and err.error is not None:
+                self._confess(live, err.error, f"cannot watch {err.selection}: ", stop)
+            raise
+        except ApiError as err:
+            if self._is_told(key, err) and live is not None:
+                self._confess(live, err, "", stop)
+            raise
+        except NO_BUG:
+            raise
+        # A bug, about this one: whoever runs us counts it, logs its traceback and tries again; its owner is told here.
+        except Exception as err:
+            if live is not None:
+                self._confess(live, ApiError(0, INTERNAL_ERROR, bug_words(self.name, key, err)), "", stop)
+            raise
+        return plan.requeue_after_seconds
+
+    def _is_told(self, key: Key, err: ApiError) -> bool:
+        """Count a pass that failed, and say whether a person is to hear of it."""
+        with self._guard:
+            self._in_a_row[key] = count = self._in_a_row.get(key, 0) + 1
+        if isinstance(err, Unreachable) and err.cluster != INFRA:
+            return False  # which has a condition of its own
+        return count > _MOST_UNTOLD or not isinstance(err, _PASSING)
+
+    def _passed(self, key: Key) -> None:
+        with self._guard:
+            self._in_a_row.pop(key, None)
+
+    def _let_go(self, key: Key, live: DpuClusterConfig | None) -> None:
+        """One that is gone is not to be woken by the others any more; should it come back, it is woken as a new one."""
+        self.forget(key)
+        self._passed(key)
+        if live is None and self._readings is not None:
+            self._readings.forget(key)
+
+    def infra_uid(self, reader: Reader) -> str:
+        """UID of infra's `kube-system`: what tells this cluster from any other. Raises: NotSynced."""
+        kube_system = reader.get(INFRA, one(NAMESPACES, "", KUBE_SYSTEM), "", KUBE_SYSTEM)
+        if kube_system is None:
+            raise Terminal("infra has no namespace kube-system")
+        return uid_of(kube_system)
+
+    def access(self, reader: Reader, config: DpuClusterConfig) -> Access:
+        """What may be done in the namespace of `config`, once that ends. Raises: NotSynced, ApiError."""
+        namespace = reader.get(INFRA, one(NAMESPACES, "", config.namespace), "", config.namespace)
+        if not config.terminating:
+            return Access.GIVEN
+        if namespace is None or is_terminating(namespace):
+            return Access.ENDING
+        self.installation.ask_rights(config.namespace, ENDING_RIGHTS_SECONDS)
+        return Access.GIVEN if self.installation.has_rights(config.namespace) else Access.TAKEN
+
+    def owner(self, reader: Reader, config: DpuClusterConfig) -> str:
+        """Value of the owner label on all that is written for `config`. Raises: NotSynced."""
+        return owner_hash(self.infra_uid(reader), config.namespace, config.name)
+
+    def rights(self, reader: Reader, config: DpuClusterConfig) -> Rights:
+        """What decides which of the nodes that `config` selects it has. Raises: NotSynced."""
+        installation = self.installation
+        others = self._found(reader, SERVED, ANY)
+        return gather_rights(reader, config, others, installation.namespace, self.infra_uid(reader))
+
+    def siblings(self, reader: Reader, config: DpuClusterConfig) -> list[DpuClusterConfig]:
+        """The others that are served and whose tenant is the same cluster. Raises: NotSynced."""
+        return [each for each in self._namesakes(reader, config) if self._share_tenant(reader, config, each)]
+
+    def strangers(self, reader: Reader, config: DpuClusterConfig) -> list[DpuClusterConfig]:
+        """The others that are served, whose tenant gives the same UID and proved to be another. Raises: NotSynced."""
+        others = self._namesakes(reader, config) if config.tenant_root else []
+        return [each for each in others if each.tenant_root and not self._share_tenant(reader, config, each)]
+
+    def _namesakes(self, reader: Reader, config: DpuClusterConfig) -> list[DpuClusterConfig]:
+        found = self._found(reader, BY_TENANT, config.tenant_uid) if config.tenant_uid else []
+        others = (each for each in map(parse_config, found) if each.uid != config.uid)
+        return sorted(others, key=lambda each: each.namespace)
+
+    def _share_tenant(self, reader: Reader, *configs: DpuClusterConfig) -> bool:
+        """Whether one authority is behind those whose tenants give one UID, or infra's administrator says it is."""
+        if len({each.tenant_root for each in configs}) == 1:
+            return True
+        namespaces = (reader.get(INFRA, one(NAMESPACES, "", c.namespace), "", c.namespace) for c in configs)
+        said = (annotations_of(each).get(SAME_TENANT_ANNOTATION) if each is not None else None for each in namespaces)
+        return all(text == configs[0].tenant_uid for text in said)
+
+    def _judged(self, reader: Reader, key: Key) -> DpuClusterConfig | None:
+        """The DpuClusterConfig of `key`, with what speaks against it: others that are served and claim the same, or
+        that nobody has said yes to it yet. Raises: NotSynced, ApiError."""
+        own = self._own(reader, key)
+        if own is None:
+            return None
+        if not was_served(own):
+            return self.judge_new(reader, own)
+        holders = (obj for claim in claims(own) for obj in self._found(reader, SERVED, claim) if key_of(obj) != key)
+        return admit([own, *{key_of(obj): obj for obj in holders}.values()])[0]
+
+    def _own(self, reader: Reader, key: Key) -> Obj | None:
+        found = [reader.get(INFRA, each, key.namespace, key.name) for each in self.installation.selections()]
+        return next((obj for obj in found if obj is not None), None)
+
+    def _found(self, reader: Reader, index: str, value: str) -> list[Obj]:
+        selections = self.installation.selections()
+        return [obj for selection in selections for obj in reader.by_index(INFRA, selection, index, value)]
+
+    def _confess(self, config: DpuClusterConfig, err: ApiError, doing: str, stop: Stop) -> None:
+        """Say in our condition what the API server refuses."""
+        condition = self._refused(err, doing)
+        self._executor.execute(Plan(confession(INFRA, config.live, condition, self.manager)), stop)
+
+    def _refused(self, err: ApiError, doing: str) -> Condition:
+        """Our condition; the message of a 403 names verb and resource."""
+        return Condition(self.condition, "False", err.reason, doing + err.message)

@@ -1,0 +1,1 @@
+"""Each tenant: the link to it, and the credential of the DPU pods in it."""

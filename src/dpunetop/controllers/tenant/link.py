@@ -1,0 +1,291 @@
+"""The link to each tenant: from the kubeconfig Secret to an engaged Cluster, changed while everything runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+import structlog
+
+from dpunetop.base.clock import Clock
+from dpunetop.controllers.reconciler import (
+    ConfigController,
+    Installation,
+    one,
+)
+from dpunetop.domain.clusterconfig.ownership import Owner
+from dpunetop.domain.clusterconfig.status import CREDENTIALS_VALID
+from dpunetop.domain.clusterconfig.types import (
+    DpuClusterConfig,
+    tenant_cluster_name,
+)
+from dpunetop.domain.names import KUBE_SYSTEM, TENANT_KUBECONFIG
+from dpunetop.domain.tenant.kubeconfig import (
+    TenantKubeconfig,
+    fingerprint,
+)
+from dpunetop.domain.tenant.link import (
+    Attempt,
+    Choice,
+    Denied,
+    Linked,
+    LinkView,
+    Proven,
+    Unanswered,
+    Unlinked,
+    WrongCluster,
+    choose,
+    identity_problem,
+    plan_link,
+    root_print,
+    told,
+)
+from dpunetop.kube.conditions import Condition
+from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized
+from dpunetop.kube.keys import INFRA, NAMESPACES, SECRETS, Key
+from dpunetop.kube.meta import Obj, uid_of
+from dpunetop.kube.plan import Plan
+from dpunetop.runtime.client.connection import ConfigurationError
+from dpunetop.runtime.cluster import Cluster, Clusters, Reach
+from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
+
+_VERIFY_SECONDS = 5.0
+_TOLD_AGAIN_SECONDS = 600.0
+"""So long the log is silent about a tenant that cannot be reached for the same reason."""
+_DOUBT_SECONDS = 30.0
+"""A server that twice within this time shows itself as another cluster than it said is left alone for as long."""
+
+BuildTenant = Callable[[str, TenantKubeconfig], Cluster]
+"""Makes the Cluster of that name, not yet running, behind that kubeconfig."""
+
+
+class Ways(Protocol):
+    """The addresses that lead to tenants; see `tenantways.TenantWays`."""
+
+    def engage(self, name: str) -> None:
+        """The Cluster that was built last is the one in use."""
+
+    def tells(self, name: str) -> bool:
+        """Whether it may be told why the Cluster that was built last did not answer."""
+
+    def trouble(self, name: str) -> str:
+        """What is wrong with the address of the Cluster in use."""
+
+    def recall(self, name: str, proven: Proven) -> None:
+        """What an earlier process has noted of where the Cluster is."""
+
+    def proven(self, name: str) -> Proven | None:
+        """Where the Cluster in use has proved who it is."""
+
+    def forget(self, name: str) -> None:
+        """The tenant is let go."""
+
+
+class TenantLink(ConfigController[LinkView]):
+    """Sees to the tenant's Cluster, our copy of its kubeconfig, `CredentialsValid` and `TenantReachable`.
+
+    Guarantees: a new kubeconfig takes over only after its cluster has answered and proved to be the remembered one;
+        until then, and when the Secret is bad or gone, the last good link stays.
+    """
+
+    name = "tenantlink"
+    condition = CREDENTIALS_VALID
+
+    def __init__(
+        self,
+        installation: Installation,
+        executor: Executor,
+        clusters: Clusters,
+        build_tenant: BuildTenant,
+        clock: Clock,
+        ways: Ways,
+    ) -> None:
+        super().__init__(installation, executor)
+        self._clusters = clusters
+        self._build_tenant = build_tenant
+        self._clock = clock
+        self._ways = ways
+        self._log = structlog.get_logger().bind(controller=self.name)
+        self._lock = threading.Lock()  # guards the four below
+        self._unreached: dict[str, tuple[str, float]] = {}  # cluster name -> why, until when it is not logged again
+        self._changed_at: dict[str, float] = {}  # cluster name -> when it last showed itself as another one
+        self._doubted: dict[str, tuple[str, float]] = {}  # cluster name -> fingerprint, until when
+        self._engaged: dict[
+            str, tuple[str, str, str]
+        ] = {}  # cluster name -> print of its kubeconfig, its UID, its root
+
+    def serves(self, config: DpuClusterConfig) -> bool:
+        """See `ConfigController.serves`; also to the very end, since what we made in the tenant is removed then."""
+        return config.refused is None and config.has_finalizer
+
+    def gather(self, reader: Reader, config: DpuClusterConfig) -> LinkView:
+        """See `ConfigController.gather`; also asks the tenant who it is, which no cache can answer."""
+        owner = Owner(config.live, self.owner(reader, config))
+        stored = self._secret(reader, config.namespace, TENANT_KUBECONFIG)
+        given = config.kubeconfig_secret and self._secret(reader, config.namespace, config.kubeconfig_secret)
+        choice = choose(config, given or None, stored, owner)
+        self._check_identity(reader, config.tenant_cluster)
+        if config.tenant_server:
+            self._ways.recall(config.tenant_cluster, Proven(config.tenant_server, config.tenant_addresses))
+        attempt = self._attempt(config, choice, self.infra_uid(reader))
+        kept = None if isinstance(attempt, Linked) else self._kept(config.tenant_cluster)
+        strangers = tuple(f"{each.namespace}/{each.name}" for each in self.strangers(reader, config))
+        trouble = self._ways.trouble(config.tenant_cluster)
+        return LinkView(
+            config,
+            owner,
+            choice,
+            attempt,
+            kept,
+            stored,
+            self.manager,
+            strangers,
+            trouble,
+            self._clock.now(),
+            kept is not None and self._goes_by_another(config.tenant_cluster, choice),
+            self._ways.proven(config.tenant_cluster),
+        )
+
+    def plan(self, view: LinkView) -> Plan:
+        """See `ConfigController.plan`."""
+        return plan_link(view)
+
+    def _goes_by_another(self, name: str, choice: Choice) -> bool:
+        """Whether the link in use goes by another kubeconfig than the chosen one."""
+        with self._lock:
+            print_, _, _ = self._engaged.get(name, ("", "", ""))
+        return bool(print_) and choice.kubeconfig is not None and print_ != fingerprint(choice.kubeconfig)
+
+    def _refused(self, err: ApiError, doing: str) -> Condition:
+        """The rights that are shipped name one Secret: to widen them would show the operator all of a namespace."""
+        said = super()._refused(err, doing)
+        is_given = doing.startswith(f"cannot watch {SECRETS.plural}/") and TENANT_KUBECONFIG not in doing
+        if not isinstance(err, Forbidden) or not is_given:
+            return said
+        words = "the operator may not read the Secret that spec.kubeConfigFile names; its rights name one Secret: write"
+        do = "that name as kubeConfigFile into parameters.yaml of the namespace and apply it anew, or rename the Secret"
+        return replace(said, message=f"{words} {do} ({said.message})")
+
+    def forget(self, key: Key) -> None:
+        """See `ConfigController.forget`: the tenant is let go."""
+        name = tenant_cluster_name(key.namespace, key.name)
+        self._disengage(name)
+        with self._lock:
+            self._changed_at.pop(name, None)
+            self._doubted.pop(name, None)
+            self._unreached.pop(name, None)
+        self._ways.forget(name)
+
+    def _secret(self, reader: Reader, namespace: str, name: str) -> Obj | None:
+        return reader.get(INFRA, one(SECRETS, namespace, name), namespace, name)
+
+    def _check_identity(self, reader: Reader, name: str) -> None:
+        """Let go of a cluster that is no longer the one that was verified; wakes us when its health changes, too."""
+        try:
+            kube_system = reader.get(name, one(NAMESPACES, "", KUBE_SYSTEM), "", KUBE_SYSTEM)
+        except (NotEngaged, NotSynced):
+            return
+        with self._lock:
+            print_, uid, _ = self._engaged.get(name, ("", "", ""))
+        if kube_system is not None and uid_of(kube_system) != uid:
+            self._disengage(name)
+            self._doubt(name, print_)
+
+    def _doubt(self, name: str, print_: str) -> None:
+        now = self._clock.monotonic()
+        with self._lock:
+            if now - self._changed_at.get(name, -_DOUBT_SECONDS) < _DOUBT_SECONDS:
+                self._doubted[name] = (print_, now + _DOUBT_SECONDS)
+            self._changed_at[name] = now
+
+    def _is_doubted(self, name: str, print_: str) -> bool:
+        with self._lock:
+            doubted, until = self._doubted.get(name, ("", 0.0))
+        return doubted == print_ and self._clock.monotonic() < until
+
+    def _attempt(self, config: DpuClusterConfig, choice: Choice, infra_uid: str) -> Attempt:
+        if choice.kubeconfig is None:
+            if config.kubeconfig_secret is None:
+                self._disengage(config.tenant_cluster)
+            return Unlinked()
+        if self._is_doubted(config.tenant_cluster, fingerprint(choice.kubeconfig)):
+            words = "the tenant shows itself now as one cluster, now as another; nothing of it is used"
+            return WrongCluster("IdentityInDoubt", words)
+        with self._lock:
+            known, _, _ = self._engaged.get(config.tenant_cluster, ("", "", ""))
+        if known == fingerprint(choice.kubeconfig):
+            if denied := self._denied(config.tenant_cluster):
+                return denied
+            if kept := self._kept(config.tenant_cluster):
+                return kept
+        return self._connect(config, choice.kubeconfig, infra_uid)
+
+    def _kept(self, name: str) -> Linked | None:
+        cluster = self._clusters.get(name)
+        with self._lock:
+            _, uid, root = self._engaged.get(name, ("", "", ""))
+        if cluster is None or not uid:
+            return None
+        health = cluster.health
+        is_silent = health.reach is Reach.UNREACHABLE
+        return Linked(uid, f"{health.reason}: {health.message}" if is_silent else None, root)
+
+    def _denied(self, name: str) -> Denied | None:
+        """What an engaged tenant refuses its probe with, once the credential is no longer accepted."""
+        cluster = self._clusters.get(name)
+        if cluster is None or cluster.health.reach is not Reach.REACHABLE or not cluster.health.reason:
+            return None
+        return Denied(cluster.health.reason, cluster.health.message)
+
+    def _connect(self, config: DpuClusterConfig, kubeconfig: TenantKubeconfig, infra_uid: str) -> Attempt:
+        """Verify, then swap."""
+        try:
+            candidate = self._build_tenant(config.tenant_cluster, kubeconfig)
+        except ConfigurationError as err:
+            return Denied("InvalidKubeconfig", str(err))
+        try:
+            uid = uid_of(candidate.client.get(NAMESPACES, "", KUBE_SYSTEM, _VERIFY_SECONDS))
+        except (Unauthorized, Forbidden) as err:
+            candidate.stop.set()
+            return Denied(err.reason, err.message)
+        except ApiError as err:
+            candidate.stop.set()
+            return self._unanswered(config.tenant_cluster, err)
+        if problem := identity_problem(config, infra_uid, uid):
+            candidate.stop.set()
+            return problem
+        root = root_print(candidate.client.anchor_pem)
+        self._engage(candidate, fingerprint(kubeconfig), uid, root)
+        return Linked(uid, None, root)
+
+    def _unanswered(self, name: str, err: ApiError) -> Unanswered:
+        """The log has it all; the author of the kubeconfig is told what he may know."""
+        tell = self._log.warning if self._is_news(name, err.reason) else self._log.debug
+        tell("tenant not reached", cluster=name, reason=err.reason, error=err.message)
+        return told(Unanswered(err.reason, err.message), self._ways.tells(name))
+
+    def _is_news(self, name: str, reason: str) -> bool:
+        """Whether that was not said of the tenant last, or is long ago: it is asked every few seconds."""
+        now = self._clock.monotonic()
+        with self._lock:
+            last, until = self._unreached.get(name, ("", 0.0))
+            if last == reason and now < until:
+                return False
+            self._unreached[name] = (reason, now + _TOLD_AGAIN_SECONDS)
+        return True
+
+    def _engage(self, cluster: Cluster, print_: str, uid: str, root: str) -> None:
+        self._clusters.disengage(cluster.name)
+        with self._lock:
+            self._engaged[cluster.name] = (print_, uid, root)
+            self._unreached.pop(cluster.name, None)
+        self._ways.engage(cluster.name)
+        self._clusters.engage(cluster)
+
+    def _disengage(self, name: str) -> None:
+        with self._lock:
+            self._engaged.pop(name, None)
+        self._clusters.disengage(name)

@@ -1,0 +1,245 @@
+"""What a pass asks a tenant about the credential of the DPU pods: rights, tokens, and what a token is good for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, assert_never
+
+from dpunetop.base.clock import Clock
+from dpunetop.base.quoting import quoted
+from dpunetop.controllers.tenant.answercache import Answers
+from dpunetop.domain.credential.account import (
+    RIGHTS_OF_PODS,
+    TOKEN_REQUEST,
+    WHO_AM_I,
+    Account,
+    Right,
+    TenantSide,
+    access_review,
+    is_allowed,
+    named,
+    rights_to_mint,
+)
+from dpunetop.domain.credential.plan import (
+    TRY_SECONDS,
+    Finding,
+    Fresh,
+    Held,
+    Minted,
+    Preparing,
+    Refused,
+    Standing,
+    Trial,
+    Unanswered,
+    as_dpu,
+    parse_minted,
+    powerless,
+)
+from dpunetop.domain.tenant.kubeconfig import (
+    TenantKubeconfig,
+    fingerprint,
+)
+from dpunetop.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized, Unreachable
+from dpunetop.kube.keys import SELFSUBJECTACCESSREVIEWS, SELFSUBJECTREVIEWS, SERVICEACCOUNTS
+from dpunetop.kube.meta import Obj
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.cluster import Cluster
+
+_CALL_SECONDS = 5.0
+_TALK_SECONDS = 15.0
+_REUSE_SECONDS = 60.0
+_FRESH_SECONDS = 10.0
+"""So long a tenant may take to act by bindings that were made a moment ago."""
+_WRITES = "writes"
+
+BuildTenant = Callable[[str, TenantKubeconfig], Cluster]
+"""Makes the Cluster of that name, not yet running, behind that kubeconfig."""
+
+
+def write_refused(answers: Answers, cluster: str, err: ApiError) -> None:
+    """A tenant that refuses a write that it said it allows counts as one that does not allow it."""
+    message = f"the tenant answers {err.code} to our ServiceAccount or one of its bindings"
+    answers.put(cluster, _WRITES, "", Refused("MintingForbidden", message), TRY_SECONDS)
+
+
+class Talk:
+    """What one pass asks one tenant. Threads: one.
+
+    Guarantees: ends in bounded time, whatever the tenant does; of what it says, only codes are passed on.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        build_tenant: BuildTenant,
+        answers: Answers,
+        clock: Clock,
+        kubeconfig: TenantKubeconfig,
+        namespace: str,
+        who: Account,
+    ) -> None:
+        self._client = client
+        self._build_tenant = build_tenant
+        self._answers = answers
+        self._clock = clock
+        self._kubeconfig = kubeconfig
+        self._namespace = namespace
+        self._who = who
+        self._about = (fingerprint(kubeconfig), namespace, who)
+        self._deadline = clock.monotonic() + _TALK_SECONDS
+        self.is_silent = False  # whether the review got no answer: then nothing else will
+
+    def review(self) -> Refused | Unanswered | None:
+        """Whether the given kubeconfig has what minting takes; None: it has.
+
+        Guarantees: comes to an end however slow the tenant is: each pass goes on where the last one ran out of time.
+        """
+        try:
+            lacking = tuple(right for right in rights_to_mint(self._namespace, self._who) if not self._may(right))
+        except Forbidden:
+            return Refused("MintingForbidden", "the given kubeconfig may not even ask what it may do")
+        except ApiError as err:
+            self.is_silent = not err.code
+            return _unanswered(err)
+        if lacking:
+            return Refused("MintingForbidden", f"the given kubeconfig may not {named(lacking)}")
+        return None
+
+    def trial(self, held: Held, side: TenantSide | None) -> Trial:
+        """What the tenant says to the token that pods hold, now or a few minutes ago."""
+        if not isinstance(held, Minted):
+            return Trial.UNTRIED
+        if side is not None and side.account_uid != held.account_uid:
+            return Trial.REJECTED  # asked, the tenant might still say yes for some seconds
+        about = (*self._about, held.token)
+        known: Trial | None = self._get("trial", about)
+        if known is not None:
+            return known
+        try:
+            trial = self._try(as_dpu(self._kubeconfig, held))
+        except ApiError:
+            return Trial.UNTRIED
+        self._put("trial", about, trial, TRY_SECONDS)
+        return trial
+
+    def provided(self) -> Trial:
+        """What the tenant says to the given kubeconfig itself, now or a few minutes ago."""
+        known: Trial | None = self._get("provided", self._about)
+        if known is not None:
+            return known
+        try:
+            trial = self._try(self._kubeconfig)
+        except ApiError:
+            return Trial.UNTRIED
+        self._put("provided", self._about, trial, TRY_SECONDS)
+        return trial
+
+    def minting(self, held: Held, trial: Trial, side: TenantSide, owner_hash: str) -> Finding:
+        """What is to be done about a minted token, with a new one if that is what it takes."""
+        if stranger := side.stranger(owner_hash):
+            return Refused("NotOurs", stranger)
+        if not side.is_complete():
+            self._put("made", self._about, value=True, seconds=_FRESH_SECONDS)
+            refused: Refused | None = self._get(_WRITES, "")
+            return refused or Preparing()
+        if isinstance(held, Minted) and not held.is_due(self._clock.now()) and trial is not Trial.REJECTED:
+            silent = trial is Trial.UNTRIED
+            return Unanswered("NotTried", "the tenant could not be asked about the token") if silent else Standing()
+        return self._new(held, side)
+
+    def _new(self, held: Held, side: TenantSide) -> Finding:
+        """A new token, or why there is none, now or a moment ago."""
+        about = (*self._about, side.account_uid, held if isinstance(held, Minted) else None)
+        known: Fresh | Refused | None = self._get("minting", about)
+        if known is not None:
+            return known
+        found = self._mint(side)
+        match found:
+            case Fresh(minted):
+                # Our own write, until the cache shows it: a pass in between must not mint once more.
+                self._put("minting", about, found, _REUSE_SECONDS)
+                self._put("trial", (*self._about, minted.token), Trial.ACCEPTED, TRY_SECONDS)
+            case Refused():
+                self._put("minting", about, found, TRY_SECONDS)
+        return found
+
+    def _mint(self, side: TenantSide) -> Finding:
+        try:
+            minted = self._request(side.account_uid)
+        except (Forbidden, Invalid):
+            return Refused("MintingForbidden", f"the tenant gives no token of ServiceAccount {self._who.name}")
+        except NotFound:
+            return Preparing()
+        except ApiError as err:
+            return _unanswered(err)
+        return minted if isinstance(minted, Unanswered) else self._judge(minted)
+
+    def _request(self, account_uid: str) -> Minted | Unanswered:
+        now, name = self._clock.now(), self._who.name
+        return parse_minted(
+            self._client.create_sub(
+                SERVICEACCOUNTS, self._namespace, name, "token", TOKEN_REQUEST, timeout_seconds=self._left()
+            ),
+            now,
+            account_uid,
+        )
+
+    def _judge(self, minted: Minted) -> Finding:
+        try:
+            trial = self._try(as_dpu(self._kubeconfig, minted))
+        except ApiError as err:
+            return _unanswered(err)
+        match trial:
+            case Trial.ACCEPTED:
+                return Fresh(minted)
+            case Trial.POWERLESS:
+                return Preparing() if self._get("made", self._about) else powerless(self._who)
+            case Trial.REJECTED | Trial.UNTRIED:
+                return Unanswered("TokenNotAccepted", "the tenant does not accept the token that it has just given")
+        assert_never(trial)
+
+    def _try(self, kubeconfig: TenantKubeconfig) -> Trial:
+        """Ask with the credential itself. Raises: ApiError, when nothing can be said."""
+        candidate = self._build_tenant(self._client.name, kubeconfig)
+        try:
+            self._introduce(candidate.client)
+            able = all(is_allowed(self._ask(candidate.client, access_review(right))) for right in RIGHTS_OF_PODS)
+            return Trial.ACCEPTED if able else Trial.POWERLESS
+        except Unauthorized:
+            return Trial.REJECTED
+        finally:
+            candidate.stop.set()
+
+    def _introduce(self, client: Client) -> None:
+        # Kubernetes before 1.28 does not have this review; whom it does not know it tells 401 all the same.
+        with suppress(Forbidden, NotFound):
+            client.create(SELFSUBJECTREVIEWS, "", WHO_AM_I, timeout_seconds=self._left())
+
+    def _may(self, right: Right) -> bool:
+        question = f"may {right}"
+        known: bool | None = self._get(question, self._about)
+        if known is None:
+            known = is_allowed(self._ask(self._client, access_review(right)))
+            self._put(question, self._about, known, TRY_SECONDS)
+        return known
+
+    def _ask(self, client: Client, review: Obj) -> Mapping[str, Any]:
+        return client.create(SELFSUBJECTACCESSREVIEWS, "", review, timeout_seconds=self._left())
+
+    def _left(self) -> float:
+        left = self._deadline - self._clock.monotonic()
+        if left <= 0:
+            raise Unreachable(0, "Timeout", f"the tenant has not answered everything in {_TALK_SECONDS:g} s")
+        return min(left, _CALL_SECONDS)
+
+    def _get(self, question: str, about: object) -> Any:
+        return self._answers.get(self._client.name, question, about)
+
+    def _put(self, question: str, about: object, value: object, seconds: float) -> None:
+        self._answers.put(self._client.name, question, about, value, seconds)
+
+
+def _unanswered(err: ApiError) -> Unanswered:
+    says = f"the tenant answers {err.code}" if err.code else "the tenant does not answer"
+    return Unanswered("TenantUnanswered", f"{says}: {quoted(err.reason)}")

@@ -1,0 +1,1 @@
+"""The DpuClusterConfig: its spec, its nodes, its status, and its end."""

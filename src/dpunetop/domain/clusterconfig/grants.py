@@ -1,0 +1,243 @@
+"""Which nodes a DpuClusterConfig has: those that it selects, that are granted to its namespace, and that nobody holds.
+
+A selector is the word of whoever may edit a namespace, so it takes nothing by itself. What counts are a label that
+kubelets cannot set, the annotation of a Namespace, which cluster administrators write, and what this operator has
+written where namespace users cannot. Pool, DaemonSet, blockers, roster and pairing all ask `judge_nodes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from dpunetop.domain.clusterconfig.admission import age
+from dpunetop.domain.clusterconfig.poolend import nodes_in_pool
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig
+from dpunetop.domain.names import (
+    CONTROL_PLANE_LABELS,
+    DPU_NODE_LABEL,
+    DPU_WORKER_LABEL,
+    NODE_GRANT_ANNOTATION,
+    OWNER_LABEL,
+    SERVES_ANNOTATION,
+    blocker_name,
+)
+from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
+from dpunetop.kube.selectors import matches, parse_selector
+
+NOT_GRANTED = "NodeNotGranted"
+"""Reason of a condition that names nodes which are selected and not had."""
+
+_SHOWN = 5
+
+
+class Tie(IntEnum):
+    """What somebody has of a node; more counts before less, whoever came first."""
+
+    WISH = 0
+    """Its selector picks the node, which is granted to it."""
+    POOL = 1
+    """Its pool, as it is applied, picks the node."""
+    CONFIGURED = 2
+    """The node runs the configuration of that pool, or is about to."""
+    SERVES = 3
+    """Its closed budget stands there: the node serves a host."""
+
+
+Age = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one DpuClusterConfig has of one node."""
+
+    owner: str
+    """Value of its owner label."""
+    who: str
+    """For a person."""
+    tie: Tie
+    age: Age
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Which nodes a namespace may use: by its annotation, which may narrow and widen; None: it has none."""
+
+    namespace: str = ""
+    text: str | None = None
+
+    def refusal(self, node: Obj) -> str:
+        """Why a node is not granted; empty: it is. Guarantees: a node of the control plane never is."""
+        labels = labels_of(node)
+        if any(label in labels for label in CONTROL_PLANE_LABELS):
+            return "is a node of the control plane"
+        if self.text is None:
+            return "" if DPU_WORKER_LABEL in labels else f"has no label {DPU_WORKER_LABEL}, {self._advice()}"
+        selector = parse_selector(self.text)
+        if selector is None:
+            return f"is not granted: {self._place()} is no label selector"
+        return "" if matches(selector, labels) else f"is not granted by {self._place()}"
+
+    def _advice(self) -> str:
+        return f"and namespace {self.namespace} no annotation {NODE_GRANT_ANNOTATION} that grants it"
+
+    def _place(self) -> str:
+        return f"annotation {NODE_GRANT_ANNOTATION} of namespace {self.namespace}"
+
+
+def grant_of(name: str, namespace: Obj | None) -> Grant:
+    """The grant of a Namespace; one that cannot be found grants what any does."""
+    return Grant(name, annotations_of(namespace).get(NODE_GRANT_ANNOTATION) if namespace is not None else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What decides, beside selector and nodes, which nodes a DpuClusterConfig has."""
+
+    grant: Grant = Grant()
+    owner: str = ""
+    claims: Mapping[str, tuple[Claim, ...]] = field(default_factory=dict)
+    """By node: what anybody has of it, its own included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The nodes that a selector picks, judged."""
+
+    had: frozenset[str]
+    """What the pool may hold."""
+    dpus: frozenset[str]
+    """Those of them that the network is left to us on: what may be protected and serve."""
+    refused: Mapping[str, str]
+    """What is selected and not had, and why not."""
+    closed: tuple[str, ...]
+    """Those of `refused` that pods would come to if nothing kept them off, in order. One that serves a host still is
+    not among them: its pod stays until the host is drained."""
+    sought: Mapping[str, str]
+    """What is had and somebody else selects, and who that is."""
+
+    def why_not_paired(self) -> Mapping[str, str]:
+        """Why nodes are paired with nobody although they are selected."""
+        return {**dict.fromkeys(self.had - self.dpus, f"has no label {DPU_NODE_LABEL}"), **self.refused}
+
+    def refusal(self) -> str:
+        """One line about what is selected and not had; empty: nothing."""
+        return some_nodes(self.refused)
+
+
+def selects(config: DpuClusterConfig, node: Obj) -> bool:
+    """Whether the selector picks a node, whoever may have it."""
+    return matches(config.node_selector or {}, labels_of(node))
+
+
+def judge_nodes(config: DpuClusterConfig, nodes: Iterable[Obj], rights: Rights) -> Nodes:
+    """Judge every node that the selector picks.
+
+    Guarantees: of several that claim a node exactly one has it: who has the strongest tie, and the oldest of those;
+        so whoever holds a node keeps it, whatever others come to select.
+    """
+    found = {name_of(node): node for node in nodes if selects(config, node)}
+    refused = {name: why for name, node in found.items() if (why := _refusal(rights, node))}
+    had = frozenset(found) - frozenset(refused)
+    others = {name: _others(rights, name) for name in sorted(had)}
+    return Nodes(
+        had=had,
+        dpus=frozenset(name for name in had if DPU_NODE_LABEL in labels_of(found[name])),
+        refused=refused,
+        closed=tuple(name for name in sorted(refused) if _attracts(found[name]) and not _serves(rights, name)),
+        sought={name: claims[0].who for name, claims in others.items() if claims},
+    )
+
+
+def some_nodes(said: Mapping[str, str]) -> str:
+    """Names of nodes, each with what is to be said of it: the first of them."""
+    words = [f"{name} {said[name]}" for name in sorted(said)]
+    rest = len(words) - _SHOWN
+    return "; ".join(words[:_SHOWN]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A DpuClusterConfig that is served, with what its namespace may use."""
+
+    config: DpuClusterConfig
+    owner: str
+    grant: Grant
+
+    @property
+    def who(self) -> str:
+        """For a person."""
+        return f"DpuClusterConfig {self.config.namespace}/{self.config.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimsView:
+    """What shows who claims some nodes."""
+
+    nodes: tuple[Obj, ...]
+    candidates: tuple[Candidate, ...]
+    """All that may select one of them; what others hold is seen all the same."""
+    pools: tuple[Obj, ...]
+    """Every MachineConfigPool."""
+    budgets: Mapping[str, Obj]
+    """Of the operator's namespace, by name; nobody else writes there."""
+
+
+def weigh_claims(view: ClaimsView) -> Mapping[str, tuple[Claim, ...]]:
+    """What anybody has of each node, of one DpuClusterConfig the strongest alone."""
+    return {name_of(node): _claims(view, node) for node in view.nodes}
+
+
+def _claims(view: ClaimsView, node: Obj) -> tuple[Claim, ...]:
+    known = {each.owner: each for each in view.candidates}
+    ties: dict[str, tuple[Tie, str]] = {}
+    for owner, tie, who in (*_wishes(view, node), *_pools(view, node), *_serving(view, node)):
+        ties[owner] = tie, known[owner].who if owner in known else who
+    return tuple(
+        Claim(owner, who, tie, age(known[owner].config) if owner in known else ("", "", owner))
+        for owner, (tie, who) in sorted(ties.items())
+    )
+
+
+def _wishes(view: ClaimsView, node: Obj) -> Iterable[tuple[str, Tie, str]]:
+    for each in view.candidates:
+        if not each.config.terminating and selects(each.config, node) and not each.grant.refusal(node):
+            yield each.owner, Tie.WISH, each.who
+
+
+def _pools(view: ClaimsView, node: Obj) -> Iterable[tuple[str, Tie, str]]:
+    for pool in view.pools:
+        owner, selector = labels_of(pool).get(OWNER_LABEL), (pool.get("spec") or {}).get("nodeSelector") or {}
+        if owner and matches(selector, labels_of(node)):
+            is_configured = bool(nodes_in_pool(name_of(pool), (node,)))
+            yield owner, Tie.CONFIGURED if is_configured else Tie.POOL, f"the owner of pool {name_of(pool)}"
+
+
+def _serving(view: ClaimsView, node: Obj) -> Iterable[tuple[str, Tie, str]]:
+    budget = view.budgets.get(blocker_name(name_of(node)))
+    if budget is None or not annotations_of(budget).get(SERVES_ANNOTATION):
+        return
+    if owner := labels_of(budget).get(OWNER_LABEL):
+        yield owner, Tie.SERVES, f"the owner of budget {name_of(budget)}"
+
+
+def _refusal(rights: Rights, node: Obj) -> str:
+    if why := rights.grant.refusal(node):
+        return why
+    claims = rights.claims.get(name_of(node), ())
+    holder = min(claims, key=lambda claim: (-claim.tie, claim.age), default=None)
+    return "" if holder is None or holder.owner == rights.owner else f"is held by {holder.who}"
+
+
+def _others(rights: Rights, name: str) -> list[Claim]:
+    return [claim for claim in rights.claims.get(name, ()) if claim.owner != rights.owner]
+
+
+def _attracts(node: Obj) -> bool:
+    labels = labels_of(node)
+    return DPU_NODE_LABEL in labels and not any(label in labels for label in CONTROL_PLANE_LABELS)
+
+
+def _serves(rights: Rights, name: str) -> bool:
+    return any(claim.owner == rights.owner and claim.tie is Tie.SERVES for claim in rights.claims.get(name, ()))

@@ -1,0 +1,132 @@
+"""What a person reads on a DpuClusterConfig: the summary, and which changes are worth an Event."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, READY_CONDITION
+from dpunetop.domain.reasons import Gravity, event, good_event, meaning
+from dpunetop.kube.conditions import Condition, condition_of
+from dpunetop.kube.fieldsets import projection
+from dpunetop.kube.meta import Obj
+from dpunetop.kube.plan import ApplyStatus, Emit, Plan, Step
+
+READY = READY_CONDITION
+MCP_READY = "McpReady"
+TENANT_REACHABLE = "TenantReachable"
+CREDENTIALS_VALID = "CredentialsValid"
+DPU_CREDENTIAL_VALID = "DpuCredentialValid"
+TENANT_OBJS_SYNCED = "TenantObjsSynced"
+OVN_KUBE_READY = "OvnKubeReady"
+PAIRS_HEALTHY = "PairsHealthy"
+TOPOLOGY_SUPPORTED = "TopologySupported"
+FEATURE_PARITY = "FeatureParity"
+
+API_NOT_SERVED = "ApiNotServed"
+"""Reason of McpReady on an infra cluster without the MachineConfig API; it does not count against Ready."""
+
+INTERNAL_ERROR = "InternalError"
+"""Reason of a condition whose author met a bug."""
+
+CREDENTIAL_SHORT_LIVED = "CredentialShortLived"
+"""Reason of DpuCredentialValid, which is True: it works, but not for as long as an operator may be down."""
+
+CREDENTIAL_EXPIRES_SOON = "CredentialExpiresSoon"
+"""Reason of CredentialsValid and DpuCredentialValid, which are True: a person has to give a new one in time."""
+LEADING_OUT = "LeadingOut"
+"""Reason of PairsHealthy at the end, as long as hosts are drained and let go as they should be."""
+
+_WARNED_OF = (CREDENTIAL_SHORT_LIVED, CREDENTIAL_EXPIRES_SOON)
+"""Reasons that ask for something although the condition is True."""
+_OF_THE_TENANT = (
+    CREDENTIALS_VALID,
+    TENANT_REACHABLE,
+    DPU_CREDENTIAL_VALID,
+    TENANT_OBJS_SYNCED,
+    PAIRS_HEALTHY,
+    OVN_KUBE_READY,
+)
+
+
+_FAREWELL = (
+    "deleting this DpuClusterConfig drains the hosts that it serves, one after the other, and leaves them cordoned; "
+    "annotate it dpu.openshift.io/force-delete=yes to have them cut off instead"
+)
+"""What `Ready` says of the end before anybody asks for it."""
+
+
+def summary(config: DpuClusterConfig) -> Condition:
+    """`Ready`: the first of the other conditions that is False and does not become True by itself, else the first that
+    is not True, else True.
+
+    Guarantees: a condition that is absent, or was judged for an older generation, counts as not yet known. As long as
+        each of them goes its way (Unknown, False, True) none of what Ready says comes back: what is not known yet is
+        passed over only for what is stuck, or the order in which their authors get to speak would show.
+    """
+    wanted = (MCP_READY, *(_OF_THE_TENANT if config.kubeconfig_secret else ()))
+    lacking = [lack for type_ in wanted if (lack := _lack(config, type_)) is not None]
+    stuck = [lack for lack in lacking if lack.status == "False" and not _passes(lack.reason)]
+    ready = Condition(READY, "True", "AllReady", _FAREWELL if config.kubeconfig_secret else "")
+    return (stuck or lacking or [ready])[0]
+
+
+def _lack(config: DpuClusterConfig, type_: str) -> Condition | None:
+    condition = condition_of(config.live, type_)
+    if condition is None or condition.get("observedGeneration", 0) < config.generation:
+        return Condition(READY, "Unknown", "Progressing", f"{type_} is not known yet")
+    if condition["status"] == "True" or (type_ == MCP_READY and condition["reason"] == API_NOT_SERVED):
+        return None
+    # Progress is counted where it is made: to repeat it here would be a second write for each step.
+    message = f"waiting for {type_}" if _passes(condition["reason"]) else f"{type_}: {condition['message']}"
+    return Condition(READY, condition["status"], condition["reason"], message)
+
+
+def report(
+    cluster: str, live: Obj, conditions: tuple[Condition, ...], field_manager: str, **members: object
+) -> tuple[ApplyStatus]:
+    """Steps that write `conditions` to the DpuClusterConfig `live` and tell of those that change.
+
+    Guarantees: an Event for each condition whose status or reason the write changes, none at rest; a Warning only for
+        what does not pass by itself.
+    """
+    telling = {condition.type: _event(cluster, live, condition) for condition in conditions}
+    return (ApplyStatus(cluster, DPUCLUSTERCONFIGS, live, conditions, field_manager, members, telling),)
+
+
+def confession(cluster: str, live: Obj, condition: Condition, field_manager: str) -> tuple[Step, ...]:
+    """Steps that write `condition`, and keep all else that `field_manager` has in the status of `live`.
+
+    An apply that left the rest out would take it away, the identity of the tenant among it.
+    """
+    ours = dict((projection(live, field_manager, "status") or {}).get("status") or {})
+    said = [
+        Condition(each["type"], each["status"], each["reason"], each["message"]) for each in ours.pop("conditions", [])
+    ]
+    others = tuple(each for each in said if each.type != condition.type)
+    return report(cluster, live, (*others, condition), field_manager, **ours)
+
+
+def overruled(plan: Plan, condition: Condition) -> Plan:
+    """The same plan, which says `condition` where it said another of that type."""
+    return replace(plan, steps=tuple(_overruled_step(step, condition) for step in plan.steps))
+
+
+def _overruled_step(step: Step, condition: Condition) -> Step:
+    if not isinstance(step, ApplyStatus) or condition.type not in [said.type for said in step.conditions]:
+        return step
+    conditions = tuple(condition if said.type == condition.type else said for said in step.conditions)
+    telling = {**step.telling, condition.type: _event(step.cluster, step.live, condition)}
+    return replace(step, conditions=conditions, telling=telling)
+
+
+def _event(cluster: str, live: Obj, condition: Condition) -> Emit:
+    note = f"{condition.type} is {condition.status}" + (f": {condition.message}" if condition.message else "")
+    is_said = condition.status == "False" or condition.reason in _WARNED_OF
+    said = event if is_said else good_event
+    return said(cluster, DPUCLUSTERCONFIGS, live, condition.reason, note)
+
+
+def _passes(reason: str) -> bool:
+    """Whether it takes its time, and nobody has to do anything about it."""
+    return meaning(reason).gravity is Gravity.PASSING

@@ -1,0 +1,1 @@
+"""The credential of the DPU pods in the tenant."""

@@ -1,0 +1,234 @@
+"""Who has to do with whom, for all of a DpuClusterConfig at once: what the workers of its single hosts start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+
+from dpunetop.domain.clusterconfig.access import Access
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig
+from dpunetop.domain.drain.model.facts import (
+    Budget,
+    Hold,
+    Settings,
+    Templates,
+)
+from dpunetop.domain.drain.outages.unplanned import (
+    NO_CORDONS,
+    Cordons,
+    Turn,
+)
+from dpunetop.domain.drain.protection.blockers import BlockerSettings
+from dpunetop.domain.names import OVN_KUBERNETES_NAMESPACE
+from dpunetop.domain.ovnkube.release import Release
+from dpunetop.domain.ovnkube.settings import Renewal
+from dpunetop.domain.pairing.pairing import (
+    Pair,
+    host_of,
+)
+
+
+class Mode(Enum):
+    """Where in its life a DpuClusterConfig is."""
+
+    SERVING = auto()
+    LEADING_OUT = auto()
+    """It is deleted: nobody is paired any more, and each host that is still served is drained before it is let go."""
+    LEAVING = auto()
+    """It is deleted, and no host is waited for: none is served, or a person has forced the end."""
+
+
+def served_hosts(budgets: Iterable[Budget], entries: Mapping[str, str]) -> list[str]:
+    """The hosts that are served, or may be: by what protects them, and by what pods read."""
+    written = (host_of(dpu, text) for dpu, text in entries.items())
+    return sorted({host for host in (*(read.serves for read in budgets), *written) if host})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The entry of one DPU as pods read it; an empty text: it has none."""
+
+    text: str = ""
+    foreign: bool = False
+    """Whether somebody else has written over it."""
+    idle: str = ""
+    """UID of the pod that has read none."""
+
+
+_NO_ENTRY = Entry()
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One DPU, as far as one host has to do with it."""
+
+    dpu: str
+    pairing: str | None
+    text: str
+    configured: bool
+    entry: Entry
+    is_home: bool
+    """Whether its protection is this host's affair: the one that it serves, else the one that it is paired with."""
+    is_dropped: bool = False
+    """Whether it is there and `spec.nodeSelector` does not pick it."""
+    stuck: str = ""
+    """Why the machine-config operator does nothing for its node; empty: nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One host with its DPUs; an empty host: a DPU that has none."""
+
+    host: str
+    members: tuple[Member, ...]
+    not_now: Hold | None = None
+    """Why no drain of the host may begin now."""
+    turn: Turn = Turn.UNDECIDED
+    """Whether it may be cordoned, if it has no network."""
+
+    @property
+    def serving(self) -> str | None:
+        """The DPU whose entry names the host."""
+        found = (member.dpu for member in self.members if host_of(member.dpu, member.entry.text) == self.host)
+        return next(found, None) if self.host else None
+
+
+Place = tuple[str, str]
+"""`host` or `dpu`, and its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """All that the hosts of one DpuClusterConfig share."""
+
+    config: DpuClusterConfig
+    mode: Mode
+    settings: Settings
+    blockers: BlockerSettings
+    templates: Templates
+    """Those of ovnkube-node pods."""
+    slots: Mapping[Place, Slot]
+    has_entries: bool = True
+    """Whether there is a ConfigMap of ours that entries may be written to."""
+    problems: tuple[str, ...] = ()
+    """Why what people say of a pair is not followed; see `pairing`."""
+    mistakes: tuple[Hold, ...] = ()
+    """What was asked for that cannot be, see `mistakes`."""
+    has_zones: bool = False
+    """Whether the tenant shows what each DPU makes of its host's network: one of the interconnect topology does."""
+    release: Release | None = None
+    """Of the image that the DPUs run; None: nobody knows."""
+    tenant_namespace: str = OVN_KUBERNETES_NAMESPACE
+    """Of OVN-Kubernetes in the tenant."""
+    access: Access = Access.GIVEN
+    """Whether what lies in the namespace of the DpuClusterConfig may be read and written."""
+    renewal: Renewal = Renewal.UNKNOWN
+    """Whether the DPUs renew a Lease for their hosts, as far as they were told."""
+    cordons: Cordons = NO_CORDONS
+
+    def shared(self) -> tuple[object, ...]:
+        """What every host must hear of when it changes."""
+        config = self.config
+        tenant = [each for each in (config.live.get("status") or {}).get("conditions") or () if each["type"] in _TENANT]
+        said = tuple((each["type"], each["status"], each["reason"]) for each in tenant)
+        return (
+            config.uid,
+            self.mode,
+            self.settings,
+            self.blockers,
+            self.templates,
+            self.has_zones,
+            self.release,
+            self.tenant_namespace,
+            self.renewal,
+            self.cordons,
+            config.unplanned,
+            self.access,
+            said,
+            config.tenant_uid,
+        )
+
+
+_TENANT = ("TenantReachable", "CredentialsValid")
+
+
+@dataclass(frozen=True, slots=True)
+class RosterView:
+    """What the slots follow from."""
+
+    mode: Mode
+    pairs: Mapping[str, Pair]
+    selected: frozenset[str]
+    """Nodes that `spec.nodeSelector` picks."""
+    dropped: frozenset[str]
+    """Nodes that are there and that it does not pick."""
+    guarded: frozenset[str]
+    """DPUs that have a blocker or a budget of ours."""
+    serves: Mapping[str, str]
+    entries: Mapping[str, Entry]
+    configured: frozenset[str]
+    left: frozenset[str]
+    """Hosts with a NodeMaintenance or a mark of ours."""
+    stuck: Mapping[str, str] = field(default_factory=dict)
+    """DPUs for which the machine-config operator does nothing, and why."""
+
+
+def slots(view: RosterView) -> Mapping[Place, Slot]:
+    """Every host that any DPU has to do with, and every DPU that has no host.
+
+    Guarantees: each DPU is at home in exactly one slot; a host that we have left something on has one too.
+    """
+    dpus = sorted({*view.selected, *view.guarded, *view.serves, *view.entries})
+    known = {dpu: _hosts(view, dpu) for dpu in dpus}
+    hosts = {host for found in known.values() for host in found} | view.left
+    members: dict[str, list[Member]] = {host: [] for host in hosts}
+    alone: dict[Place, Slot] = {}
+    for dpu, found in known.items():
+        for host in found:
+            members[host].append(_member(view, dpu, is_home=host == found[0]))
+        if not found:
+            alone["dpu", dpu] = Slot("", (_member(view, dpu, is_home=True),))
+    return {**{("host", host): Slot(host, tuple(found)) for host, found in sorted(members.items())}, **alone}
+
+
+def held(found: Mapping[Place, Slot], not_now: Mapping[str, Hold]) -> Mapping[Place, Slot]:
+    """The same slots, in which no drain of the hosts that `not_now` names may begin."""
+    return {place: replace(slot, not_now=not_now.get(slot.host)) for place, slot in found.items()}
+
+
+def in_turn(found: Mapping[Place, Slot], turns: Mapping[str, Turn]) -> Mapping[Place, Slot]:
+    """The same slots, with whether their hosts may be cordoned."""
+    return {place: replace(slot, turn=turns.get(slot.host, Turn.UNDECIDED)) for place, slot in found.items()}
+
+
+def _hosts(view: RosterView, dpu: str) -> tuple[str, ...]:
+    """The hosts of a DPU, its home first."""
+    pair = view.pairs.get(dpu)
+    written = host_of(dpu, view.entries.get(dpu, _NO_ENTRY).text)
+    named = (view.serves.get(dpu, ""), _pairing(view, pair) or "", written)
+    return tuple(dict.fromkeys(host for host in named if host))
+
+
+def _pairing(view: RosterView, pair: Pair | None) -> str | None:
+    """At the end nobody is paired any more."""
+    return None if pair is None or view.mode is not Mode.SERVING else pair.host
+
+
+def _member(view: RosterView, dpu: str, *, is_home: bool) -> Member:
+    pair = view.pairs.get(dpu)
+    return Member(
+        dpu=dpu,
+        pairing=_pairing(view, pair),
+        text="" if pair is None or view.mode is not Mode.SERVING else pair.text,
+        configured=dpu in view.configured,
+        entry=view.entries.get(dpu, _NO_ENTRY),
+        is_home=is_home,
+        is_dropped=dpu in view.dropped,
+        stuck=view.stuck.get(dpu, ""),
+    )
+
+
+def hosts_of(found: Iterable[Place]) -> frozenset[str]:
+    """The names of the hosts among places."""
+    return frozenset(name for kind, name in found if kind == "host")

@@ -1,0 +1,102 @@
+"""Fresh reads: what a procedure asks the API servers for, judged as the caches are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dpunetop.domain.drain.model.calls import (
+    QuorumGet,
+    QuorumList,
+    Steps,
+    fetch,
+    fetch_all,
+)
+from dpunetop.domain.drain.model.facts import (
+    Budget,
+    DpuNode,
+    HostNode,
+    Maintenance,
+    Site,
+    budget,
+    dpu_node,
+    host_node,
+    is_ready_pod,
+    maintenance,
+)
+from dpunetop.domain.names import NODEMAINTENANCES, PODDISRUPTIONBUDGETS, blocker_labels, blocker_name, maintenance_name
+from dpunetop.domain.reasons import event
+from dpunetop.kube.errors import NotFound
+from dpunetop.kube.keys import INFRA, NODES, PODS
+from dpunetop.kube.meta import Obj, labels_of
+from dpunetop.kube.selectors import by_labels
+from dpunetop.kube.shapes import at
+
+
+def read_node(name: str) -> Steps[DpuNode | None]:
+    """The infra Node of a DPU."""
+    obj = yield from fetch(QuorumGet(INFRA, NODES, "", name))
+    return None if obj is None else dpu_node(obj)
+
+
+def tell_dpu(name: str, reason: str, words: str) -> Steps[None]:
+    """An Event on the Node of a DPU, if it is there."""
+    obj = yield from fetch(QuorumGet(INFRA, NODES, "", name))
+    if obj is not None:
+        yield event(INFRA, NODES, obj, reason, words)
+
+
+def read_budget(site: Site, dpu: str) -> Steps[Budget | None]:
+    """The budget of a DPU."""
+    obj = yield from fetch(QuorumGet(INFRA, PODDISRUPTIONBUDGETS, site.namespace, blocker_name(dpu)))
+    return None if obj is None else budget(obj, site.owner)
+
+
+def read_blocker_ready(site: Site, dpu: str, known: str) -> Steps[bool]:
+    """Whether a blocker pod of the DPU is Ready; without one, a budget guards nothing.
+
+    The pod that is `known` to a cache is asked for by its name: the API server may hold a list back for 0.1 s, until
+    etcd has told its watch cache that nothing newer is on its way.
+    """
+    pod = (yield from fetch(QuorumGet(INFRA, PODS, site.namespace, known))) if known else None
+    if pod is not None and _holds(pod, dpu):
+        return True
+    pods = yield from fetch_all(QuorumList(INFRA, PODS, site.namespace, by_labels(blocker_labels(dpu))))
+    return any(_holds(pod, dpu) for pod in pods)
+
+
+def read_pods(namespace: str, dpu: str, known: Iterable[str]) -> Steps[tuple[Obj, ...]]:
+    """Those of the pods that a cache shows on the DPU which are there."""
+    found: list[Obj] = []
+    for name in known:
+        pod = yield from fetch(QuorumGet(INFRA, PODS, namespace, name))
+        if pod is not None and at(pod, "spec", "nodeName") == dpu:
+            found.append(pod)
+    return tuple(found)
+
+
+def read_host(site: Site) -> Steps[HostNode | None]:
+    """The tenant Node."""
+    obj = yield from fetch(QuorumGet(site.tenant_cluster, NODES, "", site.host))
+    return None if obj is None else host_node(obj)
+
+
+def read_maintenance(site: Site) -> Steps[Maintenance | None]:
+    """The NodeMaintenance under our name for the host, whosever it is."""
+    obj = yield from fetch(QuorumGet(site.tenant_cluster, NODEMAINTENANCES, "", maintenance_name(site.host)))
+    return None if obj is None else maintenance(obj, site.owner)
+
+
+def read_maintenances(site: Site) -> Steps[tuple[Maintenance, ...]]:
+    """All NodeMaintenances for the host, under any name, those that are about to go included; none where the kind is
+    not served."""
+    try:
+        objs = yield from fetch_all(QuorumList(site.tenant_cluster, NODEMAINTENANCES, ""))
+    except NotFound:
+        return ()
+    found = (maintenance(obj, site.owner) for obj in objs)
+    return tuple(each for each in found if each.host == site.host or each.name == maintenance_name(site.host))
+
+
+def _holds(pod: Obj, dpu: str) -> bool:
+    is_its_own = blocker_labels(dpu).items() <= labels_of(pod).items() and at(pod, "spec", "nodeName") == dpu
+    return is_its_own and is_ready_pod(pod)

@@ -1,0 +1,286 @@
+"""What follows from a view without deciding anything: who wants what, and whose maintenance is whose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from dpunetop.domain.drain.model.facts import (
+    Blind,
+    DpuNode,
+    DpuView,
+    Gone,
+    HostNode,
+    HostView,
+    Maintenance,
+    Order,
+    Phase,
+    Reason,
+    is_in_use,
+    is_left_over,
+    is_outdated,
+    is_taken_back,
+)
+from dpunetop.domain.drain.model.record import (
+    Cycle,
+    State,
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One view, with the questions that several rules ask of it."""
+
+    view: HostView
+
+    @cached_property
+    def maintenances(self) -> tuple[Maintenance, ...]:
+        """Those of the host that are known; empty also when nothing is known."""
+        tenant = self.view.tenant
+        return () if isinstance(tenant, Blind) or tenant.maintenances is None else tenant.maintenances
+
+    @cached_property
+    def own(self) -> Maintenance | None:
+        """Ours, on its way out or not."""
+        return next((found for found in self.maintenances if found.ours), None)
+
+    @cached_property
+    def foreign(self) -> Maintenance | None:
+        """Somebody else's: whoever owns it may uncordon the host at any time."""
+        return next((found for found in self.maintenances if not found.ours), None)
+
+    @cached_property
+    def host(self) -> HostNode | Gone | None:
+        """The tenant Node; None: nothing is known of it."""
+        return None if isinstance(self.view.tenant, Blind) else self.view.tenant.node
+
+    @cached_property
+    def active(self) -> tuple[DpuView, ...]:
+        """DPUs whose drain is wanted and not given up."""
+        return tuple(dpu for dpu in self.view.dpus if self.is_active(dpu))
+
+    @cached_property
+    def cycles(self) -> tuple[tuple[DpuView, Cycle], ...]:
+        """DPUs with a record, in order."""
+        found = ((dpu, self.cycle(dpu)) for dpu in self.view.dpus)
+        return tuple((dpu, cycle) for dpu, cycle in found if cycle is not None)
+
+    @cached_property
+    def is_quiet(self) -> bool:
+        """Whether nothing of a drain is there: no wish, no record, no maintenance of ours, no mark on the host."""
+        marked = isinstance(self.host, HostNode) and (self.host.mark is not None or self._is_left_by_us)
+        return not self.active and not self.cycles and self.own is None and not marked
+
+    @cached_property
+    def taken_back(self) -> bool:
+        """Whether a person seems to have uncordoned the drained host."""
+        return self.own is not None and isinstance(self.host, HostNode) and is_taken_back(self.own, self.host)
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the host has to be drained once more: its own machine-config operator is, or was, at work under our
+        maintenance, or its Node was registered anew."""
+        return self.own is not None and isinstance(self.host, HostNode) and is_outdated(self.own, self.host)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether the host runs workloads although our maintenance has drained it."""
+        return self.own is not None and isinstance(self.host, HostNode) and is_in_use(self.own, self.host)
+
+    @property
+    def is_in_own_drain(self) -> bool:
+        """Whether the host's own machine-config operator is at work there."""
+        return isinstance(self.host, HostNode) and self.host.in_own_drain
+
+    @cached_property
+    def is_left_over(self) -> bool:
+        """Whether the host is still cordoned for a maintenance of ours that is gone."""
+        return not self.maintenances and isinstance(self.host, HostNode) and is_left_over(self.host)
+
+    @property
+    def is_to_be_returned(self) -> bool:
+        """Whether a maintenance of ours holds the host, or what it left behind does."""
+        return self.own is not None or self.is_left_over
+
+    def serves(self, dpu: DpuView) -> bool:
+        """Whether the DPU serves this host under a budget of ours."""
+        return dpu.budget is not None and dpu.budget.ours and dpu.budget.serves == self.view.site.host
+
+    def cycle(self, dpu: DpuView) -> Cycle | None:
+        """The record of the DPU's cycle on this host."""
+        return dpu.budget.cycle if dpu.budget is not None and self.serves(dpu) else None
+
+    def wants(self, dpu: DpuView) -> bool:
+        """Whether the host is to be drained for it: because its pair ends, or because the DPU is cordoned, which is a
+        wish where it serves under protection, and nobody says otherwise."""
+        node = dpu.node
+        if not self.serves(dpu) or not isinstance(node, DpuNode):
+            return False
+        return dpu.parting or (node.cordoned and node.order is not Order.SKIP)
+
+    def is_skipped(self, dpu: DpuView) -> bool:
+        """Whether a person says that its cordon asks for no drain."""
+        node = dpu.node
+        is_cordoned = self.serves(dpu) and isinstance(node, DpuNode) and node.cordoned
+        return is_cordoned and isinstance(node, DpuNode) and node.order is Order.SKIP and not dpu.parting
+
+    def is_parting(self, dpu: DpuView) -> bool:
+        """Whether the host is drained because the pair ends: then the DPU serves it no more, and nothing is opened."""
+        return dpu.parting and self.wants(dpu)
+
+    def is_active(self, dpu: DpuView) -> bool:
+        """Whether its drain is wanted and not given up."""
+        cycle = self.cycle(dpu)
+        return self.wants(dpu) and (cycle is None or cycle.state is not State.ABORTED)
+
+    def is_open(self, dpu: DpuView) -> bool:
+        """Whether its budget lets its blocker be evicted."""
+        return dpu.budget is not None and dpu.budget.is_open
+
+    @cached_property
+    def is_drained(self) -> bool:
+        """Whether our maintenance has drained the host, and holds it."""
+        own, host = self.own, self.host
+        is_done = own is not None and own.phase is Phase.SUCCEEDED and not own.terminating
+        return is_done and isinstance(host, HostNode) and host.cordoned
+
+    def is_drained_for(self, dpu: DpuView) -> bool:
+        """Whether the maintenance of the DPU's cycle has drained the host and nobody else has a hand on it."""
+        own, cycle = self.own, self.cycle(dpu)
+        if own is None or cycle is None or self.foreign is not None or self.is_outdated:
+            return False
+        return self.is_drained and cycle.state is State.DRAINING and cycle.maintenance == own.uid
+
+    def is_forced(self, dpu: DpuView) -> bool:
+        """Whether a person named the boot ID that the DPU runs in."""
+        return isinstance(dpu.node, DpuNode) and dpu.node.order is Order.FORCE
+
+    def is_held(self, dpu: DpuView) -> bool:
+        """Whether a person forbids that anything is opened or given back."""
+        return isinstance(dpu.node, DpuNode) and dpu.node.held
+
+    def may_be_open(self, dpu: DpuView) -> bool:
+        """Whether an open budget may stay open, as far as the caches show."""
+        if dpu.parting:
+            return False
+        cycle = self.cycle(dpu)
+        going = cycle is not None and cycle.state in (State.STARTING, State.DRAINING)
+        if not going or not self.is_active(dpu) or self.is_held(dpu):
+            return False
+        return self.is_forced(dpu) or self.is_drained_for(dpu)
+
+    def prover(self) -> DpuView | None:
+        """The DPU that is to prove its network: the one that serves."""
+        return next((dpu for dpu in self.view.dpus if dpu.name == self.view.serving), None)
+
+    def needs_proof(self) -> bool:
+        """Whether the host may be given back only on proof.
+
+        Spared is a host whose DPU is seen as it was when the drain began: the proof of the present is there already. A
+        pair that was taken apart leaves its host without a network, although the DPU was never down.
+        """
+        if self.asks_nothing:
+            return False
+        return self._is_taken_apart or not self._is_as_it_began
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a maintenance of ours stands, and stays."""
+        return self.own is not None and not self.own.terminating
+
+    @property
+    def has_lost_record(self) -> bool:
+        """Whether a DPU without a record must have had one: each gets it before the host is drained."""
+        is_drained = self.own is not None and self.own.phase is Phase.SUCCEEDED
+        return self.is_asked and (not self.cycles or is_drained)
+
+    @property
+    def asks_nothing(self) -> bool:
+        """Whether the host is given back whatever its DPUs do: it is in use already, or gone, or a person wants it."""
+        failed = self.own is not None and self.own.phase is Phase.FAILED
+        return failed or isinstance(self.host, Gone) or self.was_uncordoned or self.is_in_use
+
+    @property
+    def _is_as_it_began(self) -> bool:
+        """Whether nothing can have happened to the DPU that serves since the drain began, as the records and the
+        maintenance say, and it shows that it works."""
+        marked = self.own is not None and bool(self.own.marks)
+        if marked or not self.cycles or any(cycle.opened for _, cycle in self.cycles):
+            return False
+        prover = self.prover()
+        if prover is None:
+            return True  # it has yet to begin to serve: there was no network that could be lost
+        cycle = self.cycle(prover)
+        return cycle is not None and not cycle.may_have_been_down and _works(prover, cycle)
+
+    @property
+    def was_uncordoned(self) -> bool:
+        """Whether the drain was aborted because a person uncordoned the host."""
+        return any(cycle.reason == Reason.HOST_UNCORDONED for _, cycle in self.cycles)
+
+    def ends_unproven(self) -> bool:
+        """Whether the host is given back without proof: nobody is left who could give it, or a person forces the DPU
+        that would have to. Of two DPUs, force on one never stands for the proof of the other that serves."""
+        prover = self.prover()
+        asked = self.view.dpus if prover is None else (prover,)
+        return self._nobody_can_prove or any(self.is_forced(dpu) for dpu in asked)
+
+    def vouches(self, dpu: DpuView) -> bool:
+        """Whether the host is given back because of what this DPU shows, so that it must still show it then."""
+        return dpu is self.prover() and not self.asks_nothing and not self.ends_unproven()
+
+    @property
+    def _is_taken_apart(self) -> bool:
+        """Whether nobody serves the host any more, be there another DPU that is about to or not."""
+        leaves = any(self.serves(dpu) and not dpu.paired for dpu in self.view.dpus)
+        return self.view.serving is None and (leaves or self._nobody_can_prove)
+
+    @property
+    def is_parted(self) -> bool:
+        """Whether nobody serves the host, nor is to: it is left to whoever pairs it anew."""
+        return self.view.serving is None and not any(dpu.paired for dpu in self.view.dpus)
+
+    @cached_property
+    def is_to_be_lifted(self) -> bool:
+        """Whether a host that was led out by a DpuClusterConfig with our name is served again, and only its cordon is
+        left of that."""
+        host, prover = self.host, self.prover()
+        if not isinstance(host, HostNode) or not self._is_left_by_us or host.mark is not None or self.maintenances:
+            return False
+        return not self.active and prover is not None and prover.paired and self.serves(prover)
+
+    @property
+    def _is_left_by_us(self) -> bool:
+        return isinstance(self.host, HostNode) and self.host.left_by == self.view.site.owner
+
+    @property
+    def _nobody_can_prove(self) -> bool:
+        return all(not dpu.paired or _is_gone(dpu) for dpu in self.view.dpus)
+
+    @property
+    def is_verifying(self) -> bool:
+        """Whether nothing is left to be done for the host but to prove its network and to give it back, or to make it
+        schedulable again that we cordoned."""
+        if (self._is_marked_for_outage and not self.active) or self.is_to_be_lifted:
+            return True
+        is_held = self.is_asked or self.is_left_over
+        if not is_held or self.active:
+            return False
+        return self.needs_proof() and not self.ends_unproven()
+
+    @property
+    def _is_marked_for_outage(self) -> bool:
+        mark = self.host.unplanned if isinstance(self.host, HostNode) else None
+        return mark is not None and mark.owner == self.view.site.owner
+
+
+def _works(dpu: DpuView, cycle: Cycle) -> bool:
+    """Whether node and pod are Ready in the boot and with the containers of the record."""
+    if isinstance(dpu.node, Gone) or not dpu.node.ready or dpu.node.boot_id != cycle.boot or len(dpu.pods) != 1:
+        return False
+    pod = dpu.pods[0]
+    return pod.ready and bool(pod.containers) and set(pod.containers) == set(cycle.containers)
+
+
+def _is_gone(dpu: DpuView) -> bool:
+    return isinstance(dpu.node, Gone) and dpu.node.confirmed

@@ -1,0 +1,187 @@
+"""What keeps a DPU from being drained before its host: the blocker pod and the budget that guards it.
+
+Desired objects are canonical for server-side apply. One field manager owns the whole budget, so each apply of it
+restates everything: form, host and record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Any
+
+from dpunetop.domain.drain.model.facts import (
+    Budget,
+    Site,
+)
+from dpunetop.domain.drain.model.record import (
+    Cycle,
+    render_cycle,
+    stamped,
+)
+from dpunetop.domain.drain.model.times import as_time
+from dpunetop.domain.names import (
+    CYCLE_ANNOTATION,
+    DRAIN_BLOCKER,
+    LEAVING_ANNOTATION,
+    OWNER_LABEL,
+    PODDISRUPTIONBUDGETS,
+    SERVES_ANNOTATION,
+    SINCE_ANNOTATION,
+    blocker_labels,
+    blocker_name,
+)
+from dpunetop.kube.keys import DEPLOYMENTS, INFRA, SERVICEACCOUNTS
+from dpunetop.kube.meta import Obj, name_of, namespace_of, new_object, version_of
+from dpunetop.kube.plan import Apply, Fence
+
+_NOBODY = 65532
+_RESOURCES = {"cpu": "5m", "memory": "16Mi"}
+
+
+class Form(Enum):
+    """The two shapes of a budget."""
+
+    CLOSED = auto()
+    """No eviction, not even of a pod that is not Ready."""
+    OPEN = auto()
+    """One eviction, whatever state the pod is in."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockerSettings:
+    """What is the same for all blockers of an owner."""
+
+    namespace: str
+    """Of the operator."""
+    image: str
+    owner: str
+    has_scc: bool
+    """Whether infra serves `security.openshift.io`, which then chooses the user."""
+
+
+def service_account(settings: BlockerSettings) -> dict[str, Any]:
+    """The ServiceAccount of all blockers. It has no rights; SecurityContextConstraints are bound to it."""
+    desired = new_object(SERVICEACCOUNTS, settings.namespace, DRAIN_BLOCKER, automountServiceAccountToken=False)
+    desired["metadata"]["labels"] = {OWNER_LABEL: settings.owner}
+    return desired
+
+
+def blocker(settings: BlockerSettings, node: str) -> dict[str, Any]:
+    """The Deployment of one DPU node's blocker.
+
+    Guarantees: its pod runs on that node alone, also while the node is cordoned; a rollout brings the new pod up first.
+    """
+    labels = dict(blocker_labels(node))
+    spec = {
+        "replicas": 1,
+        "revisionHistoryLimit": 1,
+        "selector": {"matchLabels": labels},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "template": {"metadata": {"labels": labels}, "spec": _pod(settings, node)},
+    }
+    desired = new_object(DEPLOYMENTS, settings.namespace, blocker_name(node), spec=spec)
+    desired["metadata"]["labels"] = {OWNER_LABEL: settings.owner, **labels}
+    return desired
+
+
+def blocked_node(live: Obj) -> str:
+    """The node that a blocker is for; empty if its Deployment does not say."""
+    pod = ((live.get("spec") or {}).get("template") or {}).get("spec") or {}
+    node = (pod.get("affinity") or {}).get("nodeAffinity") or {}
+    terms = (node.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms") or []
+    fields = [field for term in terms for field in term.get("matchFields") or []]
+    return next((str(field["values"][0]) for field in fields if field.get("values")), "")
+
+
+def first_budget(settings: BlockerSettings, node: str, serves: str) -> dict[str, Any]:
+    """The budget of a DPU that has none: closed if it is found serving a host, else open."""
+    form = Form.CLOSED if serves else Form.OPEN
+    desired = new_object(PODDISRUPTIONBUDGETS, settings.namespace, blocker_name(node))
+    desired["metadata"]["labels"] = {OWNER_LABEL: settings.owner}
+    desired["spec"] = _spec(form, {"matchLabels": dict(blocker_labels(node))})
+    if serves:
+        desired["metadata"]["annotations"] = {SERVES_ANNOTATION: serves}
+    return desired
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """All that a budget says; what is not changed on purpose is restated as it was read."""
+
+    form: Form
+    serves: str
+    cycle: Cycle | None
+    leaving: tuple[str, ...] = ()
+
+
+def state_of(budget: Budget) -> BudgetState:
+    """What a budget says now."""
+    form = Form.OPEN if budget.is_open else Form.CLOSED
+    return BudgetState(form, budget.serves, budget.cycle, budget.leaving)
+
+
+def write_budget(site: Site, read: Budget, state: BudgetState) -> Apply:
+    """The one write of a budget that exists: names what was read, and changes it in any case while it has a record.
+
+    Guarantees: fails if anybody wrote the budget since `read`; name and selector stay as they are.
+    """
+    live, cycle = read.live, state.cycle
+    is_same = (state.serves, bool(state.leaving)) == (read.serves, bool(read.leaving))
+    since = read.since if is_same else site.author.now
+    notes = {
+        SERVES_ANNOTATION: state.serves,
+        LEAVING_ANNOTATION: " ".join(state.leaving),
+        SINCE_ANNOTATION: as_time(since) if since and state.serves else "",
+    }
+    if cycle is not None:
+        fresh = f"{site.author.draw}.{version_of(live)}"
+        cycle = stamped(read.cycle, cycle, site.author.now)
+        if state.form is Form.OPEN and not read.is_open:
+            cycle = replace(cycle, opened_at=site.author.now)
+        notes[CYCLE_ANNOTATION] = render_cycle(replace(cycle, term=site.author.term, number=fresh))
+    desired = new_object(PODDISRUPTIONBUDGETS, namespace_of(live), name_of(live))
+    desired["metadata"]["labels"] = {OWNER_LABEL: site.owner}
+    if kept := {name: text for name, text in notes.items() if text}:
+        desired["metadata"]["annotations"] = kept
+    desired["spec"] = _spec(state.form, live["spec"]["selector"])
+    return Apply(INFRA, PODDISRUPTIONBUDGETS, desired, live, site.author.field_manager, Fence.VERSION)
+
+
+def _spec(form: Form, selector: Obj) -> dict[str, Any]:
+    if form is Form.CLOSED:
+        return {"maxUnavailable": 0, "unhealthyPodEvictionPolicy": "IfHealthyBudget", "selector": selector}
+    return {"maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow", "selector": selector}
+
+
+def _pod(settings: BlockerSettings, node: str) -> dict[str, Any]:
+    """The host network because nothing else runs on a DPU node; for the rest as restricted as a pod can be."""
+    by_name = [{"key": "metadata.name", "operator": "In", "values": [node]}]
+    user = {} if settings.has_scc else {"runAsUser": _NOBODY}
+    return {
+        "serviceAccountName": DRAIN_BLOCKER,
+        "automountServiceAccountToken": False,
+        "hostNetwork": True,
+        "priorityClassName": "system-node-critical",
+        "terminationGracePeriodSeconds": 1,
+        "affinity": {
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchFields": by_name}]}
+            }
+        },
+        "tolerations": [{"operator": "Exists"}],
+        "securityContext": {"runAsNonRoot": True, **user, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [
+            {
+                "name": "blocker",
+                "image": settings.image,
+                "command": ["sleep", "infinity"],
+                "resources": {"requests": dict(_RESOURCES), "limits": dict(_RESOURCES)},
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }
+        ],
+    }

@@ -1,0 +1,585 @@
+"""A DPU serves only under protection: what is done about one DPU's blocker, budget and entry, and in which order.
+
+On the way in the budget is closed, then the blocker must be Ready and the node schedulable, and only then the entry is
+written, without which the pod serves nobody. On the way back the entry goes, then the pods that may have read it, and
+only then the budget is opened. The mark never goes because something is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from dpunetop.domain.clusterconfig.access import Access
+from dpunetop.domain.drain.model.calls import (
+    Done,
+    Procedure,
+    QuorumGet,
+    QuorumList,
+    Result,
+    Steps,
+    Task,
+    Write,
+    fetch,
+    fetch_all,
+    store,
+)
+from dpunetop.domain.drain.model.facts import (
+    Budget,
+    DpuNode,
+    DpuView,
+    Maintenance,
+    OvnPod,
+    Phase,
+    Site,
+    ovn_pod,
+)
+from dpunetop.domain.drain.model.reads import (
+    read_blocker_ready,
+    read_budget,
+    read_host,
+    read_maintenance,
+    read_node,
+    tell_dpu,
+)
+from dpunetop.domain.drain.protection.blockers import (
+    BlockerSettings,
+    BudgetState,
+    Form,
+    blocker,
+    first_budget,
+    state_of,
+    write_budget,
+)
+from dpunetop.domain.names import (
+    DPUCLUSTERCONFIGS,
+    FENCE_ANNOTATION,
+    FORCE_DELETE_ANNOTATION,
+    IDLE_PODS_ANNOTATION,
+    OVNKUBE_NODE,
+    OVNKUBE_NODE_ENTRIES,
+    OWNER_LABEL,
+    PODDISRUPTIONBUDGETS,
+)
+from dpunetop.domain.pairing.entries import (
+    entries_of,
+    idle_pods,
+    overwritten,
+    render_idle_pods,
+    unsure_pods,
+)
+from dpunetop.domain.pairing.pairing import host_of
+from dpunetop.kube.errors import Conflict
+from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NAMESPACES, PODS
+from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of
+from dpunetop.kube.plan import Apply, Delete, Patch
+from dpunetop.kube.selectors import by_labels, by_name
+
+HOST_LET_GO, HOST_CUT_OFF = "HostLetGo", "HostCutOff"
+"""Reasons of Events on the Node of a DPU that serves its host no more: one that is drained, and one that is not."""
+
+
+class Guarding(Enum):
+    """How far the protection of one DPU is; each is shown with a reason of the same name."""
+
+    BLOCKER_MISSING = auto()
+    """Blocker or budget are about to be made."""
+    NOT_OURS = auto()
+    """Blocker or budget belong to somebody else and are left alone; the DPU does not come to serve."""
+    NOT_SERVING = auto()
+    """The budget is open: nobody is served, and nothing is held."""
+    CLOSING = auto()
+    BLOCKER_NOT_READY = auto()
+    """The budget is closed over a pod that is not Ready, which it does not guard."""
+    NODE_CORDONED = auto()
+    """Closed; the entry waits until the node is schedulable."""
+    ENTRY_PENDING = auto()
+    """Closed and guarded: the entry is about to be written."""
+    SERVING = auto()
+    REMOVAL_PENDING = auto()
+    """It serves a host that it is no longer paired with, until that host is drained."""
+    LEAVING = auto()
+    """The entry is gone; pods that may have read it have yet to go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The ConfigMap that pods read, as far as one DPU needs it."""
+
+    namespace: str
+    host: str | None
+    """Host that the DPU's entry names; None: it has none."""
+    text: str = ""
+    """The entry as it is; empty: unknown, or there is none."""
+    foreign: bool = False
+    """Whether somebody else has written over it, so that it does not say what pods have read."""
+    idle: frozenset[str] = frozenset()
+    """UIDs of pods that are known to have read no entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectionView:
+    """All that the decision about one DPU's protection may look at."""
+
+    dpu: DpuView
+    settings: BlockerSettings
+    site: Site
+    """Its `host` is the one that the budget serves, else the one that the DPU is paired with, else empty."""
+    deployment: Obj | None
+    pairing: str | None
+    """Host that it is validly paired with; None: with none, or nobody can tell with which."""
+    text: str
+    """Its entry as pods are to read it; empty: another DPU serves the host, this one only counts for its drains."""
+    configured: bool
+    """Whether its host configuration has arrived, or needs none."""
+    entries: Entries
+    drained: bool
+    """Whether the host that it serves is drained or absent, so that it may be taken apart."""
+    active: bool
+    """Whether its drain is wanted or a cycle runs: then no blocker is rolled."""
+    access: Access = Access.GIVEN
+    """Whether entries and pods may be read and written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What to do now, and how far it is."""
+
+    upkeep: tuple[Apply, ...]
+    """Blocker and first budget as they are to be: for the executor, which skips what would change nothing."""
+    task: Task | None
+    """What to do after that."""
+    guarding: Guarding
+
+
+def decide_protection(view: ProtectionView) -> Protection:
+    """The next step for one DPU.
+
+    Guarantees: a DPU that is found serving is closed whatever else is true; it never opens while an entry or a pod is
+        left that serves; nothing here asks whether the tenant can be reached.
+    """
+    if not _is_ours(view):
+        return Protection((), None, Guarding.NOT_OURS)
+    if view.access is not Access.GIVEN:
+        return Protection((), *_out_of_reach(view))
+    task, guarding = _next(view)
+    return Protection(_upkeep(view), task, guarding)
+
+
+def _next(view: ProtectionView) -> tuple[Task | None, Guarding]:
+    budget = view.dpu.budget
+    if budget is None:
+        return None, Guarding.BLOCKER_MISSING
+    if not budget.serves:
+        return _not_serving(view, budget)
+    if budget.leaving and view.pairing == view.entries.host == budget.serves:
+        return Stay(view.site, view.dpu.name, view.entries.namespace), Guarding.CLOSING
+    if budget.leaving or view.pairing != budget.serves:
+        return _way_back(view, budget)
+    return _way_in(view, budget)
+
+
+def _is_ours(view: ProtectionView) -> bool:
+    live, budget = view.deployment, view.dpu.budget
+    mine = live is None or labels_of(live).get(OWNER_LABEL) == view.settings.owner
+    return mine and (budget is None or budget.ours)
+
+
+def _upkeep(view: ProtectionView) -> tuple[Apply, ...]:
+    """A blocker is rolled only while nothing can be evicted meanwhile; the budget is made once."""
+    name, manager, steps = view.dpu.name, view.site.author.field_manager, []
+    if view.deployment is None or _may_roll(view):
+        steps.append(Apply(INFRA, DEPLOYMENTS, blocker(view.settings, name), view.deployment, manager))
+    if view.dpu.budget is None:
+        first = first_budget(view.settings, name, _host_to_guard(view) or "")
+        steps.append(Apply(INFRA, PODDISRUPTIONBUDGETS, first, None, manager))
+    return tuple(steps)
+
+
+def _may_roll(view: ProtectionView) -> bool:
+    """Two Ready pods would let one be evicted, so never near a drain."""
+    node = view.dpu.node
+    return isinstance(node, DpuNode) and not node.cordoned and not view.active
+
+
+def _not_serving(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guarding]:
+    host = _host_to_guard(view)
+    if host is None:
+        return None, Guarding.NOT_SERVING
+    return Shut(view.site, view.dpu.name, host, budget), Guarding.CLOSING
+
+
+def _host_to_guard(view: ProtectionView) -> str | None:
+    """The host that it is found serving, or that it may begin to serve now."""
+    node = view.dpu.node
+    if view.entries.host is not None:
+        return view.entries.host
+    may_begin = isinstance(node, DpuNode) and not node.cordoned and view.configured
+    return view.pairing if may_begin else None
+
+
+def _way_in(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guarding]:
+    node = view.dpu.node
+    if view.entries.host == budget.serves and not _may_change(view):
+        return None, Guarding.SERVING if view.dpu.blocker_ready else Guarding.BLOCKER_NOT_READY
+    if not view.dpu.blocker_ready:
+        return None, Guarding.BLOCKER_NOT_READY
+    if not isinstance(node, DpuNode) or node.cordoned:
+        return None, Guarding.NODE_CORDONED
+    if not view.text or budget.is_open:
+        return None, Guarding.SERVING
+    entry = Entry(view.site, view.dpu.name, view.text, view.dpu.blocker)
+    return PutEntries(view.entries.namespace, (entry,)), Guarding.ENTRY_PENDING
+
+
+def _may_change(view: ProtectionView) -> bool:
+    """Whether an entry is to be another one and no pod has read it."""
+    changed = bool(view.text) and view.entries.text not in ("", view.text)
+    return changed and (view.entries.foreign or all(pod.uid in view.entries.idle for pod in view.dpu.pods))
+
+
+def _way_back(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guarding]:
+    if view.entries.host is not None:
+        if not _may_be_let_go(view) and (view.dpu.pods or view.dpu.parting):
+            return None, Guarding.REMOVAL_PENDING
+        parting = TakeEntry(view.site, view.dpu.name, view.entries.namespace, view.drained)
+        return parting, Guarding.LEAVING
+    if budget.is_open:
+        return None, Guarding.LEAVING  # the drain's own affair: it closes first
+    going = [pod for pod in view.dpu.pods if pod.uid in budget.leaving]
+    if going and all(pod.terminating for pod in going):
+        return None, Guarding.LEAVING  # the kubelet's affair: that they are gone wakes us
+    return Leave(view.site, view.dpu.name, view.entries.namespace), Guarding.LEAVING
+
+
+def _may_be_let_go(view: ProtectionView) -> bool:
+    """Whether the host may lose its network: it is drained or absent, and nobody holds it. What has begun goes on."""
+    node = view.dpu.node
+    return view.drained and not (isinstance(node, DpuNode) and node.held)
+
+
+def _out_of_reach(view: ProtectionView) -> tuple[Task | None, Guarding]:
+    """Entries and pods are nobody's any more. What is left to do for the host is to have it drained first, as long as
+    its pod is not being taken, and nobody forces the end."""
+    budget = view.dpu.budget
+    if budget is None or not budget.serves:
+        return None, Guarding.NOT_SERVING
+    if view.dpu.parting and not _may_be_let_go(view):
+        return None, Guarding.REMOVAL_PENDING
+    return Release(view.site, view.dpu.name, view.entries.namespace, view.drained), Guarding.LEAVING
+
+
+_GOING = ("entry",)
+"""In place of the pods that are to go: the entry is about to, so that they are not known yet."""
+
+
+# --- tasks --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Shut:
+    """Close the budget of a DPU that is to serve, or is found serving, and write down which host.
+
+    Guarantees: writes the budget only as it was seen, so that nothing needs to be read before.
+    """
+
+    site: Site
+    dpu: str
+    host: str
+    seen: Budget
+    """One of ours that serves no host."""
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        try:
+            yield from store(write_budget(self.site, self.seen, BudgetState(Form.CLOSED, self.host, None)))
+        except Conflict:
+            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
+        return Done(Result.DONE, f"{self.dpu}: is protected for {self.host}")
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """Its entry is there again, or has not gone yet: the pods need not go.
+
+    Guarantees: writes the ConfigMap first, so that whoever is about to take the entry away fails.
+    """
+
+    site: Site
+    dpu: str
+    namespace: str
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        live = yield from _read_entries(self.namespace, self.site.owner)
+        if live is None or host_of(self.dpu, entries_of(live).get(self.dpu, "")) != self.site.host:
+            return Done(Result.STALE, f"{self.dpu}: its entry is not there")
+        read = yield from read_budget(self.site, self.dpu)
+        if read is None or not read.ours or read.serves != self.site.host or not read.leaving:
+            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
+        yield from store(Patch(INFRA, CONFIGMAPS, live, {"metadata": _fenced(self.site, self.dpu)}))
+        yield from store(write_budget(self.site, read, replace(state_of(read), leaving=())))
+        return Done(Result.DONE, f"{self.dpu}: stays with {self.site.host}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One DPU that is to serve: its site names the host."""
+
+    site: Site
+    dpu: str
+    text: str
+    blocker: str = ""
+    """Name of its blocker pod that was Ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutEntries:
+    """Write the entries of DPUs that are protected, all in one write.
+
+    The ConfigMap is read first and written as it was read: whoever takes an entry away writes it, so that no entry
+    arrives after that; and no host gets a second one beside what another process has written. The node is read after
+    the budget: a drain that began before it was closed still shows. A pod that is there before the entry is written
+    down as idle with it, and an entry that a pod has read is not changed.
+    """
+
+    namespace: str
+    entries: tuple[Entry, ...]
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        live = yield from _read_entries(self.namespace, self.entries[0].site.owner)
+        if live is None:
+            return Done(Result.STALE, "there are no entries to add to")
+        data: dict[str, str] = {}
+        idle = idle_pods(live)
+        for entry in self.entries:
+            texts = {**entries_of(live), **data}
+            if texts.get(entry.dpu) == entry.text or _is_served_by_other(entry, texts):
+                continue
+            if not (yield from _is_guarded(entry)):
+                continue
+            pods = yield from _pods_on(self.namespace, entry.dpu)
+            if (found := _idle_with(live, entry, pods, idle)) is not None:
+                data[entry.dpu], idle = entry.text, found
+        if not data:
+            return Done(Result.STALE, "nobody is protected")
+        change: dict[str, object] = {"data": data}
+        if idle != idle_pods(live):
+            change["metadata"] = {"annotations": {IDLE_PODS_ANNOTATION: render_idle_pods(idle)}}
+        yield from store(Patch(INFRA, CONFIGMAPS, live, change))
+        return Done(Result.DONE, f"serve now: {', '.join(sorted(data))}")
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEntry:
+    """Write another entry for a DPU that stays with its host, which is drained, and have its pod start anew with it.
+
+    Guarantees: the pod is written down with the entry as one that may go: so it goes after a crash too, and proves
+        nothing any more.
+    """
+
+    site: Site
+    dpu: str
+    namespace: str
+    text: str
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        live = yield from _read_entries(self.namespace, self.site.owner)
+        pods = yield from _pods_on(self.namespace, self.dpu)
+        before = entries_of(live).get(self.dpu, "")
+        if live is None or before == self.text or host_of(self.dpu, before) != self.site.host:
+            return Done(Result.STALE, f"{self.dpu}: the entry is not as it was seen")
+        there = [pod for pod in pods if not pod.terminating]
+        if len(there) > 1 or not (yield from _is_drained(self.site)):
+            return Done(Result.STALE, f"{self.dpu}: {self.site.host} is not drained, or several pods are there")
+        idle = idle_pods(live)
+        idle.update((self.dpu, pod.uid) for pod in there)
+        notes = {IDLE_PODS_ANNOTATION: render_idle_pods(idle)}
+        change = {"metadata": {"annotations": notes}, "data": {self.dpu: self.text}}
+        yield from store(Patch(INFRA, CONFIGMAPS, live, change))
+        for pod in there:
+            yield Write(Delete(INFRA, PODS, pod.live))
+        return Done(Result.DONE, f"{self.dpu}: has another entry, its pod starts anew")
+
+
+@dataclass(frozen=True, slots=True)
+class TakeEntry:
+    """Take the entry of a DPU away whose host is drained or gone, or that has no pod to read it.
+
+    Guarantees: writes the ConfigMap in any case, so that an entry that was decided on before fails. Before that the
+        budget says that the DPU is on its way out: so it ends, whatever else is said of the DPU meanwhile.
+    """
+
+    site: Site
+    dpu: str
+    namespace: str
+    drained: bool
+    """Whether the host is known to be drained or absent; for the Event."""
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        live = yield from _read_entries(self.namespace, self.site.owner)
+        pods = yield from _pods_on(self.namespace, self.dpu)
+        if live is None:
+            return Done(Result.STALE, "there are no entries")
+        if pods and not (yield from _is_drained(self.site)):
+            return Done(Result.STALE, f"{self.dpu}: {self.site.host} is not drained")
+        node = yield from read_node(self.dpu)
+        if pods and node is not None and node.held:
+            return Done(Result.STALE, f"{self.dpu}: a person holds it")
+        read = yield from read_budget(self.site, self.dpu)
+        if read is None or not read.ours or read.serves != self.site.host:
+            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
+        if read.leaving != _GOING:  # what pods were to go before is not all that have read this entry
+            yield from store(write_budget(self.site, read, replace(state_of(read), leaving=_GOING)))
+        yield from store(Patch(INFRA, CONFIGMAPS, live, _without(self.site, self.dpu)))
+        yield from _tell_parting(self.site, self.dpu, self.drained)
+        return Done(Result.DONE, f"{self.dpu}: no longer serves {self.site.host}")
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """After the entry is gone: write down the pods that may have read it, see them go, then open and drop the mark."""
+
+    site: Site
+    dpu: str
+    namespace: str
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        live = yield from _read_entries(self.namespace, self.site.owner)
+        if live is not None and self.dpu in entries_of(live):
+            return Done(Result.STALE, f"{self.dpu}: the entry is there")
+        read = yield from read_budget(self.site, self.dpu)
+        pods = yield from _pods_on(self.namespace, self.dpu)
+        if read is None or not read.ours or read.serves != self.site.host or read.is_open:
+            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
+        if not read.leaving:  # first, so that no entry is written from here on that was not decided on before
+            yield from store(write_budget(self.site, read, replace(state_of(read), leaving=_GOING)))
+            return Done(Result.DONE, f"{self.dpu}: leaves {self.site.host}")
+        if read.leaving == _GOING:
+            return (yield from self._write_down(live, read, pods))
+        staying = [pod for pod in pods if pod.uid in read.leaving]
+        for pod in staying:
+            if not pod.terminating:
+                yield Write(Delete(INFRA, PODS, pod.live))
+        if staying:
+            return Done(Result.DONE, f"{self.dpu}: {len(staying)} pods have yet to go")
+        yield from store(write_budget(self.site, read, BudgetState(Form.OPEN, "", None)))
+        return Done(Result.DONE, f"{self.dpu}: serves nobody")
+
+    def _write_down(self, live: Obj | None, read: Budget, pods: tuple[OvnPod, ...]) -> Steps[Done]:
+        """A deposed process may have an entry on its way: the write of the ConfigMap makes it fail, and so does it
+        where that is gone."""
+        if live is not None:
+            yield from store(Patch(INFRA, CONFIGMAPS, live, _without(self.site, self.dpu)))
+        uids = tuple(pod.uid for pod in pods) or ("none",)
+        yield from store(write_budget(self.site, read, replace(state_of(read), leaving=uids)))
+        return Done(Result.DONE, f"{self.dpu}: its pods are to go")
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Open the budget of a DPU whose entry and pods are out of reach, for good: nobody else would ever open it.
+
+    Guarantees: does so only for a host that is drained, or in a namespace that is being deleted, or by force.
+    """
+
+    site: Site
+    dpu: str
+    namespace: str
+    """Of its DpuClusterConfig."""
+    drained: bool
+    """Whether the host is known to be drained or absent."""
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        read = yield from read_budget(self.site, self.dpu)
+        if read is None or not read.ours or read.serves != self.site.host:
+            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
+        if not (yield from (_is_drained(self.site) if self.drained else self._is_given_up())):
+            return Done(Result.STALE, f"{self.dpu}: {self.site.host} is to be drained first")
+        yield from store(write_budget(self.site, read, BudgetState(Form.OPEN, "", None)))
+        yield from _tell_parting(self.site, self.dpu, self.drained)
+        return Done(Result.DONE, f"{self.dpu}: is let go, its namespace is out of reach")
+
+    def _is_given_up(self) -> Steps[bool]:
+        """Whether Kubernetes takes the pod now, or somebody wants the end whatever becomes of the host."""
+        namespaces = yield from fetch_all(QuorumList(INFRA, NAMESPACES, "", "", by_name(self.namespace)))
+        if not namespaces or is_terminating(namespaces[0]):
+            return True
+        configs = yield from fetch_all(QuorumList(INFRA, DPUCLUSTERCONFIGS, self.namespace))
+        return any(is_terminating(each) and FORCE_DELETE_ANNOTATION in annotations_of(each) for each in configs)
+
+
+def _tell_parting(site: Site, dpu: str, drained: bool) -> Steps[None]:
+    if drained:
+        words = f"{dpu} no longer serves host {site.host}, which is drained or gone"
+        yield from tell_dpu(dpu, HOST_LET_GO, words)
+        return
+    words = f"{dpu} no longer serves host {site.host}, which is not known to be drained: what runs there has no network"
+    yield from tell_dpu(dpu, HOST_CUT_OFF, f"{words}. Drain it, or have it served again")
+
+
+def _without(site: Site, dpu: str) -> Mapping[str, object]:
+    return {"metadata": _fenced(site, dpu), "data": {dpu: None}}
+
+
+def _fenced(site: Site, dpu: str) -> Mapping[str, object]:
+    """What changes with every write, so that every other one that was decided before fails."""
+    return {"annotations": {FENCE_ANNOTATION: f"{site.author.term}.{site.author.draw}.{dpu}"}}
+
+
+def _read_entries(namespace: str, owner: str) -> Steps[Obj | None]:
+    """Our ConfigMap; one that somebody else has made counts as none."""
+    found = yield from fetch(QuorumGet(INFRA, CONFIGMAPS, namespace, OVNKUBE_NODE_ENTRIES))
+    return found if found is not None and labels_of(found).get(OWNER_LABEL) == owner else None
+
+
+def _pods_on(namespace: str, dpu: str) -> Steps[tuple[OvnPod, ...]]:
+    """Every ovnkube-node pod on the node that has not ended."""
+    labels, fields = by_labels({"app": OVNKUBE_NODE}), f"spec.nodeName={dpu}"
+    objs = yield from fetch_all(QuorumList(INFRA, PODS, namespace, labels, fields))
+    ended = ("Succeeded", "Failed")
+    return tuple(ovn_pod(obj, frozenset()) for obj in objs if (obj.get("status") or {}).get("phase") not in ended)
+
+
+def _idle_with(live: Obj, entry: Entry, pods: tuple[OvnPod, ...], idle: dict[str, str]) -> dict[str, str] | None:
+    """The pods that idle once the entry is written; None: it must not be written, because of a pod that serves."""
+    there = [pod.uid for pod in pods if not pod.terminating]
+    if entry.dpu in entries_of(live):
+        changes = host_of(entry.dpu, entries_of(live)[entry.dpu]) == entry.site.host
+        reads = entry.dpu not in overwritten(live) and any(uid != idle.get(entry.dpu) for uid in there)
+        return None if changes and reads else idle
+    if len(there) > 1:
+        return None
+    if not there or there[0] in unsure_pods(live):
+        return idle
+    return {**idle, entry.dpu: there[0]}
+
+
+def _is_served_by_other(entry: Entry, texts: Mapping[str, str]) -> bool:
+    others = (host_of(dpu, text) for dpu, text in texts.items() if dpu != entry.dpu)
+    return entry.site.host in others
+
+
+def _is_guarded(entry: Entry) -> Steps[bool]:
+    read = yield from read_budget(entry.site, entry.dpu)
+    if read is None or not read.ours or read.serves != entry.site.host or read.is_open or read.leaving:
+        return False
+    ready = yield from read_blocker_ready(entry.site, entry.dpu, entry.blocker)
+    node = yield from read_node(entry.dpu)
+    return ready and node is not None and not node.cordoned and not node.terminating
+
+
+def _is_drained(site: Site) -> Steps[bool]:
+    host = yield from read_host(site)
+    if host is None:
+        return True
+    found: Maintenance | None = yield from read_maintenance(site)
+    if found is None or not found.ours or found.terminating:
+        return False
+    return found.phase is Phase.SUCCEEDED and host.cordoned

@@ -1,0 +1,53 @@
+"""What keeps the pods of a host that takes too long to be drained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dpunetop.base.quoting import (
+    named,
+    sentence,
+)
+from dpunetop.domain.drain.model.facts import (
+    HostView,
+    Pod,
+)
+from dpunetop.domain.drain.model.limits import Span
+from dpunetop.domain.drain.model.scene import Scene
+from dpunetop.kube.meta import Obj, name_of
+from dpunetop.kube.shapes import at
+
+_MOST_BUDGETS = 3
+MOST_NAMESPACES = 3
+"""So many namespaces are looked at, of the pods that are named."""
+
+
+def is_late(view: HostView) -> bool:
+    """Whether the host is asked to drain for longer than it may take."""
+    scene, limit = Scene(view), view.settings.limits.seconds(Span.HOST_DRAIN)
+    asked = (cycle.asked_at for dpu, cycle in scene.cycles if scene.is_active(dpu) and not cycle.opened_at)
+    return scene.own is not None and any(since and view.site.author.now - since > limit for since in asked)
+
+
+def namespaces(pods: Iterable[Pod]) -> tuple[str, ...]:
+    """Where to look, in order; empty where the node maintenance operator names no namespaces."""
+    return tuple(dict.fromkeys(pod.namespace for pod in pods if pod.namespace))[:MOST_NAMESPACES]
+
+
+def in_the_way(namespace: str, budgets: Iterable[Obj]) -> str:
+    """The disruption budgets of a namespace that let no pod be evicted now; empty: none is in the way.
+
+    Which of them a pod falls under is not asked: for that its pods would have to be read.
+    """
+    closed = [name_of(each) for each in budgets if at(each, "status", "disruptionsAllowed") == 0]
+    if not closed:
+        return ""
+    more = f" and {len(closed) - _MOST_BUDGETS} more" if len(closed) > _MOST_BUDGETS else ""
+    names = ", ".join(f"{named(namespace)}/{named(name)}" for name in sorted(closed)[:_MOST_BUDGETS])
+    return f"PodDisruptionBudget {names}{more} allows no eviction now"
+
+
+def unread(namespace: str, why: str) -> str:
+    """Why nobody knows which disruption budgets are in the way."""
+    where = f"the PodDisruptionBudgets of namespace {named(namespace)} of the tenant"
+    return f"{where} cannot be listed: {sentence(why)}; apply deploy/tenant-rights.yaml anew"

@@ -1,0 +1,134 @@
+"""`PairsHealthy`: whether every pair is protected and no drain is stuck."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
+
+from dpunetop.domain.clusterconfig.status import PAIRS_HEALTHY
+from dpunetop.domain.drain.model.facts import (
+    Hold,
+    Reason,
+)
+from dpunetop.domain.drain.outages.unplanned import NetworkState
+from dpunetop.domain.drain.protection.protection import Guarding
+from dpunetop.domain.drain.report.standing import (
+    Stage,
+    Standing,
+)
+from dpunetop.domain.pairing.entries import Wait
+from dpunetop.kube.conditions import Condition
+
+_SHOWN = 5
+_UNDER_WAY = frozenset(
+    {
+        Guarding.BLOCKER_MISSING,
+        Guarding.NOT_SERVING,
+        Guarding.CLOSING,
+        Guarding.ENTRY_PENDING,
+        Guarding.LEAVING,
+        Guarding.NODE_CORDONED,
+    }
+)
+"""Steps on the way to serving, or back from it; nobody has to do anything about them."""
+_WORDS = {
+    Guarding.BLOCKER_NOT_READY: "its blocker is not Ready, so nothing would hold its drain before that of host {host}",
+    Guarding.NOT_OURS: "a blocker or budget under its name is somebody else's; remove it",
+    Guarding.REMOVAL_PENDING: (
+        "is not paired with host {host} any more, and serves it until that is drained: cordon {dpu}; if its card was "
+        "replaced, delete its Node: kubectl delete node {dpu}"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PairState:
+    """One DPU that is paired or serves."""
+
+    dpu: str
+    guarding: Guarding
+    standing: Standing | None
+    """None: nothing of a drain is known of it."""
+    has_served: bool
+    """Whether its entry stands."""
+    host: str = ""
+    """That it serves or is to serve; empty: none."""
+    cause: str = ""
+    """Why its blocker does not come to run."""
+
+
+def judge_pairs(
+    pairs: Sequence[PairState],
+    problems: Iterable[str] = (),
+    failing: Iterable[Hold] = (),
+    unseen: Hold | None = None,
+    networks: Sequence[NetworkState] = (),
+) -> Condition:
+    """The condition: the first reasons of what is stuck, else whether protection is still under way.
+
+    `problems` are what a person has to put right before a pair can be made or changed, see `pairing`; `failing` is what
+    fails for all pairs together, or what hosts wait for of which no pair knows; `unseen` is why hosts could not be
+    looked at since this process began; `networks` are hosts whose network fails outside a drain: they come first, and
+    say more than that a blocker is down as well.
+    """
+    down = {network.dpu for network in networks}
+    troubles = [(str(network.reason), network.message) for network in networks]
+    troubles += [(str(hold.reason), hold.message) for hold in failing]
+    troubles += [trouble for pair in pairs for trouble in _troubles(pair) if not _is_symptom(pair, trouble[0], down)]
+    troubles += [(str(Wait.PAIRING_CONFLICT), problem) for problem in problems]
+    if troubles:
+        reasons = "; ".join(words for _, words in troubles[:_SHOWN])
+        more = f"; and {len(troubles) - _SHOWN} more" if len(troubles) > _SHOWN else ""
+        return Condition(PAIRS_HEALTHY, "False", troubles[0][0], f"{reasons}{more}")
+    if any(_is_under_way(pair) for pair in pairs):
+        return Condition(PAIRS_HEALTHY, "False", "Protecting", "pairs come under protection")
+    if unseen is not None:
+        words = f"no host has been looked at since the operator began: {unseen.message}"
+        return Condition(PAIRS_HEALTHY, "Unknown", str(unseen.reason), words)
+    draining = sum(pair.standing is not None and pair.standing.stage is not Stage.IDLE for pair in pairs)
+    drains = f", {draining} of them in a drain" if draining else ""
+    return Condition(PAIRS_HEALTHY, "True", "Draining" if draining else "AllProtected", f"{len(pairs)} pairs{drains}")
+
+
+def _troubles(pair: PairState) -> Iterable[tuple[str, str]]:
+    standing = pair.standing
+    if standing is not None and standing.stage in (Stage.HELD, Stage.FAILED):
+        yield standing.reason or str(standing.stage), f"{pair.dpu}: {standing.message}"
+        return
+    if standing is not None and standing.late is not None:
+        yield standing.late.reason, f"{pair.dpu}: {standing.late.message}"
+    if pair.cause and pair.guarding in _WITHOUT_BLOCKER and not _was_let_go(pair):
+        words = f"is not protected, so that host {pair.host} is not served, or not safe" if pair.host else "has none"
+        yield "BlockerNotReady", f"{pair.dpu}: {words}: its blocker does not run: {pair.cause}"
+        return
+    if pair.guarding in _WORDS and not _is_excused(pair):
+        reason = "".join(word.capitalize() for word in pair.guarding.name.split("_"))
+        yield reason, f"{pair.dpu}: {_WORDS[pair.guarding].format(dpu=pair.dpu, host=pair.host)}"
+
+
+def _is_symptom(pair: PairState, reason: str, down: Set[str]) -> bool:
+    """Whether a trouble is what the failure of its DPU brings with it."""
+    return pair.dpu in down and reason == str(Reason.BLOCKER_NOT_READY)
+
+
+_WITHOUT_BLOCKER = (Guarding.BLOCKER_MISSING, Guarding.BLOCKER_NOT_READY)
+
+
+def _is_excused(pair: PairState) -> bool:
+    """A first blocker is starting."""
+    return pair.guarding is Guarding.BLOCKER_NOT_READY and (not pair.has_served or _was_let_go(pair))
+
+
+def _was_let_go(pair: PairState) -> bool:
+    """Whether its blocker was evicted, or reboots with its DPU, as a matter of course; but not before the host is
+    drained, since nothing would hold the drain of the DPU."""
+    return _is_draining(pair) and pair.standing is not None and pair.standing.has_opened
+
+
+def _is_draining(pair: PairState) -> bool:
+    return pair.standing is not None and pair.standing.stage is not Stage.IDLE
+
+
+def _is_under_way(pair: PairState) -> bool:
+    is_late = pair.guarding is Guarding.BLOCKER_NOT_READY and not pair.has_served
+    return is_late or (pair.guarding in _UNDER_WAY and not _is_draining(pair))

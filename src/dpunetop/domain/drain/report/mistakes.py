@@ -1,0 +1,78 @@
+"""What people ask for that cannot be: hosts and DPUs that do not exist, and a tenant whose hosts nobody can drain."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from dpunetop.base.quoting import named
+from dpunetop.domain.drain.model.facts import (
+    Hold,
+    Reason,
+)
+from dpunetop.domain.names import ENV_OVERRIDES, NODEMAINTENANCES
+from dpunetop.domain.pairing.envfile import (
+    NodeEntry,
+    Wish,
+)
+from dpunetop.domain.pairing.nearness import did_you_mean
+from dpunetop.domain.pairing.pairing import Pair
+from dpunetop.kube.keys import crd_name
+
+
+@dataclass(frozen=True, slots=True)
+class AskedView:
+    """What the judgement looks at."""
+
+    wishes: Mapping[str, Wish]
+    """The entries of `env-overrides`, by DPU."""
+    entries: Collection[str]
+    """DPUs that pods read an entry of, so that their Nodes were there."""
+    nodes: Collection[str]
+    """Names of infra's Nodes."""
+    unpicked: Collection[str]
+    """Those of them that `spec.nodeSelector` does not pick."""
+    pairs: Mapping[str, Pair]
+    hosts: Collection[str] | None
+    """Names of the tenant's Nodes; None: they cannot be read."""
+    can_drain: bool
+    """Whether the tenant serves NodeMaintenances; also where that is not known."""
+
+
+def mistakes(view: AskedView) -> tuple[Hold, ...]:
+    """Why pairs that were asked for cannot be, or cannot be drained: each names DPU and host, and what to do."""
+    return (*_absent_hosts(view), *_absent_dpus(view), *_unpicked_dpus(view), *_undrainable(view))
+
+
+def _absent_hosts(view: AskedView) -> Iterable[Hold]:
+    for dpu, pair in sorted(view.pairs.items()):
+        if pair.host is None or view.hosts is None or pair.host in view.hosts:
+            continue
+        words = f"{dpu}: its host {named(pair.host)} does not exist in the tenant{did_you_mean(pair.host, view.hosts)}"
+        yield Hold(Reason.HOST_ABSENT, f"{words}; correct its entry in ConfigMap {ENV_OVERRIDES}, or register the host")
+
+
+def _absent_dpus(view: AskedView) -> Iterable[Hold]:
+    for dpu in sorted({*view.wishes} - {*view.nodes} - {*view.entries}):
+        words = f"{named(dpu)}: infra has no Node of that name{did_you_mean(dpu, view.nodes)}"
+        yield Hold(Reason.DPU_ABSENT, f"{words}; correct or remove its entry in ConfigMap {ENV_OVERRIDES}")
+
+
+def _unpicked_dpus(view: AskedView) -> Iterable[Hold]:
+    """Not of one that serves: it is told what becomes of that."""
+    for dpu in sorted({*view.wishes} & {*view.unpicked} - {*view.entries}):
+        wish = view.wishes[dpu]
+        serves = f"does not serve host {named(wish.host)}" if isinstance(wish, NodeEntry) else "serves no host"
+        words = f"{dpu}: spec.nodeSelector does not pick its Node, so that it {serves}"
+        step = f"label the Node as spec.nodeSelector asks, or remove its entry in ConfigMap {ENV_OVERRIDES}"
+        yield Hold(Reason.DPU_NOT_SELECTED, f"{words}; {step}")
+
+
+def _undrainable(view: AskedView) -> Iterable[Hold]:
+    paired = sorted((dpu, pair.host) for dpu, pair in view.pairs.items() if pair.host is not None)
+    if view.can_drain or not paired:
+        return
+    dpu, host = paired[0]
+    words = f"the tenant serves no {crd_name(NODEMAINTENANCES)} of version {NODEMAINTENANCES.version}"
+    first = f"so that {host} cannot be drained before {dpu}, nor any other host"
+    yield Hold(Reason.NODE_MAINTENANCE_NOT_SERVED, f"{words}, {first}; install the node maintenance operator there")

@@ -1,0 +1,48 @@
+"""How far the hosts of a DpuClusterConfig that ends are: each is drained before its DPU lets it go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dpunetop.base.quoting import named
+from dpunetop.domain.clusterconfig.status import (
+    LEADING_OUT,
+    PAIRS_HEALTHY,
+)
+from dpunetop.domain.drain.report.standing import (
+    Stage,
+    Standing,
+)
+from dpunetop.kube.conditions import Condition
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """One host that is served still. `standings` are those of its DPUs; empty: nothing of a drain is known yet."""
+
+    host: str
+    standings: tuple[Standing, ...]
+
+    @property
+    def held(self) -> Standing | None:
+        """What is in the way, if anything is."""
+        return next((each for each in self.standings if each.stage in (Stage.HELD, Stage.FAILED)), None)
+
+
+def judge_partings(partings: Sequence[Parting]) -> Condition:
+    """`PairsHealthy` at the end: each host with what it waits for, what is in the way of one first."""
+    ordered = sorted(partings, key=lambda each: (each.held is None, each.host))
+    words = "; ".join(f"{named(each.host)}: {_words(each)}" for each in ordered[:_SHOWN])
+    more = f"; and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
+    held = next((each.held for each in ordered if each.held is not None), None)
+    reason = LEADING_OUT if held is None else held.reason or str(held.stage)
+    return Condition(PAIRS_HEALTHY, "False", reason, f"hosts are led out: {words}{more}")
+
+
+def _words(parting: Parting) -> str:
+    said = (parting.held, *(each for each in parting.standings if each.message))
+    first = next((each for each in said if each is not None), None)
+    return "is about to be drained" if first is None else f"{first.message} (DPU {named(first.dpu)})"

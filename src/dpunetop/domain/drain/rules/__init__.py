@@ -1,0 +1,1 @@
+"""The safety rules of the drain, and the tasks that carry them out."""

@@ -1,0 +1,288 @@
+"""Opening a budget, and closing it: the only ways in which a protection changes while its DPU serves.
+
+The order of calls is what makes it safe. The mark on the NodeMaintenance comes before everything that is looked at, so
+that whoever gives the host back either sees it or fails on the version; the budget is opened only as it was read last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from dpunetop.domain.drain.model.calls import (
+    Done,
+    Procedure,
+    Result,
+    Steps,
+    attempt,
+    store,
+)
+from dpunetop.domain.drain.model.facts import (
+    Blind,
+    Budget,
+    DpuNode,
+    HostNode,
+    Maintenance,
+    Order,
+    Phase,
+    Site,
+    TenantSeen,
+    is_registered_anew,
+    is_uncordoned,
+    is_updated_meanwhile,
+)
+from dpunetop.domain.drain.model.reads import (
+    read_budget,
+    read_host,
+    read_maintenance,
+    read_node,
+    tell_dpu,
+)
+from dpunetop.domain.drain.model.record import (
+    Cycle,
+    State,
+    lost_record,
+)
+from dpunetop.domain.drain.protection.blockers import (
+    BudgetState,
+    Form,
+    state_of,
+    write_budget,
+)
+from dpunetop.domain.names import NODEMAINTENANCES, open_for
+from dpunetop.domain.pairing.envfile import is_node_name
+from dpunetop.kube.errors import Conflict
+from dpunetop.kube.meta import version_of
+from dpunetop.kube.plan import Apply, Patch
+
+_TRIES = 4
+DRAIN_FORCED = "DrainForced"
+"""Reason of the Event about a DPU whose drain goes on by force, whatever its host does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the reads before an opening showed."""
+
+    site: Site
+    cycle: Cycle
+    """The record as the decision saw it."""
+    mark: str
+    """The mark that was set in this attempt."""
+    node: DpuNode
+    maintenance: Maintenance
+    host: HostNode
+    budget: Budget
+
+
+Guard = Callable[[Seen], bool]
+
+OPENING: Mapping[str, Guard] = {
+    "the node is that of the cycle": lambda seen: seen.node.uid == seen.cycle.node,
+    "the drain is wanted": lambda seen: seen.node.cordoned and seen.node.order is not Order.SKIP,
+    "nobody holds it": lambda seen: not seen.node.held,
+    "the maintenance is ours": lambda seen: seen.maintenance.ours,
+    "the maintenance is of this cycle": lambda seen: seen.maintenance.uid == seen.cycle.maintenance,
+    "our mark of this attempt stands": lambda seen: seen.maintenance.mark_of(seen.node.name) == seen.mark,
+    "the maintenance stays": lambda seen: not seen.maintenance.terminating,
+    "the host is drained": lambda seen: seen.maintenance.phase is Phase.SUCCEEDED,
+    "the host is unschedulable": lambda seen: seen.host.cordoned,
+    "the host is the one that was drained": lambda seen: not is_registered_anew(seen.maintenance, seen.host),
+    "the host's own machine-config operator rests": lambda seen: not is_updated_meanwhile(seen.maintenance, seen.host),
+    "the record is our own": lambda seen: _is_own(seen.budget, seen.site, seen.cycle),
+    "the budget serves this host": lambda seen: seen.budget.ours and seen.budget.serves == seen.site.host,
+}
+"""All must hold, as read after the mark was set. The names are for messages and tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Open the budget of a DPU whose host is drained.
+
+    Guarantees: nothing is opened unless each of `OPENING` was read to hold after the mark was set, nor if the budget
+        was written since; a mark whose opening came to nothing is left for `Unmark`.
+    """
+
+    site: Site
+    dpu: str
+    cycle: Cycle
+    maintenance: Maintenance
+    """As a cache shows it."""
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        mark = yield from self._mark()
+        if mark is None:
+            return Done(Result.STALE, f"{self.dpu}: the host is not drained")
+        for _ in range(_TRIES):
+            seen = yield from self._look(mark)
+            if isinstance(seen, Done):
+                return seen
+            try:
+                yield from store(write_budget(self.site, seen.budget, _opened(seen.budget)))
+            except Conflict:
+                continue
+            return Done(Result.DONE, f"{self.dpu}: opened, {self.site.host} is drained")
+        return Done(Result.STALE, f"{self.dpu}: the budget kept changing")
+
+    def _mark(self) -> Steps[str | None]:
+        """Set the mark anew. Not on a host that somebody has uncordoned: the maintenance would cordon it again."""
+        host = yield from read_host(self.site)
+        if host is None or not host.cordoned:
+            return None
+        mark = self._fresh(self.maintenance)
+        if (yield from attempt(_marking(self.site, self.maintenance, open_for(self.dpu), mark))):
+            return mark
+        found = yield from read_maintenance(self.site)
+        if found is None or found.terminating or not found.ours:
+            return None
+        if found.uid != self.cycle.maintenance or found.phase is not Phase.SUCCEEDED:
+            return None
+        mark = self._fresh(found)
+        yield from store(_marking(self.site, found, open_for(self.dpu), mark))
+        return mark
+
+    def _fresh(self, found: Maintenance) -> str:
+        return f"{self.dpu} {self.site.author.draw}.{version_of(found.live)}"
+
+    def _look(self, mark: str) -> Steps[Seen | Done]:
+        node = yield from read_node(self.dpu)
+        found = yield from read_maintenance(self.site)
+        host = yield from read_host(self.site)
+        read = yield from read_budget(self.site, self.dpu)
+        if node is None or found is None or host is None or read is None:
+            return Done(Result.STALE, f"{self.dpu}: something is gone")
+        seen = Seen(self.site, self.cycle, mark, node, found, host, read)
+        broken = [name for name, holds in OPENING.items() if not holds(seen)]
+        if broken:
+            return Done(Result.STALE, f"{self.dpu}: not true: {broken[0]}")
+        if read.is_open:
+            return Done(Result.DONE, f"{self.dpu}: is open already")
+        return seen
+
+
+@dataclass(frozen=True, slots=True)
+class ForceOpen:
+    """Open the budget of a DPU because a person named its boot ID, whatever its host does."""
+
+    site: Site
+    dpu: str
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        node = yield from read_node(self.dpu)
+        read = yield from read_budget(self.site, self.dpu)
+        if node is None or read is None or not node.cordoned or node.order is not Order.FORCE:
+            return Done(Result.STALE, f"{self.dpu}: nobody forces it now")
+        own = read.cycle is not None and read.cycle.term == self.site.author.term
+        if not own or not read.ours or read.is_open or read.serves != self.site.host:
+            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was")
+        yield from store(write_budget(self.site, read, _opened(read)))
+        words = f"{self.dpu} may be drained and rebooted by force, whether host {self.site.host} is drained or not"
+        yield from tell_dpu(self.dpu, DRAIN_FORCED, f"{words}: the host has no network until {self.dpu} is back")
+        return Done(Result.DONE, f"{self.dpu}: opened by force")
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the budget of a DPU, then take its mark off.
+
+    Guarantees: closing needs nothing of the tenant; the mark goes only after the API server has said that it is closed.
+    """
+
+    site: Site
+    dpu: str
+    tenant: TenantSeen | Blind
+    budget: Budget
+    """As a cache shows it: open."""
+    taken_back: Cycle | None = None
+    """The record as it was seen, if its cordon is gone: the write that closes says so too, if that still stands."""
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        if not (yield from attempt(self._closed(self.budget))):
+            read = yield from read_budget(self.site, self.dpu)
+            if read is None or not read.ours or not read.serves:
+                return Done(Result.STALE, f"{self.dpu}: there is no protection to close")
+            if not read.is_open:
+                return Done(Result.DONE, f"{self.dpu}: is closed already")
+            yield from store(self._closed(read))
+        if not isinstance(self.tenant, Blind):
+            yield from _take_off(self.site, open_for(self.dpu), State.DRAINING)
+        return Done(Result.DONE, f"{self.dpu}: closed")
+
+    def _closed(self, read: Budget) -> Apply:
+        cycle = read.cycle
+        if cycle is not None and cycle == self.taken_back:
+            cycle = replace(cycle, state=State.RETURNING)
+        return write_budget(self.site, read, replace(state_of(read), form=Form.CLOSED, cycle=cycle))
+
+
+@dataclass(frozen=True, slots=True)
+class Unmark:
+    """Take off a mark that a crash, a time-out or an unknown answer has left, if there is one.
+
+    An opening may still be under way: so the record is written first, as read with the budget closed.
+    """
+
+    site: Site
+    dpu: str
+    mark: str
+    """Name of its annotation, which is that of the DPU unless somebody else has written it."""
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        found = yield from read_maintenance(self.site)
+        if found is None or not found.ours or found.terminating or self.mark not in found.marks:
+            return Done(Result.STALE, f"{self.dpu}: there is no mark to take off")
+        read = yield from read_budget(self.site, self.dpu)
+        if read is not None and read.is_open and read.serves == self.site.host:
+            return Done(Result.STALE, f"{self.dpu}: the budget is open")
+        if read is not None and read.ours and read.serves == self.site.host:
+            yield from store(write_budget(self.site, read, self._fenced(read)))
+        state = read.cycle.state if read is not None and read.cycle is not None else State.RETURNING
+        yield from _take_off(self.site, self.mark, state)
+        return Done(Result.DONE, f"{self.dpu}: took a mark off that was left")
+
+    def _fenced(self, read: Budget) -> BudgetState:
+        # The mark says that the budget may have been open, whatever the record says, or if there is none.
+        found = read.cycle or lost_record(State.RETURNING, self.site.author.term)
+        return replace(state_of(read), cycle=replace(found, opened=True))
+
+
+def marked_dpu(text: str) -> str:
+    """Name of the DPU that a mark stands for; empty if it names none. Whoever may write in the tenant may have."""
+    name = text.partition(" ")[0]
+    return name if is_node_name(name) else ""
+
+
+def _opened(read: Budget) -> BudgetState:
+    assert read.cycle is not None
+    return replace(state_of(read), form=Form.OPEN, cycle=replace(read.cycle, opened=True))
+
+
+def _is_own(read: Budget, site: Site, cycle: Cycle) -> bool:
+    found = read.cycle
+    return (
+        found is not None
+        and found.term == site.author.term
+        and found.state is State.DRAINING
+        and found.maintenance == cycle.maintenance
+    )
+
+
+def _take_off(site: Site, name: str, state: State) -> Steps[None]:
+    """Take the mark off, but not before what follows an uncordon: the maintenance would cordon the host again, and say
+    that it is drained while it drains it."""
+    found = yield from read_maintenance(site)
+    if found is None or not found.ours or found.terminating or name not in found.marks:
+        return
+    host = yield from read_host(site)
+    if state is State.DRAINING and host is not None and is_uncordoned(found, host):
+        return
+    yield from store(_marking(site, found, name, None))
+
+
+def _marking(site: Site, found: Maintenance, name: str, mark: str | None) -> Patch:
+    change = {"metadata": {"annotations": {name: mark}}}
+    return Patch(site.tenant_cluster, NODEMAINTENANCES, found.live, change)

@@ -1,0 +1,1 @@
+"""Which DPU serves which host: what people write, and what the pods read."""

@@ -1,0 +1,320 @@
+"""Which credential to reach a tenant with, which cluster is accepted behind it, and what is said about the link."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, assert_never
+
+from dpunetop.domain.clusterconfig.ownership import Owner
+from dpunetop.domain.clusterconfig.status import (
+    CREDENTIAL_EXPIRES_SOON,
+    CREDENTIALS_VALID,
+    TENANT_REACHABLE,
+    report,
+)
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig
+from dpunetop.domain.names import ACCEPT_TENANT_ANNOTATION, SAME_TENANT_ANNOTATION, TENANT_KUBECONFIG
+from dpunetop.domain.names import TENANT_CREDENTIAL_KEY as KEY
+from dpunetop.domain.tenant.credentialend import end_of
+from dpunetop.domain.tenant.kubeconfig import (
+    KubeconfigRejected,
+    TenantKubeconfig,
+    parse_kubeconfig,
+    parse_secret,
+    render_kubeconfig,
+)
+from dpunetop.domain.tenant.pem import (
+    BadPem,
+    certificates,
+)
+from dpunetop.kube.conditions import Condition
+from dpunetop.kube.keys import INFRA, SECRETS
+from dpunetop.kube.meta import Obj, is_terminating, new_object
+from dpunetop.kube.plan import Apply, Plan, Step
+
+_UID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_SHOWN = 5
+_RETRY_UNANSWERED_SECONDS = 3.0
+_RETRY_DENIED_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The kubeconfig to use, and what is wrong with the one that was given.
+
+    Both None: the DpuClusterConfig asks for no tenant. `problem` beside a kubeconfig: an earlier one is still used.
+    """
+
+    kubeconfig: TenantKubeconfig | None
+    problem: Condition | None
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """The tenant is engaged. `silent` says why it does not answer at the moment, None that it does."""
+
+    tenant_uid: str
+    silent: str | None
+    root: str = ""
+    """See `root_print`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """The tenant behind the kubeconfig could not be asked who it is."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The tenant answered, and refused the credential or a right that it needs."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrongCluster:
+    """The tenant answered, and is a cluster that must not be used."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unlinked:
+    """There is no kubeconfig to try."""
+
+
+Attempt = Linked | Unanswered | Denied | WrongCluster | Unlinked
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """Where a server, see `tenantkubeconfig.server_print`, has proved by TLS to be what a kubeconfig says."""
+
+    server: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """All that the decision looks at. `attempt` is what came of the chosen kubeconfig, `kept` an older link that stays
+    in use because the new one did not come about. `stored` is our own Secret with the last kubeconfig that worked."""
+
+    config: DpuClusterConfig
+    owner: Owner
+    choice: Choice
+    attempt: Attempt
+    kept: Linked | None
+    stored: Obj | None
+    field_manager: str
+    strangers: tuple[str, ...] = ()
+    """Other DpuClusterConfigs whose cluster gives the same UID, and is not taken for the same tenant."""
+    address_trouble: str = ""
+    """What is wrong with the address that the tenant in use is at; empty: nothing."""
+    now: datetime | None = None
+    """None: no end of a credential is near."""
+    has_fallback: bool = False
+    """Whether the link that stays in use goes by another kubeconfig than the chosen one."""
+    proven: Proven | None = None
+    """Where the tenant in use has proved who it is; None: nothing is known that the status does not say."""
+
+
+NO_LINK = Unanswered(
+    "Unreachable",
+    "no verified TLS connection to the server of the kubeconfig came about; the log "
+    "of the operator says why, and so does this once --tenant-allowed-cidrs names its addresses",
+)
+"""What is told of a failed connection to a server that nobody knows: no more than that it failed."""
+_TELLING = frozenset({"Refused", "Timeout", "TLS", "Reset", "BadAnswer", "TooLarge"})
+"""Reasons of `Unreachable` from which one could read what is at an address."""
+
+
+def told(failure: Unanswered, may_tell: bool) -> Unanswered:
+    """What may be said of a failed connection."""
+    return failure if may_tell or failure.reason not in _TELLING else NO_LINK
+
+
+def root_print(anchor_pem: bytes) -> str:
+    """What tells one authority from another: of the public key of the certificate that a handshake was verified by.
+
+    A UID is what a server says of itself; this is what it had to prove. Empty: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(certificates(anchor_pem).leaf_public_key).hexdigest()
+    except BadPem:
+        return ""
+
+
+def choose(config: DpuClusterConfig, given: Obj | None, stored: Obj | None, owner: Owner) -> Choice:
+    """Pick the kubeconfig to reach the tenant with: the given one, else the last that worked."""
+    if config.kubeconfig_secret is None:
+        return Choice(None, None)
+    try:
+        if given is None:
+            problem = _invalid(
+                "SecretNotFound", f"Secret {config.kubeconfig_secret} does not exist; create it with the key config"
+            )
+        else:
+            return Choice(parse_secret(given), None)
+    except KubeconfigRejected as err:
+        problem = _invalid("InvalidKubeconfig", f"Secret {config.kubeconfig_secret}: {err.message} ({err.reason})")
+    kept = last_good(stored, owner)
+    if kept is not None:
+        problem = _invalid(problem.reason, f"{problem.message}. The last good one stays in use")
+    return Choice(kept, problem)
+
+
+def identity_problem(config: DpuClusterConfig, infra_uid: str, uid: str) -> WrongCluster | None:
+    """Why the cluster whose `kube-system` has this UID must not be this tenant, or None."""
+    if _UID.fullmatch(uid) is None:  # it would be shown, and compared with what a person writes
+        return WrongCluster("BadAnswer", "the UID of the tenant's kube-system is none")
+    if uid == infra_uid:
+        return WrongCluster("TenantIsInfra", "the kubeconfig leads to the infra cluster itself; give the tenant's")
+    if config.tenant_uid in (None, uid) or config.annotations.get(ACCEPT_TENANT_ANNOTATION) == uid:
+        return None
+    return WrongCluster(
+        "TenantSwapped",
+        f"the kubeconfig leads to cluster {uid}, not to {config.tenant_uid} as before; nothing of it is used. "
+        f"If that is meant, annotate {ACCEPT_TENANT_ANNOTATION}={uid}",
+    )
+
+
+def plan_link(view: LinkView) -> Plan:
+    """Keep the last kubeconfig that worked, and say how the link stands."""
+    if view.config.kubeconfig_secret is None:
+        return Plan(report(INFRA, view.config.live, (), view.field_manager))
+    steps = _good_kubeconfig(view)
+    uid = view.attempt.tenant_uid if isinstance(view.attempt, Linked) else view.config.tenant_uid
+    root = view.attempt.root if isinstance(view.attempt, Linked) else view.config.tenant_root
+    said = (("tenantUID", uid), ("tenantRoot", root))
+    members: dict[str, Any] = {name: text for name, text in said if text} | _remembered(view)
+    conditions = (_credentials(view), _reachable(view))
+    return Plan((*steps, *report(INFRA, view.config.live, conditions, view.field_manager, **members)), _retry(view))
+
+
+def _remembered(view: LinkView) -> dict[str, Any]:
+    """For the next process: nobody but us and administrators of infra writes the status."""
+    config = view.config
+    known = Proven(config.tenant_server, config.tenant_addresses) if config.tenant_server else None
+    proven = view.proven or known
+    return {} if proven is None else {"tenantServer": proven.server, "tenantAddresses": list(proven.addresses)}
+
+
+def _retry(view: LinkView) -> float | None:
+    match view.attempt:
+        case Unanswered():
+            return _RETRY_UNANSWERED_SECONDS
+        case Denied() | WrongCluster():
+            return _RETRY_DENIED_SECONDS
+        case Linked():
+            end = end_of(view.choice.kubeconfig)
+            return None if end is None or view.now is None else end.pause(view.now)
+        case Unlinked():
+            return None
+    assert_never(view.attempt)
+
+
+def _credentials(view: LinkView) -> Condition:
+    if view.choice.problem is not None:
+        return view.choice.problem
+    match view.attempt:
+        case Linked():
+            return _verified(view)
+        case Unanswered(reason, message):
+            words = f"the tenant did not answer, so that the kubeconfig of {_secret(view)} is not verified"
+            return Condition(
+                CREDENTIALS_VALID, "Unknown", "NotVerified", f"{words}: {reason}: {message}{_what_stays(view)}"
+            )
+        case Denied(reason, message):
+            words = f"the tenant refuses the kubeconfig of {_secret(view)}: {reason}: {message}; put a good one into it"
+            return _invalid(reason, f"{words}{_what_stays(view)}")
+        case WrongCluster(reason, message):
+            return _invalid(reason, f"{_secret(view)}: {message}{_what_stays(view)}")
+        case Unlinked():
+            return Condition(CREDENTIALS_VALID, "Unknown", "NotVerified", "there is no kubeconfig")
+    assert_never(view.attempt)
+
+
+def _secret(view: LinkView) -> str:
+    return f"Secret {view.config.kubeconfig_secret}"
+
+
+def _what_stays(view: LinkView) -> str:
+    return ". The last good one stays in use" if view.has_fallback else ""
+
+
+def _verified(view: LinkView) -> Condition:
+    """It works now; until when, as far as it says so."""
+    end, whose = end_of(view.choice.kubeconfig), f"the kubeconfig of {_secret(view)}"
+    if end is None:
+        return Condition(CREDENTIALS_VALID, "True", "Verified", f"{whose} is accepted; it does not say until when")
+    if view.now is not None and view.now >= end.at:
+        return _invalid("Expired", f"{whose} ended at {end.text}; put a new one into it")
+    if view.now is not None and view.now >= end.warn_from:
+        words = f"{whose} ends soon, at {end.text}; put a new one into it before"
+        return Condition(CREDENTIALS_VALID, "True", CREDENTIAL_EXPIRES_SOON, words)
+    return Condition(CREDENTIALS_VALID, "True", "Verified", f"{whose} is good until {end.text}")
+
+
+def _reachable(view: LinkView) -> Condition:
+    match view.kept or view.attempt:
+        case Linked(_, None):
+            reason = "AddressRefused" if view.address_trouble else "Reachable"
+            words = "; ".join(filter(None, (view.address_trouble, _strangers(view))))
+            return Condition(TENANT_REACHABLE, "True", reason, words)
+        case Linked(_, str(silent)):
+            return Condition(TENANT_REACHABLE, "False", "Unreachable", f"{silent}; what runs is kept as it is")
+        case Unanswered(reason, message):
+            return Condition(TENANT_REACHABLE, "False", reason, message)
+        case Denied(_, message):
+            return Condition(TENANT_REACHABLE, "True", "Answered", message)
+        case WrongCluster(reason, message):
+            return Condition(TENANT_REACHABLE, "Unknown", reason, message)
+        case _:
+            return Condition(TENANT_REACHABLE, "Unknown", "NoCredentials", "there is no kubeconfig that could be tried")
+
+
+def _strangers(view: LinkView) -> str:
+    if not view.strangers:
+        return ""
+    others = ", ".join(view.strangers[:_SHOWN]) + (" ..." if len(view.strangers) > _SHOWN else "")
+    return (
+        f"the cluster of DpuClusterConfig {others} gives the same UID behind another authority, and so does not count "
+        f"as the same tenant; if it is, a cluster administrator annotates the namespaces {SAME_TENANT_ANNOTATION}=<UID>"
+    )
+
+
+def _good_kubeconfig(view: LinkView) -> tuple[Step, ...]:
+    """Our copy of the kubeconfig, rebuilt: what the pods' credential is made from, and what is left when the given one
+    goes bad. In teardown none is written any more."""
+    stored = view.stored
+    verified = isinstance(view.attempt, Linked) and view.choice.problem is None
+    writable = view.owner.owns(stored) and not (stored is not None and is_terminating(stored))
+    if not verified or not writable or view.choice.kubeconfig is None or view.config.terminating:
+        return ()
+    desired = view.owner.mark(new_object(SECRETS, view.config.namespace, TENANT_KUBECONFIG, type="Opaque"))
+    desired["data"] = {KEY: base64.b64encode(render_kubeconfig(view.choice.kubeconfig)).decode()}
+    return (Apply(INFRA, SECRETS, desired, stored, view.field_manager),)
+
+
+def last_good(stored: Obj | None, owner: Owner) -> TenantKubeconfig | None:
+    """The kubeconfig that worked last, from our own Secret; None if there is none, or the Secret is not ours."""
+    if stored is None or not owner.owns(stored):
+        return None
+    try:
+        return parse_kubeconfig(base64.b64decode((stored.get("data") or {}).get(KEY, ""), validate=True))
+    except (KubeconfigRejected, binascii.Error):
+        return None
+
+
+def _invalid(reason: str, message: str) -> Condition:
+    return Condition(CREDENTIALS_VALID, "False", reason, message)

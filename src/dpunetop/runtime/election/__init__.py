@@ -1,0 +1,1 @@
+"""Leader election, and the gate that lets only the leader write."""

@@ -1,0 +1,167 @@
+"""Hosts are woken by what concerns them, and the DpuClusterConfig by what its hosts have to tell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dpunetop.controllers.drain.exchange import (
+    Board,
+    Report,
+)
+from dpunetop.domain.clusterconfig.types import parse_config
+from dpunetop.domain.drain.fleet.roster import (
+    Entry,
+    Member,
+    Mode,
+    Roster,
+    Slot,
+)
+from dpunetop.domain.drain.model.facts import (
+    Author,
+    Settings,
+    Site,
+    Templates,
+)
+from dpunetop.domain.drain.protection.blockers import BlockerSettings
+from dpunetop.domain.drain.protection.protection import Entry as NewEntry
+from dpunetop.domain.drain.protection.protection import Guarding
+from dpunetop.domain.ovnkube.settings import Renewal
+from dpunetop.kube.keys import INFRA, Key
+from support.objects import condition, config
+
+TENANT = "tenant/dpu-one/sample"
+BLOCKERS = BlockerSettings("dpunetop", "image", "owner", has_scc=True)
+
+
+def slot(host: str, text: str = "") -> Slot:
+    return Slot(host, (Member(f"dpu-of-{host}", host, "", True, Entry(text), True),))
+
+
+def roster(*slots: Slot, **but: Any) -> Roster:
+    parsed = parse_config(config(name="sample"))
+    places = {("host", each.host): each for each in slots}
+    return replace(Roster(parsed, Mode.SERVING, Settings(), BLOCKERS, Templates(), places), **but)
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.board = Board()
+        self.hosts: list[str] = []
+        self.configs: list[Key] = []
+        self.board.connect(lambda key: self.hosts.append(key.name), self.configs.append)
+
+    def post(self, posted: Roster) -> list[str]:
+        self.hosts.clear()
+        self.board.post(posted)
+        return sorted(self.hosts)
+
+
+def test_a_host_is_woken_when_it_comes_when_it_changes_and_when_it_goes() -> None:
+    desk = Desk()
+    assert desk.post(roster(slot("x"), slot("y"))) == ["x", "y"]
+    assert desk.post(roster(slot("x"), slot("y"))) == []
+    assert desk.post(roster(slot("x", "changed"), slot("y"))) == ["x"]
+    assert desk.post(roster(slot("y"))) == ["x"]
+
+
+def test_all_hosts_are_woken_by_what_they_share_and_by_nothing_else_that_the_config_says() -> None:
+    desk = Desk()
+    desk.post(roster(slot("x"), slot("y")))
+    assert desk.post(roster(slot("x"), slot("y"), mode=Mode.LEAVING)) == ["x", "y"]
+    told = parse_config(
+        {**config(name="sample"), "status": {"conditions": [condition("PairsHealthy", "True", "Fine")]}}
+    )
+    assert desk.post(roster(slot("x"), slot("y"), mode=Mode.LEAVING, config=told)) == []
+    away = condition("TenantReachable", "False", "Refused")
+    silent = parse_config({**config(name="sample"), "status": {"conditions": [away]}})
+    assert desk.post(roster(slot("x"), slot("y"), mode=Mode.LEAVING, config=silent)) == ["x", "y"]
+
+
+def test_a_roster_that_is_dropped_wakes_its_hosts_which_then_find_nothing() -> None:
+    desk = Desk()
+    desk.post(roster(slot("x")))
+    desk.hosts.clear()
+    desk.board.drop(TENANT)
+    assert desk.hosts == ["x"]
+    assert desk.board.roster(TENANT) is None
+
+
+def test_a_report_wakes_the_config_only_if_it_says_something_new() -> None:
+    desk, key = Desk(), Key(TENANT, "host", "x")
+    posted = roster(slot("x"), slot("y"))
+    desk.post(posted)
+    one = Report((("dpu-of-x", Guarding.CLOSING, "x"),), (), ())
+    assert desk.board.report(key, one) is None
+    assert desk.board.report(key, one) == one
+    assert desk.configs == [Key(INFRA, "dpu-one", "sample")]
+    desk.board.report(key, replace(one, guardings=(("dpu-of-x", Guarding.SERVING, "x"),)))
+    assert len(desk.configs) == 2
+    assert [each is None for each in desk.board.reports(posted)] == [False, True]
+    desk.board.forget(key)
+    assert desk.board.reports(posted) == [None, None]
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "the settings of the drain": {"settings": Settings(timeout_seconds=60)},
+    "the image of the blockers": {"blockers": replace(BLOCKERS, image="another")},
+    "the newest template of the pods": {"templates": Templates("t2")},
+    "the last template that proved itself": {"templates": Templates("", "t1")},
+    "what the tenant shows": {"has_zones": True},
+    "where the tenant shows it": {"tenant_namespace": "ovn-kubernetes"},
+    "what the DPUs are told of Leases": {"renewal": Renewal.NEVER},
+    "the identity of the tenant": {
+        "config": parse_config({**config(name="sample"), "status": {"tenantUID": "another"}}),
+    },
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_every_host_hears_of(change: dict[str, Any]) -> None:
+    desk = Desk()
+    desk.post(roster(slot("x"), slot("y")))
+    assert desk.post(roster(slot("x"), slot("y"), **change)) == ["x", "y"]
+
+
+def test_when_all_hear_of_something_those_that_are_gone_do_too() -> None:
+    desk = Desk()
+    desk.post(roster(slot("x")))
+    assert desk.post(roster(slot("y"), mode=Mode.LEAVING)) == ["x", "y"]
+
+
+def test_tenants_do_not_wake_each_other() -> None:
+    desk = Desk()
+    desk.post(roster(slot("x")))
+    other = roster(slot("x"), slot("z"), config=parse_config(config("other", "dpu-two")))
+    keys: list[Key] = []
+    desk.board.connect(keys.append, desk.configs.append)
+    desk.board.post(other)
+    assert {key.cluster for key in keys} == {"tenant/dpu-two/other"}
+    keys.clear()
+    desk.board.wake_all()
+    assert sorted((key.cluster, key.name) for key in keys) == [
+        (TENANT, "x"),
+        ("tenant/dpu-two/other", "x"),
+        ("tenant/dpu-two/other", "z"),
+    ]
+    assert len(desk.board.rosters()) == 2
+
+
+def test_a_host_that_is_in_no_roster_any_more_wakes_nobody() -> None:
+    desk = Desk()
+    desk.board.report(Key(TENANT, "host", "x"), Report((), (), ()))
+    desk.board.drop(TENANT)
+    assert (desk.configs, desk.hosts) == ([], [])
+
+
+def test_that_a_decision_was_made_anew_is_no_news() -> None:
+    def entry(draw: str, text: str) -> NewEntry:
+        return NewEntry(Site("x", TENANT, "dpunetop", "owner", Author("m", "t", draw, 0)), "dpu-of-x", text)
+
+    desk, key = Desk(), Key(TENANT, "host", "x")
+    desk.post(roster(slot("x")))
+    for told, woken in ((entry("1", "a"), 1), (entry("2", "a"), 1), (entry("3", "b"), 2)):
+        desk.board.report(key, Report((), (), (told,)))
+        assert len(desk.configs) == woken

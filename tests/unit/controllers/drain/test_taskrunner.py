@@ -1,0 +1,246 @@
+"""A task's calls go to the servers themselves; of one that fails it is known which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from dpunetop.base.stop import Stop, Stopped
+from dpunetop.controllers.drain.taskrunner import (
+    CallFailed,
+    Hand,
+)
+from dpunetop.domain.drain.model.calls import (
+    Done,
+    Procedure,
+    QuorumGet,
+    QuorumList,
+    Result,
+    Write,
+)
+from dpunetop.kube.errors import ApiError, Conflict, Forbidden, NotFound
+from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES, PODS
+from dpunetop.kube.plan import Apply, Delete, Emit, Fence, Patch
+from dpunetop.runtime.client.client import Client, Page
+from dpunetop.runtime.election.gate import (
+    LeadershipLost,
+    OpenGate,
+)
+from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.reading import NotEngaged
+from support.clock import FakeClock
+from support.scriptedcluster import Fuse, ScriptedCluster
+
+NODE = {"metadata": {"name": "n"}}
+REFUSED = Forbidden(403, "Forbidden", "cannot patch nodes")
+
+
+class Script:
+    """A client and an executor in one: answers what it is told to, and notes what it was asked."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    def get(self, resource: Any, namespace: str, name: str) -> Any:
+        return self._answer(f"get {name}")
+
+    def pages(self, selection: Any, size: int) -> Iterator[Page]:
+        self.asked.append(f"list {selection}")
+        yield Page([{"metadata": {"name": "a"}}], "1", True)
+        yield Page([{"metadata": {"name": "b"}}], "1", False)
+
+    def send(self, step: Any) -> Any:
+        return self._answer(type(step).__name__)
+
+    def _answer(self, what: str) -> Any:
+        self.asked.append(what)
+        answer = self.answers.pop(0)
+        if isinstance(answer, ApiError):
+            raise answer
+        return answer
+
+
+class Calls:
+    """A task of given calls, whose last answer is its note."""
+
+    def __init__(self, *calls: Any) -> None:
+        self.calls = calls
+
+    def run(self) -> Procedure:
+        answer = None
+        for call in self.calls:
+            answer = yield call
+        return Done(Result.DONE, repr(answer))
+
+
+class Minds(Calls):
+    """The same, but an error of a call is an answer like any other."""
+
+    def run(self) -> Procedure:
+        told = []
+        for call in self.calls:
+            try:
+                yield call
+            except ApiError as err:
+                told.append(err.reason)
+        return Done(Result.REFUSED, " ".join(told))
+
+
+def carry_out(script: Script, *calls: Any, stop: Stop | None = None) -> Done:
+    hand = Hand(cast(Executor, script), lambda _: cast(Client, script))
+    return hand.carry_out(Calls(*calls), stop or Stop()).done
+
+
+def test_what_is_not_there_is_an_answer_and_lists_are_complete() -> None:
+    assert carry_out(Script(NotFound(404, "NotFound", "")), QuorumGet(INFRA, NODES, "", "n")).note == "None"
+    listed = carry_out(script := Script(), QuorumList(INFRA, PODS, "ns", "app=x", "spec.nodeName=n"))
+    assert listed.note == "({'metadata': {'name': 'a'}}, {'metadata': {'name': 'b'}})"
+    assert script.asked == ["list pods/ns/spec.nodeName=n/app=x"]
+
+
+def test_the_call_that_failed_is_named_with_its_error() -> None:
+    for cluster in ("tenant/a/b", INFRA):
+        call = Write(Delete(cluster, NODES, NODE))
+        with pytest.raises(CallFailed) as told:
+            carry_out(Script(REFUSED), call)
+        assert (told.value.call, told.value.error) == (call, REFUSED)
+
+
+def test_no_call_is_made_once_the_process_is_to_end() -> None:
+    stop = Stop()
+    stop.set()
+    script = Script()
+    with pytest.raises(Stopped):
+        carry_out(script, QuorumGet(INFRA, NODES, "", "n"), stop=stop)
+    assert script.asked == []
+
+
+def test_a_refusal_that_the_task_minds_is_its_own_affair() -> None:
+    hand = Hand(cast(Executor, script := Script(REFUSED, REFUSED)), lambda _: cast(Client, script))
+    delete = Write(Delete("tenant/a/b", NODES, NODE))
+    carried = hand.carry_out(Minds(delete, delete), Stop())
+    assert (carried.done, carried.wrote) == (Done(Result.REFUSED, "Forbidden Forbidden"), False)
+    assert carried.minded is not None
+    assert carried.minded.error is REFUSED
+
+
+def test_a_refusal_of_infra_is_not_laid_to_a_tenant_that_has_refused_before() -> None:
+    class MindsTheFirst(Calls):
+        def run(self) -> Procedure:
+            try:
+                yield self.calls[0]
+            except Forbidden:
+                yield self.calls[1]
+            return Done(Result.DONE)
+
+    script = Script(REFUSED, Forbidden(403, "Forbidden", "here too"))
+    hand = Hand(cast(Executor, script), lambda _: cast(Client, script))
+    there, here = (Write(Delete(cluster, NODES, NODE)) for cluster in ("tenant/a/b", INFRA))
+    with pytest.raises(CallFailed) as told:
+        hand.carry_out(MindsTheFirst(there, here), Stop())
+    assert (told.value.call, told.value.error.message) == (here, "here too")
+
+
+@pytest.mark.parametrize("error", [Conflict(409, "Conflict", ""), NotFound(404, "NotFound", "")])
+def test_another_error_ends_the_task_as_it_is(error: ApiError) -> None:
+    script = Script(error)
+    with pytest.raises(CallFailed):
+        carry_out(script, Write(Delete("tenant/a/b", NODES, NODE)), QuorumGet(INFRA, NODES, "", "n"))
+    assert script.asked == ["Delete"]
+
+
+def test_a_cluster_that_has_gone_ends_the_task() -> None:
+    def nobody(name: str) -> Client:
+        raise NotEngaged(name)
+
+    with pytest.raises(NotEngaged):
+        Hand(cast(Executor, Script()), nobody).carry_out(Calls(QuorumGet("tenant/a/b", NODES, "", "n")), Stop())
+
+
+def test_a_stop_between_two_calls_is_heeded_before_the_second() -> None:
+    stop = Stop()
+
+    class Stopping(Script):
+        def send(self, step: Any) -> Any:
+            stop.set()
+            return super().send(step)
+
+    script = Stopping(None)
+    with pytest.raises(Stopped):
+        carry_out(script, Write(Delete(INFRA, NODES, NODE)), QuorumGet(INFRA, NODES, "", "n"), stop=stop)
+    assert script.asked == ["Delete"]
+
+
+# --- with the executor that writes ------------------------------------------------------------------------------------
+
+
+class Lost:
+    """The gate of a process that leads no more."""
+
+    def seconds_left(self) -> float:
+        raise LeadershipLost
+
+
+class Desk:
+    """A hand over one scripted cluster with one ConfigMap."""
+
+    def __init__(self, gate: Any = None) -> None:
+        self.told: list[Emit] = []
+        self.cluster = ScriptedCluster(INFRA, Fuse(), lambda: "now")
+        self.cluster.put(CONFIGMAPS, {"metadata": {"name": "c", "namespace": "ns"}, "data": {"a": "1"}})
+        recorder = cast(Any, SimpleNamespace(emit=self.told.append))
+        client = cast(Client, self.cluster)
+        self.hand = Hand(Executor(lambda _: client, gate or OpenGate(), recorder, FakeClock()), lambda _: client)
+
+    @property
+    def live(self) -> Any:
+        return self.cluster.shown(CONFIGMAPS, "ns", "c")
+
+    def do(self, *calls: Any) -> Done:
+        return self.hand.carry_out(Calls(*calls), Stop()).done
+
+
+def patch(desk: Desk) -> Write:
+    return Write(Patch(INFRA, CONFIGMAPS, desk.live, {"data": {"a": "1"}}))
+
+
+def apply(desk: Desk) -> Write:
+    desired = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "ns"}}
+    return Write(Apply(INFRA, CONFIGMAPS, {**desired, "data": {"a": "1"}}, desk.live, "m", Fence.VERSION))
+
+
+@pytest.mark.parametrize("write", [patch, apply])
+def test_a_write_is_sent_although_it_would_change_nothing(write: Any) -> None:
+    desk = Desk()
+    desk.do(write(desk))
+    desk.do(write(desk))
+    assert len(desk.cluster.writes) == 2
+
+
+@pytest.mark.parametrize("write", [patch, apply])
+def test_a_write_fails_if_anybody_has_written_since_it_was_read(write: Any) -> None:
+    desk = Desk()
+    late = write(desk)
+    desk.cluster.put(CONFIGMAPS, desk.live)
+    with pytest.raises(CallFailed) as told:
+        desk.do(late)
+    assert isinstance(told.value.error, Conflict)
+    assert desk.cluster.writes == []
+
+
+def test_nothing_is_written_by_one_that_leads_no_more() -> None:
+    desk = Desk(Lost())
+    with pytest.raises(LeadershipLost):
+        desk.do(patch(desk))
+    assert desk.cluster.writes == []
+
+
+def test_what_is_told_is_told_and_needs_no_answer() -> None:
+    desk = Desk()
+    told = Emit(INFRA, CONFIGMAPS, desk.live, "Normal", "Reason", "note")
+    assert desk.do(patch(desk), told).note == "None"
+    assert desk.told == [told]

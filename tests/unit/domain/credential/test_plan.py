@@ -1,0 +1,442 @@
+import base64
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from dpunetop.base.sensitive import Sensitive
+from dpunetop.domain.clusterconfig.ownership import Owner
+from dpunetop.domain.clusterconfig.types import (
+    CredentialChoice,
+    parse_config,
+)
+from dpunetop.domain.credential.account import (
+    ACCOUNTS,
+    TOKEN_SECONDS,
+    TenantSide,
+)
+from dpunetop.domain.credential.nodeidentity import (
+    Admitted,
+    Denied,
+    Untried,
+)
+from dpunetop.domain.credential.plan import (
+    SLACK,
+    CredentialView,
+    Fresh,
+    Minted,
+    NotAsked,
+    Preparing,
+    Provided,
+    Refused,
+    Standing,
+    Trial,
+    Unanswered,
+    expiry,
+    minted_in,
+    parse_held,
+    parse_minted,
+    plan_credential,
+)
+from dpunetop.domain.names import (
+    CREDENTIAL_ANNOTATION,
+    EXPIRES_AT_ANNOTATION,
+    MINTED_AT_ANNOTATION,
+    MINTED_FOR_ANNOTATION,
+    MINTED_IN_ANNOTATION,
+    OWNER_LABEL,
+)
+from dpunetop.domain.ovnkube.interconnect import credential_digest
+from dpunetop.domain.ovnkube.release import Flavour
+from dpunetop.domain.tenant.kubeconfig import (
+    parse_kubeconfig,
+    render_with_token_file,
+)
+from dpunetop.kube.keys import CLUSTERROLEBINDINGS, ROLEBINDINGS, SECRETS, SERVICEACCOUNTS
+from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Plan
+from support.clock import EPOCH
+from support.kubeconfigs import good_kubeconfig
+from support.objects import condition, config
+from support.pki import pair
+
+OWNER = Owner(config(), "0123")
+MODEL = parse_kubeconfig(good_kubeconfig())
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+WEEK = timedelta(seconds=TOKEN_SECONDS)
+
+
+def minted(life=WEEK, at=EPOCH):
+    return Minted(Sensitive("to.ken"), at, at + life, "uid-of-account")
+
+
+def secret(data, annotations=None, owner="0123"):
+    encoded = {key: base64.b64encode(text.encode()).decode() for key, text in data.items()}
+    metadata = {"name": "s", "namespace": "dpu-one", "uid": "u", "labels": {OWNER_LABEL: owner}}
+    return {"metadata": {**metadata, "annotations": annotations or {}}, "data": encoded}
+
+
+TIMES = {
+    MINTED_AT_ANNOTATION: "2026-01-01T00:00:00Z",
+    EXPIRES_AT_ANNOTATION: "2026-01-08T00:00:00Z",
+    MINTED_FOR_ANNOTATION: "uid-of-account",
+}
+GIVEN_MARK = {CREDENTIAL_ANNOTATION: "Provided"}
+FULL = {"kubeconfig": "{}", "token": "to.ken"}
+
+# --- what pods hold ---------------------------------------------------------------------------------------------------
+
+HELD = {
+    "no Secret": (None, None),
+    "a stranger's": (secret(FULL, TIMES, owner="other"), None),
+    "minted": (secret(FULL, TIMES), minted()),
+    "given, with a certificate": (secret({"kubeconfig": "{}"}, GIVEN_MARK), Provided()),
+    "given, with a token": (secret(FULL, GIVEN_MARK), Provided()),
+    "given, with a token that is none": (secret({**FULL, "token": "a b"}, GIVEN_MARK), Provided()),
+    "given, as earlier versions wrote it": (secret({"kubeconfig": "{}"}), Provided()),
+    "given, without a kubeconfig": (secret({"token": "to.ken"}, GIVEN_MARK), None),
+    "given, whose mark is gone": (secret(FULL), None),
+    "given, whose mark is another": (secret(FULL, {CREDENTIAL_ANNOTATION: "Minted"}), None),
+    "empty": (secret({}), None),
+    "without some times": (secret(FULL, {MINTED_AT_ANNOTATION: TIMES[MINTED_AT_ANNOTATION]}), None),
+    "with a time that is none": (secret(FULL, {**TIMES, EXPIRES_AT_ANNOTATION: "soon"}), None),
+    "with a time of nowhere": (secret(FULL, {**TIMES, EXPIRES_AT_ANNOTATION: "2026-01-08T00:00:00"}), None),
+    "with a token that is none": (secret({**FULL, "token": "a b"}, TIMES), None),
+}
+
+
+@pytest.mark.parametrize(("stored", "held"), HELD.values(), ids=HELD.keys())
+def test_what_pods_hold_is_read_from_the_secret(stored, held):
+    assert parse_held(stored, OWNER) == held
+
+
+ANSWERS = {
+    "good": ({"token": "to.ken", "expirationTimestamp": "2026-01-08T00:00:00Z"}, True),
+    "with another offset": ({"token": "to.ken", "expirationTimestamp": "2026-01-08T02:00:00+02:00"}, True),
+    "no status": (None, False),
+    "no token": ({"expirationTimestamp": "2026-01-08T00:00:00Z"}, False),
+    "a token of two lines": ({"token": "a\nb", "expirationTimestamp": "2026-01-08T00:00:00Z"}, False),
+    "a huge token": ({"token": "a" * 100_000, "expirationTimestamp": "2026-01-08T00:00:00Z"}, False),
+    "no end": ({"token": "to.ken"}, False),
+    "an end before all time": ({"token": "to.ken", "expirationTimestamp": "0001-01-01T00:00:00+14:00"}, False),
+    "an end that is a number": ({"token": "to.ken", "expirationTimestamp": 7}, False),
+}
+
+
+@pytest.mark.parametrize(("status", "is_good"), ANSWERS.values(), ids=ANSWERS.keys())
+def test_only_a_whole_answer_is_a_token(status, is_good):
+    found = parse_minted({"status": status}, EPOCH + timedelta(milliseconds=7), "uid-of-account")
+    assert found == minted() if is_good else isinstance(found, Unanswered)
+
+
+def test_the_end_of_the_credential_is_that_of_the_token_or_of_the_certificate():
+    material = pair()
+    certificate = parse_kubeconfig(
+        good_kubeconfig(
+            **{
+                "client-certificate-data": base64.b64encode(material.cert).decode(),
+                "client-key-data": base64.b64encode(material.key).decode(),
+            }
+        )
+    )
+    assert expiry(minted(), certificate) == EPOCH + WEEK
+    assert expiry(Provided(), certificate) > EPOCH
+    assert expiry(Provided(), MODEL) is None
+    assert expiry(None, MODEL) is None
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_week_less_a_day_leaves_three_days():
+    token = minted()
+    assert token.renewal == EPOCH + DAY
+    assert token.slack(EPOCH) == 6 * DAY >= SLACK
+    assert token.slack(token.renewal) == 6 * DAY
+
+
+LIVES = {  # life -> renewed after
+    "a week": (WEEK, DAY),
+    "four days": (4 * DAY, DAY),
+    "a day": (DAY, DAY / 2),
+    "an hour": (HOUR, HOUR / 2),
+    "a moment": (timedelta(seconds=1), timedelta(minutes=1)),
+    "none": (-DAY, timedelta(minutes=1)),
+    "ages": (timedelta(days=36_500), DAY),
+}
+
+
+@pytest.mark.parametrize(("life", "renewed_after"), LIVES.values(), ids=LIVES.keys())
+def test_a_token_is_renewed_long_before_its_end_but_not_all_the_time(life, renewed_after):
+    token = minted(life)
+    assert token.renewal - token.minted_at == renewed_after
+    assert not token.is_due(token.renewal - timedelta(seconds=1))
+    assert token.is_due(token.renewal)
+
+
+def test_a_token_from_the_future_is_due():
+    assert minted(at=EPOCH + DAY).is_due(EPOCH)
+
+
+# --- the decision -----------------------------------------------------------------------------------------------------
+
+STORED = secret({"kubeconfig": "{}"})
+SIDE = TenantSide("ovn", None, None, None)
+
+
+def view(finding, held=None, trial=Trial.UNTRIED, now=EPOCH, choice="Auto", **changes):
+    given = {
+        "config": parse_config(config(tenantCredential=choice)),
+        "owner": OWNER,
+        "kubeconfig": MODEL,
+        "stored": STORED,
+        "secret": secret(FULL, TIMES) if held else None,
+        "held": held,
+        "trial": trial,
+        "finding": finding,
+        "tenant": SIDE,
+        "now": now,
+        "field_manager": "dpunetop-credential",
+    }
+    return CredentialView(**{**given, **changes})
+
+
+def said(plan):
+    (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
+    (condition,) = status.conditions
+    return condition.status, condition.reason
+
+
+def written(plan):
+    """Cluster and name of each object, in order; of the pods' Secret, which kind it is."""
+    names = []
+    for step in plan.steps:
+        if isinstance(step, Apply):
+            name = step.desired["metadata"]["name"]
+            marks = step.desired["metadata"].get("annotations", {})
+            kind = " minted" if MINTED_AT_ANNOTATION in marks else " given" if marks == GIVEN_MARK else ""
+            names.append(name.removeprefix("dpunetop-") + (kind if name == "dpunetop-tenant-credential" else ""))
+    return names
+
+
+MADE = ["tenant-kubeconfig", "dpu", "dpu", "dpu"]
+NO, SILENCE = Refused("MintingForbidden", "no"), Unanswered("TenantUnanswered", "silence")
+ACCEPTED, REJECTED, UNTRIED, POWERLESS = Trial.ACCEPTED, Trial.REJECTED, Trial.UNTRIED, Trial.POWERLESS
+DECISIONS = {  # finding, held, trial, now -> written, said, pause
+    "given wanted": (NotAsked(), None, ACCEPTED, EPOCH, ["tenant-credential given"], ("True", "Provided"), 300.0),
+    "given wanted, and dead": (
+        NotAsked(), Provided(), REJECTED, EPOCH, ["tenant-credential given"], ("False", "Revoked"), 300.0,
+    ),
+    "given wanted, minted there": (
+        NotAsked(), minted(), ACCEPTED, EPOCH, ["tenant-credential given"], ("True", "Provided"), 300.0,
+    ),
+    "being made": (Preparing(), None, UNTRIED, EPOCH, MADE, ("False", "Progressing"), 1.0),
+    "being made, given there": (
+        Preparing(), Provided(), UNTRIED, EPOCH, [*MADE, "tenant-credential given"], ("False", "Progressing"), 1.0,
+    ),
+    "made anew under a dead token": (Preparing(), minted(), REJECTED, EPOCH, MADE, ("False", "Revoked"), 1.0),
+    "fresh": (Fresh(minted()), None, UNTRIED, EPOCH, ["tenant-credential minted", *MADE], ("True", "Minted"), 300.0),
+    "standing": (Standing(), minted(), ACCEPTED, EPOCH, ["tenant-credential minted", *MADE], ("True", "Minted"), 300.0),
+    "standing, nearly due": (
+        Standing(), minted(), ACCEPTED, EPOCH + DAY - timedelta(seconds=7),
+        ["tenant-credential minted", *MADE], ("True", "Minted"), 7.0,
+    ),
+    "standing, short-lived": (
+        Standing(), minted(DAY), ACCEPTED, EPOCH,
+        ["tenant-credential minted", *MADE], ("True", "CredentialShortLived"), 300.0,
+    ),
+    "standing, without rights": (
+        Standing(), minted(), POWERLESS, EPOCH,
+        ["tenant-credential minted", *MADE], ("False", "MintedWithoutRights"), 300.0,
+    ),
+    "refused": (NO, None, UNTRIED, EPOCH, ["tenant-credential given"], ("True", "MintingForbidden"), 300.0),
+    "refused, a good token there": (
+        NO, minted(), ACCEPTED, EPOCH + 2 * DAY, ["tenant-credential minted"], ("False", "MintingForbidden"), 300.0,
+    ),
+    "refused, a token there that was not tried": (
+        NO, minted(), UNTRIED, EPOCH, [], ("False", "MintingForbidden"), 300.0,
+    ),
+    "refused, a dead token there": (
+        NO, minted(), REJECTED, EPOCH, ["tenant-credential given"], ("True", "MintingForbidden"), 300.0,
+    ),
+    "refused, an expired token there": (
+        NO, minted(), UNTRIED, EPOCH + WEEK, ["tenant-credential given"], ("True", "MintingForbidden"), 300.0,
+    ),
+    "silent": (SILENCE, None, UNTRIED, EPOCH, [], ("Unknown", "TenantUnanswered"), 30.0),
+    "silent, given there": (
+        SILENCE, Provided(), UNTRIED, EPOCH, ["tenant-credential given"], ("Unknown", "TenantUnanswered"), 30.0,
+    ),
+    "silent, a token there": (SILENCE, minted(), UNTRIED, EPOCH, [], ("Unknown", "TenantUnanswered"), 30.0),
+    "silent, an expired token there": (SILENCE, minted(), UNTRIED, EPOCH + WEEK, [], ("False", "Expired"), 30.0),
+    "no new one yet": (
+        SILENCE, minted(), ACCEPTED, EPOCH + 2 * DAY, ["tenant-credential minted"], ("True", "Minted"), 30.0,
+    ),
+    "no new one for long": (
+        SILENCE, minted(), ACCEPTED, EPOCH + 5 * DAY,
+        ["tenant-credential minted"], ("True", "CredentialShortLived"), 30.0,
+    ),
+    "no new one for a dead token": (SILENCE, minted(), REJECTED, EPOCH, [], ("False", "Revoked"), 30.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("finding", "held", "trial", "now", "writes", "says", "pause"), DECISIONS.values(), ids=DECISIONS.keys()
+)
+def test_what_is_written_and_said(finding, held, trial, now, writes, says, pause):
+    plan = plan_credential(view(finding, held, trial, now))
+    assert (written(plan), said(plan), plan.requeue_after_seconds) == (writes, says, pause)
+
+
+MINTED_ONLY = {
+    "nothing there": (None, UNTRIED, [], ("False", "MintingForbidden")),
+    "given there": (Provided(), UNTRIED, ["tenant-credential given"], ("False", "MintingForbidden")),
+    "a dead token there": (minted(), REJECTED, [], ("False", "Revoked")),
+}
+
+
+@pytest.mark.parametrize(("held", "trial", "writes", "says"), MINTED_ONLY.values(), ids=MINTED_ONLY.keys())
+def test_where_only_a_minted_one_is_wanted_nothing_makes_way_for_the_given_one(held, trial, writes, says):
+    plan = plan_credential(view(NO, held, trial, choice="Minted"))
+    assert (written(plan), said(plan)) == (writes, says)
+
+
+def test_without_a_kubeconfig_nothing_is_written_and_nothing_said_unless_it_is_not_coming():
+    assert plan_credential(view(NotAsked(), kubeconfig=None, stored=None)) == Plan()
+    refused = {**config(), "status": {"conditions": [condition("CredentialsValid", "False", "SecretNotFound")]}}
+    plan = plan_credential(view(NotAsked(), kubeconfig=None, stored=None, config=parse_config(refused)))
+    assert (written(plan), said(plan)) == ([], ("Unknown", "NoKubeconfig"))
+
+
+def test_a_secret_of_somebody_else_or_on_its_way_out_is_left_alone():
+    strangers = secret(FULL, owner="other")
+    for plan in (
+        plan_credential(view(Fresh(minted()), secret=strangers)),
+        plan_credential(view(NotAsked(), kubeconfig=None, stored=strangers)),
+    ):
+        assert (written(plan), said(plan)) == ([], ("False", "NotOurs"))
+    leaving = secret(FULL, TIMES)
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    plan = plan_credential(view(Fresh(minted()), secret=leaving))
+    assert (written(plan), said(plan)) == ([], ("Unknown", "Terminating"))
+
+
+def test_the_pods_secret_names_the_token_file_and_when_it_ends():
+    plan = plan_credential(view(Fresh(minted())))
+    desired = plan.steps[0].desired
+    files = {key: base64.b64decode(text) for key, text in desired["data"].items()}
+    assert files == {
+        "kubeconfig": render_with_token_file(MODEL, "/var/run/secrets/tenant-kubeconfig/token"),
+        "token": b"to.ken",
+    }
+    assert desired["metadata"]["annotations"] == TIMES
+    assert b"token-of-a-test" not in files["kubeconfig"]
+
+
+def files_given(**user):
+    """The given credential as pods mount it."""
+    model = replace(parse_kubeconfig(good_kubeconfig(**user)), ca_pem=MODEL.ca_pem)
+    desired = plan_credential(view(NotAsked(), kubeconfig=model)).steps[0].desired
+    assert parse_held({**secret({}, GIVEN_MARK), "data": desired["data"]}, OWNER) == Provided()
+    return {key: base64.b64decode(text) for key, text in desired["data"].items()}
+
+
+def certificate_of(name):
+    material = pair(name)
+    return {
+        "client-certificate-data": base64.b64encode(material.cert).decode(),
+        "client-key-data": base64.b64encode(material.key).decode(),
+    }
+
+
+def digest(files):
+    return credential_digest(secret({key: content.decode() for key, content in files.items()}))
+
+
+def test_a_given_token_is_a_file_of_its_own_and_a_new_one_rolls_nothing():
+    one, other = files_given(token="token-of-one"), files_given(token="token-of-another")
+    assert (one["token"], other["token"]) == (b"token-of-one", b"token-of-another")
+    assert one["kubeconfig"] == other["kubeconfig"]
+    assert json.loads(one["kubeconfig"])["users"][0]["user"] == {
+        "tokenFile": "/var/run/secrets/tenant-kubeconfig/token"
+    }
+    assert digest(one) == digest(other)
+
+
+def test_a_given_certificate_stands_in_the_kubeconfig_and_a_new_one_is_rolled_out():
+    one, other = files_given(**certificate_of("one")), files_given(**certificate_of("other"))
+    assert set(one) == set(other) == {"kubeconfig"}
+    assert set(json.loads(one["kubeconfig"])["users"][0]["user"]) == set(certificate_of("one"))
+    assert digest(one) != digest(other)
+
+
+def test_a_given_token_beside_a_certificate_rolls_nothing_and_the_certificate_does():
+    one = files_given(token="token-of-one", **certificate_of("one"))
+    assert digest(one) == digest(files_given(token="token-of-another", **certificate_of("one")))
+    assert digest(one) != digest(files_given(token="token-of-one", **certificate_of("other")))
+    assert b"token-of-one" not in one["kubeconfig"]
+
+
+def test_every_namespace_that_held_an_account_is_remembered():
+    stored = secret({"kubeconfig": "{}"}, {MINTED_IN_ANNOTATION: "before"})
+    plan = plan_credential(view(Preparing(), stored=stored))
+    note = plan.steps[0].desired["metadata"]["annotations"]
+    assert note == {MINTED_IN_ANNOTATION: "before,ovn"}
+
+
+def test_an_account_of_another_name_is_remembered_by_it():
+    stored = secret({"kubeconfig": "{}"}, {MINTED_IN_ANNOTATION: "before,ovn"})
+    side = TenantSide("ovn", None, None, None, ACCOUNTS[Flavour.UPSTREAM])
+    plan = plan_credential(view(Preparing(), stored=stored, tenant=side, who=side.who))
+    note = plan.steps[0].desired["metadata"]["annotations"]
+    assert note == {MINTED_IN_ANNOTATION: "before,ovn,ovn/ovnkube-node-dpu"}
+    noted = minted_in(secret({}, note))
+    assert noted == (("before", "dpunetop-dpu"), ("ovn", "dpunetop-dpu"), ("ovn", "ovnkube-node-dpu"))
+    assert minted_in(secret({})) == ()
+
+
+@pytest.mark.parametrize(("trial", "goes"), [(trial, trial is Trial.ACCEPTED) for trial in Trial], ids=str)
+def test_an_account_of_another_name_goes_once_pods_hold_a_token_that_works(trial, goes):
+    left = ((SERVICEACCOUNTS, {"metadata": {"name": "dpunetop-dpu", "namespace": "ovn", "uid": "u"}}),)
+    plan = plan_credential(view(Standing(), held=minted(), trial=trial, superseded=left))
+    assert [step.live["metadata"]["name"] for step in plan.steps if isinstance(step, Delete)] == ["dpunetop-dpu"] * goes
+
+
+def test_a_binding_to_another_role_is_deleted_and_what_else_there_is_stays():
+    old = {"metadata": {"name": "dpunetop-dpu", "uid": "u"}, "roleRef": {"name": "another"}}
+    side = TenantSide("ovn", None, None, old)
+    plan = plan_credential(view(Preparing(), held=minted(), trial=Trial.ACCEPTED, tenant=side))
+    assert [step.live for step in plan.steps if isinstance(step, Delete)] == [old]
+    applied = [step.resource for step in plan.steps if isinstance(step, Apply)]
+    assert CLUSTERROLEBINDINGS not in applied
+    assert {SERVICEACCOUNTS, ROLEBINDINGS, SECRETS} <= set(applied)
+
+
+ASKED = {
+    "denied": (Denied("no"), ("False", "NotAdmitted"), 300.0),
+    "not tried": (Untried("no pod"), ("Unknown", "AdmissionNotTried"), 30.0),
+    "admitted": (Admitted(), ("True", "Minted"), 300.0),
+}
+
+
+@pytest.mark.parametrize(("identity", "expected", "pause"), ASKED.values(), ids=ASKED.keys())
+def test_what_admission_says_of_the_pods_is_part_of_it(identity, expected, pause):
+    plan = plan_credential(view(Standing(), held=minted(), trial=Trial.ACCEPTED, identity=identity))
+    assert (said(plan), plan.requeue_after_seconds) == (expected, pause)
+
+
+def test_a_given_certificate_that_has_ended_is_named():
+    material = pair()
+    user = {
+        "client-certificate-data": base64.b64encode(material.cert).decode(),
+        "client-key-data": base64.b64encode(material.key).decode(),
+    }
+    model = parse_kubeconfig(good_kubeconfig(**user))
+    end = expiry(Provided(), model)
+    assert said(plan_credential(view(NotAsked(), kubeconfig=model, now=end))) == ("False", "Expired")
+    assert said(plan_credential(view(NotAsked(), kubeconfig=model, now=end - DAY))) == ("True", "CredentialExpiresSoon")
+    assert said(plan_credential(view(NotAsked(), kubeconfig=model, now=end - 8 * DAY))) == ("True", "Provided")
+
+
+def test_the_choice_is_auto_unless_something_else_is_said():
+    assert parse_config(config()).tenant_credential is CredentialChoice.AUTO
+    assert parse_config(config(tenantCredential="Minted")).tenant_credential is CredentialChoice.MINTED

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dpunetop.domain.drain.model.facts import (
+    DpuView,
+    Gone,
+    HostNode,
+    HostView,
+    Maintenance,
+    Order,
+    Phase,
+)
+from dpunetop.domain.drain.model.scene import Scene
+from dpunetop.domain.drain.rules.cycle import decide
+from dpunetop.domain.drain.rules.giving import GiveBack
+from support.drainviews import (
+    ABORTED,
+    BLIND,
+    DONE,
+    DRAINED_HOST,
+    FOREIGN,
+    HOST,
+    NEVER_OPENED,
+    OPENED,
+    RETURNING,
+    cordoned,
+    free,
+    nm,
+    view,
+)
+
+
+def at_the_end(*dpus: DpuView, maintenance: Maintenance = DONE, host: HostNode | Gone = DRAINED_HOST) -> HostView:
+    return view(*dpus, maintenances=(maintenance,), host=host)
+
+
+def nobody_serves(dpu: DpuView) -> HostView:
+    return replace(at_the_end(dpu), serving=None)
+
+
+VERIFYING: dict[str, tuple[HostView, bool]] = {
+    "the cordon is taken back": (at_the_end(free(RETURNING)), True),
+    "and the DPU is not Ready": (at_the_end(free(RETURNING, ready=False)), True),
+    "and no record is left": (at_the_end(free()), True),
+    "the drain is still wanted": (at_the_end(cordoned(OPENED)), False),
+    "it never opened": (at_the_end(free(NEVER_OPENED)), False),
+    "it was aborted": (at_the_end(cordoned(ABORTED)), False),
+    "the maintenance has failed": (at_the_end(free(RETURNING), maintenance=nm(Phase.FAILED)), False),
+    "the maintenance is going": (at_the_end(free(RETURNING), maintenance=nm(Phase.SUCCEEDED, terminating=True)), False),
+    "the maintenance is gone": (view(free(RETURNING), host=replace(HOST, mark=False)), False),
+    "the maintenance is gone and has left the host cordoned": (view(free(RETURNING), host=DRAINED_HOST), True),
+    "the maintenance is somebody else's": (at_the_end(free(RETURNING), maintenance=FOREIGN), False),
+    "the host is gone": (at_the_end(free(RETURNING), host=Gone(True)), False),
+    "a person forces it": (at_the_end(free(RETURNING, order=Order.FORCE)), False),
+    "nobody is left to prove it": (at_the_end(replace(free(RETURNING), paired=False)), False),
+    "nothing is known of the tenant": (view(free(RETURNING), tenant=BLIND), False),
+}
+
+
+@pytest.mark.parametrize(("seen", "expected"), VERIFYING.values(), ids=VERIFYING.keys())
+def test_a_host_is_verified_or_not_when(seen: HostView, expected: bool) -> None:
+    assert Scene(seen).is_verifying is expected
+
+
+ABANDONED: dict[str, tuple[HostView, bool]] = {
+    "its pair was taken apart": (nobody_serves(replace(free(NEVER_OPENED), paired=False)), True),
+    "its pair is to be taken apart, and serves still": (at_the_end(replace(free(NEVER_OPENED), paired=False)), False),
+    "its pair was taken apart, and another DPU is about to begin": (
+        replace(at_the_end(replace(free(NEVER_OPENED), paired=False), replace(free(), name="d2")), serving=None),
+        True,
+    ),
+    "its pair was taken apart, and its drain was given up in time": (
+        nobody_serves(replace(free(replace(NEVER_OPENED, reason="DrainTimeout")), paired=False)),
+        True,
+    ),
+    "its pair has yet to begin": (nobody_serves(free(NEVER_OPENED)), False),
+    "a person has uncordoned it": (nobody_serves(replace(free(ABORTED), paired=False)), False),
+}
+
+
+@pytest.mark.parametrize(("given", "needs"), ABANDONED.values(), ids=ABANDONED.keys())
+def test_a_host_whose_dpu_was_never_down_needs_proof_only_if_nobody_serves_it_any_more(
+    given: HostView, needs: bool
+) -> None:
+    assert Scene(given).needs_proof() is needs
+
+
+def test_a_host_that_nobody_serves_any_more_comes_back_cordoned_although_its_dpu_was_never_down() -> None:
+    task = decide(ABANDONED["its pair was taken apart"][0]).task
+    assert isinstance(task, GiveBack)
+    assert task.cordoned_before is True

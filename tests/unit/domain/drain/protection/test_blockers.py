@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dpunetop.domain.drain.model.facts import (
+    Author,
+    Budget,
+    Site,
+    budget,
+)
+from dpunetop.domain.drain.model.record import (
+    Cycle,
+    State,
+    parse_cycle,
+)
+from dpunetop.domain.drain.protection.blockers import (
+    BlockerSettings,
+    BudgetState,
+    Form,
+    blocker,
+    first_budget,
+    service_account,
+    state_of,
+    write_budget,
+)
+from dpunetop.domain.names import CYCLE_ANNOTATION, LEAVING_ANNOTATION, SERVES_ANNOTATION
+from dpunetop.kube.meta import annotations_of
+from dpunetop.kube.plan import Fence
+
+SETTINGS = BlockerSettings("dpunetop", "registry/image:1", "owner", has_scc=False)
+SITE = Site("host-1", "tenant/a/b", "dpunetop", "owner", Author("dpunetop-drain", "term-2", "x7", 0))
+
+
+def live(**but: object) -> Budget:
+    obj = first_budget(SETTINGS, "bf2-1", "host-1")
+    metadata = {**obj["metadata"], "uid": "u", "resourceVersion": "41"}
+    return replace(budget({**obj, "metadata": metadata}, "owner"), **but)
+
+
+def test_the_blocker_runs_on_its_node_alone_even_while_that_is_cordoned() -> None:
+    pod = blocker(SETTINGS, "bf2-1")["spec"]["template"]["spec"]
+    (term,) = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term == {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["bf2-1"]}]}
+    assert pod["tolerations"] == [{"operator": "Exists"}]
+
+
+def test_one_blocker_runs_a_second_one_only_while_it_is_rolled_and_one_old_template_is_kept() -> None:
+    spec = blocker(SETTINGS, "bf2-1")["spec"]
+    assert (spec["replicas"], spec["revisionHistoryLimit"]) == (1, 1)
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_the_blocker_needs_no_pod_network_and_takes_no_port() -> None:
+    pod = blocker(SETTINGS, "bf2-1")["spec"]["template"]["spec"]
+    assert pod["hostNetwork"] is True
+    assert "ports" not in pod["containers"][0]
+
+
+def test_the_blocker_is_for_the_rest_as_restricted_as_a_pod_can_be() -> None:
+    pod = blocker(SETTINGS, "bf2-1")["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    security = pod["containers"][0]["securityContext"]
+    assert (security["allowPrivilegeEscalation"], security["capabilities"]) == (False, {"drop": ["ALL"]})
+
+
+def test_where_constraints_choose_the_user_the_blocker_names_none() -> None:
+    pod = blocker(replace(SETTINGS, has_scc=True), "bf2-1")["spec"]["template"]["spec"]
+    assert "runAsUser" not in pod["securityContext"]
+
+
+def test_the_blocker_is_guaranteed_its_resources_and_goes_quickly() -> None:
+    pod = blocker(SETTINGS, "bf2-1")["spec"]["template"]["spec"]
+    resources = pod["containers"][0]["resources"]
+    assert resources["requests"] == resources["limits"]
+    assert pod["priorityClassName"] == "system-node-critical"
+    assert pod["terminationGracePeriodSeconds"] == 1
+
+
+def test_a_rollout_of_the_blocker_brings_the_new_pod_up_first() -> None:
+    strategy = blocker(SETTINGS, "bf2-1")["spec"]["strategy"]
+    assert strategy == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+
+
+def test_budget_and_blocker_mean_the_same_pod() -> None:
+    deployment, closed = blocker(SETTINGS, "bf2-1"), first_budget(SETTINGS, "bf2-1", "host-1")
+    assert deployment["spec"]["selector"] == closed["spec"]["selector"]
+    assert deployment["spec"]["template"]["metadata"]["labels"] == closed["spec"]["selector"]["matchLabels"]
+
+
+def test_the_service_account_mounts_no_token() -> None:
+    assert service_account(SETTINGS)["automountServiceAccountToken"] is False
+
+
+FORMS = {
+    "nobody is served": ("", 1, "AlwaysAllow", {}),
+    "a host is served": ("host-1", 0, "IfHealthyBudget", {SERVES_ANNOTATION: "host-1"}),
+}
+
+
+@pytest.mark.parametrize(("serves", "allowed", "policy", "notes"), FORMS.values(), ids=FORMS.keys())
+def test_the_first_budget_when(serves: str, allowed: int, policy: str, notes: dict[str, str]) -> None:
+    made = first_budget(SETTINGS, "bf2-1", serves)
+    assert (made["spec"]["maxUnavailable"], made["spec"]["unhealthyPodEvictionPolicy"]) == (allowed, policy)
+    assert annotations_of(made) == notes
+
+
+def test_no_protection_has_an_owner_that_takes_it_along() -> None:
+    for made in (blocker(SETTINGS, "n"), first_budget(SETTINGS, "n", "h")):
+        assert "ownerReferences" not in made["metadata"]
+
+
+CYCLE = Cycle(State.DRAINING, term="term-1", number="x1.40", maintenance="m")
+
+
+def test_a_write_names_the_version_that_was_read_and_restates_what_it_does_not_change() -> None:
+    read = live(cycle=CYCLE, leaving=("p1", "p2"))
+    step = write_budget(SITE, read, state_of(read))
+    notes = annotations_of(step.desired)
+    assert step.fence is Fence.VERSION
+    assert step.live is read.live
+    assert step.desired["spec"]["maxUnavailable"] == 0
+    assert (notes[SERVES_ANNOTATION], notes[LEAVING_ANNOTATION]) == ("host-1", "p1 p2")
+
+
+def test_a_write_of_the_same_record_is_another_text_under_another_number() -> None:
+    read = live(cycle=CYCLE)
+    written = parse_cycle(annotations_of(write_budget(SITE, read, state_of(read)).desired)[CYCLE_ANNOTATION])
+    assert written == replace(CYCLE, term="term-2", number="x7.41")
+
+
+def test_two_writes_of_one_decision_have_different_numbers() -> None:
+    first = live(cycle=CYCLE)
+    later = replace(first, live={**first.live, "metadata": {**first.live["metadata"], "resourceVersion": "42"}})
+    steps = [write_budget(SITE, read, state_of(read)) for read in (first, later)]
+    assert len({annotations_of(step.desired)[CYCLE_ANNOTATION] for step in steps}) == 2
+
+
+def test_form_host_and_record_change_in_one_apply() -> None:
+    step = write_budget(SITE, live(cycle=CYCLE), BudgetState(Form.OPEN, "", None))
+    assert step.desired["spec"]["maxUnavailable"] == 1
+    assert step.desired["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    assert annotations_of(step.desired) == {}
+
+
+def test_name_and_selector_of_an_older_budget_stay_as_they_are() -> None:
+    read = live()
+    obj = {**read.live, "spec": {**read.live["spec"], "selector": {"matchLabels": {"app": "old"}}}}
+    step = write_budget(SITE, replace(read, live=obj), state_of(read))
+    assert step.desired["spec"]["selector"] == {"matchLabels": {"app": "old"}}

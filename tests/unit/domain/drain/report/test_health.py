@@ -1,0 +1,182 @@
+"""What `PairsHealthy` says: what is stuck, else what is under way, else how many there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dpunetop.domain.drain.outages.unplanned import (
+    NetworkReason,
+    NetworkState,
+)
+from dpunetop.domain.drain.protection.protection import Guarding
+from dpunetop.domain.drain.report.health import (
+    PairState,
+    judge_pairs,
+)
+from dpunetop.domain.drain.report.standing import (
+    Late,
+    Stage,
+    Standing,
+    Wish,
+)
+
+
+def pair(
+    guarding: Guarding = Guarding.SERVING,
+    stage: Stage | None = None,
+    reason: str = "",
+    *,
+    served: bool = True,
+    dpu: str = "d",
+    opened: bool = False,
+    late: Late | None = None,
+) -> PairState:
+    standing = None
+    if stage is not None:
+        standing = Standing(dpu, stage, Wish.CORDON, reason, "why", True, has_opened=opened, late=late)
+    return PairState(dpu, guarding, standing, served)
+
+
+CASES: dict[str, tuple[list[PairState], tuple[str, str]]] = {
+    "no pairs": ([], ("True", "AllProtected")),
+    "all serve": ([pair(), pair(stage=Stage.IDLE)], ("True", "AllProtected")),
+    "a drain that goes as it should": ([pair(stage=Stage.DPU_DOWN, reason="DpuDraining")], ("True", "Draining")),
+    "a blocker that was evicted": (
+        [pair(Guarding.BLOCKER_NOT_READY, Stage.DPU_DOWN, "DpuDraining", opened=True)],
+        ("True", "Draining"),
+    ),
+    "a blocker that is not Ready while the host is drained": (
+        [pair(Guarding.BLOCKER_NOT_READY, Stage.HOST_DRAINING, "HostDraining")],
+        ("False", "BlockerNotReady"),
+    ),
+    "a blocker on a DPU that went down before its budget was opened": (
+        [pair(Guarding.BLOCKER_NOT_READY, Stage.DPU_DOWN, "HostDraining")],
+        ("False", "BlockerNotReady"),
+    ),
+    "a drain that takes too long": (
+        [pair(stage=Stage.HOST_DRAINING, reason="HostDraining", late=Late("HostDrainOverdue", "since"))],
+        ("False", "HostDrainOverdue"),
+    ),
+    "protection that takes too long": (
+        [pair(Guarding.CLOSING, Stage.IDLE, late=Late("ProtectionOverdue", "since"), served=False)],
+        ("False", "ProtectionOverdue"),
+    ),
+    "held says more than that it takes long": (
+        [pair(stage=Stage.HELD, reason="HostAbsent", late=Late("VerifyingOverdue", "since"))],
+        ("False", "HostAbsent"),
+    ),
+    "nothing is known of a drain": ([pair(stage=None)], ("True", "AllProtected")),
+    "failed, and it has no word for it yet": ([pair(stage=Stage.FAILED)], ("False", "Failed")),
+    "a blocker that was evicted before the DPU ever served": (
+        [pair(Guarding.BLOCKER_NOT_READY, Stage.HOST_DRAINED, served=False)],
+        ("False", "Protecting"),
+    ),
+    "on the way back within a drain": ([pair(Guarding.LEAVING, Stage.DPU_DOWN, "DpuDraining")], ("True", "Draining")),
+    "unpaired within a drain": (
+        [pair(Guarding.REMOVAL_PENDING, Stage.HOST_DRAINING, "HostDraining")],
+        ("False", "RemovalPending"),
+    ),
+    "held, which says more than what it guards": (
+        [pair(Guarding.REMOVAL_PENDING, Stage.HELD, "NoFreeSlot")],
+        ("False", "NoFreeSlot"),
+    ),
+    "on the way": ([pair(), pair(Guarding.NOT_SERVING, served=False)], ("False", "Protecting")),
+    "a first blocker that starts": ([pair(Guarding.BLOCKER_NOT_READY, served=False)], ("False", "Protecting")),
+    "a blocker that is down": ([pair(Guarding.BLOCKER_NOT_READY)], ("False", "BlockerNotReady")),
+    "somebody else's": ([pair(Guarding.NOT_OURS, served=False)], ("False", "NotOurs")),
+    "unpaired": ([pair(Guarding.REMOVAL_PENDING)], ("False", "RemovalPending")),
+    "held": ([pair(stage=Stage.HELD, reason="ForeignMaintenance")], ("False", "ForeignMaintenance")),
+    "a second DPU of a host that waits for its turn to serve": (
+        [pair(), pair(served=False, stage=Stage.IDLE)],
+        ("True", "AllProtected"),
+    ),
+    "failed comes before what is under way": (
+        [pair(Guarding.CLOSING, served=False), pair(stage=Stage.FAILED, reason="MaintenanceFailed")],
+        ("False", "MaintenanceFailed"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("pairs", "expected"), CASES.values(), ids=CASES.keys())
+def test_what_is_said_of_the_pairs(pairs: list[PairState], expected: Any) -> None:
+    said = judge_pairs(pairs)
+    assert (said.status, said.reason) == expected
+
+
+def network(dpu: str = "d") -> NetworkState:
+    return NetworkState("h", dpu, NetworkReason.HOST_WITHOUT_NETWORK, "host h has no network")
+
+
+def test_a_host_without_a_network_comes_first_and_hides_that_its_blocker_is_down_too() -> None:
+    pairs = [pair(stage=Stage.HELD, reason="NoFreeSlot", dpu="other"), pair(Guarding.BLOCKER_NOT_READY)]
+    said = judge_pairs(pairs, networks=[network()])
+    assert (said.status, said.reason) == ("False", "HostWithoutNetwork")
+    assert said.message == "host h has no network; other: why"
+
+
+def test_a_blocker_that_is_down_on_another_dpu_is_told_beside_it() -> None:
+    said = judge_pairs([pair(Guarding.BLOCKER_NOT_READY)], networks=[network("other")])
+    assert "host h has no network; d: its blocker is not Ready" in said.message
+
+
+UNDER_WAY = [
+    Guarding.BLOCKER_MISSING,
+    Guarding.NOT_SERVING,
+    Guarding.CLOSING,
+    Guarding.ENTRY_PENDING,
+    Guarding.LEAVING,
+    Guarding.NODE_CORDONED,
+]
+
+
+@pytest.mark.parametrize("guarding", Guarding)
+def test_every_step_of_protection_is_good_or_under_way_or_has_words_of_its_own(guarding: Guarding) -> None:
+    said = judge_pairs([pair(guarding)])
+    if guarding is Guarding.SERVING:
+        assert (said.status, said.reason) == ("True", "AllProtected")
+    elif guarding in UNDER_WAY:
+        assert (said.status, said.reason) == ("False", "Protecting")
+    else:
+        assert (said.status, said.message.startswith("d: ")) == ("False", True)
+        assert said.reason.isalpha()
+
+
+def test_the_first_trouble_gives_the_reason_and_all_are_named_in_the_order_of_the_pairs() -> None:
+    said = judge_pairs(
+        [
+            pair(dpu="a"),
+            pair(dpu="b", stage=Stage.HELD, reason="HostAbsent"),
+            pair(Guarding.CLOSING, dpu="c"),
+            pair(Guarding.NOT_OURS, dpu="d"),
+            pair(dpu="e", stage=Stage.FAILED, reason="MaintenanceFailed"),
+        ]
+    )
+    assert (said.type, said.status, said.reason) == ("PairsHealthy", "False", "HostAbsent")
+    not_ours = "d: a blocker or budget under its name is somebody else's; remove it"
+    assert said.message == f"b: why; {not_ours}; e: why"
+
+
+def test_what_a_person_has_to_put_right_is_named_after_what_is_stuck() -> None:
+    said = judge_pairs([pair(), pair(Guarding.CLOSING)], ["d: first", "e: second"])
+    assert (said.status, said.reason, said.message) == ("False", "PairingConflict", "d: first; e: second")
+    said = judge_pairs([pair(dpu="x", stage=Stage.HELD, reason="HostAbsent")], ["d: first"])
+    assert (said.reason, said.message) == ("HostAbsent", "x: why; d: first")
+    assert judge_pairs([], ["d: first"] * 6).message.endswith("; and 1 more")
+
+
+def test_pairs_are_counted_with_those_that_drain() -> None:
+    assert judge_pairs([pair(), pair(), pair(stage=Stage.IDLE)]).message == "3 pairs"
+    draining = pair(stage=Stage.VERIFYING, reason="ProofMissing")
+    assert judge_pairs([pair(), draining, draining]).message == "3 pairs, 2 of them in a drain"
+
+
+def test_five_troubles_are_all_that_is_said_and_none_is_left_over() -> None:
+    assert "; and" not in judge_pairs([pair(Guarding.REMOVAL_PENDING)] * 5).message
+
+
+def test_the_first_five_are_named_and_the_others_counted() -> None:
+    said = judge_pairs([pair(Guarding.REMOVAL_PENDING) for _ in range(7)])
+    assert said.message.count("d: is not paired") == 5
+    assert said.message.endswith("; and 2 more")

@@ -1,0 +1,319 @@
+"""Each part of a drain has a limit of time; what exceeds it is told with since when, and why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dpunetop.domain.clusterconfig.types import parse_config
+from dpunetop.domain.drain.model.facts import (
+    HostView,
+    Mco,
+    Order,
+    Phase,
+    Pod,
+    Settings,
+)
+from dpunetop.domain.drain.model.limits import (
+    DEFAULT_LIMITS,
+    DEFAULT_SECONDS,
+    Limits,
+    Span,
+    duration,
+)
+from dpunetop.domain.drain.model.record import Cycle
+from dpunetop.domain.drain.protection.protection import Guarding
+from dpunetop.domain.drain.report.overdue import (
+    BEGINNING_SECONDS,
+    guarding_span,
+    next_limit,
+    span_of,
+    timed,
+)
+from dpunetop.domain.drain.report.standing import (
+    Stage,
+    Standing,
+    standings,
+)
+from dpunetop.domain.drain.rules.cycle import decide
+from dpunetop.domain.hostconfig.machinestate import MachineState
+from support.drainviews import (
+    ABORTED,
+    CYCLE,
+    DONE,
+    DRAINED_HOST,
+    OPENED,
+    RETURNING,
+    SITE,
+    STARTING,
+    closed,
+    cordoned,
+    dpu,
+    free,
+    nm,
+    view,
+)
+
+CRD = Path(__file__).parents[5] / "config" / "crd" / "dpu.openshift.io_dpuclusterconfigs.yaml"
+ASKED = replace(CYCLE, asked_at=1000)
+OPEN = replace(OPENED, asked_at=1000, opened_at=2000)
+BACK = replace(RETURNING, asked_at=1000, opened_at=2000, booted_at=3000, returned_at=4000, stale=("c0",))
+UNPROVEN = {"pods": ()}
+
+
+def at(time: int, given: HostView) -> HostView:
+    return replace(given, site=replace(SITE, author=replace(SITE.author, now=time)))
+
+
+def look(given: HostView, guarding: Guarding = Guarding.SERVING) -> Standing:
+    found = standings(given, decide(given))
+    (first, *_) = timed(given, found, {each.dpu: guarding for each in found})
+    return first
+
+
+# --- nothing is without a limit -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_every_stage_has_a_limit_or_is_told_at_once_or_is_rest(stage: Stage) -> None:
+    found = {span_of(stage, cycle, is_ending=ending) for cycle in (None, ASKED, OPEN) for ending in (False, True)}
+    assert (found == {None}) is (stage in (Stage.IDLE, Stage.HELD, Stage.FAILED))
+    assert None not in found or len(found) == 1
+
+
+@pytest.mark.parametrize("guarding", Guarding)
+def test_every_step_of_protection_has_a_limit_or_is_told_at_once_or_lasts(guarding: Guarding) -> None:
+    lasts = (Guarding.SERVING, Guarding.NOT_SERVING, Guarding.NOT_OURS, Guarding.REMOVAL_PENDING)
+    assert guarding_span(guarding) is (None if guarding in lasts else Span.PROTECTION)
+
+
+def test_every_limit_has_a_default_which_is_that_of_the_schema() -> None:
+    [version] = yaml.safe_load(CRD.read_text())["spec"]["versions"]
+    drain = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["drain"]["properties"]
+    schema = {name: each["default"] for name, each in drain["limits"]["properties"].items()}
+    assert schema == {span.value: duration(DEFAULT_LIMITS.seconds(span)) for span in Span}
+    assert DEFAULT_SECONDS.keys() == set(Span)
+    assert all(each["description"] and each["pattern"] for each in drain["limits"]["properties"].values())
+
+
+def test_every_limit_is_on_the_page_with_its_default_and_its_reason() -> None:
+    page = (CRD.parents[2] / "docs" / "drain.md").read_text().split("## Limits of time\n")[1].split("\n## ")[0]
+    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in page.splitlines() if "|" in line]
+    shown = {row[0]: (row[1], row[4]) for row in rows[2:]}
+    assert shown == {span.value: (duration(DEFAULT_SECONDS[span]), span.reason) for span in Span}
+
+
+def test_limits_are_read_from_the_resource_and_what_is_not_given_has_its_default() -> None:
+    given = {"metadata": {"name": "n"}, "spec": {"drain": {"limits": {"hostDrain": "1h30m", "verifying": "45s"}}}}
+    limits = Limits(parse_config(given).drain.limits)
+    found = {span: limits.seconds(span) for span in Span}
+    assert found == {**DEFAULT_SECONDS, Span.HOST_DRAIN: 5400, Span.VERIFYING: 45}
+    assert parse_config({"metadata": {"name": "n"}, "spec": {}}).drain.limits == {}
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (45, "45s"), (600, "10m"), (3600, "1h"), (5430, "1h30m30s")])
+def test_a_duration_is_shown_as_the_api_takes_it(seconds: int, text: str) -> None:
+    assert duration(seconds) == text
+
+
+# --- since when -----------------------------------------------------------------------------------------------------
+
+DRAINING = view(cordoned(ASKED), maintenances=(nm(),))
+SINCE: dict[str, tuple[HostView, Span, int]] = {
+    "the host has not been asked": (view(cordoned(STARTING)), Span.STARTING, 900),
+    "the host is being drained": (DRAINING, Span.HOST_DRAIN, 1000),
+    "drained, and not opened yet": (
+        view(cordoned(ASKED), maintenances=(DONE,), host=DRAINED_HOST),
+        Span.HOST_DRAIN,
+        1000,
+    ),
+    "begun anew after an opening": (view(cordoned(replace(ASKED, opened=True))), Span.HOST_DRAIN, 1000),
+    "open": (view(cordoned(OPEN, is_open=True), maintenances=(DONE,), host=DRAINED_HOST), Span.DPU_DRAIN, 2000),
+    "down": (
+        view(cordoned(OPEN, is_open=True, ready=False, ready_since=2500), maintenances=(DONE,), host=DRAINED_HOST),
+        Span.DPU_DOWN,
+        2500,
+    ),
+    "down since before it was opened": (
+        view(cordoned(OPEN, is_open=True, ready=False, ready_since=5), maintenances=(DONE,), host=DRAINED_HOST),
+        Span.DPU_DOWN,
+        2000,
+    ),
+    "back and cordoned": (
+        view(
+            cordoned(replace(OPEN, stale=("c0",), booted_at=3000), is_open=True),
+            maintenances=(DONE,),
+            host=DRAINED_HOST,
+        ),
+        Span.RECOVERY,
+        3000,
+    ),
+    "verifying": (
+        view(replace(free(BACK), **UNPROVEN), maintenances=(DONE,), host=DRAINED_HOST),
+        Span.VERIFYING,
+        4000,
+    ),
+    "Ready only after the cordon was taken back": (
+        view(replace(free(BACK, ready_since=4500), **UNPROVEN), maintenances=(DONE,), host=DRAINED_HOST),
+        Span.VERIFYING,
+        4500,
+    ),
+    "the machine-config operator is not done": (
+        view(free(BACK, mco=Mco.PENDING), maintenances=(DONE,), host=DRAINED_HOST),
+        Span.VERIFYING,
+        4000,
+    ),
+    "the maintenance ends": (
+        view(free(BACK), maintenances=(replace(nm(Phase.SUCCEEDED, terminating=True), ended_at=5000),)),
+        Span.GIVING_BACK,
+        5000,
+    ),
+    "the maintenance is gone": (view(free(BACK), host=replace(DRAINED_HOST, mark=True)), Span.GIVING_BACK, 4000),
+    "a record of a form without times": (
+        view(replace(free(RETURNING), **UNPROVEN), maintenances=(DONE,), host=DRAINED_HOST),
+        Span.VERIFYING,
+        900,
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "span", "since"), SINCE.values(), ids=SINCE.keys())
+def test_a_limit_counts_from_what_is_recorded(given: HostView, span: Span, since: int) -> None:
+    limit = DEFAULT_SECONDS[span]
+    assert look(at(since + limit, given)).late is None
+    late = look(at(since + limit + 1, given)).late
+    assert late is not None
+    assert late.reason == span.reason
+    assert f"longer than spec.drain.limits.{span.value} ({duration(limit)})" in late.message
+
+
+def test_what_is_told_at_once_or_rests_is_never_late() -> None:
+    for given in (view(free()), view(cordoned(ABORTED)), view(cordoned(order=Order.SKIP))):
+        assert (look(at(10**9, given)).late, look(at(10**9, given)).late_at) == (None, 0)
+
+
+def test_it_is_looked_at_again_when_the_next_limit_passes() -> None:
+    assert next_limit([look(at(1000, DRAINING))], 1000) == 3601
+    assert next_limit([look(at(4601, DRAINING))], 4601) is None
+    assert next_limit([], 0) is None
+
+
+def test_a_person_may_set_another_limit() -> None:
+    given = replace(DRAINING, settings=Settings(limits=Limits({"hostDrain": 60})))
+    late = look(at(1061, given)).late
+    assert late is not None
+    assert "spec.drain.limits.hostDrain (1m)" in late.message
+
+
+# --- why ------------------------------------------------------------------------------------------------------------
+
+
+def told(given: HostView, guarding: Guarding = Guarding.SERVING) -> str:
+    late = look(at(10**6, given), guarding).late
+    assert late is not None
+    return late.message
+
+
+def test_a_host_drain_that_hangs_names_host_since_when_pods_and_what_keeps_them() -> None:
+    own = replace(nm(), pending=7, pods=(Pod("shop", "web-1"), Pod("shop", "web-2")), error='lease "x" is held')
+    budget = "PodDisruptionBudget shop/web allows no eviction now"
+    assert told(view(cordoned(ASKED), maintenances=(own,), evictions=(budget,))) == (
+        "host host-1: HostDraining since 1970-01-01T00:16:40Z, longer than spec.drain.limits.hostDrain (1h): "
+        "host-1 is being drained, 7 pods are left: shop/web-1, shop/web-2 and 5 more; the node maintenance operator "
+        "says \"lease 'x' is held\"; PodDisruptionBudget shop/web allows no eviction now"
+    )
+
+
+def test_while_a_maintenance_runs_its_error_and_its_pods_are_named() -> None:
+    own = replace(nm(), pending=1, pods=(Pod("", "web-1"),), error="the lease is held by another")
+    hold = decide(view(cordoned(ASKED), maintenances=(own,))).hold
+    assert hold is not None
+    assert hold.message == (
+        'host-1 is being drained, 1 pods are left: web-1; the node maintenance operator says "the lease is held by '
+        'another"'
+    )
+
+
+def test_a_dpu_that_does_not_come_back_is_told_with_what_the_machine_config_operator_says() -> None:
+    machine = MachineState(state="Degraded", reason="disk full")
+    given = view(
+        cordoned(OPEN, is_open=True, ready=False, ready_since=2500, machine=machine),
+        maintenances=(DONE,),
+        host=DRAINED_HOST,
+    )
+    assert told(given).endswith('may be drained and rebooted; the machine-config operator is Degraded: "disk full"')
+
+
+def test_what_is_missing_of_the_proof_is_named_when_it_takes_too_long() -> None:
+    given = view(replace(free(BACK), **UNPROVEN), maintenances=(DONE,), host=DRAINED_HOST)
+    assert told(given).endswith("d1 has yet to show: ovnkube-node pod Ready")
+
+
+def test_a_maintenance_that_does_not_end_is_told_with_its_error() -> None:
+    own = replace(nm(Phase.SUCCEEDED, terminating=True), ended_at=5000, error="no lease")
+    words = told(view(free(BACK), maintenances=(own,)))
+    assert words.endswith('the maintenance of host-1 is ending; the node maintenance operator says "no lease"')
+
+
+def protecting(guarding: Guarding, **but: Any) -> Standing:
+    given = view(dpu(read=closed(since=1000, **but)))
+    return look(at(1601, given), guarding)
+
+
+@pytest.mark.parametrize("guarding", Guarding)
+def test_protection_that_hangs_names_the_step_and_since_when(guarding: Guarding) -> None:
+    late = protecting(guarding).late
+    if guarding_span(guarding) is None:
+        assert late is None
+        return
+    assert late is not None
+    assert late.reason == "ProtectionOverdue"
+    step = "".join(word.capitalize() for word in guarding.name.split("_"))
+    assert late.message == (
+        f"host host-1: {step} since 1970-01-01T00:16:40Z, longer than spec.drain.limits.protection (10m)"
+    )
+
+
+def test_a_drain_that_goes_as_it_should_is_not_late_for_its_protection() -> None:
+    given = view(cordoned(ASKED), maintenances=(nm(),))
+    assert look(at(2000, given), Guarding.BLOCKER_NOT_READY).late is None
+
+
+def test_two_dpus_of_a_host_are_late_each_by_its_own_record() -> None:
+    second = replace(cordoned(replace(ASKED, asked_at=4000)), name="d2")
+    given = at(4601, view(cordoned(ASKED), second, maintenances=(nm(),)))
+    found = timed(given, standings(given, decide(given)), {})
+    assert [each.late is not None for each in found] == [True, False]
+
+
+def test_a_maintenance_of_ours_without_any_record_is_told_on_its_dpus() -> None:
+    given = replace(view(free(), maintenances=(nm(terminating=True),)), serving=None)
+    assert (look(given).stage, look(given).reason) == (Stage.HELD, "MaintenanceTerminating")
+
+
+def test_whether_the_budget_was_opened_is_told_of_this_drain_alone() -> None:
+    found = [look(view(cordoned(cycle), maintenances=(nm(),))).has_opened for cycle in (ASKED, OPENED, OPEN)]
+    assert found == [False, False, True]
+
+
+def test_words_of_strangers_in_a_cause_are_short_and_plain() -> None:
+    own = replace(nm(), pods=(Pod("shop\x1b[31m", "web\n"),), error="\x1b[31m" * 500)
+    assert told(view(cordoned(ASKED), maintenances=(own,))).isprintable()
+    assert len(told(view(cordoned(ASKED), maintenances=(own,)))) < 700
+
+
+def test_a_record_carries_its_times_through_a_restart() -> None:
+    later = at(4601, view(cordoned(replace(ASKED, term="t0")), maintenances=(nm(),)))
+    assert look(later).late is not None
+    assert isinstance(later.dpus[0].budget.cycle if later.dpus[0].budget else None, Cycle)
+
+
+def test_a_clock_of_the_tenant_that_is_late_makes_no_drain_late() -> None:
+    own = replace(nm(), made_at=1)
+    given = view(cordoned(ASKED), maintenances=(own,))
+    assert look(at(1000 + BEGINNING_SECONDS, given)).late is None
+    assert look(at(1000 + BEGINNING_SECONDS + 1, given)).late is not None

@@ -1,0 +1,105 @@
+import base64
+from dataclasses import replace
+
+import pytest
+
+from dpunetop.domain.clusterconfig.ownership import Owner
+from dpunetop.domain.clusterconfig.types import parse_config
+from dpunetop.domain.names import OWNER_LABEL
+from dpunetop.domain.ovnkube.copies import (
+    AUTHORITY,
+    CERTIFICATE,
+    SOURCES,
+)
+from dpunetop.domain.ovnkube.copying import (
+    Pair,
+    TenantObjectsView,
+    plan_tenant_objects,
+)
+from dpunetop.kube.plan import Apply, ApplyStatus, Delete
+from support.objects import config
+from support.pki import pair
+
+OWNER = Owner(config(), "0123")
+
+
+def text(data):
+    return base64.b64encode(data).decode()
+
+
+SEEN = {
+    "ovn-cert": {
+        "metadata": {"name": "ovn-cert"},
+        "type": "kubernetes.io/tls",
+        "data": {"tls.crt": text(pair().cert), "tls.key": text(pair().key), "extra": "eA=="},
+    },
+    "ovn-ca": {"metadata": {"name": "ovn-ca"}, "data": {"ca-bundle.crt": pair().cert.decode()}},
+    "ovnkube-config": {"metadata": {"name": "ovnkube-config"}, "data": {"ovnkube.conf": "[default]\nmtu=1400\n"}},
+}
+VIEW = TenantObjectsView(
+    parse_config(config()), OWNER, tuple(Pair(source, SEEN[source.name], None) for source in SOURCES), None, "m"
+)
+
+
+def copy(name, labels=None, **members):
+    metadata = {"name": name, "uid": "u", "labels": {OWNER_LABEL: "0123"} if labels is None else labels}
+    return {"metadata": metadata, **members}
+
+
+def with_pair(pair_):
+    return replace(VIEW, pairs=tuple(pair_ if pair_.source is other.source else other for other in VIEW.pairs))
+
+
+def written(plan):
+    return [step.desired["metadata"]["name"] for step in plan.steps if isinstance(step, Apply)]
+
+
+def said(plan):
+    (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
+    return status.conditions[0].status, status.conditions[0].reason
+
+
+def test_all_three_are_copied_with_listed_keys_only():
+    plan = plan_tenant_objects(VIEW)
+    assert written(plan) == ["ovn-cert", "ovn-ca", "ovnkube-config"]
+    assert said(plan) == ("True", "Synced")
+    (cert,) = [s.desired for s in plan.steps if isinstance(s, Apply) and s.desired["kind"] == "Secret"]
+    assert sorted(cert["data"]) == ["tls.crt", "tls.key"]
+
+
+def test_a_tenant_that_cannot_be_read_changes_nothing():
+    plan = plan_tenant_objects(replace(VIEW, pairs=(), blind="not engaged"))
+    assert written(plan) == []
+    assert said(plan) == ("Unknown", "TenantNotRead")
+
+
+BAD = {
+    "absent": (Pair(AUTHORITY, None, copy("ovn-ca")), "NotFound"),
+    "garbage": (Pair(AUTHORITY, {"metadata": {}, "data": {"ca-bundle.crt": "x"}}, copy("ovn-ca")), "Invalid"),
+    "somebody else's in our place": (Pair(AUTHORITY, SEEN["ovn-ca"], copy("ovn-ca", {})), "NotOurs"),
+    "our copy on its way out": (
+        Pair(
+            AUTHORITY,
+            SEEN["ovn-ca"],
+            {"metadata": {**copy("ovn-ca")["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}},
+        ),
+        "Terminating",
+    ),
+}
+
+
+@pytest.mark.parametrize(("bad", "reason"), BAD.values(), ids=BAD.keys())
+def test_one_that_is_bad_keeps_its_last_copy_and_holds_up_no_other(bad, reason):
+    plan = plan_tenant_objects(with_pair(bad))
+    assert written(plan) == ["ovn-cert", "ovnkube-config"]
+    assert not [step for step in plan.steps if isinstance(step, Delete)]
+    assert said(plan) == ("False", reason)
+
+
+@pytest.mark.parametrize(
+    "live", [copy("ovn-cert", type="Opaque"), copy("ovn-cert", type="kubernetes.io/tls", immutable=True)]
+)
+def test_a_copy_that_cannot_become_what_it_should_be_makes_way(live):
+    plan = plan_tenant_objects(with_pair(Pair(CERTIFICATE, SEEN["ovn-cert"], live)))
+    assert [step.live for step in plan.steps if isinstance(step, Delete)] == [live]
+    assert written(plan) == ["ovn-ca", "ovnkube-config"]
