@@ -268,6 +268,7 @@ class World:
             pairing=pairing,
             text=pair.text if pair is not None else "",
             configured=True,
+            is_tenant_known=True,
             entries=Entries(NAMESPACE, host_of(dpu, text) or None, text, idle=frozenset({idle} if idle else ())),
             drained=self._shows_drained(),
             active=False,

@@ -59,6 +59,7 @@ TENANT = f"tenant/{NAMESPACE}/sample"
 OPERATOR = "dpunetop"
 OVN = "ovn"
 """Namespace of OVN-Kubernetes in the tenant."""
+TENANT_UID = "tenant-uid"
 HOST, DPU = "host-1", "d1"
 OWNER = names.owner_hash("infra-uid", NAMESPACE, "sample")
 PLACE = key_of(TENANT, ("host", HOST))
@@ -257,7 +258,8 @@ class World:
 
     def _infra(self, spec: dict[str, Any]) -> None:
         put = self.infra.put
-        put(names.DPUCLUSTERCONFIGS, config(**spec))
+        own = config(**spec)
+        put(names.DPUCLUSTERCONFIGS, {**own, "status": {**own["status"], "tenantUID": TENANT_UID}})
         put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": "infra-uid"}})
         put(NAMESPACES, {"metadata": {"name": NAMESPACE, "uid": "namespace-uid"}})
         put(NODES, dpu_node("b1"))

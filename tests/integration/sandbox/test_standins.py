@@ -391,7 +391,7 @@ def test_a_maintenance_drains_its_host_and_gives_it_back(world: World) -> None:
     running = tenant.wait_for(
         f"{MAINTENANCES}/host", lambda m: (m.get("status") or {}).get("pendingPods") == ["guarded"]
     )
-    during = tenant.get(path(HOST))
+    during = tenant.wait_for(path(HOST), lambda n: is_closed(n) == (True, True))  # what is pending is told before
     tenant.patch(path(HOST), {"spec": {"unschedulable": None}})
     tenant.wait_for(path(HOST), lambda n: is_closed(n) == (True, True))
     world.tenant.apply(budget("guarded", minAvailable=0))

@@ -472,6 +472,7 @@ def _protect(roster: Roster, member: Member, dpu: DpuView, sight: Sight) -> Prot
             pairing=member.pairing,
             text=member.text,
             configured=member.configured,
+            is_tenant_known=roster.config.tenant_uid is not None,
             entries=protection.Entries(
                 namespace=roster.config.namespace,
                 host=host_of(dpu.name, entry.text) or None,

@@ -23,7 +23,7 @@ from dpunetop.kube.keys import (
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.reading import NotEngaged, NotSynced
 from support.objects import NAMESPACE, condition, config
-from support.scripteddrain import DPU, DRAINED, HOST, OPERATOR, OWNER, TENANT, World, dpu_node
+from support.scripteddrain import DPU, DRAINED, HOST, OPERATOR, OWNER, TENANT, TENANT_UID, World, dpu_node
 
 OUT_OF_REACH = condition("TenantReachable", "False", "Unreachable", "no answer")
 
@@ -103,7 +103,8 @@ def anew(world: World) -> World:
     live = world.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample")
     metadata = {**live["metadata"], "uid": "another", "annotations": {}}
     metadata.pop("deletionTimestamp")
-    world.infra.put(names.DPUCLUSTERCONFIGS, {**live, "metadata": metadata, "status": config()["status"]})
+    status = {**config()["status"], "tenantUID": TENANT_UID}
+    world.infra.put(names.DPUCLUSTERCONFIGS, {**live, "metadata": metadata, "status": status})
     world.start()
     world.settle()
     world.run_blocker()

@@ -12,7 +12,7 @@ from dpunetop.domain.pairing.entries import render_idle_pods
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NAMESPACES, NODES, PODS, SERVICEACCOUNTS, Resource
 from support.objects import DPU_LABELS, NAMESPACE, config, node
-from support.scripteddrain import DPU, HOST, KEY, OPERATOR, World, dpu_node
+from support.scripteddrain import DPU, HOST, KEY, OPERATOR, TENANT_UID, World, dpu_node
 
 
 def test_a_dpu_is_protected_before_its_entry_is_written() -> None:
@@ -99,12 +99,13 @@ def test_a_mistake_is_named_and_changes_nothing_for_a_pair_that_serves() -> None
     assert world.said() == ("True", "AllProtected")
 
 
-def test_a_host_that_another_config_of_the_tenant_serves_is_left_to_that_and_named() -> None:
+def of_tenant(uid: str | None) -> World:
+    """Its host is served by another DpuClusterConfig of that tenant; its own says which tenant it has, if any."""
     world = World()
     live = world.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample")
-    world.infra.put(names.DPUCLUSTERCONFIGS, {**live, "status": {"tenantUID": "tenant-uid"}})
+    world.infra.put(names.DPUCLUSTERCONFIGS, {**live, "status": {**live["status"], "tenantUID": uid}})
     theirs = {"matchLabels": {"rack": "two"}}
-    other = {**config("other", "dpu-two", poolName="two", nodeSelector=theirs), "status": {"tenantUID": "tenant-uid"}}
+    other = {**config("other", "dpu-two", poolName="two", nodeSelector=theirs), "status": {"tenantUID": TENANT_UID}}
     world.infra.put(NODES, node("x1", {**DPU_LABELS, "rack": "two"}))
     older = "2025-01-01T00:00:00Z"
     other["metadata"] |= {"uid": "other", "finalizers": [names.FINALIZER], "creationTimestamp": older}
@@ -114,6 +115,11 @@ def test_a_host_that_another_config_of_the_tenant_serves_is_left_to_that_and_nam
     world.woken.clear()
     world.run_blocker()
     world.settle()
+    return world
+
+
+def test_a_host_that_another_config_of_the_tenant_serves_is_left_to_that_and_named() -> None:
+    world = of_tenant(TENANT_UID)
     assert (world.budget().is_open, world.entries()) == (True, {})
     said = condition_of(world.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample"), "PairsHealthy")
     assert said is not None
@@ -122,6 +128,16 @@ def test_a_host_that_another_config_of_the_tenant_serves_is_left_to_that_and_nam
         f"{DPU}: {HOST} is a host of DpuClusterConfig dpu-two/other too; remove its entry there, and it passes on once "
         "it is drained; to exchange hosts, remove both entries, cordon both DPUs, then write the new entries",
     )
+
+
+def test_no_host_is_taken_before_it_is_known_which_cluster_the_tenant_is_and_so_who_else_has_it() -> None:
+    world = of_tenant(None)
+    assert (world.budget().is_open, world.budget().serves, world.entries()) == (True, "", {})
+    assert world.said() == ("False", "Protecting")
+    live = world.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample")
+    world.infra.put(names.DPUCLUSTERCONFIGS, {**live, "status": {**live["status"], "tenantUID": TENANT_UID}})
+    world.settle()
+    assert (world.budget().serves, world.entries(), world.said()) == ("", {}, ("False", "PairingConflict"))
 
 
 def test_another_card_gets_the_host_only_after_the_one_that_has_it_has_let_go() -> None:

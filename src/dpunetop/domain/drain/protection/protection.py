@@ -133,6 +133,9 @@ class ProtectionView:
     """Its entry as pods are to read it; empty: another DPU serves the host, this one only counts for its drains."""
     configured: bool
     """Whether its host configuration has arrived, or needs none."""
+    is_tenant_known: bool
+    """Whether it is known which cluster the tenant is. Before that nobody knows who else has the host, and what is
+    protected for it counts as a claim."""
     entries: Entries
     drained: bool
     """Whether the host that it serves is drained or absent, so that it may be taken apart."""
@@ -215,7 +218,7 @@ def _host_to_guard(view: ProtectionView) -> str | None:
     node = view.dpu.node
     if view.entries.host is not None:
         return view.entries.host
-    may_begin = isinstance(node, DpuNode) and not node.cordoned and view.configured
+    may_begin = isinstance(node, DpuNode) and not node.cordoned and view.configured and view.is_tenant_known
     return view.pairing if may_begin else None
 
 

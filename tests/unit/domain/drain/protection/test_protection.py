@@ -70,6 +70,7 @@ class Stage:
         self.draws = 0
         self.pairing: str | None = HOST
         self.configured, self.active, self.drained = True, False, False
+        self.is_tenant_known = True
         self.infra.put(NODES, {"metadata": {"name": DPU}, "spec": {}, "status": {"conditions": READY["conditions"]}})
         metadata = {"name": OVNKUBE_NODE_ENTRIES, "namespace": "ns", "labels": {OWNER_LABEL: "owner"}}
         self.infra.put(CONFIGMAPS, {"metadata": metadata, "data": {}})
@@ -87,6 +88,7 @@ class Stage:
             pairing=self.pairing,
             text=TEXT,
             configured=self.configured,
+            is_tenant_known=self.is_tenant_known,
             entries=Entries("ns", self.entry()),
             drained=self.drained,
             active=self.active,
@@ -231,6 +233,7 @@ def test_on_the_way_in_the_budget_closes_before_the_blocker_is_waited_for_and_th
 WAITS: dict[str, Callable[[Stage], object]] = {
     "not paired": lambda stage: setattr(stage, "pairing", None),
     "not configured": lambda stage: setattr(stage, "configured", False),
+    "of a tenant that may have others": lambda stage: setattr(stage, "is_tenant_known", False),
     "cordoned": lambda stage: stage.cordon(),
     "gone": lambda stage: stage.infra.remove(NODES, "", DPU),
 }
