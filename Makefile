@@ -38,6 +38,9 @@ export MCC ?=
 export MCC_CRDS ?=
 WITH_NEIGHBOURS = $(BIN)/python -m dpunetop.sandbox.realneighbours
 IMAGE ?= dpunetop:dev
+# What `make deploy` installs, and with what.
+IMG ?=
+KUBECTL ?= kubectl
 ENGINE ?= $(shell command -v podman || command -v docker)
 
 .PHONY: help
@@ -56,6 +59,15 @@ run: $(READY) ## The operator from source against the current kubeconfig (TENANT
 	KUBECONFIG="$${KUBECONFIG:-$$HOME/.kube/config}" exec $(BIN)/python -m dpunetop run --log-format console \
 		--metrics-secure=false --metrics-bind-address 127.0.0.1:49555 \
 		--health-probe-bind-address 127.0.0.1:49556 $(ARGS)
+
+## Install it
+.PHONY: deploy
+deploy: ## Install the operator in the cluster of the current kubeconfig, with the image that you have pushed (IMG=name:tag)
+	hack/deploy apply "$(KUBECTL)" "$(IMG)"
+
+.PHONY: undeploy
+undeploy: ## Take the operator away again; refused while a DpuClusterConfig is there
+	hack/deploy delete "$(KUBECTL)"
 
 ## Check it
 .PHONY: test
@@ -145,10 +157,6 @@ format: $(READY) ## Put the code into the one format
 .PHONY: manifests
 manifests: controlplane ## Render deploy/ from config/
 	hack/render "$$($(BIN)/python -m dpunetop.sandbox.binaries)/kubectl"
-
-.PHONY: deploy
-deploy: ## Print deploy/dpunetop.yaml with the image that you have pushed (IMAGE=name:tag), for kubectl apply -f -
-	@sed 's|registry\.example/dpunetop:[0-9.]*|$(IMAGE)|' deploy/dpunetop.yaml
 
 .PHONY: tree
 tree: $(READY) ## Write the tree of modules into docs/architecture.md

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from dpunetop.kube.errors import Invalid
+from dpunetop.sandbox import binaries
 from dpunetop.sandbox.controlplane import ControlPlane
 
 CRD_FILE = Path(__file__).parents[2] / "config" / "crd" / "dpu.openshift.io_dpuclusterconfigs.yaml"
@@ -291,3 +293,12 @@ def test_what_an_older_schema_let_in_may_be_repaired(outlived: ControlPlane, nam
         outlived.admin.path_of(obj), {"spec": {"nodeSelector": SELECTOR | {"matchExpressions": None}}}
     )
     assert seen["spec"]["nodeSelector"] == SELECTOR
+
+
+@pytest.mark.parametrize("field", ["dcc", "dcc.spec", "dcc.status", "dcc.status.conditions"])
+def test_kubectl_explains_each_field(programs: binaries.Binaries, served: ControlPlane, field: str) -> None:
+    command = [str(programs.path("kubectl")), f"--kubeconfig={served.admin_kubeconfig}", "explain", field]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30.0).stdout
+    assert "<no description>" not in said
+    assert "<empty>" not in said
+    assert "DESCRIPTION:\n" in said
