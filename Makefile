@@ -113,6 +113,10 @@ test-real: controlplane ## A real ovnkube in our pods, real operators beside our
 test-mutants: $(READY) ## Plant small bugs in the rules of the drain, see whether a unit test fails (ARGS='--share 20 --minutes 30'; goes on where it stopped)
 	nice -n 19 $(BIN)/python -m hack.mutants $(ARGS)
 
+.PHONY: test-tools
+test-tools: controlplane ## Chart, bundle, alerts and docs by the programs that they are for: Helm, OLM's validators, promtool, mkdocs
+	$(PYTEST) tests/tools $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: controlplane ## Measure speed and memory against the raw limit (ARGS='p1 --nodes 100'); docs/performance.md
 	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
@@ -155,8 +159,14 @@ format: $(READY) ## Put the code into the one format
 	$(BIN)/ruff format .
 
 .PHONY: manifests
-manifests: controlplane ## Render deploy/ from config/
+manifests: controlplane ## Render deploy/ from config/: manifests and chart
 	hack/render "$$($(BIN)/python -m dpunetop.sandbox.binaries)/kubectl"
+
+.PHONY: chart
+chart: ## The Helm chart as an archive: dist/dpunetop-<version>.tgz
+	@mkdir -p dist
+	tar --sort=name --owner=0 --group=0 --mtime=@0 -C deploy/chart -czf \
+		"dist/dpunetop-$$(sed -n 's/^version: //p' deploy/chart/dpunetop/Chart.yaml).tgz" dpunetop
 
 .PHONY: tree
 tree: $(READY) ## Write the tree of modules into docs/architecture.md
@@ -193,6 +203,10 @@ $(SUPPLY)/.ready: requirements-supply.txt
 
 .PHONY: venv
 venv: $(READY) ## The virtual environment .venv, with all versions pinned by hash
+
+.PHONY: installers
+installers: ## Get Helm and the validators of OLM: from a cache, else built once (3 minutes)
+	$(PYTHON) hack/installers.py
 
 .PHONY: controlplane
 controlplane: $(READY) ## Get the control-plane binaries: from a cache, else built once (6-10 minutes)

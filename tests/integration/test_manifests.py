@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ def documents(name: str) -> list[Obj]:
 
 
 def test_deploy_is_what_config_renders_to(programs: binaries.Binaries) -> None:
-    check = subprocess.run(
-        [ROOT / "hack" / "render", "--check", programs.path("kubectl")], capture_output=True, text=True, check=False
-    )
+    command = [ROOT / "hack" / "render", "--check", programs.path("kubectl")]
+    environment = {**os.environ, "PYTHON": sys.executable}
+    check = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (check.returncode, check.stdout + check.stderr) == (0, "")
 
 
