@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from dpunetop.domain import names
-from dpunetop.domain.tenantkubeconfig import parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
 from support.toolkubeconfigs import CA_PEM
 
 SAMPLES = Path(__file__).parents[3] / "config" / "samples"
