@@ -159,7 +159,7 @@ format: $(READY) ## Put the code into the one format
 	$(BIN)/ruff format .
 
 .PHONY: manifests
-manifests: controlplane ## Render deploy/ from config/: manifests and chart
+manifests: controlplane ## Render deploy/ from config/: manifests, chart and bundle for OLM
 	hack/render "$$($(BIN)/python -m dpunetop.sandbox.binaries)/kubectl"
 
 .PHONY: chart

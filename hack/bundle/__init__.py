@@ -1,0 +1,1 @@
+"""The bundle for the Operator Lifecycle Manager: python -m hack.bundle DEPLOY FOLDER"""
