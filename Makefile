@@ -176,6 +176,7 @@ tree: $(READY) ## Write the tree of modules into docs/architecture.md
 lock: $(READY) ## Choose versions anew within the ranges of setup.cfg (run it on Python 3.11)
 	$(LOCK) -o requirements.txt setup.py
 	$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt setup.py
+	$(LOCK) --extra docs -c requirements-dev.txt -o requirements-docs.txt setup.py
 	$(LOCK) -c requirements-dev.txt --only-build-deps --build-deps-for wheel -o requirements-build.txt setup.py
 	$(LOCK) -o requirements-supply.txt requirements-supply.in
 
