@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dpunetop.domain.drain.report.standing import Stage
+from dpunetop.domain.drain.report.dpustatus import DpuPhase
 from dpunetop.kube.conditions import condition_of
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.world import World
@@ -26,7 +26,7 @@ Measured = Callable[[str], None]
 NewTrial = Callable[..., Trial]
 
 IS_FULL = os.environ.get("DPUNETOP_CRASH_EVERY") == "1"
-STAGES = (Stage.HOST_DRAINED, Stage.HOST_DRAINING, Stage.DPU_DOWN, Stage.DPU_RECOVERING, Stage.VERIFYING)
+STAGES = (DpuPhase.HOST_DRAINED, DpuPhase.HOST_DRAINING, DpuPhase.DPU_DOWN, DpuPhase.DPU_RECOVERING, DpuPhase.VERIFYING)
 CHOSEN = STAGES if IS_FULL else (STAGES[int(os.environ.get("DPUNETOP_SEED", "0")) % len(STAGES)],)
 RESUMED_SECONDS = {"silent": 15.0, "refusing": 5.0}
 STAND_INS_SECONDS = 15.0
@@ -42,39 +42,39 @@ class Away:
         self.proxy = proxy
         [(self.dpu, self.host)] = drains.pairs.items()
 
-    def arrive_at(self, stage: Stage) -> None:
+    def arrive_at(self, stage: DpuPhase) -> None:
         """Bring the drain to a stage that it does not leave by itself."""
-        if stage is Stage.HOST_DRAINING:
+        if stage is DpuPhase.HOST_DRAINING:
             self.drains.hold_host(self.host)
         self.drains.cordon(self.dpu)
-        if stage is Stage.HOST_DRAINING:
+        if stage is DpuPhase.HOST_DRAINING:
             eventually(lambda: self.drains.maintenance(self.host), lambda seen: phase_of(seen) == "Running", SLOW)
             return
         self.drains.until_open(self.dpu)
-        if stage is Stage.VERIFYING:
+        if stage is DpuPhase.VERIFYING:
             self.drains.hold_pod(self.dpu)
-        if stage is not Stage.HOST_DRAINED:
-            self.drains.reboot(self.dpu, stays_down=stage is Stage.DPU_DOWN)
-        if stage is Stage.VERIFYING:
+        if stage is not DpuPhase.HOST_DRAINED:
+            self.drains.reboot(self.dpu, stays_down=stage is DpuPhase.DPU_DOWN)
+        if stage is DpuPhase.VERIFYING:
             self.drains.cordon(self.dpu, yes=False)
 
-    def go_on(self, stage: Stage) -> None:
+    def go_on(self, stage: DpuPhase) -> None:
         """Have happen what the stage waits for, out of the operator's sight or before its eyes."""
         match stage:
-            case Stage.HOST_DRAINING:
+            case DpuPhase.HOST_DRAINING:
                 self.drains.let_host_go(self.host)
                 eventually(lambda: self.drains.maintenance(self.host), lambda seen: phase_of(seen) == "Succeeded", SLOW)
-            case Stage.DPU_DOWN:
+            case DpuPhase.DPU_DOWN:
                 self.drains.let_up(self.dpu)
                 self.drains.cordon(self.dpu, yes=False)
-            case Stage.DPU_RECOVERING:
+            case DpuPhase.DPU_RECOVERING:
                 self.drains.cordon(self.dpu, yes=False)
-            case Stage.VERIFYING:
+            case DpuPhase.VERIFYING:
                 self.drains.let_pod_be_ready(self.dpu)
 
-    def until_resumed(self, stage: Stage, within: float) -> None:
+    def until_resumed(self, stage: DpuPhase, within: float) -> None:
         """Wait until the drain has come to where it would have been long since."""
-        if stage in (Stage.HOST_DRAINING, Stage.HOST_DRAINED):
+        if stage in (DpuPhase.HOST_DRAINING, DpuPhase.HOST_DRAINED):
             self.drains.until_open(self.dpu, within)
         else:
             self.drains.until_idle(within)
@@ -101,7 +101,7 @@ def away(world: World, new_trial: NewTrial, request: pytest.FixtureRequest) -> I
 @pytest.mark.parametrize("stage", CHOSEN, ids=str)
 @pytest.mark.parametrize("way", RESUMED_SECONDS if IS_FULL else ["silent"])
 def test_a_tenant_out_of_sight_opens_nothing_and_gives_nobody_back(
-    away: Away, measured: Measured, stage: Stage, way: str
+    away: Away, measured: Measured, stage: DpuPhase, way: str
 ) -> None:
     drains, before = away.drains, away.drains.state()
     with drains.watch_log() as log:

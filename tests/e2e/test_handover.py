@@ -186,7 +186,7 @@ def test_a_leader_that_wakes_up_too_late_ends_without_changing_anything(
     assert fault.fired.wait(30.0)
     new = duo.wait_taken_over()
     trial.wait("Ready", "True", within=40.0)
-    before = trial.standing()
+    before = trial.dpu_status()
 
     asked = fault.struck
     assert asked is not None
@@ -202,5 +202,5 @@ def test_a_leader_that_wakes_up_too_late_ends_without_changing_anything(
     unfenced = [entry.path for entry in writes if not (entry.uid or entry.resource_version)]
     assert [path for path in unfenced if not path.endswith("/events")] == []
     assert duo.holder() == new
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
     repaired(trial)

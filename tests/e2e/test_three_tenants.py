@@ -63,14 +63,14 @@ def test_three_kinds_of_tenants_side_by_side(
         assert [containers(trial) == ZONE for trial in trials] == [False, True, False]
         assert zones.condition("DpuCredentialValid")["reason"] == "Minted"
         assert decoded(zones.get(SECRETS, names.TENANT_CREDENTIAL), names.CREDENTIAL_FILE_KEY)
-        others = central.standing(), zones.standing()
+        others = central.dpu_status(), zones.dpu_status()
         began = time.monotonic()
         migrate(moving)
         eventually(lambda: containers(moving), lambda found: found == ZONE, within=120.0)
         for trial in trials:
             trial.wait("Ready", "True", within=READY_SECONDS)
         measured(f"the one that migrates was Ready again after {time.monotonic() - began:.1f} s")
-        assert (central.standing(), zones.standing()) == others  # a neighbour's migration is nobody's business
+        assert (central.dpu_status(), zones.dpu_status()) == others  # a neighbour's migration is nobody's business
         assert moving.condition("TopologySupported")["reason"] == "Interconnect"
         at_rest(infra, *tenants)
         assert oplog.alarms(operator) == []

@@ -11,17 +11,17 @@ from dpunetop.domain.drain.model.facts import (
     Budget,
     DpuNode,
     DpuView,
-    Gone,
-    Hold,
+    DrainOverride,
+    HoldReason,
     HostNode,
+    HostRef,
     HostView,
     Maintenance,
+    MaintenancePhase,
     Mco,
-    Order,
+    NodeGone,
     OvnPod,
-    Phase,
     Reason,
-    Site,
     TenantSeen,
     budget,
 )
@@ -35,8 +35,8 @@ from dpunetop.domain.drain.protection.blockers import (
 )
 from dpunetop.domain.names import maintenance_name
 
-SITE = Site("host-1", "tenant/a/b", "dpunetop", "owner", Author("dpunetop-drain", "t1", "x1", 1000))
-NODE = DpuNode("d1", "n1", False, True, "b1", False, Order.NONE, Mco.RESTS)
+SITE = HostRef("host-1", "tenant/a/b", "dpunetop", "owner", Author("dpunetop-drain", "t1", "x1", 1000))
+NODE = DpuNode("d1", "n1", False, True, "b1", False, DrainOverride.NONE, Mco.RESTS)
 POD = OvnPod({"metadata": {"name": "p", "namespace": "ns"}}, "p1", True, False, True, ("c1",))
 HOST = HostNode({"metadata": {"name": "host-1"}}, "h", False, False, None, False, False)
 CYCLE = Cycle(
@@ -59,7 +59,12 @@ def dpu(name: str = "d1", read: Budget | None = None, **node: Any) -> DpuView:
     return DpuView(name, replace(NODE, name=name, **node), closed() if read is None else read, "blocker", (POD,))
 
 
-def nm(phase: Phase = Phase.RUNNING, *, terminating: bool = False, marks: dict[str, str] | None = None) -> Maintenance:
+def nm(
+    phase: MaintenancePhase = MaintenancePhase.RUNNING,
+    *,
+    terminating: bool = False,
+    marks: dict[str, str] | None = None,
+) -> Maintenance:
     name = maintenance_name("host-1")
     return Maintenance(
         {"metadata": {"name": name}}, name, "m1", "host-1", True, terminating, phase, marks or {}, False, "", 3
@@ -69,7 +74,7 @@ def nm(phase: Phase = Phase.RUNNING, *, terminating: bool = False, marks: dict[s
 FOREIGN = replace(nm(), name="other", uid="m2", ours=False)
 
 
-def view(*dpus: DpuView, host: HostNode | Gone = HOST, maintenances: Any = (), **but: Any) -> HostView:
+def view(*dpus: DpuView, host: HostNode | NodeGone = HOST, maintenances: Any = (), **but: Any) -> HostView:
     seen = TenantSeen(host, maintenances)
     return HostView(SITE, but.pop("tenant", seen), dpus, "d1", "ns", {"metadata": {"name": "c"}}, **but)
 
@@ -82,7 +87,7 @@ def free(cycle: Cycle | None = None, *, is_open: bool = False, **node: Any) -> D
     return dpu(read=closed(cycle, is_open=is_open), **node)
 
 
-BLIND = Blind(Hold(Reason.TENANT_UNREACHABLE, ""))
+BLIND = Blind(HoldReason(Reason.TENANT_UNREACHABLE, ""))
 DRAINED_HOST = replace(HOST, cordoned=True, tainted=True, mark=False)
 TAKEN_BACK = replace(DRAINED_HOST, cordoned=False)
-DONE = nm(Phase.SUCCEEDED)
+DONE = nm(MaintenancePhase.SUCCEEDED)

@@ -26,19 +26,19 @@ from dpunetop.domain.drain.model.facts import (
     Author,
     Blind,
     DpuView,
-    Gone,
-    Hold,
+    DrainSettings,
+    HoldReason,
+    HostRef,
     HostView,
+    NodeGone,
     Reason,
-    Settings,
-    Site,
     TenantSeen,
 )
 from dpunetop.domain.drain.model.record import State
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, first_budget
-from dpunetop.domain.drain.report.standing import (
-    Stage,
-    standings,
+from dpunetop.domain.drain.report.dpustatus import (
+    DpuPhase,
+    dpu_statuses,
 )
 from dpunetop.domain.drain.rules.cycle import (
     Decision,
@@ -74,7 +74,7 @@ FINALIZER = "foregroundDeleteNodeMaintenance"
 CONFIG = {"metadata": {"name": "sample", "namespace": "dpu-one", "uid": "uid-of-config"}}
 
 
-NO_SETTINGS = Settings()
+NO_SETTINGS = DrainSettings()
 
 
 @dataclass
@@ -118,7 +118,7 @@ class World:
     """Everything there is. `violations` lists what must never happen, as sentences."""
 
     def __init__(
-        self, dpus: int = 1, *, cordoned_before: bool = False, settings: Settings = NO_SETTINGS, serving: int = 0
+        self, dpus: int = 1, *, cordoned_before: bool = False, settings: DrainSettings = NO_SETTINGS, serving: int = 0
     ) -> None:
         self.infra, self.tenant = Server(), Server()
         self.servers = {INFRA: self.infra, TENANT: self.tenant}
@@ -151,8 +151,8 @@ class World:
         self.process = Process("term-1")
         self._terms = 1
         self.last: Decision | None = None
-        self.stages: dict[str, Stage] = {}
-        self.passed: set[tuple[Stage, Stage]] = set()
+        self.stages: dict[str, DpuPhase] = {}
+        self.passed: set[tuple[DpuPhase, DpuPhase]] = set()
         """Where DPUs were seen to go, from one decision to the next."""
         self.calls = 0
         """API calls of the operator so far."""
@@ -240,9 +240,9 @@ class World:
             return None
         self._draws += 1
         author = Author("dpunetop-drain", self.process.term, f"x{self._draws}", self.now)
-        site = Site(HOST, TENANT, OPERATOR_NAMESPACE, OWNER, author)
+        host_ref = HostRef(HOST, TENANT, OPERATOR_NAMESPACE, OWNER, author)
         return HostView(
-            site=site,
+            host_ref=host_ref,
             tenant=self._tenant_view(),
             dpus=tuple(self._dpu_view(infra, name) for name in self.dpus),
             serving=self.serving,
@@ -255,13 +255,13 @@ class World:
     def _tenant_view(self) -> TenantSeen | Blind:
         cache = self.process.caches.get(TENANT)
         if cache is None:
-            return Blind(Hold(Reason.TENANT_NOT_SYNCED, "not synced"))
+            return Blind(HoldReason(Reason.TENANT_NOT_SYNCED, "not synced"))
         if not self.tenant_up:
-            return Blind(Hold(Reason.TENANT_UNREACHABLE, "down"))
+            return Blind(HoldReason(Reason.TENANT_UNREACHABLE, "down"))
         node = cache.get(("nodes", "", HOST))
         found = (facts.maintenance(obj, OWNER) for key, obj in sorted(cache.items()) if key[0] == "nodemaintenances")
         return TenantSeen(
-            Gone(self.is_sure) if node is None else facts.host_node(node),
+            NodeGone(self.is_sure) if node is None else facts.host_node(node),
             tuple(each for each in found if each.host == HOST) if self.served else None,
         )
 
@@ -271,7 +271,7 @@ class World:
         pods = [obj for key, obj in sorted(infra.items()) if key[0] == "pods" and obj["spec"]["nodeName"] == name]
         return DpuView(
             name=name,
-            node=Gone(self.is_sure) if node is None else facts.dpu_node(node),
+            node=NodeGone(self.is_sure) if node is None else facts.dpu_node(node),
             budget=None if read is None else facts.budget(read, OWNER),
             blocker=facts.ready_blocker(pod for pod in pods if pod["metadata"]["namespace"] == OPERATOR_NAMESPACE),
             pods=tuple(
@@ -297,8 +297,8 @@ class World:
         return True
 
     def _note(self, view: HostView, decision: Decision) -> None:
-        for found in standings(view, decision):
-            old = self.stages.get(found.dpu, Stage.IDLE)
+        for found in dpu_statuses(view, decision):
+            old = self.stages.get(found.dpu, DpuPhase.IDLE)
             if found.stage is not old:
                 self.passed.add((old, found.stage))
             self.stages[found.dpu] = found.stage
@@ -465,7 +465,7 @@ class World:
     def _judge_opening(self, name: str) -> None:
         dpu, own, node, read = self.dpus[name], self.own(), self.node(name), self.budget(name)
         dpu.opened_at = (self.shaken, self.unwished[name])
-        if node.order is facts.Order.FORCE:
+        if node.order is facts.DrainOverride.FORCE:
             return
         if self._is_updated_since(dpu.marked_at):
             self.violations.append(f"{name} opened although the host's own operator is at work there")
@@ -475,29 +475,35 @@ class World:
             if not excused or own is not None:
                 self.violations.append(f"{name} opened without its maintenance")
             return
-        wanted = node.cordoned and node.order is facts.Order.NONE and cycle.state is State.DRAINING
-        drained = own.phase is facts.Phase.SUCCEEDED and self.host().cordoned and (not self.workloads or self.hidden)
+        wanted = node.cordoned and node.order is facts.DrainOverride.NONE and cycle.state is State.DRAINING
+        drained = (
+            own.phase is facts.MaintenancePhase.SUCCEEDED
+            and self.host().cordoned
+            and (not self.workloads or self.hidden)
+        )
         if not (wanted and drained) and not excused:
             self.violations.append(f"{name} opened although wanted={wanted}, drained={drained}")
 
     def _judge_giving_back(self, before: facts.Maintenance) -> None:
         if not before.ours:
             self.violations.append("a maintenance of somebody else was deleted")
-        self._judge_return(before.phase is facts.Phase.FAILED)
+        self._judge_return(before.phase is facts.MaintenancePhase.FAILED)
 
     def _judge_return(self, failed: bool) -> None:
         there = [name for name in self.dpus if self.infra.get(NODES, "", name) is not None]
         for name in there:
             read, node = self.budget(name), self.node(name)
-            if read.is_open and node.order is not facts.Order.FORCE:
+            if read.is_open and node.order is not facts.DrainOverride.FORCE:
                 self.violations.append(f"the host was given back while the budget of {name} was open")
             aborted = read.cycle is not None and read.cycle.state is State.ABORTED
-            wants = node.cordoned and node.order is not facts.Order.SKIP and not aborted
+            wants = node.cordoned and node.order is not facts.DrainOverride.SKIP and not aborted
             if wants and not failed and self.wished_at[name] < self._decided:
                 self.violations.append(f"the host was given back although {name} wants its drain")
         cycles = [self.budget(name).cycle for name in self.dpus]
         uncordoned = any(cycle is not None and cycle.reason == Reason.HOST_UNCORDONED for cycle in cycles)
-        proofless = uncordoned or self.serving not in there or self.node(self.serving).order is facts.Order.FORCE
+        proofless = (
+            uncordoned or self.serving not in there or self.node(self.serving).order is facts.DrainOverride.FORCE
+        )
         server = self.dpus[self.serving]
         is_too_late = server.failed_at > self._decided  # it failed by itself after the decision had looked
         cycle = self.budget(self.serving).cycle
@@ -505,7 +511,7 @@ class World:
         is_in_use = self.workloads and not self.updated
         if not (server.net_up or failed or proofless or is_too_late or was_so_before or is_in_use):
             self.violations.append("the host was given back without network")
-        forced = any(self.node(name).order is facts.Order.FORCE for name in there)
+        forced = any(self.node(name).order is facts.DrainOverride.FORCE for name in there)
         if not (failed or forced) and self._is_updated_since(self._decided):
             self.violations.append("the host was given back although its own operator is at work there")
 
@@ -517,7 +523,7 @@ class World:
     def _judge_reboot(self, name: str) -> None:
         """A DPU goes down because its drain went through: its host must be empty."""
         dpu = self.dpus[name]
-        if not self.workloads or self.hidden or dpu.unguarded or self.node(name).order is facts.Order.FORCE:
+        if not self.workloads or self.hidden or dpu.unguarded or self.node(name).order is facts.DrainOverride.FORCE:
             return
         if dpu.mark is None or dpu.mark[0] == self.shaken:
             self.violations.append(f"{name} went down under the workloads of its host")
@@ -589,7 +595,7 @@ class World:
         return True
 
     def force(self, name: str) -> bool:
-        self.shake()
+        self.advance()
         return self.order(name, f"force:{self.node(name).boot_id}")
 
     def cordon_host(self) -> bool:
@@ -605,14 +611,14 @@ class World:
         host, own = self.host(), self.own()
         if not host.cordoned or (own is None and host.mark is not None):
             return False
-        if own is not None and (own.phase is not facts.Phase.SUCCEEDED or own.terminating):
+        if own is not None and (own.phase is not facts.MaintenancePhase.SUCCEEDED or own.terminating):
             return False
         self.intent = False
         self.change_host({"spec": {"unschedulable": None}})
         self.workloads = True
         self.hidden = own is not None
         self.disputed |= self.process.run is not None or bool(self.late)  # it may be too late to be seen
-        self.shake()
+        self.advance()
         return True
 
     def uncordon_and_untaint_host(self) -> bool:
@@ -631,7 +637,7 @@ class World:
         metadata = {"name": HOST, "annotations": dict(hostupdates.AT_REST)}
         spec = {"unschedulable": True} if cordoned else {}
         self.tenant.put(NODES, {"kind": "Node", "metadata": metadata, "spec": spec})
-        self.shake()
+        self.advance()
         return True
 
     def uncordon_stuck_host(self) -> bool:
@@ -673,7 +679,7 @@ class World:
         if found is None or is_terminating(found):
             return False
         self.tenant.change(NODEMAINTENANCES, "", FOREIGN, {"metadata": {"deletionTimestamp": "now"}})
-        self.shake()
+        self.advance()
         return True
 
     def tenant_goes(self) -> bool:
@@ -688,7 +694,7 @@ class World:
         self.now += seconds
         return True
 
-    def shake(self) -> None:
+    def advance(self) -> None:
         """Something happened to the host that no look before it could have seen."""
         self.shaken += 1
 
@@ -766,7 +772,7 @@ class World:
             self.disputed = True  # uncordoned by a person, or about to be cordoned by the operator: nothing tells
         self.tenant.remove(NODEMAINTENANCES, "", own.name)
         self.looked.pop("ended", None)
-        self.shake()
+        self.advance()
         return True
 
     def nmo_fails(self) -> bool:
@@ -779,7 +785,7 @@ class World:
         if name_of(found) == FOREIGN:
             self._end_by_stranger(self.host())
         self._nmo_change(found, {"status": {"phase": "Failed", "lastError": "lease"}})
-        self.shake()
+        self.advance()
         return True
 
     def nmo_restarts(self) -> bool:
@@ -793,7 +799,7 @@ class World:
         if phase == "Succeeded" and not self.host().cordoned:
             self.disputed = True  # it cordons again, perhaps before anybody saw that it was taken back
         self._nmo_change(found, {"status": {"phase": "Running"}})
-        self.shake()
+        self.advance()
         return True
 
     def _nmo_change(self, found: Obj, change: dict[str, Any]) -> None:
@@ -1001,7 +1007,7 @@ class World:
             while self.step(self.nmo, "nmo"):
                 pass
             own = self.own()
-            if own is not None and own.phase is facts.Phase.SUCCEEDED:
+            if own is not None and own.phase is facts.MaintenancePhase.SUCCEEDED:
                 return
         raise AssertionError("the host is not drained")
 

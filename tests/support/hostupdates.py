@@ -75,7 +75,7 @@ class HostUpdates:
         if host.cordoned:
             world.workloads, world.updated, world.intent = True, True, False
             world.disputed |= host.mark is True
-            world.shake()
+            world.advance()
             return world.change_host({"spec": {"unschedulable": None}})
         return self._say({LAST_APPLIED_DRAIN_ANNOTATION: host.machine.asked})
 

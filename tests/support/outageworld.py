@@ -31,9 +31,9 @@ from dpunetop.domain.drain.model.cordonmark import CORDON_MANAGER
 from dpunetop.domain.drain.model.facts import (
     Author,
     DpuView,
-    Gone,
+    HostRef,
     HostView,
-    Site,
+    NodeGone,
     TenantSeen,
 )
 from dpunetop.domain.drain.outages.cordoning import takes_place
@@ -53,7 +53,7 @@ from dpunetop.domain.drain.outages.unplanned import (
     decide_outage,
 )
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, first_budget
-from dpunetop.domain.drain.rules.giving import Restore
+from dpunetop.domain.drain.rules.returning import Restore
 from dpunetop.domain.drain.rules.starting import Create
 from dpunetop.domain.names import (
     MAINTENANCE_TAINT,
@@ -176,7 +176,9 @@ class OutageWorld:
         spec = UnplannedSpec(self.policy, AFTER, self.limit)
         turn = turns.get(host, Turn.UNDECIDED)
         found = decide_outage(
-            OutageView(view.site, spec, Cordons(limit, suspect), turn, outage, view.dpus, view, is_leaving=self.leaving)
+            OutageView(
+                view.host_ref, spec, Cordons(limit, suspect), turn, outage, view.dpus, view, is_leaving=self.leaving
+            )
         )
         self.process.said[host] = found
         return found
@@ -192,13 +194,13 @@ class OutageWorld:
     def _host_view(self, host: str, infra: Mapping[Any, Obj], tenant: Mapping[Any, Obj]) -> HostView:
         truth = self.hosts[host]
         author = Author("dpunetop-drain", "term", f"x{self.steps}", self.now)
-        site = Site(host, TENANT, OPERATOR_NAMESPACE, OWNER, author)
+        host_ref = HostRef(host, TENANT, OPERATOR_NAMESPACE, OWNER, author)
         found = (facts.maintenance(obj, OWNER) for key, obj in sorted(tenant.items()) if key[0] == "nodemaintenances")
         seen = tenant.get(("nodes", "", host))
-        node = Gone(False) if seen is None else facts.host_node(seen)
+        node = NodeGone(False) if seen is None else facts.host_node(seen)
         dpus = tuple(self._dpu_view(infra, dpu) for dpu in filter(None, (truth.dpu, truth.standby)))
         return HostView(
-            site=site,
+            host_ref=host_ref,
             tenant=TenantSeen(node, tuple(each for each in found if each.host == host)),
             dpus=dpus,
             serving=truth.dpu if truth.serves else None,
@@ -442,7 +444,7 @@ class OutageWorld:
         if truth.maintained_since >= 0:
             return False
         self.infra.change(NODES, "", truth.dpu, {"spec": {"unschedulable": True}})
-        self._drive(host, Create(self._site(host), truth.dpu))
+        self._drive(host, Create(self._host_ref(host), truth.dpu))
         if self._maintenance(host) is None:
             self.infra.change(NODES, "", truth.dpu, {"spec": {"unschedulable": None}})
             return False
@@ -459,7 +461,7 @@ class OutageWorld:
         self.infra.change(NODES, "", truth.dpu, {"spec": {"unschedulable": None}})
         self.tenant.change(NODES, "", host, {"spec": {"unschedulable": None, "taints": []}})
         self.tenant.remove(NODEMAINTENANCES, "", maintenance_name(host))
-        self._drive(host, Restore(self._site(host)))
+        self._drive(host, Restore(self._host_ref(host)))
         truth.maintained_since = -1
         return True
 
@@ -472,8 +474,8 @@ class OutageWorld:
     def _maintenance(self, host: str) -> Obj | None:
         return self.tenant.get(NODEMAINTENANCES, "", maintenance_name(host))
 
-    def _site(self, host: str) -> Site:
-        return Site(host, TENANT, OPERATOR_NAMESPACE, OWNER, Author("dpunetop-drain", "term", "x", self.now))
+    def _host_ref(self, host: str) -> HostRef:
+        return HostRef(host, TENANT, OPERATOR_NAMESPACE, OWNER, Author("dpunetop-drain", "term", "x", self.now))
 
     def switch(self) -> bool:
         """An administrator changes the policy."""

@@ -23,8 +23,8 @@ from dpunetop.domain.drain.model.calls import (
 from dpunetop.domain.drain.model.facts import (
     Author,
     DpuView,
-    Gone,
-    Site,
+    HostRef,
+    NodeGone,
 )
 from dpunetop.domain.drain.protection.blockers import BlockerSettings
 from dpunetop.domain.drain.protection.protection import (
@@ -263,7 +263,7 @@ class World:
         return ProtectionView(
             dpu=self._dpu(dpu),
             settings=SETTINGS,
-            site=Site(host, TENANT, OPERATOR, OWNER, author),
+            host_ref=HostRef(host, TENANT, OPERATOR, OWNER, author),
             deployment=self._cached(DEPLOYMENTS, OPERATOR, blocker_name(dpu)),
             pairing=pairing,
             text=pair.text if pair is not None else "",
@@ -279,7 +279,7 @@ class World:
         blockers = [pod for pod in self._all(PODS, OPERATOR) if pod["spec"]["nodeName"] == dpu]
         return DpuView(
             name=dpu,
-            node=Gone(False) if node is None else facts.dpu_node(node),
+            node=NodeGone(False) if node is None else facts.dpu_node(node),
             budget=self._budget(dpu),
             blocker=facts.ready_blocker(blockers),
             pods=tuple(facts.ovn_pod(pod, frozenset()) for pod in self._pods() if pod["spec"]["nodeName"] == dpu),
@@ -467,4 +467,8 @@ def _is_drained(host: Obj | None, found: Obj | None) -> bool:
     if host is None or found is None:
         return False
     maintenance = facts.maintenance(found, OWNER)
-    return maintenance.phase is facts.Phase.SUCCEEDED and not maintenance.terminating and facts.host_node(host).cordoned
+    return (
+        maintenance.phase is facts.MaintenancePhase.SUCCEEDED
+        and not maintenance.terminating
+        and facts.host_node(host).cordoned
+    )

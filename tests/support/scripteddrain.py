@@ -7,20 +7,20 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.drain.epoch import Terms
+from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
-from dpunetop.controllers.drain.exchange import (
-    Board,
-    key_of,
-)
 from dpunetop.controllers.drain.failures import Failures
-from dpunetop.controllers.drain.gather_host import Gatherer
+from dpunetop.controllers.drain.gather_host import HostGatherer
 from dpunetop.controllers.drain.hosts import MANAGER, Hosts
 from dpunetop.controllers.drain.infrahealth import InfraHealth
-from dpunetop.controllers.drain.nodeabsence import Absences
+from dpunetop.controllers.drain.nodeabsence import NodeAbsences
 from dpunetop.controllers.drain.pairs import Pairs
-from dpunetop.controllers.drain.stalls import Doubts
-from dpunetop.controllers.drain.taskrunner import Hand
+from dpunetop.controllers.drain.stalls import StallDetector
+from dpunetop.controllers.drain.store import (
+    DrainStore,
+    key_of,
+)
+from dpunetop.controllers.drain.taskrunner import TaskRunner
 from dpunetop.controllers.reconciler import Installation
 from dpunetop.domain import names
 from dpunetop.domain.drain.model.facts import (
@@ -86,20 +86,20 @@ class World:
 
     def start(self) -> None:
         """A new process: it remembers nothing."""
-        board, hand = Board(), Hand(self.executor, self._client)
+        drain_store, task_runner = DrainStore(), TaskRunner(self.executor, self._client)
         clusters = cast(Clusters, SimpleNamespace(get=lambda _: SimpleNamespace(health=self.health)))
-        absences, self.terms = Absences(self._client, self.clock), Terms(self.clock, MANAGER)
+        absences, self.terms = NodeAbsences(self._client, self.clock), Epoch(self.clock, MANAGER)
         evictions, infra = Evictions(self._client, self.clock), InfraHealth(lambda: self.infra_health, self.clock)
-        gatherer = Gatherer(clusters, absences, self.terms, self.clock, self.executor.newest, evictions, infra)
+        gatherer = HostGatherer(clusters, absences, self.terms, self.clock, self.executor.newest, evictions, infra)
         self.read_anew: list[str] = []
-        doubts = Doubts(self.clock, self.read_anew.append)
-        self.board = board
-        self.hosts = Hosts(board, gatherer, hand, self.executor, doubts, Failures(self.clock))
+        stall_detector = StallDetector(self.clock, self.read_anew.append)
+        self.drain_store = drain_store
+        self.hosts = Hosts(drain_store, gatherer, task_runner, self.executor, stall_detector, Failures(self.clock))
         failures = Failures(self.clock)
         installation = Installation(None, OVN, None, OPERATOR, has_rights=lambda _: self.has_rights)
-        self.pairs = Pairs(installation, self.executor, board, hand, failures, "image", infra)
+        self.pairs = Pairs(installation, self.executor, drain_store, task_runner, failures, "image", infra)
         self.woken = set[Key]()
-        board.connect(self.woken.add, self.woken.add)
+        drain_store.connect(self.woken.add, self.woken.add)
         for each in (self.hosts, self.pairs):
             each.read_through(cast(Any, self.readings))
 
@@ -109,7 +109,7 @@ class World:
             before = self.writes()
             self.woken.discard(KEY)
             self.pairs.reconcile(KEY, Stop())
-            roster = self.board.roster(TENANT)
+            roster = self.drain_store.roster(TENANT)
             keys = {key_of(TENANT, place) for place in roster.slots} if roster is not None else set()
             hosts = (keys | self.woken) - {KEY}
             self.woken.clear()

@@ -275,7 +275,7 @@ class Trial:
         assert found is not None
         return found
 
-    def standing(self) -> dict[str, tuple[str, str]]:
+    def dpu_status(self) -> dict[str, tuple[str, str]]:
         """Identity and content version of everything that the operator keeps for this tenant, pods included."""
         found = {f"{resource.plural}/{name}": self.get(resource, name) for resource, name in OUR_OBJECTS}
         pool, machine_config = self.pool_objects()

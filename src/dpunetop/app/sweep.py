@@ -13,7 +13,7 @@ from dpunetop.base.quoting import (
 )
 from dpunetop.base.stop import Stop
 from dpunetop.domain import names
-from dpunetop.domain.sweep import INFRA_NAMES, TENANT, TENANT_NAMES, Act, Choice, Found, Look, Tenant, look
+from dpunetop.domain.sweep import INFRA_NAMES, TENANT, TENANT_NAMES, Act, Found, Look, SweepChoice, SweptTenant, look
 from dpunetop.kube.errors import ApiError, Conflict, NotFound
 from dpunetop.kube.keys import (
     CUSTOMRESOURCEDEFINITIONS,
@@ -70,7 +70,7 @@ class SweepSettings:
     kubeconfig: str | None
     tenant_kubeconfig: str | None
     namespace: str
-    choice: Choice
+    choice: SweepChoice
     dry_run: bool
 
 
@@ -194,8 +194,8 @@ class Sweeper:
         pools, nodes = self._all(INFRA, names.MACHINECONFIGPOOLS), self._all(INFRA, NODES)
         return Found(uid, self._configs(), ours, pools, nodes, tenant)
 
-    def _tenant(self) -> Tenant:
-        return Tenant(
+    def _tenant(self) -> SweptTenant:
+        return SweptTenant(
             ours=tuple((each, obj) for each in TENANT_NAMES for obj in self._all(TENANT, each, names.OWNER_LABEL)),
             maintenances=self._all(TENANT, names.NODEMAINTENANCES),
             hosts=self._all(TENANT, NODES),

@@ -16,7 +16,7 @@ from dpunetop.app.sweep import LEFT_EXIT, Busy, Sweeper, SweepSettings
 from dpunetop.base.clock import Clock, RealClock
 from dpunetop.base.stop import Stop
 from dpunetop.domain import names
-from dpunetop.domain.sweep import TENANT, Choice, Ending
+from dpunetop.domain.sweep import TENANT, Ending, SweepChoice
 from dpunetop.kube.errors import ApiError
 from dpunetop.kube.keys import INFRA
 from dpunetop.runtime.client.client import Client
@@ -63,7 +63,7 @@ def parse_sweep(arguments: Sequence[str], environment: Mapping[str, str]) -> Swe
         kubeconfig=given.kubeconfig or environment.get("KUBECONFIG") or None,
         tenant_kubeconfig=given.tenant_kubeconfig,
         namespace=given.namespace,
-        choice=Choice(Ending.FINISH if given.terminating else Ending.KEEP, frozenset(given.owner)),
+        choice=SweepChoice(Ending.FINISH if given.terminating else Ending.KEEP, frozenset(given.owner)),
         dry_run=given.dry_run,
     )
 

@@ -21,32 +21,32 @@ from dpunetop.controllers.admissions import Admissions
 from dpunetop.controllers.clusterconfig import ClusterConfig
 from dpunetop.controllers.configsource import ConfigSource
 from dpunetop.controllers.copies import TenantObjects
-from dpunetop.controllers.drain.epoch import Terms
+from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
-from dpunetop.controllers.drain.exchange import Board
 from dpunetop.controllers.drain.failures import Failures
 from dpunetop.controllers.drain.gather_host import (
     INDEXERS,
-    Gatherer,
+    HostGatherer,
 )
 from dpunetop.controllers.drain.hosts import MANAGER, Hosts
 from dpunetop.controllers.drain.infrahealth import InfraHealth
-from dpunetop.controllers.drain.nodeabsence import Absences
+from dpunetop.controllers.drain.nodeabsence import NodeAbsences
 from dpunetop.controllers.drain.pairs import Pairs
-from dpunetop.controllers.drain.stalls import Doubts
-from dpunetop.controllers.drain.taskrunner import Hand
+from dpunetop.controllers.drain.stalls import StallDetector
+from dpunetop.controllers.drain.store import DrainStore
+from dpunetop.controllers.drain.taskrunner import TaskRunner
 from dpunetop.controllers.hostconfig import HostConfig
 from dpunetop.controllers.namespacerights import NamespaceRights
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.reconciler import (
     CONFIG_INDEXERS,
-    ConfigController,
+    ConfigReconciler,
     Installation,
 )
 from dpunetop.controllers.tenant.credential import DpuCredential
 from dpunetop.controllers.tenant.infranetworks import InfraNetworks
 from dpunetop.controllers.tenant.link import TenantLink
-from dpunetop.controllers.tenant.ways import TenantWays
+from dpunetop.controllers.tenant.routes import TenantRoutes
 from dpunetop.domain.names import (
     DPUCLUSTERCONFIGS,
     HOST_ANNOTATIONS,
@@ -148,8 +148,8 @@ class _Wiring:
         self._log = structlog.get_logger().bind()
         self._allowed = _allowed_networks(settings, connection)
         self._networks = InfraNetworks(lambda: self._infra.client, self._infra_nodes, self._clock)
-        self._ways = TenantWays(self._allowed, self._networks.current)
-        self._terms = Terms(self._clock, MANAGER)
+        self._routes = TenantRoutes(self._allowed, self._networks.current)
+        self._terms = Epoch(self._clock, MANAGER)
         # Ends with its cluster, not with the process: what controllers have under way is finished first.
         self._infra = self._cluster(INFRA, replace(connection, address_policy=self._networks.see), Stop(self._clock))
         self._clusters = Clusters()
@@ -168,7 +168,7 @@ class _Wiring:
             self._rights.review,
         )
         self._admissions = Admissions(self._rights.review, self._rights.has, lambda key: self._wake_judge(key))
-        self._board, self._hand = Board(), Hand(self._executor, self._client)
+        self._drain_store, self._task_runner = DrainStore(), TaskRunner(self._executor, self._client)
         self._infra_health = InfraHealth(lambda: self._infra.health, self._clock)
         self._controllers = [self._controller(each, rest_after, SETTLE_SECONDS) for each in self._reconcilers()]
         self._hosts = self._host_controller()
@@ -186,19 +186,19 @@ class _Wiring:
         groups.append(Group("controllers", {each.name: each.run for each in (*self._controllers, self._hosts)}))
         return Manager(groups, clock=self._clock, logger=self._log)
 
-    def _reconcilers(self) -> Sequence[ConfigController[Any]]:
+    def _reconcilers(self) -> Sequence[ConfigReconciler[Any]]:
         given = self._installation, self._executor
         return (
             ClusterConfig(*given, self._admissions, self._rights.again_seconds),
             HostConfig(*given, host_assets()),
-            TenantLink(*given, self._clusters, self._tenant, self._clock, self._ways),
+            TenantLink(*given, self._clusters, self._tenant, self._clock, self._routes),
             DpuCredential(*given, self._client, self._tenant, self._clock, self._metrics),
             TenantObjects(*given),
             OvnKube(*given, PodScripts(ovnkube_scripts(), interconnect_scripts()), self._allowed, self._clock),
             Pairs(
                 *given,
-                self._board,
-                self._hand,
+                self._drain_store,
+                self._task_runner,
                 Failures(self._clock),
                 self._settings.operator_image,
                 self._infra_health,
@@ -207,9 +207,9 @@ class _Wiring:
 
     def _host_controller(self) -> Controller:
         """Its keys are not those of DpuClusterConfigs: the board says which there are."""
-        absences = Absences(self._client, self._clock)
+        absences = NodeAbsences(self._client, self._clock)
         evictions = Evictions(self._client, self._clock)
-        gatherer = Gatherer(
+        gatherer = HostGatherer(
             self._clusters,
             absences,
             self._terms,
@@ -218,15 +218,17 @@ class _Wiring:
             evictions,
             self._infra_health,
         )
-        doubts = Doubts(self._clock, self._read_anew)
-        hosts = Hosts(self._board, gatherer, self._hand, self._executor, doubts, Failures(self._clock))
+        stall_detector = StallDetector(self._clock, self._read_anew)
+        hosts = Hosts(
+            self._drain_store, gatherer, self._task_runner, self._executor, stall_detector, Failures(self._clock)
+        )
         controller = self._controller(hosts, no_rest, 0.0)
         pairs = next(each for each in self._controllers if each.name == Pairs.name)
-        self._board.connect(controller.queue.add, pairs.settle)
+        self._drain_store.connect(controller.queue.add, pairs.settle)
         return controller
 
     def _controller(
-        self, reconciler: ConfigController[Any] | Hosts, rest: Callable[[float], float], settle_seconds: float
+        self, reconciler: ConfigReconciler[Any] | Hosts, rest: Callable[[float], float], settle_seconds: float
     ) -> Controller:
         controller = Controller(
             reconciler.name,
@@ -320,12 +322,12 @@ class _Wiring:
     def _time_went_back(self, name: str) -> None:
         """Nothing that was decided on before counts any more."""
         self._executor.forget(name)
-        self._terms.shake()
-        self._board.wake_all()
+        self._terms.advance()
+        self._drain_store.wake_all()
 
     def _tenant(self, name: str, kubeconfig: TenantKubeconfig) -> Cluster:
         self._networks.refresh()
-        way = self._ways.begin(name, server_print(kubeconfig))
+        way = self._routes.begin(name, server_print(kubeconfig))
         connection = Connection(
             url=kubeconfig.server,
             ca_pem=kubeconfig.ca_pem,

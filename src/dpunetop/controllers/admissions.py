@@ -18,8 +18,8 @@ from dpunetop.domain.clusterconfig.admission import (
     too_many,
 )
 from dpunetop.domain.clusterconfig.types import (
+    ConfigRefused,
     DpuClusterConfig,
-    Refused,
     parse_config,
     was_served,
 )
@@ -81,17 +81,17 @@ class Admissions:
             self._wake(key_of(winner.live))
         return replace(config, refused=refused)
 
-    def _beyond_the_cap(self, own: Obj, shown: Shown) -> Refused | None:
+    def _beyond_the_cap(self, own: Obj, shown: Shown) -> ConfigRefused | None:
         namespace = claims(own)[0]
         older = (each for each in shown.waiting(namespace) if age_of(each) < age_of(own))
         is_beyond = len(list(islice(older, MOST_WAITING))) == MOST_WAITING
         return too_many(own["metadata"]["namespace"]) if is_beyond else None
 
-    def _in_the_way(self, config: DpuClusterConfig, shown: Shown) -> Refused | None:
+    def _in_the_way(self, config: DpuClusterConfig, shown: Shown) -> ConfigRefused | None:
         with self._guard:
             return self._in_the_way_locked(config, shown)
 
-    def _in_the_way_locked(self, config: DpuClusterConfig, shown: Shown) -> Refused | None:
+    def _in_the_way_locked(self, config: DpuClusterConfig, shown: Shown) -> ConfigRefused | None:
         """What speaks against it, beside those that wait as it does."""
         holders = {key_of(each.live): each for each in self._holders_locked(config, shown)}
         return judge([config, *holders.values()], self._has_rights)[0].refused

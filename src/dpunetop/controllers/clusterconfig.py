@@ -9,7 +9,7 @@ from dpunetop.controllers.admissions import Admissions
 from dpunetop.controllers.reconciler import (
     SERVED,
     WAITING,
-    ConfigController,
+    ConfigReconciler,
     Installation,
     blindness,
     one,
@@ -62,7 +62,7 @@ from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 
-class ClusterConfig(ConfigController[ConfigView]):
+class ClusterConfig(ConfigReconciler[ConfigView]):
     """Sees to finalizer, `Ready` and teardown."""
 
     name = "clusterconfig"

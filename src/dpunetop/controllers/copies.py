@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dpunetop.controllers.reconciler import (
-    ConfigController,
+    ConfigReconciler,
     blindness,
     one,
 )
@@ -16,7 +16,7 @@ from dpunetop.domain.ovnkube.copies import (
     needed_sources,
 )
 from dpunetop.domain.ovnkube.copying import (
-    Pair,
+    CopiedObject,
     TenantObjectsView,
     plan_tenant_objects,
 )
@@ -30,7 +30,7 @@ from dpunetop.kube.plan import Plan
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 
-class TenantObjects(ConfigController[TenantObjectsView]):
+class TenantObjects(ConfigReconciler[TenantObjectsView]):
     """Sees to the three copies and `TenantObjsSynced`."""
 
     name = "tenantobjects"
@@ -67,8 +67,8 @@ class TenantObjects(ConfigController[TenantObjectsView]):
     def _tenant_namespace(self, config: DpuClusterConfig) -> str:
         return config.tenant_namespace or self.installation.tenant_namespace
 
-    def _pair(self, reader: Reader, config: DpuClusterConfig, source: Source) -> Pair:
+    def _pair(self, reader: Reader, config: DpuClusterConfig, source: Source) -> CopiedObject:
         here, there = config.namespace, self._tenant_namespace(config)
         live = reader.get(INFRA, one(source.resource, here, source.name), here, source.name)
         seen = reader.get(config.tenant_cluster, one(source.resource, there, source.name), there, source.name)
-        return Pair(source, seen, live)
+        return CopiedObject(source, seen, live)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dpunetop.controllers.reconciler import (
-    ConfigController,
+    ConfigReconciler,
     Installation,
     one,
 )
@@ -25,7 +25,7 @@ from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import Reader
 
 
-class HostConfig(ConfigController[HostConfigView]):
+class HostConfig(ConfigReconciler[HostConfigView]):
     """Sees to MachineConfigPool, MachineConfig and `McpReady`."""
 
     name = "hostconfig"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.hostclaims import gather_claims
 from dpunetop.controllers.reconciler import (
-    ConfigController,
+    ConfigReconciler,
     Installation,
     blindness,
     one,
@@ -20,9 +20,9 @@ from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.ovnkube.copies import as_written
 from dpunetop.domain.ovnkube.notrunning import FAILED_CREATE
 from dpunetop.domain.ovnkube.plan import (
+    InfraObjects,
     OvnKubeView,
     PodScripts,
-    Stage,
     TenantSigns,
     plan_ovnkube,
 )
@@ -63,7 +63,7 @@ from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 
-class OvnKube(ConfigController[OvnKubeView]):
+class OvnKube(ConfigReconciler[OvnKubeView]):
     """Sees to ServiceAccount, entries, DaemonSet, restarts of idle pods, and `OvnKubeReady`."""
 
     name = "ovnkube"
@@ -138,7 +138,7 @@ class OvnKube(ConfigController[OvnKubeView]):
         except (NotEngaged, NotSynced):
             return None
 
-    def _settle(self, config: DpuClusterConfig, tenant: TenantSigns | None, stage: Stage) -> Settled:
+    def _settle(self, config: DpuClusterConfig, tenant: TenantSigns | None, stage: InfraObjects) -> Settled:
         """Weigh this look at the topology against those before; one that sees no tenant ends a count."""
         key = Key(INFRA, config.namespace, config.name)
         with self._lock:
@@ -203,7 +203,7 @@ class OvnKube(ConfigController[OvnKubeView]):
         version = one(names.CLUSTERVERSIONS, "", names.CLUSTERVERSION)
         return reader.get(cluster, version, "", names.CLUSTERVERSION)
 
-    def _stage(self, reader: Reader, config: DpuClusterConfig) -> Stage:
+    def _stage(self, reader: Reader, config: DpuClusterConfig) -> InfraObjects:
         namespace = config.namespace
 
         def get(resource: Resource, name: str, namespace: str = namespace) -> Obj | None:
@@ -212,7 +212,7 @@ class OvnKube(ConfigController[OvnKubeView]):
         has_machine_configs = get(CUSTOMRESOURCEDEFINITIONS, crd_name(names.MACHINECONFIGPOOLS), "") is not None
         selected = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
         entries, pods = get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES), tuple(reader.list(INFRA, selected))
-        return Stage(
+        return InfraObjects(
             service_account=get(SERVICEACCOUNTS, names.OVNKUBE_SERVICE_ACCOUNT),
             daemonset=get(DAEMONSETS, names.OVNKUBE_NODE),
             entries=entries,

@@ -122,7 +122,7 @@ def key_of(obj: Obj) -> Key:
     return Key(INFRA, namespace_of(obj), name_of(obj))
 
 
-class ConfigController(ABC, Generic[V]):
+class ConfigReconciler(ABC, Generic[V]):
     """A Reconciler of DpuClusterConfigs, told apart from the others by what it gathers and plans.
 
     Guarantees: reads caches only, writes through the executor only; what keeps it from working is said in one of its

@@ -18,7 +18,7 @@ from dpunetop.domain.clusterconfig.poolend import staying_nodes
 from dpunetop.domain.drain.model.facts import (
     Author,
     HostNode,
-    Site,
+    HostRef,
     host_node,
     maintenance,
 )
@@ -82,7 +82,7 @@ class Ending(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tenant:
+class SweptTenant:
     """What a tenant shows."""
 
     ours: tuple[tuple[Resource, Obj], ...]
@@ -103,12 +103,12 @@ class Found:
     pools: tuple[Obj, ...]
     """All there are."""
     nodes: tuple[Obj, ...]
-    tenant: Tenant | None = None
+    tenant: SweptTenant | None = None
     """None: it is not to be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SweepChoice:
     """What a person has asked for."""
 
     ending: Ending = Ending.KEEP
@@ -163,7 +163,7 @@ class _Owners:
         return owner_of(obj) in self.gone
 
 
-def look(found: Found, choice: Choice) -> Look:
+def look(found: Found, choice: SweepChoice) -> Look:
     """What is to be done now, and what is left to others.
 
     Guarantees: a DPU's budget goes before all else; what is in the tenant goes before the rest of infra; a host that is
@@ -196,7 +196,7 @@ def owner_of(obj: Obj) -> str:
     return str(labels_of(obj).get(names.OWNER_LABEL, ""))
 
 
-def living(found: Found, choice: Choice) -> tuple[Obj, ...]:
+def living(found: Found, choice: SweepChoice) -> tuple[Obj, ...]:
     """The DpuClusterConfigs whose objects stay."""
     return tuple(each for each in found.configs if not is_terminating(each) or choice.ending is Ending.KEEP)
 
@@ -207,7 +207,7 @@ def shown(resource: Resource, obj: Obj) -> str:
     return f"{resource.kind} {'/'.join(path)}"
 
 
-def _owners(found: Found, choice: Choice) -> _Owners:
+def _owners(found: Found, choice: SweepChoice) -> _Owners:
     def hashes(configs: Iterable[Obj]) -> frozenset[str]:
         return frozenset(names.owner_hash(found.infra_uid, namespace_of(each), name_of(each)) for each in configs)
 
@@ -275,7 +275,7 @@ def _pool_of(machine_config: str) -> str:
     return machine_config[len(before) : -len(after)]
 
 
-def _in_tenant(tenant: Tenant, owners: _Owners) -> Look:
+def _in_tenant(tenant: SweptTenant, owners: _Owners) -> Look:
     everything = [*tenant.ours, *((names.NODEMAINTENANCES, each) for each in tenant.maintenances)]
     strangers = frozenset(owner_of(obj) for _, obj in everything) - owners.gone - owners.living - {""}
     held = {str(at(each, "spec", "nodeName")): owner_of(each) for each in tenant.maintenances}
@@ -288,7 +288,7 @@ def _in_tenant(tenant: Tenant, owners: _Owners) -> Look:
     return reduce(Look.__add__, parts, Look(strangers=strangers))
 
 
-def _accounts(resource: Resource, tenant: Tenant, owners: _Owners) -> Look:
+def _accounts(resource: Resource, tenant: SweptTenant, owners: _Owners) -> Look:
     ours = (obj for kind, obj in tenant.ours if kind == resource and owners.has_gone(obj))
     return _deleted(TENANT, resource, (obj for obj in ours if TENANT_NAMES[resource](name_of(obj))), _nothing)
 
@@ -304,9 +304,9 @@ def _maintenance(obj: Obj, hosts: Mapping[str, HostNode]) -> Look:
     host = hosts.get(read.host)
     if host is None or not host.cordoned or host.mark:
         return Look((Act(Delete(TENANT, names.NODEMAINTENANCES, obj, Fence.VERSION), ""),))
-    site = _site(host, owner_of(obj))
+    host_ref = _host_ref(host, owner_of(obj))
     was_cordoned = host.mark is None and bool(read.cordoned_before)
-    mark = mark_host(site, host, True) if was_cordoned else leave_host(site, host)
+    mark = mark_host(host_ref, host, True) if was_cordoned else leave_host(host_ref, host)
     return Look((Act(mark, ": it is to come out cordoned, because no DPU serves it"),), (f"{what} goes after that",))
 
 
@@ -329,7 +329,7 @@ def _host(host: HostNode, owners: _Owners, is_alone: bool) -> Look:
     is_ours = is_alone or was_left
     if host.mark is not None and is_ours and (host.mark or not host.cordoned):
         end = "stays cordoned" if host.mark else "stays schedulable"
-        return Look((Act(restore_host(_site(host, ""), host), f": it {end}, and the mark goes"),))
+        return Look((Act(restore_host(_host_ref(host, ""), host), f": it {end}, and the mark goes"),))
     marks = [
         annotation
         for annotation, ours in (
@@ -353,13 +353,13 @@ def _marked(host: HostNode, marks: list[str]) -> Look:
     return Look(kept=(f"{what}. Once it has a network: kubectl uncordon {name}; {unmark}",))
 
 
-def _configs(found: Found, choice: Choice, before: Look) -> Look:
+def _configs(found: Found, choice: SweepChoice, before: Look) -> Look:
     """DpuClusterConfigs that are being deleted, and have our finalizer."""
     held = (each for each in found.configs if is_terminating(each) and names.FINALIZER in _finalizers(each))
     return reduce(Look.__add__, (_config(each, choice, before) for each in held), Look())
 
 
-def _config(config: Obj, choice: Choice, before: Look) -> Look:
+def _config(config: Obj, choice: SweepChoice, before: Look) -> Look:
     what = shown(names.DPUCLUSTERCONFIGS, config)
     if choice.ending is Ending.KEEP:
         how = "install the operator again, which leads its hosts out first; or add --terminating, which cuts them off"
@@ -375,9 +375,9 @@ def _finalizers(config: Obj) -> list[str]:
     return list(config["metadata"].get("finalizers") or [])
 
 
-def _site(host: HostNode, owner: str) -> Site:
+def _host_ref(host: HostNode, owner: str) -> HostRef:
     """As far as a write of the host goes by it."""
-    return Site(name_of(host.live), TENANT, "", owner, Author("", "", "", 0))
+    return HostRef(name_of(host.live), TENANT, "", owner, Author("", "", "", 0))
 
 
 def _nothing(_: Obj) -> str:

@@ -146,7 +146,7 @@ def test_another_cluster_than_before_is_not_used_until_it_is_accepted(
     trial: Trial, other_cluster: ControlPlane
 ) -> None:
     trial.ready()
-    before, good = trial.standing(), trial.kubeconfig()
+    before, good = trial.dpu_status(), trial.kubeconfig()
     known = trial.config()["status"]["tenantUID"]
     trial.store_kubeconfig(other_cluster.token_kubeconfig(READER.token))
     condition = trial.wait("CredentialsValid", "False", "TenantSwapped")
@@ -155,7 +155,7 @@ def test_another_cluster_than_before_is_not_used_until_it_is_accepted(
     assert f"annotate {names.ACCEPT_TENANT_ANNOTATION}={uid}" in condition["message"]
     trial.wait_event("TenantSwapped", uid)
     assert trial.config()["status"]["tenantUID"] == known
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
     trial.annotate(accept_tenant=uid)
     trial.wait("CredentialsValid", "True")
     assert trial.config()["status"]["tenantUID"] == uid
@@ -163,7 +163,7 @@ def test_another_cluster_than_before_is_not_used_until_it_is_accepted(
     trial.wait("OvnKubeReady", "False", "TopologyUnknown")
     mounted = trial.path(SECRETS, names.TENANT_CREDENTIAL)
     trial.infra.wait_for(mounted, lambda secret: other_cluster.url in decoded(secret, names.TENANT_CREDENTIAL_KEY))
-    kept = trial.standing()
+    kept = trial.dpu_status()
     for secret in (names.TENANT_CREDENTIAL, names.TENANT_KUBECONFIG):
         assert kept.pop(f"secrets/{secret}") != before.pop(f"secrets/{secret}")
     assert kept == before
@@ -293,14 +293,14 @@ def test_a_pool_of_someone_else_is_left_alone_until_it_is_gone(trial: Trial, wor
 def test_of_two_for_one_pool_the_older_is_served_and_then_the_other(new_trial: Callable[..., Trial]) -> None:
     first, second = sorted((new_trial(), new_trial()), key=lambda trial: trial.namespace)
     first.ready(deletionPolicy="Delete")
-    before = first.standing()
+    before = first.dpu_status()
     second.quick_start(poolName=first.pool)
     condition = second.wait("Ready", "False", "PoolTaken")
     assert f"belongs to {first.namespace}/{first.names.name}, which is older" in condition["message"]
     second.wait_event("PoolTaken", first.namespace)
     assert "finalizers" not in second.config()["metadata"]
-    assert set(second.standing().values()) == {("", "")}
-    assert first.standing() == before
+    assert set(second.dpu_status().values()) == {("", "")}
+    assert first.dpu_status() == before
     assert first.condition("Ready")["status"] == "True"
     first.delete_config()
     first.take_nodes_out()
@@ -313,13 +313,13 @@ def test_of_two_in_one_namespace_the_older_is_served_and_then_the_other(new_tria
     second = new_trial(namespace=first.namespace)
     second.names = second.names.__class__(**{**vars(second.names), "name": f"{first.names.name}-z"})
     first.ready()
-    before = first.standing()
+    before = first.dpu_status()
     second.create_config(tenantNamespace=first.tenant_namespace)
     condition = second.wait("Ready", "False", "NamespaceTaken")
     assert f"{first.names.name} in this namespace is older and is served" in condition["message"]
     second.wait_event("NamespaceTaken", first.names.name)
     assert second.pool_objects() == ({}, {})
-    assert first.standing() == before
+    assert first.dpu_status() == before
     first.delete_config()
     eventually(first.config, lambda config: not config)
     second.wait("McpReady", "True")
@@ -413,7 +413,7 @@ def test_a_stored_pool_name_that_is_refused_today_is_named_and_nothing_is_writte
     assert said["message"] == words
     trial.wait_event(reason, words)
     assert "finalizers" not in trial.config()["metadata"]
-    assert set(trial.standing().values()) == {("", "")}
+    assert set(trial.dpu_status().values()) == {("", "")}
     after = world.infra.admin.list_all(trial.path(names.MACHINECONFIGPOOLS, "").rstrip("/"))
     assert [each["spec"] for each in after] == [each["spec"] for each in before]
     trial.delete_config()
@@ -492,24 +492,24 @@ def test_keys_that_are_nobodys_are_told_and_hold_nothing_up(new_trial: Callable[
 
 def test_an_entry_that_goes_bad_leaves_its_node_serving(trial: Trial) -> None:
     trial.ready()
-    before = trial.standing()
+    before = trial.dpu_status()
     trial.store_overrides({trial.nodes[0]: "TENANT_K8S_NODE=$(id)\n"})
     trial.wait("OvnKubeReady", "False", "EntryRejected")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
     trial.store_overrides()
     trial.wait("Ready", "True")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
 
 
 def test_overrides_that_go_leave_all_nodes_serving(trial: Trial) -> None:
     trial.ready()
-    before = trial.standing()
+    before = trial.dpu_status()
     trial.infra.delete(trial.path(CONFIGMAPS, names.ENV_OVERRIDES))
     trial.wait("OvnKubeReady", "False", "EnvOverridesMissing")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
     trial.store_overrides()
     trial.wait("Ready", "True")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
 
 
 # --- the tenant's masters ---------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def test_a_selector_of_everything_takes_nothing(trial: Trial) -> None:
 def test_who_comes_later_does_not_take_the_dpus_of_another(new_trial: Any) -> None:
     first, second = new_trial(), new_trial()
     first.ready()
-    before = first.standing()
+    before = first.dpu_status()
     selector = {"matchLabels": {first.label: ""}}
     second.quick_start(nodeSelector=selector)
     said = second.wait("McpReady", "False", "NodeNotGranted")
@@ -111,7 +111,7 @@ def test_who_comes_later_does_not_take_the_dpus_of_another(new_trial: Any) -> No
     eventually(lambda: first.condition("McpReady"), lambda found: other in found["message"])
     assert second.pool_objects() == ({}, {})
     assert not second.get(DAEMONSETS, names.OVNKUBE_NODE)
-    assert first.standing() == before
+    assert first.dpu_status() == before
     assert first.condition("Ready")["status"] == "True"
 
 
@@ -119,12 +119,12 @@ def test_a_selector_that_is_widened_takes_nothing_that_another_holds(new_trial: 
     first, second = new_trial(), new_trial()
     second.ready()
     first.ready()
-    before, pool = first.standing(), second.pool_objects()[0]["spec"]["nodeSelector"]
+    before, pool = first.dpu_status(), second.pool_objects()[0]["spec"]["nodeSelector"]
     second.patch_config({"spec": {"nodeSelector": {"matchLabels": {names.DPU_WORKER_LABEL: "", second.label: None}}}})
     second.wait("McpReady", "False", "NodeNotGranted")
     assert second.pool_objects()[0]["spec"]["nodeSelector"] == pool
     eventually(second.pods, lambda pods: {pod["spec"].get("nodeName") for pod in pods} == set(second.nodes))
-    assert first.standing() == before
+    assert first.dpu_status() == before
     assert first.condition("Ready")["status"] == "True"
 
 

@@ -90,13 +90,13 @@ def test_a_damaged_token_is_replaced_and_a_lost_secret_comes_back(minting: Trial
 
 def test_what_the_operator_forgets_it_finds_again(minting: Trial, operator: OperatorProcess) -> None:
     minting.ready()
-    before, held = minting.standing(), token(minting)
+    before, held = minting.dpu_status(), token(minting)
     operator.restart()
     operator.wait_ready()
     eventually(lambda: minting.condition("TenantReachable"), lambda c: c["status"] == "True")
     minting.annotate(stirred="yes")
     minting.wait("Ready", "True")
-    assert (minting.standing(), token(minting)) == (before, held)
+    assert (minting.dpu_status(), token(minting)) == (before, held)
 
 
 def test_an_operator_that_is_away_for_three_days_costs_no_pod_its_tenant(

@@ -115,34 +115,34 @@ def test_a_node_without_its_host_configuration_gets_no_entry(new_trial: NewTrial
 def test_a_changed_entry_of_a_node_that_serves_waits(trial: Trial) -> None:
     trial.ready()
     (node,) = trial.nodes
-    before, host = trial.standing(), served(trial)[node]
+    before, host = trial.dpu_status(), served(trial)[node]
     trial.store_overrides({node: entry("another-host")})
     said = trial.wait("OvnKubeReady", "False", "EntryChangePending")
     assert said["message"].startswith(f"{node} keeps serving {host} with its old entry")
     trial.wait_event("EntryChangePending", node, host)
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
     trial.store_overrides()
     trial.wait("Ready", "True")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
 
 
 def test_a_changed_setting_of_a_node_that_serves_waits(trial: Trial) -> None:
     trial.ready()
     (node,) = trial.nodes
-    before = trial.standing()
+    before = trial.dpu_status()
     trial.store_overrides({node: entry(served(trial)[node], OVN_KUBE_LOG_LEVEL="5")})
     trial.wait("OvnKubeReady", "False", "EntryChangePending")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
 
 
 def test_an_entry_that_is_removed_from_a_node_that_serves_stays(trial: Trial) -> None:
     trial.ready()
-    before = trial.standing()
+    before = trial.dpu_status()
     trial.store_overrides({})
     said = trial.wait("OvnKubeReady", "False", "EntryRemovalPending")
     assert "keeps serving" in said["message"]
     trial.wait_event("EntryRemovalPending", "keeps serving")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
 
 
 def test_one_host_has_one_card(new_trial: NewTrial) -> None:
@@ -165,20 +165,20 @@ def test_one_host_has_one_card(new_trial: NewTrial) -> None:
 def test_values_that_are_written_otherwise_are_the_same(trial: Trial) -> None:
     trial.ready()
     (node,) = trial.nodes
-    before, host = trial.standing(), served(trial)[node]
+    before, host = trial.dpu_status(), served(trial)[node]
     text = f"# which host\n\n  {names.TENANT_NODE_ENV}={host}  \nDPU_IP=10.0.0.1\n"
     trial.store_overrides({node: text})
     trial.annotate(seen="yes")
     trial.wait("Ready", "True")
     trial.store_overrides({node: text, "another": "x"})
     trial.wait("OvnKubeReady", "False", "EntryRejected")  # so what came before has been looked at
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
 
 
 def test_a_selector_that_would_drop_a_node_that_serves_reaches_nobody(new_trial: NewTrial) -> None:
     trial = new_trial(dpus=2)
     trial.ready()
-    before, (kept, dropped) = trial.standing(), trial.nodes
+    before, (kept, dropped) = trial.dpu_status(), trial.nodes
     only = {"matchLabels": {trial.label: "", "kubernetes.io/hostname": kept}}
     trial.patch_config({"spec": {"nodeSelector": only}})
     for type_ in ("McpReady", "OvnKubeReady"):
@@ -186,10 +186,10 @@ def test_a_selector_that_would_drop_a_node_that_serves_reaches_nobody(new_trial:
         assert dropped in said["message"]
         assert kept not in said["message"]
     trial.wait_event("SelectorDropsServing", dropped)
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
     trial.patch_config({"spec": {"nodeSelector": {"matchLabels": {"kubernetes.io/hostname": None}}}})
     trial.wait("Ready", "True")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
 
 
 def test_many_cards_serve_their_own_hosts(new_trial: NewTrial) -> None:

@@ -199,7 +199,7 @@ def test_a_right_that_is_missing_at_the_end_is_named_and_the_finalizer_stays(tri
 
 def test_a_right_that_is_taken_away_later_is_named_and_loses_nothing(trial: Trial) -> None:
     trial.ready()
-    before, uid = trial.standing(), trial.config()["status"]["tenantUID"]
+    before, uid = trial.dpu_status(), trial.config()["status"]["tenantUID"]
     with lacking(trial.infra, role_of(trial), WRITES, "secrets", names.TENANT_KUBECONFIG):
         trial.store_kubeconfig(trial.kubeconfig(token=trial.token(7200)))
         said = trial.wait("CredentialsValid", "False", "Forbidden")
@@ -207,7 +207,7 @@ def test_a_right_that_is_taken_away_later_is_named_and_loses_nothing(trial: Tria
         assert "parameters.yaml" not in said["message"]
         assert trial.config()["status"]["tenantUID"] == uid
         assert trial.condition("TenantReachable")["status"] == "True"
-        assert trial.standing() == before
+        assert trial.dpu_status() == before
     trial.wait("Ready", "True", within=HEALED_SECONDS)
     assert trial.config()["status"]["tenantUID"] == uid
 

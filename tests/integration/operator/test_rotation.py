@@ -83,7 +83,7 @@ def test_a_new_given_token_reaches_the_pods_and_rolls_nothing(trial: Trial, worl
     trial.store_overrides()
     trial.create_config(tenantCredential=choice)
     trial.wait("Ready", "True", within=40.0)
-    before, roll, audit = trial.standing(), trial.roll_mark(), of_operator(world.infra)
+    before, roll, audit = trial.dpu_status(), trial.roll_mark(), of_operator(world.infra)
     for number in range(3):
         token = trial.token(3600 + number)
         trial.store_kubeconfig(trial.kubeconfig(token=token))
@@ -95,7 +95,7 @@ def test_a_new_given_token_reaches_the_pods_and_rolls_nothing(trial: Trial, worl
     assert trial.roll_mark() == roll
     trial.wait("Ready", "True")
     assert writes(audit.requests(), trial, "daemonsets", names.OVNKUBE_NODE) == []
-    changed = {place for place, mark in trial.standing().items() if before.get(place) != mark}
+    changed = {place for place, mark in trial.dpu_status().items() if before.get(place) != mark}
     assert changed == {f"secrets/{name}" for name in OURS}
 
 
@@ -105,7 +105,7 @@ def test_another_layout_of_the_same_credential_writes_nothing(trial: Trial, worl
     trial.store_overrides()
     trial.create_config()
     trial.wait("Ready", "True", within=40.0)
-    before, audit = trial.standing(), of_operator(world.infra)
+    before, audit = trial.dpu_status(), of_operator(world.infra)
     for namespace in ("default", "kube-system", "default"):
         content: dict[str, Any] = dict(world.tenant.token_kubeconfig(token, namespace=namespace))
         content["preferences"] = {}
@@ -114,7 +114,9 @@ def test_another_layout_of_the_same_credential_writes_nothing(trial: Trial, worl
     eventually(lambda: copied_authority(trial), lambda found: found == text, COPY_SECONDS)
     asked = audit.requests()
     assert writes(asked, trial, "secrets", *OURS) == []
-    changed = {place for place, mark in trial.standing().items() if before.get(place) != mark and "pods/" not in place}
+    changed = {
+        place for place, mark in trial.dpu_status().items() if before.get(place) != mark and "pods/" not in place
+    }
     assert changed <= {"configmaps/ovn-ca", "daemonsets/ovnkube-node"}
 
 
@@ -145,7 +147,7 @@ def test_nothing_of_a_tenant_that_was_exchanged_enters_and_nothing_is_written_to
     other.apply(central_tenant(trial.tenant_namespace))
     account, token = _administrator(other)
     trial.ready()
-    before, copies = trial.standing(), copied_authority(trial)
+    before, copies = trial.dpu_status(), copied_authority(trial)
     audit, mark = of_operator(world.infra), other.audit_mark()
     trial.store_kubeconfig(other.token_kubeconfig(token))
     condition = trial.wait("CredentialsValid", "False", "TenantSwapped")
@@ -156,7 +158,7 @@ def test_nothing_of_a_tenant_that_was_exchanged_enters_and_nothing_is_written_to
         {"data": {"ca-bundle.crt": Authority("foreign").pem.decode()}},
     )
     assert trial.condition("TenantReachable")["status"] == "True"
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
     assert copied_authority(trial) == copies
     text = change_authority(trial)  # the link that was before goes on
     eventually(lambda: copied_authority(trial), lambda found: found == text, COPY_SECONDS)

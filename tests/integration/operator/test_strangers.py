@@ -216,13 +216,13 @@ def test_a_key_that_others_add_rolls_nobody(trial: Trial, resource: Resource, na
 
 def test_an_entry_that_is_edited_is_put_right_and_restarts_nobody(trial: Trial) -> None:
     trial.ready()
-    right, pods = trial.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)["data"], trial.standing()
+    right, pods = trial.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)["data"], trial.dpu_status()
     wrong = {trial.nodes[0]: "TENANT_K8S_NODE=another\n"}
     place = trial.path(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)
     trial.infra.patch(place, {"data": wrong})
     trial.infra.wait_for(place, lambda obj: obj["data"] == right, REPAIR_SECONDS)
     trial.wait("Ready", "True")
-    same = {place: mark for place, mark in trial.standing().items() if place.startswith("pods/")}
+    same = {place: mark for place, mark in trial.dpu_status().items() if place.startswith("pods/")}
     assert same == {place: mark for place, mark in pods.items() if place.startswith("pods/")}
 
 
@@ -231,11 +231,11 @@ def test_what_others_add_to_ours_stays(trial: Trial) -> None:
     for resource, name in OUR_OBJECTS:
         trial.infra.patch(trial.path(resource, name), {"metadata": {"annotations": {"theirs": "yes"}}})
     trial.infra.patch(trial.path(names.MACHINECONFIGPOOLS, trial.pool), {"spec": {"maxUnavailable": 2}})
-    before = trial.standing()
+    before = trial.dpu_status()
     trial.store_overrides()
     trial.annotate(theirs="too")
     trial.wait("Ready", "True")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
     assert trial.pool_objects()[0]["spec"]["maxUnavailable"] == 2
     assert all(trial.get(*each)["metadata"]["annotations"]["theirs"] == "yes" for each in OUR_OBJECTS)
 

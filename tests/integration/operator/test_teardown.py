@@ -154,11 +154,11 @@ def test_deleting_one_leaves_the_others_and_their_links(new_trial: NewTrial) -> 
         each.quick_start(deletionPolicy="Delete")
     for each in (first, second, third):
         each.wait("Ready", "True")
-    before = {each.namespace: each.standing() for each in (first, third)}
+    before = {each.namespace: each.dpu_status() for each in (first, third)}
     second.delete_config()
     second.take_nodes_out()
     gone(second)
-    assert {each.namespace: each.standing() for each in (first, third)} == before
+    assert {each.namespace: each.dpu_status() for each in (first, third)} == before
     for each in (first, third):
         assert each.condition("Ready")["status"] == "True"
         text = Authority("ovn-next").pem.decode()
@@ -210,7 +210,7 @@ def test_the_end_right_after_the_beginning_leaves_nothing(trial: Trial) -> None:
     trial.delete_config()
     trial.take_nodes_out()
     gone(trial)
-    assert set(trial.standing().values()) == {("", "")}
+    assert set(trial.dpu_status().values()) == {("", "")}
 
 
 def test_the_end_waits_for_the_pods_and_says_so(trial: Trial) -> None:

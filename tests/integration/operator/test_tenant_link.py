@@ -76,16 +76,16 @@ def wait_for_copy(trial: Trial, text: str, within: float) -> None:
 
 def test_a_rotated_token_is_used_at_once_and_written_once(trial: Trial, world: World) -> None:
     trial.ready()
-    before = trial.standing()
+    before = trial.dpu_status()
     token, mark = trial.token(7200), world.infra.audit_mark()
     trial.store_kubeconfig(trial.kubeconfig(token=token))
     eventually(lambda: credential(trial), lambda text: text == token, SWITCH_SECONDS)
     trial.wait("Ready", "True")
-    assert trial.standing()["daemonsets/ovnkube-node"] == before["daemonsets/ovnkube-node"]
+    assert trial.dpu_status()["daemonsets/ovnkube-node"] == before["daemonsets/ovnkube-node"]
     wait_for_copy(trial, new_authority(trial), 5.0)  # what comes after the switch has arrived, so nothing is under way
     assert len(operators_writes(world, mark, trial.namespace, names.TENANT_CREDENTIAL)) == 1
     changed = {
-        place for place, mark_ in trial.standing().items() if before.get(place) != mark_ and "pods/" not in place
+        place for place, mark_ in trial.dpu_status().items() if before.get(place) != mark_ and "pods/" not in place
     }
     secrets = {"secrets/dpunetop-tenant-credential", "secrets/dpunetop-tenant-kubeconfig"}
     assert changed - {"daemonsets/ovnkube-node"} == {*secrets, "configmaps/ovn-ca"}  # that one, for the authority
@@ -94,13 +94,13 @@ def test_a_rotated_token_is_used_at_once_and_written_once(trial: Trial, world: W
 
 def test_a_secret_that_goes_bad_changes_nothing_but_a_condition(trial: Trial) -> None:
     trial.ready()
-    before = trial.standing()
+    before = trial.dpu_status()
     trial.store_secret({names.KUBECONFIG_KEY: encoded("garbage: [")})
     condition = trial.wait("CredentialsValid", "False", "InvalidKubeconfig")
     assert condition["message"].endswith("The last good one stays in use")
     trial.wait_event("InvalidKubeconfig", "The last good one stays in use")
     assert trial.condition("TenantReachable")["status"] == "True"
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
     wait_for_copy(trial, new_authority(trial), 5.0)
     trial.store_kubeconfig()
     trial.wait("Ready", "True")
@@ -108,29 +108,29 @@ def test_a_secret_that_goes_bad_changes_nothing_but_a_condition(trial: Trial) ->
 
 def test_a_deleted_secret_is_no_farewell(trial: Trial) -> None:
     trial.ready()
-    before, kubeconfig = trial.standing(), trial.get(SECRETS, trial.names.secret)["data"]
+    before, kubeconfig = trial.dpu_status(), trial.get(SECRETS, trial.names.secret)["data"]
     trial.delete_secret()
     condition = trial.wait("CredentialsValid", "False", "SecretNotFound")
     assert condition["message"].endswith("The last good one stays in use")
     assert trial.condition("TenantReachable")["status"] == "True"
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
     trial.store_secret(kubeconfig)
     trial.wait("CredentialsValid", "True")
     trial.wait("Ready", "True")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
 
 
 def test_a_start_without_a_good_secret_uses_the_stored_credential(trial: Trial, operator: OperatorProcess) -> None:
     trial.ready()
     trial.store_secret({names.KUBECONFIG_KEY: encoded("garbage: [")})
     trial.wait("CredentialsValid", "False", "InvalidKubeconfig")
-    before = trial.standing()
+    before = trial.dpu_status()
     operator.restart()
     operator.wait_ready()
     wait_for_copy(trial, new_authority(trial), 15.0)
     assert trial.condition("TenantReachable")["status"] == "True"
     assert trial.condition("CredentialsValid")["reason"] == "InvalidKubeconfig"
-    after = trial.standing()
+    after = trial.dpu_status()
     assert after["secrets/dpunetop-tenant-credential"] == before["secrets/dpunetop-tenant-credential"]
     trial.store_kubeconfig()
     trial.wait("Ready", "True")
@@ -171,13 +171,13 @@ def test_a_tenant_that_is_down_at_the_start_is_found_when_it_comes(
 )
 def test_a_tenant_that_goes_leaves_all_that_runs(trial: Trial, way: FaultProxy, cut: str, back_seconds: float) -> None:
     ready_through(way, trial)
-    before = trial.standing()
+    before = trial.dpu_status()
     getattr(way, cut)()
     condition = trial.wait("TenantReachable", "False", "Unreachable", within=NOTICE_SECONDS)
     assert condition["message"].endswith("what runs is kept as it is")
     trial.wait_event("Unreachable", "what runs is kept as it is")
     trial.wait("Ready", "False", "Unreachable")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
     text = new_authority(trial)
     _infra_is_still_looked_after(trial)
     way.restore()
@@ -205,7 +205,7 @@ def test_a_start_while_the_tenant_is_down_leaves_all_that_runs(
     trial: Trial, way: FaultProxy, operator: OperatorProcess
 ) -> None:
     ready_through(way, trial)
-    before = trial.standing()
+    before = trial.dpu_status()
     way.refuse()
     operator.restart()
     operator.wait_ready()
@@ -213,11 +213,11 @@ def test_a_start_while_the_tenant_is_down_leaves_all_that_runs(
     trial.wait("TenantObjsSynced", "Unknown", "TenantNotRead")
     condition = trial.wait("OvnKubeReady", "False", "TenantNotRead")
     assert condition["message"].endswith("what runs is kept as it is")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
     way.restore()
     trial.wait("TenantReachable", "True", within=BACK_AFTER_REFUSAL_SECONDS)
     trial.wait("Ready", "True")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
 
 
 def test_one_tenant_that_is_silent_holds_up_no_other(trial: Trial, new_trial: Any, way: FaultProxy) -> None:
@@ -235,7 +235,7 @@ def test_one_tenant_that_is_silent_holds_up_no_other(trial: Trial, new_trial: An
 
 def test_a_revoked_token_is_named_and_a_new_one_taken(trial: Trial, world: World) -> None:
     trial.ready()
-    before = trial.standing()
+    before = trial.dpu_status()
     account = trial.tenant_path(SERVICEACCOUNTS, ACCOUNT)
     trial.tenant.delete(account)
     condition = trial.wait("CredentialsValid", "False", "Unauthorized", within=NOTICE_SECONDS)
@@ -243,7 +243,7 @@ def test_a_revoked_token_is_named_and_a_new_one_taken(trial: Trial, world: World
     assert condition["status"] == "False"
     trial.wait("TenantReachable", "True")
     trial.wait("Ready", "False", "Unauthorized")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
     world.tenant.apply(
         {
             "apiVersion": "v1",

@@ -123,17 +123,17 @@ def test_all_three_at_once_arrive_whole(trial: Trial) -> None:
 )
 def test_what_the_tenant_deletes_is_kept_here(trial: Trial, resource: Resource, name: str, words: str) -> None:
     trial.ready()
-    before = trial.standing()
+    before = trial.dpu_status()
     place = trial.tenant_path(resource, name)
     old = trial.tenant.get(place)
     trial.tenant.delete(place)
     said = trial.wait("TenantObjsSynced", "False", "NotFound")
     assert said["message"] == f"{words}. The last good copies stay"
     trial.wait_event("NotFound", words)
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
     trial.world.tenant.apply(new_object(resource, trial.tenant_namespace, name, data=old["data"], **_type(old)))
     trial.wait("Ready", "True")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
 
 
 def _type(obj: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,15 +154,15 @@ def test_what_the_tenant_spoils_stays_there(
     trial: Trial, resource: Resource, name: str, data: dict[str, Any], words: str
 ) -> None:
     trial.ready()
-    before, good = trial.standing(), trial.tenant.get(trial.tenant_path(resource, name))["data"]
+    before, good = trial.dpu_status(), trial.tenant.get(trial.tenant_path(resource, name))["data"]
     change(trial, resource, name, data)
     said = trial.wait("TenantObjsSynced", "False", "Invalid")
     assert words in said["message"]
     assert said["message"].endswith("The last good copies stay")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
     change(trial, resource, name, good)
     trial.wait("Ready", "True")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
 
 
 def test_what_is_not_listed_stays_behind(trial: Trial) -> None:
@@ -187,13 +187,13 @@ def test_what_is_not_listed_stays_behind(trial: Trial) -> None:
 
 def test_a_change_of_what_is_not_listed_rolls_nobody(trial: Trial) -> None:
     trial.ready()
-    before = trial.standing()
+    before = trial.dpu_status()
     change(trial, CONFIGMAPS, names.OVNKUBE_CONFIG, {"more": "x"})
     change(trial, CONFIGMAPS, names.OVN_CA, {"more": "x", "ca-bundle.crt": _commented(trial)})
     change(trial, SECRETS, names.OVN_CERT, {"ca.crt": "eA=="})
     trial.tenant.delete(trial.tenant_path(CONFIGMAPS, names.OVNKUBE_CONFIG))
     trial.wait("TenantObjsSynced", "False", "NotFound")  # told after the others, so they have been seen
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
 
 
 def _commented(trial: Trial) -> str:
@@ -312,13 +312,13 @@ def test_a_pod_that_calls_itself_a_master_does_not_join_the_list(trial: Trial) -
 
 def test_a_tenant_on_its_way_between_topologies_changes_nothing_that_runs(trial: Trial) -> None:
     trial.ready()
-    before = trial.standing()
+    before = trial.dpu_status()
     sign = new_object(CONFIGMAPS, trial.tenant_namespace, names.OVNKUBE_SCRIPT_LIB, data={"x": "y"})
     trial.world.tenant.apply(sign)
     said = trial.wait("OvnKubeReady", "False", "TopologyMigrating")
     assert "ovnkube-script-lib exists" in said["message"]
     trial.wait_event("TopologyMigrating", "ovnkube-script-lib exists")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before
     trial.tenant.delete(trial.tenant_path(CONFIGMAPS, names.OVNKUBE_SCRIPT_LIB))
     trial.wait("Ready", "True")
-    assert trial.standing() == before
+    assert trial.dpu_status() == before

@@ -16,7 +16,7 @@ from dpunetop.app.sweep import PATIENCE_SECONDS, Busy, Sweeper, SweepSettings
 from dpunetop.app.sweepcli import DEFAULT_NAMESPACE, parse_sweep
 from dpunetop.domain import names
 from dpunetop.domain.names import owner_hash
-from dpunetop.domain.sweep import TENANT, Choice, Ending
+from dpunetop.domain.sweep import TENANT, Ending, SweepChoice
 from dpunetop.kube.errors import Conflict, Forbidden, NotFound
 from dpunetop.kube.keys import (
     CUSTOMRESOURCEDEFINITIONS,
@@ -142,7 +142,7 @@ class Bed:
 
     def run(self, *, dry_run: bool = False, with_tenant: bool = False, **chosen: Any) -> int:
         doors = {INFRA: self.infra, **({TENANT: self.tenant} if with_tenant else {})}
-        settings = SweepSettings(None, None, DEFAULT_NAMESPACE, Choice(**chosen), dry_run)
+        settings = SweepSettings(None, None, DEFAULT_NAMESPACE, SweepChoice(**chosen), dry_run)
         return Sweeper(doors, settings, self.clock, self._say).run()
 
     def _say(self, text: str, end: str) -> None:
@@ -343,8 +343,8 @@ def test_a_cordon_survives_a_sweep_that_is_killed_before_it_is_put_back(bed: Bed
 
 def test_settings_come_from_flags_and_environment() -> None:
     given = parse_sweep(["--terminating", "--dry-run", f"--owner={OWNER}", "--namespace=x"], {"KUBECONFIG": "/k"})
-    assert given == SweepSettings("/k", None, "x", Choice(Ending.FINISH, frozenset({OWNER})), True)
-    assert parse_sweep([], {}) == SweepSettings(None, None, DEFAULT_NAMESPACE, Choice(), False)
+    assert given == SweepSettings("/k", None, "x", SweepChoice(Ending.FINISH, frozenset({OWNER})), True)
+    assert parse_sweep([], {}) == SweepSettings(None, None, DEFAULT_NAMESPACE, SweepChoice(), False)
 
 
 @pytest.mark.parametrize("flag", ["--owner=UPPER", "--namespace=a/b", "--nonsense", "--terminat"])

@@ -8,7 +8,7 @@ import pytest
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.controllers.reconciler import (
     CONFIG_INDEXERS,
-    ConfigController,
+    ConfigReconciler,
     Installation,
 )
 from dpunetop.domain.clusterconfig.types import parse_config
@@ -58,7 +58,7 @@ class Notes:
         return {"metadata": {"name": name, "annotations": {SAME_TENANT_ANNOTATION: says} if says else {}}}
 
 
-class Served(ConfigController[str]):
+class Served(ConfigReconciler[str]):
     name = "served"
     condition = "Served"
 

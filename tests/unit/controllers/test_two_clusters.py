@@ -20,7 +20,7 @@ from dpunetop.controllers.copies import TenantObjects
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.reconciler import (
     CONFIG_INDEXERS,
-    ConfigController,
+    ConfigReconciler,
     Installation,
 )
 from dpunetop.domain import names
@@ -120,13 +120,13 @@ class Pair:
         ]
 
 
-def controllers() -> tuple[ConfigController[Any], ...]:
+def controllers() -> tuple[ConfigReconciler[Any], ...]:
     """Controllers that have seen nothing yet."""
     nobody = cast(Executor, None)
     return TenantObjects(INSTALLATION, nobody), OvnKube(INSTALLATION, nobody, SCRIPTS, (), FakeClock())
 
 
-def decided(controller: ConfigController[Any], reader: Pair, wanted: DpuClusterConfig) -> Plan | str:
+def decided(controller: ConfigReconciler[Any], reader: Pair, wanted: DpuClusterConfig) -> Plan | str:
     """The plan, or who has to be waited for."""
     try:
         return controller.plan(controller.gather(cast(Any, reader), wanted))

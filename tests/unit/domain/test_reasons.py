@@ -12,14 +12,16 @@ import pytest
 
 import dpunetop
 from dpunetop.domain.drain.model import facts
-from dpunetop.domain.drain.model.limits import Span
+from dpunetop.domain.drain.model.limits import LimitedStep
 from dpunetop.domain.drain.outages import unplanned
-from dpunetop.domain.drain.protection.protection import Guarding
-from dpunetop.domain.drain.report import standing
-from dpunetop.domain.drain.report.standing import Stage
+from dpunetop.domain.drain.protection.protection import ProtectionPhase
+from dpunetop.domain.drain.report import dpustatus
+from dpunetop.domain.drain.report.dpustatus import DpuPhase
 from dpunetop.domain.drain.rules import (
-    giving,
     opening,
+)
+from dpunetop.domain.drain.rules import (
+    returning as returning,
 )
 from dpunetop.domain.hostconfig import machineconfig
 from dpunetop.domain.ovnkube import (
@@ -59,12 +61,12 @@ SAYING = frozenset(
 NO_REASONS = frozenset({"True", "False", "Unknown"})
 ENUMS: tuple[type[StrEnum], ...] = (
     facts.Reason,
-    entries.Wait,
+    entries.EntryWait,
     unready.Cause,
     copies.CopyProblem,
     databases.DatabaseProblem,
     machineconfig.PoolReason,
-    Stage,
+    DpuPhase,
     unplanned.NetworkReason,
 )
 
@@ -95,9 +97,9 @@ def literals(nodes: list[ast.expr]) -> Iterator[str]:
 
 
 def reasons() -> set[str]:
-    found = {str(each) for kind in ENUMS for each in kind} | {giving.HOST_LEFT_CORDONED, unplanned.NETWORK_BACK}
-    found |= {opening.DRAIN_FORCED, standing.DRAIN_SKIPPED, giving.HOST_FORCED_BACK}
-    found |= {span.reason for span in Span}
+    found = {str(each) for kind in ENUMS for each in kind} | {returning.HOST_LEFT_CORDONED, unplanned.NETWORK_BACK}
+    found |= {opening.DRAIN_FORCED, dpustatus.DRAIN_SKIPPED, returning.HOST_FORCED_BACK}
+    found |= {span.reason for span in LimitedStep}
     found |= {"".join(word.capitalize() for word in each.name.split("_")) for each in _SHOWN}
     for room in ("domain", "controllers"):
         for path in (SOURCE / room).rglob("*.py"):
@@ -106,7 +108,7 @@ def reasons() -> set[str]:
     return found - NO_REASONS
 
 
-_SHOWN = (Guarding.BLOCKER_NOT_READY, Guarding.NOT_OURS, Guarding.REMOVAL_PENDING)
+_SHOWN = (ProtectionPhase.BLOCKER_NOT_READY, ProtectionPhase.NOT_OURS, ProtectionPhase.REMOVAL_PENDING)
 
 
 @pytest.mark.parametrize("reason", sorted(reasons()))

@@ -10,7 +10,7 @@ from dpunetop.domain import names
 from dpunetop.domain.credential.account import ACCOUNTS
 from dpunetop.domain.names import owner_hash
 from dpunetop.domain.ovnkube.copies import SOURCES
-from dpunetop.domain.sweep import INFRA_NAMES, TENANT_NAMES, Choice, Ending, Found, Look, Tenant, look
+from dpunetop.domain.sweep import INFRA_NAMES, TENANT_NAMES, Ending, Found, Look, SweepChoice, SweptTenant, look
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
     CONFIGMAPS,
@@ -31,7 +31,7 @@ SYSTEM = "openshift-dpu-network-operator"
 LIVING = owner_hash(INFRA_UID, "dpu-one", "sample")
 GONE = owner_hash(INFRA_UID, "dpu-two", "sample")
 STRANGER = owner_hash("uid-of-another", "dpu-two", "sample")
-FINISH = Choice(Ending.FINISH)
+FINISH = SweepChoice(Ending.FINISH)
 
 Obj = dict[str, Any]
 Ours = tuple[Resource, Obj]
@@ -76,7 +76,7 @@ def terminating(obj: Obj) -> Obj:
 
 
 def found(
-    *left: Ours, configs: tuple[Obj, ...] = (), nodes: tuple[Obj, ...] = (), tenant: Tenant | None = None
+    *left: Ours, configs: tuple[Obj, ...] = (), nodes: tuple[Obj, ...] = (), tenant: SweptTenant | None = None
 ) -> Found:
     pools = tuple(obj for resource, obj in left if resource == names.MACHINECONFIGPOOLS)
     return Found(INFRA_UID, configs, tuple(left), pools, nodes, tenant)
@@ -91,7 +91,7 @@ def gone(said: Look) -> list[str]:
 
 
 def test_all_that_is_left_goes_and_the_budget_goes_first() -> None:
-    said = look(found(*everything()), Choice())
+    said = look(found(*everything()), SweepChoice())
     assert gone(said) == [each.kind for each in INFRA_NAMES]
     assert gone(said)[0] == "PodDisruptionBudget"
     assert (said.later, said.kept, said.swept) == ((), (), frozenset({GONE}))
@@ -103,7 +103,7 @@ def test_what_belongs_to_a_living_config_stays() -> None:
 
 @pytest.mark.parametrize("resource", [each for each in INFRA_NAMES if each != names.MACHINECONFIGPOOLS], ids=str)
 def test_a_name_that_is_not_ours_protects_what_has_our_label(resource: Resource) -> None:
-    assert look(found(ours(resource, "somebodys")), Choice()).acts == ()
+    assert look(found(ours(resource, "somebodys")), SweepChoice()).acts == ()
 
 
 def test_every_copy_and_every_account_that_we_make_has_a_name_that_is_swept() -> None:
@@ -113,25 +113,25 @@ def test_every_copy_and_every_account_that_we_make_has_a_name_that_is_swept() ->
 
 def test_the_account_of_all_blockers_stays_while_any_config_lives() -> None:
     account = ours(SERVICEACCOUNTS, names.DRAIN_BLOCKER)
-    assert look(found(account, configs=(config(),)), Choice()).acts == ()
-    assert gone(look(found(account), Choice())) == ["ServiceAccount"]
+    assert look(found(account, configs=(config(),)), SweepChoice()).acts == ()
+    assert gone(look(found(account), SweepChoice())) == ["ServiceAccount"]
 
 
 def test_hosts_that_lose_their_network_are_named() -> None:
     left = (budget("d1", **{names.SERVES_ANNOTATION: "w1"}), ours(DAEMONSETS, names.OVNKUBE_NODE))
-    texts = [str(act) for act in look(found(*left), Choice()).acts]
+    texts = [str(act) for act in look(found(*left), SweepChoice()).acts]
     assert texts[1] == f"delete DaemonSet {SYSTEM}/ovnkube-node, which cuts off w1"
 
 
 def test_what_is_deleted_and_held_by_something_is_waited_for() -> None:
     resource, obj = budget()
-    said = look(found((resource, terminating(obj))), Choice())
+    said = look(found((resource, terminating(obj))), SweepChoice())
     assert said.acts == ()
     assert "look at its finalizers" in said.later[0]
 
 
 def test_a_pool_stays_while_a_node_is_in_it_with_the_command_that_takes_it_out() -> None:
-    said = look(found(pool(), machine_config(), nodes=(node("d1"),)), Choice())
+    said = look(found(pool(), machine_config(), nodes=(node("d1"),)), SweepChoice())
     assert said.acts == ()
     assert len(said.kept) == 2
     assert all("kubectl label node d1 node-role.kubernetes.io/dpu-worker-" in words for words in said.kept)
@@ -139,17 +139,17 @@ def test_a_pool_stays_while_a_node_is_in_it_with_the_command_that_takes_it_out()
 
 def test_a_pool_stays_while_a_node_runs_its_configuration() -> None:
     runs = node("d1", {}, **{names.CURRENT_CONFIG_ANNOTATION: "rendered-dpu-0a1b"})
-    assert look(found(pool(), machine_config(), nodes=(runs,)), Choice()).acts == ()
+    assert look(found(pool(), machine_config(), nodes=(runs,)), SweepChoice()).acts == ()
 
 
 def test_a_machine_config_whose_pool_is_gone_stays_while_a_node_runs_it() -> None:
     runs = node("d1", {}, **{names.DESIRED_CONFIG_ANNOTATION: "rendered-dpu-0a1b"})
-    assert look(found(machine_config(), nodes=(runs,)), Choice()).acts == ()
-    assert gone(look(found(machine_config()), Choice())) == ["MachineConfig"]
+    assert look(found(machine_config(), nodes=(runs,)), SweepChoice()).acts == ()
+    assert gone(look(found(machine_config()), SweepChoice())) == ["MachineConfig"]
 
 
 def test_a_pool_that_a_living_config_names_stays() -> None:
-    said = look(found(pool(), machine_config(), configs=(config(),)), Choice())
+    said = look(found(pool(), machine_config(), configs=(config(),)), SweepChoice())
     assert (said.acts, said.kept) == ((), ())
 
 
@@ -157,7 +157,7 @@ def test_a_pool_that_a_living_config_names_stays() -> None:
 
 
 def test_a_config_that_is_deleted_keeps_what_it_has_and_both_ways_out_are_named() -> None:
-    said = look(found(*everything(LIVING), configs=(terminating(config()),)), Choice())
+    said = look(found(*everything(LIVING), configs=(terminating(config()),)), SweepChoice())
     assert said.acts == ()
     assert "install the operator again" in said.kept[0]
     assert "--terminating" in said.kept[0]
@@ -209,12 +209,12 @@ def upkeep(owner: str = GONE, **notes: str) -> Obj:
 
 
 def in_tenant(*left: Ours, upkeeps: tuple[Obj, ...] = (), hosts: tuple[Obj, ...] = ()) -> Found:
-    return found(budget(), tenant=Tenant(tuple(left), upkeeps, hosts))
+    return found(budget(), tenant=SweptTenant(tuple(left), upkeeps, hosts))
 
 
 def said_of_tenant(*left: Ours, upkeeps: tuple[Obj, ...] = (), hosts: tuple[Obj, ...] = ()) -> Look:
     """Without the budget that makes the owner known."""
-    said = look(in_tenant(*left, upkeeps=upkeeps, hosts=hosts), Choice())
+    said = look(in_tenant(*left, upkeeps=upkeeps, hosts=hosts), SweepChoice())
     return Look(said.acts[1:], said.later, said.kept, said.strangers)
 
 
@@ -274,7 +274,7 @@ def test_a_mark_that_may_be_of_another_cluster_stays(mark: str) -> None:
 
 @pytest.mark.parametrize("mark", ["yes", "no"])
 def test_a_mark_that_may_be_of_a_config_that_lives_stays(mark: str) -> None:
-    said = look(found(configs=(config(),), tenant=Tenant((), (), (host({BEFORE: mark}),))), Choice())
+    said = look(found(configs=(config(),), tenant=SweptTenant((), (), (host({BEFORE: mark}),))), SweepChoice())
     assert said == Look()
 
 
@@ -329,11 +329,11 @@ def test_marks_of_another_cluster_stay(notes: dict[str, str]) -> None:
 
 
 def test_the_rest_of_infra_shows_whose_the_tenants_objects_are_and_goes_after_them() -> None:
-    tenant = Tenant((), (upkeep(),), ())
-    said = look(found(*everything(), tenant=tenant), Choice())
+    tenant = SweptTenant((), (upkeep(),), ())
+    said = look(found(*everything(), tenant=tenant), SweepChoice())
     assert gone(said) == ["PodDisruptionBudget", "NodeMaintenance"]
     assert len(said.later) == len(INFRA_NAMES) - 1
-    ended = look(found(*everything(), tenant=Tenant((), (), ())), Choice())
+    ended = look(found(*everything(), tenant=SweptTenant((), (), ())), SweepChoice())
     assert gone(ended) == [each.kind for each in INFRA_NAMES]
 
 
@@ -347,14 +347,14 @@ def test_what_is_of_an_owner_that_infra_does_not_know_stays_until_a_person_says_
     account = ours(SERVICEACCOUNTS, names.DPU_ACCOUNT, STRANGER)
     said = said_of_tenant(account, upkeeps=(upkeep(STRANGER),))
     assert (said.acts, said.strangers) == ((), frozenset({STRANGER}))
-    tenant = Tenant((account,), (upkeep(STRANGER),), ())
-    told = look(found(tenant=tenant), Choice(owners=frozenset({STRANGER})))
+    tenant = SweptTenant((account,), (upkeep(STRANGER),), ())
+    told = look(found(tenant=tenant), SweepChoice(owners=frozenset({STRANGER})))
     assert gone(told) == ["NodeMaintenance", "ServiceAccount"]
 
 
 def test_an_owner_that_lives_is_not_swept_whatever_a_person_says() -> None:
-    tenant = Tenant((ours(SERVICEACCOUNTS, names.DPU_ACCOUNT, LIVING),), (upkeep(LIVING),), ())
-    said = look(found(configs=(config(),), tenant=tenant), Choice(owners=frozenset({LIVING})))
+    tenant = SweptTenant((ours(SERVICEACCOUNTS, names.DPU_ACCOUNT, LIVING),), (upkeep(LIVING),), ())
+    said = look(found(configs=(config(),), tenant=tenant), SweepChoice(owners=frozenset({LIVING})))
     assert said == Look()
 
 

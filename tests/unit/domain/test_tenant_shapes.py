@@ -13,7 +13,7 @@ from dpunetop.domain.credential.account import (
     is_allowed,
 )
 from dpunetop.domain.drain.model.facts import (
-    Phase,
+    MaintenancePhase,
     dpu_node,
     host_node,
     maintenance,
@@ -27,7 +27,7 @@ from dpunetop.domain.names import (
 )
 from dpunetop.domain.ovnkube.copies import (
     SOURCES,
-    Refused,
+    CopyRefused,
     copy_of,
 )
 from dpunetop.domain.ovnkube.databases import (
@@ -75,7 +75,7 @@ def test_an_object_of_any_shape_is_read_as_saying_nothing(seen: dict[str, Any]) 
     release_of(seen, seen)
     assert isinstance(choose_image(ImageView(None, None, "Multi", seen, None)), NoImage)
     for source in SOURCES:
-        assert isinstance(copy_of(source, seen, "ns", Owner(config(), "0123")), Refused)
+        assert isinstance(copy_of(source, seen, "ns", Owner(config(), "0123")), CopyRefused)
     assert TenantSide("ovn", seen, None, None).stranger("0123") is not None
     assert is_allowed(seen) in (True, False)
 
@@ -90,5 +90,5 @@ def test_a_host_or_a_maintenance_of_any_shape_is_read(seen: dict[str, Any], note
     seen["metadata"] = {**seen["metadata"], "annotations": notes}
     assert host_node(seen).uid == dpu_node(seen).uid == ""
     found = maintenance(seen, "owner")
-    assert (found.ours, found.phase in Phase, len(found.error) <= 200) == (False, True, True)
+    assert (found.ours, found.phase in MaintenancePhase, len(found.error) <= 200) == (False, True, True)
     condition_of(seen, "Ready")

@@ -33,15 +33,15 @@ from dpunetop.domain.clusterconfig.types import (
     parse_config,
 )
 from dpunetop.domain.drain.model import facts
-from dpunetop.domain.drain.protection.protection import Guarding
+from dpunetop.domain.drain.protection.protection import ProtectionPhase
+from dpunetop.domain.drain.report.dpustatus import (
+    DpuPhase,
+    DpuStatus,
+    DrainReason,
+)
 from dpunetop.domain.drain.report.health import (
     PairState,
     judge_pairs,
-)
-from dpunetop.domain.drain.report.standing import (
-    Stage,
-    Standing,
-    Wish,
 )
 from dpunetop.domain.ovnkube.image import (
     AllowedImages,
@@ -59,11 +59,11 @@ from dpunetop.domain.tenant.kubeconfig import (
     parse_kubeconfig,
 )
 from dpunetop.domain.tenant.link import (
-    Choice,
-    Denied,
+    KubeconfigChoice,
     Linked,
     LinkView,
-    Unanswered,
+    TenantDenied,
+    TenantUnanswered,
     WrongCluster,
     plan_link,
 )
@@ -97,7 +97,7 @@ def linked(attempt: Any, text: str) -> Plan:
     view = LinkView(
         config=of(),
         owner=Owner(live(), "owner"),
-        choice=Choice(None, None),
+        choice=KubeconfigChoice(None, None),
         attempt=attempt,
         kept=Linked("uid", text),
         stored=None,
@@ -114,8 +114,8 @@ def ending(**changes: Any) -> Plan:
 
 
 def pair(text: str) -> Condition:
-    standing = Standing("dpu", Stage.HELD, Wish.NOBODY, "Held", text, protected=False)
-    return judge_pairs([PairState(text, Guarding.SERVING, standing, True)], [text])
+    dpu_status = DpuStatus("dpu", DpuPhase.HELD, DrainReason.NOBODY, "Held", text, protected=False)
+    return judge_pairs([PairState(text, ProtectionPhase.SERVING, dpu_status, True)], [text])
 
 
 def refused(text: str) -> str:
@@ -162,8 +162,8 @@ PRODUCERS: Mapping[str, Callable[[str], Any]] = {
     "a host that has not been given back": lambda text: ending(maintenances=(text,)),
     "a host that is led out": lambda text: ending(served=(text,)),
     "why a tenant is out of sight": lambda text: ending(tenant=OutOfSight(text)),
-    "a tenant that does not answer": lambda text: linked(Unanswered("Timeout", text), text),
-    "a tenant that refuses": lambda text: linked(Denied("Forbidden", text), text),
+    "a tenant that does not answer": lambda text: linked(TenantUnanswered("Timeout", text), text),
+    "a tenant that refuses": lambda text: linked(TenantDenied("Forbidden", text), text),
     "a tenant that is another": lambda text: linked(WrongCluster("TenantSwapped", text), text),
     "a pair": pair,
     "an entry": rejected,

@@ -30,8 +30,8 @@ from dpunetop.domain.credential.plan import (
     CredentialView,
     Fresh,
     Minted,
-    Refused,
-    Trial,
+    TokenRefused,
+    TokenTrial,
     plan_credential,
 )
 from dpunetop.domain.hostconfig.plan import (
@@ -40,15 +40,15 @@ from dpunetop.domain.hostconfig.plan import (
 )
 from dpunetop.domain.ovnkube.copies import SOURCES
 from dpunetop.domain.ovnkube.copying import (
-    Pair,
+    CopiedObject,
     TenantObjectsView,
     plan_tenant_objects,
 )
 from dpunetop.domain.ovnkube.image import AllowedImages
 from dpunetop.domain.ovnkube.plan import (
+    InfraObjects,
     OvnKubeView,
     PodScripts,
-    Stage,
     TenantSigns,
     plan_ovnkube,
 )
@@ -59,10 +59,10 @@ from dpunetop.domain.ovnkube.topology import (
 from dpunetop.domain.pairing.pairing import Claims
 from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
 from dpunetop.domain.tenant.link import (
-    Choice,
-    Denied,
+    KubeconfigChoice,
     Linked,
     LinkView,
+    TenantDenied,
     choose,
     plan_link,
 )
@@ -190,9 +190,9 @@ def tenant(text: str, *containers: str) -> TenantSigns:
     )
 
 
-def stage(text: str) -> Stage:
+def stage(text: str) -> InfraObjects:
     overrides = {"bf2-1": "TENANT_K8S_NODE=host-1", "bf2-2": f"TENANT_K8S_NODE={text}", text: text}
-    return Stage(
+    return InfraObjects(
         service_account=None,
         daemonset=None,
         entries=None,
@@ -248,7 +248,9 @@ def copies(text: str) -> Plan:
     }
     dressed = {"labels": {text: text}, "annotations": {text: text}, "finalizers": [text]}
     pairs = tuple(
-        Pair(source, {"metadata": {"name": source.name, **dressed}, "type": text, "data": contents[source.name]}, None)
+        CopiedObject(
+            source, {"metadata": {"name": source.name, **dressed}, "type": text, "data": contents[source.name]}, None
+        )
         for source in SOURCES
     )
     return plan_tenant_objects(TenantObjectsView(CONFIG, OWNER, pairs, None, MANAGER))
@@ -266,8 +268,8 @@ def link(text: str) -> Plan:
 
 
 def denied(text: str) -> Plan:
-    attempt = Denied("Forbidden", "no")
-    return plan_link(LinkView(CONFIG, OWNER, Choice(KUBECONFIG, None), attempt, None, None, MANAGER))
+    attempt = TenantDenied("Forbidden", "no")
+    return plan_link(LinkView(CONFIG, OWNER, KubeconfigChoice(KUBECONFIG, None), attempt, None, None, MANAGER))
 
 
 def credential(text: str, finding: Any) -> Plan:
@@ -281,7 +283,7 @@ def credential(text: str, finding: Any) -> Plan:
             stored=ours("Secret", names.TENANT_KUBECONFIG, data={}),
             secret=None,
             held=None,
-            trial=Trial.UNTRIED,
+            trial=TokenTrial.UNTRIED,
             finding=finding,
             tenant=TenantSide("openshift-ovn-kubernetes", dressed, bound, bound),
             now=EPOCH,
@@ -296,7 +298,7 @@ def minted(text: str) -> Plan:
 
 
 def inline(text: str) -> Plan:
-    return credential(text, Refused("MintedForbidden", "no"))
+    return credential(text, TokenRefused("MintedForbidden", "no"))
 
 
 def hosts(text: str) -> Plan:

@@ -101,9 +101,9 @@ def test_a_function_is_exchanged_for_all_who_have_it(module: ModuleType) -> None
 
 
 def test_a_property_is_exchanged_too(module: ModuleType) -> None:
-    scene = module.Scene()
+    host_state = module.Scene()
     assert planted(module, "Scene.is_old", "self.age >= LIMIT -> self.age < LIMIT")
-    assert scene.is_old is True
+    assert host_state.is_old is True
 
 
 def test_a_survivor_is_listed_with_the_reason_why_nothing_falls(tmp_path: Path) -> None:

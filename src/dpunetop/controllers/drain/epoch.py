@@ -9,7 +9,7 @@ from dpunetop.base.clock import Clock
 from dpunetop.domain.drain.model.facts import Author
 
 
-class Terms:
+class Epoch:
     """The term of this process, which leads once at most.
 
     Threads: any.
@@ -28,13 +28,13 @@ class Terms:
             term = self._term
         return Author(self._field_manager, term, secrets.token_hex(4), int(self._clock.now().timestamp()))
 
-    def shake(self) -> None:
+    def advance(self) -> None:
         """A cluster's time went back: all that was decided before must fail."""
         with self._guard:
             self._term, self._is_shaken = secrets.token_hex(8), True
 
     @property
-    def is_shaken(self) -> bool:
+    def needs_takeover(self) -> bool:
         """Whether time went back and not every cycle is known to have been taken over since."""
         with self._guard:
             return self._is_shaken

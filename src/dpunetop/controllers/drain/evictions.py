@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from dpunetop.base.clock import Clock
 from dpunetop.domain.drain.model.facts import HostView
-from dpunetop.domain.drain.model.scene import Scene
+from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.report.evictions import (
     in_the_way,
     is_late,
@@ -39,7 +39,7 @@ class Evictions:
 
     def look(self, view: HostView, rechecks: list[float]) -> tuple[str, ...]:
         """What is in the way, for a person. Raises: NotEngaged."""
-        cluster, host, own = view.site.tenant_cluster, view.site.host, Scene(view).own
+        cluster, host, own = view.host_ref.tenant_cluster, view.host_ref.host, HostState(view).own
         if own is None or not is_late(view):
             self.forget(cluster, host)
             return ()

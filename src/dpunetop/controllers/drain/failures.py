@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dpunetop.base.clock import Clock
-from dpunetop.domain.drain.model.facts import Hold
+from dpunetop.domain.drain.model.facts import HoldReason
 from dpunetop.domain.drain.report.failures import (
     LAST_PAUSE_SECONDS,
     pause_after,
@@ -35,7 +35,7 @@ class _Failing:
     count: int = 0
     last: float = 0.0
     until: float = 0.0
-    why: Hold | None = None
+    why: HoldReason | None = None
     at_once: bool = False
     wanted: bool = True
 
@@ -64,7 +64,7 @@ class Failures:
             found = self._failing.get(key, {}).get(job)
         return 0.0 if found is None else max(0.0, found.until - self._clock.monotonic())
 
-    def failed(self, key: Key, job: Job, error: ApiError | None, why: Hold | None, *, at_once: bool) -> float:
+    def failed(self, key: Key, job: Job, error: ApiError | None, why: HoldReason | None, *, at_once: bool) -> float:
         """Count a failure, and say how many seconds to wait now.
 
         `why` is what to tell of it, None: nothing; `at_once`: from now on, and not only once it has lasted.
@@ -102,7 +102,7 @@ class Failures:
             found = self._failing.get(key, {}).get(job)
             return found is not None and not _has_lasted(found)
 
-    def told(self, key: Key, dpu: str = "") -> Hold | None:
+    def told(self, key: Key, dpu: str = "") -> HoldReason | None:
         """What to say of the DPU because of what fails: the oldest of it."""
         with self._guard:
             found = sorted(self._telling_locked(key, dpu), key=lambda each: each.since)

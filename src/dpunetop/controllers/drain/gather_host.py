@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from dpunetop.base.clock import Clock
-from dpunetop.controllers.drain.epoch import Terms
+from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.leases import Leases
 from dpunetop.controllers.drain.nodeabsence import (
     DPU_SECONDS,
     HOST_SECONDS,
-    Absences,
+    NodeAbsences,
 )
 from dpunetop.controllers.reconciler import one
 from dpunetop.domain import names
@@ -33,13 +33,13 @@ from dpunetop.domain.drain.model.facts import (
     Author,
     Blind,
     DpuView,
-    Gone,
-    Hold,
+    HoldReason,
+    HostRef,
     HostView,
+    NodeGone,
     OvnPod,
     Reason,
     Signal,
-    Site,
     Templates,
     TenantSeen,
 )
@@ -82,25 +82,25 @@ INDEXERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class HostSnapshot:
     """One look at a host. `view` None: the tenant is not known well enough yet, so that nothing may be decided."""
 
-    site: Site
+    host_ref: HostRef
     dpus: tuple[DpuView, ...]
     nodes: dict[str, Obj]
     """The Nodes of its DPUs, as far as they are there."""
     deployments: dict[str, Obj]
     view: HostView | None
     recheck_seconds: float | None
-    trouble: Hold | None = None
+    trouble: HoldReason | None = None
     """What keeps it from being looked at as it should be."""
-    unseen: Hold | None = None
+    unseen: HoldReason | None = None
     """Why this process has not seen the tenant yet, so that nothing is said of it."""
     suspicion: str = ""
     """Why infra itself may be what fails, as far as its Nodes do not say so already; empty: it is not."""
 
 
-class Gatherer:
+class HostGatherer:
     """Reads caches, and where a Node is missing asks the server.
 
     Guarantees: budgets, maintenances and tenant Nodes are never shown as they were before our own last write.
@@ -110,8 +110,8 @@ class Gatherer:
     def __init__(
         self,
         clusters: Clusters,
-        absences: Absences,
-        terms: Terms,
+        absences: NodeAbsences,
+        terms: Epoch,
         clock: Clock,
         newest: Newest,
         evictions: Evictions,
@@ -130,17 +130,17 @@ class Gatherer:
         self._seen: set[str] = set()  # tenant clusters of which this process has seen something
         self._waiting_since: dict[str, float] = {}  # tenant cluster of which nothing is known yet -> monotonic
 
-    def sight(self, reader: Reader, roster: Roster, slot: Slot) -> Sight:
+    def host_snapshot(self, reader: Reader, roster: Roster, slot: Slot) -> HostSnapshot:
         """Look at one slot. Raises: NotSynced and NotEngaged about infra."""
         author = self._terms.author()
         cluster, settings = roster.config.tenant_cluster, roster.blockers
-        site = Site(slot.host, cluster, settings.namespace, settings.owner, author)
+        host_ref = HostRef(slot.host, cluster, settings.namespace, settings.owner, author)
         rechecks: list[float] = []
-        troubles: list[Hold] = []
+        troubles: list[HoldReason] = []
         dpus, nodes, deployments = [], {}, {}
         for member in slot.members:
             node = self._node(reader, INFRA, member.dpu, DPU_SECONDS, rechecks, troubles)
-            if not isinstance(node, Gone):
+            if not isinstance(node, NodeGone):
                 nodes[member.dpu] = node
             dpus.append(self._dpu(reader, roster, slot, member, node))
             if (deployment := _blocker(reader, settings.namespace, member.dpu)) is not None:
@@ -149,7 +149,7 @@ class Gatherer:
         view = None
         if tenant is not None:
             view = HostView(
-                site=site,
+                host_ref=host_ref,
                 tenant=tenant,
                 dpus=tuple(dpus),
                 serving=slot.serving,
@@ -164,9 +164,9 @@ class Gatherer:
         trouble = next(iter(troubles), None)
         suspicion = self._infra.suspicion(rechecks) if _may_act(roster, tenant) else ""
         recheck, unseen = min(rechecks, default=None), self._unseen(cluster, tenant)
-        return Sight(site, tuple(dpus), nodes, deployments, view, recheck, trouble, unseen, suspicion)
+        return HostSnapshot(host_ref, tuple(dpus), nodes, deployments, view, recheck, trouble, unseen, suspicion)
 
-    def _unseen(self, cluster: str, tenant: TenantSeen | Blind | None) -> Hold | None:
+    def _unseen(self, cluster: str, tenant: TenantSeen | Blind | None) -> HoldReason | None:
         with self._guard:
             if isinstance(tenant, TenantSeen):
                 self._seen.add(cluster)
@@ -181,8 +181,8 @@ class Gatherer:
     # --- infra ------------------------------------------------------------------------------------------------------
 
     def _node(
-        self, reader: Reader, cluster: str, name: str, apart: float, rechecks: list[float], troubles: list[Hold]
-    ) -> Obj | Gone:
+        self, reader: Reader, cluster: str, name: str, apart: float, rechecks: list[float], troubles: list[HoldReason]
+    ) -> Obj | NodeGone:
         node = reader.get(cluster, Selection(NODES), "", name)
         if node is not None:
             self._absences.seen(cluster, name)
@@ -192,9 +192,9 @@ class Gatherer:
             rechecks.append(absence.recheck_seconds)
         if absence.error is not None:
             troubles.append(why_failed(QuorumGet(cluster, NODES, "", name), absence.error))
-        return absence.found if absence.found is not None else Gone(absence.confirmed)
+        return absence.found if absence.found is not None else NodeGone(absence.confirmed)
 
-    def _dpu(self, reader: Reader, roster: Roster, slot: Slot, member: Member, node: Obj | Gone) -> DpuView:
+    def _dpu(self, reader: Reader, roster: Roster, slot: Slot, member: Member, node: Obj | NodeGone) -> DpuView:
         settings, name = roster.blockers, member.dpu
         blockers = _blocker_pods(reader, settings.namespace, name)
         budget = reader.get(
@@ -206,7 +206,7 @@ class Gatherer:
         read = None if budget is None else self._budget(budget, settings.owner)
         return DpuView(
             name=name,
-            node=node if isinstance(node, Gone) else facts.dpu_node(node),
+            node=node if isinstance(node, NodeGone) else facts.dpu_node(node),
             budget=read,
             blocker=facts.ready_blocker(blockers),
             trouble=why_not_running(_blocker(reader, settings.namespace, name), blockers),
@@ -222,7 +222,7 @@ class Gatherer:
 
     def _is_unverified(self, reader: Reader, roster: Roster, author: Author) -> bool:
         """Whether, after a cluster's time went back, a cycle is left that has not been taken over."""
-        if not self._terms.is_shaken:
+        if not self._terms.needs_takeover:
             return False
         namespace, owner = roster.blockers.namespace, roster.blockers.owner
         found = reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, namespace))
@@ -235,7 +235,7 @@ class Gatherer:
     # --- tenant -----------------------------------------------------------------------------------------------------
 
     def _tenant(
-        self, reader: Reader, roster: Roster, host: str, rechecks: list[float], troubles: list[Hold]
+        self, reader: Reader, roster: Roster, host: str, rechecks: list[float], troubles: list[HoldReason]
     ) -> TenantSeen | Blind | None:
         cluster = roster.config.tenant_cluster
         try:
@@ -249,7 +249,7 @@ class Gatherer:
             self._waiting_since.pop(cluster, None)
         if silent := self._silent(cluster):
             return silent
-        return TenantSeen(node if isinstance(node, Gone) else facts.host_node(node), maintenances)
+        return TenantSeen(node if isinstance(node, NodeGone) else facts.host_node(node), maintenances)
 
     def _maintenances(
         self, reader: Reader, cluster: str, owner: str, host: str
@@ -263,24 +263,26 @@ class Gatherer:
 
     def _signals(self, reader: Reader, roster: Roster, view: HostView, rechecks: list[float]) -> tuple[Signal, ...]:
         """What the tenant shows of the host's network."""
-        if not roster.has_zones or isinstance(view.tenant, Blind) or isinstance(view.tenant.node, Gone):
-            self._leases.forget(roster.config.tenant_cluster, view.site.host)
+        if not roster.has_zones or isinstance(view.tenant, Blind) or isinstance(view.tenant.node, NodeGone):
+            self._leases.forget(roster.config.tenant_cluster, view.host_ref.host)
             return ()
         lease = self._leases.look(reader, roster, view, rechecks)
-        return tenant_signals(Evidence(view.site.host, lease, annotations_of(view.tenant.node.live), roster.release))
+        return tenant_signals(
+            Evidence(view.host_ref.host, lease, annotations_of(view.tenant.node.live), roster.release)
+        )
 
     def _silent(self, name: str) -> Blind | None:
         """What the health of the tenant says against its caches."""
         cluster = self._clusters.get(name)
         if cluster is None:
-            return Blind(Hold(Reason.TENANT_NOT_ENGAGED, "the tenant is not connected"))
+            return Blind(HoldReason(Reason.TENANT_NOT_ENGAGED, "the tenant is not connected"))
         health = cluster.health
         if health.reach is Reach.UNREACHABLE:
             words = f"the tenant cannot be reached: {health.reason}: {health.message}"
-            return Blind(Hold(Reason.TENANT_UNREACHABLE, words))
+            return Blind(HoldReason(Reason.TENANT_UNREACHABLE, words))
         if health.reach is Reach.REACHABLE and health.reason:
             words = f"the tenant refuses the credential: {health.reason}: {health.message}"
-            return Blind(Hold(Reason.TENANT_UNAUTHORIZED, words))
+            return Blind(HoldReason(Reason.TENANT_UNAUTHORIZED, words))
         return None
 
     def _out_of_sight(self, roster: Roster, err: NotEngaged | NotSynced, rechecks: list[float]) -> Blind | None:
@@ -291,7 +293,7 @@ class Gatherer:
         with self._guard:
             waited = now - self._waiting_since.setdefault(cluster, now)
         if waited >= PATIENCE_SECONDS:
-            return Blind(Hold(Reason.TENANT_NOT_SYNCED, f"the tenant has not been read yet: {err}"))
+            return Blind(HoldReason(Reason.TENANT_NOT_SYNCED, f"the tenant has not been read yet: {err}"))
         rechecks.append(PATIENCE_SECONDS - waited)
         return None
 
@@ -303,21 +305,21 @@ def _may_act(roster: Roster, tenant: TenantSeen | Blind | None) -> bool:
     return marked or roster.config.unplanned.policy is OutagePolicy.CORDON
 
 
-def why_blind(roster: Roster, err: NotEngaged | NotSynced) -> Hold | None:
+def why_blind(roster: Roster, err: NotEngaged | NotSynced) -> HoldReason | None:
     """Why the tenant is out of sight for certain, as the link to it or its own refusal says; None: it may yet come."""
     refusal = err.error if isinstance(err, NotSynced) else None
     if isinstance(refusal, Forbidden | Unauthorized):
-        return Hold(Reason.TENANT_UNAUTHORIZED, f"the tenant does not let us look: {refusal.message}")
+        return HoldReason(Reason.TENANT_UNAUTHORIZED, f"the tenant does not let us look: {refusal.message}")
     said = condition_of(roster.config.live, TENANT_REACHABLE) or {"status": "True", "reason": ""}
     if said["reason"] in ("TenantSwapped", "TenantIsInfra"):
-        return Hold(Reason.TENANT_SWAPPED, str(said["message"]))
+        return HoldReason(Reason.TENANT_SWAPPED, str(said["message"]))
     match said["status"], said["reason"]:
         case "False", _:
-            return Hold(Reason.TENANT_UNREACHABLE, f"the tenant cannot be reached: {said['message']}")
+            return HoldReason(Reason.TENANT_UNREACHABLE, f"the tenant cannot be reached: {said['message']}")
         case "Unknown", _:
-            return Hold(Reason.TENANT_NOT_ENGAGED, f"the tenant is not connected: {said['message']}")
+            return HoldReason(Reason.TENANT_NOT_ENGAGED, f"the tenant is not connected: {said['message']}")
         case _, "Answered":
-            return Hold(Reason.TENANT_UNAUTHORIZED, f"the tenant refuses the credential: {said['message']}")
+            return HoldReason(Reason.TENANT_UNAUTHORIZED, f"the tenant refuses the credential: {said['message']}")
     return None
 
 

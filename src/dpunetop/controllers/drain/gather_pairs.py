@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from dpunetop.base.quoting import quoted
-from dpunetop.controllers.drain.exchange import Board
 from dpunetop.controllers.drain.gather_host import (
     Newest,
     serves_maintenances,
 )
 from dpunetop.controllers.drain.infrahealth import InfraHealth
+from dpunetop.controllers.drain.store import DrainStore
 from dpunetop.controllers.hostclaims import gather_claims
 from dpunetop.controllers.reconciler import (
     Installation,
@@ -31,9 +31,9 @@ from dpunetop.domain.clusterconfig.types import (
 from dpunetop.domain.drain.fleet.allowance import limit_of
 from dpunetop.domain.drain.fleet.allowance import slots as slots_of
 from dpunetop.domain.drain.fleet.roster import (
-    Entry,
     Mode,
     Place,
+    PodEntry,
     Roster,
     RosterView,
     Slot,
@@ -53,10 +53,10 @@ from dpunetop.domain.drain.model import facts
 from dpunetop.domain.drain.model.cordonmark import mark_of
 from dpunetop.domain.drain.model.facts import (
     Budget,
-    Hold,
+    DrainSettings,
+    HoldReason,
     OnTimeout,
     Reason,
-    Settings,
     Templates,
 )
 from dpunetop.domain.drain.model.limits import Limits
@@ -126,7 +126,7 @@ _SCC = Resource("security.openshift.io", "v1", "securitycontextconstraints", "Se
 
 
 @dataclass(frozen=True, slots=True)
-class Census:
+class PairsSnapshot:
     """What was found. `roster` None: no image is known for the blockers, and `lacking` says why."""
 
     roster: Roster | None
@@ -169,19 +169,19 @@ class _Tenant:
         )
 
 
-class Censor:
+class PairsGatherer:
     """Takes the census. Threads: any; one at a time a DpuClusterConfig."""
 
     def __init__(
         self,
-        board: Board,
+        drain_store: DrainStore,
         newest: Newest,
         installation: Installation,
         operator_image: str | None,
         infra: InfraHealth,
     ) -> None:
         """`newest` as for the `Gatherer`."""
-        self._board = board
+        self._drain_store = drain_store
         self._infra = infra
         self._newest = newest
         self._namespace = installation.namespace
@@ -196,10 +196,10 @@ class Censor:
         access: Access,
         siblings: Sequence[DpuClusterConfig],
         rights: Callable[[DpuClusterConfig], Rights],
-    ) -> Census:
+    ) -> PairsSnapshot:
         """Read all of it; `siblings` share the tenant. Raises: NotSynced and NotEngaged about infra."""
         if access is not Access.GIVEN:
-            return Census(self._bare(reader, config, access, siblings, rights(config).owner), "", None, ())
+            return PairsSnapshot(self._bare(reader, config, access, siblings, rights(config).owner), "", None, ())
         own = rights(config)
         owner = own.owner
         entries = self._own_entries(reader, config, owner)
@@ -211,7 +211,7 @@ class Censor:
             claimed = gather_claims(reader, siblings, rights, self._namespace)
             roster = self._roster(reader, config, siblings, settings, entries, daemonset, own, claimed)
         lacking = image.message if isinstance(image, NoImage) else ""
-        return Census(roster, lacking, entries, tuple(reader.list(INFRA, pods)))
+        return PairsSnapshot(roster, lacking, entries, tuple(reader.list(INFRA, pods)))
 
     def _bare(
         self, reader: Reader, config: DpuClusterConfig, access: Access, siblings: Sequence[DpuClusterConfig], owner: str
@@ -378,10 +378,10 @@ class Censor:
         self, config: DpuClusterConfig, siblings: Iterable[DpuClusterConfig], tenant: _Tenant, owner: str
     ) -> frozenset[str]:
         """Hosts on which something of ours is left. A mark is ours if the host was; at the end, if nobody else's."""
-        before = self._board.roster(config.tenant_cluster)
+        before = self._drain_store.roster(config.tenant_cluster)
         known = hosts_of(before.slots) if before is not None else frozenset()
         if config.terminating:
-            rosters = (self._board.roster(each.tenant_cluster) for each in siblings)
+            rosters = (self._drain_store.roster(each.tenant_cluster) for each in siblings)
             others = {host for roster in rosters if roster is not None for host in hosts_of(roster.slots)}
             known = tenant.marked - others
         return tenant.ours | (tenant.marked & known) | tenant.cordoned_by(owner)
@@ -396,14 +396,16 @@ class Censor:
         """How many hosts may be cordoned because of outages, and which of those that ask; as for drains, the hosts of
         all DpuClusterConfigs of the tenant count."""
         cordoning = [each for each in (config, *siblings) if each.unplanned.policy is OutagePolicy.CORDON]
-        rosters = [self._board.roster(each.tenant_cluster) for each in siblings]
+        rosters = [self._drain_store.roster(each.tenant_cluster) for each in siblings]
         if config not in cordoning or not tenant.is_seen or any(roster is None for roster in rosters):
             return 0, {}
         known = [roster for roster in rosters if roster is not None]
         hosts = {*hosts_of(found), *(host for roster in known for host in hosts_of(roster.slots))}
         limit = slots_of([limit_of(each.unplanned.max_hosts) for each in cordoning], len(hosts)) or 0
-        before = self._board.roster(config.tenant_cluster)
-        reports = (each for roster in (*known, before) if roster is not None for each in self._board.reports(roster))
+        before = self._drain_store.roster(config.tenant_cluster)
+        reports = (
+            each for roster in (*known, before) if roster is not None for each in self._drain_store.reports(roster)
+        )
         networks = (each.network for each in reports if each is not None and each.network is not None)
         asking = [(each.asks_since, each.host) for each in networks if each.asks_since is not None]
         taken = frozenset(name for name, node in tenant.nodes.items() if takes_place(node))
@@ -422,9 +424,9 @@ class Censor:
         is_alone = config.terminating and config.drain.max_unavailable is None
         if not is_alone and all(each.drain.max_unavailable is None for each in configs):
             return found
-        rosters = {each.tenant_cluster: self._board.roster(each.tenant_cluster) for each in siblings}
+        rosters = {each.tenant_cluster: self._drain_store.roster(each.tenant_cluster) for each in siblings}
         if unseen := sorted(cluster for cluster, roster in rosters.items() if roster is None):
-            hold = Hold(Reason.NO_FREE_SLOT, f"it is not known yet how many hosts of {unseen[0]} are unavailable")
+            hold = HoldReason(Reason.NO_FREE_SLOT, f"it is not known yet how many hosts of {unseen[0]} are unavailable")
             return held(found, dict.fromkeys(hosts_of(found), hold))
         others = (host for roster in rosters.values() if roster is not None for host in hosts_of(roster.slots))
         hosts = {*hosts_of(found), *others}
@@ -475,19 +477,19 @@ def _mode(config: DpuClusterConfig, budgets: Iterable[Budget], entries: Mapping[
 
 
 def _ended(found: Mapping[Place, Slot]) -> Mapping[Place, Slot]:
-    hold = Hold(Reason.TEARDOWN, "the DpuClusterConfig is being deleted, so no drain begins")
+    hold = HoldReason(Reason.TEARDOWN, "the DpuClusterConfig is being deleted, so no drain begins")
     return held(found, dict.fromkeys(hosts_of(found), hold))
 
 
-def _entries(live: Obj | None) -> Mapping[str, Entry]:
+def _entries(live: Obj | None) -> Mapping[str, PodEntry]:
     idle, foreign = idle_pods(live), overwritten(live)
-    return {dpu: Entry(text, dpu in foreign, idle.get(dpu, "")) for dpu, text in entries_of(live).items()}
+    return {dpu: PodEntry(text, dpu in foreign, idle.get(dpu, "")) for dpu, text in entries_of(live).items()}
 
 
-def _settings(config: DpuClusterConfig) -> Settings:
+def _settings(config: DpuClusterConfig) -> DrainSettings:
     drain = config.drain
     on_timeout = OnTimeout.ABORT if drain.aborts_on_timeout else OnTimeout.HOLD
-    return Settings(drain.timeout_seconds, on_timeout, Limits(drain.limits))
+    return DrainSettings(drain.timeout_seconds, on_timeout, Limits(drain.limits))
 
 
 def _templates(daemonset: Obj | None) -> Templates:

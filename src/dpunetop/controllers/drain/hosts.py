@@ -9,23 +9,23 @@ import structlog
 
 from dpunetop.base.quoting import named
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.drain.exchange import (
-    Board,
-    Report,
-)
 from dpunetop.controllers.drain.failures import Failures, Job
 from dpunetop.controllers.drain.gather_host import (
-    Gatherer,
-    Sight,
+    HostGatherer,
+    HostSnapshot,
 )
 from dpunetop.controllers.drain.stalls import (
-    Doubts,
+    StallDetector,
     identity,
+)
+from dpunetop.controllers.drain.store import (
+    DrainStore,
+    HostReport,
 )
 from dpunetop.controllers.drain.taskrunner import (
     CallFailed,
-    Carried,
-    Hand,
+    TaskOutcome,
+    TaskRunner,
 )
 from dpunetop.controllers.reconciler import (
     NO_BUG,
@@ -46,12 +46,12 @@ from dpunetop.domain.drain.model.calls import (
 from dpunetop.domain.drain.model.facts import (
     DpuNode,
     DpuView,
-    Gone,
-    Hold,
+    HoldReason,
     HostView,
+    NodeGone,
     TenantSeen,
 )
-from dpunetop.domain.drain.model.scene import Scene
+from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.outages.outages import (
     Outage,
     Serving,
@@ -66,11 +66,18 @@ from dpunetop.domain.drain.outages.unplanned import (
 )
 from dpunetop.domain.drain.protection import protection
 from dpunetop.domain.drain.protection.protection import (
-    Guarding,
     Protection,
+    ProtectionPhase,
     ProtectionView,
     PutEntries,
     decide_protection,
+)
+from dpunetop.domain.drain.report.dpustatus import (
+    DRAIN_SKIPPED,
+    DpuPhase,
+    DpuStatus,
+    DrainReason,
+    dpu_statuses,
 )
 from dpunetop.domain.drain.report.failures import (
     passes,
@@ -80,13 +87,6 @@ from dpunetop.domain.drain.report.failures import (
 from dpunetop.domain.drain.report.overdue import (
     next_limit,
     timed,
-)
-from dpunetop.domain.drain.report.standing import (
-    DRAIN_SKIPPED,
-    Stage,
-    Standing,
-    Wish,
-    standings,
 )
 from dpunetop.domain.drain.rules.cycle import (
     Decision,
@@ -117,7 +117,7 @@ class _Pass:
     """One look at a slot, and what follows from it."""
 
     slot: Slot
-    sight: Sight
+    host_snapshot: HostSnapshot
     protections: Mapping[str, Protection]
     """Of each DPU that is at home here and stays."""
     leaving: tuple[DpuView, ...]
@@ -138,8 +138,8 @@ class _Outcome:
     """What came of one pass: when to look again, and what was done or waited for in vain."""
 
     pauses: tuple[float, ...] = ()
-    hold: Hold | None = None
-    troubles: Mapping[str, Hold] = field(default_factory=dict)
+    hold: HoldReason | None = None
+    troubles: Mapping[str, HoldReason] = field(default_factory=dict)
     """By DPU: what fails for it, so that nothing else is to be said of it."""
     done: Task | None = None
     """The task of the drain that was done."""
@@ -156,13 +156,19 @@ class Hosts:
     name = NAME
 
     def __init__(
-        self, board: Board, gatherer: Gatherer, hand: Hand, executor: Executor, doubts: Doubts, failures: Failures
+        self,
+        drain_store: DrainStore,
+        gatherer: HostGatherer,
+        task_runner: TaskRunner,
+        executor: Executor,
+        stall_detector: StallDetector,
+        failures: Failures,
     ) -> None:
-        self._doubts = doubts
+        self._stall_detector = stall_detector
         self._failures = failures
-        self._board = board
+        self._drain_store = drain_store
         self._gatherer = gatherer
-        self._hand = hand
+        self._task_runner = task_runner
         self._executor = executor
         self._readings: Readings | None = None
         self._log = structlog.get_logger().bind(controller=NAME)
@@ -174,13 +180,13 @@ class Hosts:
     def reconcile(self, key: Key, stop: Stop) -> float | None:
         """See `runtime.controller.Reconciler`. Raises: ApiError, NotSynced, NotEngaged, Stopped, LeadershipLost."""
         assert self._readings is not None
-        roster = self._board.roster(key.cluster)
+        roster = self._drain_store.roster(key.cluster)
         slot = roster.slots.get((key.namespace, key.name)) if roster is not None else None
         if roster is None or slot is None:
             self._readings.forget(key)
             self._gatherer.forget(key.cluster, key.name)
-            self._board.forget(key)
-            self._doubts.forget(key)
+            self._drain_store.forget(key)
+            self._stall_detector.forget(key)
             self._failures.forget(key)
             return None
         try:
@@ -188,12 +194,12 @@ class Hosts:
         except NotSynced as err:
             if err.error is not None:
                 why = unwatched(err.cluster, err.selection, err.error)
-                self._board.report(key, _stuck(slot, str(why.reason), why.message))
+                self._drain_store.report(key, _stuck(slot, str(why.reason), why.message))
             raise
         except NO_BUG:
             raise
         except Exception as err:
-            self._board.report(key, _stuck(slot, INTERNAL_ERROR, bug_words(NAME, key, err)))
+            self._drain_store.report(key, _stuck(slot, INTERNAL_ERROR, bug_words(NAME, key, err)))
             raise
         for here, outcome in steps:  # afterwards, since nobody's drain waits for what is told of it
             self._tell(key, here, outcome, stop)
@@ -217,19 +223,19 @@ class Hosts:
     def _look(self, key: Key, roster: Roster, slot: Slot) -> _Pass:
         assert self._readings is not None
         with self._readings.reading(key) as reader:
-            sight = self._gatherer.sight(reader, roster, slot)
+            host_snapshot = self._gatherer.host_snapshot(reader, roster, slot)
             refusal = reader.refusal()
         if refusal is not None and refusal.selection.resource != LEASES:  # which has signs of its own
             why = unwatched(refusal.cluster, refusal.selection, refusal.error)
-            sight = replace(sight, trouble=sight.trouble or why)
-        before = self._board.last(key)
-        return _decide(roster, slot, sight, None if before is None else before.outage)
+            host_snapshot = replace(host_snapshot, trouble=host_snapshot.trouble or why)
+        before = self._drain_store.last(key)
+        return _decide(roster, slot, host_snapshot, None if before is None else before.outage)
 
     def _act(self, key: Key, here: _Pass, stop: Stop) -> _Outcome:
         """Everything that is to be done now. Each job looks for itself: one that comes to nothing stops no other."""
         jobs = [*self._keep_up(key, here, stop)]
         tasks = tuple(_tasks(here))
-        self._doubts.wanted(key, tasks)
+        self._stall_detector.wanted(key, tasks)
         pauses: list[float] = []
         done = None
         for task in tasks:
@@ -240,14 +246,14 @@ class Hosts:
         if done is None and not any(self._failures.is_passing(key, _job(task)) for task in tasks):
             self._failures.wanted(key, jobs)
         pauses += [pause for job in jobs if (pause := self._failures.pause(key, job))]
-        return _Outcome(tuple(pauses), self._doubts.hold(key), self._troubles(key, here), done)
+        return _Outcome(tuple(pauses), self._stall_detector.hold(key), self._troubles(key, here), done)
 
     def _keep_up(self, key: Key, here: _Pass, stop: Stop) -> Iterable[Job]:
         """Blockers and first budgets as they are to be, and what nobody needs any more goes: each DPU by itself."""
         for dpu, found in here.protections.items():
             yield self._carry_out(key, Job(_UPKEEP, dpu), found.upkeep, stop)
         for left in here.leaving:
-            yield self._carry_out(key, Job(_SWEEPING, left.name), tuple(_sweeping(left, here.sight)), stop)
+            yield self._carry_out(key, Job(_SWEEPING, left.name), tuple(_sweeping(left, here.host_snapshot)), stop)
 
     def _carry_out(self, key: Key, job: Job, steps: tuple[Step, ...], stop: Stop) -> Job:
         if self._failures.pause(key, job):
@@ -264,18 +270,18 @@ class Hosts:
     def _try(self, key: Key, task: Task, stop: Stop) -> tuple[Result | None, float]:
         """What came of a task, and how long to wait then; None: not yet, or it failed."""
         job = _job(task)
-        if pause := self._failures.pause(key, job) or self._doubts.pause(key, task):
+        if pause := self._failures.pause(key, job) or self._stall_detector.pause(key, task):
             return None, pause
         try:
-            carried = self._hand.carry_out(task, stop)
+            carried = self._task_runner.carry_out(task, stop)
         except CallFailed as err:
             return None, self._failed(key, job, err)
         return carried.done.result, self._judge(key, task, carried)
 
-    def _judge(self, key: Key, task: Task, carried: Carried) -> float:
+    def _judge(self, key: Key, task: Task, carried: TaskOutcome) -> float:
         """How long to wait after a task that came to its end. One that has written and came to nothing has failed."""
         job, result = _job(task), carried.done.result
-        self._doubts.tried(key, task, carried.done)
+        self._stall_detector.tried(key, task, carried.done)
         if result is Result.STALE and carried.wrote:
             return self._failed(key, job, carried.minded)
         if result is Result.DONE:
@@ -289,9 +295,9 @@ class Hosts:
         self._log.info("drain job failed", job=job.kind, dpu=job.dpu, error=why.message)
         return self._failures.failed(key, job, error, why, at_once=not passes(error))
 
-    def _troubles(self, key: Key, here: _Pass) -> Mapping[str, Hold]:
-        dpus = {dpu.name for dpu in here.sight.dpus}
-        found = {dpu: here.sight.trouble or self._failures.told(key, dpu) for dpu in dpus}
+    def _troubles(self, key: Key, here: _Pass) -> Mapping[str, HoldReason]:
+        dpus = {dpu.name for dpu in here.host_snapshot.dpus}
+        found = {dpu: here.host_snapshot.trouble or self._failures.told(key, dpu) for dpu in dpus}
         return {dpu: why for dpu, why in found.items() if why is not None}
 
     # --- telling ----------------------------------------------------------------------------------------------------
@@ -302,27 +308,27 @@ class Hosts:
         tasks = (found.task for found in here.protections.values())
         entries = tuple(entry for task in tasks if isinstance(task, PutEntries) for entry in task.entries)
         seen = _standings(here, outcome)
-        causes = tuple((dpu.name, dpu.trouble) for dpu in here.sight.dpus if dpu.trouble)
-        is_looked_at = here.sight.view is not None or not here.slot.host
-        stray, unseen, network = _stray(here, seen), here.sight.unseen, here.network.state
-        report = Report(guardings, seen, entries, causes, stray, is_looked_at, unseen, network, here.outage)
-        before = self._board.report(key, report)
-        told = {each.dpu: each for each in before.standings} if before is not None else {}
+        causes = tuple((dpu.name, dpu.trouble) for dpu in here.host_snapshot.dpus if dpu.trouble)
+        is_looked_at = here.host_snapshot.view is not None or not here.slot.host
+        stray, unseen, network = _stray(here, seen), here.host_snapshot.unseen, here.network.state
+        report = HostReport(guardings, seen, entries, causes, stray, is_looked_at, unseen, network, here.outage)
+        before = self._drain_store.report(key, report)
+        told = {each.dpu: each for each in before.dpu_statuses} if before is not None else {}
         last = None if before is None else before.network
-        events = (*_events(told, seen, here.sight.nodes), *_network_events(here, last, network))
+        events = (*_events(told, seen, here.host_snapshot.nodes), *_network_events(here, last, network))
         self._executor.execute(Plan(events), stop)
 
 
-def _stuck(slot: Slot, reason: str, words: str) -> Report:
+def _stuck(slot: Slot, reason: str, words: str) -> HostReport:
     """What is known of a host that could not be looked at to the end: nothing but why."""
     at_home = [member for member in slot.members if member.is_home]
-    guardings = ((member.dpu, Guarding.NOT_SERVING, member.pairing) for member in at_home)
-    return Report(tuple(guardings), tuple(_held(member.dpu, reason, words) for member in at_home), ())
+    guardings = ((member.dpu, ProtectionPhase.NOT_SERVING, member.pairing) for member in at_home)
+    return HostReport(tuple(guardings), tuple(_held(member.dpu, reason, words) for member in at_home), ())
 
 
-def _held(dpu: str, reason: str, words: str) -> Standing:
+def _held(dpu: str, reason: str, words: str) -> DpuStatus:
     """One DPU of which nothing else is known."""
-    return Standing(dpu, Stage.HELD, Wish.NOBODY, reason, words, protected=False)
+    return DpuStatus(dpu, DpuPhase.HELD, DrainReason.NOBODY, reason, words, protected=False)
 
 
 def _job(task: Task) -> Job:
@@ -335,40 +341,40 @@ def _tasks(here: _Pass) -> Iterable[Task]:
     return (task for task in found if task is not None and not isinstance(task, PutEntries))
 
 
-def _standings(here: _Pass, outcome: _Outcome) -> tuple[Standing, ...]:
+def _standings(here: _Pass, outcome: _Outcome) -> tuple[DpuStatus, ...]:
     """Where each DPU stands; one for which something fails stands there, be it in a drain or not."""
-    view, decision = here.sight.view, here.decision
-    found: dict[str, Standing] = {}
+    view, decision = here.host_snapshot.view, here.decision
+    found: dict[str, DpuStatus] = {}
     if view is not None and decision is not None:
         held = replace(decision, hold=outcome.hold or decision.hold)
         guardings = {dpu: each.guarding for dpu, each in here.protections.items()}
-        found = {each.dpu: each for each in timed(view, standings(view, held), guardings)}
+        found = {each.dpu: each for each in timed(view, dpu_statuses(view, held), guardings)}
     for dpu, why in outcome.troubles.items():
         known = found.get(dpu) or _held(dpu, "", "")
-        found[dpu] = replace(known, stage=Stage.HELD, reason=str(why.reason), message=why.message)
+        found[dpu] = replace(known, stage=DpuPhase.HELD, reason=str(why.reason), message=why.message)
     return tuple(found.values())
 
 
-def _stray(here: _Pass, seen: Iterable[Standing]) -> Hold | None:
+def _stray(here: _Pass, seen: Iterable[DpuStatus]) -> HoldReason | None:
     """What is waited for and no DPU shows: nothing is held without a word."""
     hold = None if here.decision is None else here.decision.hold
     at_home = {member.dpu for member in here.slot.members if member.is_home}
     if hold is None or any(each.dpu in at_home and each.reason for each in seen):
         return None
-    return Hold(hold.reason, f"host {named(here.slot.host)}: {hold.message}")
+    return HoldReason(hold.reason, f"host {named(here.slot.host)}: {hold.message}")
 
 
 def _rechecks(here: _Pass, outcome: _Outcome) -> Iterable[float]:
     found = (
-        here.sight.recheck_seconds,
+        here.host_snapshot.recheck_seconds,
         None if here.decision is None else here.decision.recheck_seconds,
         here.network.recheck_seconds,
-        next_limit(_standings(here, outcome), here.sight.site.author.now),
+        next_limit(_standings(here, outcome), here.host_snapshot.host_ref.author.now),
     )
     return (seconds for seconds in found if seconds is not None)
 
 
-def _events(told: dict[str, Standing], seen: Iterable[Standing], nodes: dict[str, Obj]) -> Iterable[Step]:
+def _events(told: dict[str, DpuStatus], seen: Iterable[DpuStatus], nodes: dict[str, Obj]) -> Iterable[Step]:
     """An Event on the Node of each DPU whose stage or reason is another one than was told last."""
     for each in seen:
         node, last = nodes.get(each.dpu), told.get(each.dpu)
@@ -377,7 +383,7 @@ def _events(told: dict[str, Standing], seen: Iterable[Standing], nodes: dict[str
         if node is not None and _is_newly_skipped(last, each):
             yield event(INFRA, NODES, node, DRAIN_SKIPPED, each.skipped)
         is_news = last is None or (last.stage, last.reason) != (each.stage, each.reason)
-        if node is None or not is_news or (last is None and each.stage is Stage.IDLE):
+        if node is None or not is_news or (last is None and each.stage is DpuPhase.IDLE):
             continue
         if last is not None and last.stage is each.stage and not each.reason:
             continue  # between two waits of one stage something is being done
@@ -385,39 +391,39 @@ def _events(told: dict[str, Standing], seen: Iterable[Standing], nodes: dict[str
         yield event(INFRA, NODES, node, each.reason or str(each.stage), note)
 
 
-def _is_newly_skipped(last: Standing | None, each: Standing) -> bool:
+def _is_newly_skipped(last: DpuStatus | None, each: DpuStatus) -> bool:
     """Not what a process that has just begun finds at rest."""
-    was = each.stage is Stage.IDLE if last is None else bool(last.skipped)
+    was = each.stage is DpuPhase.IDLE if last is None else bool(last.skipped)
     return bool(each.skipped) and not was
 
 
 # --- the network, outside a drain -----------------------------------------------------------------------------------
 
 
-def _outage(slot: Slot, sight: Sight, before: Outage | None) -> Outage | None:
+def _outage(slot: Slot, host_snapshot: HostSnapshot, before: Outage | None) -> Outage | None:
     """What is wrong with the DPU that serves the host, as infra shows it."""
     member = next((member for member in slot.members if member.dpu == slot.serving), None)
-    dpu = next((dpu for dpu in sight.dpus if dpu.name == slot.serving), None)
+    dpu = next((dpu for dpu in host_snapshot.dpus if dpu.name == slot.serving), None)
     if member is None or dpu is None:
         return None
     pods = tuple(pod.live for pod in dpu.pods)
-    serving = Serving(slot.host, dpu.name, sight.nodes.get(dpu.name), pods, member.entry.idle)
-    return find_outage(serving, sight.site.author.now, before)
+    serving = Serving(slot.host, dpu.name, host_snapshot.nodes.get(dpu.name), pods, member.entry.idle)
+    return find_outage(serving, host_snapshot.host_ref.author.now, before)
 
 
-def _about_network(roster: Roster, slot: Slot, sight: Sight, outage: Outage | None) -> OutageDecision:
+def _about_network(roster: Roster, slot: Slot, host_snapshot: HostSnapshot, outage: Outage | None) -> OutageDecision:
     if not slot.host:
         return OutageDecision()
-    suspect = roster.cordons.suspect or sight.suspicion
+    suspect = roster.cordons.suspect or host_snapshot.suspicion
     return decide_outage(
         OutageView(
-            site=sight.site,
+            host_ref=host_snapshot.host_ref,
             spec=roster.config.unplanned,
             cordons=replace(roster.cordons, suspect=suspect),
             turn=slot.turn,
             outage=outage,
-            dpus=sight.dpus,
-            host=sight.view,
+            dpus=host_snapshot.dpus,
+            host=host_snapshot.view,
             is_leaving=roster.mode is not Mode.SERVING,
         )
     )
@@ -429,7 +435,7 @@ def _network_events(here: _Pass, last: NetworkState | None, now: NetworkState | 
     said = now or last
     if said is None or (last is not None and now is not None and last.reason is now.reason):
         return
-    node, view = here.sight.nodes.get(said.dpu), here.sight.view
+    node, view = here.host_snapshot.nodes.get(said.dpu), here.host_snapshot.view
     regarding = (NODES, node) if node is not None else (DPUCLUSTERCONFIGS, None if view is None else view.config)
     resource, obj = regarding
     if obj is None:
@@ -444,31 +450,31 @@ def _network_events(here: _Pass, last: NetworkState | None, now: NetworkState | 
 # --- protection -------------------------------------------------------------------------------------------------------
 
 
-def _decide(roster: Roster, slot: Slot, sight: Sight, before: Outage | None) -> _Pass:
-    outage = _outage(slot, sight, before)
-    dpus = {dpu.name: dpu for dpu in sight.dpus}
+def _decide(roster: Roster, slot: Slot, host_snapshot: HostSnapshot, before: Outage | None) -> _Pass:
+    outage = _outage(slot, host_snapshot, before)
+    dpus = {dpu.name: dpu for dpu in host_snapshot.dpus}
     at_home = [member for member in slot.members if member.is_home]
     leaving = [member for member in at_home if _is_to_go(roster, member, dpus[member.dpu])]
     staying = (member for member in at_home if member not in leaving)
     return _Pass(
         slot=slot,
-        sight=sight,
-        protections={member.dpu: _protect(roster, member, dpus[member.dpu], sight) for member in staying},
+        host_snapshot=host_snapshot,
+        protections={member.dpu: _protect(roster, member, dpus[member.dpu], host_snapshot) for member in staying},
         leaving=tuple(dpus[member.dpu] for member in leaving),
-        decision=None if sight.view is None else decide(sight.view),
+        decision=None if host_snapshot.view is None else decide(host_snapshot.view),
         outage=outage,
-        network=_about_network(roster, slot, sight, outage),
+        network=_about_network(roster, slot, host_snapshot, outage),
     )
 
 
-def _protect(roster: Roster, member: Member, dpu: DpuView, sight: Sight) -> Protection:
+def _protect(roster: Roster, member: Member, dpu: DpuView, host_snapshot: HostSnapshot) -> Protection:
     entry = member.entry
     return decide_protection(
         ProtectionView(
             dpu=dpu,
             settings=roster.blockers,
-            site=sight.site,
-            deployment=sight.deployments.get(dpu.name),
+            host_ref=host_snapshot.host_ref,
+            deployment=host_snapshot.deployments.get(dpu.name),
             pairing=member.pairing,
             text=member.text,
             configured=member.configured,
@@ -480,9 +486,9 @@ def _protect(roster: Roster, member: Member, dpu: DpuView, sight: Sight) -> Prot
                 foreign=entry.foreign,
                 idle=frozenset({entry.idle} if entry.idle else ()),
             ),
-            drained=_is_drained(sight.view),
+            drained=_is_drained(host_snapshot.view),
             access=roster.access,
-            active=_is_active(sight.view, dpu),
+            active=_is_active(host_snapshot.view, dpu),
         )
     )
 
@@ -492,18 +498,18 @@ def _is_to_go(roster: Roster, member: Member, dpu: DpuView) -> bool:
     serves = dpu.budget is not None and bool(dpu.budget.serves)
     if serves or member.pairing is not None or member.entry.text:
         return False
-    is_gone = isinstance(dpu.node, Gone) and dpu.node.confirmed
+    is_gone = isinstance(dpu.node, NodeGone) and dpu.node.confirmed
     return roster.mode is not Mode.SERVING or member.is_dropped or is_gone
 
 
-def _sweeping(dpu: DpuView, sight: Sight) -> Iterable[Step]:
+def _sweeping(dpu: DpuView, host_snapshot: HostSnapshot) -> Iterable[Step]:
     """First the budget, as it was seen; the blocker goes last, because it names its node."""
     if dpu.budget is not None:
         if dpu.budget.ours and not dpu.budget.serves:
             yield Delete(INFRA, PODDISRUPTIONBUDGETS, dpu.budget.live, Fence.VERSION)
         return
-    deployment = sight.deployments.get(dpu.name)
-    if deployment is not None and labels_of(deployment).get(OWNER_LABEL) == sight.site.owner:
+    deployment = host_snapshot.deployments.get(dpu.name)
+    if deployment is not None and labels_of(deployment).get(OWNER_LABEL) == host_snapshot.host_ref.owner:
         yield Delete(INFRA, DEPLOYMENTS, deployment)
 
 
@@ -511,10 +517,10 @@ def _is_drained(view: HostView | None) -> bool:
     """Whether a pair of this host may be taken apart, as far as the caches show."""
     if view is None or not isinstance(view.tenant, TenantSeen):
         return False
-    scene = Scene(view)
-    if isinstance(scene.host, Gone):
-        return scene.host.confirmed
-    return scene.is_drained
+    host_state = HostState(view)
+    if isinstance(host_state.host, NodeGone):
+        return host_state.host.confirmed
+    return host_state.is_drained
 
 
 def _is_active(view: HostView | None, dpu: DpuView) -> bool:
@@ -523,4 +529,4 @@ def _is_active(view: HostView | None, dpu: DpuView) -> bool:
         return True
     if view is None:
         return isinstance(dpu.node, DpuNode) and dpu.node.cordoned
-    return Scene(view).wants(dpu)
+    return HostState(view).wants(dpu)

@@ -10,12 +10,12 @@ from dpunetop.controllers.reconciler import one
 from dpunetop.domain.drain.fleet.roster import Roster
 from dpunetop.domain.drain.model.facts import (
     DpuNode,
-    Hold,
+    HoldReason,
     HostView,
     Reason,
     Signal,
 )
-from dpunetop.domain.drain.model.scene import Scene
+from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.rules.leases import (
     LEASE,
     NO_LEASE,
@@ -45,7 +45,7 @@ class _Look:
     lease: Lease
     unread: str = ""
     """Why it could not be read."""
-    refused: Hold | None = None
+    refused: HoldReason | None = None
     """Said at once: the tenant does not let us look."""
 
 
@@ -64,11 +64,11 @@ class Leases:
 
     def look(self, reader: Reader, roster: Roster, view: HostView, rechecks: list[float]) -> Signal | None:
         """The sign that the Lease of the host gives; None: the host does not go by one."""
-        place = (roster.config.tenant_cluster, view.site.host)
-        if not Scene(view).is_verifying:
+        place = (roster.config.tenant_cluster, view.host_ref.host)
+        if not HostState(view).is_verifying:
             self.forget(*place)
             return Signal(LEASE, holds=False)
-        name = f"{LEASE_PREFIX}{view.site.host}"
+        name = f"{LEASE_PREFIX}{view.host_ref.host}"
         seen = _look(reader, roster, name)
         if seen is None:
             self.forget(*place)
@@ -88,13 +88,13 @@ class Leases:
 
     def _count(self, place: tuple[str, str], view: HostView, seen: Lease) -> Tally | None:
         """None: the DPU that is to prove itself is not Ready, so nothing counts."""
-        scene = Scene(view)
-        prover = scene.prover()
+        host_state = HostState(view)
+        prover = host_state.prover()
         if prover is None or not isinstance(prover.node, DpuNode) or not prover.node.ready:
             self.forget(*place)
             return None
-        stretch = Stretch(prover.name, prover.node.boot_id, view.site.author.term)
-        is_due, now = not missing_proofs(prover, scene.cycle(prover), ()), self._clock.monotonic()
+        stretch = Stretch(prover.name, prover.node.boot_id, view.host_ref.author.term)
+        is_due, now = not missing_proofs(prover, host_state.cycle(prover), ()), self._clock.monotonic()
         with self._guard:
             found = self._tallies[place] = tally(self._tallies.get(place), stretch, seen, now, is_due=is_due)
         return found
@@ -130,5 +130,5 @@ def _has_none(reader: Reader, roster: Roster) -> bool:
 def _unread(error: ApiError | None, name: str) -> _Look:
     if isinstance(error, Forbidden | Unauthorized):
         words = f"the tenant does not let us look at Lease {name}: {error.message}"
-        return _Look(NO_LEASE, refused=Hold(Reason.TENANT_UNAUTHORIZED, words))
+        return _Look(NO_LEASE, refused=HoldReason(Reason.TENANT_UNAUTHORIZED, words))
     return _Look(NO_LEASE, "it has not been read yet" if error is None else error.message)

@@ -18,7 +18,7 @@ _AGAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Absence:
+class NodeAbsence:
     """A Node that a cache does not show. `found` is what the server shows all the same."""
 
     confirmed: bool
@@ -28,7 +28,7 @@ class Absence:
     """Why the server could not be asked."""
 
 
-class Absences:
+class NodeAbsences:
     """Counts for each Node how long it is known to be gone. Threads: any; one at a time a Node."""
 
     def __init__(self, clients: Callable[[str], Client], clock: Clock) -> None:
@@ -42,22 +42,22 @@ class Absences:
         with self._guard:
             self._since.pop((cluster, name), None)
 
-    def look(self, cluster: str, name: str, apart_seconds: float) -> Absence:
+    def look(self, cluster: str, name: str, apart_seconds: float) -> NodeAbsence:
         """Ask the server, if it is time to. Raises: NotEngaged."""
         with self._guard:
             since, confirmed = self._since.get((cluster, name), (None, False))
         now = self._clock.monotonic()
         if confirmed:
-            return Absence(True, None, None)
+            return NodeAbsence(True, None, None)
         if since is not None and now - since < apart_seconds:
-            return Absence(False, None, apart_seconds - (now - since))
+            return NodeAbsence(False, None, apart_seconds - (now - since))
         try:
             found = self._clients(cluster).get(NODES, "", name)
         except NotFound:
             with self._guard:
                 self._since[cluster, name] = (now if since is None else since, since is not None)
-            return Absence(since is not None, None, apart_seconds if since is None else None)
+            return NodeAbsence(since is not None, None, apart_seconds if since is None else None)
         except ApiError as err:
-            return Absence(False, None, _AGAIN_SECONDS, err)
+            return NodeAbsence(False, None, _AGAIN_SECONDS, err)
         self.seen(cluster, name)
-        return Absence(False, found, None)
+        return NodeAbsence(False, found, None)

@@ -6,22 +6,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.drain.exchange import (
-    Board,
-    Report,
-)
 from dpunetop.controllers.drain.failures import Failures, Job
 from dpunetop.controllers.drain.gather_pairs import (
-    Censor,
-    Census,
+    PairsGatherer,
+    PairsSnapshot,
 )
 from dpunetop.controllers.drain.infrahealth import InfraHealth
+from dpunetop.controllers.drain.store import (
+    DrainStore,
+    HostReport,
+)
 from dpunetop.controllers.drain.taskrunner import (
     CallFailed,
-    Hand,
+    TaskRunner,
 )
 from dpunetop.controllers.reconciler import (
-    ConfigController,
+    ConfigReconciler,
     Installation,
     one,
 )
@@ -41,12 +41,13 @@ from dpunetop.domain.drain.fleet.roster import (
     Roster,
 )
 from dpunetop.domain.drain.model.calls import Result
-from dpunetop.domain.drain.model.facts import Hold
+from dpunetop.domain.drain.model.facts import HoldReason
 from dpunetop.domain.drain.protection.blockers import (
     BlockerSettings,
     service_account,
 )
 from dpunetop.domain.drain.protection.protection import PutEntries
+from dpunetop.domain.drain.report.dpustatus import DpuPhase
 from dpunetop.domain.drain.report.failures import (
     passes,
     why_failed,
@@ -59,7 +60,6 @@ from dpunetop.domain.drain.report.parting import (
     Parting,
     judge_partings,
 )
-from dpunetop.domain.drain.report.standing import Stage
 from dpunetop.domain.pairing.entries import (
     idle_pods,
     idle_pods_left,
@@ -81,17 +81,17 @@ class PairsView:
     """All that the decision looks at."""
 
     config: DpuClusterConfig
-    census: Census
-    reports: tuple[Report | None, ...]
+    pairs_snapshot: PairsSnapshot
+    reports: tuple[HostReport | None, ...]
     """What is known of each slot of the roster."""
     account: Obj | None
     """ServiceAccount of the blockers."""
-    failing: Hold | None
+    failing: HoldReason | None
     """Why the entries cannot be written."""
     field_manager: str
 
 
-class Pairs(ConfigController[PairsView]):
+class Pairs(ConfigReconciler[PairsView]):
     """Sees to the ServiceAccount of the blockers, the entries of DPUs that are protected, and `PairsHealthy`.
 
     Guarantees: hosts are looked at only once their blockers can run.
@@ -104,18 +104,18 @@ class Pairs(ConfigController[PairsView]):
         self,
         installation: Installation,
         executor: Executor,
-        board: Board,
-        hand: Hand,
+        drain_store: DrainStore,
+        task_runner: TaskRunner,
         failures: Failures,
         operator_image: str | None,
         infra: InfraHealth,
     ) -> None:
         super().__init__(installation, executor)
         self._failures = failures
-        self._board = board
-        self._hand = hand
+        self._drain_store = drain_store
+        self._task_runner = task_runner
         self._namespace = installation.namespace
-        self._census = Censor(board, executor.newest, installation, operator_image, infra)
+        self._pairs_snapshot = PairsGatherer(drain_store, executor.newest, installation, operator_image, infra)
 
     def serves(self, config: DpuClusterConfig) -> bool:
         """See `ConfigController.serves`; to the very end, since what protects goes last."""
@@ -123,16 +123,16 @@ class Pairs(ConfigController[PairsView]):
 
     def forget(self, key: Key) -> None:
         """See `ConfigController.forget`."""
-        self._board.drop(tenant_cluster_name(key.namespace, key.name))
+        self._drain_store.drop(tenant_cluster_name(key.namespace, key.name))
         self._failures.forget(key)
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
         """See `ConfigController.reconcile`; then writes the entries of those that are protected by now."""
         again = super().reconcile(key, stop)
-        roster = self._board.roster(tenant_cluster_name(key.namespace, key.name))
+        roster = self._drain_store.roster(tenant_cluster_name(key.namespace, key.name))
         if roster is None or not roster.has_entries:
             return again
-        entries = tuple(e for each in self._board.reports(roster) if each is not None for e in each.entries)
+        entries = tuple(e for each in self._drain_store.reports(roster) if each is not None for e in each.entries)
         if not entries:
             self._failures.forget(key)
             return again
@@ -144,7 +144,7 @@ class Pairs(ConfigController[PairsView]):
         if pause := self._failures.pause(key, _PUTTING):
             return pause
         try:
-            carried = self._hand.carry_out(task, stop)
+            carried = self._task_runner.carry_out(task, stop)
         except CallFailed as err:
             why = why_failed(err.call, err.error)
             self._failures.failed(key, _PUTTING, err.error, why, at_once=not passes(err.error))
@@ -156,14 +156,14 @@ class Pairs(ConfigController[PairsView]):
 
     def plan(self, view: PairsView) -> Plan:
         """See `ConfigController.plan`."""
-        roster = view.census.roster
+        roster = view.pairs_snapshot.roster
         if roster is None:
-            condition = Condition(PAIRS_HEALTHY, "False", "NoImage", view.census.lacking)
+            condition = Condition(PAIRS_HEALTHY, "False", "NoImage", view.pairs_snapshot.lacking)
             return Plan(report(INFRA, view.config.live, (condition,), view.field_manager))
         is_leaving = roster.mode is Mode.LEAVING
         account = () if is_leaving else (_account(view, roster.blockers),)
         again = ENDING_RIGHTS_SECONDS if view.config.terminating else None
-        return Plan((*account, *_tidy(view.census), *_status(view, roster)), again)
+        return Plan((*account, *_tidy(view.pairs_snapshot), *_status(view, roster)), again)
 
     # --- gathering --------------------------------------------------------------------------------------------------
 
@@ -171,7 +171,7 @@ class Pairs(ConfigController[PairsView]):
         """See `ConfigController.gather`; posts the roster, from which the workers of the hosts start."""
         siblings = self.siblings(reader, config)
         access = self.access(reader, config)
-        found = self._census.take(reader, config, access, siblings, lambda each: self.rights(reader, each))
+        found = self._pairs_snapshot.take(reader, config, access, siblings, lambda each: self.rights(reader, each))
         account = reader.get(
             INFRA,
             one(SERVICEACCOUNTS, self._namespace, names.DRAIN_BLOCKER),
@@ -179,8 +179,8 @@ class Pairs(ConfigController[PairsView]):
             names.DRAIN_BLOCKER,
         )
         if found.roster is not None and (account is not None or found.roster.mode is Mode.LEAVING):
-            self._board.post(found.roster)
-        reports = tuple(self._board.reports(found.roster)) if found.roster is not None else ()
+            self._drain_store.post(found.roster)
+        reports = tuple(self._drain_store.reports(found.roster)) if found.roster is not None else ()
         failing = self._failures.told(Key(INFRA, config.namespace, config.name))
         return PairsView(config, found, reports, account, failing, self.manager)
 
@@ -193,7 +193,7 @@ def _account(view: PairsView, settings: BlockerSettings) -> Step:
     return Apply(INFRA, SERVICEACCOUNTS, desired, live, view.field_manager)
 
 
-def _tidy(found: Census) -> tuple[Step, ...]:
+def _tidy(found: PairsSnapshot) -> tuple[Step, ...]:
     """Of idle pods that others have followed nothing needs to be known."""
     live = found.entries
     if live is None or idle_pods(live) == (left := idle_pods_left(live, found.pods)):
@@ -226,18 +226,18 @@ def _condition(view: PairsView, roster: Roster) -> Condition | None:
     return judge_pairs(list(_states(view.reports, roster)), roster.problems, told, unseen, networks)
 
 
-def _partings(reports: Iterable[Report | None], roster: Roster) -> Iterable[Parting]:
+def _partings(reports: Iterable[HostReport | None], roster: Roster) -> Iterable[Parting]:
     for slot, each in zip(roster.slots.values(), reports, strict=True):
         if slot.host and slot.members:
-            yield Parting(slot.host, each.standings if each is not None else ())
+            yield Parting(slot.host, each.dpu_statuses if each is not None else ())
 
 
-def _states(reports: Iterable[Report | None], roster: Roster) -> Iterable[PairState]:
+def _states(reports: Iterable[HostReport | None], roster: Roster) -> Iterable[PairState]:
     entries = {m.dpu for slot in roster.slots.values() for m in slot.members if m.entry.text}
     for each, slot in zip(reports, roster.slots.values(), strict=True):
-        standings = {standing.dpu: standing for standing in each.standings} if each is not None else {}
+        dpu_statuses = {dpu_status.dpu: dpu_status for dpu_status in each.dpu_statuses} if each is not None else {}
         for dpu, guarding, pairing in each.guardings if each is not None else ():
-            standing = standings.get(dpu)
-            if pairing is not None or dpu in entries or (standing is not None and standing.stage is Stage.HELD):
+            dpu_status = dpu_statuses.get(dpu)
+            if pairing is not None or dpu in entries or (dpu_status is not None and dpu_status.stage is DpuPhase.HELD):
                 cause = dict(each.causes).get(dpu, "") if each is not None else ""
-                yield PairState(dpu, guarding, standing, dpu in entries, slot.host, cause)
+                yield PairState(dpu, guarding, dpu_status, dpu in entries, slot.host, cause)

@@ -13,7 +13,7 @@ from dpunetop.domain.drain.model.calls import (
     Task,
 )
 from dpunetop.domain.drain.model.facts import (
-    Hold,
+    HoldReason,
     Reason,
 )
 from dpunetop.kube.keys import INFRA, Key
@@ -37,7 +37,7 @@ class _Trial:
     last: float = 0.0
 
 
-class Doubts:
+class StallDetector:
     """Counts for each host how long the same task has been wanted, however often it was done.
 
     A task looks everything up before it writes. Where that is not what made it necessary, a watch lags, or it follows
@@ -88,14 +88,16 @@ class Doubts:
         for cluster in due:
             self._read_anew(cluster)
 
-    def hold(self, key: Key) -> Hold | None:
+    def hold(self, key: Key) -> HoldReason | None:
         """What to say of a task that has been done in vain for long."""
         with self._guard:
             trials = list(self._trials.get(key, {}).values())
         vain = next((trial for trial in trials if trial.last - trial.since >= SAID_SECONDS), None)
         if vain is None:
             return None
-        return Hold(Reason.CACHE_CONTRADICTED, f"the servers say something else than what is watched: {vain.note}")
+        return HoldReason(
+            Reason.CACHE_CONTRADICTED, f"the servers say something else than what is watched: {vain.note}"
+        )
 
     def _due_locked(self, now: float, key: Key) -> list[str]:
         last = {name: self._read_at.get(name) for name in (INFRA, key.cluster)}

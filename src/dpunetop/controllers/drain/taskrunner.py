@@ -39,7 +39,7 @@ class CallFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class TaskOutcome:
     """What came of a task."""
 
     done: Done
@@ -49,7 +49,7 @@ class Carried:
     """The last error that the task took for an answer."""
 
 
-class Hand:
+class TaskRunner:
     """Threads: any."""
 
     def __init__(self, executor: Executor, clients: Callable[[str], Client]) -> None:
@@ -57,7 +57,7 @@ class Hand:
         self._clients = clients
         self._log = structlog.get_logger().bind()
 
-    def carry_out(self, task: Task, stop: Stop) -> Carried:
+    def carry_out(self, task: Task, stop: Stop) -> TaskOutcome:
         """Do all of a task.
 
         Raises: CallFailed; NotEngaged when a cluster has gone; Stopped; LeadershipLost.
@@ -82,7 +82,7 @@ class Hand:
         except ApiError as err:
             raise next(each for each in reversed(failed) if each.error is err) from err
         self._log.info("drain task", task=type(task).__name__, result=done.result.name, note=done.note)
-        return Carried(done, wrote, failed[-1] if failed else None)
+        return TaskOutcome(done, wrote, failed[-1] if failed else None)
 
     def _perform(self, call: Call, stop: Stop) -> Answer:
         match call:

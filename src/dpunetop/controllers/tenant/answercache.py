@@ -16,7 +16,7 @@ class _Known:
     until: float
 
 
-class Answers:
+class ExpiringCache:
     """The last answer to each question of each tenant, for a while. Threads: any."""
 
     def __init__(self, clock: Clock) -> None:

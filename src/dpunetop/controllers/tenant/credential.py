@@ -9,16 +9,16 @@ from typing import ClassVar
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.reconciler import (
-    ConfigController,
+    ConfigReconciler,
     Installation,
     blindness,
     one,
 )
-from dpunetop.controllers.tenant.answercache import Answers
-from dpunetop.controllers.tenant.identity import IdentityTalk
+from dpunetop.controllers.tenant.answercache import ExpiringCache
+from dpunetop.controllers.tenant.identity import IdentityReviewer
 from dpunetop.controllers.tenant.tokens import (
     BuildTenant,
-    Talk,
+    TokenRequester,
     write_refused,
 )
 from dpunetop.domain.clusterconfig.ownership import Owner
@@ -45,8 +45,8 @@ from dpunetop.domain.credential.plan import (
     Minted,
     NotAsked,
     Provided,
-    Trial,
-    Unanswered,
+    TokenTrial,
+    TokenUnanswered,
     as_dpu,
     expiry,
     minted_in,
@@ -94,7 +94,7 @@ from dpunetop.runtime.metrics import GaugeMetrics, Metrics
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 
-class DpuCredential(ConfigController[CredentialView]):
+class DpuCredential(ConfigReconciler[CredentialView]):
     """Sees to our ServiceAccount in the tenant, the Secret that DPU pods mount, and `DpuCredentialValid`.
 
     Guarantees: in this order, each step in a pass of its own or of a later one: rights reviewed, ServiceAccount and
@@ -120,7 +120,7 @@ class DpuCredential(ConfigController[CredentialView]):
         self._build_tenant = build_tenant
         self._clock = clock
         self._expiry = _expiry_gauge(metrics)
-        self._answers = Answers(clock)
+        self._answers = ExpiringCache(clock)
 
     def serves(self, config: DpuClusterConfig) -> bool:
         """See `ConfigController.serves`: host configuration alone needs no tenant."""
@@ -194,13 +194,15 @@ class DpuCredential(ConfigController[CredentialView]):
         hosts, tenant = self._hosts(reader, config), config.tenant_cluster
         if kubeconfig is None or not hosts or not self._is_engaged(tenant):
             return Unasked()
-        talk = IdentityTalk(tenant, self._build_tenant, self._answers, self._clock, self.manager)
+        token_requester = IdentityReviewer(tenant, self._build_tenant, self._answers, self._clock, self.manager)
         match held:
-            case Minted() if outcome.trial is Trial.ACCEPTED:
+            case Minted() if outcome.trial is TokenTrial.ACCEPTED:
                 about = (kubeconfig.server, held.account_uid)
-                return talk.ask(as_dpu(kubeconfig, held), about, outcome.who.user(self._namespace(config)), hosts)
+                return token_requester.ask(
+                    as_dpu(kubeconfig, held), about, outcome.who.user(self._namespace(config)), hosts
+                )
             case Provided():
-                return talk.ask(kubeconfig, fingerprint(kubeconfig), "", hosts)
+                return token_requester.ask(kubeconfig, fingerprint(kubeconfig), "", hosts)
             case _:
                 return Unasked()
 
@@ -245,35 +247,37 @@ class DpuCredential(ConfigController[CredentialView]):
             reader.get(tenant, one(NAMESPACES, "", KUBE_SYSTEM), "", KUBE_SYSTEM)  # be woken when the tenant comes
             who = self._who(reader, tenant, namespace)
             client = self._clients(tenant)
-            talk = Talk(client, self._build_tenant, self._answers, self._clock, kubeconfig, namespace, who)
+            token_requester = TokenRequester(
+                client, self._build_tenant, self._answers, self._clock, kubeconfig, namespace, who
+            )
             if config.tenant_credential is CredentialChoice.PROVIDED:
-                return _provided(talk)
-            verdict = talk.review()
+                return _provided(token_requester)
+            verdict = token_requester.review()
             side = None if verdict else _side(reader, tenant, namespace, who)
-            if isinstance(held, Provided) and verdict is not None and not talk.is_silent:
-                return _Outcome(verdict, talk.provided(), who=who)
-            trial = Trial.UNTRIED if talk.is_silent else talk.trial(held, side)
+            if isinstance(held, Provided) and verdict is not None and not token_requester.is_silent:
+                return _Outcome(verdict, token_requester.provided(), who=who)
+            trial = TokenTrial.UNTRIED if token_requester.is_silent else token_requester.trial(held, side)
             others = () if side is None else _others(reader, tenant, namespace, who, owner, stored)
         except (NotEngaged, NotSynced) as err:
-            return _Outcome(Unanswered("TenantNotRead", f"the tenant has not been read: {blindness(config, err)}"))
+            return _Outcome(TokenUnanswered("TenantNotRead", f"the tenant has not been read: {blindness(config, err)}"))
         if verdict is not None or side is None:
             return _Outcome(verdict or NotAsked(), trial, who=who)
-        return _Outcome(talk.minting(held, trial, side, owner.hash), trial, side, who, others)
+        return _Outcome(token_requester.minting(held, trial, side, owner.hash), trial, side, who, others)
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     finding: Finding
-    trial: Trial = Trial.UNTRIED
+    trial: TokenTrial = TokenTrial.UNTRIED
     side: TenantSide | None = None
     who: Account = OPENSHIFT_ACCOUNT
     superseded: tuple[tuple[Resource, Obj], ...] = ()
 
 
-def _provided(talk: Talk) -> _Outcome:
-    trial = talk.provided()
-    if trial is Trial.UNTRIED:
-        return _Outcome(Unanswered("NotTried", "the tenant could not be asked about the given kubeconfig"))
+def _provided(token_requester: TokenRequester) -> _Outcome:
+    trial = token_requester.provided()
+    if trial is TokenTrial.UNTRIED:
+        return _Outcome(TokenUnanswered("NotTried", "the tenant could not be asked about the given kubeconfig"))
     return _Outcome(NotAsked(), trial)
 
 

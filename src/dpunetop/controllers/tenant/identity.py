@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dpunetop.base.clock import Clock
-from dpunetop.controllers.tenant.answercache import Answers
+from dpunetop.controllers.tenant.answercache import ExpiringCache
 from dpunetop.domain.credential.account import (
     WHO_AM_I,
     access_review,
@@ -16,9 +16,9 @@ from dpunetop.domain.credential.nodeidentity import (
     PODS_LOOKED_AT,
     STATUS,
     TRIED_HOSTS,
+    AdmissionDenied,
     Admitted,
     Attempt,
-    Denied,
     Identity,
     Untried,
     denied,
@@ -46,7 +46,7 @@ _ASKED, _LAST = "admission", "last admission"
 BuildTenant = Callable[[str, TenantKubeconfig], Cluster]
 
 
-class IdentityTalk:
+class IdentityReviewer:
     """Tries what DPU pods write, as a dry run. Threads: one.
 
     Guarantees: nothing is written, whatever the tenant does; ends in bounded time. A tenant that does not answer leaves
@@ -54,7 +54,7 @@ class IdentityTalk:
     """
 
     def __init__(
-        self, cluster: str, build_tenant: BuildTenant, answers: Answers, clock: Clock, field_manager: str
+        self, cluster: str, build_tenant: BuildTenant, answers: ExpiringCache, clock: Clock, field_manager: str
     ) -> None:
         self._cluster = cluster
         self._build_tenant = build_tenant
@@ -112,7 +112,7 @@ class IdentityTalk:
             return unclear(attempt, err)
         return Admitted()
 
-    def _refused(self, client: Client, user: str, attempt: Attempt, err: ApiError) -> Denied:
+    def _refused(self, client: Client, user: str, attempt: Attempt, err: ApiError) -> AdmissionDenied:
         """Admission and RBAC answer with the same code; RBAC can be asked."""
         name = user or self._whoever(client)
         review = client.create(SELFSUBJECTACCESSREVIEWS, "", access_review(attempt.right), timeout_seconds=self._left())

@@ -11,7 +11,7 @@ import structlog
 
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.reconciler import (
-    ConfigController,
+    ConfigReconciler,
     Installation,
     one,
 )
@@ -28,12 +28,12 @@ from dpunetop.domain.tenant.kubeconfig import (
 )
 from dpunetop.domain.tenant.link import (
     Attempt,
-    Choice,
-    Denied,
+    KubeconfigChoice,
     Linked,
     LinkView,
     Proven,
-    Unanswered,
+    TenantDenied,
+    TenantUnanswered,
     Unlinked,
     WrongCluster,
     choose,
@@ -62,7 +62,7 @@ BuildTenant = Callable[[str, TenantKubeconfig], Cluster]
 """Makes the Cluster of that name, not yet running, behind that kubeconfig."""
 
 
-class Ways(Protocol):
+class Routes(Protocol):
     """The addresses that lead to tenants; see `tenantways.TenantWays`."""
 
     def engage(self, name: str) -> None:
@@ -84,7 +84,7 @@ class Ways(Protocol):
         """The tenant is let go."""
 
 
-class TenantLink(ConfigController[LinkView]):
+class TenantLink(ConfigReconciler[LinkView]):
     """Sees to the tenant's Cluster, our copy of its kubeconfig, `CredentialsValid` and `TenantReachable`.
 
     Guarantees: a new kubeconfig takes over only after its cluster has answered and proved to be the remembered one;
@@ -101,13 +101,13 @@ class TenantLink(ConfigController[LinkView]):
         clusters: Clusters,
         build_tenant: BuildTenant,
         clock: Clock,
-        ways: Ways,
+        routes: Routes,
     ) -> None:
         super().__init__(installation, executor)
         self._clusters = clusters
         self._build_tenant = build_tenant
         self._clock = clock
-        self._ways = ways
+        self._routes = routes
         self._log = structlog.get_logger().bind(controller=self.name)
         self._lock = threading.Lock()  # guards the four below
         self._unreached: dict[str, tuple[str, float]] = {}  # cluster name -> why, until when it is not logged again
@@ -129,11 +129,11 @@ class TenantLink(ConfigController[LinkView]):
         choice = choose(config, given or None, stored, owner)
         self._check_identity(reader, config.tenant_cluster)
         if config.tenant_server:
-            self._ways.recall(config.tenant_cluster, Proven(config.tenant_server, config.tenant_addresses))
+            self._routes.recall(config.tenant_cluster, Proven(config.tenant_server, config.tenant_addresses))
         attempt = self._attempt(config, choice, self.infra_uid(reader))
         kept = None if isinstance(attempt, Linked) else self._kept(config.tenant_cluster)
         strangers = tuple(f"{each.namespace}/{each.name}" for each in self.strangers(reader, config))
-        trouble = self._ways.trouble(config.tenant_cluster)
+        trouble = self._routes.trouble(config.tenant_cluster)
         return LinkView(
             config,
             owner,
@@ -146,14 +146,14 @@ class TenantLink(ConfigController[LinkView]):
             trouble,
             self._clock.now(),
             kept is not None and self._goes_by_another(config.tenant_cluster, choice),
-            self._ways.proven(config.tenant_cluster),
+            self._routes.proven(config.tenant_cluster),
         )
 
     def plan(self, view: LinkView) -> Plan:
         """See `ConfigController.plan`."""
         return plan_link(view)
 
-    def _goes_by_another(self, name: str, choice: Choice) -> bool:
+    def _goes_by_another(self, name: str, choice: KubeconfigChoice) -> bool:
         """Whether the link in use goes by another kubeconfig than the chosen one."""
         with self._lock:
             print_, _, _ = self._engaged.get(name, ("", "", ""))
@@ -177,7 +177,7 @@ class TenantLink(ConfigController[LinkView]):
             self._changed_at.pop(name, None)
             self._doubted.pop(name, None)
             self._unreached.pop(name, None)
-        self._ways.forget(name)
+        self._routes.forget(name)
 
     def _secret(self, reader: Reader, namespace: str, name: str) -> Obj | None:
         return reader.get(INFRA, one(SECRETS, namespace, name), namespace, name)
@@ -206,7 +206,7 @@ class TenantLink(ConfigController[LinkView]):
             doubted, until = self._doubted.get(name, ("", 0.0))
         return doubted == print_ and self._clock.monotonic() < until
 
-    def _attempt(self, config: DpuClusterConfig, choice: Choice, infra_uid: str) -> Attempt:
+    def _attempt(self, config: DpuClusterConfig, choice: KubeconfigChoice, infra_uid: str) -> Attempt:
         if choice.kubeconfig is None:
             if config.kubeconfig_secret is None:
                 self._disengage(config.tenant_cluster)
@@ -233,24 +233,24 @@ class TenantLink(ConfigController[LinkView]):
         is_silent = health.reach is Reach.UNREACHABLE
         return Linked(uid, f"{health.reason}: {health.message}" if is_silent else None, root)
 
-    def _denied(self, name: str) -> Denied | None:
+    def _denied(self, name: str) -> TenantDenied | None:
         """What an engaged tenant refuses its probe with, once the credential is no longer accepted."""
         cluster = self._clusters.get(name)
         if cluster is None or cluster.health.reach is not Reach.REACHABLE or not cluster.health.reason:
             return None
-        return Denied(cluster.health.reason, cluster.health.message)
+        return TenantDenied(cluster.health.reason, cluster.health.message)
 
     def _connect(self, config: DpuClusterConfig, kubeconfig: TenantKubeconfig, infra_uid: str) -> Attempt:
         """Verify, then swap."""
         try:
             candidate = self._build_tenant(config.tenant_cluster, kubeconfig)
         except ConfigurationError as err:
-            return Denied("InvalidKubeconfig", str(err))
+            return TenantDenied("InvalidKubeconfig", str(err))
         try:
             uid = uid_of(candidate.client.get(NAMESPACES, "", KUBE_SYSTEM, _VERIFY_SECONDS))
         except (Unauthorized, Forbidden) as err:
             candidate.stop.set()
-            return Denied(err.reason, err.message)
+            return TenantDenied(err.reason, err.message)
         except ApiError as err:
             candidate.stop.set()
             return self._unanswered(config.tenant_cluster, err)
@@ -261,11 +261,11 @@ class TenantLink(ConfigController[LinkView]):
         self._engage(candidate, fingerprint(kubeconfig), uid, root)
         return Linked(uid, None, root)
 
-    def _unanswered(self, name: str, err: ApiError) -> Unanswered:
+    def _unanswered(self, name: str, err: ApiError) -> TenantUnanswered:
         """The log has it all; the author of the kubeconfig is told what he may know."""
         tell = self._log.warning if self._is_news(name, err.reason) else self._log.debug
         tell("tenant not reached", cluster=name, reason=err.reason, error=err.message)
-        return told(Unanswered(err.reason, err.message), self._ways.tells(name))
+        return told(TenantUnanswered(err.reason, err.message), self._routes.tells(name))
 
     def _is_news(self, name: str, reason: str) -> bool:
         """Whether that was not said of the tenant last, or is long ago: it is asked every few seconds."""
@@ -282,7 +282,7 @@ class TenantLink(ConfigController[LinkView]):
         with self._lock:
             self._engaged[cluster.name] = (print_, uid, root)
             self._unreached.pop(cluster.name, None)
-        self._ways.engage(cluster.name)
+        self._routes.engage(cluster.name)
         self._clusters.engage(cluster)
 
     def _disengage(self, name: str) -> None:

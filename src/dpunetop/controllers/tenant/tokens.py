@@ -8,7 +8,7 @@ from typing import Any, assert_never
 
 from dpunetop.base.clock import Clock
 from dpunetop.base.quoting import quoted
-from dpunetop.controllers.tenant.answercache import Answers
+from dpunetop.controllers.tenant.answercache import ExpiringCache
 from dpunetop.domain.credential.account import (
     RIGHTS_OF_PODS,
     TOKEN_REQUEST,
@@ -28,10 +28,10 @@ from dpunetop.domain.credential.plan import (
     Held,
     Minted,
     Preparing,
-    Refused,
-    Standing,
-    Trial,
-    Unanswered,
+    TokenKept,
+    TokenRefused,
+    TokenTrial,
+    TokenUnanswered,
     as_dpu,
     parse_minted,
     powerless,
@@ -57,13 +57,13 @@ BuildTenant = Callable[[str, TenantKubeconfig], Cluster]
 """Makes the Cluster of that name, not yet running, behind that kubeconfig."""
 
 
-def write_refused(answers: Answers, cluster: str, err: ApiError) -> None:
+def write_refused(answers: ExpiringCache, cluster: str, err: ApiError) -> None:
     """A tenant that refuses a write that it said it allows counts as one that does not allow it."""
     message = f"the tenant answers {err.code} to our ServiceAccount or one of its bindings"
-    answers.put(cluster, _WRITES, "", Refused("MintingForbidden", message), TRY_SECONDS)
+    answers.put(cluster, _WRITES, "", TokenRefused("MintingForbidden", message), TRY_SECONDS)
 
 
-class Talk:
+class TokenRequester:
     """What one pass asks one tenant. Threads: one.
 
     Guarantees: ends in bounded time, whatever the tenant does; of what it says, only codes are passed on.
@@ -73,7 +73,7 @@ class Talk:
         self,
         client: Client,
         build_tenant: BuildTenant,
-        answers: Answers,
+        answers: ExpiringCache,
         clock: Clock,
         kubeconfig: TenantKubeconfig,
         namespace: str,
@@ -90,7 +90,7 @@ class Talk:
         self._deadline = clock.monotonic() + _TALK_SECONDS
         self.is_silent = False  # whether the review got no answer: then nothing else will
 
-    def review(self) -> Refused | Unanswered | None:
+    def review(self) -> TokenRefused | TokenUnanswered | None:
         """Whether the given kubeconfig has what minting takes; None: it has.
 
         Guarantees: comes to an end however slow the tenant is: each pass goes on where the last one ran out of time.
@@ -98,60 +98,62 @@ class Talk:
         try:
             lacking = tuple(right for right in rights_to_mint(self._namespace, self._who) if not self._may(right))
         except Forbidden:
-            return Refused("MintingForbidden", "the given kubeconfig may not even ask what it may do")
+            return TokenRefused("MintingForbidden", "the given kubeconfig may not even ask what it may do")
         except ApiError as err:
             self.is_silent = not err.code
             return _unanswered(err)
         if lacking:
-            return Refused("MintingForbidden", f"the given kubeconfig may not {named(lacking)}")
+            return TokenRefused("MintingForbidden", f"the given kubeconfig may not {named(lacking)}")
         return None
 
-    def trial(self, held: Held, side: TenantSide | None) -> Trial:
+    def trial(self, held: Held, side: TenantSide | None) -> TokenTrial:
         """What the tenant says to the token that pods hold, now or a few minutes ago."""
         if not isinstance(held, Minted):
-            return Trial.UNTRIED
+            return TokenTrial.UNTRIED
         if side is not None and side.account_uid != held.account_uid:
-            return Trial.REJECTED  # asked, the tenant might still say yes for some seconds
+            return TokenTrial.REJECTED  # asked, the tenant might still say yes for some seconds
         about = (*self._about, held.token)
-        known: Trial | None = self._get("trial", about)
+        known: TokenTrial | None = self._get("trial", about)
         if known is not None:
             return known
         try:
             trial = self._try(as_dpu(self._kubeconfig, held))
         except ApiError:
-            return Trial.UNTRIED
+            return TokenTrial.UNTRIED
         self._put("trial", about, trial, TRY_SECONDS)
         return trial
 
-    def provided(self) -> Trial:
+    def provided(self) -> TokenTrial:
         """What the tenant says to the given kubeconfig itself, now or a few minutes ago."""
-        known: Trial | None = self._get("provided", self._about)
+        known: TokenTrial | None = self._get("provided", self._about)
         if known is not None:
             return known
         try:
             trial = self._try(self._kubeconfig)
         except ApiError:
-            return Trial.UNTRIED
+            return TokenTrial.UNTRIED
         self._put("provided", self._about, trial, TRY_SECONDS)
         return trial
 
-    def minting(self, held: Held, trial: Trial, side: TenantSide, owner_hash: str) -> Finding:
+    def minting(self, held: Held, trial: TokenTrial, side: TenantSide, owner_hash: str) -> Finding:
         """What is to be done about a minted token, with a new one if that is what it takes."""
         if stranger := side.stranger(owner_hash):
-            return Refused("NotOurs", stranger)
+            return TokenRefused("NotOurs", stranger)
         if not side.is_complete():
             self._put("made", self._about, value=True, seconds=_FRESH_SECONDS)
-            refused: Refused | None = self._get(_WRITES, "")
+            refused: TokenRefused | None = self._get(_WRITES, "")
             return refused or Preparing()
-        if isinstance(held, Minted) and not held.is_due(self._clock.now()) and trial is not Trial.REJECTED:
-            silent = trial is Trial.UNTRIED
-            return Unanswered("NotTried", "the tenant could not be asked about the token") if silent else Standing()
+        if isinstance(held, Minted) and not held.is_due(self._clock.now()) and trial is not TokenTrial.REJECTED:
+            silent = trial is TokenTrial.UNTRIED
+            return (
+                TokenUnanswered("NotTried", "the tenant could not be asked about the token") if silent else TokenKept()
+            )
         return self._new(held, side)
 
     def _new(self, held: Held, side: TenantSide) -> Finding:
         """A new token, or why there is none, now or a moment ago."""
         about = (*self._about, side.account_uid, held if isinstance(held, Minted) else None)
-        known: Fresh | Refused | None = self._get("minting", about)
+        known: Fresh | TokenRefused | None = self._get("minting", about)
         if known is not None:
             return known
         found = self._mint(side)
@@ -159,8 +161,8 @@ class Talk:
             case Fresh(minted):
                 # Our own write, until the cache shows it: a pass in between must not mint once more.
                 self._put("minting", about, found, _REUSE_SECONDS)
-                self._put("trial", (*self._about, minted.token), Trial.ACCEPTED, TRY_SECONDS)
-            case Refused():
+                self._put("trial", (*self._about, minted.token), TokenTrial.ACCEPTED, TRY_SECONDS)
+            case TokenRefused():
                 self._put("minting", about, found, TRY_SECONDS)
         return found
 
@@ -168,14 +170,14 @@ class Talk:
         try:
             minted = self._request(side.account_uid)
         except (Forbidden, Invalid):
-            return Refused("MintingForbidden", f"the tenant gives no token of ServiceAccount {self._who.name}")
+            return TokenRefused("MintingForbidden", f"the tenant gives no token of ServiceAccount {self._who.name}")
         except NotFound:
             return Preparing()
         except ApiError as err:
             return _unanswered(err)
-        return minted if isinstance(minted, Unanswered) else self._judge(minted)
+        return minted if isinstance(minted, TokenUnanswered) else self._judge(minted)
 
-    def _request(self, account_uid: str) -> Minted | Unanswered:
+    def _request(self, account_uid: str) -> Minted | TokenUnanswered:
         now, name = self._clock.now(), self._who.name
         return parse_minted(
             self._client.create_sub(
@@ -191,23 +193,25 @@ class Talk:
         except ApiError as err:
             return _unanswered(err)
         match trial:
-            case Trial.ACCEPTED:
+            case TokenTrial.ACCEPTED:
                 return Fresh(minted)
-            case Trial.POWERLESS:
+            case TokenTrial.POWERLESS:
                 return Preparing() if self._get("made", self._about) else powerless(self._who)
-            case Trial.REJECTED | Trial.UNTRIED:
-                return Unanswered("TokenNotAccepted", "the tenant does not accept the token that it has just given")
+            case TokenTrial.REJECTED | TokenTrial.UNTRIED:
+                return TokenUnanswered(
+                    "TokenNotAccepted", "the tenant does not accept the token that it has just given"
+                )
         assert_never(trial)
 
-    def _try(self, kubeconfig: TenantKubeconfig) -> Trial:
+    def _try(self, kubeconfig: TenantKubeconfig) -> TokenTrial:
         """Ask with the credential itself. Raises: ApiError, when nothing can be said."""
         candidate = self._build_tenant(self._client.name, kubeconfig)
         try:
             self._introduce(candidate.client)
             able = all(is_allowed(self._ask(candidate.client, access_review(right))) for right in RIGHTS_OF_PODS)
-            return Trial.ACCEPTED if able else Trial.POWERLESS
+            return TokenTrial.ACCEPTED if able else TokenTrial.POWERLESS
         except Unauthorized:
-            return Trial.REJECTED
+            return TokenTrial.REJECTED
         finally:
             candidate.stop.set()
 
@@ -240,6 +244,6 @@ class Talk:
         self._answers.put(self._client.name, question, about, value, seconds)
 
 
-def _unanswered(err: ApiError) -> Unanswered:
+def _unanswered(err: ApiError) -> TokenUnanswered:
     says = f"the tenant answers {err.code}" if err.code else "the tenant does not answer"
-    return Unanswered("TenantUnanswered", f"{says}: {quoted(err.reason)}")
+    return TokenUnanswered("TenantUnanswered", f"{says}: {quoted(err.reason)}")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from dpunetop.domain.clusterconfig.types import (
+    ConfigRefused,
     DpuClusterConfig,
-    Refused,
     parse_config,
 )
 from dpunetop.kube.meta import Obj, namespace_of
@@ -21,7 +21,7 @@ MOST_WAITING = 16
 _RESERVED, _TOO_MANY = "ReservedNamespace", "TooManyInNamespace"
 WITHOUT_RIGHTS = frozenset({NAMESPACE_NOT_SERVED, _RESERVED, _TOO_MANY})
 """Reasons of refusals that are told where the operator may have no rights, not even to write an Event."""
-NEVER_SERVED = Refused("NeverServed", "it is not served yet")
+NEVER_SERVED = ConfigRefused("NeverServed", "it is not served yet")
 """What all but one controller make of a DpuClusterConfig that is not claimed to be served; it is not told."""
 _FOREIGN_POOLS = ("master", "worker")
 
@@ -46,7 +46,7 @@ def judge(configs: list[DpuClusterConfig], has_rights: Callable[[str], bool]) ->
         grows with their number, and no faster: strangers may make as many as they like.
     """
 
-    def alone(config: DpuClusterConfig) -> Refused | None:
+    def alone(config: DpuClusterConfig) -> ConfigRefused | None:
         return hopeless(config) or _without_rights(config, has_rights) or _bad_pool(config)
 
     judged = [replace(config, refused=alone(config)) for config in configs]
@@ -68,25 +68,25 @@ def _first(
     return found
 
 
-def hopeless(config: DpuClusterConfig) -> Refused | None:
+def hopeless(config: DpuClusterConfig) -> ConfigRefused | None:
     """Why nobody need ask whether there are rights."""
     if config.terminating and not config.was_served:
-        return Refused("Terminating", "it was never served, so nothing is to be taken down")
+        return ConfigRefused("Terminating", "it was never served, so nothing is to be taken down")
     return _reserved(config)
 
 
-def too_many(namespace: str) -> Refused:
+def too_many(namespace: str) -> ConfigRefused:
     """Why one beyond the cap is not looked at."""
-    return Refused(
+    return ConfigRefused(
         _TOO_MANY,
         f"of the DpuClusterConfigs in namespace {namespace} that are not served the oldest {MOST_WAITING} alone are "
         "looked at, and one can be served; delete those that are not needed",
     )
 
 
-def _reserved(config: DpuClusterConfig) -> Refused | None:
+def _reserved(config: DpuClusterConfig) -> ConfigRefused | None:
     if config.namespace == "openshift-ovn-kubernetes" or config.namespace.startswith("kube-"):
-        return Refused(
+        return ConfigRefused(
             _RESERVED,
             f"namespace {config.namespace} belongs to the infra cluster's own network; "
             "create the DpuClusterConfig in a namespace of its own",
@@ -94,19 +94,19 @@ def _reserved(config: DpuClusterConfig) -> Refused | None:
     return None
 
 
-def _bad_pool(config: DpuClusterConfig) -> Refused | None:
+def _bad_pool(config: DpuClusterConfig) -> ConfigRefused | None:
     if config.pool_name in _FOREIGN_POOLS:
-        return Refused(
+        return ConfigRefused(
             "PoolNameReserved", f"spec.poolName: {config.pool_name} is a pool of the platform; name a new one"
         )
     if not _DNS_LABEL.fullmatch(config.pool_name):
-        return Refused("PoolNameInvalid", f"spec.poolName: {config.pool_name[:63]!r} is not a DNS label")
+        return ConfigRefused("PoolNameInvalid", f"spec.poolName: {config.pool_name[:63]!r} is not a DNS label")
     return None
 
 
 def _younger(
     config: DpuClusterConfig, namespaces: Mapping[str, DpuClusterConfig], pools: Mapping[str, DpuClusterConfig]
-) -> Refused | None:
+) -> ConfigRefused | None:
     """The first of those that are in the way is told."""
     claimants = (namespaces.get(config.namespace, config), pools.get(config.pool_name, config))
     rival = min(claimants, key=_rank)
@@ -115,15 +115,15 @@ def _younger(
     is_older = age(rival) < age(config)
     if rival.namespace == config.namespace:
         what = "is older and is served" if is_older else "is served already"
-        return Refused("NamespaceTaken", f"{rival.name} in this namespace {what}; use one namespace each")
+        return ConfigRefused("NamespaceTaken", f"{rival.name} in this namespace {what}; use one namespace each")
     where, what = f"{rival.namespace}/{rival.name}", "is older" if is_older else "is served already"
-    return Refused("PoolTaken", f"pool {config.pool_name} belongs to {where}, which {what}; name another pool")
+    return ConfigRefused("PoolTaken", f"pool {config.pool_name} belongs to {where}, which {what}; name another pool")
 
 
-def _without_rights(config: DpuClusterConfig, has_rights: Callable[[str], bool]) -> Refused | None:
+def _without_rights(config: DpuClusterConfig, has_rights: Callable[[str], bool]) -> ConfigRefused | None:
     if config.was_served or has_rights(config.namespace):
         return None
-    return Refused(
+    return ConfigRefused(
         NAMESPACE_NOT_SERVED,
         f"the operator has no rights in namespace {config.namespace}: an administrator of this cluster gives them with "
         "config/tenant-namespace; that is looked at once a minute, and less often where very many wait",

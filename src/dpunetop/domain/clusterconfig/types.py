@@ -68,7 +68,7 @@ class UnplannedSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class ConfigRefused:
     """Why nothing is done for a DpuClusterConfig; both members are made for its condition."""
 
     reason: str
@@ -101,7 +101,7 @@ class DpuClusterConfig:
     deletion_policy: DeletionPolicy
     tenant_uid: str | None
     annotations: Mapping[str, str]
-    refused: Refused | None = None
+    refused: ConfigRefused | None = None
     tenant_credential: CredentialChoice = CredentialChoice.AUTO
     drain: DrainSpec = DrainSpec()
     unplanned: UnplannedSpec = UnplannedSpec()

@@ -102,7 +102,7 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
+class AdmissionDenied:
     """Something would not; `message` says what, and what to do."""
 
     message: str
@@ -116,20 +116,22 @@ class Untried:
 
 
 UNASKED = Unasked()
-Identity = Unasked | Admitted | Denied | Untried
+Identity = Unasked | Admitted | AdmissionDenied | Untried
 
 
-def denied(attempt: Attempt, user: str, err: ApiError) -> Denied:
+def denied(attempt: Attempt, user: str, err: ApiError) -> AdmissionDenied:
     """The tenant's admission refuses what RBAC allows."""
     way_out = f"start the tenant's ovnkube-identity with --extra-allowed-user={user or '<user of the kubeconfig>'}"
     says = f"the tenant does not let the DPU pods write {attempt}: {sentence(err.message)}"
-    return Denied(f"{says}. If that is its node-identity webhook, {way_out}; see docs/security.md, node identity")
+    return AdmissionDenied(
+        f"{says}. If that is its node-identity webhook, {way_out}; see docs/security.md, node identity"
+    )
 
 
-def unauthorized(attempt: Attempt, user: str) -> Denied:
+def unauthorized(attempt: Attempt, user: str) -> AdmissionDenied:
     """RBAC does not allow it."""
     who = user or "the user of the given kubeconfig"
-    return Denied(f"the tenant does not let the DPU pods write {attempt}: {who} may not {attempt.right}")
+    return AdmissionDenied(f"the tenant does not let the DPU pods write {attempt}: {who} may not {attempt.right}")
 
 
 def unclear(attempt: Attempt, err: ApiError) -> Untried:
@@ -156,7 +158,7 @@ def next_try(identity: Identity) -> float | None:
             return None
         case Admitted():
             return ADMITTED_SECONDS
-        case Denied():
+        case AdmissionDenied():
             return DENIED_SECONDS
         case Untried():
             return UNTRIED_SECONDS
@@ -170,7 +172,7 @@ def told(condition: Condition, identity: Identity) -> Condition:
     match identity:
         case Unasked() | Admitted():
             return condition
-        case Denied(message):
+        case AdmissionDenied(message):
             return replace(condition, status="False", reason="NotAdmitted", message=message)
         case Untried(message):
             return replace(condition, status="Unknown", reason="AdmissionNotTried", message=message)

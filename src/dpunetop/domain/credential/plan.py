@@ -138,13 +138,13 @@ def parse_held(secret: Obj | None, owner: Owner) -> Held:
     return Minted(token, minted_at, expires_at, marks.get(MINTED_FOR_ANNOTATION, ""))
 
 
-def parse_minted(answer: Mapping[str, Any], asked_at: datetime, account_uid: str) -> Minted | Unanswered:
+def parse_minted(answer: Mapping[str, Any], asked_at: datetime, account_uid: str) -> Minted | TokenUnanswered:
     """Read the answer to a TokenRequest. Guarantees: takes any mapping, however malformed."""
     status = answer.get("status")
     status = status if isinstance(status, Mapping) else {}
     token, expires_at = _token(status.get("token")), parse_time(status.get("expirationTimestamp"))
     if token is None or expires_at is None:
-        return Unanswered("BadAnswer", "the tenant's answer to a TokenRequest says no token, or not until when")
+        return TokenUnanswered("BadAnswer", "the tenant's answer to a TokenRequest says no token, or not until when")
     return Minted(token, asked_at.replace(microsecond=0), expires_at, account_uid)
 
 
@@ -180,7 +180,7 @@ def as_dpu(kubeconfig: TenantKubeconfig, minted: Minted) -> TenantKubeconfig:
 # --- what came of asking the tenant -----------------------------------------------------------------------------------
 
 
-class Trial(Enum):
+class TokenTrial(Enum):
     """What the tenant says to a minted token."""
 
     UNTRIED = auto()
@@ -196,7 +196,7 @@ class NotAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class TokenRefused:
     """The tenant gave a clear answer, and it is no."""
 
     reason: str
@@ -204,7 +204,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
+class TokenUnanswered:
     """Nothing is known now."""
 
     reason: str
@@ -217,7 +217,7 @@ class Preparing:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class TokenKept:
     """The minted token that pods hold stays as it is."""
 
 
@@ -228,14 +228,14 @@ class Fresh:
     minted: Minted
 
 
-Finding = NotAsked | Refused | Unanswered | Preparing | Standing | Fresh
+Finding = NotAsked | TokenRefused | TokenUnanswered | Preparing | TokenKept | Fresh
 
 
-def powerless(who: Account) -> Refused:
+def powerless(who: Account) -> TokenRefused:
     """What is said of a token whose bindings do not give what they should."""
     lacking = f"ServiceAccount {who.name} may not all of {named(RIGHTS_OF_PODS)}"
     applied = "apply deploy/tenant-rights.yaml anew in the tenant"
-    return Refused("MintedWithoutRights", f"{lacking}; is there no ClusterRole {DPU_ROLE}? Then {applied}")
+    return TokenRefused("MintedWithoutRights", f"{lacking}; is there no ClusterRole {DPU_ROLE}? Then {applied}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ class CredentialView:
     stored: Obj | None
     secret: Obj | None
     held: Held
-    trial: Trial
+    trial: TokenTrial
     finding: Finding
     tenant: TenantSide | None
     now: datetime
@@ -293,32 +293,32 @@ def _decide(view: CredentialView, kubeconfig: TenantKubeconfig) -> Plan:
     match view.finding:
         case NotAsked():
             return _say(view, (_provided(view, kubeconfig),), _given(view, "Provided", ""), TRY_SECONDS)
-        case Refused() as refused:
+        case TokenRefused() as refused:
             return _refused(view, kubeconfig, refused)
-        case Unanswered() as unanswered:
+        case TokenUnanswered() as unanswered:
             is_given = view.config.tenant_credential is CredentialChoice.PROVIDED
             steps = (_provided(view, kubeconfig),) if is_given else _keep(view, kubeconfig)
             return _say(view, steps, _unanswered(view, unanswered), _RETRY_SECONDS)
         case Preparing():
             condition = _lacking(view, "Progressing", f"ServiceAccount {view.who.name} is being made in the tenant")
             return _say(view, (*_tenant(view), *_keep(view, kubeconfig)), condition, _PREPARING_SECONDS)
-        case Standing():
-            return _standing(view, kubeconfig)
+        case TokenKept():
+            return _dpu_status(view, kubeconfig)
         case Fresh(minted):
             steps = (_minted(view, kubeconfig, minted), *_tenant(view))
             return _say(view, steps, _good(view, minted), _pause(minted, view.now))
     assert_never(view.finding)
 
 
-def _standing(view: CredentialView, kubeconfig: TenantKubeconfig) -> Plan:
+def _dpu_status(view: CredentialView, kubeconfig: TenantKubeconfig) -> Plan:
     assert isinstance(view.held, Minted)
     condition = _good(view, view.held)
-    if view.trial is Trial.POWERLESS:
+    if view.trial is TokenTrial.POWERLESS:
         condition = _false((lacking := powerless(view.who)).reason, lacking.message)
     return _say(view, (*_keep(view, kubeconfig), *_tenant(view), *_part(view)), condition, _pause(view.held, view.now))
 
 
-def _refused(view: CredentialView, kubeconfig: TenantKubeconfig, refused: Refused) -> Plan:
+def _refused(view: CredentialView, kubeconfig: TenantKubeconfig, refused: TokenRefused) -> Plan:
     """What works stays; what does not makes way for the given kubeconfig, where that is left to us."""
     if _works(view) or view.config.tenant_credential is CredentialChoice.MINTED:
         condition = _lacking(view, refused.reason, refused.message)
@@ -332,11 +332,11 @@ def _works(view: CredentialView) -> bool:
     if not isinstance(view.held, Minted):
         return False
     match view.trial:
-        case Trial.ACCEPTED | Trial.POWERLESS:
+        case TokenTrial.ACCEPTED | TokenTrial.POWERLESS:
             return True
-        case Trial.REJECTED:
+        case TokenTrial.REJECTED:
             return False
-        case Trial.UNTRIED:
+        case TokenTrial.UNTRIED:
             return view.now < view.held.expires_at
     assert_never(view.trial)
 
@@ -362,7 +362,7 @@ def _given(view: CredentialView, reason: str, message: str) -> Condition:
     end, secret = end_of(view.kubeconfig), f"Secret {view.config.kubeconfig_secret}"
     words = f"{message}; the pods use" if message else "the pods use"
     words = f"{words} the given kubeconfig of {secret} itself"
-    if view.trial is Trial.REJECTED and not isinstance(view.held, Minted):  # else it is about that token
+    if view.trial is TokenTrial.REJECTED and not isinstance(view.held, Minted):  # else it is about that token
         return _false("Revoked", f"{words}, which the tenant rejects; put a good one into {secret}")
     if end is None:
         return Condition(DPU_CREDENTIAL_VALID, "True", reason, f"{words}, which does not say until when it is good")
@@ -379,7 +379,7 @@ def _lacking(view: CredentialView, reason: str, message: str) -> Condition:
     match view.held:
         case Minted() as held if _works(view):
             return _false(reason, f"{message}; the pods keep their token, which is good until {_text(held.expires_at)}")
-        case Minted() if view.trial is Trial.REJECTED:
+        case Minted() if view.trial is TokenTrial.REJECTED:
             return _false("Revoked", f"the tenant rejects the token of the pods, and there is no new one: {message}")
         case Minted() as held:
             ended = f"the token of the pods ended at {_text(held.expires_at)}"
@@ -391,11 +391,11 @@ def _lacking(view: CredentialView, reason: str, message: str) -> Condition:
     assert_never(view.held)
 
 
-def _unanswered(view: CredentialView, unanswered: Unanswered) -> Condition:
+def _unanswered(view: CredentialView, unanswered: TokenUnanswered) -> Condition:
     held = view.held
     if isinstance(held, Minted) and not _works(view):
         return _lacking(view, unanswered.reason, unanswered.message)
-    if isinstance(held, Minted) and view.trial is Trial.ACCEPTED:
+    if isinstance(held, Minted) and view.trial is TokenTrial.ACCEPTED:
         good = _good(view, held)
         return replace(good, message=f"{good.message}; a new one could not be had yet: {unanswered.message}")
     kept = "; the pods keep what they have" if held is not None else ""
@@ -422,7 +422,7 @@ def _unknown(reason: str, message: str) -> Condition:
 def _keep(view: CredentialView, kubeconfig: TenantKubeconfig) -> tuple[Step, ...]:
     """The same credential by today's way to the tenant, once it is known to work there."""
     match view.held:
-        case Minted() as held if view.trial in (Trial.ACCEPTED, Trial.POWERLESS):
+        case Minted() as held if view.trial in (TokenTrial.ACCEPTED, TokenTrial.POWERLESS):
             return (_minted(view, kubeconfig, held),)
         case Provided():
             return (_provided(view, kubeconfig),)
@@ -479,7 +479,7 @@ def _tenant(view: CredentialView) -> tuple[Step, ...]:
 
 def _part(view: CredentialView) -> Iterator[Step]:
     """Nobody holds a token of the account of another name any more."""
-    if view.trial is Trial.ACCEPTED:
+    if view.trial is TokenTrial.ACCEPTED:
         yield from (Delete(view.config.tenant_cluster, resource, obj) for resource, obj in view.superseded)
 
 

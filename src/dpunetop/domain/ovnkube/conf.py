@@ -18,7 +18,7 @@ from dpunetop.domain.ovnkube.settingstable.conf import (
 from dpunetop.domain.ovnkube.settingstable.rows import (
     BOOLEAN,
     Kept,
-    Refused,
+    RefusesTenant,
 )
 
 SIZE_LIMIT_BYTES = 64 * 1024
@@ -120,7 +120,7 @@ def _is_kept(section: str, key: str, value: str) -> bool:
     if row is None:
         return FEATURE_SWITCH.fullmatch(name) is not None and _has_form(BOOLEAN, section, key, value)
     match row.verdict:
-        case Refused(reason, why, harmless) if value not in harmless:
+        case RefusesTenant(reason, why, harmless) if value not in harmless:
             raise SettingRefused(reason, f"[{section}] {key} is {quoted(value)}: {why}")
         case Kept(form=form):
             return _has_form(form, section, key, value)

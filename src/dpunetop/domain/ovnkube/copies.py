@@ -57,7 +57,7 @@ class CopyProblem(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class CopyRefused:
     """The reason, and one line that names the object and the key."""
 
     reason: CopyProblem
@@ -85,20 +85,20 @@ class Source:
     """From the tenant's object to a copy whose `desired` has content only. Raises: BadPem, BadOvnkubeConf."""
 
 
-def copy_of(source: Source, seen: Obj | None, namespace: str, owner: Owner) -> Copy | Refused:
+def copy_of(source: Source, seen: Obj | None, namespace: str, owner: Owner) -> Copy | CopyRefused:
     """The copy of one tenant object, canonical for server-side apply; `seen` None means known to be absent.
 
     Guarantees: labels, annotations and everything else of the tenant's object stay behind.
     """
     what = f"the tenant's {source.resource.kind} {source.name}"
     if seen is None:
-        return Refused(CopyProblem.ABSENT, f"{what} does not exist")
+        return CopyRefused(CopyProblem.ABSENT, f"{what} does not exist")
     if is_terminating(seen):
-        return Refused(CopyProblem.TERMINATING, f"{what} is being deleted")
+        return CopyRefused(CopyProblem.TERMINATING, f"{what} is being deleted")
     try:
         content = source.convert(seen)
     except (BadPem, BadOvnkubeConf) as problem:
-        return Refused(CopyProblem.INVALID, f"{what}: {problem}")
+        return CopyRefused(CopyProblem.INVALID, f"{what}: {problem}")
     desired = owner.mark(new_object(source.resource, namespace, source.name, **content.desired))
     return replace(content, desired=desired)
 

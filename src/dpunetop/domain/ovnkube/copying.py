@@ -13,7 +13,7 @@ from dpunetop.domain.clusterconfig.status import (
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.ovnkube.copies import (
     Copy,
-    Refused,
+    CopyRefused,
     Source,
     copy_of,
 )
@@ -24,7 +24,7 @@ from dpunetop.kube.plan import Apply, Delete, Plan, Step
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class CopiedObject:
     """One object of the tenant, as it was last seen there (None: known to be absent), and its copy here."""
 
     source: Source
@@ -38,7 +38,7 @@ class TenantObjectsView:
 
     config: DpuClusterConfig
     owner: Owner
-    pairs: tuple[Pair, ...]
+    pairs: tuple[CopiedObject, ...]
     blind: str | None
     field_manager: str
 
@@ -68,17 +68,17 @@ class _Problem:
     message: str
 
 
-def _judge(view: TenantObjectsView, pair: Pair) -> Copy | _Problem:
+def _judge(view: TenantObjectsView, pair: CopiedObject) -> Copy | _Problem:
     what = f"{pair.source.resource.kind} {pair.source.name} in {view.config.namespace}"
     if not view.owner.owns(pair.live):
         return _Problem("NotOurs", f"{what} exists and is not ours; it is left as it is. Remove it to have it copied")
     if pair.live is not None and is_terminating(pair.live):
         return _Problem("Terminating", f"{what} is being deleted; it is written anew once it is gone")
     copy = copy_of(pair.source, pair.seen, view.config.namespace, view.owner)
-    return _Problem(copy.reason.value, copy.message) if isinstance(copy, Refused) else copy
+    return _Problem(copy.reason.value, copy.message) if isinstance(copy, CopyRefused) else copy
 
 
-def _write(view: TenantObjectsView, pair: Pair, copy: Copy) -> Step:
+def _write(view: TenantObjectsView, pair: CopiedObject, copy: Copy) -> Step:
     """An object that cannot become what it should be, immutable or of another type, makes way first."""
     live = pair.live
     if live is not None and (live.get("immutable") or live.get("type") != copy.desired.get("type")):

@@ -146,7 +146,7 @@ class TenantSigns:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class InfraObjects:
     """What infra shows of the pods and of all they need."""
 
     service_account: Obj | None
@@ -186,7 +186,7 @@ class OvnKubeView:
     blind: str
     settled: Settled
     """What the topology has settled to, over this look and those before."""
-    stage: Stage
+    stage: InfraObjects
     claimed: Claims
     environment_image: str | None
     scripts: PodScripts

@@ -24,7 +24,7 @@ from dpunetop.domain.ovnkube.unready import (
 from dpunetop.domain.pairing.entries import (
     PASSING,
     EntriesState,
-    Wait,
+    EntryWait,
     Waiting,
 )
 from dpunetop.domain.pairing.pairing import host_of
@@ -103,7 +103,7 @@ def _waits(waiting: Sequence[Waiting]) -> tuple[str, str]:
     return earliest.value, some([each.message for each in stuck] or _of(waiting, earliest))
 
 
-def _of(waiting: Sequence[Waiting], reason: Wait) -> list[str]:
+def _of(waiting: Sequence[Waiting], reason: EntryWait) -> list[str]:
     return [each.message for each in waiting if each.reason is reason]
 
 

@@ -52,14 +52,14 @@ from dpunetop.domain.ovnkube.settingstable.conf import (
     option_of,
 )
 from dpunetop.domain.ovnkube.settingstable.rows import (
-    Always,
+    AlwaysGiven,
     Given,
     Handed,
     Kept,
     NotFollowed,
     NotForDpu,
     Presence,
-    Refused,
+    RefusesTenant,
     Row,
     Rows,
     SaidBy,
@@ -260,10 +260,10 @@ class _Reader:
             case NotFollowed(why, harmless):
                 if text is not None and text not in harmless:
                     self.differs(what, text, why)
-            case Refused(reason, why, harmless):
+            case RefusesTenant(reason, why, harmless):
                 if text is not None and text not in harmless:
                     self.refuse(reason, f"the tenant's {what} is {quoted(text)}: {why}")
-            case Always() | SaidBy() | NotForDpu():
+            case AlwaysGiven() | SaidBy() | NotForDpu():
                 pass
             case unreachable:
                 assert_never(unreachable)
@@ -344,7 +344,7 @@ class _Reader:
         """What was read, with the options that every DPU of that flavour is handed."""
         if self._impossible:
             return SettingsReading(None, tuple(self._impossible), self.parity())
-        fixed = {row.name: row.verdict.value for row in table.values() if isinstance(row.verdict, Always)}
+        fixed = {row.name: row.verdict.value for row in table.values() if isinstance(row.verdict, AlwaysGiven)}
         return SettingsReading(self._settings(flavour, {**self.options, **fixed}), (), self.parity())
 
     def _settings(self, flavour: Flavour, options: Mapping[str, str]) -> NodeSettings:
@@ -564,7 +564,7 @@ def _resolved(
 
 def _is_own(row: Row) -> bool:
     """Whether a DPU says it for itself."""
-    return isinstance(row.verdict, Always | SaidBy | NotForDpu)
+    return isinstance(row.verdict, AlwaysGiven | SaidBy | NotForDpu)
 
 
 def _name_keys(reader: _Reader, table: Rows, config_maps: Mapping[str, Obj | None]) -> None:

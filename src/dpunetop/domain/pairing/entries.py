@@ -30,7 +30,7 @@ from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, new
 _OURS = "dpunetop-"
 
 
-class Wait(StrEnum):
+class EntryWait(StrEnum):
     """Why an entry is not as it was asked for."""
 
     HOST_NOT_CONFIGURED = "HostNotConfigured"
@@ -43,7 +43,7 @@ class Wait(StrEnum):
     SEVERAL_PODS = "SeveralPods"
 
 
-PASSING = (Wait.HOST_NOT_CONFIGURED, Wait.PROTECTION_PENDING)
+PASSING = (EntryWait.HOST_NOT_CONFIGURED, EntryWait.PROTECTION_PENDING)
 """Nobody has to do anything about these; the earliest first."""
 
 
@@ -52,7 +52,7 @@ class Waiting:
     """One node whose entry is not as it was asked for; `message` is one line that names the node."""
 
     node: str
-    reason: Wait
+    reason: EntryWait
     message: str
 
 
@@ -176,7 +176,7 @@ def judge_entries(view: EntriesView) -> EntriesState:
 
 def _waiting(view: EntriesView, pair: Pair, text: str | None, serves: bool) -> Waiting | None:
     if pair.problem:
-        return Waiting(pair.dpu, Wait.PAIRING_CONFLICT, pair.problem)
+        return Waiting(pair.dpu, EntryWait.PAIRING_CONFLICT, pair.problem)
     if text is not None and text != pair.text:
         return _outdated(pair, host_of(pair.dpu, text) or "its host", serves)
     if pair.host is None or text is not None:
@@ -184,30 +184,30 @@ def _waiting(view: EntriesView, pair: Pair, text: str | None, serves: bool) -> W
     if view.nodes is not None and pair.dpu not in view.nodes:
         words = f"{named(pair.dpu)} cannot serve {pair.host}: infra has no Node of that name"
         do = f"correct or remove its entry in ConfigMap {ENV_OVERRIDES}"
-        return Waiting(pair.dpu, Wait.DPU_ABSENT, f"{words}{did_you_mean(pair.dpu, view.nodes)}; {do}")
+        return Waiting(pair.dpu, EntryWait.DPU_ABSENT, f"{words}{did_you_mean(pair.dpu, view.nodes)}; {do}")
     if pair.server != pair.dpu:
         words = (
             f"{pair.dpu} does not serve {pair.host}, because {pair.server} does; if the card {pair.server} was "
             f"replaced by {pair.dpu}, delete its Node: kubectl delete node {pair.server}"
         )
-        return Waiting(pair.dpu, Wait.HOST_SERVED_BY_OTHER, words)
+        return Waiting(pair.dpu, EntryWait.HOST_SERVED_BY_OTHER, words)
     if pair.dpu not in view.configured:
         words = f"{pair.dpu} gets its entry once its host configuration has arrived"
-        return Waiting(pair.dpu, Wait.HOST_NOT_CONFIGURED, words)
+        return Waiting(pair.dpu, EntryWait.HOST_NOT_CONFIGURED, words)
     if sum(_node_of(pod) == pair.dpu and not _has_ended(pod) and not is_terminating(pod) for pod in view.pods) > 1:
         words = f"{pair.dpu} gets its entry once only one ovnkube-node pod is left there"
-        return Waiting(pair.dpu, Wait.SEVERAL_PODS, words)
-    return Waiting(pair.dpu, Wait.PROTECTION_PENDING, f"{pair.dpu} gets its entry once it is protected")
+        return Waiting(pair.dpu, EntryWait.SEVERAL_PODS, words)
+    return Waiting(pair.dpu, EntryWait.PROTECTION_PENDING, f"{pair.dpu} gets its entry once it is protected")
 
 
 def _outdated(pair: Pair, host: str, serves: bool) -> Waiting:
     if not serves:
-        return Waiting(pair.dpu, Wait.PROTECTION_PENDING, f"{pair.dpu} gets its new entry once it is protected")
+        return Waiting(pair.dpu, EntryWait.PROTECTION_PENDING, f"{pair.dpu} gets its new entry once it is protected")
     if pair.host is None:
         words = f"{pair.dpu} keeps serving {host}, although its entry was removed"
-        return Waiting(pair.dpu, Wait.ENTRY_REMOVAL_PENDING, words)
+        return Waiting(pair.dpu, EntryWait.ENTRY_REMOVAL_PENDING, words)
     words = f"{pair.dpu} keeps serving {host} with its old entry; the new one waits until {host} is drained"
-    return Waiting(pair.dpu, Wait.ENTRY_CHANGE_PENDING, words)
+    return Waiting(pair.dpu, EntryWait.ENTRY_CHANGE_PENDING, words)
 
 
 def _is_ours(entry: Mapping[str, Any]) -> bool:

@@ -15,18 +15,18 @@ METADATA = "of a cloud's metadata service"
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedNetwork:
     """A network, and why no tenant is there, in words that go behind an address."""
 
     network: Network
     why: str
 
 
-def _row(network: str, why: str) -> Refused:
-    return Refused(ipaddress.ip_network(network), why)
+def _row(network: str, why: str) -> RefusedNetwork:
+    return RefusedNetwork(ipaddress.ip_network(network), why)
 
 
-NO_SERVERS: tuple[Refused, ...] = (
+NO_SERVERS: tuple[RefusedNetwork, ...] = (
     _row("0.0.0.0/8", "unspecified"),
     _row("127.0.0.0/8", "loopback"),
     _row("169.254.0.0/16", "link-local"),  # with the metadata service of most clouds
@@ -39,7 +39,7 @@ NO_SERVERS: tuple[Refused, ...] = (
 )
 """No host of another cluster has such an address. Source: RFC 6890 and the IANA registries of special addresses."""
 
-REFUSED: tuple[Refused, ...] = (
+REFUSED: tuple[RefusedNetwork, ...] = (
     *NO_SERVERS,
     _row("100.100.100.200/32", METADATA),  # Alibaba Cloud
     _row("168.63.129.16/32", METADATA),  # Azure: the platform's own server on each machine
@@ -114,5 +114,5 @@ def may_be_a_host(address: Address, allowed: Sequence[Network]) -> bool:
     return all(_why(candidate, NO_SERVERS) is None for candidate in (address, *embedded(address)))
 
 
-def _why(address: Address, table: Sequence[Refused]) -> str | None:
+def _why(address: Address, table: Sequence[RefusedNetwork]) -> str | None:
     return next((row.why for row in table if address in row.network), None)

@@ -44,7 +44,7 @@ _RETRY_DENIED_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class KubeconfigChoice:
     """The kubeconfig to use, and what is wrong with the one that was given.
 
     Both None: the DpuClusterConfig asks for no tenant. `problem` beside a kubeconfig: an earlier one is still used.
@@ -65,7 +65,7 @@ class Linked:
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
+class TenantUnanswered:
     """The tenant behind the kubeconfig could not be asked who it is."""
 
     reason: str
@@ -73,7 +73,7 @@ class Unanswered:
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
+class TenantDenied:
     """The tenant answered, and refused the credential or a right that it needs."""
 
     reason: str
@@ -93,7 +93,7 @@ class Unlinked:
     """There is no kubeconfig to try."""
 
 
-Attempt = Linked | Unanswered | Denied | WrongCluster | Unlinked
+Attempt = Linked | TenantUnanswered | TenantDenied | WrongCluster | Unlinked
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class LinkView:
 
     config: DpuClusterConfig
     owner: Owner
-    choice: Choice
+    choice: KubeconfigChoice
     attempt: Attempt
     kept: Linked | None
     stored: Obj | None
@@ -128,7 +128,7 @@ class LinkView:
     """Where the tenant in use has proved who it is; None: nothing is known that the status does not say."""
 
 
-NO_LINK = Unanswered(
+NO_LINK = TenantUnanswered(
     "Unreachable",
     "no verified TLS connection to the server of the kubeconfig came about; the log "
     "of the operator says why, and so does this once --tenant-allowed-cidrs names its addresses",
@@ -138,7 +138,7 @@ _TELLING = frozenset({"Refused", "Timeout", "TLS", "Reset", "BadAnswer", "TooLar
 """Reasons of `Unreachable` from which one could read what is at an address."""
 
 
-def told(failure: Unanswered, may_tell: bool) -> Unanswered:
+def told(failure: TenantUnanswered, may_tell: bool) -> TenantUnanswered:
     """What may be said of a failed connection."""
     return failure if may_tell or failure.reason not in _TELLING else NO_LINK
 
@@ -154,23 +154,23 @@ def root_print(anchor_pem: bytes) -> str:
         return ""
 
 
-def choose(config: DpuClusterConfig, given: Obj | None, stored: Obj | None, owner: Owner) -> Choice:
+def choose(config: DpuClusterConfig, given: Obj | None, stored: Obj | None, owner: Owner) -> KubeconfigChoice:
     """Pick the kubeconfig to reach the tenant with: the given one, else the last that worked."""
     if config.kubeconfig_secret is None:
-        return Choice(None, None)
+        return KubeconfigChoice(None, None)
     try:
         if given is None:
             problem = _invalid(
                 "SecretNotFound", f"Secret {config.kubeconfig_secret} does not exist; create it with the key config"
             )
         else:
-            return Choice(parse_secret(given), None)
+            return KubeconfigChoice(parse_secret(given), None)
     except KubeconfigRejected as err:
         problem = _invalid("InvalidKubeconfig", f"Secret {config.kubeconfig_secret}: {err.message} ({err.reason})")
     kept = last_good(stored, owner)
     if kept is not None:
         problem = _invalid(problem.reason, f"{problem.message}. The last good one stays in use")
-    return Choice(kept, problem)
+    return KubeconfigChoice(kept, problem)
 
 
 def identity_problem(config: DpuClusterConfig, infra_uid: str, uid: str) -> WrongCluster | None:
@@ -211,9 +211,9 @@ def _remembered(view: LinkView) -> dict[str, Any]:
 
 def _retry(view: LinkView) -> float | None:
     match view.attempt:
-        case Unanswered():
+        case TenantUnanswered():
             return _RETRY_UNANSWERED_SECONDS
-        case Denied() | WrongCluster():
+        case TenantDenied() | WrongCluster():
             return _RETRY_DENIED_SECONDS
         case Linked():
             end = end_of(view.choice.kubeconfig)
@@ -229,12 +229,12 @@ def _credentials(view: LinkView) -> Condition:
     match view.attempt:
         case Linked():
             return _verified(view)
-        case Unanswered(reason, message):
+        case TenantUnanswered(reason, message):
             words = f"the tenant did not answer, so that the kubeconfig of {_secret(view)} is not verified"
             return Condition(
                 CREDENTIALS_VALID, "Unknown", "NotVerified", f"{words}: {reason}: {message}{_what_stays(view)}"
             )
-        case Denied(reason, message):
+        case TenantDenied(reason, message):
             words = f"the tenant refuses the kubeconfig of {_secret(view)}: {reason}: {message}; put a good one into it"
             return _invalid(reason, f"{words}{_what_stays(view)}")
         case WrongCluster(reason, message):
@@ -273,9 +273,9 @@ def _reachable(view: LinkView) -> Condition:
             return Condition(TENANT_REACHABLE, "True", reason, words)
         case Linked(_, str(silent)):
             return Condition(TENANT_REACHABLE, "False", "Unreachable", f"{silent}; what runs is kept as it is")
-        case Unanswered(reason, message):
+        case TenantUnanswered(reason, message):
             return Condition(TENANT_REACHABLE, "False", reason, message)
-        case Denied(_, message):
+        case TenantDenied(_, message):
             return Condition(TENANT_REACHABLE, "True", "Answered", message)
         case WrongCluster(reason, message):
             return Condition(TENANT_REACHABLE, "Unknown", reason, message)

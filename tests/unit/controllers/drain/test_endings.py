@@ -373,7 +373,7 @@ def test_whoever_made_the_other_rights_is_not_asked_while_a_config_lives() -> No
     world = serving()
     world.has_rights = False
     world.settle()
-    roster = world.board.roster(TENANT)
+    roster = world.drain_store.roster(TENANT)
     assert roster is not None
     assert roster.access is Access.GIVEN
     assert len(world.entries()) == 1

@@ -8,33 +8,33 @@ from typing import Any, cast
 
 import pytest
 
-from dpunetop.controllers.drain.epoch import Terms
+from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.gather_host import (
     INDEXERS,
     PATIENCE_SECONDS,
-    Gatherer,
-    Sight,
+    HostGatherer,
+    HostSnapshot,
 )
 from dpunetop.controllers.drain.infrahealth import InfraHealth
-from dpunetop.controllers.drain.nodeabsence import Absences
+from dpunetop.controllers.drain.nodeabsence import NodeAbsences
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.drain.fleet.roster import (
-    Entry,
     Member,
     Mode,
+    PodEntry,
     Roster,
     Slot,
 )
 from dpunetop.domain.drain.model.facts import (
     Blind,
     DpuNode,
-    Gone,
+    DrainSettings,
     HostNode,
-    Phase,
+    MaintenancePhase,
+    NodeGone,
     Reason,
-    Settings,
     Templates,
     TenantSeen,
 )
@@ -110,11 +110,13 @@ class Desk:
     def __init__(self) -> None:
         self.clock, self.caches = FakeClock(), Caches()
         clusters = type("C", (), {"get": staticmethod(self.caches.cluster)})
-        absences = Absences(lambda _: cast(Client, Servers()), self.clock)
+        absences = NodeAbsences(lambda _: cast(Client, Servers()), self.clock)
         evictions = Evictions(lambda _: cast(Client, Servers()), self.clock)
-        terms = Terms(self.clock, "dpunetop-drain")
+        terms = Epoch(self.clock, "dpunetop-drain")
         infra = InfraHealth(lambda: None, self.clock)
-        self.gatherer = Gatherer(cast(Clusters, clusters), absences, terms, self.clock, self.newest, evictions, infra)
+        self.gatherer = HostGatherer(
+            cast(Clusters, clusters), absences, terms, self.clock, self.newest, evictions, infra
+        )
         self.written: dict[tuple[str, Resource], Obj] = {}
         self.conditions: list[Any] = [condition("TenantReachable", "True", "Reachable")]
         self.caches.put(INFRA, NODES, {"metadata": {"name": DPU}, "status": READY})
@@ -127,12 +129,14 @@ class Desk:
     def newest(self, cluster: str, resource: Resource, seen: Obj) -> Obj:
         return self.written.get((cluster, resource), seen)
 
-    def look(self, text: str = "", **but: Any) -> Sight:
+    def look(self, text: str = "", **but: Any) -> HostSnapshot:
         obj = {**config(name="sample"), "status": {"conditions": self.conditions}}
-        member = Member(DPU, HOST, text, True, Entry(READ), is_home=True)
+        member = Member(DPU, HOST, text, True, PodEntry(READ), is_home=True)
         slot = Slot(HOST, (member,))
-        roster = Roster(parse_config(obj), Mode.SERVING, Settings(), BLOCKERS, Templates("t1"), {("host", HOST): slot})
-        return self.gatherer.sight(cast(Reader, self.caches), replace(roster, **but), slot)
+        roster = Roster(
+            parse_config(obj), Mode.SERVING, DrainSettings(), BLOCKERS, Templates("t1"), {("host", HOST): slot}
+        )
+        return self.gatherer.host_snapshot(cast(Reader, self.caches), replace(roster, **but), slot)
 
     def tenant(self) -> TenantSeen | Blind | None:
         view = self.look().view
@@ -156,17 +160,17 @@ def maintenance(host: str) -> Obj:
 def test_a_pair_that_serves_is_seen_with_everything_it_has() -> None:
     desk = Desk()
     desk.caches.put(TENANT, names.NODEMAINTENANCES, maintenance(HOST), maintenance("other"))
-    sight = desk.look()
-    (dpu,) = sight.dpus
+    host_snapshot = desk.look()
+    (dpu,) = host_snapshot.dpus
     assert (dpu.name, dpu.blocker_ready, dpu.paired, [each.current for each in dpu.pods]) == (DPU, True, True, [True])
     assert isinstance(dpu.node, DpuNode)
     assert dpu.budget is not None
     assert (dpu.budget.serves, dpu.budget.is_open) == (HOST, False)
-    assert sight.view is not None
-    assert (sight.view.serving, sight.view.pods_namespace) == (DPU, "dpu-one")
-    assert isinstance(sight.view.tenant, TenantSeen)
-    assert isinstance(sight.view.tenant.node, HostNode)
-    assert [each.host for each in sight.view.tenant.maintenances or ()] == [HOST]
+    assert host_snapshot.view is not None
+    assert (host_snapshot.view.serving, host_snapshot.view.pods_namespace) == (DPU, "dpu-one")
+    assert isinstance(host_snapshot.view.tenant, TenantSeen)
+    assert isinstance(host_snapshot.view.tenant.node, HostNode)
+    assert [each.host for each in host_snapshot.view.tenant.maintenances or ()] == [HOST]
 
 
 def test_what_was_written_a_moment_ago_is_seen_before_the_caches_show_it() -> None:
@@ -184,7 +188,7 @@ def test_what_was_written_a_moment_ago_is_seen_before_the_caches_show_it() -> No
     assert isinstance(tenant, TenantSeen)
     assert isinstance(tenant.node, HostNode)
     assert tenant.node.cordoned
-    assert [each.phase for each in tenant.maintenances or ()] == [Phase.FAILED]
+    assert [each.phase for each in tenant.maintenances or ()] == [MaintenancePhase.FAILED]
 
 
 def test_a_pod_of_another_template_is_not_current_and_a_blocker_of_another_dpu_guards_nothing() -> None:
@@ -212,10 +216,10 @@ def test_a_node_that_is_missing_is_not_known_to_be_gone_before_it_was_asked_for_
     desk = Desk()
     desk.caches.put(INFRA, NODES)
     first = desk.look()
-    assert first.dpus[0].node == Gone(False)
+    assert first.dpus[0].node == NodeGone(False)
     assert first.recheck_seconds == 600.0
     desk.clock.step(600.0)
-    assert desk.look().dpus[0].node == Gone(True)
+    assert desk.look().dpus[0].node == NodeGone(True)
 
 
 def test_a_tenant_without_the_kind_or_without_its_version_serves_no_maintenances() -> None:
@@ -251,8 +255,8 @@ def test_why_a_tenant_cannot_be_read_is_told(trouble: Exception, said: tuple[str
 def test_a_tenant_of_which_nothing_is_known_yet_is_waited_for_so_that_a_start_closes_nothing() -> None:
     desk = Desk()
     desk.caches.troubles[TENANT] = NotEngaged(TENANT)
-    sight = desk.look()
-    assert (sight.view, sight.recheck_seconds) == (None, PATIENCE_SECONDS)
+    host_snapshot = desk.look()
+    assert (host_snapshot.view, host_snapshot.recheck_seconds) == (None, PATIENCE_SECONDS)
     desk.caches.troubles[TENANT] = NotSynced(TENANT, NODES_OF_TENANT, Unreachable(0, "Timeout", ""))
     desk.clock.step(PATIENCE_SECONDS)
     tenant = desk.tenant()
@@ -308,7 +312,7 @@ def test_a_host_and_a_dpu_are_gone_only_after_two_answers_far_enough_apart() -> 
         view = desk.look().view
         assert view is not None
         assert isinstance(view.tenant, TenantSeen)
-        return [node.confirmed for node in (view.tenant.node, view.dpus[0].node) if isinstance(node, Gone)]
+        return [node.confirmed for node in (view.tenant.node, view.dpus[0].node) if isinstance(node, NodeGone)]
 
     seen = [gone()]
     for seconds in (59.0, 1.0, 539.0, 1.0):

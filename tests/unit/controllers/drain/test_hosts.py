@@ -14,7 +14,7 @@ from dpunetop.controllers.drain.stalls import (
     READ_ANEW_SECONDS,
     SAID_SECONDS,
 )
-from dpunetop.controllers.drain.taskrunner import Carried
+from dpunetop.controllers.drain.taskrunner import TaskOutcome
 from dpunetop.domain import names
 from dpunetop.domain.drain.model.calls import (
     Done,
@@ -231,11 +231,11 @@ def test_a_task_whose_effect_does_not_show_yet_is_not_done_twice_in_one_pass(mon
     world, tasks = World().protected(), []
     world.cordon()
 
-    def carry_out(task: Task, _: Stop) -> Carried:
+    def carry_out(task: Task, _: Stop) -> TaskOutcome:
         tasks.append(type(task).__name__)
-        return Carried(Done(Result.DONE), wrote=True)
+        return TaskOutcome(Done(Result.DONE), wrote=True)
 
-    monkeypatch.setattr(world.hosts, "_hand", SimpleNamespace(carry_out=carry_out))
+    monkeypatch.setattr(world.hosts, "_task_runner", SimpleNamespace(carry_out=carry_out))
     assert world.hosts.reconcile(PLACE, Stop()) == pytest.approx(0.5)
     assert tasks == ["Rewrite"]
 
@@ -446,7 +446,7 @@ def test_the_blocker_of_somebody_else_is_not_swept() -> None:
 
 def test_a_host_that_no_roster_names_is_forgotten() -> None:
     world = World().protected()
-    world.board.drop(TENANT)
+    world.drain_store.drop(TENANT)
     assert world.woken == {PLACE}
     assert world.hosts.reconcile(PLACE, Stop()) is None
     assert world.writes() == []

@@ -61,14 +61,14 @@ def renew(world: World, time: str) -> None:
 
 def said(world: World) -> str:
     """What is said of the DPU."""
-    [standing] = [each for report in reports(world) for each in report.standings]
-    return f"{standing.stage} {standing.reason}: {standing.message}"
+    [dpu_status] = [each for report in reports(world) for each in report.dpu_statuses]
+    return f"{dpu_status.stage} {dpu_status.reason}: {dpu_status.message}"
 
 
 def reports(world: World) -> list[Any]:
-    roster = world.board.roster(TENANT)
+    roster = world.drain_store.roster(TENANT)
     assert roster is not None
-    return [report for report in world.board.reports(roster) if report is not None]
+    return [report for report in world.drain_store.reports(roster) if report is not None]
 
 
 # --- what counts ------------------------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def test_another_process_counts_anew() -> None:
 def test_another_leadership_counts_anew_so_that_a_cluster_whose_time_went_back_renews_nothing() -> None:
     world = verifying(*TOLD)
     renew(world, "10:00:10")
-    world.terms.shake()
+    world.terms.advance()
     world.settle()
     renew(world, "10:00:00")
     assert not is_given_back(world)
@@ -182,11 +182,11 @@ def test_a_verification_that_was_broken_off_counts_anew() -> None:
 def test_a_count_goes_with_the_host_from_the_roster() -> None:
     world = verifying(*TOLD)
     renew(world, "10:00:10")
-    roster = world.board.roster(TENANT)
+    roster = world.drain_store.roster(TENANT)
     assert roster is not None
-    world.board.drop(TENANT)
+    world.drain_store.drop(TENANT)
     world.hosts.reconcile(PLACE, Stop())
-    world.board.post(roster)
+    world.drain_store.post(roster)
     renew(world, "10:00:20")
     renew(world, "10:00:30")
     assert not is_given_back(world)

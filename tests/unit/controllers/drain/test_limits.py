@@ -9,7 +9,7 @@ import pytest
 from dpunetop.domain import names
 from dpunetop.domain.drain.model.limits import (
     DEFAULT_SECONDS,
-    Span,
+    LimitedStep,
 )
 from dpunetop.domain.drain.report.overdue import BEGINNING_SECONDS
 from dpunetop.kube.conditions import condition_of
@@ -27,7 +27,7 @@ def message(world: World) -> str:
     return str(found["message"])
 
 
-def passes(world: World, span: Span) -> None:
+def passes(world: World, span: LimitedStep) -> None:
     world.clock.step(DEFAULT_SECONDS[span] + 2)
     world.settle()
 
@@ -50,7 +50,7 @@ def hanging(world: World | None = None) -> World:
 
 def test_a_host_whose_drain_a_disruption_budget_blocks_is_told_with_pod_and_budget_after_the_limit() -> None:
     world = hanging()
-    passes(world, Span.HOST_DRAIN)
+    passes(world, LimitedStep.HOST_DRAIN)
     assert world.said() == ("False", "HostDrainOverdue")
     assert "1 pods are left: shop/web-1; PodDisruptionBudget shop/web allows no eviction now" in message(world)
     assert message(world).startswith(f"{DPU}: host {HOST}: HostDraining since ")
@@ -59,7 +59,7 @@ def test_a_host_whose_drain_a_disruption_budget_blocks_is_told_with_pod_and_budg
 
 def test_another_process_says_the_same_at_once_and_writes_nothing_anew() -> None:
     world = hanging()
-    passes(world, Span.HOST_DRAIN)
+    passes(world, LimitedStep.HOST_DRAIN)
     before = message(world)
     world.start()
     world.settle()
@@ -73,14 +73,14 @@ def test_the_host_is_looked_at_when_the_limit_passes_although_nothing_wakes() ->
     world = hanging()
     pause = world.settle()
     assert pause is not None
-    assert pause <= DEFAULT_SECONDS[Span.HOST_DRAIN] + 1
+    assert pause <= DEFAULT_SECONDS[LimitedStep.HOST_DRAIN] + 1
 
 
 def test_the_budgets_are_asked_for_once_a_minute_and_not_before_the_limit() -> None:
     world = hanging()
     asks = f"list {names.PODDISRUPTIONBUDGETS.plural}"
     assert world.tenant.asked.count(asks) == 0
-    passes(world, Span.HOST_DRAIN)
+    passes(world, LimitedStep.HOST_DRAIN)
     world.settle()
     assert world.tenant.asked.count(asks) == 1
     world.clock.step(61)
@@ -97,7 +97,7 @@ def test_a_limit_of_the_resource_holds_instead() -> None:
 
 def test_what_was_late_is_good_again_once_it_goes_on() -> None:
     world = hanging()
-    passes(world, Span.HOST_DRAIN)
+    passes(world, LimitedStep.HOST_DRAIN)
     world.drain_host()
     world.settle()
     assert world.said() == ("True", "Draining")
@@ -107,7 +107,7 @@ def test_an_open_budget_that_no_reboot_follows_is_told() -> None:
     world = hanging()
     world.drain_host()
     world.settle()
-    passes(world, Span.DPU_DRAIN)
+    passes(world, LimitedStep.DPU_DRAIN)
     assert world.said() == ("False", "DpuDrainOverdue")
 
 
@@ -122,7 +122,7 @@ def test_a_proof_that_does_not_come_is_told() -> None:
     world.run_blocker()
     world.settle()
     assert world.said() == ("True", "Draining")
-    passes(world, Span.VERIFYING)
+    passes(world, LimitedStep.VERIFYING)
     assert world.said() == ("False", "VerifyingOverdue")
     assert "has yet to show: ovnkube-node pod Ready" in message(world)
 
@@ -149,7 +149,7 @@ def test_a_pair_that_does_not_come_under_protection_is_told_by_name_after_the_li
     world.settle()
     assert world.said() == ("False", "Protecting")
     world.start()
-    passes(world, Span.PROTECTION)
+    passes(world, LimitedStep.PROTECTION)
     assert world.said() == ("False", "ProtectionOverdue")
     assert message(world).startswith(f"{DPU}: host {HOST}: BlockerNotReady since ")
 
@@ -184,7 +184,7 @@ def test_a_right_that_is_missing_is_named_in_place_of_the_budgets() -> None:
     world = hanging()
     refusal = Forbidden(403, "Forbidden", "poddisruptionbudgets is forbidden")
     world.tenant.refuses[f"list {names.PODDISRUPTIONBUDGETS.plural}"] = refusal
-    passes(world, Span.HOST_DRAIN)
+    passes(world, LimitedStep.HOST_DRAIN)
     assert "PodDisruptionBudgets of namespace shop of the tenant cannot be listed" in message(world)
 
 
@@ -241,7 +241,7 @@ def test_a_drain_that_takes_its_time_is_not_told_by_the_error_that_an_earlier_ro
     world = hanging()
     error = "[error when waiting for pod web-1 to terminate: global timeout reached: 30s]"
     says(world, phase="Running", drainProgress=50, lastError=error, pendingPods=["web-1"], pendingPodsRefs=REFS)
-    world.clock.step(DEFAULT_SECONDS[Span.HOST_DRAIN] - 10)
+    world.clock.step(DEFAULT_SECONDS[LimitedStep.HOST_DRAIN] - 10)
     world.settle()
     assert world.said() == ("True", "Draining")
 

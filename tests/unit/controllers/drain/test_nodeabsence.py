@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from dpunetop.controllers.drain.nodeabsence import Absences
+from dpunetop.controllers.drain.nodeabsence import NodeAbsences
 from dpunetop.kube.errors import ApiError, Forbidden, NotFound, Unreachable
 from dpunetop.kube.keys import INFRA
 from dpunetop.runtime.client.client import Client
@@ -31,7 +31,7 @@ class Server:
 class Desk:
     def __init__(self) -> None:
         self.clock, self.server = FakeClock(), Server()
-        self.absences = Absences(lambda _: cast(Client, self.server), self.clock)
+        self.absences = NodeAbsences(lambda _: cast(Client, self.server), self.clock)
 
     def look(self) -> tuple[bool, float | None]:
         found = self.absences.look(INFRA, "d", 600.0)
@@ -122,4 +122,4 @@ def test_a_cluster_that_is_not_there_is_no_answer() -> None:
         raise NotEngaged(name)
 
     with pytest.raises(NotEngaged):
-        Absences(nobody, FakeClock()).look("tenant/a/b", "h", 60.0)
+        NodeAbsences(nobody, FakeClock()).look("tenant/a/b", "h", 60.0)

@@ -9,14 +9,14 @@ import pytest
 from dpunetop.controllers.drain.stalls import (
     READ_ANEW_SECONDS,
     SAID_SECONDS,
-    Doubts,
+    StallDetector,
 )
 from dpunetop.domain.drain.model.calls import (
     Done,
     Result,
 )
 from dpunetop.domain.drain.model.facts import (
-    Hold,
+    HoldReason,
     Reason,
 )
 from dpunetop.domain.drain.rules.opening import ForceOpen
@@ -34,15 +34,15 @@ TASK = ForceOpen(SITE, "dpu0")
 class Doubting:
     def __init__(self) -> None:
         self.clock, self.read = FakeClock(), list[str]()
-        self.doubts = Doubts(self.clock, self.read.append)
+        self.stall_detector = StallDetector(self.clock, self.read.append)
 
-    def tried(self, *moments: float, key: Key = HOST, done: Done = STALE) -> Doubts:
+    def tried(self, *moments: float, key: Key = HOST, done: Done = STALE) -> StallDetector:
         """The task is done at each of these moments after the last one, and wanted still."""
         for seconds in moments:
             self.clock.step(seconds)
-            self.doubts.wanted(key, [TASK])
-            self.doubts.tried(key, TASK, done)
-        return self.doubts
+            self.stall_detector.wanted(key, [TASK])
+            self.stall_detector.tried(key, TASK, done)
+        return self.stall_detector
 
 
 @pytest.fixture
@@ -59,20 +59,20 @@ def test_what_lasts_is_said_in_the_words_that_it_began_with(it: Doubting, result
     it.tried(0, done=Done(result, STALE.note))
     it.tried(SAID_SECONDS, done=Done(Result.STALE, "something else"))
     words = "the servers say something else than what is watched: dpu0: not as it was seen"
-    assert it.doubts.hold(HOST) == Hold(Reason.CACHE_CONTRADICTED, words)
-    assert it.doubts.hold(OTHER) is None
+    assert it.stall_detector.hold(HOST) == HoldReason(Reason.CACHE_CONTRADICTED, words)
+    assert it.stall_detector.hold(OTHER) is None
 
 
 def test_a_task_that_is_not_wanted_any_more_has_come_to_its_end(it: Doubting) -> None:
     it.tried(0, READ_ANEW_SECONDS - 1)
-    it.doubts.wanted(HOST, [replace(TASK, dpu="dpu1")])
+    it.stall_detector.wanted(HOST, [replace(TASK, dpu="dpu1")])
     it.tried(0.5, 0.5)
-    assert (it.doubts.hold(HOST), it.read) == (None, [])
+    assert (it.stall_detector.hold(HOST), it.read) == (None, [])
 
 
 def test_a_task_that_is_refused_waits_by_itself(it: Doubting) -> None:
     it.tried(0, READ_ANEW_SECONDS, done=Done(Result.REFUSED))
-    assert (it.doubts.hold(HOST), it.read) == (None, [])
+    assert (it.stall_detector.hold(HOST), it.read) == (None, [])
 
 
 def test_a_host_that_is_nobodys_any_more_begins_anew(it: Doubting) -> None:
@@ -83,10 +83,10 @@ def test_a_host_that_is_nobodys_any_more_begins_anew(it: Doubting) -> None:
 def test_what_is_done_again_and_again_is_slowed_down_and_nothing_else(it: Doubting) -> None:
     assert it.tried(0, 0).pause(HOST, TASK) == 0.0
     assert it.tried(0).pause(HOST, TASK) == 0.5
-    assert it.doubts.pause(HOST, replace(TASK, dpu="dpu1")) == 0.0
-    assert it.doubts.pause(OTHER, TASK) == 0.0
+    assert it.stall_detector.pause(HOST, replace(TASK, dpu="dpu1")) == 0.0
+    assert it.stall_detector.pause(OTHER, TASK) == 0.0
     it.clock.step(0.5)
-    assert it.doubts.pause(HOST, TASK) == 0.0
+    assert it.stall_detector.pause(HOST, TASK) == 0.0
     assert it.tried(SAID_SECONDS).pause(HOST, TASK) == 5.0
 
 

@@ -11,7 +11,7 @@ import pytest
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.controllers.drain.taskrunner import (
     CallFailed,
-    Hand,
+    TaskRunner,
 )
 from dpunetop.domain.drain.model.calls import (
     Done,
@@ -91,8 +91,8 @@ class Minds(Calls):
 
 
 def carry_out(script: Script, *calls: Any, stop: Stop | None = None) -> Done:
-    hand = Hand(cast(Executor, script), lambda _: cast(Client, script))
-    return hand.carry_out(Calls(*calls), stop or Stop()).done
+    task_runner = TaskRunner(cast(Executor, script), lambda _: cast(Client, script))
+    return task_runner.carry_out(Calls(*calls), stop or Stop()).done
 
 
 def test_what_is_not_there_is_an_answer_and_lists_are_complete() -> None:
@@ -120,9 +120,9 @@ def test_no_call_is_made_once_the_process_is_to_end() -> None:
 
 
 def test_a_refusal_that_the_task_minds_is_its_own_affair() -> None:
-    hand = Hand(cast(Executor, script := Script(REFUSED, REFUSED)), lambda _: cast(Client, script))
+    task_runner = TaskRunner(cast(Executor, script := Script(REFUSED, REFUSED)), lambda _: cast(Client, script))
     delete = Write(Delete("tenant/a/b", NODES, NODE))
-    carried = hand.carry_out(Minds(delete, delete), Stop())
+    carried = task_runner.carry_out(Minds(delete, delete), Stop())
     assert (carried.done, carried.wrote) == (Done(Result.REFUSED, "Forbidden Forbidden"), False)
     assert carried.minded is not None
     assert carried.minded.error is REFUSED
@@ -138,10 +138,10 @@ def test_a_refusal_of_infra_is_not_laid_to_a_tenant_that_has_refused_before() ->
             return Done(Result.DONE)
 
     script = Script(REFUSED, Forbidden(403, "Forbidden", "here too"))
-    hand = Hand(cast(Executor, script), lambda _: cast(Client, script))
+    task_runner = TaskRunner(cast(Executor, script), lambda _: cast(Client, script))
     there, here = (Write(Delete(cluster, NODES, NODE)) for cluster in ("tenant/a/b", INFRA))
     with pytest.raises(CallFailed) as told:
-        hand.carry_out(MindsTheFirst(there, here), Stop())
+        task_runner.carry_out(MindsTheFirst(there, here), Stop())
     assert (told.value.call, told.value.error.message) == (here, "here too")
 
 
@@ -158,7 +158,7 @@ def test_a_cluster_that_has_gone_ends_the_task() -> None:
         raise NotEngaged(name)
 
     with pytest.raises(NotEngaged):
-        Hand(cast(Executor, Script()), nobody).carry_out(Calls(QuorumGet("tenant/a/b", NODES, "", "n")), Stop())
+        TaskRunner(cast(Executor, Script()), nobody).carry_out(Calls(QuorumGet("tenant/a/b", NODES, "", "n")), Stop())
 
 
 def test_a_stop_between_two_calls_is_heeded_before_the_second() -> None:
@@ -194,14 +194,16 @@ class Desk:
         self.cluster.put(CONFIGMAPS, {"metadata": {"name": "c", "namespace": "ns"}, "data": {"a": "1"}})
         recorder = cast(Any, SimpleNamespace(emit=self.told.append))
         client = cast(Client, self.cluster)
-        self.hand = Hand(Executor(lambda _: client, gate or OpenGate(), recorder, FakeClock()), lambda _: client)
+        self.task_runner = TaskRunner(
+            Executor(lambda _: client, gate or OpenGate(), recorder, FakeClock()), lambda _: client
+        )
 
     @property
     def live(self) -> Any:
         return self.cluster.shown(CONFIGMAPS, "ns", "c")
 
     def do(self, *calls: Any) -> Done:
-        return self.hand.carry_out(Calls(*calls), Stop()).done
+        return self.task_runner.carry_out(Calls(*calls), Stop()).done
 
 
 def patch(desk: Desk) -> Write:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from dpunetop.controllers.tenant.answercache import Answers
+from dpunetop.controllers.tenant.answercache import ExpiringCache
 from support.clock import FakeClock
 
 
 def test_an_answer_is_kept_for_its_time_and_about_what_it_was_given() -> None:
     clock = FakeClock()
-    answers = Answers(clock)
+    answers = ExpiringCache(clock)
     answers.put("a", "may", ("kubeconfig", "ns"), False, 10.0)
     assert answers.get("a", "may", ("kubeconfig", "ns")) is False
     assert answers.get("a", "may", ("another", "ns")) is None
@@ -17,7 +17,7 @@ def test_an_answer_is_kept_for_its_time_and_about_what_it_was_given() -> None:
 
 
 def test_of_a_tenant_that_is_forgotten_nothing_is_kept() -> None:
-    answers = Answers(FakeClock())
+    answers = ExpiringCache(FakeClock())
     answers.put("a", "may", 1, True, 10.0)
     answers.put("b", "may", 1, True, 10.0)
     answers.forget("a")

@@ -9,12 +9,12 @@ from typing import Any, cast
 import pytest
 
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.tenant.answercache import Answers
-from dpunetop.controllers.tenant.identity import IdentityTalk
+from dpunetop.controllers.tenant.answercache import ExpiringCache
+from dpunetop.controllers.tenant.identity import IdentityReviewer
 from dpunetop.domain.credential.nodeidentity import (
     TRIED_HOSTS,
+    AdmissionDenied,
     Admitted,
-    Denied,
     Identity,
     Untried,
 )
@@ -64,12 +64,12 @@ class Tenant:
 class Desk:
     def __init__(self) -> None:
         self.tenant, self.clock = Tenant(), FakeClock()
-        self.answers = Answers(self.clock)
+        self.answers = ExpiringCache(self.clock)
         self.stops: list[Stop] = []
 
     def ask(self, *hosts: str, user: str = USER, about: object = "a") -> Identity:
-        talk = IdentityTalk("tenant/x", cast(Any, self._cluster), self.answers, self.clock, "m")
-        return talk.ask(WHO, about, user, hosts or ("h1",))
+        token_requester = IdentityReviewer("tenant/x", cast(Any, self._cluster), self.answers, self.clock, "m")
+        return token_requester.ask(WHO, about, user, hosts or ("h1",))
 
     def _cluster(self, *_: object) -> SimpleNamespace:
         self.stops.append(Stop())
@@ -90,10 +90,10 @@ def test_of_many_hosts_as_many_are_tried_as_tell_an_identity_of_a_node_from_anot
 
 
 ANSWERS: dict[str, tuple[str, ApiError, bool, type[Identity], str]] = {
-    "the webhook of nodes": ("nodes", REFUSED, True, Denied, f"--extra-allowed-user={USER}"),
-    "the webhook of pods": ("pods", REFUSED, True, Denied, "dpu.connection-status onto Pod n/p"),
-    "a policy": ("nodes", Invalid(422, "Invalid", "not you"), True, Denied, '"not you"'),
-    "no right": ("pods", REFUSED, False, Denied, "may not patch pods/status p in n"),
+    "the webhook of nodes": ("nodes", REFUSED, True, AdmissionDenied, f"--extra-allowed-user={USER}"),
+    "the webhook of pods": ("pods", REFUSED, True, AdmissionDenied, "dpu.connection-status onto Pod n/p"),
+    "a policy": ("nodes", Invalid(422, "Invalid", "not you"), True, AdmissionDenied, '"not you"'),
+    "no right": ("pods", REFUSED, False, AdmissionDenied, "may not patch pods/status p in n"),
     "a webhook that takes no dry runs": ("nodes", ApiError(400, "BadRequest", "dry run"), True, Untried, "answers 400"),
     "a webhook that is down": ("nodes", ApiError(500, "InternalError", "failed calling"), True, Untried, "answers 500"),
     "no such host": ("nodes", NotFound(404, "NotFound", "h1"), True, Untried, "answers 404"),
@@ -125,7 +125,7 @@ def test_whoever_the_given_kubeconfig_is_is_asked_where_that_can_be(has_reviews:
     desk = Desk()
     desk.tenant.errors["nodes"], desk.tenant.has_reviews = REFUSED, has_reviews
     found = desk.ask(user="")
-    assert isinstance(found, Denied)
+    assert isinstance(found, AdmissionDenied)
     assert f"--extra-allowed-user={name}" in found.message
 
 

@@ -10,8 +10,8 @@ from dpunetop.domain.clusterconfig.lifecycle import (
     plan_config,
 )
 from dpunetop.domain.clusterconfig.types import (
+    ConfigRefused,
     DeletionPolicy,
-    Refused,
     parse_config,
 )
 from dpunetop.kube.keys import CONFIGMAPS, ROLEBINDINGS, SERVICEACCOUNTS
@@ -96,7 +96,7 @@ def test_the_finalizer_comes_before_everything_else():
 
 
 def test_a_refused_config_gets_a_reason_and_no_finalizer():
-    refused = replace(parse_config(config()), refused=Refused("PoolTaken", "another one has it"))
+    refused = replace(parse_config(config()), refused=ConfigRefused("PoolTaken", "another one has it"))
     plan = plan_config(ConfigView(refused, None, MANAGER))
     assert finalizers(plan) == []
     assert ready(plan) == ("False", "PoolTaken", "another one has it")

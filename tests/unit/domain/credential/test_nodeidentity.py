@@ -8,9 +8,9 @@ import pytest
 
 from dpunetop.domain.credential.nodeidentity import (
     UNASKED,
+    AdmissionDenied,
     Admitted,
     Attempt,
-    Denied,
     Identity,
     Untried,
     denied,
@@ -78,7 +78,7 @@ GOOD = Condition("DpuCredentialValid", "True", "Minted", "good")
 SAID: dict[str, tuple[Identity, tuple[str, str]]] = {
     "nothing is asked": (UNASKED, ("True", "Minted")),
     "it is admitted": (Admitted(), ("True", "Minted")),
-    "it is denied": (Denied("no"), ("False", "NotAdmitted")),
+    "it is denied": (AdmissionDenied("no"), ("False", "NotAdmitted")),
     "it is not known": (Untried("no pod"), ("Unknown", "AdmissionNotTried")),
 }
 
@@ -97,7 +97,7 @@ def test_a_credential_is_called_valid_only_if_that_was_looked_at(identity: Ident
 
 def test_what_is_bad_is_tried_again_sooner() -> None:
     assert next_try(UNASKED) is None
-    pauses = [next_try(each) or 0.0 for each in (Untried(""), Denied(""), Admitted())]
+    pauses = [next_try(each) or 0.0 for each in (Untried(""), AdmissionDenied(""), Admitted())]
     assert pauses == sorted(pauses)
 
 

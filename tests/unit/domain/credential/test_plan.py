@@ -17,8 +17,8 @@ from dpunetop.domain.credential.account import (
     TenantSide,
 )
 from dpunetop.domain.credential.nodeidentity import (
+    AdmissionDenied,
     Admitted,
-    Denied,
     Untried,
 )
 from dpunetop.domain.credential.plan import (
@@ -29,10 +29,10 @@ from dpunetop.domain.credential.plan import (
     NotAsked,
     Preparing,
     Provided,
-    Refused,
-    Standing,
-    Trial,
-    Unanswered,
+    TokenKept,
+    TokenRefused,
+    TokenTrial,
+    TokenUnanswered,
     expiry,
     minted_in,
     parse_held,
@@ -126,7 +126,7 @@ ANSWERS = {
 @pytest.mark.parametrize(("status", "is_good"), ANSWERS.values(), ids=ANSWERS.keys())
 def test_only_a_whole_answer_is_a_token(status, is_good):
     found = parse_minted({"status": status}, EPOCH + timedelta(milliseconds=7), "uid-of-account")
-    assert found == minted() if is_good else isinstance(found, Unanswered)
+    assert found == minted() if is_good else isinstance(found, TokenUnanswered)
 
 
 def test_the_end_of_the_credential_is_that_of_the_token_or_of_the_certificate():
@@ -184,7 +184,7 @@ STORED = secret({"kubeconfig": "{}"})
 SIDE = TenantSide("ovn", None, None, None)
 
 
-def view(finding, held=None, trial=Trial.UNTRIED, now=EPOCH, choice="Auto", **changes):
+def view(finding, held=None, trial=TokenTrial.UNTRIED, now=EPOCH, choice="Auto", **changes):
     given = {
         "config": parse_config(config(tenantCredential=choice)),
         "owner": OWNER,
@@ -220,8 +220,13 @@ def written(plan):
 
 
 MADE = ["tenant-kubeconfig", "dpu", "dpu", "dpu"]
-NO, SILENCE = Refused("MintingForbidden", "no"), Unanswered("TenantUnanswered", "silence")
-ACCEPTED, REJECTED, UNTRIED, POWERLESS = Trial.ACCEPTED, Trial.REJECTED, Trial.UNTRIED, Trial.POWERLESS
+NO, SILENCE = TokenRefused("MintingForbidden", "no"), TokenUnanswered("TenantUnanswered", "silence")
+ACCEPTED, REJECTED, UNTRIED, POWERLESS = (
+    TokenTrial.ACCEPTED,
+    TokenTrial.REJECTED,
+    TokenTrial.UNTRIED,
+    TokenTrial.POWERLESS,
+)
 DECISIONS = {  # finding, held, trial, now -> written, said, pause
     "given wanted": (NotAsked(), None, ACCEPTED, EPOCH, ["tenant-credential given"], ("True", "Provided"), 300.0),
     "given wanted, and dead": (
@@ -236,17 +241,17 @@ DECISIONS = {  # finding, held, trial, now -> written, said, pause
     ),
     "made anew under a dead token": (Preparing(), minted(), REJECTED, EPOCH, MADE, ("False", "Revoked"), 1.0),
     "fresh": (Fresh(minted()), None, UNTRIED, EPOCH, ["tenant-credential minted", *MADE], ("True", "Minted"), 300.0),
-    "standing": (Standing(), minted(), ACCEPTED, EPOCH, ["tenant-credential minted", *MADE], ("True", "Minted"), 300.0),
+    "kept": (TokenKept(), minted(), ACCEPTED, EPOCH, ["tenant-credential minted", *MADE], ("True", "Minted"), 300.0),
     "standing, nearly due": (
-        Standing(), minted(), ACCEPTED, EPOCH + DAY - timedelta(seconds=7),
+        TokenKept(), minted(), ACCEPTED, EPOCH + DAY - timedelta(seconds=7),
         ["tenant-credential minted", *MADE], ("True", "Minted"), 7.0,
     ),
     "standing, short-lived": (
-        Standing(), minted(DAY), ACCEPTED, EPOCH,
+        TokenKept(), minted(DAY), ACCEPTED, EPOCH,
         ["tenant-credential minted", *MADE], ("True", "CredentialShortLived"), 300.0,
     ),
     "standing, without rights": (
-        Standing(), minted(), POWERLESS, EPOCH,
+        TokenKept(), minted(), POWERLESS, EPOCH,
         ["tenant-credential minted", *MADE], ("False", "MintedWithoutRights"), 300.0,
     ),
     "refused": (NO, None, UNTRIED, EPOCH, ["tenant-credential given"], ("True", "MintingForbidden"), 300.0),
@@ -394,17 +399,17 @@ def test_an_account_of_another_name_is_remembered_by_it():
     assert minted_in(secret({})) == ()
 
 
-@pytest.mark.parametrize(("trial", "goes"), [(trial, trial is Trial.ACCEPTED) for trial in Trial], ids=str)
+@pytest.mark.parametrize(("trial", "goes"), [(trial, trial is TokenTrial.ACCEPTED) for trial in TokenTrial], ids=str)
 def test_an_account_of_another_name_goes_once_pods_hold_a_token_that_works(trial, goes):
     left = ((SERVICEACCOUNTS, {"metadata": {"name": "dpunetop-dpu", "namespace": "ovn", "uid": "u"}}),)
-    plan = plan_credential(view(Standing(), held=minted(), trial=trial, superseded=left))
+    plan = plan_credential(view(TokenKept(), held=minted(), trial=trial, superseded=left))
     assert [step.live["metadata"]["name"] for step in plan.steps if isinstance(step, Delete)] == ["dpunetop-dpu"] * goes
 
 
 def test_a_binding_to_another_role_is_deleted_and_what_else_there_is_stays():
     old = {"metadata": {"name": "dpunetop-dpu", "uid": "u"}, "roleRef": {"name": "another"}}
     side = TenantSide("ovn", None, None, old)
-    plan = plan_credential(view(Preparing(), held=minted(), trial=Trial.ACCEPTED, tenant=side))
+    plan = plan_credential(view(Preparing(), held=minted(), trial=TokenTrial.ACCEPTED, tenant=side))
     assert [step.live for step in plan.steps if isinstance(step, Delete)] == [old]
     applied = [step.resource for step in plan.steps if isinstance(step, Apply)]
     assert CLUSTERROLEBINDINGS not in applied
@@ -412,7 +417,7 @@ def test_a_binding_to_another_role_is_deleted_and_what_else_there_is_stays():
 
 
 ASKED = {
-    "denied": (Denied("no"), ("False", "NotAdmitted"), 300.0),
+    "denied": (AdmissionDenied("no"), ("False", "NotAdmitted"), 300.0),
     "not tried": (Untried("no pod"), ("Unknown", "AdmissionNotTried"), 30.0),
     "admitted": (Admitted(), ("True", "Minted"), 300.0),
 }
@@ -420,7 +425,7 @@ ASKED = {
 
 @pytest.mark.parametrize(("identity", "expected", "pause"), ASKED.values(), ids=ASKED.keys())
 def test_what_admission_says_of_the_pods_is_part_of_it(identity, expected, pause):
-    plan = plan_credential(view(Standing(), held=minted(), trial=Trial.ACCEPTED, identity=identity))
+    plan = plan_credential(view(TokenKept(), held=minted(), trial=TokenTrial.ACCEPTED, identity=identity))
     assert (said(plan), plan.requeue_after_seconds) == (expected, pause)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from dpunetop.domain.drain.model.facts import (
+    DrainSettings,
     OnTimeout,
-    Settings,
 )
 from dpunetop.domain.drain.model.record import (
     Cycle,
@@ -142,7 +142,7 @@ def test_a_record_says_for_ever_that_its_budget_was_open_and_its_dpu_disturbed_t
 
 
 def test_a_drain_that_was_aborted_for_its_time_says_for_ever_that_its_dpu_was_disturbed() -> None:
-    world = World(settings=Settings(timeout_seconds=600, on_timeout=OnTimeout.ABORT))
+    world = World(settings=DrainSettings(timeout_seconds=600, on_timeout=OnTimeout.ABORT))
     world.cordon(DPU)
     world.work()
     world.reboots_by_itself(DPU)

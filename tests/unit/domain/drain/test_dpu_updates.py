@@ -13,14 +13,14 @@ from dpunetop.domain.drain.fleet.roster import (
 )
 from dpunetop.domain.drain.model.facts import (
     DpuView,
+    DrainOverride,
     HostView,
     Mco,
-    Order,
     Reason,
 )
-from dpunetop.domain.drain.report.standing import (
-    Stage,
-    standings,
+from dpunetop.domain.drain.report.dpustatus import (
+    DpuPhase,
+    dpu_statuses,
 )
 from dpunetop.domain.drain.rules.cycle import decide
 from dpunetop.domain.hostconfig.machinestate import MachineState
@@ -109,8 +109,8 @@ def test_a_drain_says_what_the_machine_config_operator_says(given: HostView, rea
 
 def test_what_the_operator_cannot_go_on_with_is_no_wait_of_every_drain() -> None:
     given, _, _ = WORDS["failed after the drain"]
-    (found,) = standings(given, decide(given))
-    assert (found.stage, found.reason) == (Stage.HELD, "MachineConfigStuck")
+    (found,) = dpu_statuses(given, decide(given))
+    assert (found.stage, found.reason) == (DpuPhase.HELD, "MachineConfigStuck")
 
 
 def test_a_pair_that_rests_is_not_told_of_its_pools() -> None:
@@ -160,7 +160,7 @@ def test_force_on_an_uncordoned_dpu_ends_a_drain_whose_daemon_failed() -> None:
     while world.step(world.nmo, "nmo"):
         world.work()
     world.work()
-    assert (world.own(), world.node(DPU).order) == (None, Order.FORCE)
+    assert (world.own(), world.node(DPU).order) == (None, DrainOverride.FORCE)
     assert world.host().cordoned, "nothing has shown that its network works"
     assert not world.violations
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from dpunetop.domain.drain.model.facts import (
+    DrainSettings,
     OnTimeout,
     Reason,
-    Settings,
 )
-from dpunetop.domain.drain.report.standing import Stage
+from dpunetop.domain.drain.report.dpustatus import DpuPhase
 from support.drainfaults import faults
 from support.drainworld import World, finish, walk
 
@@ -37,7 +37,7 @@ WAYS_OUT = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[-1])) for row in s
 
 def world_of(seed: int) -> World:
     """Worlds of each kind in turn: one or two DPUs, a host that was cordoned or not, a limit of time or none."""
-    settings = Settings(timeout_seconds=900, on_timeout=OnTimeout.ABORT) if seed % 8 >= 6 else Settings()
+    settings = DrainSettings(timeout_seconds=900, on_timeout=OnTimeout.ABORT) if seed % 8 >= 6 else DrainSettings()
     return World(1 + seed % 2, cordoned_before=bool(seed // 2 % 2), settings=settings)
 
 
@@ -104,9 +104,9 @@ def test_at_rest_nothing_is_asked_or_written() -> None:
 
 
 def test_every_stage_is_on_the_page_with_ways_out_that_lead_to_idle() -> None:
-    assert WAYS_OUT.keys() == {str(stage) for stage in Stage}
+    assert WAYS_OUT.keys() == {str(stage) for stage in DpuPhase}
     home = {"Idle"}
-    while more := {stage for stage, ways in WAYS_OUT.items() if ways & home} - home:
+    while more := {stage for stage, routes in WAYS_OUT.items() if routes & home} - home:
         home |= more
     assert home == WAYS_OUT.keys()
     assert set().union(*WAYS_OUT.values()) <= WAYS_OUT.keys()

@@ -162,7 +162,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_host_is_not_given_back_when_of_the_dpu_that_proves_nothing(what: str) -> None:
-    world = at(rebooted(), "GiveBack")
+    world = at(rebooted(), "EndMaintenance")
     change, guard = REFUSED[what]
     change(world)
     assert f"{OTHER}: not true: {guard}" in finish(world)
@@ -182,7 +182,7 @@ ALLOWED: dict[str, Change] = {
 
 @pytest.mark.parametrize("what", ALLOWED)
 def test_a_host_is_given_back_though(what: str) -> None:
-    world = at(rebooted(), "GiveBack")
+    world = at(rebooted(), "EndMaintenance")
     ALLOWED[what](world)
     finish(world)
     own = world.own()
@@ -193,7 +193,7 @@ def test_a_force_that_is_taken_off_after_the_decision_makes_nobody_give_the_host
     world = rebooted()
     unready_blocker(world)
     world.order(OTHER, f"force:{world.node(OTHER).boot_id}")
-    at(world, "GiveBack")
+    at(world, "EndMaintenance")
     world.order(OTHER, None)
     assert "the blocker is Ready" in finish(world)
 
@@ -207,7 +207,7 @@ def test_a_host_that_was_in_use_by_the_caches_alone_is_not_given_back_unproven()
     world.uncordon(DPU)
     world.work()
     world.uncordon_host()
-    at(world, "GiveBack")
+    at(world, "EndMaintenance")
     host(world, unschedulable=True)
     assert "is not in use" in finish(world)
     own = world.own()
@@ -220,7 +220,7 @@ def test_a_mark_of_the_host_says_more_than_what_its_maintenance_carries() -> Non
     world.cordon(DPU)
     world.drained()
     world.uncordon(DPU)
-    at(world, "GiveBack")
+    at(world, "EndMaintenance")
     maintenance(world, {"metadata": {"annotations": {CORDONED_BEFORE_ANNOTATION: "no"}}})
     finish(world)
     assert world.host().mark is True
@@ -434,7 +434,7 @@ def test_the_host_shows_its_earlier_cordon_before_its_maintenance_goes() -> None
     world.cordon(DPU)
     world.drained()
     world.uncordon(DPU)
-    at(world, "GiveBack")
+    at(world, "EndMaintenance")
     world.tenant.change(NODES, "", HOST, {"metadata": {"annotations": {CORDONED_BEFORE_ANNOTATION: None}}})
     calls: list[Call] = []
     while (call := world.pending()) is not None:
@@ -456,7 +456,7 @@ def test_a_maintenance_that_was_made_anew_is_not_renewed_for_the_one_before() ->
     world = opening()
     found = world.view()
     assert found is not None
-    world.process.run = Run(Renew(found.site, "the uid of another"))
+    world.process.run = Run(Renew(found.host_ref, "the uid of another"))
     assert "the maintenance is not as it was seen" in finish(world)
 
 
@@ -468,7 +468,7 @@ def test_a_failed_maintenance_takes_no_earlier_cordon_with_it() -> None:
     world.nmo()
     world.nmo_fails()
     world.tenant.change(NODES, "", HOST, {"metadata": {"annotations": {CORDONED_BEFORE_ANNOTATION: None}}})
-    at(world, "GiveUpFailed")
+    at(world, "EndFailedMaintenance")
     finish(world)
     own = world.own()
     assert own is None or own.terminating
@@ -483,7 +483,7 @@ def failing() -> World:
     world.nmo()
     world.nmo()
     world.nmo_fails()
-    return at(world, "GiveUpFailed")
+    return at(world, "EndFailedMaintenance")
 
 
 def opened_meanwhile(world: World) -> None:

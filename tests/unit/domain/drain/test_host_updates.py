@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from dpunetop.domain.drain.model.facts import (
+    MaintenancePhase,
     Mco,
-    Phase,
     Reason,
 )
 from dpunetop.domain.drain.model.record import State
@@ -105,7 +105,7 @@ def test_an_uncordon_by_the_host_s_own_operator_closes_the_budget_and_is_no_abor
     assert cycle.opened
     own = world.own()
     assert own is not None
-    assert own.phase is Phase.RUNNING  # its operator still says Succeeded, of the drain before
+    assert own.phase is MaintenancePhase.RUNNING  # its operator still says Succeeded, of the drain before
 
 
 def test_after_it_the_host_is_drained_anew_before_its_dpu_goes_down() -> None:

@@ -10,16 +10,16 @@ import pytest
 from dpunetop.domain.drain.model.facts import (
     HostNode,
     Maintenance,
-    Phase,
+    MaintenancePhase,
     is_in_use,
     is_registered_anew,
     is_stuck_cordoned,
     is_taken_back,
     maintenance,
 )
-from dpunetop.domain.drain.report.standing import (
-    Stage,
-    standings,
+from dpunetop.domain.drain.report.dpustatus import (
+    DpuPhase,
+    dpu_statuses,
 )
 from dpunetop.domain.drain.rules.cycle import decide
 from support.drainviews import CYCLE, DONE, DRAINED_HOST, HOST, RETURNING, cordoned, free, nm, view
@@ -37,8 +37,8 @@ LIMBO: dict[str, tuple[Maintenance, HostNode, tuple[bool, bool, bool]]] = {  # t
     "registered anew, and drained by its operator": (DONE, replace(DRAINED_HOST, mark=None), (False, False, False)),
     "the operator is losing its lease": (replace(DONE, loses_lease=True), MARKED, (False, False, False)),
     "still running": (nm(), MARKED, (False, False, False)),
-    "ending": (nm(Phase.SUCCEEDED, terminating=True), MARKED, (False, False, False)),
-    "failed": (nm(Phase.FAILED), HOST, (False, False, False)),
+    "ending": (nm(MaintenancePhase.SUCCEEDED, terminating=True), MARKED, (False, False, False)),
+    "failed": (nm(MaintenancePhase.FAILED), HOST, (False, False, False)),
 }
 
 
@@ -69,7 +69,7 @@ def test_a_host_that_a_person_uncordons_and_untaints_is_not_overruled() -> None:
     world.settle()
     assert world.own() is None
     assert (world.host().cordoned, world.host().mark, world.budget(DPU).is_open) == (False, None, False)
-    assert world.stages[DPU] is Stage.HELD
+    assert world.stages[DPU] is DpuPhase.HELD
     world.uncordon(DPU)
     world.settle()
     assert (world.violations, world.unsettled()) == ([], [])
@@ -158,18 +158,18 @@ def test_a_host_that_is_cordoned_under_our_mark_without_a_maintenance_keeps_the_
     assert hold.reason == "HostStillCordoned"
     assert "kubectl uncordon host-1" in hold.message
     assert "kubectl annotate node host-1 dpu.openshift.io/cordoned-before-" in hold.message
-    assert [each.stage for each in standings(given, decide(given))] == [Stage.HELD]
+    assert [each.stage for each in dpu_statuses(given, decide(given))] == [DpuPhase.HELD]
 
 
 def test_it_is_no_trouble_yet_while_the_host_is_given_back() -> None:
     given = view(free(RETURNING), host=STUCK)
-    assert [each.stage for each in standings(given, decide(given))] == [Stage.VERIFYING]
+    assert [each.stage for each in dpu_statuses(given, decide(given))] == [DpuPhase.VERIFYING]
 
 
 def test_it_is_told_at_once_where_no_record_says_since_when() -> None:
     given = view(free(), host=STUCK)
-    assert [(each.stage, each.reason) for each in standings(given, decide(given))] == [
-        (Stage.HELD, "HostStillCordoned")
+    assert [(each.stage, each.reason) for each in dpu_statuses(given, decide(given))] == [
+        (DpuPhase.HELD, "HostStillCordoned")
     ]
 
 

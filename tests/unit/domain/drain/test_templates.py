@@ -72,4 +72,4 @@ def test_no_working_pod_goes_for_another_entry_while_the_rollout_is_stopped() ->
     look = partial(view, maintenances=(DONE,), host=DRAINED_HOST)
     assert type(decide(look(waiting)).task).__name__ == "ChangeEntry"
     stopped = replace(waiting, pods=(replace(POD, newest=False),))
-    assert type(decide(look(stopped)).task).__name__ == "GiveBack"
+    assert type(decide(look(stopped)).task).__name__ == "EndMaintenance"

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from dpunetop.domain.drain.model.facts import (
-    Hold,
-    Phase,
+    DrainSettings,
+    HoldReason,
+    MaintenancePhase,
     Reason,
-    Settings,
     Signal,
 )
 from dpunetop.domain.names import (
@@ -121,7 +121,7 @@ def host_drains(world: World, word: str) -> None:
 
 
 def cordoned(**kinds: object) -> World:
-    world = World(settings=Settings(**kinds))
+    world = World(settings=DrainSettings(**kinds))
     world.cordon(DPU)
     return world
 
@@ -174,7 +174,7 @@ def repaired(world: World) -> None:
 def failed_twice() -> World:
     world = cordoned()
     for _ in range(2):
-        while (own := world.own()) is None or own.phase is not Phase.RUNNING:
+        while (own := world.own()) is None or own.phase is not MaintenancePhase.RUNNING:
             world.work()
             world.nmo()
         world.nmo_fails()
@@ -279,7 +279,7 @@ def without_lease() -> World:
     world.reboots_by_itself(DPU)
     kubelets(world)
     world.uncordon(DPU)
-    late = Hold(Reason.LEASE_NOT_RENEWED, "the Lease is not renewed")
+    late = HoldReason(Reason.LEASE_NOT_RENEWED, "the Lease is not renewed")
     world.shown = {"signals": (Signal("lease", holds=False, trouble=late),)}
     return world
 
@@ -303,7 +303,7 @@ class Way:
     """As is said with an Event, because nothing has proven its network."""
 
 
-SLOT = Hold(Reason.NO_FREE_SLOT, "wait")
+SLOT = HoldReason(Reason.NO_FREE_SLOT, "wait")
 WAYS: tuple[Way, ...] = (
     Way(Reason.HOST_DRAINING, cordoned, uncordon),
     Way(Reason.HOST_DRAINING, cordoned, then_uncordon(lambda w: w.settle())),

@@ -13,7 +13,7 @@ from dpunetop.domain.ovnkube.copies import (
     CONFIGURATION,
     Copy,
     CopyProblem,
-    Refused,
+    CopyRefused,
     Source,
     as_written,
     content_digest,
@@ -147,7 +147,7 @@ def test_what_cannot_be_trusted_is_not_copied_and_says_why(
     source: Source, seen: dict[str, Any] | None, reason: CopyProblem, words: str
 ) -> None:
     found = copy_of(source, seen, "ns", OWNER)
-    assert isinstance(found, Refused)
+    assert isinstance(found, CopyRefused)
     assert found.reason is reason
     assert words in found.message
     assert source.name in found.message

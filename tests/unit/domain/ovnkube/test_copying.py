@@ -12,7 +12,7 @@ from dpunetop.domain.ovnkube.copies import (
     SOURCES,
 )
 from dpunetop.domain.ovnkube.copying import (
-    Pair,
+    CopiedObject,
     TenantObjectsView,
     plan_tenant_objects,
 )
@@ -37,7 +37,7 @@ SEEN = {
     "ovnkube-config": {"metadata": {"name": "ovnkube-config"}, "data": {"ovnkube.conf": "[default]\nmtu=1400\n"}},
 }
 VIEW = TenantObjectsView(
-    parse_config(config()), OWNER, tuple(Pair(source, SEEN[source.name], None) for source in SOURCES), None, "m"
+    parse_config(config()), OWNER, tuple(CopiedObject(source, SEEN[source.name], None) for source in SOURCES), None, "m"
 )
 
 
@@ -74,11 +74,11 @@ def test_a_tenant_that_cannot_be_read_changes_nothing():
 
 
 BAD = {
-    "absent": (Pair(AUTHORITY, None, copy("ovn-ca")), "NotFound"),
-    "garbage": (Pair(AUTHORITY, {"metadata": {}, "data": {"ca-bundle.crt": "x"}}, copy("ovn-ca")), "Invalid"),
-    "somebody else's in our place": (Pair(AUTHORITY, SEEN["ovn-ca"], copy("ovn-ca", {})), "NotOurs"),
+    "absent": (CopiedObject(AUTHORITY, None, copy("ovn-ca")), "NotFound"),
+    "garbage": (CopiedObject(AUTHORITY, {"metadata": {}, "data": {"ca-bundle.crt": "x"}}, copy("ovn-ca")), "Invalid"),
+    "somebody else's in our place": (CopiedObject(AUTHORITY, SEEN["ovn-ca"], copy("ovn-ca", {})), "NotOurs"),
     "our copy on its way out": (
-        Pair(
+        CopiedObject(
             AUTHORITY,
             SEEN["ovn-ca"],
             {"metadata": {**copy("ovn-ca")["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}},
@@ -100,6 +100,6 @@ def test_one_that_is_bad_keeps_its_last_copy_and_holds_up_no_other(bad, reason):
     "live", [copy("ovn-cert", type="Opaque"), copy("ovn-cert", type="kubernetes.io/tls", immutable=True)]
 )
 def test_a_copy_that_cannot_become_what_it_should_be_makes_way(live):
-    plan = plan_tenant_objects(with_pair(Pair(CERTIFICATE, SEEN["ovn-cert"], live)))
+    plan = plan_tenant_objects(with_pair(CopiedObject(CERTIFICATE, SEEN["ovn-cert"], live)))
     assert [step.live for step in plan.steps if isinstance(step, Delete)] == [live]
     assert written(plan) == ["ovn-ca", "ovnkube-config"]

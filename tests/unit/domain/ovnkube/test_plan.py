@@ -15,9 +15,9 @@ from dpunetop.domain.names import OVN_CA, OVN_CERT, OVNKUBE_CONFIG, OWNER_LABEL,
 from dpunetop.domain.ovnkube.central import deployed_databases
 from dpunetop.domain.ovnkube.image import AllowedImages
 from dpunetop.domain.ovnkube.plan import (
+    InfraObjects,
     OvnKubeView,
     PodScripts,
-    Stage,
     TenantSigns,
     plan_ovnkube,
 )
@@ -74,7 +74,7 @@ CENTRAL = TenantSigns(
     chart_config_map=None,
     cluster_version=None,
 )
-STAGE = Stage(
+STAGE = InfraObjects(
     service_account=None,
     daemonset=None,
     entries=None,

@@ -19,7 +19,7 @@ from dpunetop.domain.ovnkube.settingstable.rows import (
     Kept,
     NotFollowed,
     NotForDpu,
-    Refused,
+    RefusesTenant,
     Rows,
     expected,
 )
@@ -132,7 +132,7 @@ def test_every_reason_is_a_sentence_that_can_be_shown() -> None:
     for source in TABLES:
         for _, table in table_rows(source):
             for row in table.values():
-                if isinstance(row.verdict, NotForDpu | NotFollowed | Refused):
+                if isinstance(row.verdict, NotForDpu | NotFollowed | RefusesTenant):
                     assert len(row.verdict.why) > 15
                     assert row.verdict.why.isprintable()
 

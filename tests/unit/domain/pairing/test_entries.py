@@ -10,7 +10,7 @@ from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.pairing.entries import (
     EntriesState,
     EntriesView,
-    Wait,
+    EntryWait,
     entries_config_map,
     idle_pods_left,
     judge_entries,
@@ -65,13 +65,13 @@ def judged(
     return judge_entries(EntriesView(pairs, there, frozenset(configured), tuple(pods)))
 
 
-def summary(state: EntriesState) -> tuple[list[str], list[tuple[str, Wait]]]:
+def summary(state: EntriesState) -> tuple[list[str], list[tuple[str, EntryWait]]]:
     return [uid_of(pod) for pod in state.restart], [(waiting.node, waiting.reason) for waiting in state.waiting]
 
 
 CASES = {  # (wanted, live, pods) -> (restarted, waiting)
     "nothing at all": (({}, None, []), ([], [])),
-    "before it is protected": (({"a": "x"}, live({}), []), ([], [("a", Wait.PROTECTION_PENDING)])),
+    "before it is protected": (({"a": "x"}, live({}), []), ([], [("a", EntryWait.PROTECTION_PENDING)])),
     "beside an idle pod": (({"a": "x"}, live({"a": "x"}, {"a": "1"}), [pod("a", "1")]), (["1"], [])),
     "idle pod on its way out": (
         ({"a": "x"}, live({"a": "x"}, {"a": "1"}), [pod("a", "1", deletionTimestamp="t")]),
@@ -81,34 +81,37 @@ CASES = {  # (wanted, live, pods) -> (restarted, waiting)
     "idle without an entry": (({}, live({}, {"a": "1"}), [pod("a", "1")]), ([], [])),
     "serving, change asked": (
         ({"a": "y"}, live({"a": "x"}), [pod("a", "2")]),
-        ([], [("a", Wait.ENTRY_CHANGE_PENDING)]),
+        ([], [("a", EntryWait.ENTRY_CHANGE_PENDING)]),
     ),
-    "serving, removal asked": (({}, live({"a": "x"}), [pod("a", "2")]), ([], [("a", Wait.ENTRY_REMOVAL_PENDING)])),
+    "serving, removal asked": (({}, live({"a": "x"}), [pod("a", "2")]), ([], [("a", EntryWait.ENTRY_REMOVAL_PENDING)])),
     "serving pod terminating still serves": (
         ({}, live({"a": "x"}), [pod("a", "2", deletionTimestamp="t")]),
-        ([], [("a", Wait.ENTRY_REMOVAL_PENDING)]),
+        ([], [("a", EntryWait.ENTRY_REMOVAL_PENDING)]),
     ),
     "idle, change asked": (
         ({"a": "y"}, live({"a": "x"}, {"a": "1"}), [pod("a", "1")]),
-        (["1"], [("a", Wait.PROTECTION_PENDING)]),
+        (["1"], [("a", EntryWait.PROTECTION_PENDING)]),
     ),
-    "entry malformed, last good kept": (({"a": "$(id)"}, live({"a": "x"}), []), ([], [("a", Wait.PAIRING_CONFLICT)])),
-    "host not configured": (({"z": "x"}, live({}), [pod("z", "1")]), ([], [("z", Wait.HOST_NOT_CONFIGURED)])),
+    "entry malformed, last good kept": (
+        ({"a": "$(id)"}, live({"a": "x"}), []),
+        ([], [("a", EntryWait.PAIRING_CONFLICT)]),
+    ),
+    "host not configured": (({"z": "x"}, live({}), [pod("z", "1")]), ([], [("z", EntryWait.HOST_NOT_CONFIGURED)])),
     "two new for one host": (
         ({"a": "x", "b": "x"}, live({"a": "x"}), []),
-        ([], [("b", Wait.HOST_SERVED_BY_OTHER)]),
+        ([], [("b", EntryWait.HOST_SERVED_BY_OTHER)]),
     ),
     "one host, the one that has it stays": (
         ({"a": "x", "b": "x"}, live({"b": "x"}), [pod("b", "2")]),
-        ([], [("a", Wait.HOST_SERVED_BY_OTHER)]),
+        ([], [("a", EntryWait.HOST_SERVED_BY_OTHER)]),
     ),
     "swap of two that serve": (
         ({"a": "y", "b": "x"}, live({"a": "x", "b": "y"}), [pod("a", "1"), pod("b", "2")]),
-        ([], [("a", Wait.ENTRY_CHANGE_PENDING), ("b", Wait.ENTRY_CHANGE_PENDING)]),
+        ([], [("a", EntryWait.ENTRY_CHANGE_PENDING), ("b", EntryWait.ENTRY_CHANGE_PENDING)]),
     ),
     "two pods for a moment": (
         ({"a": "x"}, live({}), [pod("a", "1"), pod("a", "2")]),
-        ([], [("a", Wait.SEVERAL_PODS)]),
+        ([], [("a", EntryWait.SEVERAL_PODS)]),
     ),
 }
 

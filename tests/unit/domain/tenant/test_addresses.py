@@ -12,7 +12,7 @@ from dpunetop.domain.tenant.addresses import (
     NO_SERVERS,
     REFUSED,
     Network,
-    Refused,
+    RefusedNetwork,
     may_be_a_host,
     refused_address,
 )
@@ -82,18 +82,18 @@ FORMS: Mapping[str, Callable[[int], int]] = {
     "ISATAP": lambda v4: (0x20010DB8 << 96) | (0x00005EFE << 32) | v4,
     "ISATAP, unique": lambda v4: (0x20010DB8 << 96) | (0x02005EFE << 32) | v4,
 }
-OF_IPV4 = [row for row in (*REFUSED, Refused(INFRA[0], "of the infra cluster")) if row.network.version == 4]
+OF_IPV4 = [row for row in (*REFUSED, RefusedNetwork(INFRA[0], "of the infra cluster")) if row.network.version == 4]
 
 
 @pytest.mark.parametrize("row", OF_IPV4, ids=[str(row.network) for row in OF_IPV4])
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
-def test_an_address_that_is_refused_is_so_in_each_form_of_ipv6(form: Callable[[int], int], row: Refused) -> None:
+def test_an_address_that_is_refused_is_so_in_each_form_of_ipv6(form: Callable[[int], int], row: RefusedNetwork) -> None:
     for address in (row.network.network_address, row.network.broadcast_address):
         assert refused_address(str(ipaddress.IPv6Address(form(int(address)))), [], INFRA) is not None
 
 
 @pytest.mark.parametrize("row", REFUSED, ids=[str(row.network) for row in REFUSED])
-def test_each_row_is_needed_and_ends_where_it_says(row: Refused) -> None:
+def test_each_row_is_needed_and_ends_where_it_says(row: RefusedNetwork) -> None:
     for address in (row.network.network_address, row.network.broadcast_address):
         assert refused_address(str(address), []) is not None
     assert refused_address(str(row.network[0]), [row.network]) is None
@@ -107,7 +107,7 @@ def test_an_allowed_network_overrules_but_only_there() -> None:
 
 
 @pytest.mark.parametrize("row", NO_SERVERS, ids=[str(row.network) for row in NO_SERVERS])
-def test_no_machine_of_a_tenant_has_an_address_of_another_kind(row: Refused) -> None:
+def test_no_machine_of_a_tenant_has_an_address_of_another_kind(row: RefusedNetwork) -> None:
     allowed: list[Network] = [row.network]
     assert not may_be_a_host(row.network.network_address, [])
     assert may_be_a_host(row.network.network_address, allowed)

@@ -13,12 +13,12 @@ from dpunetop.domain.tenant.kubeconfig import (
     render_kubeconfig,
 )
 from dpunetop.domain.tenant.link import (
-    Choice,
-    Denied,
+    KubeconfigChoice,
     Linked,
     LinkView,
     Proven,
-    Unanswered,
+    TenantDenied,
+    TenantUnanswered,
     WrongCluster,
     choose,
     identity_problem,
@@ -102,15 +102,15 @@ def test_which_cluster_may_be_the_tenant(remembered, accepted, seen, reason):
     assert (problem.reason if problem else None) == reason
 
 
-GOOD_CHOICE = Choice(MODEL, None)
+GOOD_CHOICE = KubeconfigChoice(MODEL, None)
 LINKS = {   # attempt, kept -> CredentialsValid, TenantReachable, seconds to the next try
     "linked": (Linked("t1", None), None, ("True", "Verified"), ("True", "Reachable"), None),
     "linked, silent": (Linked("t1", "Timeout"), None, ("True", "Verified"), ("False", "Unreachable"), None),
-    "refused": (Unanswered("Refused", "m"), None, ("Unknown", "NotVerified"), ("False", "Refused"), 3.0),
+    "refused": (TenantUnanswered("Refused", "m"), None, ("Unknown", "NotVerified"), ("False", "Refused"), 3.0),
     "refused, old link kept": (
-        Unanswered("Refused", "m"), Linked("t1", None), ("Unknown", "NotVerified"), ("True", "Reachable"), 3.0,
+        TenantUnanswered("Refused", "m"), Linked("t1", None), ("Unknown", "NotVerified"), ("True", "Reachable"), 3.0,
     ),
-    "bad token": (Denied("Unauthorized", "m"), None, ("False", "Unauthorized"), ("True", "Answered"), 30.0),
+    "bad token": (TenantDenied("Unauthorized", "m"), None, ("False", "Unauthorized"), ("True", "Answered"), 30.0),
     "swapped": (
         WrongCluster("TenantSwapped", "m"), None, ("False", "TenantSwapped"), ("Unknown", "TenantSwapped"), 30.0,
     ),
@@ -125,7 +125,7 @@ def test_what_is_said_of_the_link(attempt, kept, valid, reachable, retry):
 
 
 def test_without_a_secret_asked_for_nothing_is_said():
-    assert said(plan_link(view(Choice(None, None), Linked("t1", None), kubeConfigFile=None))) == {}
+    assert said(plan_link(view(KubeconfigChoice(None, None), Linked("t1", None), kubeConfigFile=None))) == {}
 
 
 def test_a_kubeconfig_that_worked_is_kept_rebuilt():
@@ -137,7 +137,7 @@ def test_a_kubeconfig_that_worked_is_kept_rebuilt():
 @pytest.mark.parametrize(
     ("attempt", "stored"),
     {
-        "did not answer": (Unanswered("Timeout", "m"), None),
+        "did not answer": (TenantUnanswered("Timeout", "m"), None),
         "wrong cluster": (WrongCluster("TenantSwapped", "m"), None),
         "a stranger's Secret in our place": (Linked("t1", None), secret(b"x")),
     }.values(),
@@ -166,7 +166,7 @@ def test_the_authority_of_the_tenant_is_remembered_and_a_namesake_behind_another
     (message,) = [each.message for each in status.conditions if each.type == "TenantReachable"]
     assert message.startswith("the cluster of DpuClusterConfig b/c gives the same UID behind another authority")
     obj = {**config(), "status": {"tenantUID": "t1", "tenantRoot": "r1"}}
-    silent = LinkView(parse_config(obj), OWNER, GOOD_CHOICE, Unanswered("Timeout", "m"), None, None, "m")
+    silent = LinkView(parse_config(obj), OWNER, GOOD_CHOICE, TenantUnanswered("Timeout", "m"), None, None, "m")
     (status,) = [step for step in plan_link(silent).steps if isinstance(step, ApplyStatus)]
     assert status.members == {"tenantUID": "t1", "tenantRoot": "r1"}
 
@@ -182,7 +182,7 @@ def test_the_identity_of_the_tenant_is_remembered_and_stays_while_it_is_silent()
     linked = plan_link(view(GOOD_CHOICE, Linked("t1", None)))
     assert [step.members for step in linked.steps if isinstance(step, ApplyStatus)] == [{"tenantUID": "t1"}]
     obj = {**config(), "status": {"tenantUID": "t1"}}
-    silent = LinkView(parse_config(obj), OWNER, GOOD_CHOICE, Unanswered("Timeout", "m"), None, None, "m")
+    silent = LinkView(parse_config(obj), OWNER, GOOD_CHOICE, TenantUnanswered("Timeout", "m"), None, None, "m")
     assert [s.members for s in plan_link(silent).steps if isinstance(s, ApplyStatus)] == [{"tenantUID": "t1"}]
 
 
@@ -191,19 +191,21 @@ UNKNOWN = ["Refused", "Timeout", "TLS", "Reset", "BadAnswer", "TooLarge"]
 
 @pytest.mark.parametrize("reason", UNKNOWN)
 def test_what_is_at_an_address_that_nobody_knows_is_not_told(reason):
-    failure = Unanswered(reason, f"10.0.0.1:22: {reason}")
+    failure = TenantUnanswered(reason, f"10.0.0.1:22: {reason}")
     assert told(failure, True) is failure
-    assert told(failure, False) == told(Unanswered("Refused", "x"), False)
+    assert told(failure, False) == told(TenantUnanswered("Refused", "x"), False)
 
 
 @pytest.mark.parametrize("reason", ["DNS", "AddressRefused", "Forbidden"])
 def test_what_says_nothing_of_an_address_is_told(reason):
-    failure = Unanswered(reason, "why")
+    failure = TenantUnanswered(reason, "why")
     assert told(failure, False) is failure
 
 
 def test_a_link_at_an_address_that_is_refused_by_now_stays_and_says_so():
-    shown = replace(view(Choice(MODEL, None), Linked("t", None)), address_trouble="address 10.0.0.1 is loopback by now")
+    shown = replace(
+        view(KubeconfigChoice(MODEL, None), Linked("t", None)), address_trouble="address 10.0.0.1 is loopback by now"
+    )
     assert said(plan_link(shown))["TenantReachable"] == ("True", "AddressRefused")
     assert said(plan_link(shown))["CredentialsValid"] == ("True", "Verified")
 
@@ -239,7 +241,7 @@ def test_until_when_a_kubeconfig_is_good_is_told_with_its_secret(begins, ends, s
     at = NOW.timestamp()
     token = jwt(iat=int(at + begins), exp=int(at + ends))
     model = parse_kubeconfig(good_kubeconfig(token=token))
-    given = replace(view(Choice(model, None), Linked("t1", None)), now=NOW)
+    given = replace(view(KubeconfigChoice(model, None), Linked("t1", None)), now=NOW)
     plan = plan_link(given)
     assert said(plan)["CredentialsValid"] == (status, reason)
     assert message_of(plan).startswith("the kubeconfig of Secret tenant-cluster-1-kubeconf ")
@@ -253,13 +255,15 @@ NO_END = ("opaque", "a.b", "a.b.c", f"a.{'x' * 20_000}.c", jwt(exp="soon"), jwt(
 @pytest.mark.parametrize("token", NO_END)
 def test_a_token_that_says_no_end_is_accepted_and_that_is_told(token):
     model = parse_kubeconfig(good_kubeconfig(token=token))
-    plan = plan_link(replace(view(Choice(model, None), Linked("t1", None)), now=NOW))
+    plan = plan_link(replace(view(KubeconfigChoice(model, None), Linked("t1", None)), now=NOW))
     assert said(plan)["CredentialsValid"] == ("True", "Verified")
     assert "does not say until when" in message_of(plan)
 
 
 @pytest.mark.parametrize("has_fallback", [False, True])
-@pytest.mark.parametrize("attempt", [Denied("Unauthorized", "m"), Unanswered("Timeout", "m"), WrongCluster("W", "m")])
+@pytest.mark.parametrize(
+    "attempt", [TenantDenied("Unauthorized", "m"), TenantUnanswered("Timeout", "m"), WrongCluster("W", "m")]
+)
 def test_a_kubeconfig_that_does_not_serve_is_told_with_its_secret_and_what_stays_in_use(attempt, has_fallback):
     kept = Linked("t1", None) if has_fallback else None
     message = message_of(plan_link(replace(view(GOOD_CHOICE, attempt, kept), has_fallback=has_fallback)))
@@ -270,11 +274,13 @@ def test_a_kubeconfig_that_does_not_serve_is_told_with_its_secret_and_what_stays
 PRINT = {"tenantServer": "print", "tenantAddresses": ["10.0.0.1"]}
 
 
-@pytest.mark.parametrize("attempt", [Linked("t", None), Unanswered("Refused", "m"), Denied("Unauthorized", "m")])
+@pytest.mark.parametrize(
+    "attempt", [Linked("t", None), TenantUnanswered("Refused", "m"), TenantDenied("Unauthorized", "m")]
+)
 def test_where_the_tenant_has_proved_who_it_is_stands_in_the_status_whatever_comes(attempt):
-    proven = replace(view(Choice(MODEL, None), attempt), proven=Proven("print", ("10.0.0.1",)))
+    proven = replace(view(KubeconfigChoice(MODEL, None), attempt), proven=Proven("print", ("10.0.0.1",)))
     assert {key: members(plan_link(proven))[key] for key in PRINT} == PRINT
-    started_anew = view(Choice(MODEL, None), attempt)
+    started_anew = view(KubeconfigChoice(MODEL, None), attempt)
     remembered = parse_config({**config(), "status": PRINT})
     assert {key: members(plan_link(replace(started_anew, config=remembered)))[key] for key in PRINT} == PRINT
     assert PRINT.keys().isdisjoint(members(plan_link(started_anew)))

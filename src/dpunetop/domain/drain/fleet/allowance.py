@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dpunetop.domain.drain.model.facts import (
-    Hold,
+    HoldReason,
     Reason,
 )
 
@@ -65,14 +65,16 @@ def may_start(hosts: Iterable[HostUse], allowed: int | None) -> frozenset[str]:
     return frozenset((*begun, *(host for _, host in sorted(queue)[:free])))
 
 
-def no_free_slot(allowed: int) -> Hold:
+def no_free_slot(allowed: int) -> HoldReason:
     """What a host waits for whose turn has not come. Guarantees: the same words until the limit changes."""
-    return Hold(Reason.NO_FREE_SLOT, f"spec.drain.maxUnavailable allows {allowed} unavailable hosts; none is free now")
+    return HoldReason(
+        Reason.NO_FREE_SLOT, f"spec.drain.maxUnavailable allows {allowed} unavailable hosts; none is free now"
+    )
 
 
-def undecided() -> Hold:
+def undecided() -> HoldReason:
     """What a host waits for whose wish has just been written down, as every drain does for a moment."""
-    return Hold(Reason.HOST_DRAINING, "whether the host may be drained now is about to be decided")
+    return HoldReason(Reason.HOST_DRAINING, "whether the host may be drained now is about to be decided")
 
 
 def limit_of(said: int | str) -> Limit:

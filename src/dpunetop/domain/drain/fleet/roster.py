@@ -10,8 +10,8 @@ from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.drain.model.facts import (
     Budget,
-    Hold,
-    Settings,
+    DrainSettings,
+    HoldReason,
     Templates,
 )
 from dpunetop.domain.drain.outages.unplanned import (
@@ -46,7 +46,7 @@ def served_hosts(budgets: Iterable[Budget], entries: Mapping[str, str]) -> list[
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PodEntry:
     """The entry of one DPU as pods read it; an empty text: it has none."""
 
     text: str = ""
@@ -56,7 +56,7 @@ class Entry:
     """UID of the pod that has read none."""
 
 
-_NO_ENTRY = Entry()
+_NO_ENTRY = PodEntry()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Member:
     pairing: str | None
     text: str
     configured: bool
-    entry: Entry
+    entry: PodEntry
     is_home: bool
     """Whether its protection is this host's affair: the one that it serves, else the one that it is paired with."""
     is_dropped: bool = False
@@ -82,7 +82,7 @@ class Slot:
 
     host: str
     members: tuple[Member, ...]
-    not_now: Hold | None = None
+    not_now: HoldReason | None = None
     """Why no drain of the host may begin now."""
     turn: Turn = Turn.UNDECIDED
     """Whether it may be cordoned, if it has no network."""
@@ -104,7 +104,7 @@ class Roster:
 
     config: DpuClusterConfig
     mode: Mode
-    settings: Settings
+    settings: DrainSettings
     blockers: BlockerSettings
     templates: Templates
     """Those of ovnkube-node pods."""
@@ -113,7 +113,7 @@ class Roster:
     """Whether there is a ConfigMap of ours that entries may be written to."""
     problems: tuple[str, ...] = ()
     """Why what people say of a pair is not followed; see `pairing`."""
-    mistakes: tuple[Hold, ...] = ()
+    mistakes: tuple[HoldReason, ...] = ()
     """What was asked for that cannot be, see `mistakes`."""
     has_zones: bool = False
     """Whether the tenant shows what each DPU makes of its host's network: one of the interconnect topology does."""
@@ -166,7 +166,7 @@ class RosterView:
     guarded: frozenset[str]
     """DPUs that have a blocker or a budget of ours."""
     serves: Mapping[str, str]
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, PodEntry]
     configured: frozenset[str]
     left: frozenset[str]
     """Hosts with a NodeMaintenance or a mark of ours."""
@@ -192,7 +192,7 @@ def slots(view: RosterView) -> Mapping[Place, Slot]:
     return {**{("host", host): Slot(host, tuple(found)) for host, found in sorted(members.items())}, **alone}
 
 
-def held(found: Mapping[Place, Slot], not_now: Mapping[str, Hold]) -> Mapping[Place, Slot]:
+def held(found: Mapping[Place, Slot], not_now: Mapping[str, HoldReason]) -> Mapping[Place, Slot]:
     """The same slots, in which no drain of the hosts that `not_now` names may begin."""
     return {place: replace(slot, not_now=not_now.get(slot.host)) for place, slot in found.items()}
 

@@ -16,7 +16,7 @@ from dpunetop.domain.drain.fleet.allowance import (
 )
 from dpunetop.domain.drain.model.facts import (
     Budget,
-    Hold,
+    HoldReason,
     Reason,
     dpu_node,
 )
@@ -33,7 +33,7 @@ class TenantHosts:
     """Those with a NodeMaintenance, whosever it is."""
 
 
-def one_by_one(hosts: Iterable[str], tenant: TenantHosts, budgets: Iterable[Budget]) -> Mapping[str, Hold]:
+def one_by_one(hosts: Iterable[str], tenant: TenantHosts, budgets: Iterable[Budget]) -> Mapping[str, HoldReason]:
     """The hosts that wait until the one is led out whose turn it is, and why.
 
     Guarantees: what is unavailable without being drained takes nobody's turn: else a host that is down would hold up
@@ -43,12 +43,12 @@ def one_by_one(hosts: Iterable[str], tenant: TenantHosts, budgets: Iterable[Budg
     uses = [HostUse(host, host in tenant.maintained, since.get(host)) for host in sorted(set(hosts))]
     begin = may_start(uses, 1)
     words = "hosts are led out one after the other; spec.drain.maxUnavailable lets more of them go at once"
-    return {use.host: Hold(Reason.HOST_DRAINING, words) for use in uses if use.host not in begin}
+    return {use.host: HoldReason(Reason.HOST_DRAINING, words) for use in uses if use.host not in begin}
 
 
 def holds(
     configs: Iterable[DpuClusterConfig], hosts: Iterable[str], tenant: TenantHosts, budgets: Iterable[Budget]
-) -> Mapping[str, Hold]:
+) -> Mapping[str, HoldReason]:
     """The hosts whose drain may not begin now, and why.
 
     Guarantees: without a limit nobody waits; with one, whoever is not let begin waits. Who has not asked yet waits too,

@@ -26,7 +26,7 @@ _ID_CHARS = 12
 """Of the end of a container ID, which is a hash."""
 
 
-class Stage(StrEnum):
+class CordonStage(StrEnum):
     """How far it is."""
 
     WANTED = "wanted"
@@ -42,7 +42,7 @@ class CordonMark:
 
     owner: str
     """Hash of the DpuClusterConfig that cordons; empty: the mark cannot be read, and is nobody's."""
-    stage: Stage
+    stage: CordonStage
     since: int = 0
     """Since when the host has no network, in seconds of the epoch."""
     dpu: str = ""
@@ -73,7 +73,7 @@ def mark_of(node: Obj) -> CordonMark | None:
         return _NOBODYS
 
 
-_NOBODYS = CordonMark("", Stage.CORDONED)
+_NOBODYS = CordonMark("", CordonStage.CORDONED)
 
 
 def _read(found: Mapping[str, Any]) -> CordonMark:
@@ -82,7 +82,7 @@ def _read(found: Mapping[str, Any]) -> CordonMark:
         raise TypeError
     return CordonMark(
         owner=str(found["owner"]),
-        stage=Stage(str(found["stage"])),
+        stage=CordonStage(str(found["stage"])),
         since=int(found["since"]),
         dpu=str(found.get("dpu", "")),
         boot=str(found.get("boot", "")),
@@ -112,7 +112,7 @@ def write_mark(cluster: str, node: Obj, mark: CordonMark | None) -> Apply:
     desired = new_object(NODES, "", name_of(node))
     if mark is not None:
         desired["metadata"]["annotations"] = {UNPLANNED_ANNOTATION: _render(mark)}
-        if mark.stage is Stage.CORDONED:
+        if mark.stage is CordonStage.CORDONED:
             desired["spec"] = {"unschedulable": True}
     return Apply(cluster, NODES, desired, node, CORDON_MANAGER, Fence.VERSION)
 

@@ -52,7 +52,7 @@ from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of, n
 from dpunetop.kube.shapes import at, mappings
 
 
-class Order(Enum):
+class DrainOverride(Enum):
     """What a person asks for with the annotation `drain` of a DPU's Node."""
 
     NONE = auto()
@@ -84,7 +84,7 @@ class DpuNode:
     ready: bool
     boot_id: str
     terminating: bool
-    order: Order
+    order: DrainOverride
     """A FORCE that names another boot ID is void, and shows as NONE."""
     mco: Mco
     machine: MachineState = UNMANAGED
@@ -94,11 +94,11 @@ class DpuNode:
     @property
     def held(self) -> bool:
         """Whether a person forbids that anything is opened or given back."""
-        return self.order in (Order.HOLD, Order.UNKNOWN)
+        return self.order in (DrainOverride.HOLD, DrainOverride.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class NodeGone:
     """A Node that is not there. `confirmed`: two quorum reads, far enough apart, say so."""
 
     confirmed: bool
@@ -155,7 +155,7 @@ class DpuView:
     """One DPU of the host. It is in the view as long as it is paired with the host or its budget says it serves it."""
 
     name: str
-    node: DpuNode | Gone
+    node: DpuNode | NodeGone
     budget: Budget | None
     blocker: str
     """Name of a blocker pod that is Ready; empty: none is."""
@@ -189,7 +189,7 @@ class Pod:
         return named(self.name) if not self.namespace else f"{named(self.namespace)}/{named(self.name)}"
 
 
-class Phase(Enum):
+class MaintenancePhase(Enum):
     """What the node maintenance operator says of a maintenance."""
 
     NEW = auto()
@@ -208,7 +208,7 @@ class Maintenance:
     host: str
     ours: bool
     terminating: bool
-    phase: Phase
+    phase: MaintenancePhase
     marks: Mapping[str, str]
     """Annotations that stand for open budgets, by their full name."""
     cordoned_before: bool | None
@@ -305,7 +305,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class HoldReason:
     """What the host waits for, in a word and in a sentence."""
 
     reason: Reason
@@ -316,14 +316,14 @@ class Hold:
 class Blind:
     """The tenant cannot be read, or must not be: nothing about it may be concluded. `hold` says why."""
 
-    hold: Hold
+    hold: HoldReason
 
 
 @dataclass(frozen=True, slots=True)
 class TenantSeen:
     """What the tenant shows. `maintenances` are those of this host, whosever they are; None: the kind is not served."""
 
-    node: HostNode | Gone
+    node: HostNode | NodeGone
     maintenances: tuple[Maintenance, ...] | None
 
 
@@ -333,7 +333,7 @@ class Signal:
 
     name: str
     holds: bool
-    trouble: Hold | None = None
+    trouble: HoldReason | None = None
     """Why it does not come by itself, as far as that is known."""
 
 
@@ -345,7 +345,7 @@ class OnTimeout(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class DrainSettings:
     """`spec.drain`, as far as one host needs it."""
 
     timeout_seconds: int | None = None
@@ -366,7 +366,7 @@ class Author:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class HostRef:
     """Where the objects of one host are, and as whom they are written."""
 
     host: str
@@ -381,7 +381,7 @@ class Site:
 class HostView:
     """One tenant host with all its DPUs: everything that the decision may look at."""
 
-    site: Site
+    host_ref: HostRef
     tenant: TenantSeen | Blind
     dpus: tuple[DpuView, ...]
     serving: str | None
@@ -390,13 +390,13 @@ class HostView:
     """Of the ovnkube-node pods."""
     config: Obj
     """The DpuClusterConfig, whom Events are about."""
-    not_now: Hold | None = None
+    not_now: HoldReason | None = None
     """Why no drain of this host may begin now: see `allowance`, or a teardown."""
     signals: tuple[Signal, ...] = ()
     """Of the serving DPU's network, where the topology has them."""
     evictions: tuple[str, ...] = ()
     """What keeps the host's pods, for a person; empty: nothing was found, or nobody has looked."""
-    settings: Settings = Settings()
+    settings: DrainSettings = DrainSettings()
     unverified: bool = False
     """A cluster's time went back, and not every cycle has been taken over since."""
 
@@ -487,7 +487,7 @@ def maintenance(obj: Obj, owner: str) -> Maintenance:
         host_uid=str(notes.get(HOST_UID_ANNOTATION, "")),
         made_at=as_seconds(at(obj, "metadata", "creationTimestamp")),
         ended_at=as_seconds(at(obj, "metadata", "deletionTimestamp")),
-        is_renewed=phase is Phase.RUNNING and at(obj, "status", "phase") != "Running",
+        is_renewed=phase is MaintenancePhase.RUNNING and at(obj, "status", "phase") != "Running",
     )
 
 
@@ -554,7 +554,7 @@ def is_stuck_cordoned(host: HostNode) -> bool:
 
 
 def _is_drained(found: Maintenance) -> bool:
-    return found.phase is Phase.SUCCEEDED and not found.terminating
+    return found.phase is MaintenancePhase.SUCCEEDED and not found.terminating
 
 
 def is_updated_meanwhile(found: Maintenance, host: HostNode) -> bool:
@@ -580,7 +580,11 @@ def is_undone(found: Maintenance, host: HostNode) -> bool:
     return is_uncordoned(found, host) and is_updated_meanwhile(found, host)
 
 
-_PHASES: Mapping[str, Phase] = {"Running": Phase.RUNNING, "Succeeded": Phase.SUCCEEDED, "Failed": Phase.FAILED}
+_PHASES: Mapping[str, MaintenancePhase] = {
+    "Running": MaintenancePhase.RUNNING,
+    "Succeeded": MaintenancePhase.SUCCEEDED,
+    "Failed": MaintenancePhase.FAILED,
+}
 _MOST_WORDS = 200
 """Of what a tenant says."""
 MOST_PODS = 5
@@ -602,12 +606,16 @@ def _is_cordoned(obj: Obj) -> bool:
     return bool(at(obj, "spec", "unschedulable"))
 
 
-def _phase(said: str, outdated: str, last_update: str) -> Phase:
+def _phase(said: str, outdated: str, last_update: str) -> MaintenancePhase:
     """Source: the node maintenance operator leaves `Succeeded` standing while it drains a host once more, and writes
     another `lastUpdate` whenever that ends well (`Reconcile` in internal/controller/nodemaintenance_controller.go of
     medik8s/node-maintenance-operator 3a54cd1)."""
-    phase = _PHASES.get(said, Phase.NEW)
-    return Phase.RUNNING if phase is Phase.SUCCEEDED and outdated and outdated == last_update else phase
+    phase = _PHASES.get(said, MaintenancePhase.NEW)
+    return (
+        MaintenancePhase.RUNNING
+        if phase is MaintenancePhase.SUCCEEDED and outdated and outdated == last_update
+        else phase
+    )
 
 
 def _mco(machine: MachineState) -> Mco:
@@ -616,15 +624,15 @@ def _mco(machine: MachineState) -> Mco:
     return Mco.PENDING if machine.is_under_way else Mco.RESTS
 
 
-def _order(text: str, boot: str) -> Order:
+def _order(text: str, boot: str) -> DrainOverride:
     word, _, argument = text.partition(":")
     match word, argument:
         case "", "":
-            return Order.NONE
+            return DrainOverride.NONE
         case "skip", "":
-            return Order.SKIP
+            return DrainOverride.SKIP
         case "hold", "":
-            return Order.HOLD
+            return DrainOverride.HOLD
         case "force", named if named:
-            return Order.FORCE if named == boot else Order.NONE
-    return Order.UNKNOWN
+            return DrainOverride.FORCE if named == boot else DrainOverride.NONE
+    return DrainOverride.UNKNOWN

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 
-class Span(Enum):
+class LimitedStep(Enum):
     """What has a limit of time of its own; the value is its name in `spec.drain.limits`."""
 
     PROTECTION = "protection"
@@ -33,15 +33,15 @@ class Span(Enum):
         return f"{self.value[0].upper()}{self.value[1:]}Overdue"
 
 
-DEFAULT_SECONDS: Mapping[Span, int] = {
-    Span.PROTECTION: 600,
-    Span.STARTING: 600,
-    Span.HOST_DRAIN: 3600,
-    Span.DPU_DRAIN: 3600,
-    Span.DPU_DOWN: 1200,
-    Span.RECOVERY: 1800,
-    Span.VERIFYING: 600,
-    Span.GIVING_BACK: 600,
+DEFAULT_SECONDS: Mapping[LimitedStep, int] = {
+    LimitedStep.PROTECTION: 600,
+    LimitedStep.STARTING: 600,
+    LimitedStep.HOST_DRAIN: 3600,
+    LimitedStep.DPU_DRAIN: 3600,
+    LimitedStep.DPU_DOWN: 1200,
+    LimitedStep.RECOVERY: 1800,
+    LimitedStep.VERIFYING: 600,
+    LimitedStep.GIVING_BACK: 600,
 }
 """Of every span; the schema of the API has the same defaults."""
 
@@ -52,7 +52,7 @@ class Limits:
 
     said: Mapping[str, int] = field(default_factory=dict)
 
-    def seconds(self, span: Span) -> int:
+    def seconds(self, span: LimitedStep) -> int:
         """How long it may take."""
         return self.said.get(span.value, DEFAULT_SECONDS[span])
 

@@ -15,8 +15,8 @@ from dpunetop.domain.drain.model.facts import (
     Budget,
     DpuNode,
     HostNode,
+    HostRef,
     Maintenance,
-    Site,
     budget,
     dpu_node,
     host_node,
@@ -45,22 +45,22 @@ def tell_dpu(name: str, reason: str, words: str) -> Steps[None]:
         yield event(INFRA, NODES, obj, reason, words)
 
 
-def read_budget(site: Site, dpu: str) -> Steps[Budget | None]:
+def read_budget(host_ref: HostRef, dpu: str) -> Steps[Budget | None]:
     """The budget of a DPU."""
-    obj = yield from fetch(QuorumGet(INFRA, PODDISRUPTIONBUDGETS, site.namespace, blocker_name(dpu)))
-    return None if obj is None else budget(obj, site.owner)
+    obj = yield from fetch(QuorumGet(INFRA, PODDISRUPTIONBUDGETS, host_ref.namespace, blocker_name(dpu)))
+    return None if obj is None else budget(obj, host_ref.owner)
 
 
-def read_blocker_ready(site: Site, dpu: str, known: str) -> Steps[bool]:
+def read_blocker_ready(host_ref: HostRef, dpu: str, known: str) -> Steps[bool]:
     """Whether a blocker pod of the DPU is Ready; without one, a budget guards nothing.
 
     The pod that is `known` to a cache is asked for by its name: the API server may hold a list back for 0.1 s, until
     etcd has told its watch cache that nothing newer is on its way.
     """
-    pod = (yield from fetch(QuorumGet(INFRA, PODS, site.namespace, known))) if known else None
+    pod = (yield from fetch(QuorumGet(INFRA, PODS, host_ref.namespace, known))) if known else None
     if pod is not None and _holds(pod, dpu):
         return True
-    pods = yield from fetch_all(QuorumList(INFRA, PODS, site.namespace, by_labels(blocker_labels(dpu))))
+    pods = yield from fetch_all(QuorumList(INFRA, PODS, host_ref.namespace, by_labels(blocker_labels(dpu))))
     return any(_holds(pod, dpu) for pod in pods)
 
 
@@ -74,27 +74,27 @@ def read_pods(namespace: str, dpu: str, known: Iterable[str]) -> Steps[tuple[Obj
     return tuple(found)
 
 
-def read_host(site: Site) -> Steps[HostNode | None]:
+def read_host(host_ref: HostRef) -> Steps[HostNode | None]:
     """The tenant Node."""
-    obj = yield from fetch(QuorumGet(site.tenant_cluster, NODES, "", site.host))
+    obj = yield from fetch(QuorumGet(host_ref.tenant_cluster, NODES, "", host_ref.host))
     return None if obj is None else host_node(obj)
 
 
-def read_maintenance(site: Site) -> Steps[Maintenance | None]:
+def read_maintenance(host_ref: HostRef) -> Steps[Maintenance | None]:
     """The NodeMaintenance under our name for the host, whosever it is."""
-    obj = yield from fetch(QuorumGet(site.tenant_cluster, NODEMAINTENANCES, "", maintenance_name(site.host)))
-    return None if obj is None else maintenance(obj, site.owner)
+    obj = yield from fetch(QuorumGet(host_ref.tenant_cluster, NODEMAINTENANCES, "", maintenance_name(host_ref.host)))
+    return None if obj is None else maintenance(obj, host_ref.owner)
 
 
-def read_maintenances(site: Site) -> Steps[tuple[Maintenance, ...]]:
+def read_maintenances(host_ref: HostRef) -> Steps[tuple[Maintenance, ...]]:
     """All NodeMaintenances for the host, under any name, those that are about to go included; none where the kind is
     not served."""
     try:
-        objs = yield from fetch_all(QuorumList(site.tenant_cluster, NODEMAINTENANCES, ""))
+        objs = yield from fetch_all(QuorumList(host_ref.tenant_cluster, NODEMAINTENANCES, ""))
     except NotFound:
         return ()
-    found = (maintenance(obj, site.owner) for obj in objs)
-    return tuple(each for each in found if each.host == site.host or each.name == maintenance_name(site.host))
+    found = (maintenance(obj, host_ref.owner) for obj in objs)
+    return tuple(each for each in found if each.host == host_ref.host or each.name == maintenance_name(host_ref.host))
 
 
 def _holds(pod: Obj, dpu: str) -> bool:

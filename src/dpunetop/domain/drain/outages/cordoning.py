@@ -23,14 +23,14 @@ from dpunetop.domain.drain.model.calls import (
 )
 from dpunetop.domain.drain.model.cordonmark import (
     CordonMark,
-    Stage,
+    CordonStage,
     mark_of,
     short_ids,
     write_mark,
 )
 from dpunetop.domain.drain.model.facts import (
     HostNode,
-    Site,
+    HostRef,
     dpu_node,
     host_node,
     is_ready_pod,
@@ -47,8 +47,8 @@ from dpunetop.domain.drain.outages.outages import (
     find_outage,
     is_disrupted,
 )
-from dpunetop.domain.drain.rules.giving import (
-    Leg,
+from dpunetop.domain.drain.rules.returning import (
+    DpuCheck,
     first_broken,
 )
 from dpunetop.kube.keys import INFRA, NODES
@@ -70,7 +70,7 @@ class Server:
 class MarkHost:
     """Write down that the host is to be cordoned, with what runs on its DPU now."""
 
-    site: Site
+    host_ref: HostRef
     server: Server
     outage: Outage
     after_seconds: int
@@ -83,32 +83,32 @@ class MarkHost:
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        host = yield from read_host(self.site)
+        host = yield from read_host(self.host_ref)
         if host is None or host.unplanned is not None or host.cordoned:
-            return Done(Result.STALE, f"{self.site.host}: is not as it was seen")
-        if why := (yield from _hindrance(self.site, host)):
-            return Done(Result.STALE, f"{self.site.host}: {why}")
+            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
+        if why := (yield from _hindrance(self.host_ref, host)):
+            return Done(Result.STALE, f"{self.host_ref.host}: {why}")
         node, pods = yield from _read_server(self.server)
-        if not _is_due(self.site, self.outage, self.after_seconds, node, pods):
-            return Done(Result.STALE, f"{self.site.host}: has not been without a network for so long")
+        if not _is_due(self.host_ref, self.outage, self.after_seconds, node, pods):
+            return Done(Result.STALE, f"{self.host_ref.host}: has not been without a network for so long")
         containers = (each for pod in pods for each in ovn_pod(pod, frozenset()).containers)
         mark = CordonMark(
-            owner=self.site.owner,
-            stage=Stage.WANTED,
+            owner=self.host_ref.owner,
+            stage=CordonStage.WANTED,
             since=self.outage.since,
             dpu=self.server.dpu,
             boot="" if node is None else dpu_node(node).boot_id,
             containers=short_ids(tuple(containers)),
         )
-        yield from store(write_mark(self.site.tenant_cluster, host.live, mark))
-        return Done(Result.DONE, f"{self.site.host}: is to be cordoned")
+        yield from store(write_mark(self.host_ref.tenant_cluster, host.live, mark))
+        return Done(Result.DONE, f"{self.host_ref.host}: is to be cordoned")
 
 
 @dataclass(frozen=True, slots=True)
 class CordonHost:
     """Cordon a host that is marked, unless as many hosts are cordoned as may be."""
 
-    site: Site
+    host_ref: HostRef
     server: Server
     seen: CordonMark
     outage: Outage
@@ -122,28 +122,30 @@ class CordonHost:
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        host = yield from _read_marked(self.site, self.seen)
+        host = yield from _read_marked(self.host_ref, self.seen)
         if host is None or host.cordoned:
-            return Done(Result.STALE, f"{self.site.host}: is not as it was seen")
-        if why := (yield from _hindrance(self.site, host)):
-            return Done(Result.STALE, f"{self.site.host}: {why}")
-        if not _is_due(self.site, self.outage, self.after_seconds, *(yield from _read_server(self.server))):
-            return Done(Result.STALE, f"{self.site.host}: has not been without a network for so long")
-        nodes = yield from fetch_all(QuorumList(self.site.tenant_cluster, NODES, ""))
-        others = [node for node in nodes if name_of(node) != self.site.host and takes_place(node)]
+            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
+        if why := (yield from _hindrance(self.host_ref, host)):
+            return Done(Result.STALE, f"{self.host_ref.host}: {why}")
+        if not _is_due(self.host_ref, self.outage, self.after_seconds, *(yield from _read_server(self.server))):
+            return Done(Result.STALE, f"{self.host_ref.host}: has not been without a network for so long")
+        nodes = yield from fetch_all(QuorumList(self.host_ref.tenant_cluster, NODES, ""))
+        others = [node for node in nodes if name_of(node) != self.host_ref.host and takes_place(node)]
         if len(others) < self.limit:
-            yield from store(write_mark(self.site.tenant_cluster, host.live, replace(self.seen, stage=Stage.CORDONED)))
-            return Done(Result.DONE, f"{self.site.host}: is cordoned, because it has no network")
+            yield from store(
+                write_mark(self.host_ref.tenant_cluster, host.live, replace(self.seen, stage=CordonStage.CORDONED))
+            )
+            return Done(Result.DONE, f"{self.host_ref.host}: is cordoned, because it has no network")
         if self._is_first(others):
-            return Done(Result.STALE, f"{self.site.host}: waits for others that are marked to draw back")
-        yield from store(write_mark(self.site.tenant_cluster, host.live, None))
-        return Done(Result.REFUSED, f"{self.site.host}: {len(others)} hosts are cordoned, as many as may be")
+            return Done(Result.STALE, f"{self.host_ref.host}: waits for others that are marked to draw back")
+        yield from store(write_mark(self.host_ref.tenant_cluster, host.live, None))
+        return Done(Result.REFUSED, f"{self.host_ref.host}: {len(others)} hosts are cordoned, as many as may be")
 
     def _is_first(self, others: Iterable[Obj]) -> bool:
         """Of several that are marked and none of which may go on, one must stay."""
         marks = ((mark_of(node), name_of(node)) for node in others)
-        wanted = [(mark.since, name) for mark, name in marks if mark is not None and mark.stage is Stage.WANTED]
-        return bool(wanted) and (self.seen.since, self.site.host) < min(wanted)
+        wanted = [(mark.since, name) for mark, name in marks if mark is not None and mark.stage is CordonStage.WANTED]
+        return bool(wanted) and (self.seen.since, self.host_ref.host) < min(wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +155,10 @@ class Uncordon:
     Guarantees: all guards of giving back held, and no maintenance was there, after the host was read as it is changed.
     """
 
-    site: Site
+    host_ref: HostRef
     server: Server
     seen: CordonMark
-    legs: tuple[Leg, ...]
+    dpu_checks: tuple[DpuCheck, ...]
 
     @property
     def dpu(self) -> str:
@@ -165,74 +167,74 @@ class Uncordon:
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        host = yield from _read_marked(self.site, self.seen)
+        host = yield from _read_marked(self.host_ref, self.seen)
         if host is None:
-            return Done(Result.STALE, f"{self.site.host}: is not as it was seen")
-        for leg in self.legs:
-            if broken := (yield from first_broken(self.site, leg)):
-                return Done(Result.STALE, f"{leg.dpu}: not true: {broken}")
+            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
+        for dpu_check in self.dpu_checks:
+            if broken := (yield from first_broken(self.host_ref, dpu_check)):
+                return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
         pods = yield from read_pods(self.server.namespace, self.server.dpu, self.server.pods)
         if not any(is_ready_pod(pod) for pod in pods):
             return Done(Result.STALE, f"{self.server.dpu}: no ovnkube-node pod is Ready")
-        if why := (yield from _hindrance(self.site, host)):
-            return Done(Result.STALE, f"{self.site.host}: {why}")
-        yield from store(write_mark(self.site.tenant_cluster, host.live, None))
-        return Done(Result.DONE, f"{self.site.host}: its network works again, our cordon is taken back")
+        if why := (yield from _hindrance(self.host_ref, host)):
+            return Done(Result.STALE, f"{self.host_ref.host}: {why}")
+        yield from store(write_mark(self.host_ref.tenant_cluster, host.live, None))
+        return Done(Result.DONE, f"{self.host_ref.host}: its network works again, our cordon is taken back")
 
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
     """Take off a mark that stands for no cordon of ours; whether the host is schedulable stays as it is."""
 
-    site: Site
+    host_ref: HostRef
     seen: CordonMark
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        host = yield from _read_marked(self.site, self.seen)
+        host = yield from _read_marked(self.host_ref, self.seen)
         if host is None or (host.cordoned and host.has_outage_cordon):
-            return Done(Result.STALE, f"{self.site.host}: is not as it was seen")
-        yield from store(write_mark(self.site.tenant_cluster, host.live, None))
-        return Done(Result.DONE, f"{self.site.host}: its mark is taken off")
+            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
+        yield from store(write_mark(self.host_ref.tenant_cluster, host.live, None))
+        return Done(Result.DONE, f"{self.host_ref.host}: its mark is taken off")
 
 
 @dataclass(frozen=True, slots=True)
 class Overrule:
     """Write down that somebody has made the host schedulable although it has no network."""
 
-    site: Site
+    host_ref: HostRef
     seen: CordonMark
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        host = yield from _read_marked(self.site, self.seen)
+        host = yield from _read_marked(self.host_ref, self.seen)
         if host is None or host.cordoned:
-            return Done(Result.STALE, f"{self.site.host}: is not as it was seen")
-        overruled = replace(self.seen, stage=Stage.OVERRULED)
-        yield from store(write_mark(self.site.tenant_cluster, host.live, overruled))
-        return Done(Result.DONE, f"{self.site.host}: was made schedulable by somebody, and stays so")
+            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
+        overruled = replace(self.seen, stage=CordonStage.OVERRULED)
+        yield from store(write_mark(self.host_ref.tenant_cluster, host.live, overruled))
+        return Done(Result.DONE, f"{self.host_ref.host}: was made schedulable by somebody, and stays so")
 
 
 def takes_place(node: Obj) -> bool:
     """Whether a tenant Node counts as one of the hosts that are cordoned, or about to be, whoever marked it."""
     mark = mark_of(node)
-    if mark is None or mark.stage is Stage.OVERRULED:
+    if mark is None or mark.stage is CordonStage.OVERRULED:
         return False
-    return mark.stage is Stage.WANTED or bool(at(node, "spec", "unschedulable"))
+    return mark.stage is CordonStage.WANTED or bool(at(node, "spec", "unschedulable"))
 
 
-def _read_marked(site: Site, seen: CordonMark) -> Steps[HostNode | None]:
+def _read_marked(host_ref: HostRef, seen: CordonMark) -> Steps[HostNode | None]:
     """The host, if it bears that very mark."""
-    obj = yield from fetch(QuorumGet(site.tenant_cluster, NODES, "", site.host))
+    obj = yield from fetch(QuorumGet(host_ref.tenant_cluster, NODES, "", host_ref.host))
     host = None if obj is None else host_node(obj)
     return host if host is not None and host.unplanned == seen else None
 
 
-def _hindrance(site: Site, host: HostNode) -> Steps[str]:
+def _hindrance(host_ref: HostRef, host: HostNode) -> Steps[str]:
     """Why nothing is done to the host now; empty: nothing speaks against it."""
     if host.mark is not None or host.terminating or host.in_own_drain:
         return "is in a drain, or about to go"
-    if (yield from read_maintenances(site)):
+    if (yield from read_maintenances(host_ref)):
         return "there is a maintenance"
     if is_disrupted((yield from fetch_all(QuorumList(INFRA, NODES, "")))):
         return "infra itself is suspect: too many of its Nodes are not Ready"
@@ -246,8 +248,8 @@ def _read_server(server: Server) -> Steps[tuple[Obj | None, tuple[Obj, ...]]]:
     return node, pods
 
 
-def _is_due(site: Site, seen: Outage, after_seconds: int, node: Obj | None, pods: tuple[Obj, ...]) -> bool:
+def _is_due(host_ref: HostRef, seen: Outage, after_seconds: int, node: Obj | None, pods: tuple[Obj, ...]) -> bool:
     """Whether the host still has no network, and has had none for so long: not another outage since a moment ago."""
-    now = site.author.now
-    found = find_outage(Serving(site.host, seen.dpu, node, pods), now, seen)
+    now = host_ref.author.now
+    found = find_outage(Serving(host_ref.host, seen.dpu, node, pods), now, seen)
     return found is not None and found.is_told(now) and found.since + after_seconds <= now

@@ -19,22 +19,22 @@ from dpunetop.domain.clusterconfig.types import (
 from dpunetop.domain.drain.model.calls import Task
 from dpunetop.domain.drain.model.cordonmark import (
     CordonMark,
-    Stage,
+    CordonStage,
 )
 from dpunetop.domain.drain.model.facts import (
     Blind,
     DpuNode,
     DpuView,
     HostNode,
+    HostRef,
     HostView,
     Mco,
-    Site,
 )
+from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.model.record import (
     Cycle,
     State,
 )
-from dpunetop.domain.drain.model.scene import Scene
 from dpunetop.domain.drain.outages.cordoning import (
     CordonHost,
     MarkHost,
@@ -47,8 +47,8 @@ from dpunetop.domain.drain.outages.outages import (
     Outage,
     spelled,
 )
-from dpunetop.domain.drain.rules.giving import Leg
 from dpunetop.domain.drain.rules.proof import missing_proofs
+from dpunetop.domain.drain.rules.returning import DpuCheck
 from dpunetop.kube.meta import name_of
 
 
@@ -105,7 +105,7 @@ class NetworkState:
 class OutageView:
     """All that the decision may look at."""
 
-    site: Site
+    host_ref: HostRef
     spec: UnplannedSpec
     cordons: Cordons
     turn: Turn
@@ -128,7 +128,7 @@ class OutageDecision:
 
 def decide_outage(view: OutageView) -> OutageDecision:
     """The next step for one host. Guarantees: of equal views equal decisions; each task looks for itself."""
-    outage, now = _uncovered(view), view.site.author.now
+    outage, now = _uncovered(view), view.host_ref.author.now
     if outage is not None and not outage.is_told(now):
         return replace(_decide(view, None), recheck_seconds=outage.told_from - now)
     return _decide(view, outage)
@@ -136,7 +136,7 @@ def decide_outage(view: OutageView) -> OutageDecision:
 
 def _decide(view: OutageView, outage: Outage | None) -> OutageDecision:
     host = _host(view)
-    if host is not None and host.unplanned is not None and host.unplanned.owner == view.site.owner:
+    if host is not None and host.unplanned is not None and host.unplanned.owner == view.host_ref.owner:
         return _marked(view, host, host.unplanned, outage)
     return OutageDecision() if outage is None else _unmarked(view, host, outage)
 
@@ -165,8 +165,8 @@ def _uncovered(view: OutageView) -> Outage | None:
         cycles = (dpu.budget.cycle for dpu in view.dpus if dpu.budget is not None and dpu.budget.ours)
         covered = any(each is not None and each.opened and each.state is not State.ABORTED for each in cycles)
     else:
-        scene = Scene(view.host)
-        covered = scene.is_drained or scene.is_left_over
+        host_state = HostState(view.host)
+        covered = host_state.is_drained or host_state.is_left_over
     return None if covered else view.outage
 
 
@@ -174,14 +174,14 @@ def _is_busy(view: OutageView, host: HostNode) -> bool:
     """Whether a drain or a maintenance has to do with the host: then all that is done to it is theirs."""
     if view.host is None:
         return True
-    scene = Scene(view.host)
+    host_state = HostState(view.host)
     is_going = host.terminating or host.in_own_drain or host.mark is not None
-    return is_going or bool(scene.maintenances) or bool(scene.active) or view.host.unverified
+    return is_going or bool(host_state.maintenances) or bool(host_state.active) or view.host.unverified
 
 
 def _due_in(view: OutageView, outage: Outage) -> int:
     """Seconds until the host has been without a network for long enough."""
-    return max(0, outage.since + view.spec.after_seconds - view.site.author.now)
+    return max(0, outage.since + view.spec.after_seconds - view.host_ref.author.now)
 
 
 # --- not cordoned by us ---------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def _in_turn(view: OutageView, outage: Outage) -> OutageDecision:
             more = f"{words}: this one stays schedulable; repair the DPUs, or cordon the host"
             return _asking(_tell(outage, more, NetworkReason.CORDON_LIMIT_REACHED), outage)
         case Turn.GRANTED:
-            task = MarkHost(view.site, _server(view, outage.dpu), outage, view.spec.after_seconds)
+            task = MarkHost(view.host_ref, _server(view, outage.dpu), outage, view.spec.after_seconds)
             return replace(_asking(_tell(outage, "it is about to be cordoned; repair the DPU"), outage), task=task)
 
 
@@ -241,7 +241,7 @@ def _server(view: OutageView, dpu: str) -> Server:
 
 
 def _marked(view: OutageView, host: HostNode, mark: CordonMark, outage: Outage | None) -> OutageDecision:
-    if outage is not None and mark.stage is Stage.CORDONED and 0 < mark.since < outage.since:
+    if outage is not None and mark.stage is CordonStage.CORDONED and 0 < mark.since < outage.since:
         outage = replace(outage, since=mark.since)
     said = _said(view, host, mark, outage)
     if view.cordons.suspect or _is_busy(view, host):
@@ -251,18 +251,18 @@ def _marked(view: OutageView, host: HostNode, mark: CordonMark, outage: Outage |
 
 def _next(view: OutageView, host: HostNode, mark: CordonMark, outage: Outage | None) -> Task | None:
     match mark.stage, host.cordoned:
-        case Stage.WANTED, False if outage is not None and _is_to_be_cordoned(view, outage):
+        case CordonStage.WANTED, False if outage is not None and _is_to_be_cordoned(view, outage):
             server, after = _server(view, outage.dpu), view.spec.after_seconds
-            return CordonHost(view.site, server, mark, outage, after, view.cordons.limit)
-        case Stage.WANTED, _:
-            return Withdraw(view.site, mark)
-        case Stage.CORDONED, True:
+            return CordonHost(view.host_ref, server, mark, outage, after, view.cordons.limit)
+        case CordonStage.WANTED, _:
+            return Withdraw(view.host_ref, mark)
+        case CordonStage.CORDONED, True:
             return _uncordon(view, mark)
         case _:
             is_over = outage is None and not _missing(view, mark)
             if is_over or _prover(view) is None:
-                return Withdraw(view.site, mark)
-            return None if mark.stage is Stage.OVERRULED else Overrule(view.site, mark)
+                return Withdraw(view.host_ref, mark)
+            return None if mark.stage is CordonStage.OVERRULED else Overrule(view.host_ref, mark)
 
 
 def _is_to_be_cordoned(view: OutageView, outage: Outage) -> bool:
@@ -274,17 +274,17 @@ def _uncordon(view: OutageView, mark: CordonMark) -> Task | None:
     prover = _prover(view)
     if view.host is None or prover is None or not isinstance(prover.node, DpuNode) or _missing(view, mark):
         return None
-    scene = Scene(view.host)
-    legs = tuple(
-        Leg(dpu.name, dpu.blocker, proven_boot=prover.node.boot_id if dpu is prover else None)
+    host_state = HostState(view.host)
+    dpu_checks = tuple(
+        DpuCheck(dpu.name, dpu.blocker, proven_boot=prover.node.boot_id if dpu is prover else None)
         for dpu in view.host.dpus
-        if scene.serves(dpu)
+        if host_state.serves(dpu)
     )
-    return Uncordon(view.site, _server(view, prover.name), mark, legs)
+    return Uncordon(view.host_ref, _server(view, prover.name), mark, dpu_checks)
 
 
 def _prover(view: OutageView) -> DpuView | None:
-    return None if view.host is None else Scene(view.host).prover()
+    return None if view.host is None else HostState(view.host).prover()
 
 
 def _missing(view: OutageView, mark: CordonMark) -> tuple[str, ...]:
@@ -297,40 +297,40 @@ def _missing(view: OutageView, mark: CordonMark) -> tuple[str, ...]:
         return ("the DPU node",)
     boot = prover.node.boot_id
     stale = tuple(each for pod in prover.pods for each in pod.containers if mark.is_stale(each, boot))
-    cycle = Scene(view.host).cycle(prover) or Cycle(State.RETURNING, term="")
+    cycle = HostState(view.host).cycle(prover) or Cycle(State.RETURNING, term="")
     found = missing_proofs(prover, replace(cycle, stale=(*cycle.stale, *stale)), view.host.signals)
-    return (*found, *_unguarded(Scene(view.host)))
+    return (*found, *_unguarded(HostState(view.host)))
 
 
-def _unguarded(scene: Scene) -> Iterable[str]:
+def _unguarded(host_state: HostState) -> Iterable[str]:
     """What the guards of giving back ask for beside the network."""
-    for dpu in scene.view.dpus:
-        if not scene.serves(dpu) or not isinstance(dpu.node, DpuNode):
+    for dpu in host_state.view.dpus:
+        if not host_state.serves(dpu) or not isinstance(dpu.node, DpuNode):
             continue
         if dpu.node.held:
             yield f"no annotation that holds {named(dpu.name)}"
         if dpu.node.mco is not Mco.RESTS:
             yield f"a machine-config operator that is done with {named(dpu.name)}"
-        if scene.is_open(dpu) or not dpu.blocker_ready:
+        if host_state.is_open(dpu) or not dpu.blocker_ready:
             yield f"a blocker that is Ready on {named(dpu.name)}"
 
 
 def _said(view: OutageView, host: HostNode, mark: CordonMark, outage: Outage | None) -> OutageDecision:
-    is_ours = mark.stage is Stage.CORDONED and host.cordoned
+    is_ours = mark.stage is CordonStage.CORDONED and host.cordoned
     if outage is not None:
         return _said_of_outage(view, host, mark, outage, is_ours=is_ours)
     if not is_ours or _is_busy(view, host):
         return OutageDecision()
     reason, dpu, words = _said_of_cordon(view, mark)
-    since = f"host {named(view.site.host)} is cordoned because it had no network since {spelled(mark.since)}"
-    return OutageDecision(state=NetworkState(view.site.host, dpu, reason, f"{since}; {words}"))
+    since = f"host {named(view.host_ref.host)} is cordoned because it had no network since {spelled(mark.since)}"
+    return OutageDecision(state=NetworkState(view.host_ref.host, dpu, reason, f"{since}; {words}"))
 
 
 def _said_of_cordon(view: OutageView, mark: CordonMark) -> tuple[NetworkReason, str, str]:
     """Why a cordon of ours still stands although no outage is seen any more."""
     missing, prover = _missing(view, mark), _prover(view)
     if prover is None:
-        words = f"no DPU serves it any more: uncordon it yourself (kubectl uncordon {named(view.site.host)})"
+        words = f"no DPU serves it any more: uncordon it yourself (kubectl uncordon {named(view.host_ref.host)})"
         return NetworkReason.HOST_NOT_SERVED, "", words
     if missing:
         words = f"{named(prover.name)} has yet to show: {', '.join(missing)}"
@@ -349,7 +349,7 @@ def _said_of_outage(
     if is_ours:
         words = "it is cordoned until its network is proven to work; repair the DPU"
         return _tell(outage, words, NetworkReason.HOST_CORDONED)
-    if mark.stage is Stage.WANTED and not host.cordoned:
+    if mark.stage is CordonStage.WANTED and not host.cordoned:
         return _tell(outage, "it is about to be cordoned; repair the DPU")
     whose = "it is cordoned by somebody else" if host.cordoned else "somebody has made it schedulable"
     return _tell(outage, f"{whose}, and it stays so; repair the DPU")

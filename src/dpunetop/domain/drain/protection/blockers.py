@@ -12,7 +12,7 @@ from typing import Any
 
 from dpunetop.domain.drain.model.facts import (
     Budget,
-    Site,
+    HostRef,
 )
 from dpunetop.domain.drain.model.record import (
     Cycle,
@@ -121,31 +121,31 @@ def state_of(budget: Budget) -> BudgetState:
     return BudgetState(form, budget.serves, budget.cycle, budget.leaving)
 
 
-def write_budget(site: Site, read: Budget, state: BudgetState) -> Apply:
+def write_budget(host_ref: HostRef, read: Budget, state: BudgetState) -> Apply:
     """The one write of a budget that exists: names what was read, and changes it in any case while it has a record.
 
     Guarantees: fails if anybody wrote the budget since `read`; name and selector stay as they are.
     """
     live, cycle = read.live, state.cycle
     is_same = (state.serves, bool(state.leaving)) == (read.serves, bool(read.leaving))
-    since = read.since if is_same else site.author.now
+    since = read.since if is_same else host_ref.author.now
     notes = {
         SERVES_ANNOTATION: state.serves,
         LEAVING_ANNOTATION: " ".join(state.leaving),
         SINCE_ANNOTATION: as_time(since) if since and state.serves else "",
     }
     if cycle is not None:
-        fresh = f"{site.author.draw}.{version_of(live)}"
-        cycle = stamped(read.cycle, cycle, site.author.now)
+        fresh = f"{host_ref.author.draw}.{version_of(live)}"
+        cycle = stamped(read.cycle, cycle, host_ref.author.now)
         if state.form is Form.OPEN and not read.is_open:
-            cycle = replace(cycle, opened_at=site.author.now)
-        notes[CYCLE_ANNOTATION] = render_cycle(replace(cycle, term=site.author.term, number=fresh))
+            cycle = replace(cycle, opened_at=host_ref.author.now)
+        notes[CYCLE_ANNOTATION] = render_cycle(replace(cycle, term=host_ref.author.term, number=fresh))
     desired = new_object(PODDISRUPTIONBUDGETS, namespace_of(live), name_of(live))
-    desired["metadata"]["labels"] = {OWNER_LABEL: site.owner}
+    desired["metadata"]["labels"] = {OWNER_LABEL: host_ref.owner}
     if kept := {name: text for name, text in notes.items() if text}:
         desired["metadata"]["annotations"] = kept
     desired["spec"] = _spec(state.form, live["spec"]["selector"])
-    return Apply(INFRA, PODDISRUPTIONBUDGETS, desired, live, site.author.field_manager, Fence.VERSION)
+    return Apply(INFRA, PODDISRUPTIONBUDGETS, desired, live, host_ref.author.field_manager, Fence.VERSION)
 
 
 def _spec(form: Form, selector: Obj) -> dict[str, Any]:

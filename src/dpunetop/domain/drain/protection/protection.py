@@ -29,10 +29,10 @@ from dpunetop.domain.drain.model.facts import (
     Budget,
     DpuNode,
     DpuView,
+    HostRef,
     Maintenance,
+    MaintenancePhase,
     OvnPod,
-    Phase,
-    Site,
     ovn_pod,
 )
 from dpunetop.domain.drain.model.reads import (
@@ -80,7 +80,7 @@ HOST_LET_GO, HOST_CUT_OFF = "HostLetGo", "HostCutOff"
 """Reasons of Events on the Node of a DPU that serves its host no more: one that is drained, and one that is not."""
 
 
-class Guarding(Enum):
+class ProtectionPhase(Enum):
     """How far the protection of one DPU is; each is shown with a reason of the same name."""
 
     BLOCKER_MISSING = auto()
@@ -124,7 +124,7 @@ class ProtectionView:
 
     dpu: DpuView
     settings: BlockerSettings
-    site: Site
+    host_ref: HostRef
     """Its `host` is the one that the budget serves, else the one that the DPU is paired with, else empty."""
     deployment: Obj | None
     pairing: str | None
@@ -153,7 +153,7 @@ class Protection:
     """Blocker and first budget as they are to be: for the executor, which skips what would change nothing."""
     task: Task | None
     """What to do after that."""
-    guarding: Guarding
+    guarding: ProtectionPhase
 
 
 def decide_protection(view: ProtectionView) -> Protection:
@@ -163,21 +163,21 @@ def decide_protection(view: ProtectionView) -> Protection:
         left that serves; nothing here asks whether the tenant can be reached.
     """
     if not _is_ours(view):
-        return Protection((), None, Guarding.NOT_OURS)
+        return Protection((), None, ProtectionPhase.NOT_OURS)
     if view.access is not Access.GIVEN:
         return Protection((), *_out_of_reach(view))
     task, guarding = _next(view)
     return Protection(_upkeep(view), task, guarding)
 
 
-def _next(view: ProtectionView) -> tuple[Task | None, Guarding]:
+def _next(view: ProtectionView) -> tuple[Task | None, ProtectionPhase]:
     budget = view.dpu.budget
     if budget is None:
-        return None, Guarding.BLOCKER_MISSING
+        return None, ProtectionPhase.BLOCKER_MISSING
     if not budget.serves:
         return _not_serving(view, budget)
     if budget.leaving and view.pairing == view.entries.host == budget.serves:
-        return Stay(view.site, view.dpu.name, view.entries.namespace), Guarding.CLOSING
+        return Stay(view.host_ref, view.dpu.name, view.entries.namespace), ProtectionPhase.CLOSING
     if budget.leaving or view.pairing != budget.serves:
         return _way_back(view, budget)
     return _way_in(view, budget)
@@ -191,7 +191,7 @@ def _is_ours(view: ProtectionView) -> bool:
 
 def _upkeep(view: ProtectionView) -> tuple[Apply, ...]:
     """A blocker is rolled only while nothing can be evicted meanwhile; the budget is made once."""
-    name, manager, steps = view.dpu.name, view.site.author.field_manager, []
+    name, manager, steps = view.dpu.name, view.host_ref.author.field_manager, []
     if view.deployment is None or _may_roll(view):
         steps.append(Apply(INFRA, DEPLOYMENTS, blocker(view.settings, name), view.deployment, manager))
     if view.dpu.budget is None:
@@ -206,11 +206,11 @@ def _may_roll(view: ProtectionView) -> bool:
     return isinstance(node, DpuNode) and not node.cordoned and not view.active
 
 
-def _not_serving(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guarding]:
+def _not_serving(view: ProtectionView, budget: Budget) -> tuple[Task | None, ProtectionPhase]:
     host = _host_to_guard(view)
     if host is None:
-        return None, Guarding.NOT_SERVING
-    return Shut(view.site, view.dpu.name, host, budget), Guarding.CLOSING
+        return None, ProtectionPhase.NOT_SERVING
+    return Shut(view.host_ref, view.dpu.name, host, budget), ProtectionPhase.CLOSING
 
 
 def _host_to_guard(view: ProtectionView) -> str | None:
@@ -222,18 +222,18 @@ def _host_to_guard(view: ProtectionView) -> str | None:
     return view.pairing if may_begin else None
 
 
-def _way_in(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guarding]:
+def _way_in(view: ProtectionView, budget: Budget) -> tuple[Task | None, ProtectionPhase]:
     node = view.dpu.node
     if view.entries.host == budget.serves and not _may_change(view):
-        return None, Guarding.SERVING if view.dpu.blocker_ready else Guarding.BLOCKER_NOT_READY
+        return None, ProtectionPhase.SERVING if view.dpu.blocker_ready else ProtectionPhase.BLOCKER_NOT_READY
     if not view.dpu.blocker_ready:
-        return None, Guarding.BLOCKER_NOT_READY
+        return None, ProtectionPhase.BLOCKER_NOT_READY
     if not isinstance(node, DpuNode) or node.cordoned:
-        return None, Guarding.NODE_CORDONED
+        return None, ProtectionPhase.NODE_CORDONED
     if not view.text or budget.is_open:
-        return None, Guarding.SERVING
-    entry = Entry(view.site, view.dpu.name, view.text, view.dpu.blocker)
-    return PutEntries(view.entries.namespace, (entry,)), Guarding.ENTRY_PENDING
+        return None, ProtectionPhase.SERVING
+    entry = DesiredEntry(view.host_ref, view.dpu.name, view.text, view.dpu.blocker)
+    return PutEntries(view.entries.namespace, (entry,)), ProtectionPhase.ENTRY_PENDING
 
 
 def _may_change(view: ProtectionView) -> bool:
@@ -242,18 +242,18 @@ def _may_change(view: ProtectionView) -> bool:
     return changed and (view.entries.foreign or all(pod.uid in view.entries.idle for pod in view.dpu.pods))
 
 
-def _way_back(view: ProtectionView, budget: Budget) -> tuple[Task | None, Guarding]:
+def _way_back(view: ProtectionView, budget: Budget) -> tuple[Task | None, ProtectionPhase]:
     if view.entries.host is not None:
         if not _may_be_let_go(view) and (view.dpu.pods or view.dpu.parting):
-            return None, Guarding.REMOVAL_PENDING
-        parting = TakeEntry(view.site, view.dpu.name, view.entries.namespace, view.drained)
-        return parting, Guarding.LEAVING
+            return None, ProtectionPhase.REMOVAL_PENDING
+        parting = TakeEntry(view.host_ref, view.dpu.name, view.entries.namespace, view.drained)
+        return parting, ProtectionPhase.LEAVING
     if budget.is_open:
-        return None, Guarding.LEAVING  # the drain's own affair: it closes first
+        return None, ProtectionPhase.LEAVING  # the drain's own affair: it closes first
     going = [pod for pod in view.dpu.pods if pod.uid in budget.leaving]
     if going and all(pod.terminating for pod in going):
-        return None, Guarding.LEAVING  # the kubelet's affair: that they are gone wakes us
-    return Leave(view.site, view.dpu.name, view.entries.namespace), Guarding.LEAVING
+        return None, ProtectionPhase.LEAVING  # the kubelet's affair: that they are gone wakes us
+    return Leave(view.host_ref, view.dpu.name, view.entries.namespace), ProtectionPhase.LEAVING
 
 
 def _may_be_let_go(view: ProtectionView) -> bool:
@@ -262,15 +262,15 @@ def _may_be_let_go(view: ProtectionView) -> bool:
     return view.drained and not (isinstance(node, DpuNode) and node.held)
 
 
-def _out_of_reach(view: ProtectionView) -> tuple[Task | None, Guarding]:
+def _out_of_reach(view: ProtectionView) -> tuple[Task | None, ProtectionPhase]:
     """Entries and pods are nobody's any more. What is left to do for the host is to have it drained first, as long as
     its pod is not being taken, and nobody forces the end."""
     budget = view.dpu.budget
     if budget is None or not budget.serves:
-        return None, Guarding.NOT_SERVING
+        return None, ProtectionPhase.NOT_SERVING
     if view.dpu.parting and not _may_be_let_go(view):
-        return None, Guarding.REMOVAL_PENDING
-    return Release(view.site, view.dpu.name, view.entries.namespace, view.drained), Guarding.LEAVING
+        return None, ProtectionPhase.REMOVAL_PENDING
+    return ReleaseBudget(view.host_ref, view.dpu.name, view.entries.namespace, view.drained), ProtectionPhase.LEAVING
 
 
 _GOING = ("entry",)
@@ -287,7 +287,7 @@ class Shut:
     Guarantees: writes the budget only as it was seen, so that nothing needs to be read before.
     """
 
-    site: Site
+    host_ref: HostRef
     dpu: str
     host: str
     seen: Budget
@@ -296,7 +296,7 @@ class Shut:
     def run(self) -> Procedure:
         """See `calls.Task`."""
         try:
-            yield from store(write_budget(self.site, self.seen, BudgetState(Form.CLOSED, self.host, None)))
+            yield from store(write_budget(self.host_ref, self.seen, BudgetState(Form.CLOSED, self.host, None)))
         except Conflict:
             return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
         return Done(Result.DONE, f"{self.dpu}: is protected for {self.host}")
@@ -309,28 +309,28 @@ class Stay:
     Guarantees: writes the ConfigMap first, so that whoever is about to take the entry away fails.
     """
 
-    site: Site
+    host_ref: HostRef
     dpu: str
     namespace: str
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        live = yield from _read_entries(self.namespace, self.site.owner)
-        if live is None or host_of(self.dpu, entries_of(live).get(self.dpu, "")) != self.site.host:
+        live = yield from _read_entries(self.namespace, self.host_ref.owner)
+        if live is None or host_of(self.dpu, entries_of(live).get(self.dpu, "")) != self.host_ref.host:
             return Done(Result.STALE, f"{self.dpu}: its entry is not there")
-        read = yield from read_budget(self.site, self.dpu)
-        if read is None or not read.ours or read.serves != self.site.host or not read.leaving:
+        read = yield from read_budget(self.host_ref, self.dpu)
+        if read is None or not read.ours or read.serves != self.host_ref.host or not read.leaving:
             return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
-        yield from store(Patch(INFRA, CONFIGMAPS, live, {"metadata": _fenced(self.site, self.dpu)}))
-        yield from store(write_budget(self.site, read, replace(state_of(read), leaving=())))
-        return Done(Result.DONE, f"{self.dpu}: stays with {self.site.host}")
+        yield from store(Patch(INFRA, CONFIGMAPS, live, {"metadata": _fenced(self.host_ref, self.dpu)}))
+        yield from store(write_budget(self.host_ref, read, replace(state_of(read), leaving=())))
+        return Done(Result.DONE, f"{self.dpu}: stays with {self.host_ref.host}")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DesiredEntry:
     """One DPU that is to serve: its site names the host."""
 
-    site: Site
+    host_ref: HostRef
     dpu: str
     text: str
     blocker: str = ""
@@ -348,11 +348,11 @@ class PutEntries:
     """
 
     namespace: str
-    entries: tuple[Entry, ...]
+    entries: tuple[DesiredEntry, ...]
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        live = yield from _read_entries(self.namespace, self.entries[0].site.owner)
+        live = yield from _read_entries(self.namespace, self.entries[0].host_ref.owner)
         if live is None:
             return Done(Result.STALE, "there are no entries to add to")
         data: dict[str, str] = {}
@@ -383,21 +383,21 @@ class ChangeEntry:
         nothing any more.
     """
 
-    site: Site
+    host_ref: HostRef
     dpu: str
     namespace: str
     text: str
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        live = yield from _read_entries(self.namespace, self.site.owner)
+        live = yield from _read_entries(self.namespace, self.host_ref.owner)
         pods = yield from _pods_on(self.namespace, self.dpu)
         before = entries_of(live).get(self.dpu, "")
-        if live is None or before == self.text or host_of(self.dpu, before) != self.site.host:
+        if live is None or before == self.text or host_of(self.dpu, before) != self.host_ref.host:
             return Done(Result.STALE, f"{self.dpu}: the entry is not as it was seen")
         there = [pod for pod in pods if not pod.terminating]
-        if len(there) > 1 or not (yield from _is_drained(self.site)):
-            return Done(Result.STALE, f"{self.dpu}: {self.site.host} is not drained, or several pods are there")
+        if len(there) > 1 or not (yield from _is_drained(self.host_ref)):
+            return Done(Result.STALE, f"{self.dpu}: {self.host_ref.host} is not drained, or several pods are there")
         idle = idle_pods(live)
         idle.update((self.dpu, pod.uid) for pod in there)
         notes = {IDLE_PODS_ANNOTATION: render_idle_pods(idle)}
@@ -416,7 +416,7 @@ class TakeEntry:
         budget says that the DPU is on its way out: so it ends, whatever else is said of the DPU meanwhile.
     """
 
-    site: Site
+    host_ref: HostRef
     dpu: str
     namespace: str
     drained: bool
@@ -424,45 +424,45 @@ class TakeEntry:
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        live = yield from _read_entries(self.namespace, self.site.owner)
+        live = yield from _read_entries(self.namespace, self.host_ref.owner)
         pods = yield from _pods_on(self.namespace, self.dpu)
         if live is None:
             return Done(Result.STALE, "there are no entries")
-        if pods and not (yield from _is_drained(self.site)):
-            return Done(Result.STALE, f"{self.dpu}: {self.site.host} is not drained")
+        if pods and not (yield from _is_drained(self.host_ref)):
+            return Done(Result.STALE, f"{self.dpu}: {self.host_ref.host} is not drained")
         node = yield from read_node(self.dpu)
         if pods and node is not None and node.held:
             return Done(Result.STALE, f"{self.dpu}: a person holds it")
-        read = yield from read_budget(self.site, self.dpu)
-        if read is None or not read.ours or read.serves != self.site.host:
+        read = yield from read_budget(self.host_ref, self.dpu)
+        if read is None or not read.ours or read.serves != self.host_ref.host:
             return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
         if read.leaving != _GOING:  # what pods were to go before is not all that have read this entry
-            yield from store(write_budget(self.site, read, replace(state_of(read), leaving=_GOING)))
-        yield from store(Patch(INFRA, CONFIGMAPS, live, _without(self.site, self.dpu)))
-        yield from _tell_parting(self.site, self.dpu, self.drained)
-        return Done(Result.DONE, f"{self.dpu}: no longer serves {self.site.host}")
+            yield from store(write_budget(self.host_ref, read, replace(state_of(read), leaving=_GOING)))
+        yield from store(Patch(INFRA, CONFIGMAPS, live, _without(self.host_ref, self.dpu)))
+        yield from _tell_parting(self.host_ref, self.dpu, self.drained)
+        return Done(Result.DONE, f"{self.dpu}: no longer serves {self.host_ref.host}")
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
     """After the entry is gone: write down the pods that may have read it, see them go, then open and drop the mark."""
 
-    site: Site
+    host_ref: HostRef
     dpu: str
     namespace: str
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        live = yield from _read_entries(self.namespace, self.site.owner)
+        live = yield from _read_entries(self.namespace, self.host_ref.owner)
         if live is not None and self.dpu in entries_of(live):
             return Done(Result.STALE, f"{self.dpu}: the entry is there")
-        read = yield from read_budget(self.site, self.dpu)
+        read = yield from read_budget(self.host_ref, self.dpu)
         pods = yield from _pods_on(self.namespace, self.dpu)
-        if read is None or not read.ours or read.serves != self.site.host or read.is_open:
+        if read is None or not read.ours or read.serves != self.host_ref.host or read.is_open:
             return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
         if not read.leaving:  # first, so that no entry is written from here on that was not decided on before
-            yield from store(write_budget(self.site, read, replace(state_of(read), leaving=_GOING)))
-            return Done(Result.DONE, f"{self.dpu}: leaves {self.site.host}")
+            yield from store(write_budget(self.host_ref, read, replace(state_of(read), leaving=_GOING)))
+            return Done(Result.DONE, f"{self.dpu}: leaves {self.host_ref.host}")
         if read.leaving == _GOING:
             return (yield from self._write_down(live, read, pods))
         staying = [pod for pod in pods if pod.uid in read.leaving]
@@ -471,27 +471,27 @@ class Leave:
                 yield Write(Delete(INFRA, PODS, pod.live))
         if staying:
             return Done(Result.DONE, f"{self.dpu}: {len(staying)} pods have yet to go")
-        yield from store(write_budget(self.site, read, BudgetState(Form.OPEN, "", None)))
+        yield from store(write_budget(self.host_ref, read, BudgetState(Form.OPEN, "", None)))
         return Done(Result.DONE, f"{self.dpu}: serves nobody")
 
     def _write_down(self, live: Obj | None, read: Budget, pods: tuple[OvnPod, ...]) -> Steps[Done]:
         """A deposed process may have an entry on its way: the write of the ConfigMap makes it fail, and so does it
         where that is gone."""
         if live is not None:
-            yield from store(Patch(INFRA, CONFIGMAPS, live, _without(self.site, self.dpu)))
+            yield from store(Patch(INFRA, CONFIGMAPS, live, _without(self.host_ref, self.dpu)))
         uids = tuple(pod.uid for pod in pods) or ("none",)
-        yield from store(write_budget(self.site, read, replace(state_of(read), leaving=uids)))
+        yield from store(write_budget(self.host_ref, read, replace(state_of(read), leaving=uids)))
         return Done(Result.DONE, f"{self.dpu}: its pods are to go")
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class ReleaseBudget:
     """Open the budget of a DPU whose entry and pods are out of reach, for good: nobody else would ever open it.
 
     Guarantees: does so only for a host that is drained, or in a namespace that is being deleted, or by force.
     """
 
-    site: Site
+    host_ref: HostRef
     dpu: str
     namespace: str
     """Of its DpuClusterConfig."""
@@ -500,13 +500,13 @@ class Release:
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        read = yield from read_budget(self.site, self.dpu)
-        if read is None or not read.ours or read.serves != self.site.host:
+        read = yield from read_budget(self.host_ref, self.dpu)
+        if read is None or not read.ours or read.serves != self.host_ref.host:
             return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
-        if not (yield from (_is_drained(self.site) if self.drained else self._is_given_up())):
-            return Done(Result.STALE, f"{self.dpu}: {self.site.host} is to be drained first")
-        yield from store(write_budget(self.site, read, BudgetState(Form.OPEN, "", None)))
-        yield from _tell_parting(self.site, self.dpu, self.drained)
+        if not (yield from (_is_drained(self.host_ref) if self.drained else self._is_given_up())):
+            return Done(Result.STALE, f"{self.dpu}: {self.host_ref.host} is to be drained first")
+        yield from store(write_budget(self.host_ref, read, BudgetState(Form.OPEN, "", None)))
+        yield from _tell_parting(self.host_ref, self.dpu, self.drained)
         return Done(Result.DONE, f"{self.dpu}: is let go, its namespace is out of reach")
 
     def _is_given_up(self) -> Steps[bool]:
@@ -518,22 +518,24 @@ class Release:
         return any(is_terminating(each) and FORCE_DELETE_ANNOTATION in annotations_of(each) for each in configs)
 
 
-def _tell_parting(site: Site, dpu: str, drained: bool) -> Steps[None]:
+def _tell_parting(host_ref: HostRef, dpu: str, drained: bool) -> Steps[None]:
     if drained:
-        words = f"{dpu} no longer serves host {site.host}, which is drained or gone"
+        words = f"{dpu} no longer serves host {host_ref.host}, which is drained or gone"
         yield from tell_dpu(dpu, HOST_LET_GO, words)
         return
-    words = f"{dpu} no longer serves host {site.host}, which is not known to be drained: what runs there has no network"
+    words = (
+        f"{dpu} no longer serves host {host_ref.host}, which is not known to be drained: what runs there has no network"
+    )
     yield from tell_dpu(dpu, HOST_CUT_OFF, f"{words}. Drain it, or have it served again")
 
 
-def _without(site: Site, dpu: str) -> Mapping[str, object]:
-    return {"metadata": _fenced(site, dpu), "data": {dpu: None}}
+def _without(host_ref: HostRef, dpu: str) -> Mapping[str, object]:
+    return {"metadata": _fenced(host_ref, dpu), "data": {dpu: None}}
 
 
-def _fenced(site: Site, dpu: str) -> Mapping[str, object]:
+def _fenced(host_ref: HostRef, dpu: str) -> Mapping[str, object]:
     """What changes with every write, so that every other one that was decided before fails."""
-    return {"annotations": {FENCE_ANNOTATION: f"{site.author.term}.{site.author.draw}.{dpu}"}}
+    return {"annotations": {FENCE_ANNOTATION: f"{host_ref.author.term}.{host_ref.author.draw}.{dpu}"}}
 
 
 def _read_entries(namespace: str, owner: str) -> Steps[Obj | None]:
@@ -550,11 +552,11 @@ def _pods_on(namespace: str, dpu: str) -> Steps[tuple[OvnPod, ...]]:
     return tuple(ovn_pod(obj, frozenset()) for obj in objs if (obj.get("status") or {}).get("phase") not in ended)
 
 
-def _idle_with(live: Obj, entry: Entry, pods: tuple[OvnPod, ...], idle: dict[str, str]) -> dict[str, str] | None:
+def _idle_with(live: Obj, entry: DesiredEntry, pods: tuple[OvnPod, ...], idle: dict[str, str]) -> dict[str, str] | None:
     """The pods that idle once the entry is written; None: it must not be written, because of a pod that serves."""
     there = [pod.uid for pod in pods if not pod.terminating]
     if entry.dpu in entries_of(live):
-        changes = host_of(entry.dpu, entries_of(live)[entry.dpu]) == entry.site.host
+        changes = host_of(entry.dpu, entries_of(live)[entry.dpu]) == entry.host_ref.host
         reads = entry.dpu not in overwritten(live) and any(uid != idle.get(entry.dpu) for uid in there)
         return None if changes and reads else idle
     if len(there) > 1:
@@ -564,25 +566,25 @@ def _idle_with(live: Obj, entry: Entry, pods: tuple[OvnPod, ...], idle: dict[str
     return {**idle, entry.dpu: there[0]}
 
 
-def _is_served_by_other(entry: Entry, texts: Mapping[str, str]) -> bool:
+def _is_served_by_other(entry: DesiredEntry, texts: Mapping[str, str]) -> bool:
     others = (host_of(dpu, text) for dpu, text in texts.items() if dpu != entry.dpu)
-    return entry.site.host in others
+    return entry.host_ref.host in others
 
 
-def _is_guarded(entry: Entry) -> Steps[bool]:
-    read = yield from read_budget(entry.site, entry.dpu)
-    if read is None or not read.ours or read.serves != entry.site.host or read.is_open or read.leaving:
+def _is_guarded(entry: DesiredEntry) -> Steps[bool]:
+    read = yield from read_budget(entry.host_ref, entry.dpu)
+    if read is None or not read.ours or read.serves != entry.host_ref.host or read.is_open or read.leaving:
         return False
-    ready = yield from read_blocker_ready(entry.site, entry.dpu, entry.blocker)
+    ready = yield from read_blocker_ready(entry.host_ref, entry.dpu, entry.blocker)
     node = yield from read_node(entry.dpu)
     return ready and node is not None and not node.cordoned and not node.terminating
 
 
-def _is_drained(site: Site) -> Steps[bool]:
-    host = yield from read_host(site)
+def _is_drained(host_ref: HostRef) -> Steps[bool]:
+    host = yield from read_host(host_ref)
     if host is None:
         return True
-    found: Maintenance | None = yield from read_maintenance(site)
+    found: Maintenance | None = yield from read_maintenance(host_ref)
     if found is None or not found.ours or found.terminating:
         return False
-    return found.phase is Phase.SUCCEEDED and host.cordoned
+    return found.phase is MaintenancePhase.SUCCEEDED and host.cordoned

@@ -12,8 +12,8 @@ from dpunetop.domain.drain.model.facts import (
     HostView,
     Pod,
 )
-from dpunetop.domain.drain.model.limits import Span
-from dpunetop.domain.drain.model.scene import Scene
+from dpunetop.domain.drain.model.hoststate import HostState
+from dpunetop.domain.drain.model.limits import LimitedStep
 from dpunetop.kube.meta import Obj, name_of
 from dpunetop.kube.shapes import at
 
@@ -24,9 +24,9 @@ MOST_NAMESPACES = 3
 
 def is_late(view: HostView) -> bool:
     """Whether the host is asked to drain for longer than it may take."""
-    scene, limit = Scene(view), view.settings.limits.seconds(Span.HOST_DRAIN)
-    asked = (cycle.asked_at for dpu, cycle in scene.cycles if scene.is_active(dpu) and not cycle.opened_at)
-    return scene.own is not None and any(since and view.site.author.now - since > limit for since in asked)
+    host_state, limit = HostState(view), view.settings.limits.seconds(LimitedStep.HOST_DRAIN)
+    asked = (cycle.asked_at for dpu, cycle in host_state.cycles if host_state.is_active(dpu) and not cycle.opened_at)
+    return host_state.own is not None and any(since and view.host_ref.author.now - since > limit for since in asked)
 
 
 def namespaces(pods: Iterable[Pod]) -> tuple[str, ...]:

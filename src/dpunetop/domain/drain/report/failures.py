@@ -9,7 +9,7 @@ from dpunetop.domain.drain.model.calls import (
     Write,
 )
 from dpunetop.domain.drain.model.facts import (
-    Hold,
+    HoldReason,
     Reason,
 )
 from dpunetop.kube.errors import ApiError, Conflict, Forbidden, Gone, NotFound, TooManyRequests, Unauthorized
@@ -42,31 +42,31 @@ def passes(error: ApiError) -> bool:
     return not 400 <= error.code < 500
 
 
-def why_failed(call: Call | Step, error: ApiError) -> Hold:
+def why_failed(call: Call | Step, error: ApiError) -> HoldReason:
     """What the host or DPU waits for because `call` fails."""
     cluster, what = _named(call)
     if isinstance(error, Forbidden | Unauthorized):
         return refusal(cluster, what, error)
     whose = "infra" if cluster == INFRA else "the tenant"
     words = f"cannot {what} in {whose}: {error}; it is tried again, see the server and its admission webhooks"
-    return Hold(Reason.REQUEST_FAILED, words)
+    return HoldReason(Reason.REQUEST_FAILED, words)
 
 
-def refusal(cluster: str, what: str, error: ApiError) -> Hold:
+def refusal(cluster: str, what: str, error: ApiError) -> HoldReason:
     """A right is missing: in whose cluster, which one, and where the rights come from."""
     if cluster == INFRA:
         words = f"infra refuses to {what}: {error.message}; apply the operator's roles anew"
-        return Hold(Reason.INFRA_FORBIDDEN, words)
+        return HoldReason(Reason.INFRA_FORBIDDEN, words)
     words = f"the tenant refuses to {what}: {error.message}; apply deploy/tenant-rights.yaml anew"
-    return Hold(Reason.TENANT_UNAUTHORIZED, words)
+    return HoldReason(Reason.TENANT_UNAUTHORIZED, words)
 
 
-def unwatched(cluster: str, selection: Selection, error: ApiError) -> Hold:
+def unwatched(cluster: str, selection: Selection, error: ApiError) -> HoldReason:
     """A cache that cannot be filled, or stands still, because the server does not let us watch."""
     if isinstance(error, Forbidden | Unauthorized):
         return refusal(cluster, f"watch {selection}", error)
     whose = "infra" if cluster == INFRA else "the tenant"
-    return Hold(Reason.REQUEST_FAILED, f"cannot watch {selection} in {whose}: {error}; it is tried again")
+    return HoldReason(Reason.REQUEST_FAILED, f"cannot watch {selection} in {whose}: {error}; it is tried again")
 
 
 def _named(call: Call | Step) -> tuple[str, str]:

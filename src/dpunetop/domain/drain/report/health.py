@@ -7,34 +7,36 @@ from dataclasses import dataclass
 
 from dpunetop.domain.clusterconfig.status import PAIRS_HEALTHY
 from dpunetop.domain.drain.model.facts import (
-    Hold,
+    HoldReason,
     Reason,
 )
 from dpunetop.domain.drain.outages.unplanned import NetworkState
-from dpunetop.domain.drain.protection.protection import Guarding
-from dpunetop.domain.drain.report.standing import (
-    Stage,
-    Standing,
+from dpunetop.domain.drain.protection.protection import ProtectionPhase
+from dpunetop.domain.drain.report.dpustatus import (
+    DpuPhase,
+    DpuStatus,
 )
-from dpunetop.domain.pairing.entries import Wait
+from dpunetop.domain.pairing.entries import EntryWait
 from dpunetop.kube.conditions import Condition
 
 _SHOWN = 5
 _UNDER_WAY = frozenset(
     {
-        Guarding.BLOCKER_MISSING,
-        Guarding.NOT_SERVING,
-        Guarding.CLOSING,
-        Guarding.ENTRY_PENDING,
-        Guarding.LEAVING,
-        Guarding.NODE_CORDONED,
+        ProtectionPhase.BLOCKER_MISSING,
+        ProtectionPhase.NOT_SERVING,
+        ProtectionPhase.CLOSING,
+        ProtectionPhase.ENTRY_PENDING,
+        ProtectionPhase.LEAVING,
+        ProtectionPhase.NODE_CORDONED,
     }
 )
 """Steps on the way to serving, or back from it; nobody has to do anything about them."""
 _WORDS = {
-    Guarding.BLOCKER_NOT_READY: "its blocker is not Ready, so nothing would hold its drain before that of host {host}",
-    Guarding.NOT_OURS: "a blocker or budget under its name is somebody else's; remove it",
-    Guarding.REMOVAL_PENDING: (
+    ProtectionPhase.BLOCKER_NOT_READY: (
+        "its blocker is not Ready, so nothing would hold its drain before that of host {host}"
+    ),
+    ProtectionPhase.NOT_OURS: "a blocker or budget under its name is somebody else's; remove it",
+    ProtectionPhase.REMOVAL_PENDING: (
         "is not paired with host {host} any more, and serves it until that is drained: cordon {dpu}; if its card was "
         "replaced, delete its Node: kubectl delete node {dpu}"
     ),
@@ -46,8 +48,8 @@ class PairState:
     """One DPU that is paired or serves."""
 
     dpu: str
-    guarding: Guarding
-    standing: Standing | None
+    guarding: ProtectionPhase
+    dpu_status: DpuStatus | None
     """None: nothing of a drain is known of it."""
     has_served: bool
     """Whether its entry stands."""
@@ -60,8 +62,8 @@ class PairState:
 def judge_pairs(
     pairs: Sequence[PairState],
     problems: Iterable[str] = (),
-    failing: Iterable[Hold] = (),
-    unseen: Hold | None = None,
+    failing: Iterable[HoldReason] = (),
+    unseen: HoldReason | None = None,
     networks: Sequence[NetworkState] = (),
 ) -> Condition:
     """The condition: the first reasons of what is stuck, else whether protection is still under way.
@@ -75,7 +77,7 @@ def judge_pairs(
     troubles = [(str(network.reason), network.message) for network in networks]
     troubles += [(str(hold.reason), hold.message) for hold in failing]
     troubles += [trouble for pair in pairs for trouble in _troubles(pair) if not _is_symptom(pair, trouble[0], down)]
-    troubles += [(str(Wait.PAIRING_CONFLICT), problem) for problem in problems]
+    troubles += [(str(EntryWait.PAIRING_CONFLICT), problem) for problem in problems]
     if troubles:
         reasons = "; ".join(words for _, words in troubles[:_SHOWN])
         more = f"; and {len(troubles) - _SHOWN} more" if len(troubles) > _SHOWN else ""
@@ -85,18 +87,18 @@ def judge_pairs(
     if unseen is not None:
         words = f"no host has been looked at since the operator began: {unseen.message}"
         return Condition(PAIRS_HEALTHY, "Unknown", str(unseen.reason), words)
-    draining = sum(pair.standing is not None and pair.standing.stage is not Stage.IDLE for pair in pairs)
+    draining = sum(pair.dpu_status is not None and pair.dpu_status.stage is not DpuPhase.IDLE for pair in pairs)
     drains = f", {draining} of them in a drain" if draining else ""
     return Condition(PAIRS_HEALTHY, "True", "Draining" if draining else "AllProtected", f"{len(pairs)} pairs{drains}")
 
 
 def _troubles(pair: PairState) -> Iterable[tuple[str, str]]:
-    standing = pair.standing
-    if standing is not None and standing.stage in (Stage.HELD, Stage.FAILED):
-        yield standing.reason or str(standing.stage), f"{pair.dpu}: {standing.message}"
+    dpu_status = pair.dpu_status
+    if dpu_status is not None and dpu_status.stage in (DpuPhase.HELD, DpuPhase.FAILED):
+        yield dpu_status.reason or str(dpu_status.stage), f"{pair.dpu}: {dpu_status.message}"
         return
-    if standing is not None and standing.late is not None:
-        yield standing.late.reason, f"{pair.dpu}: {standing.late.message}"
+    if dpu_status is not None and dpu_status.late is not None:
+        yield dpu_status.late.reason, f"{pair.dpu}: {dpu_status.late.message}"
     if pair.cause and pair.guarding in _WITHOUT_BLOCKER and not _was_let_go(pair):
         words = f"is not protected, so that host {pair.host} is not served, or not safe" if pair.host else "has none"
         yield "BlockerNotReady", f"{pair.dpu}: {words}: its blocker does not run: {pair.cause}"
@@ -111,24 +113,24 @@ def _is_symptom(pair: PairState, reason: str, down: Set[str]) -> bool:
     return pair.dpu in down and reason == str(Reason.BLOCKER_NOT_READY)
 
 
-_WITHOUT_BLOCKER = (Guarding.BLOCKER_MISSING, Guarding.BLOCKER_NOT_READY)
+_WITHOUT_BLOCKER = (ProtectionPhase.BLOCKER_MISSING, ProtectionPhase.BLOCKER_NOT_READY)
 
 
 def _is_excused(pair: PairState) -> bool:
     """A first blocker is starting."""
-    return pair.guarding is Guarding.BLOCKER_NOT_READY and (not pair.has_served or _was_let_go(pair))
+    return pair.guarding is ProtectionPhase.BLOCKER_NOT_READY and (not pair.has_served or _was_let_go(pair))
 
 
 def _was_let_go(pair: PairState) -> bool:
     """Whether its blocker was evicted, or reboots with its DPU, as a matter of course; but not before the host is
     drained, since nothing would hold the drain of the DPU."""
-    return _is_draining(pair) and pair.standing is not None and pair.standing.has_opened
+    return _is_draining(pair) and pair.dpu_status is not None and pair.dpu_status.has_opened
 
 
 def _is_draining(pair: PairState) -> bool:
-    return pair.standing is not None and pair.standing.stage is not Stage.IDLE
+    return pair.dpu_status is not None and pair.dpu_status.stage is not DpuPhase.IDLE
 
 
 def _is_under_way(pair: PairState) -> bool:
-    is_late = pair.guarding is Guarding.BLOCKER_NOT_READY and not pair.has_served
+    is_late = pair.guarding is ProtectionPhase.BLOCKER_NOT_READY and not pair.has_served
     return is_late or (pair.guarding in _UNDER_WAY and not _is_draining(pair))

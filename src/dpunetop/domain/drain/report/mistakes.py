@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dpunetop.base.quoting import named
 from dpunetop.domain.drain.model.facts import (
-    Hold,
+    HoldReason,
     Reason,
 )
 from dpunetop.domain.names import ENV_OVERRIDES, NODEMAINTENANCES
@@ -39,40 +39,44 @@ class AskedView:
     """Whether the tenant serves NodeMaintenances; also where that is not known."""
 
 
-def mistakes(view: AskedView) -> tuple[Hold, ...]:
+def mistakes(view: AskedView) -> tuple[HoldReason, ...]:
     """Why pairs that were asked for cannot be, or cannot be drained: each names DPU and host, and what to do."""
     return (*_absent_hosts(view), *_absent_dpus(view), *_unpicked_dpus(view), *_undrainable(view))
 
 
-def _absent_hosts(view: AskedView) -> Iterable[Hold]:
+def _absent_hosts(view: AskedView) -> Iterable[HoldReason]:
     for dpu, pair in sorted(view.pairs.items()):
         if pair.host is None or view.hosts is None or pair.host in view.hosts:
             continue
         words = f"{dpu}: its host {named(pair.host)} does not exist in the tenant{did_you_mean(pair.host, view.hosts)}"
-        yield Hold(Reason.HOST_ABSENT, f"{words}; correct its entry in ConfigMap {ENV_OVERRIDES}, or register the host")
+        yield HoldReason(
+            Reason.HOST_ABSENT, f"{words}; correct its entry in ConfigMap {ENV_OVERRIDES}, or register the host"
+        )
 
 
-def _absent_dpus(view: AskedView) -> Iterable[Hold]:
+def _absent_dpus(view: AskedView) -> Iterable[HoldReason]:
     for dpu in sorted({*view.wishes} - {*view.nodes} - {*view.entries}):
         words = f"{named(dpu)}: infra has no Node of that name{did_you_mean(dpu, view.nodes)}"
-        yield Hold(Reason.DPU_ABSENT, f"{words}; correct or remove its entry in ConfigMap {ENV_OVERRIDES}")
+        yield HoldReason(Reason.DPU_ABSENT, f"{words}; correct or remove its entry in ConfigMap {ENV_OVERRIDES}")
 
 
-def _unpicked_dpus(view: AskedView) -> Iterable[Hold]:
+def _unpicked_dpus(view: AskedView) -> Iterable[HoldReason]:
     """Not of one that serves: it is told what becomes of that."""
     for dpu in sorted({*view.wishes} & {*view.unpicked} - {*view.entries}):
         wish = view.wishes[dpu]
         serves = f"does not serve host {named(wish.host)}" if isinstance(wish, NodeEntry) else "serves no host"
         words = f"{dpu}: spec.nodeSelector does not pick its Node, so that it {serves}"
         step = f"label the Node as spec.nodeSelector asks, or remove its entry in ConfigMap {ENV_OVERRIDES}"
-        yield Hold(Reason.DPU_NOT_SELECTED, f"{words}; {step}")
+        yield HoldReason(Reason.DPU_NOT_SELECTED, f"{words}; {step}")
 
 
-def _undrainable(view: AskedView) -> Iterable[Hold]:
+def _undrainable(view: AskedView) -> Iterable[HoldReason]:
     paired = sorted((dpu, pair.host) for dpu, pair in view.pairs.items() if pair.host is not None)
     if view.can_drain or not paired:
         return
     dpu, host = paired[0]
     words = f"the tenant serves no {crd_name(NODEMAINTENANCES)} of version {NODEMAINTENANCES.version}"
     first = f"so that {host} cannot be drained before {dpu}, nor any other host"
-    yield Hold(Reason.NODE_MAINTENANCE_NOT_SERVED, f"{words}, {first}; install the node maintenance operator there")
+    yield HoldReason(
+        Reason.NODE_MAINTENANCE_NOT_SERVED, f"{words}, {first}; install the node maintenance operator there"
+    )

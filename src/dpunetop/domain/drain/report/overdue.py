@@ -19,24 +19,24 @@ from dpunetop.domain.drain.model.facts import (
     HostNode,
     HostView,
     Maintenance,
-    Phase,
+    MaintenancePhase,
 )
+from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.model.limits import (
+    LimitedStep,
     Limits,
-    Span,
     duration,
 )
 from dpunetop.domain.drain.model.record import (
     Cycle,
     State,
 )
-from dpunetop.domain.drain.model.scene import Scene
 from dpunetop.domain.drain.model.times import as_time
-from dpunetop.domain.drain.protection.protection import Guarding
-from dpunetop.domain.drain.report.standing import (
+from dpunetop.domain.drain.protection.protection import ProtectionPhase
+from dpunetop.domain.drain.report.dpustatus import (
+    DpuPhase,
+    DpuStatus,
     Late,
-    Stage,
-    Standing,
 )
 
 BEGINNING_SECONDS = 300
@@ -44,80 +44,89 @@ BEGINNING_SECONDS = 300
 all."""
 
 
-def span_of(stage: Stage, cycle: Cycle | None, *, is_ending: bool) -> Span | None:
+def span_of(stage: DpuPhase, cycle: Cycle | None, *, is_ending: bool) -> LimitedStep | None:
     """What of a drain has its limit at that stage; None: nothing goes on, or it is told at once.
 
     `is_ending`: the host is given back already, or is so with its maintenance that ends.
     """
     match stage:
-        case Stage.IDLE | Stage.HELD | Stage.FAILED:
+        case DpuPhase.IDLE | DpuPhase.HELD | DpuPhase.FAILED:
             return None
-        case Stage.HOST_DRAINING:
-            return Span.HOST_DRAIN if cycle is not None and cycle.asked_at else Span.STARTING
-        case Stage.HOST_DRAINED:
-            return Span.DPU_DRAIN if cycle is not None and cycle.opened_at else Span.HOST_DRAIN
-        case Stage.DPU_DOWN:
-            return Span.DPU_DOWN
-        case Stage.DPU_RECOVERING:
-            return Span.RECOVERY
-        case Stage.VERIFYING:
-            return Span.GIVING_BACK if is_ending else Span.VERIFYING
+        case DpuPhase.HOST_DRAINING:
+            return LimitedStep.HOST_DRAIN if cycle is not None and cycle.asked_at else LimitedStep.STARTING
+        case DpuPhase.HOST_DRAINED:
+            return LimitedStep.DPU_DRAIN if cycle is not None and cycle.opened_at else LimitedStep.HOST_DRAIN
+        case DpuPhase.DPU_DOWN:
+            return LimitedStep.DPU_DOWN
+        case DpuPhase.DPU_RECOVERING:
+            return LimitedStep.RECOVERY
+        case DpuPhase.VERIFYING:
+            return LimitedStep.GIVING_BACK if is_ending else LimitedStep.VERIFYING
     assert_never(stage)
 
 
-def guarding_span(guarding: Guarding) -> Span | None:
+def guarding_span(guarding: ProtectionPhase) -> LimitedStep | None:
     """What has its limit at that step of protection; None: it lasts, waits for what is told elsewhere, or is told at
     once."""
     match guarding:
-        case Guarding.SERVING | Guarding.NOT_SERVING | Guarding.NOT_OURS | Guarding.REMOVAL_PENDING:
+        case (
+            ProtectionPhase.SERVING
+            | ProtectionPhase.NOT_SERVING
+            | ProtectionPhase.NOT_OURS
+            | ProtectionPhase.REMOVAL_PENDING
+        ):
             return None
-        case Guarding.BLOCKER_MISSING | Guarding.CLOSING | Guarding.BLOCKER_NOT_READY:
-            return Span.PROTECTION
-        case Guarding.NODE_CORDONED | Guarding.ENTRY_PENDING | Guarding.LEAVING:
-            return Span.PROTECTION
+        case ProtectionPhase.BLOCKER_MISSING | ProtectionPhase.CLOSING | ProtectionPhase.BLOCKER_NOT_READY:
+            return LimitedStep.PROTECTION
+        case ProtectionPhase.NODE_CORDONED | ProtectionPhase.ENTRY_PENDING | ProtectionPhase.LEAVING:
+            return LimitedStep.PROTECTION
     assert_never(guarding)
 
 
-def timed(view: HostView, found: Iterable[Standing], guardings: Mapping[str, Guarding]) -> tuple[Standing, ...]:
+def timed(
+    view: HostView, found: Iterable[DpuStatus], guardings: Mapping[str, ProtectionPhase]
+) -> tuple[DpuStatus, ...]:
     """The same, each with when it is late, and with the words for what is late already."""
-    scene, dpus = Scene(view), {dpu.name: dpu for dpu in view.dpus}
-    return tuple(_timed(scene, dpus[each.dpu], each, guardings.get(each.dpu)) for each in found)
+    host_state, dpus = HostState(view), {dpu.name: dpu for dpu in view.dpus}
+    return tuple(_timed(host_state, dpus[each.dpu], each, guardings.get(each.dpu)) for each in found)
 
 
-def next_limit(found: Iterable[Standing], now: int) -> int | None:
+def next_limit(found: Iterable[DpuStatus], now: int) -> int | None:
     """In how many seconds the next of these is late; None: none will be."""
     return min((each.late_at - now for each in found if each.late_at > now), default=None)
 
 
-def _timed(scene: Scene, dpu: DpuView, standing: Standing, guarding: Guarding | None) -> Standing:
-    span, since = _drain(scene, dpu, standing.stage)
-    what = str(standing.stage)
-    if span is None and standing.stage is Stage.IDLE and guarding is not None:
+def _timed(host_state: HostState, dpu: DpuView, dpu_status: DpuStatus, guarding: ProtectionPhase | None) -> DpuStatus:
+    span, since = _drain(host_state, dpu, dpu_status.stage)
+    what = str(dpu_status.stage)
+    if span is None and dpu_status.stage is DpuPhase.IDLE and guarding is not None:
         span, what = guarding_span(guarding), _words(guarding)
         since = 0 if dpu.budget is None else dpu.budget.since
     if span is None or not since:
-        return standing
-    limits, now = scene.view.settings.limits, scene.view.site.author.now
+        return dpu_status
+    limits, now = host_state.view.settings.limits, host_state.view.host_ref.author.now
     late_at, limit = since + limits.seconds(span) + 1, _limit(limits, span)
-    begun = _waits_since(scene, since) if span is Span.HOST_DRAIN else 0
+    begun = _waits_since(host_state, since) if span is LimitedStep.HOST_DRAIN else 0
     if begun and begun + BEGINNING_SECONDS + 1 < late_at:
         late_at, since = begun + BEGINNING_SECONDS + 1, begun
         what, limit = f"{what}, which does not begin,", duration(BEGINNING_SECONDS)
     if now < late_at:
-        return replace(standing, late_at=late_at)
-    cause = _cause(scene, dpu, span, standing)
+        return replace(dpu_status, late_at=late_at)
+    cause = _cause(host_state, dpu, span, dpu_status)
     words = f"{what} since {as_time(since)}, longer than {limit}{cause}"
-    return replace(standing, late_at=late_at, late=Late(span.reason, f"host {named(scene.view.site.host)}: {words}"))
+    return replace(
+        dpu_status, late_at=late_at, late=Late(span.reason, f"host {named(host_state.view.host_ref.host)}: {words}")
+    )
 
 
-def _drain(scene: Scene, dpu: DpuView, stage: Stage) -> tuple[Span | None, int]:
-    cycle, own = scene.cycle(dpu), scene.own
+def _drain(host_state: HostState, dpu: DpuView, stage: DpuPhase) -> tuple[LimitedStep | None, int]:
+    cycle, own = host_state.cycle(dpu), host_state.own
     returns = cycle is not None and cycle.state is State.RETURNING
     span = span_of(stage, cycle, is_ending=returns and (own is None or own.terminating))
     return span, 0 if span is None or cycle is None else _since(span, dpu, cycle, own)
 
 
-def _waits_since(scene: Scene, asked: int) -> int:
+def _waits_since(host_state: HostState, asked: int) -> int:
     """Since when the node maintenance operator has a maintenance that it does nothing about, by the tenant's clock, but
     not before it was `asked` for by ours; 0: it drains the host.
 
@@ -125,48 +134,53 @@ def _waits_since(scene: Scene, asked: int) -> int:
         that are left (`Reconcile` in internal/controller/nodemaintenance_controller.go of
         medik8s/node-maintenance-operator 3a54cd1). Its error stands also after it has passed.
     """
-    own, host = scene.own, scene.host
+    own, host = host_state.own, host_state.host
     if own is None or own.terminating or own.is_renewed or not isinstance(host, HostNode):
         return 0
-    drains = own.phase not in (Phase.NEW, Phase.RUNNING) or (host.tainted and own.pending > 0)
+    drains = own.phase not in (MaintenancePhase.NEW, MaintenancePhase.RUNNING) or (host.tainted and own.pending > 0)
     return 0 if drains or not own.made_at else max(own.made_at, asked)
 
 
-def _since(span: Span, dpu: DpuView, cycle: Cycle, own: Maintenance | None) -> int:
+def _since(span: LimitedStep, dpu: DpuView, cycle: Cycle, own: Maintenance | None) -> int:
     """When it began; times of other clusters are not taken to be later than they can be."""
     changed = dpu.node.ready_since if isinstance(dpu.node, DpuNode) else 0
     match span:
-        case Span.STARTING | Span.PROTECTION:
+        case LimitedStep.STARTING | LimitedStep.PROTECTION:
             return cycle.since
-        case Span.HOST_DRAIN:
+        case LimitedStep.HOST_DRAIN:
             return cycle.asked_at or cycle.since
-        case Span.DPU_DRAIN:
+        case LimitedStep.DPU_DRAIN:
             return cycle.opened_at
-        case Span.DPU_DOWN:
+        case LimitedStep.DPU_DOWN:
             return max(cycle.opened_at or cycle.since, changed)
-        case Span.RECOVERY:
+        case LimitedStep.RECOVERY:
             return max(cycle.opened_at or cycle.since, cycle.booted_at)
-        case Span.VERIFYING:
+        case LimitedStep.VERIFYING:
             return max(cycle.returned_at or cycle.since, cycle.booted_at, changed)
-        case Span.GIVING_BACK:
+        case LimitedStep.GIVING_BACK:
             return max(cycle.returned_at or cycle.since, 0 if own is None else own.ended_at)
     assert_never(span)
 
 
-def _words(guarding: Guarding) -> str:
+def _words(guarding: ProtectionPhase) -> str:
     return "".join(word.capitalize() for word in guarding.name.split("_"))
 
 
-def _limit(limits: Limits, span: Span) -> str:
+def _limit(limits: Limits, span: LimitedStep) -> str:
     return f"spec.drain.limits.{span.value} ({duration(limits.seconds(span))})"
 
 
-def _cause(scene: Scene, dpu: DpuView, span: Span, standing: Standing) -> str:
-    found = [standing.message] if standing.message else []
-    if span is Span.HOST_DRAIN and scene.own is not None:
-        found += scene.view.evictions
-    if span is Span.GIVING_BACK and scene.own is not None and scene.own.error:
-        found.append(f"the node maintenance operator says {sentence(scene.own.error)}")
-    if span in (Span.DPU_DRAIN, Span.DPU_DOWN, Span.RECOVERY, Span.VERIFYING) and isinstance(dpu.node, DpuNode):
+def _cause(host_state: HostState, dpu: DpuView, span: LimitedStep, dpu_status: DpuStatus) -> str:
+    found = [dpu_status.message] if dpu_status.message else []
+    if span is LimitedStep.HOST_DRAIN and host_state.own is not None:
+        found += host_state.view.evictions
+    if span is LimitedStep.GIVING_BACK and host_state.own is not None and host_state.own.error:
+        found.append(f"the node maintenance operator says {sentence(host_state.own.error)}")
+    if span in (
+        LimitedStep.DPU_DRAIN,
+        LimitedStep.DPU_DOWN,
+        LimitedStep.RECOVERY,
+        LimitedStep.VERIFYING,
+    ) and isinstance(dpu.node, DpuNode):
         found += [f"the machine-config operator {story}"] if (story := dpu.node.machine.story) else []
     return f": {'; '.join(found)}" if found else ""

@@ -10,9 +10,9 @@ from dpunetop.domain.clusterconfig.status import (
     LEADING_OUT,
     PAIRS_HEALTHY,
 )
-from dpunetop.domain.drain.report.standing import (
-    Stage,
-    Standing,
+from dpunetop.domain.drain.report.dpustatus import (
+    DpuPhase,
+    DpuStatus,
 )
 from dpunetop.kube.conditions import Condition
 
@@ -24,12 +24,12 @@ class Parting:
     """One host that is served still. `standings` are those of its DPUs; empty: nothing of a drain is known yet."""
 
     host: str
-    standings: tuple[Standing, ...]
+    dpu_statuses: tuple[DpuStatus, ...]
 
     @property
-    def held(self) -> Standing | None:
+    def held(self) -> DpuStatus | None:
         """What is in the way, if anything is."""
-        return next((each for each in self.standings if each.stage in (Stage.HELD, Stage.FAILED)), None)
+        return next((each for each in self.dpu_statuses if each.stage in (DpuPhase.HELD, DpuPhase.FAILED)), None)
 
 
 def judge_partings(partings: Sequence[Parting]) -> Condition:
@@ -43,6 +43,6 @@ def judge_partings(partings: Sequence[Parting]) -> Condition:
 
 
 def _words(parting: Parting) -> str:
-    said = (parting.held, *(each for each in parting.standings if each.message))
+    said = (parting.held, *(each for each in parting.dpu_statuses if each.message))
     first = next((each for each in said if each is not None), None)
     return "is about to be drained" if first is None else f"{first.message} (DPU {named(first.dpu)})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dpunetop.domain.drain.model.facts import (
-    Hold,
+    HoldReason,
     Reason,
     Signal,
 )
@@ -119,4 +119,4 @@ def lease_signal(found: Tally, now: float, name: str, unread: str = "") -> Signa
         words = f"the tenant's Lease {name} cannot be read: {unread}"
     elif not found.lease.uid:
         words = f"the tenant has no Lease {name}"
-    return Signal(LEASE, holds=False, trouble=Hold(Reason.LEASE_NOT_RENEWED, words))
+    return Signal(LEASE, holds=False, trouble=HoldReason(Reason.LEASE_NOT_RENEWED, words))

@@ -21,11 +21,11 @@ from dpunetop.domain.drain.model.facts import (
     Blind,
     Budget,
     DpuNode,
+    DrainOverride,
     HostNode,
+    HostRef,
     Maintenance,
-    Order,
-    Phase,
-    Site,
+    MaintenancePhase,
     TenantSeen,
     is_registered_anew,
     is_uncordoned,
@@ -64,7 +64,7 @@ DRAIN_FORCED = "DrainForced"
 class Seen:
     """What the reads before an opening showed."""
 
-    site: Site
+    host_ref: HostRef
     cycle: Cycle
     """The record as the decision saw it."""
     mark: str
@@ -79,18 +79,18 @@ Guard = Callable[[Seen], bool]
 
 OPENING: Mapping[str, Guard] = {
     "the node is that of the cycle": lambda seen: seen.node.uid == seen.cycle.node,
-    "the drain is wanted": lambda seen: seen.node.cordoned and seen.node.order is not Order.SKIP,
+    "the drain is wanted": lambda seen: seen.node.cordoned and seen.node.order is not DrainOverride.SKIP,
     "nobody holds it": lambda seen: not seen.node.held,
     "the maintenance is ours": lambda seen: seen.maintenance.ours,
     "the maintenance is of this cycle": lambda seen: seen.maintenance.uid == seen.cycle.maintenance,
     "our mark of this attempt stands": lambda seen: seen.maintenance.mark_of(seen.node.name) == seen.mark,
     "the maintenance stays": lambda seen: not seen.maintenance.terminating,
-    "the host is drained": lambda seen: seen.maintenance.phase is Phase.SUCCEEDED,
+    "the host is drained": lambda seen: seen.maintenance.phase is MaintenancePhase.SUCCEEDED,
     "the host is unschedulable": lambda seen: seen.host.cordoned,
     "the host is the one that was drained": lambda seen: not is_registered_anew(seen.maintenance, seen.host),
     "the host's own machine-config operator rests": lambda seen: not is_updated_meanwhile(seen.maintenance, seen.host),
-    "the record is our own": lambda seen: _is_own(seen.budget, seen.site, seen.cycle),
-    "the budget serves this host": lambda seen: seen.budget.ours and seen.budget.serves == seen.site.host,
+    "the record is our own": lambda seen: _is_own(seen.budget, seen.host_ref, seen.cycle),
+    "the budget serves this host": lambda seen: seen.budget.ours and seen.budget.serves == seen.host_ref.host,
 }
 """All must hold, as read after the mark was set. The names are for messages and tests."""
 
@@ -103,7 +103,7 @@ class Open:
         was written since; a mark whose opening came to nothing is left for `Unmark`.
     """
 
-    site: Site
+    host_ref: HostRef
     dpu: str
     cycle: Cycle
     maintenance: Maintenance
@@ -119,40 +119,40 @@ class Open:
             if isinstance(seen, Done):
                 return seen
             try:
-                yield from store(write_budget(self.site, seen.budget, _opened(seen.budget)))
+                yield from store(write_budget(self.host_ref, seen.budget, _opened(seen.budget)))
             except Conflict:
                 continue
-            return Done(Result.DONE, f"{self.dpu}: opened, {self.site.host} is drained")
+            return Done(Result.DONE, f"{self.dpu}: opened, {self.host_ref.host} is drained")
         return Done(Result.STALE, f"{self.dpu}: the budget kept changing")
 
     def _mark(self) -> Steps[str | None]:
         """Set the mark anew. Not on a host that somebody has uncordoned: the maintenance would cordon it again."""
-        host = yield from read_host(self.site)
+        host = yield from read_host(self.host_ref)
         if host is None or not host.cordoned:
             return None
         mark = self._fresh(self.maintenance)
-        if (yield from attempt(_marking(self.site, self.maintenance, open_for(self.dpu), mark))):
+        if (yield from attempt(_marking(self.host_ref, self.maintenance, open_for(self.dpu), mark))):
             return mark
-        found = yield from read_maintenance(self.site)
+        found = yield from read_maintenance(self.host_ref)
         if found is None or found.terminating or not found.ours:
             return None
-        if found.uid != self.cycle.maintenance or found.phase is not Phase.SUCCEEDED:
+        if found.uid != self.cycle.maintenance or found.phase is not MaintenancePhase.SUCCEEDED:
             return None
         mark = self._fresh(found)
-        yield from store(_marking(self.site, found, open_for(self.dpu), mark))
+        yield from store(_marking(self.host_ref, found, open_for(self.dpu), mark))
         return mark
 
     def _fresh(self, found: Maintenance) -> str:
-        return f"{self.dpu} {self.site.author.draw}.{version_of(found.live)}"
+        return f"{self.dpu} {self.host_ref.author.draw}.{version_of(found.live)}"
 
     def _look(self, mark: str) -> Steps[Seen | Done]:
         node = yield from read_node(self.dpu)
-        found = yield from read_maintenance(self.site)
-        host = yield from read_host(self.site)
-        read = yield from read_budget(self.site, self.dpu)
+        found = yield from read_maintenance(self.host_ref)
+        host = yield from read_host(self.host_ref)
+        read = yield from read_budget(self.host_ref, self.dpu)
         if node is None or found is None or host is None or read is None:
             return Done(Result.STALE, f"{self.dpu}: something is gone")
-        seen = Seen(self.site, self.cycle, mark, node, found, host, read)
+        seen = Seen(self.host_ref, self.cycle, mark, node, found, host, read)
         broken = [name for name, holds in OPENING.items() if not holds(seen)]
         if broken:
             return Done(Result.STALE, f"{self.dpu}: not true: {broken[0]}")
@@ -165,20 +165,20 @@ class Open:
 class ForceOpen:
     """Open the budget of a DPU because a person named its boot ID, whatever its host does."""
 
-    site: Site
+    host_ref: HostRef
     dpu: str
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
         node = yield from read_node(self.dpu)
-        read = yield from read_budget(self.site, self.dpu)
-        if node is None or read is None or not node.cordoned or node.order is not Order.FORCE:
+        read = yield from read_budget(self.host_ref, self.dpu)
+        if node is None or read is None or not node.cordoned or node.order is not DrainOverride.FORCE:
             return Done(Result.STALE, f"{self.dpu}: nobody forces it now")
-        own = read.cycle is not None and read.cycle.term == self.site.author.term
-        if not own or not read.ours or read.is_open or read.serves != self.site.host:
+        own = read.cycle is not None and read.cycle.term == self.host_ref.author.term
+        if not own or not read.ours or read.is_open or read.serves != self.host_ref.host:
             return Done(Result.STALE, f"{self.dpu}: the budget is not as it was")
-        yield from store(write_budget(self.site, read, _opened(read)))
-        words = f"{self.dpu} may be drained and rebooted by force, whether host {self.site.host} is drained or not"
+        yield from store(write_budget(self.host_ref, read, _opened(read)))
+        words = f"{self.dpu} may be drained and rebooted by force, whether host {self.host_ref.host} is drained or not"
         yield from tell_dpu(self.dpu, DRAIN_FORCED, f"{words}: the host has no network until {self.dpu} is back")
         return Done(Result.DONE, f"{self.dpu}: opened by force")
 
@@ -190,7 +190,7 @@ class Close:
     Guarantees: closing needs nothing of the tenant; the mark goes only after the API server has said that it is closed.
     """
 
-    site: Site
+    host_ref: HostRef
     dpu: str
     tenant: TenantSeen | Blind
     budget: Budget
@@ -201,21 +201,21 @@ class Close:
     def run(self) -> Procedure:
         """See `calls.Task`."""
         if not (yield from attempt(self._closed(self.budget))):
-            read = yield from read_budget(self.site, self.dpu)
+            read = yield from read_budget(self.host_ref, self.dpu)
             if read is None or not read.ours or not read.serves:
                 return Done(Result.STALE, f"{self.dpu}: there is no protection to close")
             if not read.is_open:
                 return Done(Result.DONE, f"{self.dpu}: is closed already")
             yield from store(self._closed(read))
         if not isinstance(self.tenant, Blind):
-            yield from _take_off(self.site, open_for(self.dpu), State.DRAINING)
+            yield from _take_off(self.host_ref, open_for(self.dpu), State.DRAINING)
         return Done(Result.DONE, f"{self.dpu}: closed")
 
     def _closed(self, read: Budget) -> Apply:
         cycle = read.cycle
         if cycle is not None and cycle == self.taken_back:
             cycle = replace(cycle, state=State.RETURNING)
-        return write_budget(self.site, read, replace(state_of(read), form=Form.CLOSED, cycle=cycle))
+        return write_budget(self.host_ref, read, replace(state_of(read), form=Form.CLOSED, cycle=cycle))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,28 +225,28 @@ class Unmark:
     An opening may still be under way: so the record is written first, as read with the budget closed.
     """
 
-    site: Site
+    host_ref: HostRef
     dpu: str
     mark: str
     """Name of its annotation, which is that of the DPU unless somebody else has written it."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        found = yield from read_maintenance(self.site)
+        found = yield from read_maintenance(self.host_ref)
         if found is None or not found.ours or found.terminating or self.mark not in found.marks:
             return Done(Result.STALE, f"{self.dpu}: there is no mark to take off")
-        read = yield from read_budget(self.site, self.dpu)
-        if read is not None and read.is_open and read.serves == self.site.host:
+        read = yield from read_budget(self.host_ref, self.dpu)
+        if read is not None and read.is_open and read.serves == self.host_ref.host:
             return Done(Result.STALE, f"{self.dpu}: the budget is open")
-        if read is not None and read.ours and read.serves == self.site.host:
-            yield from store(write_budget(self.site, read, self._fenced(read)))
+        if read is not None and read.ours and read.serves == self.host_ref.host:
+            yield from store(write_budget(self.host_ref, read, self._fenced(read)))
         state = read.cycle.state if read is not None and read.cycle is not None else State.RETURNING
-        yield from _take_off(self.site, self.mark, state)
+        yield from _take_off(self.host_ref, self.mark, state)
         return Done(Result.DONE, f"{self.dpu}: took a mark off that was left")
 
     def _fenced(self, read: Budget) -> BudgetState:
         # The mark says that the budget may have been open, whatever the record says, or if there is none.
-        found = read.cycle or lost_record(State.RETURNING, self.site.author.term)
+        found = read.cycle or lost_record(State.RETURNING, self.host_ref.author.term)
         return replace(state_of(read), cycle=replace(found, opened=True))
 
 
@@ -261,28 +261,28 @@ def _opened(read: Budget) -> BudgetState:
     return replace(state_of(read), form=Form.OPEN, cycle=replace(read.cycle, opened=True))
 
 
-def _is_own(read: Budget, site: Site, cycle: Cycle) -> bool:
+def _is_own(read: Budget, host_ref: HostRef, cycle: Cycle) -> bool:
     found = read.cycle
     return (
         found is not None
-        and found.term == site.author.term
+        and found.term == host_ref.author.term
         and found.state is State.DRAINING
         and found.maintenance == cycle.maintenance
     )
 
 
-def _take_off(site: Site, name: str, state: State) -> Steps[None]:
+def _take_off(host_ref: HostRef, name: str, state: State) -> Steps[None]:
     """Take the mark off, but not before what follows an uncordon: the maintenance would cordon the host again, and say
     that it is drained while it drains it."""
-    found = yield from read_maintenance(site)
+    found = yield from read_maintenance(host_ref)
     if found is None or not found.ours or found.terminating or name not in found.marks:
         return
-    host = yield from read_host(site)
+    host = yield from read_host(host_ref)
     if state is State.DRAINING and host is not None and is_uncordoned(found, host):
         return
-    yield from store(_marking(site, found, name, None))
+    yield from store(_marking(host_ref, found, name, None))
 
 
-def _marking(site: Site, found: Maintenance, name: str, mark: str | None) -> Patch:
+def _marking(host_ref: HostRef, found: Maintenance, name: str, mark: str | None) -> Patch:
     change = {"metadata": {"annotations": {name: mark}}}
-    return Patch(site.tenant_cluster, NODEMAINTENANCES, found.live, change)
+    return Patch(host_ref.tenant_cluster, NODEMAINTENANCES, found.live, change)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from dpunetop.domain.drain.model.facts import (
     DpuNode,
     DpuView,
-    Gone,
-    Order,
+    DrainOverride,
+    NodeGone,
     OvnPod,
     Signal,
 )
@@ -54,7 +54,7 @@ def missing_proofs(dpu: DpuView, cycle: Cycle | None, signals: tuple[Signal, ...
 
     Guarantees: no container counts that ran before the last reboot.
     """
-    if isinstance(dpu.node, Gone):
+    if isinstance(dpu.node, NodeGone):
         return ("the DPU node",)
     found = (*_of_node(dpu.node, cycle), *_of_pod(dpu.pods, cycle))
     return (*found, *(signal.name for signal in signals if not signal.holds))
@@ -64,7 +64,7 @@ def _of_node(node: DpuNode, cycle: Cycle | None) -> tuple[str, ...]:
     missing = []
     if not node.ready or node.terminating:
         missing.append("node Ready")
-    is_no_wish = node.order is Order.SKIP or (cycle is not None and cycle.state is State.ABORTED)
+    is_no_wish = node.order is DrainOverride.SKIP or (cycle is not None and cycle.state is State.ABORTED)
     if node.cordoned and not is_no_wish:
         missing.append("node schedulable")
     return tuple(missing)

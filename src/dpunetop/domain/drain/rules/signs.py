@@ -33,7 +33,7 @@ _MOST_CHARS = 16_384
 
 
 @dataclass(frozen=True, slots=True)
-class Always:
+class EveryRelease:
     """Every release that was looked at gives it, so that one that is not known is taken to give it too: held until a
     person forces it, a host is safer than given back without a network."""
 
@@ -51,7 +51,7 @@ class NotCertain:
     """No release of the flavour tells itself apart from one that does not give it; it is not demanded."""
 
 
-Given = Always | Between | NotCertain
+Given = EveryRelease | Between | NotCertain
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +67,11 @@ class Sign:
     def is_demanded(self, release: Release | None) -> bool:
         """Whether a DPU that runs this release must have written it; None: the release is not known."""
         if release is None:
-            return all(isinstance(given, Always) for given in self.given.values())
+            return all(isinstance(given, EveryRelease) for given in self.given.values())
         match self.given[release.flavour]:
             case Between(first, last):
                 return first <= release.version <= last
-            case Always():
+            case EveryRelease():
                 return True
             case NotCertain():
                 return False
@@ -96,7 +96,7 @@ def _is_there(value: str, _: str) -> bool:
     return bool(value.strip())
 
 
-_ALL: Mapping[Flavour, Given] = {Flavour.OPENSHIFT: Always(), Flavour.UPSTREAM: Always()}
+_ALL: Mapping[Flavour, Given] = {Flavour.OPENSHIFT: EveryRelease(), Flavour.UPSTREAM: EveryRelease()}
 
 # In the order in which ovnkube writes them in mode `dpu`. Sources: go-controller/pkg/node of ovn-kubernetes at
 # release-1.0 to release-1.3 and at 8871cd9ce (master, 2026-08-21); of OpenShift's own, which follows it, the options

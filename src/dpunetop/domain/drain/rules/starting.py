@@ -16,10 +16,10 @@ from dpunetop.domain.drain.model.calls import (
 )
 from dpunetop.domain.drain.model.facts import (
     Budget,
+    DrainOverride,
     HostNode,
-    Order,
-    Phase,
-    Site,
+    HostRef,
+    MaintenancePhase,
     is_left_over,
     is_outdated,
     is_taken_back,
@@ -65,7 +65,7 @@ class Rewrite:
     Guarantees: the budget stays as it is read; every write that was decided before fails from then on.
     """
 
-    site: Site
+    host_ref: HostRef
     dpu: str
     seen: Cycle | None
     becomes: Cycle | None
@@ -77,14 +77,14 @@ class Rewrite:
         """See `calls.Task`."""
         if self.budget is not None and (yield from attempt(self._written(self.budget))):
             return Done(Result.DONE, f"{self.dpu}: {_story(self.becomes)}")
-        read = yield from read_budget(self.site, self.dpu)
-        if read is None or not _is_ours(read, self.site) or read.cycle != self.seen:
+        read = yield from read_budget(self.host_ref, self.dpu)
+        if read is None or not _is_ours(read, self.host_ref) or read.cycle != self.seen:
             return Done(Result.STALE, f"{self.dpu}: the record is not as it was seen")
         yield from store(self._written(read))
         return Done(Result.DONE, f"{self.dpu}: {_story(self.becomes)}")
 
     def _written(self, read: Budget) -> Apply:
-        return write_budget(self.site, read, replace(state_of(read), cycle=self.becomes))
+        return write_budget(self.host_ref, read, replace(state_of(read), cycle=self.becomes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Refresh:
     The containers are read before the boot ID: so none that started after a reboot counts as one from before.
     """
 
-    site: Site
+    host_ref: HostRef
     dpu: str
     pods_namespace: str
     pods: tuple[str, ...]
@@ -104,14 +104,14 @@ class Refresh:
         """See `calls.Task`."""
         objs = yield from read_pods(self.pods_namespace, self.dpu, self.pods)
         node = yield from read_node(self.dpu)
-        read = yield from read_budget(self.site, self.dpu)
-        if node is None or read is None or not _is_own(read, self.site) or read.cycle is None:
+        read = yield from read_budget(self.host_ref, self.dpu)
+        if node is None or read is None or not _is_own(read, self.host_ref) or read.cycle is None:
             return Done(Result.STALE, f"{self.dpu}: there is no record to keep")
         pod, containers = _containers(objs)
-        becomes = seen_in_boot(read.cycle, node.boot_id, pod, containers, self.site.author.now)
+        becomes = seen_in_boot(read.cycle, node.boot_id, pod, containers, self.host_ref.author.now)
         if becomes == read.cycle:
             return Done(Result.STALE, f"{self.dpu}: the record is current")
-        yield from store(write_budget(self.site, read, replace(state_of(read), cycle=becomes)))
+        yield from store(write_budget(self.host_ref, read, replace(state_of(read), cycle=becomes)))
         return Done(Result.DONE, f"{self.dpu}: recorded what runs")
 
 
@@ -119,20 +119,20 @@ class Refresh:
 class Adopt:
     """Make the maintenance of the host that of the DPU's cycle."""
 
-    site: Site
+    host_ref: HostRef
     dpu: str
     maintenance: str
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        found = yield from read_maintenance(self.site)
-        read = yield from read_budget(self.site, self.dpu)
+        found = yield from read_maintenance(self.host_ref)
+        read = yield from read_budget(self.host_ref, self.dpu)
         if found is None or not found.ours or found.terminating or found.uid != self.maintenance:
             return Done(Result.STALE, f"{self.dpu}: the maintenance is not as it was seen")
-        if read is None or not _is_own(read, self.site) or read.cycle is None or not _is_wanted(read.cycle):
+        if read is None or not _is_own(read, self.host_ref) or read.cycle is None or not _is_wanted(read.cycle):
             return Done(Result.STALE, f"{self.dpu}: the record is not as it was seen")
         cycle = replace(read.cycle, state=State.DRAINING, maintenance=found.uid)
-        yield from store(write_budget(self.site, read, replace(state_of(read), cycle=cycle)))
+        yield from store(write_budget(self.host_ref, read, replace(state_of(read), cycle=cycle)))
         return Done(Result.DONE, f"{self.dpu}: its host is being drained")
 
 
@@ -140,19 +140,19 @@ class Adopt:
 class Reset:
     """Begin anew on the record after its maintenance is gone for good and the host is as it was before."""
 
-    site: Site
+    host_ref: HostRef
     dpu: str
     seen: Cycle
     becomes: Cycle | None
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        host = yield from read_host(self.site)
+        host = yield from read_host(self.host_ref)
         if host is not None and host.mark is not None and not is_left_over(host):
-            return Done(Result.STALE, f"{self.site.host}: has yet to be restored")
-        if (yield from read_maintenances(self.site)):
-            return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
-        return (yield from Rewrite(self.site, self.dpu, self.seen, self.becomes).run())
+            return Done(Result.STALE, f"{self.host_ref.host}: has yet to be restored")
+        if (yield from read_maintenances(self.host_ref)):
+            return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
+        return (yield from Rewrite(self.host_ref, self.dpu, self.seen, self.becomes).run())
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class Create:
     is about to go with another maintenance is not taken for one that a person wants.
     """
 
-    site: Site
+    host_ref: HostRef
     dpu: str
     """One that wants the drain; it keeps the count of refusals."""
     ending: Obj | None = None
@@ -173,48 +173,50 @@ class Create:
         """See `calls.Task`."""
         if not (yield from (self._is_cordoned() if self.ending is None else self._is_parting(self.ending))):
             return Done(Result.STALE, f"{self.dpu}: wants no drain")
-        host = yield from read_host(self.site)
+        host = yield from read_host(self.host_ref)
         if host is None or host.terminating or host.in_own_drain:
-            return Done(Result.STALE, f"{self.site.host}: is not as it was seen")
+            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
         if host.mark is not None and not is_left_over(host):
-            return Done(Result.STALE, f"{self.site.host}: has yet to be restored")
-        if (yield from read_maintenances(self.site)):
-            return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
+            return Done(Result.STALE, f"{self.host_ref.host}: has yet to be restored")
+        if (yield from read_maintenances(self.host_ref)):
+            return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
         before = host.earlier_cordon if host.mark is None else host.mark
-        yield from store(mark_host(self.site, host, before))
+        yield from store(mark_host(self.host_ref, host, before))
         try:
-            yield from store(new_maintenance(self.site, before, host))
+            yield from store(new_maintenance(self.host_ref, before, host))
         except Conflict:
-            return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
+            return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
         except (Forbidden, Invalid) as refusal:
             return (yield from self._refused(refusal))
-        return Done(Result.DONE, f"{self.site.host}: is to be drained")
+        return Done(Result.DONE, f"{self.host_ref.host}: is to be drained")
 
     def _is_cordoned(self) -> Steps[bool]:
         node = yield from read_node(self.dpu)
-        return node is not None and node.cordoned and node.order is not Order.SKIP
+        return node is not None and node.cordoned and node.order is not DrainOverride.SKIP
 
     def _is_parting(self, ending: Obj) -> Steps[bool]:
         live = yield from fetch(QuorumGet(INFRA, DPUCLUSTERCONFIGS, namespace_of(ending), name_of(ending)))
         if live is None or uid_of(live) != uid_of(ending) or not is_terminating(live):
             return False
-        read = yield from read_budget(self.site, self.dpu)
-        return FORCE_DELETE_ANNOTATION not in annotations_of(live) and read is not None and _is_ours(read, self.site)
+        read = yield from read_budget(self.host_ref, self.dpu)
+        return (
+            FORCE_DELETE_ANNOTATION not in annotations_of(live) and read is not None and _is_ours(read, self.host_ref)
+        )
 
     def _refused(self, refusal: ApiError) -> Steps[Done]:
         """Write down that it was refused, then take the mark off: it says nothing any more. The mark of a host that an
         earlier maintenance has left cordoned stays: it alone knows that the host should be schedulable."""
-        read = yield from read_budget(self.site, self.dpu)
-        if read is not None and _is_own(read, self.site) and read.cycle is not None:
+        read = yield from read_budget(self.host_ref, self.dpu)
+        if read is not None and _is_own(read, self.host_ref) and read.cycle is not None:
             note = " ".join(refusal.message.split())[:NOTE_LIMIT]
             failures = max(read.cycle.failures + 1, 2)  # no refusal is tried again at once
-            now = self.site.author.now
+            now = self.host_ref.author.now
             cycle = replace(read.cycle, failures=failures, failed_at=now, failed="", note=note)
-            yield from store(write_budget(self.site, read, replace(state_of(read), cycle=cycle)))
-        host = yield from read_host(self.site)
+            yield from store(write_budget(self.host_ref, read, replace(state_of(read), cycle=cycle)))
+        host = yield from read_host(self.host_ref)
         if host is not None and host.mark is not None and not is_left_over(host):
-            yield from store(unmark_host(self.site, host))
-        return Done(Result.REFUSED, f"{self.site.host}: {refusal.message}")
+            yield from store(unmark_host(self.host_ref, host))
+        return Done(Result.REFUSED, f"{self.host_ref.host}: {refusal.message}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,20 +227,20 @@ class Renew:
     Guarantees: not while that operator is at work. Until the host is drained again the maintenance counts as running.
     """
 
-    site: Site
+    host_ref: HostRef
     maintenance: str
     """UID."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        found = yield from read_maintenance(self.site)
-        host = yield from read_host(self.site)
+        found = yield from read_maintenance(self.host_ref)
+        host = yield from read_host(self.host_ref)
         if found is None or not found.ours or found.terminating or found.uid != self.maintenance or host is None:
-            return Done(Result.STALE, f"{self.site.host}: the maintenance is not as it was seen")
-        if found.phase is not Phase.SUCCEEDED or host.in_own_drain or not is_outdated(found, host):
-            return Done(Result.STALE, f"{self.site.host}: is not as it was seen")
-        yield from store(renew_maintenance(self.site, found, host))
-        return Done(Result.DONE, f"{self.site.host}: is to be drained anew")
+            return Done(Result.STALE, f"{self.host_ref.host}: the maintenance is not as it was seen")
+        if found.phase is not MaintenancePhase.SUCCEEDED or host.in_own_drain or not is_outdated(found, host):
+            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
+        yield from store(renew_maintenance(self.host_ref, found, host))
+        return Done(Result.DONE, f"{self.host_ref.host}: is to be drained anew")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,19 +250,21 @@ class Abort:
     `dpus` are those that want it, each with the record that was seen.
     """
 
-    site: Site
+    host_ref: HostRef
     dpus: tuple[tuple[str, Cycle], ...]
     reason: str
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
         for dpu, seen in self.dpus:
-            read = yield from read_budget(self.site, dpu)
-            if read is None or not _is_ours(read, self.site) or read.cycle != seen:
+            read = yield from read_budget(self.host_ref, dpu)
+            if read is None or not _is_ours(read, self.host_ref) or read.cycle != seen:
                 return Done(Result.STALE, f"{dpu}: the record is not as it was seen")
             cycle = replace(read.cycle, state=State.ABORTED, reason=self.reason)
-            yield from store(write_budget(self.site, read, BudgetState(Form.CLOSED, read.serves, cycle, read.leaving)))
-        return Done(Result.DONE, f"{self.site.host}: the drain is aborted: {self.reason}")
+            yield from store(
+                write_budget(self.host_ref, read, BudgetState(Form.CLOSED, read.serves, cycle, read.leaving))
+            )
+        return Done(Result.DONE, f"{self.host_ref.host}: the drain is aborted: {self.reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,23 +278,23 @@ class AbortTakenBack:
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        site = self.abort.site
-        found = yield from read_maintenance(site)
-        host: HostNode | None = yield from read_host(site)
+        host_ref = self.abort.host_ref
+        found = yield from read_maintenance(host_ref)
+        host: HostNode | None = yield from read_host(host_ref)
         if found is None or host is None or not is_taken_back(found, host):
-            return Done(Result.STALE, f"{site.host}: nobody has taken it back")
+            return Done(Result.STALE, f"{host_ref.host}: nobody has taken it back")
         done = yield from self.abort.run()
         if done.result is Result.DONE and host.mark:
-            yield from store(mark_host(site, host, False))
+            yield from store(mark_host(host_ref, host, False))
         return done
 
 
-def _is_ours(read: Budget, site: Site) -> bool:
-    return read.ours and read.serves == site.host
+def _is_ours(read: Budget, host_ref: HostRef) -> bool:
+    return read.ours and read.serves == host_ref.host
 
 
-def _is_own(read: Budget, site: Site) -> bool:
-    return _is_ours(read, site) and read.cycle is not None and read.cycle.term == site.author.term
+def _is_own(read: Budget, host_ref: HostRef) -> bool:
+    return _is_ours(read, host_ref) and read.cycle is not None and read.cycle.term == host_ref.author.term
 
 
 def _is_wanted(cycle: Cycle) -> bool:

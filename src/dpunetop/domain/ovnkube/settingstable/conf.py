@@ -14,7 +14,7 @@ from dpunetop.domain.ovnkube.settingstable.rows import (
     Kept,
     NotFollowed,
     NotForDpu,
-    Refused,
+    RefusesTenant,
     Row,
     alike,
     rows,
@@ -31,8 +31,8 @@ _PORTS = re.compile(r"[0-9]{1,5}-[0-9]{1,5}")
 FEATURE_SWITCH = re.compile(r"ovnkubernetesfeature/enable-[a-z0-9-]{1,60}")
 """A switch of a feature that is not known here is kept, since the zones of a tenant are to be alike, and named."""
 
-HYBRID_OVERLAY = Refused("HybridOverlayNotSupported", "ovnkube refuses a hybrid overlay on a DPU")
-NO_OVERLAY = Refused("NoOverlayNotSupported", "a DPU carries the default network in Geneve only")
+HYBRID_OVERLAY = RefusesTenant("HybridOverlayNotSupported", "ovnkube refuses a hybrid overlay on a DPU")
+NO_OVERLAY = RefusesTenant("NoOverlayNotSupported", "a DPU carries the default network in Geneve only")
 HEALTH_CHECK_PORT = NotForDpu(
     "it is served at the management address, which is the host's: on a DPU ovnkube ends because it cannot bind it"
 )
@@ -192,7 +192,7 @@ OVNKUBE_CONF = rows(
             for word in ("transit-subnet", "transit-switch-subnet")
         ),
     ),
-    _of("no-overlay", alike(Refused(NO_OVERLAY.reason, NO_OVERLAY.why, frozenset()), "outbound-snat", "routing")),
+    _of("no-overlay", alike(RefusesTenant(NO_OVERLAY.reason, NO_OVERLAY.why, frozenset()), "outbound-snat", "routing")),
     _of(
         "bgp-managed",
         alike(

@@ -23,16 +23,16 @@ from dpunetop.domain.ovnkube.settingstable.conf import (
 from dpunetop.domain.ovnkube.settingstable.rows import (
     EVERY,
     NUMBER,
-    Always,
+    AlwaysGiven,
     Given,
     Handed,
     NotFollowed,
     NotForDpu,
     Presence,
-    Refused,
+    RefusesTenant,
+    ReleaseSpan,
     Row,
     SaidBy,
-    Span,
     alike,
     rows,
     switches,
@@ -40,12 +40,12 @@ from dpunetop.domain.ovnkube.settingstable.rows import (
 
 CONFIG_FILE = "/run/ovnkube-config/ovnkube.conf"
 METRICS_ADDRESS = "127.0.0.1:29105"
-IPSEC = Refused("IPsecNotSupported", "nothing on a DPU encrypts the overlay with IPsec")
+IPSEC = RefusesTenant("IPsecNotSupported", "nothing on a DPU encrypts the overlay with IPsec")
 
-_4_20 = Span(last=(4, 20))
-_UP_TO_4_21 = Span(last=(4, 21))
-_FROM_4_21, _FROM_4_22, _FROM_4_23 = Span((4, 21)), Span((4, 22)), Span((4, 23))
-_FROM_5_1 = Span((5, 1))
+_4_20 = ReleaseSpan(last=(4, 20))
+_UP_TO_4_21 = ReleaseSpan(last=(4, 21))
+_FROM_4_21, _FROM_4_22, _FROM_4_23 = ReleaseSpan((4, 21)), ReleaseSpan((4, 22)), ReleaseSpan((4, 23))
+_FROM_5_1 = ReleaseSpan((5, 1))
 _SUBNET = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}/[0-9]{1,2}")
 _SECONDS = re.compile(r"[0-9]{1,8}")
 ISOLATION = re.compile(r"strict|loose")
@@ -53,7 +53,7 @@ OF_OTHER_PROGRAMS = NotForDpu("an option of another program than ovnkube, which 
 OF_START = NotForDpu("each start of ovnkube says it for its own node")
 
 
-def _handed(name: str, form: re.Pattern[str], span: Span = EVERY) -> Row:
+def _handed(name: str, form: re.Pattern[str], span: ReleaseSpan = EVERY) -> Row:
     return Row(name, Handed((name,), form), span, Presence.ALWAYS)
 
 
@@ -86,13 +86,13 @@ OPTIONS = rows(
     ),
     # Features that some library may switch, though none does that was recorded.
     switches("disable-requestedchassis", "enable-network-connect", "enable-persistent-ips", "enable-network-qos"),
-    Row("config-file", Always(CONFIG_FILE)),
-    Row("disable-snat-multiple-gws", Always()),
-    Row("ovn-empty-lb-events", Always()),
-    Row("enable-interconnect", Always()),
-    Row("export-ovs-metrics", Always()),
-    Row("metrics-enable-config-duration", Always()),
-    Row("ovn-metrics-bind-address", Always(METRICS_ADDRESS)),
+    Row("config-file", AlwaysGiven(CONFIG_FILE)),
+    Row("disable-snat-multiple-gws", AlwaysGiven()),
+    Row("ovn-empty-lb-events", AlwaysGiven()),
+    Row("enable-interconnect", AlwaysGiven()),
+    Row("export-ovs-metrics", AlwaysGiven()),
+    Row("metrics-enable-config-duration", AlwaysGiven()),
+    Row("ovn-metrics-bind-address", AlwaysGiven(METRICS_ADDRESS)),
     Row("inactivity-probe", SaidBy("variable OVN_CONTROLLER_INACTIVITY_PROBE")),
     Row("gateway-mode", SaidBy("gateway/mode")),
     alike(OF_GATEWAY, "gateway-interface", "exgw-interface"),
@@ -119,7 +119,7 @@ OPTIONS = rows(
 """Options that the script library spells, whichever program they are of."""
 
 
-def _literal(name: str, verdict: Given | NotFollowed | Refused, *spellings: re.Pattern[str]) -> Row:
+def _literal(name: str, verdict: Given | NotFollowed | RefusesTenant, *spellings: re.Pattern[str]) -> Row:
     presence = Presence.ALWAYS if isinstance(verdict, Given) else Presence.WHERE_SET
     return Row(name, verdict, EVERY, presence, spellings)
 

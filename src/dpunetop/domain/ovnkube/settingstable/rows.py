@@ -53,7 +53,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Always:
+class AlwaysGiven:
     """Every DPU is handed this option, with this value if there is one."""
 
     value: str = ""
@@ -75,7 +75,7 @@ class NotFollowed:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusesTenant:
     """A tenant with it cannot be served, unless the value is one of `harmless`."""
 
     reason: str
@@ -90,11 +90,11 @@ class NotForDpu:
     why: str
 
 
-Verdict: TypeAlias = Kept | Handed | Given | Always | SaidBy | NotFollowed | Refused | NotForDpu
+Verdict: TypeAlias = Kept | Handed | Given | AlwaysGiven | SaidBy | NotFollowed | RefusesTenant | NotForDpu
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ReleaseSpan:
     """Releases from `first` to `last`, both included; None: without an end."""
 
     first: tuple[int, int] | None = None
@@ -105,7 +105,7 @@ class Span:
         return (self.first is None or self.first <= version) and (self.last is None or version <= self.last)
 
 
-EVERY = Span()
+EVERY = ReleaseSpan()
 
 
 class Presence(Enum):
@@ -122,7 +122,7 @@ class Row:
 
     name: str
     verdict: Verdict
-    span: Span = EVERY
+    span: ReleaseSpan = EVERY
     """The supported releases whose sources have it; one that is seen in another release is judged alike."""
     presence: Presence = Presence.WHERE_SET
     spellings: tuple[re.Pattern[str], ...] = ()
@@ -142,12 +142,12 @@ def rows(*parts: Row | Iterable[Row]) -> Rows:
     return found
 
 
-def alike(verdict: Verdict, *names: str, span: Span = EVERY) -> tuple[Row, ...]:
+def alike(verdict: Verdict, *names: str, span: ReleaseSpan = EVERY) -> tuple[Row, ...]:
     """Rows that share verdict and reason."""
     return tuple(Row(name, verdict, span) for name in names)
 
 
-def switches(*names: str, span: Span = EVERY, presence: Presence = Presence.WHERE_SET) -> tuple[Row, ...]:
+def switches(*names: str, span: ReleaseSpan = EVERY, presence: Presence = Presence.WHERE_SET) -> tuple[Row, ...]:
     """Options that are switches and are handed on as they are."""
     return tuple(Row(name, Handed((name,)), span, presence) for name in names)
 

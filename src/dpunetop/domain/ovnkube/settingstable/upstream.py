@@ -35,36 +35,36 @@ from dpunetop.domain.ovnkube.settingstable.rows import (
     EVERY,
     NAME,
     NUMBER,
-    Always,
+    AlwaysGiven,
     Given,
     Handed,
     NotFollowed,
     NotForDpu,
     Presence,
+    ReleaseSpan,
     Row,
     SaidBy,
-    Span,
     alike,
     rows,
 )
 
-_1_3 = Span(last=(1, 3))
-_NEXT = Span((1, 4))
+_1_3 = ReleaseSpan(last=(1, 3))
+_NEXT = ReleaseSpan((1, 4))
 _SUBNET = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}/[0-9]{1,2}")
 _DURATION = re.compile(r"[0-9]{1,9}(?:ms|s|m|h)")
 _NAMESPACED = re.compile(r"(?:[a-z0-9][a-z0-9-]{0,62}/)?[a-z0-9][a-z0-9-]{0,62}")
 OF_NO_ZONE = NotForDpu("the start script hands it to no node with a zone of its own")
 
 
-def _switch(name: str, *options: str, default: str = "", span: Span = EVERY) -> Row:
+def _switch(name: str, *options: str, default: str = "", span: ReleaseSpan = EVERY) -> Row:
     return Row(name, Handed(options, default=default), span, Presence.ALWAYS)
 
 
-def _perhaps(name: str, *options: str, span: Span = EVERY) -> Row:
+def _perhaps(name: str, *options: str, span: ReleaseSpan = EVERY) -> Row:
     return Row(name, Handed(options), span)
 
 
-def _value(name: str, option: str, form: re.Pattern[str], default: str = "", span: Span = EVERY) -> Row:
+def _value(name: str, option: str, form: re.Pattern[str], default: str = "", span: ReleaseSpan = EVERY) -> Row:
     return Row(name, Handed((option,), form, default), span)
 
 
@@ -166,11 +166,11 @@ _BY_VARIABLES = tuple(
 
 OPTIONS = rows(
     alike(SaidBy("variable"), *_BY_VARIABLES),
-    Row("nodeport", Always()),
-    Row("enable-interconnect", Always(), _1_3),
-    Row("export-ovs-metrics", Always()),
-    Row("metrics-enable-config-duration", Always()),
-    Row("ovn-metrics-bind-address", Always(METRICS_ADDRESS)),
+    Row("nodeport", AlwaysGiven()),
+    Row("enable-interconnect", AlwaysGiven(), _1_3),
+    Row("export-ovs-metrics", AlwaysGiven()),
+    Row("metrics-enable-config-duration", AlwaysGiven()),
+    Row("ovn-metrics-bind-address", AlwaysGiven(METRICS_ADDRESS)),
     alike(SaidBy("networks of the tenant"), "cluster-subnets", "k8s-service-cidr"),
     alike(SaidBy("namespace of the tenant"), "ovn-config-namespace"),
     alike(SaidBy("variable"), "inactivity-probe", "gateway-mode"),

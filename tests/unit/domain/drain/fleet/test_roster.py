@@ -9,9 +9,9 @@ from hypothesis import given as over
 from hypothesis import strategies as st
 
 from dpunetop.domain.drain.fleet.roster import (
-    Entry,
     Member,
     Mode,
+    PodEntry,
     RosterView,
     Slot,
     held,
@@ -20,7 +20,7 @@ from dpunetop.domain.drain.fleet.roster import (
     slots,
 )
 from dpunetop.domain.drain.model.facts import (
-    Hold,
+    HoldReason,
     Reason,
 )
 from dpunetop.domain.pairing.pairing import (
@@ -70,7 +70,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[tuple[str, str], list[tuple[str, boo
         {("host", "x"): [("a", True, "y")], ("host", "y"): [("a", False, "y")]},
     ),
     "a DPU with a foot in three hosts": (
-        {"pairs": {"a": pair("a", "y")}, "serves": {"a": "x"}, "entries": {"a": Entry("TENANT_K8S_NODE=z\n")}},
+        {"pairs": {"a": pair("a", "y")}, "serves": {"a": "x"}, "entries": {"a": PodEntry("TENANT_K8S_NODE=z\n")}},
         {
             ("host", "x"): [("a", True, "y")],
             ("host", "y"): [("a", False, "y")],
@@ -78,11 +78,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[tuple[str, str], list[tuple[str, boo
         },
     ),
     "an entry that nobody can read": (
-        {"entries": {"a": Entry("scribble")}},
+        {"entries": {"a": PodEntry("scribble")}},
         {("dpu", "a"): [("a", True, None)]},
     ),
     "an entry that nobody asks for": (
-        {"entries": {"a": Entry("TENANT_K8S_NODE=x\n")}},
+        {"entries": {"a": PodEntry("TENANT_K8S_NODE=x\n")}},
         {("host", "x"): [("a", True, None)]},
     ),
     "a host with a maintenance of ours": ({"left": frozenset("x")}, {("host", "x"): []}),
@@ -97,7 +97,7 @@ def test_who_has_to_do_with_whom(given: Any, expected: Any) -> None:
 
 def test_at_the_end_nobody_is_paired_and_who_serves_is_still_at_home_with_the_host() -> None:
     given: dict[str, Any] = {"selected": frozenset("a"), "pairs": {"a": pair("a", "x")}}
-    entries = {"a": Entry("TENANT_K8S_NODE=x\n")}
+    entries = {"a": PodEntry("TENANT_K8S_NODE=x\n")}
     for mode in (Mode.LEADING_OUT, Mode.LEAVING):
         assert seen(mode, **given) == {("dpu", "a"): [("a", True, None)]}
         assert seen(mode, **given, entries=entries) == {("host", "x"): [("a", True, None)]}
@@ -108,11 +108,11 @@ def test_the_dpu_whose_entry_names_the_host_serves_it() -> None:
     view = roster_view(
         pairs={"a": pair("a", "x"), "b": pair("b", "x")},
         selected=frozenset("ab"),
-        entries={"b": Entry("TENANT_K8S_NODE=x\n")},
+        entries={"b": PodEntry("TENANT_K8S_NODE=x\n")},
     )
     found = slots(view)
     assert found["host", "x"].serving == "b"
-    hold = Hold(Reason.TEARDOWN, "")
+    hold = HoldReason(Reason.TEARDOWN, "")
     assert held(found, {"x": hold})["host", "x"].not_now is hold
     assert hosts_of(found) == {"x"}
 
@@ -123,12 +123,12 @@ def test_a_host_is_served_by_what_protects_it_and_by_what_pods_read() -> None:
 
 
 def test_a_dpu_without_a_host_serves_nobody_whatever_is_written() -> None:
-    (slot,) = slots(roster_view(entries={"a": Entry("scribble")})).values()
+    (slot,) = slots(roster_view(entries={"a": PodEntry("scribble")})).values()
     assert (slot.host, slot.serving) == ("", None)
 
 
 def test_all_that_is_known_of_a_dpu_comes_with_it() -> None:
-    entry = Entry("TENANT_K8S_NODE=x\n", foreign=True, idle="p1")
+    entry = PodEntry("TENANT_K8S_NODE=x\n", foreign=True, idle="p1")
     view = roster_view(
         pairs={"a": pair("a", "x")},
         entries={"a": entry},
@@ -141,7 +141,7 @@ def test_all_that_is_known_of_a_dpu_comes_with_it() -> None:
 
 def test_only_hosts_that_are_named_have_to_wait() -> None:
     found = slots(roster_view(pairs={"a": pair("a", "x"), "b": pair("b", "y")}, selected=frozenset("abc")))
-    hold = Hold(Reason.NO_FREE_SLOT, "")
+    hold = HoldReason(Reason.NO_FREE_SLOT, "")
     waiting = held(held(found, {"x": hold, "y": hold}), {"x": hold, "z": hold})
     assert {place: slot.not_now for place, slot in waiting.items()} == {
         ("host", "x"): hold,
@@ -157,7 +157,7 @@ VIEWS = st.builds(
         mode,
         pairs={dpu: pair(dpu, host) for dpu, host in pairs.items()},
         serves=serves,
-        entries={dpu: Entry(f"TENANT_K8S_NODE={host}\n" if host else "scribble") for dpu, host in entries.items()},
+        entries={dpu: PodEntry(f"TENANT_K8S_NODE={host}\n" if host else "scribble") for dpu, host in entries.items()},
         **more,
     ),
     st.sampled_from(Mode),

@@ -9,7 +9,7 @@ import pytest
 from dpunetop.domain.drain.model.cordonmark import (
     CORDON_MANAGER,
     CordonMark,
-    Stage,
+    CordonStage,
     is_applied_cordon,
     mark_of,
     short_ids,
@@ -18,17 +18,19 @@ from dpunetop.domain.drain.model.cordonmark import (
 from dpunetop.domain.names import UNPLANNED_ANNOTATION
 from dpunetop.kube.plan import Fence
 
-MARK = CordonMark("owner", Stage.CORDONED, 900, "d1", "b1", short_ids(("cri-o://" + "a" * 64, "cri-o://" + "b" * 64)))
+MARK = CordonMark(
+    "owner", CordonStage.CORDONED, 900, "d1", "b1", short_ids(("cri-o://" + "a" * 64, "cri-o://" + "b" * 64))
+)
 NODE: dict[str, Any] = {"metadata": {"name": "h1", "uid": "u", "resourceVersion": "7"}}
 
 
-@pytest.mark.parametrize("stage", Stage)
-def test_what_is_written_is_read_again(stage: Stage) -> None:
+@pytest.mark.parametrize("stage", CordonStage)
+def test_what_is_written_is_read_again(stage: CordonStage) -> None:
     mark = CordonMark(MARK.owner, stage, MARK.since, MARK.dpu, MARK.boot, MARK.containers)
     step = write_mark("tenant", NODE, mark)
     assert mark_of(step.desired) == mark
     assert (step.live, step.fence, step.field_manager) == (NODE, Fence.VERSION, CORDON_MANAGER)
-    assert step.desired.get("spec") == ({"unschedulable": True} if stage is Stage.CORDONED else None)
+    assert step.desired.get("spec") == ({"unschedulable": True} if stage is CordonStage.CORDONED else None)
 
 
 def test_to_give_it_up_is_to_apply_nothing() -> None:
@@ -44,7 +46,7 @@ NONSENSE += ['{"owner":"o","stage":"wanted","since":1e999}']
 def test_a_mark_that_nobody_of_us_wrote_is_nobodys(text: str) -> None:
     found = mark_of({"metadata": {"name": "h", "annotations": {UNPLANNED_ANNOTATION: text}}})
     assert found is not None
-    assert (found.owner, found.stage) == ("", Stage.CORDONED)
+    assert (found.owner, found.stage) == ("", CordonStage.CORDONED)
 
 
 def test_containers_that_were_there_before_prove_nothing_after_a_reboot() -> None:

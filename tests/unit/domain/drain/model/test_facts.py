@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from dpunetop.domain.drain.model.facts import (
+    DrainOverride,
+    MaintenancePhase,
     Mco,
-    Order,
-    Phase,
     Templates,
     budget,
     dpu_node,
@@ -45,20 +45,20 @@ def node(annotations: dict[str, str] | None = None, **spec: Any) -> Obj:
 
 
 ORDERS = {
-    "": Order.NONE,
-    "skip": Order.SKIP,
-    "hold": Order.HOLD,
-    "force:b1": Order.FORCE,
-    "force:b0": Order.NONE,
-    "force:": Order.UNKNOWN,
-    "force": Order.UNKNOWN,
-    "Skip": Order.UNKNOWN,
-    "skip:now": Order.UNKNOWN,
+    "": DrainOverride.NONE,
+    "skip": DrainOverride.SKIP,
+    "hold": DrainOverride.HOLD,
+    "force:b1": DrainOverride.FORCE,
+    "force:b0": DrainOverride.NONE,
+    "force:": DrainOverride.UNKNOWN,
+    "force": DrainOverride.UNKNOWN,
+    "Skip": DrainOverride.UNKNOWN,
+    "skip:now": DrainOverride.UNKNOWN,
 }
 
 
 @pytest.mark.parametrize(("text", "order"), ORDERS.items(), ids=[text or "none" for text in ORDERS])
-def test_the_annotation_drain_is_read_strictly(text: str, order: Order) -> None:
+def test_the_annotation_drain_is_read_strictly(text: str, order: DrainOverride) -> None:
     assert dpu_node(node({DRAIN_ANNOTATION: text})).order is order
 
 
@@ -145,7 +145,7 @@ def test_a_maintenance_says_what_it_carries() -> None:
     notes = {open_for("d"): "d x1", CORDONED_BEFORE_ANNOTATION: "yes", "other": "y"}
     found = maintenance(nm(annotations=notes), "owner")
     assert (found.mark_of("d"), found.mark_of("e"), found.cordoned_before) == ("d x1", "", True)
-    assert found.phase is Phase.NEW
+    assert found.phase is MaintenancePhase.NEW
 
 
 def drained(phase: str, **metadata: Any) -> Any:
@@ -200,9 +200,18 @@ def test_who_has_uncordoned_a_drained_host(
 
 def test_a_drain_that_counts_no_more_goes_on_until_its_operator_has_ended_another() -> None:
     obj = nm(annotations={OUTDATED_DRAIN_ANNOTATION: "t1"})
-    assert maintenance({**obj, "status": {"phase": "Succeeded", "lastUpdate": "t1"}}, "owner").phase is Phase.RUNNING
-    assert maintenance({**obj, "status": {"phase": "Succeeded", "lastUpdate": "t2"}}, "owner").phase is Phase.SUCCEEDED
-    assert maintenance({**obj, "status": {"phase": "Failed", "lastUpdate": "t1"}}, "owner").phase is Phase.FAILED
+    assert (
+        maintenance({**obj, "status": {"phase": "Succeeded", "lastUpdate": "t1"}}, "owner").phase
+        is MaintenancePhase.RUNNING
+    )
+    assert (
+        maintenance({**obj, "status": {"phase": "Succeeded", "lastUpdate": "t2"}}, "owner").phase
+        is MaintenancePhase.SUCCEEDED
+    )
+    assert (
+        maintenance({**obj, "status": {"phase": "Failed", "lastUpdate": "t1"}}, "owner").phase
+        is MaintenancePhase.FAILED
+    )
 
 
 HOST_DRAINS = {

@@ -15,7 +15,7 @@ from dpunetop.domain.drain.model.calls import (
 )
 from dpunetop.domain.drain.model.facts import (
     Author,
-    Site,
+    HostRef,
 )
 from dpunetop.domain.drain.model.reads import (
     read_blocker_ready,
@@ -24,7 +24,7 @@ from dpunetop.domain.drain.model.reads import (
 from dpunetop.domain.names import blocker_labels
 from dpunetop.kube.meta import Obj
 
-SITE = Site("host", "tenant", "dpunetop", "owner", Author("dpunetop-drain", "term", "draw", 0))
+SITE = HostRef("host", "tenant", "dpunetop", "owner", Author("dpunetop-drain", "term", "draw", 0))
 
 
 def blocker(name: str, dpu: str = "d", *, labels: Mapping[str, str] | None = None, **status: Any) -> Obj:

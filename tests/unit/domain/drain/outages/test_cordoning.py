@@ -14,12 +14,12 @@ from dpunetop.domain.drain.model.calls import (
 )
 from dpunetop.domain.drain.model.cordonmark import (
     CordonMark,
-    Stage,
+    CordonStage,
     mark_of,
 )
 from dpunetop.domain.drain.model.facts import (
     Author,
-    Site,
+    HostRef,
 )
 from dpunetop.domain.drain.outages.cordoning import (
     CordonHost,
@@ -38,13 +38,13 @@ def both_marked() -> OutageWorld:
         world.fail(host, node=True)
     world.tick(400)
     for host in ("h1", "h2"):
-        marking = MarkHost(site(world, host), server(host), outage(world, host), 300)
+        marking = MarkHost(host_ref(world, host), server(host), outage(world, host), 300)
         assert carry_out(world, marking).result is Result.DONE
     return world
 
 
-def site(world: OutageWorld, host: str) -> Site:
-    return Site(host, TENANT, OPERATOR_NAMESPACE, OWNER, Author("dpunetop-drain", "term", "x", world.now))
+def host_ref(world: OutageWorld, host: str) -> HostRef:
+    return HostRef(host, TENANT, OPERATOR_NAMESPACE, OWNER, Author("dpunetop-drain", "term", "x", world.now))
 
 
 def server(host: str) -> Server:
@@ -72,7 +72,7 @@ def mark(world: OutageWorld, host: str) -> CordonMark | None:
 def cordon(world: OutageWorld, host: str) -> Result:
     seen = mark(world, host)
     assert seen is not None
-    return carry_out(world, CordonHost(site(world, host), server(host), seen, outage(world, host), 300, 1)).result
+    return carry_out(world, CordonHost(host_ref(world, host), server(host), seen, outage(world, host), 300, 1)).result
 
 
 def test_of_two_that_are_marked_at_once_the_first_waits_until_the_other_draws_back() -> None:
@@ -88,7 +88,7 @@ def test_whoever_is_marked_after_another_was_cordoned_draws_back() -> None:
     world = both_marked()
     assert cordon(world, "h2") is Result.REFUSED
     assert cordon(world, "h1") is Result.DONE
-    late = MarkHost(site(world, "h2"), server("h2"), outage(world, "h2"), 300)
+    late = MarkHost(host_ref(world, "h2"), server("h2"), outage(world, "h2"), 300)
     assert carry_out(world, late).result is Result.DONE
     assert cordon(world, "h2") is Result.REFUSED
     assert (world.cordoned_by_us(), mark(world, "h2")) == (["h1"], None)
@@ -102,4 +102,4 @@ def test_an_outage_that_has_begun_a_moment_ago_is_not_taken_for_the_one_that_was
     assert cordon(world, "h1") is Result.STALE
     seen = mark(world, "h1")
     assert seen is not None
-    assert seen.stage is Stage.WANTED
+    assert seen.stage is CordonStage.WANTED

@@ -14,12 +14,12 @@ from dpunetop.domain.clusterconfig.types import (
 )
 from dpunetop.domain.drain.model.cordonmark import (
     CordonMark,
-    Stage,
+    CordonStage,
 )
 from dpunetop.domain.drain.model.facts import (
-    Gone,
+    DrainOverride,
     Mco,
-    Order,
+    NodeGone,
     Signal,
 )
 from dpunetop.domain.drain.outages.cordoning import (
@@ -46,8 +46,8 @@ from support.drainviews import DONE as SUCCEEDED
 NOW = SITE.author.now
 CORDON = UnplannedSpec(OutagePolicy.CORDON, 300, 1)
 OUTAGE = Outage("host-1", "d1", NOW - 400, "pod p on DPU d1 is not Ready", NOW - 400)
-MARK = CordonMark("owner", Stage.CORDONED, NOW - 400, "d1", "b1", ("c0",))
-WANTED, OVERRULED = replace(MARK, stage=Stage.WANTED), replace(MARK, stage=Stage.OVERRULED)
+MARK = CordonMark("owner", CordonStage.CORDONED, NOW - 400, "d1", "b1", ("c0",))
+WANTED, OVERRULED = replace(MARK, stage=CordonStage.WANTED), replace(MARK, stage=CordonStage.OVERRULED)
 OURS = replace(HOST, cordoned=True, unplanned=MARK)
 DOWN = dpu(ready=False)
 
@@ -60,7 +60,7 @@ def outage_view(host: Any = HOST, outage: Outage | None = OUTAGE, **but: Any) ->
     if "serving" in but:
         seen = replace(seen, serving=but.pop("serving"))
     return OutageView(
-        site=SITE,
+        host_ref=SITE,
         spec=but.pop("spec", CORDON),
         cordons=Cordons(1, but.pop("suspect", "")),
         turn=but.pop("turn", Turn.GRANTED),
@@ -81,7 +81,7 @@ CASES: dict[str, tuple[OutageView, tuple[Any, str]]] = {
     "reported": (outage_view(spec=UnplannedSpec()), TOLD),
     "nothing known of the tenant": (replace(outage_view(), host=None), TOLD),
     "the tenant out of sight": (outage_view(tenant=BLIND), TOLD),
-    "the host gone": (outage_view(Gone(True)), TOLD),
+    "the host gone": (outage_view(NodeGone(True)), TOLD),
     "long enough": (outage_view(), (MarkHost, "HostWithoutNetwork")),
     "not yet long enough": (outage_view(outage=replace(OUTAGE, since=NOW - 299)), TOLD),
     "a pod that starts": (outage_view(outage=replace(OUTAGE, told_from=NOW + 1)), NONE),
@@ -139,7 +139,7 @@ CASES: dict[str, tuple[OutageView, tuple[Any, str]]] = {
         outage_view(OURS, None, dpus=(dpu(mco=Mco.PENDING),)),
         (None, "NetworkUnproven"),
     ),
-    "a person holds it": (outage_view(OURS, None, dpus=(dpu(order=Order.HOLD),)), (None, "NetworkUnproven")),
+    "a person holds it": (outage_view(OURS, None, dpus=(dpu(order=DrainOverride.HOLD),)), (None, "NetworkUnproven")),
     "containers from before a reboot": (
         outage_view(replace(OURS, unplanned=replace(MARK, containers=("c1",))), None, dpus=(dpu(boot_id="b2"),)),
         (None, "NetworkUnproven"),

@@ -7,7 +7,7 @@ import pytest
 from dpunetop.domain.drain.model.facts import (
     Author,
     Budget,
-    Site,
+    HostRef,
     budget,
 )
 from dpunetop.domain.drain.model.record import (
@@ -30,7 +30,7 @@ from dpunetop.kube.meta import annotations_of
 from dpunetop.kube.plan import Fence
 
 SETTINGS = BlockerSettings("dpunetop", "registry/image:1", "owner", has_scc=False)
-SITE = Site("host-1", "tenant/a/b", "dpunetop", "owner", Author("dpunetop-drain", "term-2", "x7", 0))
+SITE = HostRef("host-1", "tenant/a/b", "dpunetop", "owner", Author("dpunetop-drain", "term-2", "x7", 0))
 
 
 def live(**but: object) -> Budget:

@@ -19,14 +19,14 @@ from dpunetop.domain.drain.model.calls import (
 from dpunetop.domain.drain.model.facts import (
     Author,
     DpuView,
-    Gone,
-    Site,
+    HostRef,
+    NodeGone,
 )
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, blocker, first_budget
 from dpunetop.domain.drain.protection.protection import (
     ChangeEntry,
     Entries,
-    Guarding,
+    ProtectionPhase,
     ProtectionView,
     PutEntries,
     Shut,
@@ -83,7 +83,7 @@ class Stage:
         return ProtectionView(
             dpu=self.dpu(),
             settings=SETTINGS,
-            site=Site(host, TENANT, "dpunetop", "owner", Author("dpunetop-drain", "t", f"x{self.draws}", 0)),
+            host_ref=HostRef(host, TENANT, "dpunetop", "owner", Author("dpunetop-drain", "t", f"x{self.draws}", 0)),
             deployment=self.infra.get(DEPLOYMENTS, "dpunetop", blocker_name(DPU)),
             pairing=self.pairing,
             text=TEXT,
@@ -99,7 +99,7 @@ class Stage:
         pods = self.infra.list(PODS, "ns")
         return DpuView(
             name=DPU,
-            node=Gone(False) if node is None else facts.dpu_node(node),
+            node=NodeGone(False) if node is None else facts.dpu_node(node),
             budget=self.budget(),
             blocker=facts.ready_blocker(self.infra.list(PODS, "dpunetop")),
             pods=tuple(facts.ovn_pod(pod, frozenset()) for pod in pods),
@@ -115,7 +115,7 @@ class Stage:
         text = obj["data"].get(DPU)
         return None if text is None else text.strip().partition("=")[2]
 
-    def guarding(self) -> Guarding:
+    def guarding(self) -> ProtectionPhase:
         return decide_protection(self.view()).guarding
 
     def run(self) -> Run:
@@ -184,7 +184,7 @@ def serving() -> Stage:
     stage.blocker_starts()
     stage.work()
     stage.pod_starts()
-    assert (stage.guarding(), stage.entry()) == (Guarding.SERVING, HOST)
+    assert (stage.guarding(), stage.entry()) == (ProtectionPhase.SERVING, HOST)
     return stage
 
 
@@ -210,7 +210,7 @@ def test_blocker_and_budget_exist_from_the_moment_the_node_is_seen() -> None:
     assert stage.work() == ["Deployment", "PodDisruptionBudget"]
     read = stage.budget()
     assert read is not None
-    assert (read.is_open, read.serves, stage.guarding()) == (True, "", Guarding.NOT_SERVING)
+    assert (read.is_open, read.serves, stage.guarding()) == (True, "", ProtectionPhase.NOT_SERVING)
 
 
 @pytest.mark.parametrize("begins", ["at once", "later"])
@@ -224,7 +224,7 @@ def test_on_the_way_in_the_budget_closes_before_the_blocker_is_waited_for_and_th
     read = stage.budget()
     assert read is not None
     assert (read.is_open, read.serves, stage.entry()) == (False, HOST, None)
-    assert stage.guarding() is Guarding.BLOCKER_NOT_READY
+    assert stage.guarding() is ProtectionPhase.BLOCKER_NOT_READY
     stage.blocker_starts()
     assert stage.work() == ["PutEntries"]
     assert stage.entry() == HOST
@@ -246,7 +246,7 @@ def test_the_budget_stays_open_and_the_first_configuration_can_roll_while_the_dp
     stage.work()
     read = stage.budget()
     assert read is not None
-    assert (read.is_open, read.serves, stage.guarding()) == (True, "", Guarding.NOT_SERVING)
+    assert (read.is_open, read.serves, stage.guarding()) == (True, "", ProtectionPhase.NOT_SERVING)
 
 
 def test_a_budget_that_was_written_since_it_was_seen_is_not_closed() -> None:
@@ -288,7 +288,7 @@ def test_no_entry_while_the_node_is_cordoned_because_its_drain_may_have_gone_by_
     stage.blocker_starts()
     stage.cordon()
     assert stage.work() == []
-    assert (stage.guarding(), stage.entry()) == (Guarding.NODE_CORDONED, None)
+    assert (stage.guarding(), stage.entry()) == (ProtectionPhase.NODE_CORDONED, None)
 
 
 PUT_BREAKS: dict[str, Callable[[Stage], object]] = {
@@ -356,7 +356,7 @@ ANOTHER = f"{TEXT}OVN_KUBE_LOG_LEVEL=5\n"
 
 
 def change_entry(stage: Stage, text: str = ANOTHER) -> Run:
-    return Run(ChangeEntry(stage.view().site, DPU, "ns", text))
+    return Run(ChangeEntry(stage.view().host_ref, DPU, "ns", text))
 
 
 def entries(stage: Stage) -> dict[str, Any]:
@@ -430,7 +430,7 @@ def test_a_second_dpu_of_a_host_is_protected_without_an_entry() -> None:
     stage = Stage()
     stage.work()
     stage.blocker_starts()
-    assert decide_protection(replace(stage.view(), text="")).guarding is Guarding.SERVING
+    assert decide_protection(replace(stage.view(), text="")).guarding is ProtectionPhase.SERVING
     assert decide_protection(replace(stage.view(), text="")).task is None
 
 
@@ -438,7 +438,7 @@ def test_a_serving_pair_is_taken_apart_only_once_its_host_is_drained() -> None:
     stage = serving()
     stage.pairing = None
     assert stage.work() == []
-    assert (stage.guarding(), stage.entry()) == (Guarding.REMOVAL_PENDING, HOST)
+    assert (stage.guarding(), stage.entry()) == (ProtectionPhase.REMOVAL_PENDING, HOST)
 
 
 def test_on_the_way_back_the_entry_goes_then_the_pods_that_read_it_then_the_mark() -> None:
@@ -490,7 +490,7 @@ def test_a_pod_that_came_after_the_entry_was_gone_may_stay() -> None:
     stage.pod_starts("ovnkube-node-b")
     stage.work()
     assert [pod["metadata"]["name"] for pod in stage.infra.list(PODS, "ns")] == ["ovnkube-node-b"]
-    assert stage.guarding() is Guarding.NOT_SERVING
+    assert stage.guarding() is ProtectionPhase.NOT_SERVING
 
 
 def test_a_pod_that_is_ending_is_waited_for() -> None:
@@ -507,7 +507,7 @@ def test_nothing_is_asked_again_and_again_while_a_pod_is_ending() -> None:
     stage = leaving()
     stage.infra.change(PODS, "ns", "ovnkube-node-a", {"metadata": {"deletionTimestamp": "now", "finalizers": ["f"]}})
     found = decide_protection(stage.view())
-    assert (found.task, found.guarding) == (None, Guarding.LEAVING)
+    assert (found.task, found.guarding) == (None, ProtectionPhase.LEAVING)
     stage.infra.remove(PODS, "ns", "ovnkube-node-a")
     assert stage.finish(stage.run()) == "DONE: bf2-1: serves nobody"
 
@@ -525,13 +525,13 @@ def test_no_entry_is_taken_away_once_a_person_holds_the_dpu() -> None:
     run = stage.run()
     stage.infra.change(NODES, "", DPU, {"metadata": {"annotations": {DRAIN_ANNOTATION: "hold"}}})
     assert stage.finish(run).endswith("a person holds it")
-    assert (stage.entry(), stage.guarding()) == (HOST, Guarding.REMOVAL_PENDING)
+    assert (stage.entry(), stage.guarding()) == (HOST, ProtectionPhase.REMOVAL_PENDING)
 
 
 def test_who_leaves_already_goes_on_although_a_person_holds_the_dpu() -> None:
     stage = leaving()
     stage.infra.change(NODES, "", DPU, {"metadata": {"annotations": {DRAIN_ANNOTATION: "hold"}}})
-    assert stage.guarding() is Guarding.LEAVING
+    assert stage.guarding() is ProtectionPhase.LEAVING
     assert stage.work()
 
 
@@ -557,7 +557,7 @@ def test_a_pair_that_comes_back_while_it_leaves_is_taken_apart_and_put_together_
     stage.work()
     read = stage.budget()
     assert read is not None
-    assert (stage.guarding(), stage.entry(), read.leaving) == (Guarding.SERVING, HOST, ())
+    assert (stage.guarding(), stage.entry(), read.leaving) == (ProtectionPhase.SERVING, HOST, ())
 
 
 def test_a_pair_whose_entry_is_back_while_it_leaves_stays() -> None:
@@ -565,7 +565,7 @@ def test_a_pair_whose_entry_is_back_while_it_leaves_stays() -> None:
     stage.pairing = HOST
     stage.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: TEXT}})
     assert stage.work() == ["Stay"]
-    assert stage.guarding() is Guarding.SERVING
+    assert stage.guarding() is ProtectionPhase.SERVING
 
 
 def about_to_leave() -> tuple[Stage, Run]:
@@ -647,7 +647,7 @@ def test_what_is_not_ours_is_left_alone(what: str) -> None:
     stage = Stage()
     OTHERS[what](stage)
     assert stage.work() == []
-    assert stage.guarding() is Guarding.NOT_OURS
+    assert stage.guarding() is ProtectionPhase.NOT_OURS
 
 
 ROLLS = {
@@ -718,16 +718,16 @@ def test_a_dpu_on_its_way_out_is_said_to_leave_until_it_serves_nobody() -> None:
     while (task := decide_protection(stage.view()).task) is not None:
         stage.finish(Run(task))
         said.append(stage.guarding())
-    assert said == [Guarding.LEAVING] * 4 + [Guarding.NOT_SERVING]
+    assert said == [ProtectionPhase.LEAVING] * 4 + [ProtectionPhase.NOT_SERVING]
     opened = unwanted()
     opened.finish(opened.run())
     spec = {"spec": {"maxUnavailable": 1}}
     opened.infra.change(PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU), spec)
-    assert opened.guarding() is Guarding.LEAVING
+    assert opened.guarding() is ProtectionPhase.LEAVING
 
 
 def test_a_dpu_without_a_budget_is_said_to_lack_its_blocker() -> None:
-    assert Stage().guarding() is Guarding.BLOCKER_MISSING
+    assert Stage().guarding() is ProtectionPhase.BLOCKER_MISSING
 
 
 def test_no_entry_is_taken_away_while_the_maintenance_that_holds_the_host_is_somebody_elses() -> None:

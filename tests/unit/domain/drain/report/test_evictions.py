@@ -23,7 +23,7 @@ ASKED = replace(CYCLE, asked_at=1000)
 
 
 def at(time: int, given: HostView) -> HostView:
-    return replace(given, site=replace(SITE, author=replace(SITE.author, now=time)))
+    return replace(given, host_ref=replace(SITE, author=replace(SITE.author, now=time)))
 
 
 LATE: dict[str, tuple[HostView, int, bool]] = {

@@ -10,22 +10,22 @@ from dpunetop.domain.drain.outages.unplanned import (
     NetworkReason,
     NetworkState,
 )
-from dpunetop.domain.drain.protection.protection import Guarding
+from dpunetop.domain.drain.protection.protection import ProtectionPhase
+from dpunetop.domain.drain.report.dpustatus import (
+    DpuPhase,
+    DpuStatus,
+    DrainReason,
+    Late,
+)
 from dpunetop.domain.drain.report.health import (
     PairState,
     judge_pairs,
 )
-from dpunetop.domain.drain.report.standing import (
-    Late,
-    Stage,
-    Standing,
-    Wish,
-)
 
 
 def pair(
-    guarding: Guarding = Guarding.SERVING,
-    stage: Stage | None = None,
+    guarding: ProtectionPhase = ProtectionPhase.SERVING,
+    stage: DpuPhase | None = None,
     reason: str = "",
     *,
     served: bool = True,
@@ -33,67 +33,70 @@ def pair(
     opened: bool = False,
     late: Late | None = None,
 ) -> PairState:
-    standing = None
+    dpu_status = None
     if stage is not None:
-        standing = Standing(dpu, stage, Wish.CORDON, reason, "why", True, has_opened=opened, late=late)
-    return PairState(dpu, guarding, standing, served)
+        dpu_status = DpuStatus(dpu, stage, DrainReason.CORDON, reason, "why", True, has_opened=opened, late=late)
+    return PairState(dpu, guarding, dpu_status, served)
 
 
 CASES: dict[str, tuple[list[PairState], tuple[str, str]]] = {
     "no pairs": ([], ("True", "AllProtected")),
-    "all serve": ([pair(), pair(stage=Stage.IDLE)], ("True", "AllProtected")),
-    "a drain that goes as it should": ([pair(stage=Stage.DPU_DOWN, reason="DpuDraining")], ("True", "Draining")),
+    "all serve": ([pair(), pair(stage=DpuPhase.IDLE)], ("True", "AllProtected")),
+    "a drain that goes as it should": ([pair(stage=DpuPhase.DPU_DOWN, reason="DpuDraining")], ("True", "Draining")),
     "a blocker that was evicted": (
-        [pair(Guarding.BLOCKER_NOT_READY, Stage.DPU_DOWN, "DpuDraining", opened=True)],
+        [pair(ProtectionPhase.BLOCKER_NOT_READY, DpuPhase.DPU_DOWN, "DpuDraining", opened=True)],
         ("True", "Draining"),
     ),
     "a blocker that is not Ready while the host is drained": (
-        [pair(Guarding.BLOCKER_NOT_READY, Stage.HOST_DRAINING, "HostDraining")],
+        [pair(ProtectionPhase.BLOCKER_NOT_READY, DpuPhase.HOST_DRAINING, "HostDraining")],
         ("False", "BlockerNotReady"),
     ),
     "a blocker on a DPU that went down before its budget was opened": (
-        [pair(Guarding.BLOCKER_NOT_READY, Stage.DPU_DOWN, "HostDraining")],
+        [pair(ProtectionPhase.BLOCKER_NOT_READY, DpuPhase.DPU_DOWN, "HostDraining")],
         ("False", "BlockerNotReady"),
     ),
     "a drain that takes too long": (
-        [pair(stage=Stage.HOST_DRAINING, reason="HostDraining", late=Late("HostDrainOverdue", "since"))],
+        [pair(stage=DpuPhase.HOST_DRAINING, reason="HostDraining", late=Late("HostDrainOverdue", "since"))],
         ("False", "HostDrainOverdue"),
     ),
     "protection that takes too long": (
-        [pair(Guarding.CLOSING, Stage.IDLE, late=Late("ProtectionOverdue", "since"), served=False)],
+        [pair(ProtectionPhase.CLOSING, DpuPhase.IDLE, late=Late("ProtectionOverdue", "since"), served=False)],
         ("False", "ProtectionOverdue"),
     ),
     "held says more than that it takes long": (
-        [pair(stage=Stage.HELD, reason="HostAbsent", late=Late("VerifyingOverdue", "since"))],
+        [pair(stage=DpuPhase.HELD, reason="HostAbsent", late=Late("VerifyingOverdue", "since"))],
         ("False", "HostAbsent"),
     ),
     "nothing is known of a drain": ([pair(stage=None)], ("True", "AllProtected")),
-    "failed, and it has no word for it yet": ([pair(stage=Stage.FAILED)], ("False", "Failed")),
+    "failed, and it has no word for it yet": ([pair(stage=DpuPhase.FAILED)], ("False", "Failed")),
     "a blocker that was evicted before the DPU ever served": (
-        [pair(Guarding.BLOCKER_NOT_READY, Stage.HOST_DRAINED, served=False)],
+        [pair(ProtectionPhase.BLOCKER_NOT_READY, DpuPhase.HOST_DRAINED, served=False)],
         ("False", "Protecting"),
     ),
-    "on the way back within a drain": ([pair(Guarding.LEAVING, Stage.DPU_DOWN, "DpuDraining")], ("True", "Draining")),
+    "on the way back within a drain": (
+        [pair(ProtectionPhase.LEAVING, DpuPhase.DPU_DOWN, "DpuDraining")],
+        ("True", "Draining"),
+    ),
     "unpaired within a drain": (
-        [pair(Guarding.REMOVAL_PENDING, Stage.HOST_DRAINING, "HostDraining")],
+        [pair(ProtectionPhase.REMOVAL_PENDING, DpuPhase.HOST_DRAINING, "HostDraining")],
         ("False", "RemovalPending"),
     ),
     "held, which says more than what it guards": (
-        [pair(Guarding.REMOVAL_PENDING, Stage.HELD, "NoFreeSlot")],
+        [pair(ProtectionPhase.REMOVAL_PENDING, DpuPhase.HELD, "NoFreeSlot")],
         ("False", "NoFreeSlot"),
     ),
-    "on the way": ([pair(), pair(Guarding.NOT_SERVING, served=False)], ("False", "Protecting")),
-    "a first blocker that starts": ([pair(Guarding.BLOCKER_NOT_READY, served=False)], ("False", "Protecting")),
-    "a blocker that is down": ([pair(Guarding.BLOCKER_NOT_READY)], ("False", "BlockerNotReady")),
-    "somebody else's": ([pair(Guarding.NOT_OURS, served=False)], ("False", "NotOurs")),
-    "unpaired": ([pair(Guarding.REMOVAL_PENDING)], ("False", "RemovalPending")),
-    "held": ([pair(stage=Stage.HELD, reason="ForeignMaintenance")], ("False", "ForeignMaintenance")),
+    "on the way": ([pair(), pair(ProtectionPhase.NOT_SERVING, served=False)], ("False", "Protecting")),
+    "a first blocker that starts": ([pair(ProtectionPhase.BLOCKER_NOT_READY, served=False)], ("False", "Protecting")),
+    "a blocker that is down": ([pair(ProtectionPhase.BLOCKER_NOT_READY)], ("False", "BlockerNotReady")),
+    "somebody else's": ([pair(ProtectionPhase.NOT_OURS, served=False)], ("False", "NotOurs")),
+    "unpaired": ([pair(ProtectionPhase.REMOVAL_PENDING)], ("False", "RemovalPending")),
+    "held": ([pair(stage=DpuPhase.HELD, reason="ForeignMaintenance")], ("False", "ForeignMaintenance")),
     "a second DPU of a host that waits for its turn to serve": (
-        [pair(), pair(served=False, stage=Stage.IDLE)],
+        [pair(), pair(served=False, stage=DpuPhase.IDLE)],
         ("True", "AllProtected"),
     ),
     "failed comes before what is under way": (
-        [pair(Guarding.CLOSING, served=False), pair(stage=Stage.FAILED, reason="MaintenanceFailed")],
+        [pair(ProtectionPhase.CLOSING, served=False), pair(stage=DpuPhase.FAILED, reason="MaintenanceFailed")],
         ("False", "MaintenanceFailed"),
     ),
 }
@@ -110,31 +113,31 @@ def network(dpu: str = "d") -> NetworkState:
 
 
 def test_a_host_without_a_network_comes_first_and_hides_that_its_blocker_is_down_too() -> None:
-    pairs = [pair(stage=Stage.HELD, reason="NoFreeSlot", dpu="other"), pair(Guarding.BLOCKER_NOT_READY)]
+    pairs = [pair(stage=DpuPhase.HELD, reason="NoFreeSlot", dpu="other"), pair(ProtectionPhase.BLOCKER_NOT_READY)]
     said = judge_pairs(pairs, networks=[network()])
     assert (said.status, said.reason) == ("False", "HostWithoutNetwork")
     assert said.message == "host h has no network; other: why"
 
 
 def test_a_blocker_that_is_down_on_another_dpu_is_told_beside_it() -> None:
-    said = judge_pairs([pair(Guarding.BLOCKER_NOT_READY)], networks=[network("other")])
+    said = judge_pairs([pair(ProtectionPhase.BLOCKER_NOT_READY)], networks=[network("other")])
     assert "host h has no network; d: its blocker is not Ready" in said.message
 
 
 UNDER_WAY = [
-    Guarding.BLOCKER_MISSING,
-    Guarding.NOT_SERVING,
-    Guarding.CLOSING,
-    Guarding.ENTRY_PENDING,
-    Guarding.LEAVING,
-    Guarding.NODE_CORDONED,
+    ProtectionPhase.BLOCKER_MISSING,
+    ProtectionPhase.NOT_SERVING,
+    ProtectionPhase.CLOSING,
+    ProtectionPhase.ENTRY_PENDING,
+    ProtectionPhase.LEAVING,
+    ProtectionPhase.NODE_CORDONED,
 ]
 
 
-@pytest.mark.parametrize("guarding", Guarding)
-def test_every_step_of_protection_is_good_or_under_way_or_has_words_of_its_own(guarding: Guarding) -> None:
+@pytest.mark.parametrize("guarding", ProtectionPhase)
+def test_every_step_of_protection_is_good_or_under_way_or_has_words_of_its_own(guarding: ProtectionPhase) -> None:
     said = judge_pairs([pair(guarding)])
-    if guarding is Guarding.SERVING:
+    if guarding is ProtectionPhase.SERVING:
         assert (said.status, said.reason) == ("True", "AllProtected")
     elif guarding in UNDER_WAY:
         assert (said.status, said.reason) == ("False", "Protecting")
@@ -147,10 +150,10 @@ def test_the_first_trouble_gives_the_reason_and_all_are_named_in_the_order_of_th
     said = judge_pairs(
         [
             pair(dpu="a"),
-            pair(dpu="b", stage=Stage.HELD, reason="HostAbsent"),
-            pair(Guarding.CLOSING, dpu="c"),
-            pair(Guarding.NOT_OURS, dpu="d"),
-            pair(dpu="e", stage=Stage.FAILED, reason="MaintenanceFailed"),
+            pair(dpu="b", stage=DpuPhase.HELD, reason="HostAbsent"),
+            pair(ProtectionPhase.CLOSING, dpu="c"),
+            pair(ProtectionPhase.NOT_OURS, dpu="d"),
+            pair(dpu="e", stage=DpuPhase.FAILED, reason="MaintenanceFailed"),
         ]
     )
     assert (said.type, said.status, said.reason) == ("PairsHealthy", "False", "HostAbsent")
@@ -159,24 +162,24 @@ def test_the_first_trouble_gives_the_reason_and_all_are_named_in_the_order_of_th
 
 
 def test_what_a_person_has_to_put_right_is_named_after_what_is_stuck() -> None:
-    said = judge_pairs([pair(), pair(Guarding.CLOSING)], ["d: first", "e: second"])
+    said = judge_pairs([pair(), pair(ProtectionPhase.CLOSING)], ["d: first", "e: second"])
     assert (said.status, said.reason, said.message) == ("False", "PairingConflict", "d: first; e: second")
-    said = judge_pairs([pair(dpu="x", stage=Stage.HELD, reason="HostAbsent")], ["d: first"])
+    said = judge_pairs([pair(dpu="x", stage=DpuPhase.HELD, reason="HostAbsent")], ["d: first"])
     assert (said.reason, said.message) == ("HostAbsent", "x: why; d: first")
     assert judge_pairs([], ["d: first"] * 6).message.endswith("; and 1 more")
 
 
 def test_pairs_are_counted_with_those_that_drain() -> None:
-    assert judge_pairs([pair(), pair(), pair(stage=Stage.IDLE)]).message == "3 pairs"
-    draining = pair(stage=Stage.VERIFYING, reason="ProofMissing")
+    assert judge_pairs([pair(), pair(), pair(stage=DpuPhase.IDLE)]).message == "3 pairs"
+    draining = pair(stage=DpuPhase.VERIFYING, reason="ProofMissing")
     assert judge_pairs([pair(), draining, draining]).message == "3 pairs, 2 of them in a drain"
 
 
 def test_five_troubles_are_all_that_is_said_and_none_is_left_over() -> None:
-    assert "; and" not in judge_pairs([pair(Guarding.REMOVAL_PENDING)] * 5).message
+    assert "; and" not in judge_pairs([pair(ProtectionPhase.REMOVAL_PENDING)] * 5).message
 
 
 def test_the_first_five_are_named_and_the_others_counted() -> None:
-    said = judge_pairs([pair(Guarding.REMOVAL_PENDING) for _ in range(7)])
+    said = judge_pairs([pair(ProtectionPhase.REMOVAL_PENDING) for _ in range(7)])
     assert said.message.count("d: is not paired") == 5
     assert said.message.endswith("; and 2 more")

@@ -11,33 +11,33 @@ import yaml
 
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.drain.model.facts import (
+    DrainOverride,
+    DrainSettings,
     HostView,
+    MaintenancePhase,
     Mco,
-    Order,
-    Phase,
     Pod,
-    Settings,
 )
 from dpunetop.domain.drain.model.limits import (
     DEFAULT_LIMITS,
     DEFAULT_SECONDS,
+    LimitedStep,
     Limits,
-    Span,
     duration,
 )
 from dpunetop.domain.drain.model.record import Cycle
-from dpunetop.domain.drain.protection.protection import Guarding
+from dpunetop.domain.drain.protection.protection import ProtectionPhase
+from dpunetop.domain.drain.report.dpustatus import (
+    DpuPhase,
+    DpuStatus,
+    dpu_statuses,
+)
 from dpunetop.domain.drain.report.overdue import (
     BEGINNING_SECONDS,
     guarding_span,
     next_limit,
     span_of,
     timed,
-)
-from dpunetop.domain.drain.report.standing import (
-    Stage,
-    Standing,
-    standings,
 )
 from dpunetop.domain.drain.rules.cycle import decide
 from dpunetop.domain.hostconfig.machinestate import MachineState
@@ -66,11 +66,11 @@ UNPROVEN = {"pods": ()}
 
 
 def at(time: int, given: HostView) -> HostView:
-    return replace(given, site=replace(SITE, author=replace(SITE.author, now=time)))
+    return replace(given, host_ref=replace(SITE, author=replace(SITE.author, now=time)))
 
 
-def look(given: HostView, guarding: Guarding = Guarding.SERVING) -> Standing:
-    found = standings(given, decide(given))
+def look(given: HostView, guarding: ProtectionPhase = ProtectionPhase.SERVING) -> DpuStatus:
+    found = dpu_statuses(given, decide(given))
     (first, *_) = timed(given, found, {each.dpu: guarding for each in found})
     return first
 
@@ -78,25 +78,30 @@ def look(given: HostView, guarding: Guarding = Guarding.SERVING) -> Standing:
 # --- nothing is without a limit -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stage", Stage)
-def test_every_stage_has_a_limit_or_is_told_at_once_or_is_rest(stage: Stage) -> None:
+@pytest.mark.parametrize("stage", DpuPhase)
+def test_every_stage_has_a_limit_or_is_told_at_once_or_is_rest(stage: DpuPhase) -> None:
     found = {span_of(stage, cycle, is_ending=ending) for cycle in (None, ASKED, OPEN) for ending in (False, True)}
-    assert (found == {None}) is (stage in (Stage.IDLE, Stage.HELD, Stage.FAILED))
+    assert (found == {None}) is (stage in (DpuPhase.IDLE, DpuPhase.HELD, DpuPhase.FAILED))
     assert None not in found or len(found) == 1
 
 
-@pytest.mark.parametrize("guarding", Guarding)
-def test_every_step_of_protection_has_a_limit_or_is_told_at_once_or_lasts(guarding: Guarding) -> None:
-    lasts = (Guarding.SERVING, Guarding.NOT_SERVING, Guarding.NOT_OURS, Guarding.REMOVAL_PENDING)
-    assert guarding_span(guarding) is (None if guarding in lasts else Span.PROTECTION)
+@pytest.mark.parametrize("guarding", ProtectionPhase)
+def test_every_step_of_protection_has_a_limit_or_is_told_at_once_or_lasts(guarding: ProtectionPhase) -> None:
+    lasts = (
+        ProtectionPhase.SERVING,
+        ProtectionPhase.NOT_SERVING,
+        ProtectionPhase.NOT_OURS,
+        ProtectionPhase.REMOVAL_PENDING,
+    )
+    assert guarding_span(guarding) is (None if guarding in lasts else LimitedStep.PROTECTION)
 
 
 def test_every_limit_has_a_default_which_is_that_of_the_schema() -> None:
     [version] = yaml.safe_load(CRD.read_text())["spec"]["versions"]
     drain = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["drain"]["properties"]
     schema = {name: each["default"] for name, each in drain["limits"]["properties"].items()}
-    assert schema == {span.value: duration(DEFAULT_LIMITS.seconds(span)) for span in Span}
-    assert DEFAULT_SECONDS.keys() == set(Span)
+    assert schema == {span.value: duration(DEFAULT_LIMITS.seconds(span)) for span in LimitedStep}
+    assert DEFAULT_SECONDS.keys() == set(LimitedStep)
     assert all(each["description"] and each["pattern"] for each in drain["limits"]["properties"].values())
 
 
@@ -104,14 +109,14 @@ def test_every_limit_is_on_the_page_with_its_default_and_its_reason() -> None:
     page = (CRD.parents[2] / "docs" / "drain.md").read_text().split("## Limits of time\n")[1].split("\n## ")[0]
     rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in page.splitlines() if "|" in line]
     shown = {row[0]: (row[1], row[4]) for row in rows[2:]}
-    assert shown == {span.value: (duration(DEFAULT_SECONDS[span]), span.reason) for span in Span}
+    assert shown == {span.value: (duration(DEFAULT_SECONDS[span]), span.reason) for span in LimitedStep}
 
 
 def test_limits_are_read_from_the_resource_and_what_is_not_given_has_its_default() -> None:
     given = {"metadata": {"name": "n"}, "spec": {"drain": {"limits": {"hostDrain": "1h30m", "verifying": "45s"}}}}
     limits = Limits(parse_config(given).drain.limits)
-    found = {span: limits.seconds(span) for span in Span}
-    assert found == {**DEFAULT_SECONDS, Span.HOST_DRAIN: 5400, Span.VERIFYING: 45}
+    found = {span: limits.seconds(span) for span in LimitedStep}
+    assert found == {**DEFAULT_SECONDS, LimitedStep.HOST_DRAIN: 5400, LimitedStep.VERIFYING: 45}
     assert parse_config({"metadata": {"name": "n"}, "spec": {}}).drain.limits == {}
 
 
@@ -123,24 +128,24 @@ def test_a_duration_is_shown_as_the_api_takes_it(seconds: int, text: str) -> Non
 # --- since when -----------------------------------------------------------------------------------------------------
 
 DRAINING = view(cordoned(ASKED), maintenances=(nm(),))
-SINCE: dict[str, tuple[HostView, Span, int]] = {
-    "the host has not been asked": (view(cordoned(STARTING)), Span.STARTING, 900),
-    "the host is being drained": (DRAINING, Span.HOST_DRAIN, 1000),
+SINCE: dict[str, tuple[HostView, LimitedStep, int]] = {
+    "the host has not been asked": (view(cordoned(STARTING)), LimitedStep.STARTING, 900),
+    "the host is being drained": (DRAINING, LimitedStep.HOST_DRAIN, 1000),
     "drained, and not opened yet": (
         view(cordoned(ASKED), maintenances=(DONE,), host=DRAINED_HOST),
-        Span.HOST_DRAIN,
+        LimitedStep.HOST_DRAIN,
         1000,
     ),
-    "begun anew after an opening": (view(cordoned(replace(ASKED, opened=True))), Span.HOST_DRAIN, 1000),
-    "open": (view(cordoned(OPEN, is_open=True), maintenances=(DONE,), host=DRAINED_HOST), Span.DPU_DRAIN, 2000),
+    "begun anew after an opening": (view(cordoned(replace(ASKED, opened=True))), LimitedStep.HOST_DRAIN, 1000),
+    "open": (view(cordoned(OPEN, is_open=True), maintenances=(DONE,), host=DRAINED_HOST), LimitedStep.DPU_DRAIN, 2000),
     "down": (
         view(cordoned(OPEN, is_open=True, ready=False, ready_since=2500), maintenances=(DONE,), host=DRAINED_HOST),
-        Span.DPU_DOWN,
+        LimitedStep.DPU_DOWN,
         2500,
     ),
     "down since before it was opened": (
         view(cordoned(OPEN, is_open=True, ready=False, ready_since=5), maintenances=(DONE,), host=DRAINED_HOST),
-        Span.DPU_DOWN,
+        LimitedStep.DPU_DOWN,
         2000,
     ),
     "back and cordoned": (
@@ -149,40 +154,40 @@ SINCE: dict[str, tuple[HostView, Span, int]] = {
             maintenances=(DONE,),
             host=DRAINED_HOST,
         ),
-        Span.RECOVERY,
+        LimitedStep.RECOVERY,
         3000,
     ),
     "verifying": (
         view(replace(free(BACK), **UNPROVEN), maintenances=(DONE,), host=DRAINED_HOST),
-        Span.VERIFYING,
+        LimitedStep.VERIFYING,
         4000,
     ),
     "Ready only after the cordon was taken back": (
         view(replace(free(BACK, ready_since=4500), **UNPROVEN), maintenances=(DONE,), host=DRAINED_HOST),
-        Span.VERIFYING,
+        LimitedStep.VERIFYING,
         4500,
     ),
     "the machine-config operator is not done": (
         view(free(BACK, mco=Mco.PENDING), maintenances=(DONE,), host=DRAINED_HOST),
-        Span.VERIFYING,
+        LimitedStep.VERIFYING,
         4000,
     ),
     "the maintenance ends": (
-        view(free(BACK), maintenances=(replace(nm(Phase.SUCCEEDED, terminating=True), ended_at=5000),)),
-        Span.GIVING_BACK,
+        view(free(BACK), maintenances=(replace(nm(MaintenancePhase.SUCCEEDED, terminating=True), ended_at=5000),)),
+        LimitedStep.GIVING_BACK,
         5000,
     ),
-    "the maintenance is gone": (view(free(BACK), host=replace(DRAINED_HOST, mark=True)), Span.GIVING_BACK, 4000),
+    "the maintenance is gone": (view(free(BACK), host=replace(DRAINED_HOST, mark=True)), LimitedStep.GIVING_BACK, 4000),
     "a record of a form without times": (
         view(replace(free(RETURNING), **UNPROVEN), maintenances=(DONE,), host=DRAINED_HOST),
-        Span.VERIFYING,
+        LimitedStep.VERIFYING,
         900,
     ),
 }
 
 
 @pytest.mark.parametrize(("given", "span", "since"), SINCE.values(), ids=SINCE.keys())
-def test_a_limit_counts_from_what_is_recorded(given: HostView, span: Span, since: int) -> None:
+def test_a_limit_counts_from_what_is_recorded(given: HostView, span: LimitedStep, since: int) -> None:
     limit = DEFAULT_SECONDS[span]
     assert look(at(since + limit, given)).late is None
     late = look(at(since + limit + 1, given)).late
@@ -192,7 +197,7 @@ def test_a_limit_counts_from_what_is_recorded(given: HostView, span: Span, since
 
 
 def test_what_is_told_at_once_or_rests_is_never_late() -> None:
-    for given in (view(free()), view(cordoned(ABORTED)), view(cordoned(order=Order.SKIP))):
+    for given in (view(free()), view(cordoned(ABORTED)), view(cordoned(order=DrainOverride.SKIP))):
         assert (look(at(10**9, given)).late, look(at(10**9, given)).late_at) == (None, 0)
 
 
@@ -203,7 +208,7 @@ def test_it_is_looked_at_again_when_the_next_limit_passes() -> None:
 
 
 def test_a_person_may_set_another_limit() -> None:
-    given = replace(DRAINING, settings=Settings(limits=Limits({"hostDrain": 60})))
+    given = replace(DRAINING, settings=DrainSettings(limits=Limits({"hostDrain": 60})))
     late = look(at(1061, given)).late
     assert late is not None
     assert "spec.drain.limits.hostDrain (1m)" in late.message
@@ -212,7 +217,7 @@ def test_a_person_may_set_another_limit() -> None:
 # --- why ------------------------------------------------------------------------------------------------------------
 
 
-def told(given: HostView, guarding: Guarding = Guarding.SERVING) -> str:
+def told(given: HostView, guarding: ProtectionPhase = ProtectionPhase.SERVING) -> str:
     late = look(at(10**6, given), guarding).late
     assert late is not None
     return late.message
@@ -254,18 +259,18 @@ def test_what_is_missing_of_the_proof_is_named_when_it_takes_too_long() -> None:
 
 
 def test_a_maintenance_that_does_not_end_is_told_with_its_error() -> None:
-    own = replace(nm(Phase.SUCCEEDED, terminating=True), ended_at=5000, error="no lease")
+    own = replace(nm(MaintenancePhase.SUCCEEDED, terminating=True), ended_at=5000, error="no lease")
     words = told(view(free(BACK), maintenances=(own,)))
     assert words.endswith('the maintenance of host-1 is ending; the node maintenance operator says "no lease"')
 
 
-def protecting(guarding: Guarding, **but: Any) -> Standing:
+def protecting(guarding: ProtectionPhase, **but: Any) -> DpuStatus:
     given = view(dpu(read=closed(since=1000, **but)))
     return look(at(1601, given), guarding)
 
 
-@pytest.mark.parametrize("guarding", Guarding)
-def test_protection_that_hangs_names_the_step_and_since_when(guarding: Guarding) -> None:
+@pytest.mark.parametrize("guarding", ProtectionPhase)
+def test_protection_that_hangs_names_the_step_and_since_when(guarding: ProtectionPhase) -> None:
     late = protecting(guarding).late
     if guarding_span(guarding) is None:
         assert late is None
@@ -280,19 +285,19 @@ def test_protection_that_hangs_names_the_step_and_since_when(guarding: Guarding)
 
 def test_a_drain_that_goes_as_it_should_is_not_late_for_its_protection() -> None:
     given = view(cordoned(ASKED), maintenances=(nm(),))
-    assert look(at(2000, given), Guarding.BLOCKER_NOT_READY).late is None
+    assert look(at(2000, given), ProtectionPhase.BLOCKER_NOT_READY).late is None
 
 
 def test_two_dpus_of_a_host_are_late_each_by_its_own_record() -> None:
     second = replace(cordoned(replace(ASKED, asked_at=4000)), name="d2")
     given = at(4601, view(cordoned(ASKED), second, maintenances=(nm(),)))
-    found = timed(given, standings(given, decide(given)), {})
+    found = timed(given, dpu_statuses(given, decide(given)), {})
     assert [each.late is not None for each in found] == [True, False]
 
 
 def test_a_maintenance_of_ours_without_any_record_is_told_on_its_dpus() -> None:
     given = replace(view(free(), maintenances=(nm(terminating=True),)), serving=None)
-    assert (look(given).stage, look(given).reason) == (Stage.HELD, "MaintenanceTerminating")
+    assert (look(given).stage, look(given).reason) == (DpuPhase.HELD, "MaintenanceTerminating")
 
 
 def test_whether_the_budget_was_opened_is_told_of_this_drain_alone() -> None:

@@ -10,28 +10,28 @@ import pytest
 from dpunetop.domain.drain.model.facts import (
     DpuNode,
     DpuView,
-    Gone,
-    Hold,
+    DrainOverride,
+    DrainSettings,
+    HoldReason,
     HostView,
+    MaintenancePhase,
     Mco,
+    NodeGone,
     OnTimeout,
-    Order,
-    Phase,
     Reason,
-    Settings,
     Signal,
 )
+from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.model.record import (
     Cycle,
     State,
 )
-from dpunetop.domain.drain.model.scene import Scene
 from dpunetop.domain.drain.rules.cycle import (
     Decision,
     decide,
     retry_pause,
 )
-from dpunetop.domain.drain.rules.giving import Farewell
+from dpunetop.domain.drain.rules.returning import Farewell
 from dpunetop.domain.drain.rules.starting import (
     Reset,
     Rewrite,
@@ -76,8 +76,8 @@ LAPSED = replace(ABORTED, reason="DrainTimeout")
 UNSEEN = replace(RETURNING, pod="", containers=(), stale=("c0",))
 CHANGED = replace(free(RETURNING), entry="new")
 MARK = {open_for("d1"): "d1 x"}
-LIMIT = Settings(timeout_seconds=50, on_timeout=OnTimeout.ABORT)
-LATE = Settings(timeout_seconds=50)
+LIMIT = DrainSettings(timeout_seconds=50, on_timeout=OnTimeout.ABORT)
+LATE = DrainSettings(timeout_seconds=50)
 
 CASES: dict[str, tuple[HostView, str]] = {
     # at rest
@@ -87,21 +87,24 @@ CASES: dict[str, tuple[HostView, str]] = {
     "nothing is wanted of a host without NMO": (view(free(), maintenances=None), ""),
     "a cordon without a mark is no wish": (view(dpu(read=closed(serves="", is_open=True), cordoned=True)), ""),
     "a cordon under somebody else's budget is no wish": (view(dpu(read=closed(ours=False), cordoned=True)), ""),
-    "skip": (view(cordoned(order=Order.SKIP)), ""),
+    "skip": (view(cordoned(order=DrainOverride.SKIP)), ""),
     # closing, whatever else
     "open at rest": (view(free(is_open=True)), "Close d1"),
     "open without a record": (view(cordoned(is_open=True)), "Close d1"),
     "open and taken back": (view(free(OPENED, is_open=True), maintenances=(DONE,), host=DRAINED_HOST), "Close d1"),
     "open and the tenant is away": (view(cordoned(OPENED, is_open=True), tenant=BLIND), "Close d1"),
     "open and held": (
-        view(cordoned(OPENED, is_open=True, order=Order.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
+        view(cordoned(OPENED, is_open=True, order=DrainOverride.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
         "Close d1",
     ),
     "open and all is well": (
         view(cordoned(OPENED, is_open=True), maintenances=(DONE,), host=DRAINED_HOST),
         "DpuDraining",
     ),
-    "open by force": (view(cordoned(STARTING, is_open=True, order=Order.FORCE), tenant=BLIND), "TenantUnreachable"),
+    "open by force": (
+        view(cordoned(STARTING, is_open=True, order=DrainOverride.FORCE), tenant=BLIND),
+        "TenantUnreachable",
+    ),
     # records
     "a new wish": (view(cordoned()), "Rewrite d1 starting"),
     "a new wish and the tenant is away": (view(cordoned(), tenant=BLIND), "Rewrite d1 starting"),
@@ -109,11 +112,14 @@ CASES: dict[str, tuple[HostView, str]] = {
     "a record of another term and no wish": (view(free(replace(RETURNING, term="t0"))), "Rewrite d1 returning"),
     "taken back": (view(free(CYCLE), maintenances=(nm(),)), "Rewrite d1 returning"),
     "taken back after an abort": (view(free(ABORTED)), "Rewrite d1 returning"),
-    "skip in the middle": (view(cordoned(CYCLE, order=Order.SKIP), maintenances=(nm(),)), "Rewrite d1 returning"),
+    "skip in the middle": (
+        view(cordoned(CYCLE, order=DrainOverride.SKIP), maintenances=(nm(),)),
+        "Rewrite d1 returning",
+    ),
     "wanted again": (view(cordoned(RETURNING), maintenances=(DONE,), host=DRAINED_HOST), "Rewrite d1 starting"),
     "the node is another": (view(cordoned(replace(CYCLE, node="n0"))), "Rewrite d1 draining"),
-    "the node may be gone": (view(replace(free(CYCLE), node=Gone(False)), maintenances=(nm(),)), "DpuGone"),
-    "the node is gone": (view(replace(free(CYCLE), node=Gone(True)), maintenances=(nm(),)), "Rewrite d1 returning"),
+    "the node may be gone": (view(replace(free(CYCLE), node=NodeGone(False)), maintenances=(nm(),)), "DpuGone"),
+    "the node is gone": (view(replace(free(CYCLE), node=NodeGone(True)), maintenances=(nm(),)), "Rewrite d1 returning"),
     "a reboot": (view(cordoned(OPENED, boot_id="b2"), maintenances=(DONE,), host=DRAINED_HOST), "Refresh d1"),
     "what runs is not recorded": (
         view(free(UNSEEN, ready=False), maintenances=(DONE,), host=DRAINED_HOST),
@@ -121,12 +127,15 @@ CASES: dict[str, tuple[HostView, str]] = {
     ),
     "what runs is not recorded and the tenant is away": (view(free(UNSEEN), tenant=BLIND), "Refresh d1"),
     "what runs is not recorded and held": (
-        view(free(UNSEEN, order=Order.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
+        view(free(UNSEEN, order=DrainOverride.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
         "Refresh d1",
     ),
-    "what runs is not recorded but proves": (view(free(UNSEEN), maintenances=(DONE,), host=DRAINED_HOST), "GiveBack"),
+    "what runs is not recorded but proves": (
+        view(free(UNSEEN), maintenances=(DONE,), host=DRAINED_HOST),
+        "EndMaintenance",
+    ),
     "what runs is not recorded and the host is given back": (
-        view(free(UNSEEN), maintenances=(nm(Phase.SUCCEEDED, terminating=True),), host=DRAINED_HOST),
+        view(free(UNSEEN), maintenances=(nm(MaintenancePhase.SUCCEEDED, terminating=True),), host=DRAINED_HOST),
         "MaintenanceTerminating",
     ),
     "what runs is not recorded and the host was given back": (view(free(UNSEEN)), "Reset d1 over"),
@@ -140,7 +149,7 @@ CASES: dict[str, tuple[HostView, str]] = {
     "wanted and time went back": (view(cordoned(STARTING), unverified=True), "TimeWentBack"),
     "given back and time went back": (view(free(RETURNING), maintenances=(DONE,), unverified=True), "TimeWentBack"),
     "wanted of a host without NMO": (view(cordoned(STARTING), maintenances=None), "NodeMaintenanceNotServed"),
-    "force needs no tenant": (view(cordoned(STARTING, order=Order.FORCE), tenant=BLIND), "ForceOpen d1"),
+    "force needs no tenant": (view(cordoned(STARTING, order=DrainOverride.FORCE), tenant=BLIND), "ForceOpen d1"),
     # giving up
     "taken back by a person": (
         view(cordoned(OPENED), maintenances=(DONE,), host=TAKEN_BACK),
@@ -154,13 +163,13 @@ CASES: dict[str, tuple[HostView, str]] = {
     "too late, but it was open": (view(cordoned(OPENED), maintenances=(nm(),), settings=LIMIT), "DrainTimeout"),
     "too late, hold": (view(cordoned(CYCLE), maintenances=(nm(),), settings=LATE), "DrainTimeout"),
     "aborted": (view(cordoned(ABORTED)), "Aborted"),
-    "aborted with a maintenance": (view(cordoned(ABORTED), maintenances=(nm(),)), "GiveBack"),
+    "aborted with a maintenance": (view(cordoned(ABORTED), maintenances=(nm(),)), "EndMaintenance"),
     # the maintenance
     "asked for": (view(cordoned(STARTING)), "Create d1"),
     "asked for on a cordoned host": (view(cordoned(STARTING), host=replace(HOST, cordoned=True)), "Create d1"),
-    "not its turn": (view(cordoned(STARTING), not_now=Hold(Reason.NO_FREE_SLOT, "")), "NoFreeSlot"),
+    "not its turn": (view(cordoned(STARTING), not_now=HoldReason(Reason.NO_FREE_SLOT, "")), "NoFreeSlot"),
     "not its turn, but drained already": (
-        view(cordoned(CYCLE), maintenances=(DONE,), host=DRAINED_HOST, not_now=Hold(Reason.NO_FREE_SLOT, "")),
+        view(cordoned(CYCLE), maintenances=(DONE,), host=DRAINED_HOST, not_now=HoldReason(Reason.NO_FREE_SLOT, "")),
         "Open d1",
     ),
     "somebody else's": (view(cordoned(STARTING), maintenances=(FOREIGN,)), "ForeignMaintenance"),
@@ -169,15 +178,15 @@ CASES: dict[str, tuple[HostView, str]] = {
         "ForeignMaintenance",
     ),
     "the host is in its own drain": (view(cordoned(STARTING), host=replace(HOST, in_own_drain=True)), "HostInOwnDrain"),
-    "the host may be gone": (view(cordoned(STARTING), host=Gone(False)), "HostAbsent"),
-    "the host is gone": (view(cordoned(STARTING), host=Gone(True)), "HostAbsent"),
+    "the host may be gone": (view(cordoned(STARTING), host=NodeGone(False)), "HostAbsent"),
+    "the host is gone": (view(cordoned(STARTING), host=NodeGone(True)), "HostAbsent"),
     "the host is about to go": (view(cordoned(STARTING), host=replace(HOST, terminating=True)), "HostAbsent"),
     "ours, not recorded": (view(cordoned(STARTING), maintenances=(nm(),)), "Adopt d1"),
     "ours, another than recorded": (view(cordoned(replace(CYCLE, maintenance="m0")), maintenances=(nm(),)), "Adopt d1"),
     "ours, draining": (view(cordoned(CYCLE), maintenances=(nm(),)), "HostDraining"),
-    "ours, just made": (view(cordoned(CYCLE), maintenances=(nm(Phase.NEW),)), "HostDraining"),
+    "ours, just made": (view(cordoned(CYCLE), maintenances=(nm(MaintenancePhase.NEW),)), "HostDraining"),
     "ours, ending": (
-        view(cordoned(CYCLE), maintenances=(nm(Phase.SUCCEEDED, terminating=True),), host=DRAINED_HOST),
+        view(cordoned(CYCLE), maintenances=(nm(MaintenancePhase.SUCCEEDED, terminating=True),), host=DRAINED_HOST),
         "MaintenanceTerminating",
     ),
     "ours, gone": (view(cordoned(CYCLE)), "Reset d1 starting"),
@@ -187,12 +196,12 @@ CASES: dict[str, tuple[HostView, str]] = {
         "Restore",
     ),
     "a mark that nobody remembers": (view(free(), host=replace(HOST, mark=True)), "Restore"),
-    "failed": (view(cordoned(CYCLE), maintenances=(nm(Phase.FAILED),)), "Rewrite d1 draining"),
+    "failed": (view(cordoned(CYCLE), maintenances=(nm(MaintenancePhase.FAILED),)), "Rewrite d1 draining"),
     "failed and counted": (
-        view(cordoned(COUNTED), maintenances=(nm(Phase.FAILED),)),
-        "GiveUpFailed",
+        view(cordoned(COUNTED), maintenances=(nm(MaintenancePhase.FAILED),)),
+        "EndFailedMaintenance",
     ),
-    "failed with a mark": (view(cordoned(CYCLE), maintenances=(nm(Phase.FAILED, marks=MARK),)), "Unmark d1"),
+    "failed with a mark": (view(cordoned(CYCLE), maintenances=(nm(MaintenancePhase.FAILED, marks=MARK),)), "Unmark d1"),
     "failed once": (view(cordoned(replace(STARTING, failures=1, failed_at=999))), "Create d1"),
     "failed twice just now": (view(cordoned(replace(STARTING, failures=2, failed_at=999))), "MaintenanceFailed"),
     "failed twice a while ago": (view(cordoned(replace(STARTING, failures=2, failed_at=990))), "Create d1"),
@@ -200,11 +209,11 @@ CASES: dict[str, tuple[HostView, str]] = {
     # opening
     "drained": (view(cordoned(CYCLE), maintenances=(DONE,), host=DRAINED_HOST), "Open d1"),
     "drained with a mark": (
-        view(cordoned(CYCLE), maintenances=(nm(Phase.SUCCEEDED, marks=MARK),), host=DRAINED_HOST),
+        view(cordoned(CYCLE), maintenances=(nm(MaintenancePhase.SUCCEEDED, marks=MARK),), host=DRAINED_HOST),
         "Open d1",
     ),
     "drained and held": (
-        view(cordoned(CYCLE, order=Order.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
+        view(cordoned(CYCLE, order=DrainOverride.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
         "HeldByAnnotation",
     ),
     "running again with a mark": (view(cordoned(OPENED), maintenances=(nm(marks=MARK),)), "Unmark d1"),
@@ -213,11 +222,11 @@ CASES: dict[str, tuple[HostView, str]] = {
         "Unmark d9",
     ),
     # giving back
-    "proven": (view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST), "GiveBack"),
+    "proven": (view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST), "EndMaintenance"),
     "not proven": (view(free(RETURNING, ready=False), maintenances=(DONE,), host=DRAINED_HOST), "ProofMissing"),
     "never opened, and as it was when it began": (
         view(free(NEVER_OPENED), maintenances=(DONE,), host=DRAINED_HOST),
-        "GiveBack",
+        "EndMaintenance",
     ),
     "never opened, and its node is not Ready": (
         view(free(NEVER_OPENED, ready=False), maintenances=(DONE,), host=DRAINED_HOST),
@@ -244,7 +253,7 @@ CASES: dict[str, tuple[HostView, str]] = {
         "ProofMissing",
     ),
     "never opened, and marked as open": (
-        view(free(NEVER_OPENED), maintenances=(nm(Phase.SUCCEEDED, marks=MARK),), host=DRAINED_HOST),
+        view(free(NEVER_OPENED), maintenances=(nm(MaintenancePhase.SUCCEEDED, marks=MARK),), host=DRAINED_HOST),
         "Unmark d1",
     ),
     "aborted in time, and its node is not Ready": (
@@ -253,31 +262,34 @@ CASES: dict[str, tuple[HostView, str]] = {
     ),
     "aborted in time, and as it was when it began": (
         view(cordoned(LAPSED), maintenances=(DONE,), host=DRAINED_HOST),
-        "GiveBack",
+        "EndMaintenance",
     ),
     "in use again, whatever its DPU shows": (
         view(free(RETURNING, ready=False), maintenances=(DONE,), host=TAKEN_BACK),
-        "GiveBack",
+        "EndMaintenance",
     ),
-    "held": (view(free(RETURNING, order=Order.HOLD), maintenances=(DONE,), host=DRAINED_HOST), "HeldByAnnotation"),
+    "held": (
+        view(free(RETURNING, order=DrainOverride.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
+        "HeldByAnnotation",
+    ),
     "mco is not done": (
         view(free(RETURNING, mco=Mco.PENDING), maintenances=(DONE,), host=DRAINED_HOST),
         "MachineConfigPending",
     ),
     "mco asks in vain": (
         view(cordoned(ABORTED, mco=Mco.DRAINS), maintenances=(DONE,), host=TAKEN_BACK),
-        "GiveBack",
+        "EndMaintenance",
     ),
     "mco has drained what was aborted": (
         view(cordoned(ABORTED, mco=Mco.DRAINED), maintenances=(DONE,), host=TAKEN_BACK),
         "MachineConfigPending",
     ),
     "mco asks in vain for one that is skipped": (
-        view(cordoned(RETURNING, order=Order.SKIP, mco=Mco.DRAINS), maintenances=(DONE,), host=DRAINED_HOST),
-        "GiveBack",
+        view(cordoned(RETURNING, order=DrainOverride.SKIP, mco=Mco.DRAINS), maintenances=(DONE,), host=DRAINED_HOST),
+        "EndMaintenance",
     ),
     "mco has drained what is skipped": (
-        view(cordoned(RETURNING, order=Order.SKIP, mco=Mco.DRAINED), maintenances=(DONE,), host=DRAINED_HOST),
+        view(cordoned(RETURNING, order=DrainOverride.SKIP, mco=Mco.DRAINED), maintenances=(DONE,), host=DRAINED_HOST),
         "MachineConfigPending",
     ),
     "the blocker is not Ready": (
@@ -286,11 +298,11 @@ CASES: dict[str, tuple[HostView, str]] = {
     ),
     "the blocker is not Ready, and a person forces it": (
         view(
-            replace(free(RETURNING, order=Order.FORCE, ready=False), blocker=""),
+            replace(free(RETURNING, order=DrainOverride.FORCE, ready=False), blocker=""),
             maintenances=(DONE,),
             host=DRAINED_HOST,
         ),
-        "GiveBack",
+        "EndMaintenance",
     ),
     "the pod is outdated": (
         view(replace(free(RETURNING), pods=(replace(POD, current=False),)), maintenances=(DONE,), host=DRAINED_HOST),
@@ -319,15 +331,15 @@ CASES: dict[str, tuple[HostView, str]] = {
     ),
     "its entry is another and the host is drained again": (
         view(CHANGED, maintenances=(nm(),), host=DRAINED_HOST),
-        "GiveBack",
+        "EndMaintenance",
     ),
     "its entry is another and its drain is held": (
-        view(replace(CHANGED, node=replace(NODE, order=Order.HOLD)), maintenances=(DONE,), host=DRAINED_HOST),
+        view(replace(CHANGED, node=replace(NODE, order=DrainOverride.HOLD)), maintenances=(DONE,), host=DRAINED_HOST),
         "HeldByAnnotation",
     ),
     "its entry is another but the DPU was never let go": (
         view(replace(free(NEVER_OPENED), entry="new"), maintenances=(DONE,), host=DRAINED_HOST),
-        "GiveBack",
+        "EndMaintenance",
     ),
     "its entry is another and the drain is wanted": (
         view(replace(cordoned(OPENED, is_open=True), entry="new"), maintenances=(DONE,), host=DRAINED_HOST),
@@ -342,23 +354,29 @@ CASES: dict[str, tuple[HostView, str]] = {
         view(free(replace(RETURNING, maintenance="m0")), maintenances=(DONE,), host=DRAINED_HOST),
         "Rewrite d1 returning",
     ),
-    "failed and nobody wants it": (view(free(RETURNING, ready=False), maintenances=(nm(Phase.FAILED),)), "GiveBack"),
+    "failed and nobody wants it": (
+        view(free(RETURNING, ready=False), maintenances=(nm(MaintenancePhase.FAILED),)),
+        "EndMaintenance",
+    ),
     "nobody is left to prove it": (
-        view(replace(free(RETURNING), node=Gone(True)), maintenances=(DONE,), host=DRAINED_HOST),
-        "GiveBack",
+        view(replace(free(RETURNING), node=NodeGone(True)), maintenances=(DONE,), host=DRAINED_HOST),
+        "EndMaintenance",
     ),
     "unpaired": (
         view(replace(free(RETURNING, ready=False), paired=False), maintenances=(DONE,), host=DRAINED_HOST),
-        "GiveBack",
+        "EndMaintenance",
     ),
-    "no DPU is left at all": (view(maintenances=(DONE,), host=DRAINED_HOST), "GiveBack"),
+    "no DPU is left at all": (view(maintenances=(DONE,), host=DRAINED_HOST), "EndMaintenance"),
     "forced": (
-        view(free(RETURNING, ready=False, order=Order.FORCE), maintenances=(DONE,), host=DRAINED_HOST),
-        "GiveBack",
+        view(free(RETURNING, ready=False, order=DrainOverride.FORCE), maintenances=(DONE,), host=DRAINED_HOST),
+        "EndMaintenance",
     ),
-    "the host is gone, its maintenance not": (view(free(RETURNING), maintenances=(DONE,), host=Gone(True)), "GiveBack"),
+    "the host is gone, its maintenance not": (
+        view(free(RETURNING), maintenances=(DONE,), host=NodeGone(True)),
+        "EndMaintenance",
+    ),
     "over": (view(free(RETURNING)), "Reset d1 over"),
-    "over, the host is gone": (view(free(RETURNING), host=Gone(True)), "Reset d1 over"),
+    "over, the host is gone": (view(free(RETURNING), host=NodeGone(True)), "Reset d1 over"),
     "over, the host still marked": (view(free(RETURNING), host=replace(HOST, mark=False)), "Restore"),
 }
 
@@ -385,14 +403,14 @@ TWO: dict[str, tuple[HostView, str]] = {
         two(free(RETURNING), cordoned(OPENED, is_open=True), maintenances=(DONE,), host=DRAINED_HOST),
         "DpuDraining",
     ),
-    "both are done": (two(free(RETURNING), free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST), "GiveBack"),
+    "both are done": (two(free(RETURNING), free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST), "EndMaintenance"),
     "the other one wants it, the serving one is watched too": (
         two(free(), cordoned(CYCLE), maintenances=(nm(),)),
         "Rewrite d1 returning",
     ),
     "the other one was rebooted, the serving one proves it": (
         two(free(NEVER_OPENED), free(RETURNING, ready=True), maintenances=(DONE,), host=DRAINED_HOST),
-        "GiveBack",
+        "EndMaintenance",
     ),
     "the serving one cannot prove it": (
         two(free(NEVER_OPENED, ready=False), free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST),
@@ -405,18 +423,23 @@ TWO: dict[str, tuple[HostView, str]] = {
     "the other one is dead and forced, and the serving one proves it": (
         two(
             free(RETURNING),
-            replace(free(RETURNING, order=Order.FORCE, ready=False), blocker=""),
+            replace(free(RETURNING, order=DrainOverride.FORCE, ready=False), blocker=""),
             maintenances=(DONE,),
             host=DRAINED_HOST,
         ),
-        "GiveBack",
+        "EndMaintenance",
     ),
     "the other one is forced, and the serving one cannot prove it": (
-        two(free(RETURNING, ready=False), free(RETURNING, order=Order.FORCE), maintenances=(DONE,), host=DRAINED_HOST),
+        two(
+            free(RETURNING, ready=False),
+            free(RETURNING, order=DrainOverride.FORCE),
+            maintenances=(DONE,),
+            host=DRAINED_HOST,
+        ),
         "ProofMissing",
     ),
     "the serving one is gone, the other may serve": (
-        two(replace(free(RETURNING), node=Gone(True)), free(), maintenances=(DONE,), host=DRAINED_HOST),
+        two(replace(free(RETURNING), node=NodeGone(True)), free(), maintenances=(DONE,), host=DRAINED_HOST),
         "ProofMissing",
     ),
     "the other one was open, and the serving one never was and is not Ready": (
@@ -481,20 +504,20 @@ TWO: dict[str, tuple[HostView, str]] = {
         "MachineConfigPending",
     ),
     "mco has drained the other one, which is skipped": (
-        two(free(RETURNING), cordoned(RETURNING, mco=Mco.DRAINED, order=Order.SKIP), maintenances=(DONE,)),
+        two(free(RETURNING), cordoned(RETURNING, mco=Mco.DRAINED, order=DrainOverride.SKIP), maintenances=(DONE,)),
         "MachineConfigPending",
     ),
     "one of two that are drained is held": (
         two(
             cordoned(OPENED, is_open=True),
-            cordoned(CYCLE, order=Order.HOLD),
+            cordoned(CYCLE, order=DrainOverride.HOLD),
             maintenances=(DONE,),
             host=DRAINED_HOST,
         ),
         "HeldByAnnotation",
     ),
     "one of them is held": (
-        two(free(RETURNING), free(order=Order.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
+        two(free(RETURNING), free(order=DrainOverride.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
         "HeldByAnnotation",
     ),
     "an abort is of all that want it": (
@@ -569,14 +592,16 @@ def test_who_is_held_for_a_blocker_is_told_how_to_force_it() -> None:
 
 
 def test_a_host_that_ends_without_proof_is_to_come_out_cordoned_and_somebody_is_told() -> None:
-    task = decide(view(replace(free(RETURNING), node=Gone(True)), maintenances=(DONE,), host=DRAINED_HOST)).task
+    task = decide(view(replace(free(RETURNING), node=NodeGone(True)), maintenances=(DONE,), host=DRAINED_HOST)).task
     assert (task.cordoned_before, task.farewell) == (True, Farewell({"metadata": {"name": "c"}}, is_parted=False))
 
 
 @pytest.mark.parametrize("maintenances", [(DONE,), ()], ids=["stands", "is gone"])
 def test_force_tells_nobody_of_a_host_of_which_nothing_is_to_be_proven_when_the_maintenance(maintenances: Any) -> None:
-    task = decide(view(free(NEVER_OPENED, order=Order.FORCE), maintenances=maintenances, host=DRAINED_HOST)).task
-    assert type(task).__name__ == ("GiveBack" if maintenances else "LeadOut")
+    task = decide(
+        view(free(NEVER_OPENED, order=DrainOverride.FORCE), maintenances=maintenances, host=DRAINED_HOST)
+    ).task
+    assert type(task).__name__ == ("EndMaintenance" if maintenances else "LeadOut")
     assert task.farewell is None
 
 
@@ -590,7 +615,7 @@ def test_a_host_that_a_person_uncordoned_comes_out_in_use_whatever_it_was_before
 def test_a_drain_is_late_in_the_second_after_its_time_and_is_looked_at_then(
     since: int, reason: str, recheck: int | None
 ) -> None:
-    limit = Settings(timeout_seconds=50)
+    limit = DrainSettings(timeout_seconds=50)
     found = decide(view(cordoned(replace(CYCLE, since=since)), maintenances=(nm(),), settings=limit))
     assert (told(found), found.recheck_seconds) == (reason, recheck)
 
@@ -607,10 +632,10 @@ def test_the_write_that_closes_says_that_the_cordon_was_taken_back_only_in_a_rec
 def test_a_host_that_was_proven_is_to_come_out_as_it_was() -> None:
     task = decide(view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST)).task
     assert (task.cordoned_before, task.farewell) == (None, None)
-    assert [leg.proven_boot for leg in task.legs] == ["b1"]
+    assert [dpu_check.proven_boot for dpu_check in task.dpu_checks] == ["b1"]
 
 
-LATE = Signal("lease", False, Hold(Reason.LEASE_NOT_RENEWED, "the Lease is not renewed"))
+LATE = Signal("lease", False, HoldReason(Reason.LEASE_NOT_RENEWED, "the Lease is not renewed"))
 SHOWN: dict[str, tuple[tuple[Signal, ...], Reason, str]] = {
     "it may yet come": ((Signal("lease", False), Signal("zone", True)), Reason.PROOF_MISSING, "lease"),
     "it does not come by itself": (
@@ -631,7 +656,7 @@ def test_a_sign_that_the_tenant_does_not_show_is_waited_for_with_a_reason(
     signals: tuple[Signal, ...], reason: Reason, words: str
 ) -> None:
     found = decide(view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST, signals=signals)).hold
-    assert found == Hold(reason, f"d1 has yet to show: {words}")
+    assert found == HoldReason(reason, f"d1 has yet to show: {words}")
 
 
 def test_an_outdated_pod_is_started_anew_before_its_lease_is_waited_for() -> None:
@@ -643,7 +668,7 @@ def test_an_outdated_pod_is_started_anew_before_its_lease_is_waited_for() -> Non
 def test_a_dpu_that_serves_nobody_yet_has_no_say_in_giving_back() -> None:
     newcomer = replace(free(), name="d2", budget=closed(serves="", is_open=True))
     task = decide(view(free(RETURNING), newcomer, maintenances=(DONE,), host=DRAINED_HOST)).task
-    assert [leg.dpu for leg in task.legs] == ["d1"]
+    assert [dpu_check.dpu for dpu_check in task.dpu_checks] == ["d1"]
 
 
 def test_stale_containers_are_waited_for_and_then_started_anew() -> None:
@@ -673,5 +698,5 @@ def test_equal_views_give_equal_decisions() -> None:
 
 
 def test_a_view_without_anything_of_a_drain_is_quiet() -> None:
-    assert Scene(view(free())).is_quiet is True
-    assert Scene(view(cordoned())).is_quiet is False
+    assert HostState(view(free())).is_quiet is True
+    assert HostState(view(cordoned())).is_quiet is False

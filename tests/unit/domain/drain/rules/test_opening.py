@@ -14,7 +14,7 @@ from dpunetop.domain.drain.model.calls import (
     Result,
     Write,
 )
-from dpunetop.domain.drain.model.facts import Phase
+from dpunetop.domain.drain.model.facts import MaintenancePhase
 from dpunetop.domain.drain.model.record import (
     State,
     render_cycle,
@@ -316,7 +316,7 @@ def test_a_mark_left_behind_goes_only_after_the_record_was_written() -> None:
 
 def test_without_that_write_the_opening_would_arrive_when_its_mark_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     def unfenced(self: opening.Unmark) -> object:
-        yield from opening._take_off(self.site, self.mark, State.RETURNING)
+        yield from opening._take_off(self.host_ref, self.mark, State.RETURNING)
         return Done(Result.DONE)
 
     monkeypatch.setattr(opening.Unmark, "run", unfenced)
@@ -511,7 +511,7 @@ def test_nothing_is_marked_on_a_host_that_somebody_has_uncordoned() -> None:
     finish_task(world)
     own = world.own()
     assert own is not None
-    assert own.phase is Phase.SUCCEEDED
+    assert own.phase is MaintenancePhase.SUCCEEDED
     assert own.marks == {}
 
 

@@ -7,9 +7,9 @@ import pytest
 from dpunetop.domain.drain.model.facts import (
     DpuNode,
     DpuView,
-    Gone,
+    DrainOverride,
     Mco,
-    Order,
+    NodeGone,
     OvnPod,
     Signal,
 )
@@ -29,7 +29,7 @@ from dpunetop.domain.ovnkube.release import (
 )
 from support.hostsigns import dpu_shows
 
-NODE = DpuNode("d", "u", False, True, "b2", False, Order.NONE, Mco.RESTS)
+NODE = DpuNode("d", "u", False, True, "b2", False, DrainOverride.NONE, Mco.RESTS)
 POD = OvnPod({}, "p", True, False, True, ("c2",))
 DPU = DpuView("d", NODE, None, "b", (POD,))
 CYCLE = Cycle(State.RETURNING, "t", boot="b2", stale=("c1",))
@@ -45,11 +45,11 @@ def node(**but: object) -> DpuView:
 
 MISSING: dict[str, tuple[DpuView, tuple[str, ...]]] = {
     "all is well": (DPU, ()),
-    "the node is gone": (replace(DPU, node=Gone(True)), ("the DPU node",)),
+    "the node is gone": (replace(DPU, node=NodeGone(True)), ("the DPU node",)),
     "the node is not Ready": (node(ready=False), ("node Ready",)),
     "the node is about to go": (node(terminating=True), ("node Ready",)),
     "the node is cordoned": (node(cordoned=True), ("node schedulable",)),
-    "the node is cordoned and that is no wish": (node(cordoned=True, order=Order.SKIP), ()),
+    "the node is cordoned and that is no wish": (node(cordoned=True, order=DrainOverride.SKIP), ()),
     "there is no pod": (replace(DPU, pods=()), ("ovnkube-node pod Ready",)),
     "there are two": (replace(DPU, pods=(POD, POD)), ("ovnkube-node pod Ready",)),
     "the pod is not Ready": (pod(ready=False), ("ovnkube-node pod Ready",)),

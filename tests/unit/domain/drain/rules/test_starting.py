@@ -12,11 +12,11 @@ from dpunetop.domain.drain.model.calls import (
     Write,
 )
 from dpunetop.domain.drain.model.facts import (
+    DrainSettings,
     OnTimeout,
-    Settings,
 )
 from dpunetop.domain.drain.model.record import State
-from dpunetop.domain.drain.report.standing import Stage
+from dpunetop.domain.drain.report.dpustatus import DpuPhase
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     CYCLE_ANNOTATION,
@@ -310,8 +310,8 @@ def test_an_uncordon_while_the_maintenance_still_drains_aborts_nothing() -> None
     assert state(world) == "draining"
 
 
-ABORT = Settings(timeout_seconds=600, on_timeout=OnTimeout.ABORT)
-HOLD = Settings(timeout_seconds=600, on_timeout=OnTimeout.HOLD)
+ABORT = DrainSettings(timeout_seconds=600, on_timeout=OnTimeout.ABORT)
+HOLD = DrainSettings(timeout_seconds=600, on_timeout=OnTimeout.HOLD)
 
 
 def test_a_drain_that_takes_too_long_is_aborted_where_that_is_asked_for() -> None:
@@ -403,7 +403,7 @@ def test_a_drain_that_was_given_up_by_another_version_is_not_begun_again(form: s
     world.infra.change(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name("dpu-1"), note)
     world.work()
     assert world.own() is None
-    assert world.stages["dpu-1"] is Stage.HELD
+    assert world.stages["dpu-1"] is DpuPhase.HELD
     world.uncordon("dpu-1")
     world.settle()
     assert (world.violations, world.unsettled()) == ([], [])

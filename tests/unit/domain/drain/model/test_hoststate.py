@@ -6,16 +6,16 @@ import pytest
 
 from dpunetop.domain.drain.model.facts import (
     DpuView,
-    Gone,
+    DrainOverride,
     HostNode,
     HostView,
     Maintenance,
-    Order,
-    Phase,
+    MaintenancePhase,
+    NodeGone,
 )
-from dpunetop.domain.drain.model.scene import Scene
+from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.rules.cycle import decide
-from dpunetop.domain.drain.rules.giving import GiveBack
+from dpunetop.domain.drain.rules.returning import EndMaintenance
 from support.drainviews import (
     ABORTED,
     BLIND,
@@ -33,7 +33,7 @@ from support.drainviews import (
 )
 
 
-def at_the_end(*dpus: DpuView, maintenance: Maintenance = DONE, host: HostNode | Gone = DRAINED_HOST) -> HostView:
+def at_the_end(*dpus: DpuView, maintenance: Maintenance = DONE, host: HostNode | NodeGone = DRAINED_HOST) -> HostView:
     return view(*dpus, maintenances=(maintenance,), host=host)
 
 
@@ -48,13 +48,16 @@ VERIFYING: dict[str, tuple[HostView, bool]] = {
     "the drain is still wanted": (at_the_end(cordoned(OPENED)), False),
     "it never opened": (at_the_end(free(NEVER_OPENED)), False),
     "it was aborted": (at_the_end(cordoned(ABORTED)), False),
-    "the maintenance has failed": (at_the_end(free(RETURNING), maintenance=nm(Phase.FAILED)), False),
-    "the maintenance is going": (at_the_end(free(RETURNING), maintenance=nm(Phase.SUCCEEDED, terminating=True)), False),
+    "the maintenance has failed": (at_the_end(free(RETURNING), maintenance=nm(MaintenancePhase.FAILED)), False),
+    "the maintenance is going": (
+        at_the_end(free(RETURNING), maintenance=nm(MaintenancePhase.SUCCEEDED, terminating=True)),
+        False,
+    ),
     "the maintenance is gone": (view(free(RETURNING), host=replace(HOST, mark=False)), False),
     "the maintenance is gone and has left the host cordoned": (view(free(RETURNING), host=DRAINED_HOST), True),
     "the maintenance is somebody else's": (at_the_end(free(RETURNING), maintenance=FOREIGN), False),
-    "the host is gone": (at_the_end(free(RETURNING), host=Gone(True)), False),
-    "a person forces it": (at_the_end(free(RETURNING, order=Order.FORCE)), False),
+    "the host is gone": (at_the_end(free(RETURNING), host=NodeGone(True)), False),
+    "a person forces it": (at_the_end(free(RETURNING, order=DrainOverride.FORCE)), False),
     "nobody is left to prove it": (at_the_end(replace(free(RETURNING), paired=False)), False),
     "nothing is known of the tenant": (view(free(RETURNING), tenant=BLIND), False),
 }
@@ -62,7 +65,7 @@ VERIFYING: dict[str, tuple[HostView, bool]] = {
 
 @pytest.mark.parametrize(("seen", "expected"), VERIFYING.values(), ids=VERIFYING.keys())
 def test_a_host_is_verified_or_not_when(seen: HostView, expected: bool) -> None:
-    assert Scene(seen).is_verifying is expected
+    assert HostState(seen).is_verifying is expected
 
 
 ABANDONED: dict[str, tuple[HostView, bool]] = {
@@ -85,10 +88,10 @@ ABANDONED: dict[str, tuple[HostView, bool]] = {
 def test_a_host_whose_dpu_was_never_down_needs_proof_only_if_nobody_serves_it_any_more(
     given: HostView, needs: bool
 ) -> None:
-    assert Scene(given).needs_proof() is needs
+    assert HostState(given).needs_proof() is needs
 
 
 def test_a_host_that_nobody_serves_any_more_comes_back_cordoned_although_its_dpu_was_never_down() -> None:
     task = decide(ABANDONED["its pair was taken apart"][0]).task
-    assert isinstance(task, GiveBack)
+    assert isinstance(task, EndMaintenance)
     assert task.cordoned_before is True

@@ -16,7 +16,7 @@ _MOST_ADDRESSES = 64
 _MOST_REMEMBERED = 8
 
 
-class Way:
+class TenantRoute:
     """The addresses of one Cluster of a tenant, while it is tried and while it is engaged.
 
     Guarantees: an address at which the tenant once proved by TLS to be the one of its kubeconfig stays open to the same
@@ -90,7 +90,7 @@ class Way:
                 del seen[next(iter(seen))]
 
 
-class TenantWays:
+class TenantRoutes:
     """The Way to each tenant, by the name of its cluster: the one that is tried, and the one that is in use.
 
     Threads: any.
@@ -100,8 +100,8 @@ class TenantWays:
         self._allowed = allowed
         self._denied = denied
         self._guard = threading.Lock()  # guards the three below
-        self._newest: dict[str, Way] = {}
-        self._engaged: dict[str, Way] = {}
+        self._newest: dict[str, TenantRoute] = {}
+        self._engaged: dict[str, TenantRoute] = {}
         self._recalled: dict[str, Proven] = {}
 
     def recall(self, name: str, proven: Proven) -> None:
@@ -109,13 +109,13 @@ class TenantWays:
         with self._guard:
             self._recalled[name] = proven
 
-    def begin(self, name: str, server: str) -> Way:
+    def begin(self, name: str, server: str) -> TenantRoute:
         """A Way for a Cluster that is about to be tried, behind `server`, see `tenantkubeconfig.server_print`. Where
         that was proved already, be it by an earlier process, it may be looked for whatever is refused by now."""
         with self._guard:
             proven = self._proven_locked(name)
             known = proven.addresses if proven is not None and proven.server == server else ()
-            way = self._newest[name] = Way(self._allowed, self._denied, server, known)
+            way = self._newest[name] = TenantRoute(self._allowed, self._denied, server, known)
         return way
 
     def proven(self, name: str) -> Proven | None:
@@ -153,6 +153,6 @@ class TenantWays:
             self._engaged.pop(name, None)
             self._recalled.pop(name, None)
 
-    def _both(self, name: str) -> tuple[Way | None, Way | None]:
+    def _both(self, name: str) -> tuple[TenantRoute | None, TenantRoute | None]:
         with self._guard:
             return self._newest.get(name), self._engaged.get(name)

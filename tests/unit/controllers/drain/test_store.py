@@ -7,27 +7,26 @@ from typing import Any
 
 import pytest
 
-from dpunetop.controllers.drain.exchange import (
-    Board,
-    Report,
+from dpunetop.controllers.drain.store import (
+    DrainStore,
+    HostReport,
 )
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.drain.fleet.roster import (
-    Entry,
     Member,
     Mode,
+    PodEntry,
     Roster,
     Slot,
 )
 from dpunetop.domain.drain.model.facts import (
     Author,
-    Settings,
-    Site,
+    DrainSettings,
+    HostRef,
     Templates,
 )
 from dpunetop.domain.drain.protection.blockers import BlockerSettings
-from dpunetop.domain.drain.protection.protection import Entry as NewEntry
-from dpunetop.domain.drain.protection.protection import Guarding
+from dpunetop.domain.drain.protection.protection import DesiredEntry, ProtectionPhase
 from dpunetop.domain.ovnkube.settings import Renewal
 from dpunetop.kube.keys import INFRA, Key
 from support.objects import condition, config
@@ -37,25 +36,25 @@ BLOCKERS = BlockerSettings("dpunetop", "image", "owner", has_scc=True)
 
 
 def slot(host: str, text: str = "") -> Slot:
-    return Slot(host, (Member(f"dpu-of-{host}", host, "", True, Entry(text), True),))
+    return Slot(host, (Member(f"dpu-of-{host}", host, "", True, PodEntry(text), True),))
 
 
 def roster(*slots: Slot, **but: Any) -> Roster:
     parsed = parse_config(config(name="sample"))
     places = {("host", each.host): each for each in slots}
-    return replace(Roster(parsed, Mode.SERVING, Settings(), BLOCKERS, Templates(), places), **but)
+    return replace(Roster(parsed, Mode.SERVING, DrainSettings(), BLOCKERS, Templates(), places), **but)
 
 
 class Desk:
     def __init__(self) -> None:
-        self.board = Board()
+        self.drain_store = DrainStore()
         self.hosts: list[str] = []
         self.configs: list[Key] = []
-        self.board.connect(lambda key: self.hosts.append(key.name), self.configs.append)
+        self.drain_store.connect(lambda key: self.hosts.append(key.name), self.configs.append)
 
     def post(self, posted: Roster) -> list[str]:
         self.hosts.clear()
-        self.board.post(posted)
+        self.drain_store.post(posted)
         return sorted(self.hosts)
 
 
@@ -84,28 +83,28 @@ def test_a_roster_that_is_dropped_wakes_its_hosts_which_then_find_nothing() -> N
     desk = Desk()
     desk.post(roster(slot("x")))
     desk.hosts.clear()
-    desk.board.drop(TENANT)
+    desk.drain_store.drop(TENANT)
     assert desk.hosts == ["x"]
-    assert desk.board.roster(TENANT) is None
+    assert desk.drain_store.roster(TENANT) is None
 
 
 def test_a_report_wakes_the_config_only_if_it_says_something_new() -> None:
     desk, key = Desk(), Key(TENANT, "host", "x")
     posted = roster(slot("x"), slot("y"))
     desk.post(posted)
-    one = Report((("dpu-of-x", Guarding.CLOSING, "x"),), (), ())
-    assert desk.board.report(key, one) is None
-    assert desk.board.report(key, one) == one
+    one = HostReport((("dpu-of-x", ProtectionPhase.CLOSING, "x"),), (), ())
+    assert desk.drain_store.report(key, one) is None
+    assert desk.drain_store.report(key, one) == one
     assert desk.configs == [Key(INFRA, "dpu-one", "sample")]
-    desk.board.report(key, replace(one, guardings=(("dpu-of-x", Guarding.SERVING, "x"),)))
+    desk.drain_store.report(key, replace(one, guardings=(("dpu-of-x", ProtectionPhase.SERVING, "x"),)))
     assert len(desk.configs) == 2
-    assert [each is None for each in desk.board.reports(posted)] == [False, True]
-    desk.board.forget(key)
-    assert desk.board.reports(posted) == [None, None]
+    assert [each is None for each in desk.drain_store.reports(posted)] == [False, True]
+    desk.drain_store.forget(key)
+    assert desk.drain_store.reports(posted) == [None, None]
 
 
 CHANGES: dict[str, dict[str, Any]] = {
-    "the settings of the drain": {"settings": Settings(timeout_seconds=60)},
+    "the settings of the drain": {"settings": DrainSettings(timeout_seconds=60)},
     "the image of the blockers": {"blockers": replace(BLOCKERS, image="another")},
     "the newest template of the pods": {"templates": Templates("t2")},
     "the last template that proved itself": {"templates": Templates("", "t1")},
@@ -136,32 +135,32 @@ def test_tenants_do_not_wake_each_other() -> None:
     desk.post(roster(slot("x")))
     other = roster(slot("x"), slot("z"), config=parse_config(config("other", "dpu-two")))
     keys: list[Key] = []
-    desk.board.connect(keys.append, desk.configs.append)
-    desk.board.post(other)
+    desk.drain_store.connect(keys.append, desk.configs.append)
+    desk.drain_store.post(other)
     assert {key.cluster for key in keys} == {"tenant/dpu-two/other"}
     keys.clear()
-    desk.board.wake_all()
+    desk.drain_store.wake_all()
     assert sorted((key.cluster, key.name) for key in keys) == [
         (TENANT, "x"),
         ("tenant/dpu-two/other", "x"),
         ("tenant/dpu-two/other", "z"),
     ]
-    assert len(desk.board.rosters()) == 2
+    assert len(desk.drain_store.rosters()) == 2
 
 
 def test_a_host_that_is_in_no_roster_any_more_wakes_nobody() -> None:
     desk = Desk()
-    desk.board.report(Key(TENANT, "host", "x"), Report((), (), ()))
-    desk.board.drop(TENANT)
+    desk.drain_store.report(Key(TENANT, "host", "x"), HostReport((), (), ()))
+    desk.drain_store.drop(TENANT)
     assert (desk.configs, desk.hosts) == ([], [])
 
 
 def test_that_a_decision_was_made_anew_is_no_news() -> None:
-    def entry(draw: str, text: str) -> NewEntry:
-        return NewEntry(Site("x", TENANT, "dpunetop", "owner", Author("m", "t", draw, 0)), "dpu-of-x", text)
+    def entry(draw: str, text: str) -> DesiredEntry:
+        return DesiredEntry(HostRef("x", TENANT, "dpunetop", "owner", Author("m", "t", draw, 0)), "dpu-of-x", text)
 
     desk, key = Desk(), Key(TENANT, "host", "x")
     desk.post(roster(slot("x")))
     for told, woken in ((entry("1", "a"), 1), (entry("2", "a"), 1), (entry("3", "b"), 2)):
-        desk.board.report(key, Report((), (), (told,)))
+        desk.drain_store.report(key, HostReport((), (), (told,)))
         assert len(desk.configs) == woken

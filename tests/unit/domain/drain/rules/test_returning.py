@@ -12,11 +12,11 @@ from dpunetop.domain.drain.model.calls import (
     QuorumList,
     Write,
 )
-from dpunetop.domain.drain.model.facts import Gone
-from dpunetop.domain.drain.rules import giving
+from dpunetop.domain.drain.model.facts import NodeGone
+from dpunetop.domain.drain.rules import returning
 from dpunetop.domain.drain.rules.cycle import decide
-from dpunetop.domain.drain.rules.giving import (
-    GIVING,
+from dpunetop.domain.drain.rules.returning import (
+    ENDING,
     Farewell,
     LeadOut,
 )
@@ -64,7 +64,7 @@ def rebooted(dpus: int = 1, *, cordoned_before: bool = False) -> World:
 
 def before_the_legs() -> World:
     world = rebooted()
-    world.operate_until(lambda call: type(world.process.run.task).__name__ == "GiveBack")
+    world.operate_until(lambda call: type(world.process.run.task).__name__ == "EndMaintenance")
     return world.operate_until(is_first_leg) and world
 
 
@@ -98,10 +98,10 @@ BREAKS: dict[str, Callable[[World], object]] = {
 
 
 def test_every_guard_of_a_giving_back_has_a_case() -> None:
-    assert BREAKS.keys() == GIVING.keys()
+    assert BREAKS.keys() == ENDING.keys()
 
 
-@pytest.mark.parametrize("guard", GIVING)
+@pytest.mark.parametrize("guard", ENDING)
 def test_the_host_is_not_given_back_when_it_does_not_hold_that(guard: str) -> None:
     world = before_the_legs()
     BREAKS[guard](world)
@@ -112,11 +112,11 @@ def test_the_host_is_not_given_back_when_it_does_not_hold_that(guard: str) -> No
     assert guard in world.trace[-1]
 
 
-@pytest.mark.parametrize("guard", GIVING)
+@pytest.mark.parametrize("guard", ENDING)
 def test_without_the_guard_it_would_have_been_given_back_when_it_does_not_hold_that(
     guard: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(giving, "GIVING", {name: holds for name, holds in GIVING.items() if name != guard})
+    monkeypatch.setattr(returning, "ENDING", {name: holds for name, holds in ENDING.items() if name != guard})
     world = before_the_legs()
     BREAKS[guard](world)
     finish_task(world)
@@ -165,8 +165,8 @@ def test_a_mark_that_comes_between_the_reads_and_the_delete_makes_it_fail() -> N
 
 
 def test_without_the_version_the_mark_would_not_hold_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    fenced = giving._delete
-    monkeypatch.setattr(giving, "_delete", lambda *given: replace(fenced(*given), fence=Fence.UID))
+    fenced = returning._delete
+    monkeypatch.setattr(returning, "_delete", lambda *given: replace(fenced(*given), fence=Fence.UID))
     world = rebooted()
     world.operate_until(is_delete)
     mark(world)
@@ -178,7 +178,7 @@ def test_without_the_version_the_mark_would_not_hold_it(monkeypatch: pytest.Monk
 
 def test_a_mark_that_stands_forbids_giving_back() -> None:
     world = rebooted()
-    world.operate_until(lambda call: type(world.process.run.task).__name__ == "GiveBack")
+    world.operate_until(lambda call: type(world.process.run.task).__name__ == "EndMaintenance")
     mark(world)
     finish_task(world)
     assert "a budget may be open" in world.trace[-1]
@@ -209,7 +209,7 @@ def test_a_maintenance_made_anew_is_not_deleted_for_the_old_one() -> None:
 
 def test_one_of_somebody_else_is_never_deleted() -> None:
     world = rebooted()
-    world.operate_until(lambda call: type(world.process.run.task).__name__ == "GiveBack")
+    world.operate_until(lambda call: type(world.process.run.task).__name__ == "EndMaintenance")
     world.tenant.change(NODEMAINTENANCES, "", NAME, {"metadata": {"labels": {OWNER_LABEL: "other"}}})
     finish_task(world)
     world.work()
@@ -397,7 +397,7 @@ def test_what_an_uninstalled_maintenance_operator_left_is_led_out_without_it() -
 
 
 def test_a_host_left_behind_of_a_dpu_that_is_gone_stays_cordoned_and_somebody_is_told() -> None:
-    task = decide(view(replace(free(RETURNING), node=Gone(True)), host=DRAINED_HOST)).task
+    task = decide(view(replace(free(RETURNING), node=NodeGone(True)), host=DRAINED_HOST)).task
     assert isinstance(task, LeadOut)
     assert task.farewell == Farewell({"metadata": {"name": "c"}}, is_parted=False)
 
@@ -496,7 +496,7 @@ def test_a_failed_one_is_not_taken_away_while_a_budget_is_open(monkeypatch: pyte
     while world.own().phase.name != "RUNNING":
         world.nmo()
     world.nmo_fails()
-    world.operate_until(lambda call: type(world.process.run.task).__name__ == "GiveUpFailed")
+    world.operate_until(lambda call: type(world.process.run.task).__name__ == "EndFailedMaintenance")
     BREAKS["the budget is closed"](world)
     finish_task(world)
     own = world.own()

@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 
 from dpunetop.domain.drain.model.facts import (
-    Gone,
+    DrainOverride,
+    DrainSettings,
     HostView,
+    MaintenancePhase,
     Mco,
-    Order,
-    Phase,
+    NodeGone,
     Reason,
-    Settings,
 )
-from dpunetop.domain.drain.report.standing import (
-    Stage,
-    Wish,
-    standings,
+from dpunetop.domain.drain.report.dpustatus import (
+    DpuPhase,
+    DrainReason,
+    dpu_statuses,
 )
 from dpunetop.domain.drain.rules.cycle import decide
 from support.drainviews import (
@@ -36,81 +36,81 @@ from support.drainviews import (
 )
 
 REBOOTED = replace(OPENED, stale=("c0",))
-LATE = Settings(timeout_seconds=50)
+LATE = DrainSettings(timeout_seconds=50)
 
-STAGES: dict[str, tuple[HostView, Stage, str]] = {
-    "at rest": (view(free()), Stage.IDLE, ""),
-    "at rest and the tenant is away": (view(free(), tenant=BLIND), Stage.IDLE, ""),
-    "skipped": (view(cordoned(order=Order.SKIP)), Stage.IDLE, ""),
-    "wanted": (view(cordoned()), Stage.HOST_DRAINING, ""),
-    "being drained": (view(cordoned(CYCLE), maintenances=(nm(),)), Stage.HOST_DRAINING, "HostDraining"),
-    "drained": (view(cordoned(CYCLE), maintenances=(DONE,), host=DRAINED_HOST), Stage.HOST_DRAINED, ""),
+STAGES: dict[str, tuple[HostView, DpuPhase, str]] = {
+    "at rest": (view(free()), DpuPhase.IDLE, ""),
+    "at rest and the tenant is away": (view(free(), tenant=BLIND), DpuPhase.IDLE, ""),
+    "skipped": (view(cordoned(order=DrainOverride.SKIP)), DpuPhase.IDLE, ""),
+    "wanted": (view(cordoned()), DpuPhase.HOST_DRAINING, ""),
+    "being drained": (view(cordoned(CYCLE), maintenances=(nm(),)), DpuPhase.HOST_DRAINING, "HostDraining"),
+    "drained": (view(cordoned(CYCLE), maintenances=(DONE,), host=DRAINED_HOST), DpuPhase.HOST_DRAINED, ""),
     "open": (
         view(cordoned(OPENED, is_open=True), maintenances=(DONE,), host=DRAINED_HOST),
-        Stage.HOST_DRAINED,
+        DpuPhase.HOST_DRAINED,
         "DpuDraining",
     ),
     "down": (
         view(cordoned(OPENED, is_open=True, ready=False), maintenances=(DONE,), host=DRAINED_HOST),
-        Stage.DPU_DOWN,
+        DpuPhase.DPU_DOWN,
         "DpuDraining",
     ),
     "back, still cordoned": (
         view(cordoned(REBOOTED, is_open=True), maintenances=(DONE,), host=DRAINED_HOST),
-        Stage.DPU_RECOVERING,
+        DpuPhase.DPU_RECOVERING,
         "DpuDraining",
     ),
     "failed, and nobody wants it any more": (
-        view(free(RETURNING), maintenances=(nm(Phase.FAILED),)),
-        Stage.VERIFYING,
+        view(free(RETURNING), maintenances=(nm(MaintenancePhase.FAILED),)),
+        DpuPhase.VERIFYING,
         "",
     ),
     "uncordoned while down": (
         view(free(RETURNING, ready=False), maintenances=(DONE,), host=DRAINED_HOST),
-        Stage.DPU_DOWN,
+        DpuPhase.DPU_DOWN,
         "ProofMissing",
     ),
     "proving itself": (
         view(replace(free(RETURNING), pods=()), maintenances=(DONE,), host=DRAINED_HOST),
-        Stage.VERIFYING,
+        DpuPhase.VERIFYING,
         "ProofMissing",
     ),
     "waiting for mco": (
         view(free(RETURNING, mco=Mco.PENDING), maintenances=(DONE,), host=DRAINED_HOST),
-        Stage.VERIFYING,
+        DpuPhase.VERIFYING,
         "MachineConfigPending",
     ),
-    "given back": (view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST), Stage.VERIFYING, ""),
+    "given back": (view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST), DpuPhase.VERIFYING, ""),
     "given back, and the maintenance is ending": (
         view(free(RETURNING), maintenances=(replace(DONE, terminating=True),), host=DRAINED_HOST),
-        Stage.VERIFYING,
+        DpuPhase.VERIFYING,
         "MaintenanceTerminating",
     ),
     "wanted again while the maintenance is ending": (
         view(cordoned(STARTING), maintenances=(replace(DONE, terminating=True),), host=DRAINED_HOST),
-        Stage.HOST_DRAINING,
+        DpuPhase.HOST_DRAINING,
         "MaintenanceTerminating",
     ),
-    "held": (view(cordoned(STARTING), tenant=BLIND), Stage.HELD, "TenantUnreachable"),
+    "held": (view(cordoned(STARTING), tenant=BLIND), DpuPhase.HELD, "TenantUnreachable"),
     "held while down": (
-        view(replace(free(RETURNING), node=Gone(False)), maintenances=(DONE,), host=DRAINED_HOST),
-        Stage.HELD,
+        view(replace(free(RETURNING), node=NodeGone(False)), maintenances=(DONE,), host=DRAINED_HOST),
+        DpuPhase.HELD,
         "DpuGone",
     ),
-    "too late": (view(cordoned(CYCLE), maintenances=(nm(),), settings=LATE), Stage.HELD, "DrainTimeout"),
-    "aborted": (view(cordoned(ABORTED)), Stage.HELD, "Aborted"),
-    "failed": (view(cordoned(CYCLE), maintenances=(nm(Phase.FAILED),)), Stage.FAILED, ""),
+    "too late": (view(cordoned(CYCLE), maintenances=(nm(),), settings=LATE), DpuPhase.HELD, "DrainTimeout"),
+    "aborted": (view(cordoned(ABORTED)), DpuPhase.HELD, "Aborted"),
+    "failed": (view(cordoned(CYCLE), maintenances=(nm(MaintenancePhase.FAILED),)), DpuPhase.FAILED, ""),
     "failed, waiting": (
         view(cordoned(replace(STARTING, failures=2, failed_at=999))),
-        Stage.FAILED,
+        DpuPhase.FAILED,
         "MaintenanceFailed",
     ),
 }
 
 
 @pytest.mark.parametrize(("given", "stage", "reason"), STAGES.values(), ids=STAGES.keys())
-def test_a_dpu_stands_at(given: HostView, stage: Stage, reason: str) -> None:
-    (found,) = standings(given, decide(given))
+def test_a_dpu_stands_at(given: HostView, stage: DpuPhase, reason: str) -> None:
+    (found,) = dpu_statuses(given, decide(given))
     assert (found.stage, found.reason) == (stage, reason)
 
 
@@ -125,36 +125,36 @@ PROTECTED: dict[str, tuple[Any, bool]] = {
 @pytest.mark.parametrize(("dpu", "protected"), PROTECTED.values(), ids=PROTECTED.keys())
 def test_protected_is_said_only_of_a_budget_that_is(dpu: Any, protected: bool) -> None:
     given = view(dpu, maintenances=(DONE,), host=DRAINED_HOST)
-    (found,) = standings(given, decide(given))
+    (found,) = dpu_statuses(given, decide(given))
     assert found.protected is protected
 
 
-WISHES: dict[str, tuple[Any, Wish]] = {
-    "nobody": (free(), Wish.NOBODY),
-    "a person": (cordoned(), Wish.CORDON),
-    "mco": (cordoned(mco=Mco.DRAINS), Wish.MACHINE_CONFIG),
-    "mco, for the reboot": (cordoned(mco=Mco.DRAINED), Wish.MACHINE_CONFIG),
-    "a person, against whom mco only waits": (cordoned(mco=Mco.PENDING), Wish.CORDON),
+WISHES: dict[str, tuple[Any, DrainReason]] = {
+    "nobody": (free(), DrainReason.NOBODY),
+    "a person": (cordoned(), DrainReason.CORDON),
+    "mco": (cordoned(mco=Mco.DRAINS), DrainReason.MACHINE_CONFIG),
+    "mco, for the reboot": (cordoned(mco=Mco.DRAINED), DrainReason.MACHINE_CONFIG),
+    "a person, against whom mco only waits": (cordoned(mco=Mco.PENDING), DrainReason.CORDON),
 }
 
 
 @pytest.mark.parametrize(("dpu", "wish"), WISHES.values(), ids=WISHES.keys())
-def test_the_drain_is_wanted_by(dpu: Any, wish: Wish) -> None:
+def test_the_drain_is_wanted_by(dpu: Any, wish: DrainReason) -> None:
     given = view(dpu)
-    (found,) = standings(given, decide(given))
+    (found,) = dpu_statuses(given, decide(given))
     assert found.wish is wish
 
 
 def test_a_dpu_that_has_nothing_to_do_with_the_hold_of_its_neighbour_is_idle() -> None:
     neighbour = replace(free(), name="d2")
     given = view(cordoned(STARTING), neighbour, tenant=BLIND)
-    first, second = standings(given, decide(given))
-    assert (first.stage, second.stage, second.reason) == (Stage.HELD, Stage.IDLE, "")
+    first, second = dpu_statuses(given, decide(given))
+    assert (first.stage, second.stage, second.reason) == (DpuPhase.HELD, DpuPhase.IDLE, "")
 
 
 def test_the_message_names_every_missing_proof() -> None:
     given = view(free(RETURNING, ready=False), maintenances=(DONE,), host=DRAINED_HOST)
-    (found,) = standings(given, decide(given))
+    (found,) = dpu_statuses(given, decide(given))
     assert found.message == "d1 has yet to show: node Ready"
 
 

@@ -9,12 +9,12 @@ from dpunetop.domain.drain.model.facts import (
     Blind,
     DpuNode,
     DpuView,
-    Gone,
+    DrainOverride,
     HostNode,
     HostView,
     Maintenance,
-    Order,
-    Phase,
+    MaintenancePhase,
+    NodeGone,
     Reason,
     is_in_use,
     is_left_over,
@@ -28,7 +28,7 @@ from dpunetop.domain.drain.model.record import (
 
 
 @dataclass(frozen=True)
-class Scene:
+class HostState:
     """One view, with the questions that several rules ask of it."""
 
     view: HostView
@@ -50,7 +50,7 @@ class Scene:
         return next((found for found in self.maintenances if not found.ours), None)
 
     @cached_property
-    def host(self) -> HostNode | Gone | None:
+    def host(self) -> HostNode | NodeGone | None:
         """The tenant Node; None: nothing is known of it."""
         return None if isinstance(self.view.tenant, Blind) else self.view.tenant.node
 
@@ -104,7 +104,7 @@ class Scene:
 
     def serves(self, dpu: DpuView) -> bool:
         """Whether the DPU serves this host under a budget of ours."""
-        return dpu.budget is not None and dpu.budget.ours and dpu.budget.serves == self.view.site.host
+        return dpu.budget is not None and dpu.budget.ours and dpu.budget.serves == self.view.host_ref.host
 
     def cycle(self, dpu: DpuView) -> Cycle | None:
         """The record of the DPU's cycle on this host."""
@@ -116,13 +116,13 @@ class Scene:
         node = dpu.node
         if not self.serves(dpu) or not isinstance(node, DpuNode):
             return False
-        return dpu.parting or (node.cordoned and node.order is not Order.SKIP)
+        return dpu.parting or (node.cordoned and node.order is not DrainOverride.SKIP)
 
     def is_skipped(self, dpu: DpuView) -> bool:
         """Whether a person says that its cordon asks for no drain."""
         node = dpu.node
         is_cordoned = self.serves(dpu) and isinstance(node, DpuNode) and node.cordoned
-        return is_cordoned and isinstance(node, DpuNode) and node.order is Order.SKIP and not dpu.parting
+        return is_cordoned and isinstance(node, DpuNode) and node.order is DrainOverride.SKIP and not dpu.parting
 
     def is_parting(self, dpu: DpuView) -> bool:
         """Whether the host is drained because the pair ends: then the DPU serves it no more, and nothing is opened."""
@@ -141,7 +141,7 @@ class Scene:
     def is_drained(self) -> bool:
         """Whether our maintenance has drained the host, and holds it."""
         own, host = self.own, self.host
-        is_done = own is not None and own.phase is Phase.SUCCEEDED and not own.terminating
+        is_done = own is not None and own.phase is MaintenancePhase.SUCCEEDED and not own.terminating
         return is_done and isinstance(host, HostNode) and host.cordoned
 
     def is_drained_for(self, dpu: DpuView) -> bool:
@@ -153,7 +153,7 @@ class Scene:
 
     def is_forced(self, dpu: DpuView) -> bool:
         """Whether a person named the boot ID that the DPU runs in."""
-        return isinstance(dpu.node, DpuNode) and dpu.node.order is Order.FORCE
+        return isinstance(dpu.node, DpuNode) and dpu.node.order is DrainOverride.FORCE
 
     def is_held(self, dpu: DpuView) -> bool:
         """Whether a person forbids that anything is opened or given back."""
@@ -191,14 +191,14 @@ class Scene:
     @property
     def has_lost_record(self) -> bool:
         """Whether a DPU without a record must have had one: each gets it before the host is drained."""
-        is_drained = self.own is not None and self.own.phase is Phase.SUCCEEDED
+        is_drained = self.own is not None and self.own.phase is MaintenancePhase.SUCCEEDED
         return self.is_asked and (not self.cycles or is_drained)
 
     @property
     def asks_nothing(self) -> bool:
         """Whether the host is given back whatever its DPUs do: it is in use already, or gone, or a person wants it."""
-        failed = self.own is not None and self.own.phase is Phase.FAILED
-        return failed or isinstance(self.host, Gone) or self.was_uncordoned or self.is_in_use
+        failed = self.own is not None and self.own.phase is MaintenancePhase.FAILED
+        return failed or isinstance(self.host, NodeGone) or self.was_uncordoned or self.is_in_use
 
     @property
     def _is_as_it_began(self) -> bool:
@@ -251,7 +251,7 @@ class Scene:
 
     @property
     def _is_left_by_us(self) -> bool:
-        return isinstance(self.host, HostNode) and self.host.left_by == self.view.site.owner
+        return isinstance(self.host, HostNode) and self.host.left_by == self.view.host_ref.owner
 
     @property
     def _nobody_can_prove(self) -> bool:
@@ -271,16 +271,16 @@ class Scene:
     @property
     def _is_marked_for_outage(self) -> bool:
         mark = self.host.unplanned if isinstance(self.host, HostNode) else None
-        return mark is not None and mark.owner == self.view.site.owner
+        return mark is not None and mark.owner == self.view.host_ref.owner
 
 
 def _works(dpu: DpuView, cycle: Cycle) -> bool:
     """Whether node and pod are Ready in the boot and with the containers of the record."""
-    if isinstance(dpu.node, Gone) or not dpu.node.ready or dpu.node.boot_id != cycle.boot or len(dpu.pods) != 1:
+    if isinstance(dpu.node, NodeGone) or not dpu.node.ready or dpu.node.boot_id != cycle.boot or len(dpu.pods) != 1:
         return False
     pod = dpu.pods[0]
     return pod.ready and bool(pod.containers) and set(pod.containers) == set(cycle.containers)
 
 
 def _is_gone(dpu: DpuView) -> bool:
-    return isinstance(dpu.node, Gone) and dpu.node.confirmed
+    return isinstance(dpu.node, NodeGone) and dpu.node.confirmed

@@ -23,12 +23,12 @@ from dpunetop.domain.drain.model.calls import (
 from dpunetop.domain.drain.model.facts import (
     Budget,
     DpuNode,
+    DrainOverride,
     HostNode,
+    HostRef,
     Maintenance,
+    MaintenancePhase,
     Mco,
-    Order,
-    Phase,
-    Site,
     is_another_node,
     is_in_use,
     is_left_over,
@@ -68,7 +68,7 @@ HOST_LEFT_CORDONED = "HostLeftCordoned"
 
 
 @dataclass(frozen=True, slots=True)
-class Leg:
+class DpuCheck:
     """One DPU as the decision to give its host back saw it."""
 
     dpu: str
@@ -83,10 +83,10 @@ class Leg:
 
 
 @dataclass(frozen=True, slots=True)
-class LegSeen:
+class DpuCheckReads:
     """What the reads before the delete showed of one DPU."""
 
-    leg: Leg
+    dpu_check: DpuCheck
     node: DpuNode | None
     budget: Budget | None
     blocker_ready: bool
@@ -100,39 +100,39 @@ class LegSeen:
     @property
     def exempt(self) -> bool:
         """Whether a person or its absence speaks for it."""
-        return self.leg.gone and self.node is None
+        return self.dpu_check.gone and self.node is None
 
 
-Guard = Callable[[LegSeen], bool]
+Guard = Callable[[DpuCheckReads], bool]
 
 
-def _wants_nothing(seen: LegSeen) -> bool:
+def _wants_nothing(seen: DpuCheckReads) -> bool:
     node = seen.node
     if node is None:
-        return seen.leg.gone
-    return not node.cordoned or node.order is Order.SKIP or seen.is_aborted
+        return seen.dpu_check.gone
+    return not node.cordoned or node.order is DrainOverride.SKIP or seen.is_aborted
 
 
-def _mco_rests(seen: LegSeen) -> bool:
+def _mco_rests(seen: DpuCheckReads) -> bool:
     """A drain that is refused here is held back by the budget and may go on asking; what is drained already reboots."""
-    if seen.node is None or seen.leg.forced:
+    if seen.node is None or seen.dpu_check.forced:
         return True
-    refused = seen.is_aborted or seen.node.order is Order.SKIP
+    refused = seen.is_aborted or seen.node.order is DrainOverride.SKIP
     return seen.node.mco is Mco.RESTS or (refused and seen.node.mco is not Mco.DRAINED)
 
 
-def _is_forced(seen: LegSeen) -> bool:
+def _is_forced(seen: DpuCheckReads) -> bool:
     """Whether a person still forces what the decision took for forced."""
-    return seen.leg.forced and seen.node is not None and seen.node.order is Order.FORCE
+    return seen.dpu_check.forced and seen.node is not None and seen.node.order is DrainOverride.FORCE
 
 
-def _is_the_proven_one(seen: LegSeen) -> bool:
-    if seen.leg.proven_boot is None:
+def _is_the_proven_one(seen: DpuCheckReads) -> bool:
+    if seen.dpu_check.proven_boot is None:
         return True
-    return seen.node is not None and seen.node.ready and seen.node.boot_id == seen.leg.proven_boot
+    return seen.node is not None and seen.node.ready and seen.node.boot_id == seen.dpu_check.proven_boot
 
 
-GIVING: Mapping[str, Guard] = {
+ENDING: Mapping[str, Guard] = {
     "the drain is not wanted": _wants_nothing,
     "nobody holds it": lambda seen: seen.node is None or not seen.node.held,
     "the machine-config operator rests": _mco_rests,
@@ -142,7 +142,7 @@ GIVING: Mapping[str, Guard] = {
 }
 """All must hold for every DPU of the host. The names are for messages and tests."""
 
-FAILED: Mapping[str, Guard] = {name: GIVING[name] for name in ("the budget is closed",)}
+FAILED: Mapping[str, Guard] = {name: ENDING[name] for name in ("the budget is closed",)}
 """What must hold before a failed maintenance is taken away, although the drain is wanted: its host is schedulable."""
 
 
@@ -166,17 +166,17 @@ class Because(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class GiveBack:
+class EndMaintenance:
     """Delete the maintenance, so that the host gets its workloads back.
 
     Guarantees: deletes only the maintenance that was read, as it was read, with no mark of an open budget, after all
         guards held for every DPU; before that the host shows whether it was cordoned before.
     """
 
-    site: Site
+    host_ref: HostRef
     maintenance: str
     """UID."""
-    legs: tuple[Leg, ...]
+    dpu_checks: tuple[DpuCheck, ...]
     cordoned_before: bool | None = None
     """What the host is to show; None: what it shows already, or else what the maintenance carries."""
     farewell: Farewell | None = None
@@ -185,75 +185,75 @@ class GiveBack:
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        found = yield from _deletable(self.site, self.maintenance)
+        found = yield from _deletable(self.host_ref, self.maintenance)
         if isinstance(found, Done):
             return found
-        for leg in self.legs:
-            broken = yield from _broken(self.site, leg, GIVING)
+        for dpu_check in self.dpu_checks:
+            broken = yield from _broken(self.host_ref, dpu_check, ENDING)
             if broken:
-                return Done(Result.STALE, f"{leg.dpu}: not true: {broken}")
-        host = yield from read_host(self.site)
+                return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
+        host = yield from read_host(self.host_ref)
         if forbidden := self._forbidden(found, host):
-            return Done(Result.STALE, f"{self.site.host}: {forbidden}")
+            return Done(Result.STALE, f"{self.host_ref.host}: {forbidden}")
         if self.farewell is not None and self.farewell.is_parted:
-            yield from _leave(self.site, found, host)
+            yield from _leave(self.host_ref, found, host)
         else:
-            yield from _remember(self.site, found, host, self.cordoned_before)
-        yield Write(_delete(self.site, found))
-        yield from _told(self.site, self.legs, self.farewell)
-        return Done(Result.DONE, f"{self.site.host}: is given back")
+            yield from _remember(self.host_ref, found, host, self.cordoned_before)
+        yield Write(_delete(self.host_ref, found))
+        yield from _told(self.host_ref, self.dpu_checks, self.farewell)
+        return Done(Result.DONE, f"{self.host_ref.host}: is given back")
 
     def _forbidden(self, found: Maintenance, host: HostNode | None) -> str:
         """What the host shows that forbids it; its own operator would find it uncordoned in the middle of an update."""
         if self.because is Because.IN_USE and (host is None or not is_in_use(found, host)):
             return "is not in use"
-        is_forced = any(leg.forced for leg in self.legs)
+        is_forced = any(dpu_check.forced for dpu_check in self.dpu_checks)
         is_at_work = host is not None and host.in_own_drain and not is_forced
         return "its own machine-config operator is at work there" if is_at_work else ""
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUpFailed:
+class EndFailedMaintenance:
     """Take a failed maintenance away although the drain is wanted; it is made anew afterwards."""
 
-    site: Site
+    host_ref: HostRef
     maintenance: str
-    legs: tuple[Leg, ...]
+    dpu_checks: tuple[DpuCheck, ...]
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        found = yield from _deletable(self.site, self.maintenance)
+        found = yield from _deletable(self.host_ref, self.maintenance)
         if isinstance(found, Done):
             return found
-        if found.phase is not Phase.FAILED:
-            return Done(Result.STALE, f"{self.site.host}: the maintenance has not failed")
-        for leg in self.legs:
-            broken = yield from _broken(self.site, leg, FAILED)
+        if found.phase is not MaintenancePhase.FAILED:
+            return Done(Result.STALE, f"{self.host_ref.host}: the maintenance has not failed")
+        for dpu_check in self.dpu_checks:
+            broken = yield from _broken(self.host_ref, dpu_check, FAILED)
             if broken:
-                return Done(Result.STALE, f"{leg.dpu}: not true: {broken}")
-        host = yield from read_host(self.site)
-        yield from _remember(self.site, found, host, None)
-        yield Write(_delete(self.site, found))
-        return Done(Result.DONE, f"{self.site.host}: the failed maintenance is taken away")
+                return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
+        host = yield from read_host(self.host_ref)
+        yield from _remember(self.host_ref, found, host, None)
+        yield Write(_delete(self.host_ref, found))
+        return Done(Result.DONE, f"{self.host_ref.host}: the failed maintenance is taken away")
 
 
 @dataclass(frozen=True, slots=True)
 class Restore:
     """Bring back the cordon that was there before, once no maintenance is left that could undo it."""
 
-    site: Site
+    host_ref: HostRef
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        host = yield from read_host(self.site)
+        host = yield from read_host(self.host_ref)
         if host is None or host.mark is None:
-            return Done(Result.STALE, f"{self.site.host}: nothing to restore")
-        if (yield from read_maintenances(self.site)):
-            return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
+            return Done(Result.STALE, f"{self.host_ref.host}: nothing to restore")
+        if (yield from read_maintenances(self.host_ref)):
+            return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
         if is_stuck_cordoned(host):
-            return Done(Result.STALE, f"{self.site.host}: is cordoned, and nobody knows by whom")
-        yield from store(restore_host(self.site, host))
-        return Done(Result.DONE, f"{self.site.host}: is as it was before")
+            return Done(Result.STALE, f"{self.host_ref.host}: is cordoned, and nobody knows by whom")
+        yield from store(restore_host(self.host_ref, host))
+        return Done(Result.DONE, f"{self.host_ref.host}: is as it was before")
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,33 +264,33 @@ class LeadOut:
         it is changed.
     """
 
-    site: Site
-    legs: tuple[Leg, ...]
+    host_ref: HostRef
+    dpu_checks: tuple[DpuCheck, ...]
     farewell: Farewell | None
     """How the host stays cordoned, because nothing proves its network; None: it is proven."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        for leg in self.legs:
-            broken = yield from _broken(self.site, leg, GIVING)
+        for dpu_check in self.dpu_checks:
+            broken = yield from _broken(self.host_ref, dpu_check, ENDING)
             if broken:
-                return Done(Result.STALE, f"{leg.dpu}: not true: {broken}")
-        host = yield from read_host(self.site)
-        is_forced = any(leg.forced for leg in self.legs)
+                return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
+        host = yield from read_host(self.host_ref)
+        is_forced = any(dpu_check.forced for dpu_check in self.dpu_checks)
         if host is None or not is_left_over(host) or (host.in_own_drain and not is_forced):
-            return Done(Result.STALE, f"{self.site.host}: is not as a maintenance leaves it")
-        if (yield from read_maintenances(self.site)):
-            return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
+            return Done(Result.STALE, f"{self.host_ref.host}: is not as a maintenance leaves it")
+        if (yield from read_maintenances(self.host_ref)):
+            return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
         if self.farewell is None:
-            yield from store(release_host(self.site, host))
-            yield from _told(self.site, self.legs, None)
-            return Done(Result.DONE, f"{self.site.host}: is schedulable again, which its maintenance left undone")
+            yield from store(release_host(self.host_ref, host))
+            yield from _told(self.host_ref, self.dpu_checks, None)
+            return Done(Result.DONE, f"{self.host_ref.host}: is schedulable again, which its maintenance left undone")
         if self.farewell.is_parted:  # it is cordoned, so that what is left to do shows: the next look restores it
-            yield from store(leave_host(self.site, host))
+            yield from store(leave_host(self.host_ref, host))
         else:
-            yield from store(restore_host(self.site, host))
-        yield from _told(self.site, self.legs, self.farewell)
-        return Done(Result.DONE, f"{self.site.host}: is left cordoned")
+            yield from store(restore_host(self.host_ref, host))
+        yield from _told(self.host_ref, self.dpu_checks, self.farewell)
+        return Done(Result.DONE, f"{self.host_ref.host}: is left cordoned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,32 +301,34 @@ class LiftCordon:
         it is changed.
     """
 
-    site: Site
-    legs: tuple[Leg, ...]
+    host_ref: HostRef
+    dpu_checks: tuple[DpuCheck, ...]
     config: Obj
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        for leg in self.legs:
-            broken = yield from _broken(self.site, leg, GIVING)
+        for dpu_check in self.dpu_checks:
+            broken = yield from _broken(self.host_ref, dpu_check, ENDING)
             if broken:
-                return Done(Result.STALE, f"{leg.dpu}: not true: {broken}")
-        host = yield from read_host(self.site)
-        if host is None or host.left_by != self.site.owner or host.mark is not None:
-            return Done(Result.STALE, f"{self.site.host}: is not as it was left")
-        if (yield from read_maintenances(self.site)):
-            return Done(Result.STALE, f"{self.site.host}: there is a maintenance")
-        yield from store(lift_host(self.site, host))
-        words = f"host {self.site.host}, which was led out and left cordoned, is schedulable again: its network works"
+                return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
+        host = yield from read_host(self.host_ref)
+        if host is None or host.left_by != self.host_ref.owner or host.mark is not None:
+            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was left")
+        if (yield from read_maintenances(self.host_ref)):
+            return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
+        yield from store(lift_host(self.host_ref, host))
+        words = (
+            f"host {self.host_ref.host}, which was led out and left cordoned, is schedulable again: its network works"
+        )
         yield event(INFRA, DPUCLUSTERCONFIGS, self.config, HOST_SCHEDULABLE, words)
-        return Done(Result.DONE, f"{self.site.host}: is schedulable again")
+        return Done(Result.DONE, f"{self.host_ref.host}: is schedulable again")
 
 
 @dataclass(frozen=True, slots=True)
 class RestartPod:
     """Delete an outdated ovnkube-node pod of a drained host, so that a current one can prove itself."""
 
-    site: Site
+    host_ref: HostRef
     dpu: str
     pod: Obj
     maintenance: str
@@ -334,10 +336,10 @@ class RestartPod:
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        found = yield from read_maintenance(self.site)
-        host = yield from read_host(self.site)
+        found = yield from read_maintenance(self.host_ref)
+        host = yield from read_host(self.host_ref)
         if host is None or not self._is_held(found, host):
-            return Done(Result.STALE, f"{self.site.host}: is not drained")
+            return Done(Result.STALE, f"{self.host_ref.host}: is not drained")
         live = yield from fetch(QuorumGet(INFRA, PODS, namespace_of(self.pod), name_of(self.pod)))
         if live is None or uid_of(live) != uid_of(self.pod):
             return Done(Result.STALE, f"{self.dpu}: the pod is gone")
@@ -347,71 +349,74 @@ class RestartPod:
     def _is_held(self, found: Maintenance | None, host: HostNode) -> bool:
         if found is None:
             return not self.maintenance and is_left_over(host)
-        is_drained = not found.terminating and found.phase is Phase.SUCCEEDED and host.cordoned
+        is_drained = not found.terminating and found.phase is MaintenancePhase.SUCCEEDED and host.cordoned
         return is_drained and found.uid == self.maintenance
 
 
-def _told(site: Site, legs: tuple[Leg, ...], farewell: Farewell | None) -> Steps[None]:
+def _told(host_ref: HostRef, dpu_checks: tuple[DpuCheck, ...], farewell: Farewell | None) -> Steps[None]:
     """Say that the host comes out cordoned, on the DpuClusterConfig and on the Nodes of its DPUs; else which of them
     was asked for nothing."""
     if farewell is None:
-        for leg in legs:
-            if leg.forced:
-                words = f"host {site.host} is given back, and nothing was asked of {leg.dpu}: its drain ends by force"
-                yield from tell_dpu(leg.dpu, HOST_FORCED_BACK, words)
+        for dpu_check in dpu_checks:
+            if dpu_check.forced:
+                dpu = dpu_check.dpu
+                words = f"host {host_ref.host} is given back, and nothing was asked of {dpu}: its drain ends by force"
+                yield from tell_dpu(dpu_check.dpu, HOST_FORCED_BACK, words)
         return
-    words = f"host {site.host} is left cordoned: {_why(farewell, legs)}. Uncordon it yourself"
+    words = f"host {host_ref.host} is left cordoned: {_why(farewell, dpu_checks)}. Uncordon it yourself"
     yield event(INFRA, DPUCLUSTERCONFIGS, farewell.config, HOST_LEFT_CORDONED, words)
-    for leg in legs:
-        yield from tell_dpu(leg.dpu, HOST_LEFT_CORDONED, words)
+    for dpu_check in dpu_checks:
+        yield from tell_dpu(dpu_check.dpu, HOST_LEFT_CORDONED, words)
 
 
-def _why(farewell: Farewell, legs: tuple[Leg, ...]) -> str:
+def _why(farewell: Farewell, dpu_checks: tuple[DpuCheck, ...]) -> str:
     if farewell.is_parted:
         name = f"{namespace_of(farewell.config)}/{name_of(farewell.config)}"
         return f"no DPU serves it any more. Served by DpuClusterConfig {name} anew, it becomes schedulable on proof"
-    forced = ", ".join(leg.dpu for leg in legs if leg.forced)
+    forced = ", ".join(dpu_check.dpu for dpu_check in dpu_checks if dpu_check.forced)
     return "nothing has shown that its network works" + (f", and the drain of {forced} ends by force" if forced else "")
 
 
-def _deletable(site: Site, uid: str) -> Steps[Maintenance | Done]:
-    found = yield from read_maintenance(site)
+def _deletable(host_ref: HostRef, uid: str) -> Steps[Maintenance | Done]:
+    found = yield from read_maintenance(host_ref)
     if found is None or not found.ours or found.terminating or found.uid != uid:
-        return Done(Result.STALE, f"{site.host}: the maintenance is not as it was seen")
+        return Done(Result.STALE, f"{host_ref.host}: the maintenance is not as it was seen")
     if found.marks:
-        return Done(Result.STALE, f"{site.host}: a budget may be open")
+        return Done(Result.STALE, f"{host_ref.host}: a budget may be open")
     return found
 
 
-def _broken(site: Site, leg: Leg, guards: Mapping[str, Guard]) -> Steps[str | None]:
+def _broken(host_ref: HostRef, dpu_check: DpuCheck, guards: Mapping[str, Guard]) -> Steps[str | None]:
     """The first guard that does not hold for one DPU."""
-    node = yield from read_node(leg.dpu)
-    read = yield from read_budget(site, leg.dpu)
-    ready = yield from read_blocker_ready(site, leg.dpu, leg.blocker)
-    seen = LegSeen(leg, node, read, ready)
+    node = yield from read_node(dpu_check.dpu)
+    read = yield from read_budget(host_ref, dpu_check.dpu)
+    ready = yield from read_blocker_ready(host_ref, dpu_check.dpu, dpu_check.blocker)
+    seen = DpuCheckReads(dpu_check, node, read, ready)
     return next((name for name, holds in guards.items() if not holds(seen)), None)
 
 
-def first_broken(site: Site, leg: Leg) -> Steps[str | None]:
+def first_broken(host_ref: HostRef, dpu_check: DpuCheck) -> Steps[str | None]:
     """Part of a procedure: the first guard of giving back that does not hold for one DPU; None: all hold."""
-    return (yield from _broken(site, leg, GIVING))
+    return (yield from _broken(host_ref, dpu_check, ENDING))
 
 
-def _leave(site: Site, found: Maintenance, host: HostNode | None) -> Steps[None]:
+def _leave(host_ref: HostRef, found: Maintenance, host: HostNode | None) -> Steps[None]:
     """Have the host come out cordoned. Who leaves it is written down where nobody had cordoned it before: a cordon that
     was there before is not ours to take back."""
     if host is None:
         return
     before = host.mark if host.mark is not None else _was_cordoned(found, host)
     if is_taken_back(found, host):
-        yield from store(mark_host(site, host, False))
+        yield from store(mark_host(host_ref, host, False))
     elif not before:
-        yield from store(leave_host(site, host))
+        yield from store(leave_host(host_ref, host))
     elif host.mark is None:
-        yield from store(mark_host(site, host, True))
+        yield from store(mark_host(host_ref, host, True))
 
 
-def _remember(site: Site, found: Maintenance, host: HostNode | None, cordoned_before: bool | None) -> Steps[None]:
+def _remember(
+    host_ref: HostRef, found: Maintenance, host: HostNode | None, cordoned_before: bool | None
+) -> Steps[None]:
     """See to it that the host shows whether it was cordoned before; a host that is gone needs nothing."""
     if host is None:
         return
@@ -421,7 +426,7 @@ def _remember(site: Site, found: Maintenance, host: HostNode | None, cordoned_be
     elif wanted is None:
         wanted = host.mark if host.mark is not None else _was_cordoned(found, host)
     if host.mark != wanted:
-        yield from store(mark_host(site, host, wanted))
+        yield from store(mark_host(host_ref, host, wanted))
 
 
 def _was_cordoned(found: Maintenance, host: HostNode) -> bool:
@@ -431,5 +436,5 @@ def _was_cordoned(found: Maintenance, host: HostNode) -> bool:
     return bool(found.cordoned_before)
 
 
-def _delete(site: Site, found: Maintenance) -> Delete:
-    return Delete(site.tenant_cluster, NODEMAINTENANCES, found.live, Fence.VERSION)
+def _delete(host_ref: HostRef, found: Maintenance) -> Delete:
+    return Delete(host_ref.tenant_cluster, NODEMAINTENANCES, found.live, Fence.VERSION)

@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from dpunetop.controllers.tenant.ways import TenantWays
+from dpunetop.controllers.tenant.routes import TenantRoutes
 from dpunetop.domain.tenant.addresses import Network
 from dpunetop.domain.tenant.link import Proven
 
@@ -18,7 +18,7 @@ ALLOWED = [ipaddress.ip_network("10.1.0.0/16")]
 class World:
     def __init__(self) -> None:
         self.denied: list[Network] = []
-        self.ways = TenantWays(ALLOWED, lambda: self.denied)
+        self.routes = TenantRoutes(ALLOWED, lambda: self.denied)
 
 
 @pytest.fixture
@@ -27,110 +27,110 @@ def world() -> World:
 
 
 def test_of_an_address_that_nobody_knows_nothing_is_told(world: World) -> None:
-    assert world.ways.begin(NAME, SERVER).refusal("10.9.9.9") is None
-    assert not world.ways.tells(NAME)
+    assert world.routes.begin(NAME, SERVER).refusal("10.9.9.9") is None
+    assert not world.routes.tells(NAME)
 
 
 def test_where_nothing_was_tried_nothing_is_told(world: World) -> None:
-    world.ways.begin(NAME, SERVER)
-    assert not world.ways.tells(NAME)
+    world.routes.begin(NAME, SERVER)
+    assert not world.routes.tells(NAME)
 
 
 def test_of_an_address_that_is_allowed_by_name_all_is_told(world: World) -> None:
-    assert world.ways.begin(NAME, SERVER).refusal("10.1.2.3") is None
-    assert world.ways.tells(NAME)
+    assert world.routes.begin(NAME, SERVER).refusal("10.1.2.3") is None
+    assert world.routes.tells(NAME)
 
 
 def test_one_address_that_nobody_knows_among_others_is_enough_to_be_silent(world: World) -> None:
-    way = world.ways.begin(NAME, SERVER)
+    way = world.routes.begin(NAME, SERVER)
     for address in ("10.1.2.3", "10.9.9.9"):
         way.refusal(address)
-    assert not world.ways.tells(NAME)
+    assert not world.routes.tells(NAME)
 
 
 def test_of_an_address_where_the_tenant_was_engaged_all_is_told(world: World) -> None:
-    first = world.ways.begin(NAME, SERVER)
+    first = world.routes.begin(NAME, SERVER)
     first.refusal("10.9.9.9")
-    assert not world.ways.tells(NAME)
+    assert not world.routes.tells(NAME)
     first.verify("10.9.9.9")
-    assert world.ways.tells(NAME)
-    world.ways.engage(NAME)
-    second = world.ways.begin(NAME, SERVER)
+    assert world.routes.tells(NAME)
+    world.routes.engage(NAME)
+    second = world.routes.begin(NAME, SERVER)
     second.refusal("10.9.9.9")
-    assert world.ways.tells(NAME)
+    assert world.routes.tells(NAME)
     second.refusal("10.9.9.10")
-    assert not world.ways.tells(NAME)
+    assert not world.routes.tells(NAME)
 
 
 def test_an_address_that_only_handshook_for_another_tenant_counts_for_that_one(world: World) -> None:
-    way = world.ways.begin("other", SERVER)
+    way = world.routes.begin("other", SERVER)
     way.verify("10.9.9.9")
-    world.ways.engage("other")
-    world.ways.begin(NAME, SERVER).refusal("10.9.9.9")
-    assert not world.ways.tells(NAME)
+    world.routes.engage("other")
+    world.routes.begin(NAME, SERVER).refusal("10.9.9.9")
+    assert not world.routes.tells(NAME)
 
 
 def test_an_engaged_link_stays_and_says_so_when_its_address_is_refused_later(world: World) -> None:
-    way = world.ways.begin(NAME, SERVER)
+    way = world.routes.begin(NAME, SERVER)
     way.refusal("10.9.9.9")
     way.verify("10.9.9.9")
-    world.ways.engage(NAME)
-    assert world.ways.trouble(NAME) == ""
+    world.routes.engage(NAME)
+    assert world.routes.trouble(NAME) == ""
     world.denied.append(ipaddress.ip_network("10.9.9.9/32"))
     assert way.refusal("10.9.9.9") is None
-    assert "address 10.9.9.9 is of the infra cluster by now" in world.ways.trouble(NAME)
-    assert "--tenant-allowed-cidrs" in world.ways.trouble(NAME)
-    assert world.ways.begin(NAME, SERVER).refusal("10.9.9.9") is None  # as for a new token of the pods
-    assert world.ways.begin(NAME, "another").refusal("10.9.9.9") == "of the infra cluster"
-    assert world.ways.begin("other", SERVER).refusal("10.9.9.9") == "of the infra cluster"
+    assert "address 10.9.9.9 is of the infra cluster by now" in world.routes.trouble(NAME)
+    assert "--tenant-allowed-cidrs" in world.routes.trouble(NAME)
+    assert world.routes.begin(NAME, SERVER).refusal("10.9.9.9") is None  # as for a new token of the pods
+    assert world.routes.begin(NAME, "another").refusal("10.9.9.9") == "of the infra cluster"
+    assert world.routes.begin("other", SERVER).refusal("10.9.9.9") == "of the infra cluster"
 
 
 def test_an_address_that_an_earlier_process_engaged_is_open_to_the_same_server_alone(world: World) -> None:
     world.denied.append(ipaddress.ip_network("10.9.9.9/32"))
-    world.ways.recall(NAME, Proven(SERVER, ("10.9.9.9",)))
-    assert world.ways.begin(NAME, "another").refusal("10.9.9.9") == "of the infra cluster"
-    assert world.ways.begin("other", SERVER).refusal("10.9.9.9") == "of the infra cluster"
-    way = world.ways.begin(NAME, SERVER)
+    world.routes.recall(NAME, Proven(SERVER, ("10.9.9.9",)))
+    assert world.routes.begin(NAME, "another").refusal("10.9.9.9") == "of the infra cluster"
+    assert world.routes.begin("other", SERVER).refusal("10.9.9.9") == "of the infra cluster"
+    way = world.routes.begin(NAME, SERVER)
     assert way.refusal("10.9.9.9") is None
     assert way.refusal("10.9.9.10") is None
     assert way.refusal("169.254.169.254") == "link-local"
     way.verify("10.9.9.9")
-    world.ways.engage(NAME)
-    assert "is of the infra cluster by now" in world.ways.trouble(NAME)
-    assert world.ways.proven(NAME) == Proven(SERVER, ("10.9.9.9",))
+    world.routes.engage(NAME)
+    assert "is of the infra cluster by now" in world.routes.trouble(NAME)
+    assert world.routes.proven(NAME) == Proven(SERVER, ("10.9.9.9",))
 
 
 def test_what_is_remembered_is_short_and_in_one_order(world: World) -> None:
-    way = world.ways.begin(NAME, SERVER)
-    assert world.ways.proven(NAME) is None
+    way = world.routes.begin(NAME, SERVER)
+    assert world.routes.proven(NAME) is None
     for number in (3, 1, 2):
         way.verify(f"10.9.9.{number}")
-    world.ways.engage(NAME)
-    assert world.ways.proven(NAME) == Proven(SERVER, ("10.9.9.1", "10.9.9.2", "10.9.9.3"))
+    world.routes.engage(NAME)
+    assert world.routes.proven(NAME) == Proven(SERVER, ("10.9.9.1", "10.9.9.2", "10.9.9.3"))
     for number in range(100, 120):
         way.verify(f"10.9.9.{number}")
-    assert world.ways.proven(NAME) == Proven(SERVER, tuple(f"10.9.9.{number}" for number in range(112, 120)))
+    assert world.routes.proven(NAME) == Proven(SERVER, tuple(f"10.9.9.{number}" for number in range(112, 120)))
 
 
 def test_an_engaged_link_does_not_follow_its_name_to_an_address_that_is_refused(world: World) -> None:
-    way = world.ways.begin(NAME, SERVER)
+    way = world.routes.begin(NAME, SERVER)
     way.refusal("10.9.9.9")
     way.verify("10.9.9.9")
-    world.ways.engage(NAME)
+    world.routes.engage(NAME)
     assert way.refusal("169.254.169.254") == "link-local"
 
 
 def test_of_one_that_is_let_go_nothing_is_known(world: World) -> None:
-    way = world.ways.begin(NAME, SERVER)
+    way = world.routes.begin(NAME, SERVER)
     way.verify("10.9.9.9")
-    world.ways.engage(NAME)
-    world.ways.forget(NAME)
+    world.routes.engage(NAME)
+    world.routes.forget(NAME)
     world.denied.append(ipaddress.ip_network("10.9.9.9/32"))
-    assert world.ways.trouble(NAME) == ""
+    assert world.routes.trouble(NAME) == ""
 
 
 def test_of_addresses_without_end_the_last_ones_are_kept(world: World) -> None:
-    way = world.ways.begin(NAME, SERVER)
+    way = world.routes.begin(NAME, SERVER)
     for number in range(1000):
         way.verify(f"10.9.{number // 256}.{number % 256}")
     assert len(way.verified()) == 64

@@ -11,33 +11,33 @@ from dpunetop.domain.drain.fleet.roster import (
     Place,
     Roster,
 )
-from dpunetop.domain.drain.model.facts import Hold
+from dpunetop.domain.drain.model.facts import HoldReason
 from dpunetop.domain.drain.outages.outages import Outage
 from dpunetop.domain.drain.outages.unplanned import NetworkState
 from dpunetop.domain.drain.protection.protection import (
-    Entry,
-    Guarding,
+    DesiredEntry,
+    ProtectionPhase,
 )
-from dpunetop.domain.drain.report.standing import Standing
+from dpunetop.domain.drain.report.dpustatus import DpuStatus
 from dpunetop.kube.keys import INFRA, Key
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class HostReport:
     """How far one host or DPU is, as its worker saw it last."""
 
-    guardings: tuple[tuple[str, Guarding, str | None], ...]
+    guardings: tuple[tuple[str, ProtectionPhase, str | None], ...]
     """Of each DPU that is at home there: its name, how far its protection is, and whom it is paired with."""
-    standings: tuple[Standing, ...]
-    entries: tuple[Entry, ...]
+    dpu_statuses: tuple[DpuStatus, ...]
+    entries: tuple[DesiredEntry, ...]
     """Those that may be written now."""
     causes: tuple[tuple[str, str], ...] = ()
     """Of DPUs whose blocker does not run: why."""
-    stray: Hold | None = None
+    stray: HoldReason | None = None
     """What a host waits for that no DPU is at home in, or that no DPU has a part in."""
     is_looked_at: bool = True
     """Whether the host was looked at, and not only its DPUs; at a start the tenant is waited for."""
-    unseen: Hold | None = None
+    unseen: HoldReason | None = None
     """Why the tenant was not seen by this process."""
     network: NetworkState | None = None
     """What is wrong with the network of the host, outside a drain."""
@@ -48,16 +48,16 @@ class Report:
         """What is worth a look of the other side."""
         entries = tuple((entry.dpu, entry.text) for entry in self.entries)
         seen = self.is_looked_at, self.unseen
-        return self.guardings, self.standings, self.causes, self.stray, seen, entries, self.network
+        return self.guardings, self.dpu_statuses, self.causes, self.stray, seen, entries, self.network
 
 
-class Board:
+class DrainStore:
     """Threads: any; the callbacks are called without a lock."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()  # guards all below
         self._rosters: dict[str, Roster] = {}  # by the name of the tenant's cluster
-        self._reports: dict[Key, Report] = {}
+        self._reports: dict[Key, HostReport] = {}
         self._wake_host: Callable[[Key], None] = lambda _: None
         self._wake_config: Callable[[Key], None] = lambda _: None
 
@@ -109,7 +109,7 @@ class Board:
 
     # --- of a single host -------------------------------------------------------------------------------------------
 
-    def report(self, key: Key, report: Report) -> Report | None:
+    def report(self, key: Key, report: HostReport) -> HostReport | None:
         """Make known how far a host is; what was known before."""
         with self._guard:
             before = self._reports.get(key)
@@ -119,7 +119,7 @@ class Board:
             self._wake_config(Key(INFRA, roster.config.namespace, roster.config.name))
         return before
 
-    def last(self, key: Key) -> Report | None:
+    def last(self, key: Key) -> HostReport | None:
         """What was made known of a host last."""
         with self._guard:
             return self._reports.get(key)
@@ -129,7 +129,7 @@ class Board:
         with self._guard:
             self._reports.pop(key, None)
 
-    def reports(self, roster: Roster) -> list[Report | None]:
+    def reports(self, roster: Roster) -> list[HostReport | None]:
         """What is known of each slot of `roster`; None: nothing yet."""
         keys = [key_of(roster.config.tenant_cluster, place) for place in roster.slots]
         with self._guard:

@@ -1,0 +1,172 @@
+"""Where each DPU stands and why: the words that status, Events and the table of DPUs show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dpunetop.domain.drain.model.facts import (
+    DpuNode,
+    DpuView,
+    HoldReason,
+    HostView,
+    MaintenancePhase,
+    Mco,
+    NodeGone,
+    Reason,
+)
+from dpunetop.domain.drain.model.hoststate import HostState
+from dpunetop.domain.drain.model.record import (
+    Cycle,
+    State,
+)
+from dpunetop.domain.drain.rules.cycle import Decision
+from dpunetop.domain.names import DRAIN_ANNOTATION
+
+DRAIN_SKIPPED = "DrainSkipped"
+"""Reason of the Event about a cordon that asks for no drain, because a person says so."""
+
+
+class DpuPhase(StrEnum):
+    """The life of a DPU node."""
+
+    IDLE = "Idle"
+    HOST_DRAINING = "HostDraining"
+    HOST_DRAINED = "HostDrained"
+    DPU_DOWN = "DPUDown"
+    DPU_RECOVERING = "DPURecovering"
+    VERIFYING = "Verifying"
+    HELD = "Held"
+    FAILED = "Failed"
+
+
+class DrainReason(StrEnum):
+    """Who wants the drain."""
+
+    NOBODY = ""
+    CORDON = "Cordoned"
+    MACHINE_CONFIG = "MachineConfig"
+    DELETION = "Deletion"
+    """The DpuClusterConfig ends, whether the DPU is cordoned or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """What takes longer than it may, in a word and in a sentence."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DpuStatus:
+    """One DPU: its stage, who wants its drain, and what it waits for; `reason` is empty where nothing is in the way."""
+
+    dpu: str
+    stage: DpuPhase
+    wish: DrainReason
+    reason: str
+    message: str
+    protected: bool
+    """Whether no eviction gets through now: the budget closed over a blocker that is Ready."""
+    has_opened: bool = False
+    """Whether the budget was opened in this drain: its host was drained, or a person forced it."""
+    skipped: str = ""
+    """How its cordon asks for no drain, because a person says so; empty: nobody does."""
+    late_at: int = 0
+    """When it is late, in seconds of the epoch; 0: never."""
+    late: Late | None = None
+
+
+_GOOD = frozenset(
+    {
+        Reason.HOST_DRAINING,
+        Reason.DPU_DRAINING,
+        Reason.PROOF_MISSING,
+        Reason.MACHINE_CONFIG_PENDING,
+        Reason.MAINTENANCE_TERMINATING,
+    }
+)
+"""Waits that belong to every drain; all others hold it."""
+
+
+def _is_good(host_state: HostState, hold: HoldReason) -> bool:
+    """Whether a wait belongs to every drain. A host that is given back is seen cordoned for a moment, as others see the
+    end of its maintenance first; that it stays so has its limit of time."""
+    if hold.reason is Reason.HOST_STILL_CORDONED:
+        return not host_state.active
+    return hold.reason in _GOOD
+
+
+def dpu_statuses(view: HostView, decision: Decision) -> tuple[DpuStatus, ...]:
+    """Where each DPU of the host stands, in the order of the view."""
+    host_state = HostState(view)
+    return tuple(_dpu_status(host_state, dpu, decision.hold) for dpu in view.dpus)
+
+
+def _dpu_status(host_state: HostState, dpu: DpuView, hold: HoldReason | None) -> DpuStatus:
+    cycle = host_state.cycle(dpu)
+    hold = hold if _is_concerned(host_state, dpu) else None
+    return DpuStatus(
+        dpu=dpu.name,
+        stage=_stage(host_state, dpu, hold),
+        wish=_wish(host_state, dpu),
+        reason="" if hold is None else str(hold.reason),
+        message="" if hold is None else hold.message,
+        protected=host_state.serves(dpu) and not host_state.is_open(dpu) and dpu.blocker_ready,
+        has_opened=cycle is not None and bool(cycle.opened_at),
+        skipped=_skipped(host_state, dpu),
+    )
+
+
+def _skipped(host_state: HostState, dpu: DpuView) -> str:
+    if not host_state.is_skipped(dpu):
+        return ""
+    words = f"the cordon of {dpu.name} asks for no drain of host {host_state.view.host_ref.host}: it is annotated"
+    ends = "" if host_state.cycle(dpu) is None else f"; the drain that runs ends as if {dpu.name} was uncordoned"
+    return f"{words} {DRAIN_ANNOTATION}=skip{ends}"
+
+
+def _is_concerned(host_state: HostState, dpu: DpuView) -> bool:
+    """Whether what the host waits for is this DPU's affair: a drain of its own, or, where none has one, any of them."""
+    has_drain = [host_state.cycle(each) is not None or host_state.wants(each) for each in host_state.view.dpus]
+    return not any(has_drain) or host_state.cycle(dpu) is not None or host_state.wants(dpu)
+
+
+def _stage(host_state: HostState, dpu: DpuView, hold: HoldReason | None) -> DpuPhase:
+    is_unrecorded = host_state.cycle(dpu) is None and not host_state.wants(
+        dpu
+    )  # a maintenance of ours with no record of why
+    if hold is not None and (not _is_good(host_state, hold) or (is_unrecorded and not host_state.is_to_be_lifted)):
+        failures = (Reason.MAINTENANCE_FAILED, Reason.MAINTENANCE_REFUSED)
+        return DpuPhase.FAILED if hold.reason in failures else DpuPhase.HELD
+    if host_state.own is not None and host_state.own.phase is MaintenancePhase.FAILED and host_state.is_active(dpu):
+        return DpuPhase.FAILED
+    cycle = host_state.cycle(dpu)
+    if cycle is None and host_state.is_to_be_lifted and dpu is host_state.prover():
+        return DpuPhase.VERIFYING
+    if cycle is None:
+        return DpuPhase.HOST_DRAINING if host_state.wants(dpu) else DpuPhase.IDLE
+    return _stage_of(host_state, dpu, cycle)
+
+
+def _stage_of(host_state: HostState, dpu: DpuView, cycle: Cycle) -> DpuPhase:
+    if cycle.opened:
+        if isinstance(dpu.node, NodeGone) or not dpu.node.ready:
+            return DpuPhase.DPU_DOWN
+        if cycle.state is not State.RETURNING and not host_state.is_open(dpu) and not host_state.is_drained_for(dpu):
+            return DpuPhase.HOST_DRAINING
+        if cycle.state is not State.RETURNING:
+            return DpuPhase.DPU_RECOVERING if cycle.stale else DpuPhase.HOST_DRAINED
+        return DpuPhase.VERIFYING
+    if cycle.state is State.RETURNING:
+        return DpuPhase.VERIFYING
+    return DpuPhase.HOST_DRAINED if host_state.is_drained_for(dpu) else DpuPhase.HOST_DRAINING
+
+
+def _wish(host_state: HostState, dpu: DpuView) -> DrainReason:
+    if not host_state.wants(dpu) or not isinstance(dpu.node, DpuNode):
+        return DrainReason.NOBODY
+    if host_state.is_parting(dpu):
+        return DrainReason.DELETION
+    return DrainReason.MACHINE_CONFIG if dpu.node.mco in (Mco.DRAINS, Mco.DRAINED) else DrainReason.CORDON
