@@ -13,31 +13,14 @@ from typing import Any, cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpunetop.domain.ovnkube.conf import (
-    BadOvnkubeConf,
-    read_ovnkube_conf,
-)
+from dpunetop.domain.ovnkube.conf import BadOvnkubeConf, read_ovnkube_conf
 from dpunetop.domain.ovnkube.release import Flavour
 from dpunetop.domain.ovnkube.scriptlib import read_library
-from dpunetop.domain.ovnkube.settings import (
-    SettingsView,
-    read_settings,
-)
+from dpunetop.domain.ovnkube.settings import SettingsView, read_settings
 from dpunetop.domain.ovnkube.settingstable.openshift import OPTIONS
-from dpunetop.domain.pairing.envfile import (
-    EntryRejected,
-    parse_entries,
-)
-from dpunetop.domain.tenant.kubeconfig import (
-    KubeconfigRejected,
-    parse_kubeconfig,
-    render_kubeconfig,
-)
-from dpunetop.domain.tenant.pem import (
-    BadPem,
-    certificates,
-    private_key,
-)
+from dpunetop.domain.pairing.envfile import EntryRejected, parse_entries
+from dpunetop.domain.tenant.kubeconfig import KubeconfigRejected, parse_kubeconfig, render_kubeconfig
+from dpunetop.domain.tenant.pem import BadPem, certificates, private_key
 from dpunetop.kube.errors import ApiError
 from dpunetop.kube.keys import NODES
 from dpunetop.kube.requests import Selection

@@ -17,10 +17,7 @@ import yaml
 
 from dpunetop.base.clock import RealClock
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.reconciler import (
-    CONFIG_INDEXERS,
-    Installation,
-)
+from dpunetop.controllers.reconciler import CONFIG_INDEXERS, Installation
 from dpunetop.controllers.tenant.credential import DpuCredential
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.types import tenant_cluster_name

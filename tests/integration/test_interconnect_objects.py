@@ -9,26 +9,11 @@ import pytest
 
 from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.ovnkube.central import (
-    CentralInput,
-    ContentHashes,
-    central_daemonset,
-)
+from dpunetop.domain.ovnkube.central import CentralInput, ContentHashes, central_daemonset
 from dpunetop.domain.ovnkube.databases import DatabaseList
-from dpunetop.domain.ovnkube.interconnect import (
-    InterconnectHashes,
-    InterconnectInput,
-    interconnect_daemonset,
-)
-from dpunetop.domain.ovnkube.settings import (
-    SettingsView,
-    deployed_arguments,
-    read_settings,
-)
-from dpunetop.domain.ovnkube.topology import (
-    Topology,
-    running_topology,
-)
+from dpunetop.domain.ovnkube.interconnect import InterconnectHashes, InterconnectInput, interconnect_daemonset
+from dpunetop.domain.ovnkube.settings import SettingsView, deployed_arguments, read_settings
+from dpunetop.domain.ovnkube.topology import Topology, running_topology
 from dpunetop.kube.fieldsets import would_change
 from dpunetop.sandbox.controlplane import ControlPlane
 from support.tenants import openshift, upstream

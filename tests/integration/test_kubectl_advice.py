@@ -12,10 +12,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.tenant.kubeconfig import (
-    KubeconfigRejected,
-    parse_kubeconfig,
-)
+from dpunetop.domain.tenant.kubeconfig import KubeconfigRejected, parse_kubeconfig
 from dpunetop.sandbox.binaries import Binaries
 from support.toolkubeconfigs import CA_PEM, CERT_PEM, PARAMETERS, SEC1, SERVER, TOKEN, TOOLS
 

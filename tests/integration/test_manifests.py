@@ -11,11 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dpunetop.domain.drain.protection.blockers import (
-    BlockerSettings,
-    blocker,
-    service_account,
-)
+from dpunetop.domain.drain.protection.blockers import BlockerSettings, blocker, service_account
 from dpunetop.kube.errors import Forbidden
 from dpunetop.sandbox import binaries
 from dpunetop.sandbox.controlplane import ControlPlane

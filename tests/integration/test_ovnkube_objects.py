@@ -18,14 +18,7 @@ from dpunetop.domain.ovnkube.central import (
     deployed_databases,
     service_account,
 )
-from dpunetop.domain.ovnkube.copies import (
-    AUTHORITY,
-    CERTIFICATE,
-    CONFIGURATION,
-    Copy,
-    Source,
-    copy_of,
-)
+from dpunetop.domain.ovnkube.copies import AUTHORITY, CERTIFICATE, CONFIGURATION, Copy, Source, copy_of
 from dpunetop.domain.ovnkube.databases import DatabaseList
 from dpunetop.domain.pairing.entries import entries_config_map
 from dpunetop.kube.fieldsets import would_change

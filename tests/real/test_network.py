@@ -10,10 +10,7 @@ import pytest
 
 from dpunetop.domain import names
 from dpunetop.domain.drain.rules import leases
-from dpunetop.domain.drain.rules.proof import (
-    Evidence,
-    tenant_signals,
-)
+from dpunetop.domain.drain.rules.proof import Evidence, tenant_signals
 from dpunetop.kube.keys import LEASES
 from dpunetop.kube.meta import Obj, annotations_of, name_of
 from dpunetop.kube.requests import get

@@ -8,10 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dpunetop.domain.drain.rules.proof import (
-    Evidence,
-    tenant_signals,
-)
+from dpunetop.domain.drain.rules.proof import Evidence, tenant_signals
 from dpunetop.kube.keys import NODES
 from dpunetop.kube.meta import annotations_of
 from dpunetop.kube.requests import get

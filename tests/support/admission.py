@@ -11,26 +11,11 @@ from typing import Any
 from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.drain.protection.blockers import (
-    BlockerSettings,
-    blocker,
-)
-from dpunetop.domain.hostconfig.machineconfig import (
-    HostAssets,
-    machine_config,
-    machine_config_pool,
-)
-from dpunetop.domain.ovnkube.central import (
-    CentralInput,
-    ContentHashes,
-    central_daemonset,
-)
+from dpunetop.domain.drain.protection.blockers import BlockerSettings, blocker
+from dpunetop.domain.hostconfig.machineconfig import HostAssets, machine_config, machine_config_pool
+from dpunetop.domain.ovnkube.central import CentralInput, ContentHashes, central_daemonset
 from dpunetop.domain.ovnkube.databases import DatabaseList
-from dpunetop.domain.ovnkube.interconnect import (
-    InterconnectHashes,
-    InterconnectInput,
-    interconnect_daemonset,
-)
+from dpunetop.domain.ovnkube.interconnect import InterconnectHashes, InterconnectInput, interconnect_daemonset
 from dpunetop.domain.ovnkube.settings import read_settings
 from dpunetop.kube.keys import NODES
 from dpunetop.kube.meta import new_object

@@ -8,12 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from dpunetop.domain.names import (
-    CYCLE_ANNOTATION,
-    MAINTENANCE_TAINT,
-    PODDISRUPTIONBUDGETS,
-    blocker_name,
-)
+from dpunetop.domain.names import CYCLE_ANNOTATION, MAINTENANCE_TAINT, PODDISRUPTIONBUDGETS, blocker_name
 from dpunetop.kube.keys import NODES
 from dpunetop.kube.meta import annotations_of, name_of
 from support.drainworld import FOREIGN, HOST, OPERATOR_NAMESPACE, World

@@ -25,14 +25,8 @@ from dpunetop.domain.drain.model.facts import (
     TenantSeen,
     budget,
 )
-from dpunetop.domain.drain.model.record import (
-    Cycle,
-    State,
-)
-from dpunetop.domain.drain.protection.blockers import (
-    BlockerSettings,
-    first_budget,
-)
+from dpunetop.domain.drain.model.record import Cycle, State
+from dpunetop.domain.drain.protection.blockers import BlockerSettings, first_budget
 from dpunetop.domain.names import maintenance_name
 
 SITE = HostRef("host-1", "tenant/a/b", "dpunetop", "owner", Author("dpunetop-drain", "t1", "x1", 1000))

@@ -14,14 +14,7 @@ from functools import partial
 from typing import Any
 
 from dpunetop.domain.drain.model import facts
-from dpunetop.domain.drain.model.calls import (
-    Call,
-    Done,
-    QuorumGet,
-    QuorumList,
-    Run,
-    Write,
-)
+from dpunetop.domain.drain.model.calls import Call, Done, QuorumGet, QuorumList, Run, Write
 from dpunetop.domain.drain.model.facts import (
     Author,
     Blind,
@@ -36,14 +29,8 @@ from dpunetop.domain.drain.model.facts import (
 )
 from dpunetop.domain.drain.model.record import State
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, first_budget
-from dpunetop.domain.drain.report.dpustatus import (
-    DpuPhase,
-    dpu_statuses,
-)
-from dpunetop.domain.drain.rules.cycle import (
-    Decision,
-    decide,
-)
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, dpu_statuses
+from dpunetop.domain.drain.rules.cycle import Decision, decide
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,

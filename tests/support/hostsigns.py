@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from dpunetop.domain.names import (
-    CHASSIS_ANNOTATION,
-    ENCAP_IPS_ANNOTATION,
-    GATEWAY_ANNOTATION,
-    ZONE_ANNOTATION,
-)
+from dpunetop.domain.names import CHASSIS_ANNOTATION, ENCAP_IPS_ANNOTATION, GATEWAY_ANNOTATION, ZONE_ANNOTATION
 
 
 def dpu_shows(host: str) -> dict[str, str]:

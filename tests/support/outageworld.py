@@ -14,35 +14,13 @@ from functools import partial
 from typing import Any
 
 from dpunetop.controllers.drain.infrahealth import CALM_SECONDS, InfraHealth
-from dpunetop.domain.clusterconfig.types import (
-    OutagePolicy,
-    UnplannedSpec,
-)
+from dpunetop.domain.clusterconfig.types import OutagePolicy, UnplannedSpec
 from dpunetop.domain.drain.model import facts
-from dpunetop.domain.drain.model.calls import (
-    Call,
-    Done,
-    Run,
-    Task,
-    Write,
-    drive,
-)
+from dpunetop.domain.drain.model.calls import Call, Done, Run, Task, Write, drive
 from dpunetop.domain.drain.model.cordonmark import CORDON_MANAGER
-from dpunetop.domain.drain.model.facts import (
-    Author,
-    DpuView,
-    HostRef,
-    HostView,
-    NodeGone,
-    TenantSeen,
-)
+from dpunetop.domain.drain.model.facts import Author, DpuView, HostRef, HostView, NodeGone, TenantSeen
 from dpunetop.domain.drain.outages.cordoning import takes_place
-from dpunetop.domain.drain.outages.outages import (
-    Serving,
-    find_outage,
-    is_disrupted,
-    spelled,
-)
+from dpunetop.domain.drain.outages.outages import Serving, find_outage, is_disrupted, spelled
 from dpunetop.domain.drain.outages.unplanned import (
     Cordons,
     NetworkState,

@@ -20,11 +20,7 @@ from prometheus_client.registry import Collector
 
 from dpunetop.app import settings, wiring
 from dpunetop.domain import names
-from dpunetop.domain.drain.model.record import (
-    Cycle,
-    State,
-    render_cycle,
-)
+from dpunetop.domain.drain.model.record import Cycle, State, render_cycle
 from dpunetop.kube.keys import Resource
 from dpunetop.runtime.metrics import Metrics
 

@@ -13,26 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dpunetop.domain.drain.model import facts
-from dpunetop.domain.drain.model.calls import (
-    Call,
-    Done,
-    Run,
-    Task,
-    Write,
-)
-from dpunetop.domain.drain.model.facts import (
-    Author,
-    DpuView,
-    HostRef,
-    NodeGone,
-)
+from dpunetop.domain.drain.model.calls import Call, Done, Run, Task, Write
+from dpunetop.domain.drain.model.facts import Author, DpuView, HostRef, NodeGone
 from dpunetop.domain.drain.protection.blockers import BlockerSettings
-from dpunetop.domain.drain.protection.protection import (
-    Entries,
-    ProtectionView,
-    PutEntries,
-    decide_protection,
-)
+from dpunetop.domain.drain.protection.protection import Entries, ProtectionView, PutEntries, decide_protection
 from dpunetop.domain.names import (
     DPU_HOST_LABEL,
     IDLE_PODS_ANNOTATION,
@@ -53,14 +37,7 @@ from dpunetop.domain.pairing.entries import (
     render_idle_pods,
 )
 from dpunetop.domain.pairing.envfile import NodeEntry
-from dpunetop.domain.pairing.pairing import (
-    Claims,
-    Pair,
-    PairingView,
-    host_of,
-    hosts_to_annotate,
-    pair_up,
-)
+from dpunetop.domain.pairing.pairing import Claims, Pair, PairingView, host_of, hosts_to_annotate, pair_up
 from dpunetop.kube.errors import ApiError, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NODES, PODS
 from dpunetop.kube.meta import Obj, is_terminating, uid_of

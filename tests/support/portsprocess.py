@@ -16,16 +16,8 @@ from typing import Self
 from dpunetop.base.clock import RealClock
 from dpunetop.base.stop import Stop
 from dpunetop.runtime.metrics import Metrics
-from dpunetop.runtime.serving.reviews import (
-    Reviewer,
-    Verdict,
-)
-from dpunetop.runtime.serving.server import (
-    Certificate,
-    Guarded,
-    HealthServer,
-    MetricsServer,
-)
+from dpunetop.runtime.serving.reviews import Reviewer, Verdict
+from dpunetop.runtime.serving.server import Certificate, Guarded, HealthServer, MetricsServer
 
 ANYWHERE = ("127.0.0.1", 0)
 KIB_PER_MIB = 1024

@@ -16,17 +16,11 @@ from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.nodeabsence import NodeAbsences
 from dpunetop.controllers.drain.pairs import Pairs
 from dpunetop.controllers.drain.stalls import StallDetector
-from dpunetop.controllers.drain.store import (
-    DrainStore,
-    key_of,
-)
+from dpunetop.controllers.drain.store import DrainStore, key_of
 from dpunetop.controllers.drain.taskrunner import TaskRunner
 from dpunetop.controllers.reconciler import Installation
 from dpunetop.domain import names
-from dpunetop.domain.drain.model.facts import (
-    Budget,
-    budget,
-)
+from dpunetop.domain.drain.model.facts import Budget, budget
 from dpunetop.domain.drain.model.record import State
 from dpunetop.domain.names import blocker_labels
 from dpunetop.kube.conditions import condition_of

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dpunetop.domain.ovnkube.release import (
-    Flavour,
-    Release,
-)
+from dpunetop.domain.ovnkube.release import Flavour, Release
 from dpunetop.domain.ovnkube.settings import SettingsView
 
 IN_CONF_FROM_4_22 = (

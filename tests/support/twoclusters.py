@@ -9,13 +9,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from dpunetop.domain.drain.model.calls import (
-    Answer,
-    Call,
-    QuorumGet,
-    QuorumList,
-    Write,
-)
+from dpunetop.domain.drain.model.calls import Answer, Call, QuorumGet, QuorumList, Write
 from dpunetop.kube.errors import ApiError, Conflict, Invalid, NotFound
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj, is_terminating, name_of, namespace_of, uid_of, version_of

@@ -9,15 +9,8 @@ from typing import Any
 from dpunetop.app.assets import interconnect_scripts
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.names import OVNKUBE_CONFIG, OVNKUBE_CONTROLLER, OVNKUBE_NODE_ENTRIES, TENANT_CREDENTIAL
-from dpunetop.domain.ovnkube.interconnect import (
-    InterconnectHashes,
-    InterconnectInput,
-    interconnect_daemonset,
-)
-from dpunetop.domain.ovnkube.settings import (
-    SettingsView,
-    read_settings,
-)
+from dpunetop.domain.ovnkube.interconnect import InterconnectHashes, InterconnectInput, interconnect_daemonset
+from dpunetop.domain.ovnkube.settings import SettingsView, read_settings
 from dpunetop.sandbox.realovn.datapath import Dpu
 from dpunetop.sandbox.realovn.pace import Pace
 from dpunetop.sandbox.realovn.pods import Pod

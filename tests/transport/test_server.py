@@ -12,18 +12,9 @@ from dpunetop.base.clock import RealClock
 from dpunetop.base.stop import Stop
 from dpunetop.runtime.client.connection import ConfigurationError
 from dpunetop.runtime.metrics import Metrics
-from dpunetop.runtime.serving import (
-    listener,
-    server,
-)
+from dpunetop.runtime.serving import listener, server
 from dpunetop.runtime.serving.reviews import Verdict
-from dpunetop.runtime.serving.server import (
-    Certificate,
-    Guarded,
-    HealthServer,
-    MetricsServer,
-    Plain,
-)
+from dpunetop.runtime.serving.server import Certificate, Guarded, HealthServer, MetricsServer, Plain
 from support.pki import pair
 
 ANYWHERE = ("127.0.0.1", 0)

@@ -10,11 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from dpunetop.domain.ovnkube.image import (
-    AllowedImages,
-    entry_problem,
-    parse_reference,
-)
+from dpunetop.domain.ovnkube.image import AllowedImages, entry_problem, parse_reference
 
 DEFAULT_METRICS_PORT = 49555
 DEFAULT_HEALTH_PORT = 49556

@@ -7,10 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dpunetop.base.clock import Clock
-from dpunetop.base.quoting import (
-    named,
-    quoted,
-)
+from dpunetop.base.quoting import named, quoted
 from dpunetop.base.stop import Stop
 from dpunetop.domain import names
 from dpunetop.domain.sweep import INFRA_NAMES, TENANT, TENANT_NAMES, Act, Found, Look, SweepChoice, SweptTenant, look

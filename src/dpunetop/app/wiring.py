@@ -24,10 +24,7 @@ from dpunetop.controllers.copies import TenantObjects
 from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.failures import Failures
-from dpunetop.controllers.drain.gather_host import (
-    INDEXERS,
-    HostGatherer,
-)
+from dpunetop.controllers.drain.gather_host import INDEXERS, HostGatherer
 from dpunetop.controllers.drain.hosts import MANAGER, Hosts
 from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.nodeabsence import NodeAbsences
@@ -38,11 +35,7 @@ from dpunetop.controllers.drain.taskrunner import TaskRunner
 from dpunetop.controllers.hostconfig import HostConfig
 from dpunetop.controllers.namespacerights import NamespaceRights
 from dpunetop.controllers.ovnkube import OvnKube
-from dpunetop.controllers.reconciler import (
-    CONFIG_INDEXERS,
-    ConfigReconciler,
-    Installation,
-)
+from dpunetop.controllers.reconciler import CONFIG_INDEXERS, ConfigReconciler, Installation
 from dpunetop.controllers.tenant.credential import DpuCredential
 from dpunetop.controllers.tenant.infranetworks import InfraNetworks
 from dpunetop.controllers.tenant.link import TenantLink
@@ -57,10 +50,7 @@ from dpunetop.domain.names import (
     TEMPLATE_HASH_ANNOTATION,
 )
 from dpunetop.domain.ovnkube.plan import PodScripts
-from dpunetop.domain.tenant.kubeconfig import (
-    TenantKubeconfig,
-    server_print,
-)
+from dpunetop.domain.tenant.kubeconfig import TenantKubeconfig, server_print
 from dpunetop.kube.errors import MOST_MESSAGE_CHARS
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA, LEASES, NODES, PODS, Key, Resource
 from dpunetop.kube.meta import Obj
@@ -76,10 +66,7 @@ from dpunetop.runtime.cluster import TRANSFORMS, Cluster, Clusters
 from dpunetop.runtime.controller import Controller
 from dpunetop.runtime.election.election import Timings
 from dpunetop.runtime.election.elector import Elector
-from dpunetop.runtime.election.gate import (
-    OpenGate,
-    WriteGate,
-)
+from dpunetop.runtime.election.gate import OpenGate, WriteGate
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.flowcontrol import SETTLE_SECONDS, no_rest, rest_after
@@ -87,13 +74,7 @@ from dpunetop.runtime.manager import Group, Manager
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.reading import NotEngaged, Readings
 from dpunetop.runtime.serving.reviews import Reviewer
-from dpunetop.runtime.serving.server import (
-    Certificate,
-    Guarded,
-    HealthServer,
-    MetricsServer,
-    Plain,
-)
+from dpunetop.runtime.serving.server import Certificate, Guarded, HealthServer, MetricsServer, Plain
 
 COMPONENT = "dpunetop"
 TENANT_RESPONSE_BYTES = 900 << 10

@@ -9,20 +9,8 @@ from itertools import islice
 from typing import Protocol
 
 from dpunetop.controllers.reconciler import key_of
-from dpunetop.domain.clusterconfig.admission import (
-    MOST_WAITING,
-    age_of,
-    claims,
-    hopeless,
-    judge,
-    too_many,
-)
-from dpunetop.domain.clusterconfig.types import (
-    ConfigRefused,
-    DpuClusterConfig,
-    parse_config,
-    was_served,
-)
+from dpunetop.domain.clusterconfig.admission import MOST_WAITING, age_of, claims, hopeless, judge, too_many
+from dpunetop.domain.clusterconfig.types import ConfigRefused, DpuClusterConfig, parse_config, was_served
 from dpunetop.kube.keys import Key
 from dpunetop.kube.meta import Obj, uid_of
 

@@ -6,36 +6,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from dpunetop.controllers.admissions import Admissions
-from dpunetop.controllers.reconciler import (
-    SERVED,
-    WAITING,
-    ConfigReconciler,
-    Installation,
-    blindness,
-    one,
-)
+from dpunetop.controllers.reconciler import SERVED, WAITING, ConfigReconciler, Installation, blindness, one
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
-from dpunetop.domain.clusterconfig.lifecycle import (
-    RIGHTS_SECONDS,
-    ConfigView,
-    Leftovers,
-    OutOfSight,
-    plan_config,
-)
-from dpunetop.domain.clusterconfig.status import (
-    CREDENTIALS_VALID,
-    READY,
-    TENANT_REACHABLE,
-)
+from dpunetop.domain.clusterconfig.lifecycle import RIGHTS_SECONDS, ConfigView, Leftovers, OutOfSight, plan_config
+from dpunetop.domain.clusterconfig.status import CREDENTIALS_VALID, READY, TENANT_REACHABLE
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.credential.plan import minted_in
 from dpunetop.domain.drain.fleet.roster import served_hosts
-from dpunetop.domain.drain.model.facts import (
-    Budget,
-    budget,
-    maintenance,
-)
+from dpunetop.domain.drain.model.facts import Budget, budget, maintenance
 from dpunetop.domain.pairing.entries import entries_of
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import (

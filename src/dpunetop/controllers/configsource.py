@@ -6,11 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
-from dpunetop.controllers.reconciler import (
-    WAITING,
-    key_of,
-    one,
-)
+from dpunetop.controllers.reconciler import WAITING, key_of, one
 from dpunetop.domain.clusterconfig.admission import claims
 from dpunetop.domain.clusterconfig.types import was_served
 from dpunetop.domain.names import DPUCLUSTERCONFIGS

@@ -4,24 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dpunetop.domain.clusterconfig.grants import (
-    Candidate,
-    ClaimsView,
-    Grant,
-    Rights,
-    grant_of,
-    selects,
-    weigh_claims,
-)
-from dpunetop.domain.clusterconfig.types import (
-    DpuClusterConfig,
-    parse_config,
-)
-from dpunetop.domain.names import (
-    MACHINECONFIGPOOLS,
-    PODDISRUPTIONBUDGETS,
-    owner_hash,
-)
+from dpunetop.domain.clusterconfig.grants import Candidate, ClaimsView, Grant, Rights, grant_of, selects, weigh_claims
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
+from dpunetop.domain.names import MACHINECONFIGPOOLS, PODDISRUPTIONBUDGETS, owner_hash
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, INFRA, NAMESPACES, NODES, crd_name
 from dpunetop.kube.meta import Obj, labels_of, name_of
 from dpunetop.kube.requests import Selection

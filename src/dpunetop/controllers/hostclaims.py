@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from dpunetop.controllers.reconciler import one
-from dpunetop.domain.clusterconfig.grants import (
-    Rights,
-    judge_nodes,
-)
+from dpunetop.domain.clusterconfig.grants import Rights, judge_nodes
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.names import (
     ENV_OVERRIDES,
@@ -18,14 +15,8 @@ from dpunetop.domain.names import (
     SERVES_ANNOTATION,
 )
 from dpunetop.domain.pairing.entries import entries_of
-from dpunetop.domain.pairing.envfile import (
-    NodeEntry,
-    parse_entries,
-)
-from dpunetop.domain.pairing.pairing import (
-    Claims,
-    tenant_nodes,
-)
+from dpunetop.domain.pairing.envfile import NodeEntry, parse_entries
+from dpunetop.domain.pairing.pairing import Claims, tenant_nodes
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES
 from dpunetop.kube.meta import Obj, annotations_of, labels_of

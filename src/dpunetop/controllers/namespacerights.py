@@ -7,11 +7,7 @@ from collections.abc import Callable
 
 from dpunetop.base.clock import Clock
 from dpunetop.domain.clusterconfig.lifecycle import RIGHTS_SECONDS
-from dpunetop.domain.credential.account import (
-    Right,
-    access_review,
-    is_allowed,
-)
+from dpunetop.domain.credential.account import Right, access_review, is_allowed
 from dpunetop.domain.names import OVNKUBE_NODE_ENTRIES
 from dpunetop.kube.keys import SELFSUBJECTACCESSREVIEWS
 from dpunetop.runtime.client.client import Client

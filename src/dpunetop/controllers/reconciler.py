@@ -11,24 +11,11 @@ from typing import ClassVar, Generic, TypeVar
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.controllers.grants import gather_rights
 from dpunetop.domain.clusterconfig.access import Access
-from dpunetop.domain.clusterconfig.admission import (
-    NEVER_SERVED,
-    admit,
-    claims,
-)
+from dpunetop.domain.clusterconfig.admission import NEVER_SERVED, admit, claims
 from dpunetop.domain.clusterconfig.grants import Rights
 from dpunetop.domain.clusterconfig.lifecycle import ENDING_RIGHTS_SECONDS
-from dpunetop.domain.clusterconfig.status import (
-    INTERNAL_ERROR,
-    TENANT_REACHABLE,
-    confession,
-    overruled,
-)
-from dpunetop.domain.clusterconfig.types import (
-    DpuClusterConfig,
-    parse_config,
-    was_served,
-)
+from dpunetop.domain.clusterconfig.status import INTERNAL_ERROR, TENANT_REACHABLE, confession, overruled
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config, was_served
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, SAME_TENANT_ANNOTATION, field_manager, owner_hash
 from dpunetop.domain.ovnkube.image import AllowedImages
 from dpunetop.kube.conditions import Condition, condition_of

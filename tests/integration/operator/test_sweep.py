@@ -13,12 +13,7 @@ from typing import Any
 import pytest
 
 from dpunetop.domain import names
-from dpunetop.domain.drain.protection.blockers import (
-    BlockerSettings,
-    blocker,
-    first_budget,
-    service_account,
-)
+from dpunetop.domain.drain.protection.blockers import BlockerSettings, blocker, first_budget, service_account
 from dpunetop.domain.names import owner_hash
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,

@@ -14,10 +14,7 @@ import pytest
 from dpunetop.app.assets import host_assets
 from dpunetop.base.clock import RealClock
 from dpunetop.base.stop import Stop
-from dpunetop.domain.hostconfig.machineconfig import (
-    machine_config,
-    machine_config_pool,
-)
+from dpunetop.domain.hostconfig.machineconfig import machine_config, machine_config_pool
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, MACHINECONFIGPOOLS, MACHINECONFIGS
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.errors import Conflict, NotFound

@@ -17,16 +17,8 @@ from dpunetop.base.stop import Stop
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.transport import Connection, Redacted, StaticToken, Transport
 from dpunetop.runtime.metrics import Metrics
-from dpunetop.runtime.serving.reviews import (
-    PEER_REVIEWS_AT_ONCE,
-    PEER_REVIEWS_PER_SECOND,
-    Reviewer,
-)
-from dpunetop.runtime.serving.server import (
-    Certificate,
-    Guarded,
-    MetricsServer,
-)
+from dpunetop.runtime.serving.reviews import PEER_REVIEWS_AT_ONCE, PEER_REVIEWS_PER_SECOND, Reviewer
+from dpunetop.runtime.serving.server import Certificate, Guarded, MetricsServer
 from dpunetop.sandbox.controlplane import ControlPlane
 
 RBAC = "rbac.authorization.k8s.io"

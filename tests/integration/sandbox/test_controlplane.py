@@ -15,15 +15,7 @@ import pytest
 
 from dpunetop.kube.errors import Forbidden, Unauthorized, Unreachable
 from dpunetop.sandbox.admin import AdminClient
-from dpunetop.sandbox.controlplane import (
-    API_ONLY,
-    Component,
-    ControlPlane,
-    ControlPlanePair,
-    Spec,
-    StartFailed,
-    User,
-)
+from dpunetop.sandbox.controlplane import API_ONLY, Component, ControlPlane, ControlPlanePair, Spec, StartFailed, User
 
 StartControlPlane = Callable[[Spec], ControlPlane]
 

@@ -11,15 +11,9 @@ from pathlib import Path
 import pytest
 
 from dpunetop.app.assets import interconnect_scripts
-from dpunetop.domain.ovnkube.conf import (
-    parse_ovnkube_conf,
-    render_ovnkube_conf,
-)
+from dpunetop.domain.ovnkube.conf import parse_ovnkube_conf, render_ovnkube_conf
 from dpunetop.domain.ovnkube.release import Flavour
-from dpunetop.domain.ovnkube.settings import (
-    SettingsView,
-    read_settings,
-)
+from dpunetop.domain.ovnkube.settings import SettingsView, read_settings
 from support.podscripts import (
     BASH,
     OVS_VSCTL,

@@ -9,21 +9,8 @@ from pathlib import Path
 import pytest
 
 from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
-from dpunetop.domain.ovnkube.unready import (
-    Cause,
-    HeldUp,
-    held_up,
-)
-from support.podscripts import (
-    OVS_VSCTL,
-    RECORDER,
-    RELEASES,
-    ScriptedPod,
-    end,
-    first_line,
-    known_options,
-    started_with,
-)
+from dpunetop.domain.ovnkube.unready import Cause, HeldUp, held_up
+from support.podscripts import OVS_VSCTL, RECORDER, RELEASES, ScriptedPod, end, first_line, known_options, started_with
 
 SCRIPTS = {
     "ovnkube-node": ovnkube_scripts().ovnkube_node,

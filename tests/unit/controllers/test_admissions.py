@@ -6,12 +6,7 @@ import math
 import pytest
 
 from dpunetop.controllers.admissions import Admissions
-from dpunetop.controllers.reconciler import (
-    CONFIG_INDEXERS,
-    SERVED,
-    WAITING,
-    key_of,
-)
+from dpunetop.controllers.reconciler import CONFIG_INDEXERS, SERVED, WAITING, key_of
 from dpunetop.domain.clusterconfig.admission import MOST_WAITING
 from support.objects import config
 

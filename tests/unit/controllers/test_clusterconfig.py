@@ -21,15 +21,7 @@ from dpunetop.domain.names import (
     owner_hash,
 )
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.keys import (
-    CLUSTERROLEBINDINGS,
-    INFRA,
-    NAMESPACES,
-    ROLEBINDINGS,
-    SECRETS,
-    SERVICEACCOUNTS,
-    Key,
-)
+from dpunetop.kube.keys import CLUSTERROLEBINDINGS, INFRA, NAMESPACES, ROLEBINDINGS, SECRETS, SERVICEACCOUNTS, Key
 from dpunetop.runtime.election.gate import OpenGate
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import NotEngaged

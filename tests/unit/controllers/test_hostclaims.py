@@ -7,10 +7,7 @@ import pytest
 from dpunetop.controllers.hostclaims import gather_claims
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.grants import Rights
-from dpunetop.domain.clusterconfig.types import (
-    DpuClusterConfig,
-    parse_config,
-)
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
 from dpunetop.domain.pairing.pairing import Claims
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import INFRA, NODES

@@ -6,11 +6,7 @@ from typing import Any, cast
 import pytest
 
 from dpunetop.base.stop import Stop, Stopped
-from dpunetop.controllers.reconciler import (
-    CONFIG_INDEXERS,
-    ConfigReconciler,
-    Installation,
-)
+from dpunetop.controllers.reconciler import CONFIG_INDEXERS, ConfigReconciler, Installation
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, SAME_TENANT_ANNOTATION
 from dpunetop.kube.keys import INFRA, Key

@@ -18,16 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
 from dpunetop.controllers.copies import TenantObjects
 from dpunetop.controllers.ovnkube import OvnKube
-from dpunetop.controllers.reconciler import (
-    CONFIG_INDEXERS,
-    ConfigReconciler,
-    Installation,
-)
+from dpunetop.controllers.reconciler import CONFIG_INDEXERS, ConfigReconciler, Installation
 from dpunetop.domain import names
-from dpunetop.domain.clusterconfig.types import (
-    DpuClusterConfig,
-    parse_config,
-)
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
 from dpunetop.domain.ovnkube.plan import PodScripts
 from dpunetop.kube.errors import ApiError, Forbidden, Unreachable
 from dpunetop.kube.keys import INFRA

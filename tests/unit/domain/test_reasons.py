@@ -17,18 +17,10 @@ from dpunetop.domain.drain.outages import unplanned
 from dpunetop.domain.drain.protection.protection import ProtectionPhase
 from dpunetop.domain.drain.report import dpustatus
 from dpunetop.domain.drain.report.dpustatus import DpuPhase
-from dpunetop.domain.drain.rules import (
-    opening,
-)
-from dpunetop.domain.drain.rules import (
-    returning as returning,
-)
+from dpunetop.domain.drain.rules import opening
+from dpunetop.domain.drain.rules import returning as returning
 from dpunetop.domain.hostconfig import machineconfig
-from dpunetop.domain.ovnkube import (
-    copies,
-    databases,
-    unready,
-)
+from dpunetop.domain.ovnkube import copies, databases, unready
 from dpunetop.domain.pairing import entries
 from dpunetop.domain.reasons import REASONS, Gravity, event, good_event, meaning
 from dpunetop.kube.keys import INFRA, NODES

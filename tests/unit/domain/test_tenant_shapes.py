@@ -8,16 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.credential.account import (
-    TenantSide,
-    is_allowed,
-)
-from dpunetop.domain.drain.model.facts import (
-    MaintenancePhase,
-    dpu_node,
-    host_node,
-    maintenance,
-)
+from dpunetop.domain.credential.account import TenantSide, is_allowed
+from dpunetop.domain.drain.model.facts import MaintenancePhase, dpu_node, host_node, maintenance
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     DESIRED_DRAIN_ANNOTATION,
@@ -25,24 +17,10 @@ from dpunetop.domain.names import (
     OVNKUBE_MASTER,
     open_for,
 )
-from dpunetop.domain.ovnkube.copies import (
-    SOURCES,
-    CopyRefused,
-    copy_of,
-)
-from dpunetop.domain.ovnkube.databases import (
-    NoDatabases,
-    databases,
-)
-from dpunetop.domain.ovnkube.image import (
-    ImageView,
-    NoImage,
-    choose_image,
-)
-from dpunetop.domain.ovnkube.release import (
-    release_of,
-    variables,
-)
+from dpunetop.domain.ovnkube.copies import SOURCES, CopyRefused, copy_of
+from dpunetop.domain.ovnkube.databases import NoDatabases, databases
+from dpunetop.domain.ovnkube.image import ImageView, NoImage, choose_image
+from dpunetop.domain.ovnkube.release import release_of, variables
 from dpunetop.domain.ovnkube.topology import container_names
 from dpunetop.kube.conditions import condition_of
 from support.objects import config

@@ -10,54 +10,20 @@ from typing import Any
 import pytest
 
 import dpunetop
-from dpunetop.base.quoting import (
-    named,
-    quoted,
-    sentence,
-)
+from dpunetop.base.quoting import named, quoted, sentence
 from dpunetop.domain.clusterconfig.access import Access
-from dpunetop.domain.clusterconfig.lifecycle import (
-    ConfigView,
-    Leftovers,
-    OutOfSight,
-    plan_config,
-)
+from dpunetop.domain.clusterconfig.lifecycle import ConfigView, Leftovers, OutOfSight, plan_config
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.clusterconfig.status import (
-    confession,
-    report,
-    summary,
-)
-from dpunetop.domain.clusterconfig.types import (
-    DpuClusterConfig,
-    parse_config,
-)
+from dpunetop.domain.clusterconfig.status import confession, report, summary
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
 from dpunetop.domain.drain.model import facts
 from dpunetop.domain.drain.protection.protection import ProtectionPhase
-from dpunetop.domain.drain.report.dpustatus import (
-    DpuPhase,
-    DpuStatus,
-    DrainReason,
-)
-from dpunetop.domain.drain.report.health import (
-    PairState,
-    judge_pairs,
-)
-from dpunetop.domain.ovnkube.image import (
-    AllowedImages,
-    ImageView,
-    choose_image,
-)
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, DrainReason
+from dpunetop.domain.drain.report.health import PairState, judge_pairs
+from dpunetop.domain.ovnkube.image import AllowedImages, ImageView, choose_image
 from dpunetop.domain.ovnkube.release import release_of
-from dpunetop.domain.pairing.envfile import (
-    EntryRejected,
-    nobodys_keys,
-    parse_entry,
-)
-from dpunetop.domain.tenant.kubeconfig import (
-    KubeconfigRejected,
-    parse_kubeconfig,
-)
+from dpunetop.domain.pairing.envfile import EntryRejected, nobodys_keys, parse_entry
+from dpunetop.domain.tenant.kubeconfig import KubeconfigRejected, parse_kubeconfig
 from dpunetop.domain.tenant.link import (
     KubeconfigChoice,
     Linked,

@@ -22,50 +22,17 @@ from dpunetop.base.sensitive import Sensitive
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.types import parse_config
-from dpunetop.domain.credential.account import (
-    TOKEN_SECONDS,
-    TenantSide,
-)
-from dpunetop.domain.credential.plan import (
-    CredentialView,
-    Fresh,
-    Minted,
-    TokenRefused,
-    TokenTrial,
-    plan_credential,
-)
-from dpunetop.domain.hostconfig.plan import (
-    HostConfigView,
-    plan_host_config,
-)
+from dpunetop.domain.credential.account import TOKEN_SECONDS, TenantSide
+from dpunetop.domain.credential.plan import CredentialView, Fresh, Minted, TokenRefused, TokenTrial, plan_credential
+from dpunetop.domain.hostconfig.plan import HostConfigView, plan_host_config
 from dpunetop.domain.ovnkube.copies import SOURCES
-from dpunetop.domain.ovnkube.copying import (
-    CopiedObject,
-    TenantObjectsView,
-    plan_tenant_objects,
-)
+from dpunetop.domain.ovnkube.copying import CopiedObject, TenantObjectsView, plan_tenant_objects
 from dpunetop.domain.ovnkube.image import AllowedImages
-from dpunetop.domain.ovnkube.plan import (
-    InfraObjects,
-    OvnKubeView,
-    PodScripts,
-    TenantSigns,
-    plan_ovnkube,
-)
-from dpunetop.domain.ovnkube.topology import (
-    Settled,
-    Topology,
-)
+from dpunetop.domain.ovnkube.plan import InfraObjects, OvnKubeView, PodScripts, TenantSigns, plan_ovnkube
+from dpunetop.domain.ovnkube.topology import Settled, Topology
 from dpunetop.domain.pairing.pairing import Claims
 from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
-from dpunetop.domain.tenant.link import (
-    KubeconfigChoice,
-    Linked,
-    LinkView,
-    TenantDenied,
-    choose,
-    plan_link,
-)
+from dpunetop.domain.tenant.link import KubeconfigChoice, Linked, LinkView, TenantDenied, choose, plan_link
 from dpunetop.kube.plan import Apply, ApplyStatus, Plan
 from support.clock import EPOCH
 from support.kubeconfigs import good_kubeconfig

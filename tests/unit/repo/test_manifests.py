@@ -13,15 +13,8 @@ import yaml
 
 from dpunetop.app.settings import DEFAULT_HEALTH_PORT, DEFAULT_METRICS_PORT, parse_settings
 from dpunetop.domain import names
-from dpunetop.domain.clusterconfig.types import (
-    CredentialChoice,
-    DeletionPolicy,
-    TopologyChoice,
-)
-from dpunetop.domain.credential.account import (
-    ACCOUNTS,
-    rights_to_mint,
-)
+from dpunetop.domain.clusterconfig.types import CredentialChoice, DeletionPolicy, TopologyChoice
+from dpunetop.domain.credential.account import ACCOUNTS, rights_to_mint
 from dpunetop.domain.ovnkube.copies import SOURCES
 from dpunetop.domain.tenant.addresses import REFUSED
 from dpunetop.kube.keys import crd_name

@@ -9,10 +9,7 @@ from dpunetop.kube.errors import Conflict, Invalid, NotFound, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES, Resource
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Fence, Patch, Plan
 from dpunetop.runtime.cache.informer import Absence
-from dpunetop.runtime.election.gate import (
-    LeadershipLost,
-    OpenGate,
-)
+from dpunetop.runtime.election.gate import LeadershipLost, OpenGate
 from dpunetop.runtime.executor import STATUS_TRIES, Executor
 from support.clock import FakeClock
 

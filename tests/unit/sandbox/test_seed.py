@@ -9,23 +9,10 @@ import pytest
 import yaml
 
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.ovnkube.copies import (
-    SOURCES,
-    Copy,
-    Source,
-    copy_of,
-)
-from dpunetop.domain.ovnkube.image import (
-    ChosenImage,
-    ImageSource,
-    ImageView,
-    choose_image,
-)
+from dpunetop.domain.ovnkube.copies import SOURCES, Copy, Source, copy_of
+from dpunetop.domain.ovnkube.image import ChosenImage, ImageSource, ImageView, choose_image
 from dpunetop.domain.ovnkube.topology import container_names
-from dpunetop.domain.pairing.envfile import (
-    NodeEntry,
-    parse_entries,
-)
+from dpunetop.domain.pairing.envfile import NodeEntry, parse_entries
 from dpunetop.sandbox import seed
 from dpunetop.sandbox.seed import QuickStart
 from dpunetop.sandbox.standins.ovnkube import IMAGE, central_tenant, infra_network

@@ -5,11 +5,7 @@ The text lies in files of its own kind, so that an editor, a linter and a test t
 
 from importlib.resources import files
 
-from dpunetop.domain.hostconfig.ignition import (
-    DropIn,
-    File,
-    Unit,
-)
+from dpunetop.domain.hostconfig.ignition import DropIn, File, Unit
 from dpunetop.domain.hostconfig.machineconfig import HostAssets
 from dpunetop.domain.ovnkube.central import OvnkubeScripts
 from dpunetop.domain.ovnkube.interconnect import InterconnectScripts

@@ -8,12 +8,7 @@ from collections.abc import Callable
 from dpunetop.base.clock import Clock
 from dpunetop.domain.drain.model.facts import HostView
 from dpunetop.domain.drain.model.hoststate import HostState
-from dpunetop.domain.drain.report.evictions import (
-    in_the_way,
-    is_late,
-    namespaces,
-    unread,
-)
+from dpunetop.domain.drain.report.evictions import in_the_way, is_late, namespaces, unread
 from dpunetop.domain.names import PODDISRUPTIONBUDGETS
 from dpunetop.kube.errors import ApiError, Forbidden
 from dpunetop.kube.requests import Selection

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 
 from dpunetop.base.clock import Clock
 from dpunetop.domain.drain.model.facts import HoldReason
-from dpunetop.domain.drain.report.failures import (
-    LAST_PAUSE_SECONDS,
-    pause_after,
-)
+from dpunetop.domain.drain.report.failures import LAST_PAUSE_SECONDS, pause_after
 from dpunetop.kube.errors import ApiError
 from dpunetop.kube.keys import Key
 

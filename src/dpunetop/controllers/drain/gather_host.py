@@ -11,22 +11,13 @@ from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.leases import Leases
-from dpunetop.controllers.drain.nodeabsence import (
-    DPU_SECONDS,
-    HOST_SECONDS,
-    NodeAbsences,
-)
+from dpunetop.controllers.drain.nodeabsence import DPU_SECONDS, HOST_SECONDS, NodeAbsences
 from dpunetop.controllers.reconciler import one
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.status import TENANT_REACHABLE
 from dpunetop.domain.clusterconfig.types import OutagePolicy
-from dpunetop.domain.drain.fleet.roster import (
-    Member,
-    Mode,
-    Roster,
-    Slot,
-)
+from dpunetop.domain.drain.fleet.roster import Member, Mode, Roster, Slot
 from dpunetop.domain.drain.model import facts
 from dpunetop.domain.drain.model.calls import QuorumGet
 from dpunetop.domain.drain.model.facts import (
@@ -44,10 +35,7 @@ from dpunetop.domain.drain.model.facts import (
     TenantSeen,
 )
 from dpunetop.domain.drain.report.failures import why_failed
-from dpunetop.domain.drain.rules.proof import (
-    Evidence,
-    tenant_signals,
-)
+from dpunetop.domain.drain.rules.proof import Evidence, tenant_signals
 from dpunetop.domain.names import blocker_labels
 from dpunetop.domain.ovnkube.notrunning import why_not_running
 from dpunetop.domain.pairing.pairing import host_of

@@ -7,27 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from dpunetop.base.quoting import quoted
-from dpunetop.controllers.drain.gather_host import (
-    Newest,
-    serves_maintenances,
-)
+from dpunetop.controllers.drain.gather_host import Newest, serves_maintenances
 from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.store import DrainStore
 from dpunetop.controllers.hostclaims import gather_claims
-from dpunetop.controllers.reconciler import (
-    Installation,
-    one,
-)
+from dpunetop.controllers.reconciler import Installation, one
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
-from dpunetop.domain.clusterconfig.grants import (
-    Rights,
-    judge_nodes,
-)
-from dpunetop.domain.clusterconfig.types import (
-    DpuClusterConfig,
-    OutagePolicy,
-)
+from dpunetop.domain.clusterconfig.grants import Rights, judge_nodes
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, OutagePolicy
 from dpunetop.domain.drain.fleet.allowance import limit_of
 from dpunetop.domain.drain.fleet.allowance import slots as slots_of
 from dpunetop.domain.drain.fleet.roster import (
@@ -43,69 +31,24 @@ from dpunetop.domain.drain.fleet.roster import (
     served_hosts,
     slots,
 )
-from dpunetop.domain.drain.fleet.turns import (
-    TenantHosts,
-    by_name,
-    holds,
-    one_by_one,
-)
+from dpunetop.domain.drain.fleet.turns import TenantHosts, by_name, holds, one_by_one
 from dpunetop.domain.drain.model import facts
 from dpunetop.domain.drain.model.cordonmark import mark_of
-from dpunetop.domain.drain.model.facts import (
-    Budget,
-    DrainSettings,
-    HoldReason,
-    OnTimeout,
-    Reason,
-    Templates,
-)
+from dpunetop.domain.drain.model.facts import Budget, DrainSettings, HoldReason, OnTimeout, Reason, Templates
 from dpunetop.domain.drain.model.limits import Limits
 from dpunetop.domain.drain.outages.cordoning import takes_place
-from dpunetop.domain.drain.outages.unplanned import (
-    Cordons,
-    Turn,
-    cordon_turns,
-)
-from dpunetop.domain.drain.protection.blockers import (
-    BlockerSettings,
-    blocked_node,
-)
-from dpunetop.domain.drain.report.mistakes import (
-    AskedView,
-    mistakes,
-)
-from dpunetop.domain.hostconfig.machineconfig import (
-    configured_nodes,
-    stuck_nodes,
-)
-from dpunetop.domain.ovnkube.image import (
-    NoImage,
-    blocker_image,
-    running_image,
-)
-from dpunetop.domain.ovnkube.pod import (
-    newest_template,
-    proven_template,
-)
+from dpunetop.domain.drain.outages.unplanned import Cordons, Turn, cordon_turns
+from dpunetop.domain.drain.protection.blockers import BlockerSettings, blocked_node
+from dpunetop.domain.drain.report.mistakes import AskedView, mistakes
+from dpunetop.domain.hostconfig.machineconfig import configured_nodes, stuck_nodes
+from dpunetop.domain.ovnkube.image import NoImage, blocker_image, running_image
+from dpunetop.domain.ovnkube.pod import newest_template, proven_template
 from dpunetop.domain.ovnkube.release import release_of_image
 from dpunetop.domain.ovnkube.settings import deployed_renewal
-from dpunetop.domain.ovnkube.topology import (
-    Topology,
-    running_topology,
-)
-from dpunetop.domain.pairing.entries import (
-    entries_of,
-    idle_pods,
-    overwritten,
-)
+from dpunetop.domain.ovnkube.topology import Topology, running_topology
+from dpunetop.domain.pairing.entries import entries_of, idle_pods, overwritten
 from dpunetop.domain.pairing.envfile import parse_entries
-from dpunetop.domain.pairing.pairing import (
-    Claims,
-    PairingView,
-    hosts_to_annotate,
-    pair_up,
-    tenant_nodes,
-)
+from dpunetop.domain.pairing.pairing import Claims, PairingView, hosts_to_annotate, pair_up, tenant_nodes
 from dpunetop.kube.keys import (
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,

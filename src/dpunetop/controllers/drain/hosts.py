@@ -10,53 +10,17 @@ import structlog
 from dpunetop.base.quoting import named
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.failures import Failures, Job
-from dpunetop.controllers.drain.gather_host import (
-    HostGatherer,
-    HostSnapshot,
-)
-from dpunetop.controllers.drain.stalls import (
-    StallDetector,
-    identity,
-)
-from dpunetop.controllers.drain.store import (
-    DrainStore,
-    HostReport,
-)
-from dpunetop.controllers.drain.taskrunner import (
-    CallFailed,
-    TaskOutcome,
-    TaskRunner,
-)
-from dpunetop.controllers.reconciler import (
-    NO_BUG,
-    bug_words,
-)
+from dpunetop.controllers.drain.gather_host import HostGatherer, HostSnapshot
+from dpunetop.controllers.drain.stalls import StallDetector, identity
+from dpunetop.controllers.drain.store import DrainStore, HostReport
+from dpunetop.controllers.drain.taskrunner import CallFailed, TaskOutcome, TaskRunner
+from dpunetop.controllers.reconciler import NO_BUG, bug_words
 from dpunetop.domain.clusterconfig.status import INTERNAL_ERROR
-from dpunetop.domain.drain.fleet.roster import (
-    Member,
-    Mode,
-    Roster,
-    Slot,
-)
-from dpunetop.domain.drain.model.calls import (
-    Result,
-    Task,
-    Write,
-)
-from dpunetop.domain.drain.model.facts import (
-    DpuNode,
-    DpuView,
-    HoldReason,
-    HostView,
-    NodeGone,
-    TenantSeen,
-)
+from dpunetop.domain.drain.fleet.roster import Member, Mode, Roster, Slot
+from dpunetop.domain.drain.model.calls import Result, Task, Write
+from dpunetop.domain.drain.model.facts import DpuNode, DpuView, HoldReason, HostView, NodeGone, TenantSeen
 from dpunetop.domain.drain.model.hoststate import HostState
-from dpunetop.domain.drain.outages.outages import (
-    Outage,
-    Serving,
-    find_outage,
-)
+from dpunetop.domain.drain.outages.outages import Outage, Serving, find_outage
 from dpunetop.domain.drain.outages.unplanned import (
     NETWORK_BACK,
     NetworkState,
@@ -72,26 +36,10 @@ from dpunetop.domain.drain.protection.protection import (
     PutEntries,
     decide_protection,
 )
-from dpunetop.domain.drain.report.dpustatus import (
-    DRAIN_SKIPPED,
-    DpuPhase,
-    DpuStatus,
-    DrainReason,
-    dpu_statuses,
-)
-from dpunetop.domain.drain.report.failures import (
-    passes,
-    unwatched,
-    why_failed,
-)
-from dpunetop.domain.drain.report.overdue import (
-    next_limit,
-    timed,
-)
-from dpunetop.domain.drain.rules.cycle import (
-    Decision,
-    decide,
-)
+from dpunetop.domain.drain.report.dpustatus import DRAIN_SKIPPED, DpuPhase, DpuStatus, DrainReason, dpu_statuses
+from dpunetop.domain.drain.report.failures import passes, unwatched, why_failed
+from dpunetop.domain.drain.report.overdue import next_limit, timed
+from dpunetop.domain.drain.rules.cycle import Decision, decide
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, OWNER_LABEL, PODDISRUPTIONBUDGETS, field_manager
 from dpunetop.domain.pairing.pairing import host_of
 from dpunetop.domain.reasons import event

@@ -8,31 +8,13 @@ from dataclasses import dataclass
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.reconciler import one
 from dpunetop.domain.drain.fleet.roster import Roster
-from dpunetop.domain.drain.model.facts import (
-    DpuNode,
-    HoldReason,
-    HostView,
-    Reason,
-    Signal,
-)
+from dpunetop.domain.drain.model.facts import DpuNode, HoldReason, HostView, Reason, Signal
 from dpunetop.domain.drain.model.hoststate import HostState
-from dpunetop.domain.drain.rules.leases import (
-    LEASE,
-    NO_LEASE,
-    Lease,
-    Stretch,
-    Tally,
-    lease,
-    lease_signal,
-    tally,
-)
+from dpunetop.domain.drain.rules.leases import LEASE, NO_LEASE, Lease, Stretch, Tally, lease, lease_signal, tally
 from dpunetop.domain.drain.rules.proof import missing_proofs
 from dpunetop.domain.names import LEASE_PREFIX, OVNKUBE_NODE
 from dpunetop.domain.ovnkube.release import release_of
-from dpunetop.domain.ovnkube.settings import (
-    Renewal,
-    is_without_leases,
-)
+from dpunetop.domain.ovnkube.settings import Renewal, is_without_leases
 from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized
 from dpunetop.kube.keys import DAEMONSETS, LEASES
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader

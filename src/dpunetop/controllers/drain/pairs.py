@@ -7,64 +7,25 @@ from dataclasses import dataclass, replace
 
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.failures import Failures, Job
-from dpunetop.controllers.drain.gather_pairs import (
-    PairsGatherer,
-    PairsSnapshot,
-)
+from dpunetop.controllers.drain.gather_pairs import PairsGatherer, PairsSnapshot
 from dpunetop.controllers.drain.infrahealth import InfraHealth
-from dpunetop.controllers.drain.store import (
-    DrainStore,
-    HostReport,
-)
-from dpunetop.controllers.drain.taskrunner import (
-    CallFailed,
-    TaskRunner,
-)
-from dpunetop.controllers.reconciler import (
-    ConfigReconciler,
-    Installation,
-    one,
-)
+from dpunetop.controllers.drain.store import DrainStore, HostReport
+from dpunetop.controllers.drain.taskrunner import CallFailed, TaskRunner
+from dpunetop.controllers.reconciler import ConfigReconciler, Installation, one
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.lifecycle import ENDING_RIGHTS_SECONDS
-from dpunetop.domain.clusterconfig.status import (
-    LEADING_OUT,
-    PAIRS_HEALTHY,
-    report,
-)
-from dpunetop.domain.clusterconfig.types import (
-    DpuClusterConfig,
-    tenant_cluster_name,
-)
-from dpunetop.domain.drain.fleet.roster import (
-    Mode,
-    Roster,
-)
+from dpunetop.domain.clusterconfig.status import LEADING_OUT, PAIRS_HEALTHY, report
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, tenant_cluster_name
+from dpunetop.domain.drain.fleet.roster import Mode, Roster
 from dpunetop.domain.drain.model.calls import Result
 from dpunetop.domain.drain.model.facts import HoldReason
-from dpunetop.domain.drain.protection.blockers import (
-    BlockerSettings,
-    service_account,
-)
+from dpunetop.domain.drain.protection.blockers import BlockerSettings, service_account
 from dpunetop.domain.drain.protection.protection import PutEntries
 from dpunetop.domain.drain.report.dpustatus import DpuPhase
-from dpunetop.domain.drain.report.failures import (
-    passes,
-    why_failed,
-)
-from dpunetop.domain.drain.report.health import (
-    PairState,
-    judge_pairs,
-)
-from dpunetop.domain.drain.report.parting import (
-    Parting,
-    judge_partings,
-)
-from dpunetop.domain.pairing.entries import (
-    idle_pods,
-    idle_pods_left,
-    render_idle_pods,
-)
+from dpunetop.domain.drain.report.failures import passes, why_failed
+from dpunetop.domain.drain.report.health import PairState, judge_pairs
+from dpunetop.domain.drain.report.parting import Parting, judge_partings
+from dpunetop.domain.pairing.entries import idle_pods, idle_pods_left, render_idle_pods
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, SERVICEACCOUNTS, Key
 from dpunetop.kube.meta import Obj, labels_of

@@ -7,15 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from dpunetop.base.clock import Clock
-from dpunetop.domain.drain.model.calls import (
-    Done,
-    Result,
-    Task,
-)
-from dpunetop.domain.drain.model.facts import (
-    HoldReason,
-    Reason,
-)
+from dpunetop.domain.drain.model.calls import Done, Result, Task
+from dpunetop.domain.drain.model.facts import HoldReason, Reason
 from dpunetop.kube.keys import INFRA, Key
 
 SAID_SECONDS = 10.0

@@ -7,17 +7,11 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from dpunetop.domain.drain.fleet.roster import (
-    Place,
-    Roster,
-)
+from dpunetop.domain.drain.fleet.roster import Place, Roster
 from dpunetop.domain.drain.model.facts import HoldReason
 from dpunetop.domain.drain.outages.outages import Outage
 from dpunetop.domain.drain.outages.unplanned import NetworkState
-from dpunetop.domain.drain.protection.protection import (
-    DesiredEntry,
-    ProtectionPhase,
-)
+from dpunetop.domain.drain.protection.protection import DesiredEntry, ProtectionPhase
 from dpunetop.domain.drain.report.dpustatus import DpuStatus
 from dpunetop.kube.keys import INFRA, Key
 

@@ -10,16 +10,7 @@ from typing import assert_never
 import structlog
 
 from dpunetop.base.stop import Stop, Stopped
-from dpunetop.domain.drain.model.calls import (
-    Answer,
-    Call,
-    Done,
-    QuorumGet,
-    QuorumList,
-    Task,
-    Write,
-    drive,
-)
+from dpunetop.domain.drain.model.calls import Answer, Call, Done, QuorumGet, QuorumList, Task, Write, drive
 from dpunetop.kube.errors import ApiError, NotFound
 from dpunetop.kube.plan import Emit, Plan
 from dpunetop.kube.requests import Selection

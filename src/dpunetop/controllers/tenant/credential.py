@@ -8,36 +8,15 @@ from typing import ClassVar
 
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.reconciler import (
-    ConfigReconciler,
-    Installation,
-    blindness,
-    one,
-)
+from dpunetop.controllers.reconciler import ConfigReconciler, Installation, blindness, one
 from dpunetop.controllers.tenant.answercache import ExpiringCache
 from dpunetop.controllers.tenant.identity import IdentityReviewer
-from dpunetop.controllers.tenant.tokens import (
-    BuildTenant,
-    TokenRequester,
-    write_refused,
-)
+from dpunetop.controllers.tenant.tokens import BuildTenant, TokenRequester, write_refused
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.status import DPU_CREDENTIAL_VALID
-from dpunetop.domain.clusterconfig.types import (
-    CredentialChoice,
-    DpuClusterConfig,
-    tenant_cluster_name,
-)
-from dpunetop.domain.credential.account import (
-    OPENSHIFT_ACCOUNT,
-    Account,
-    TenantSide,
-    account_for,
-)
-from dpunetop.domain.credential.nodeidentity import (
-    Identity,
-    Unasked,
-)
+from dpunetop.domain.clusterconfig.types import CredentialChoice, DpuClusterConfig, tenant_cluster_name
+from dpunetop.domain.credential.account import OPENSHIFT_ACCOUNT, Account, TenantSide, account_for
+from dpunetop.domain.credential.nodeidentity import Identity, Unasked
 from dpunetop.domain.credential.plan import (
     CredentialView,
     Finding,
@@ -62,16 +41,10 @@ from dpunetop.domain.names import (
     TENANT_KUBECONFIG,
 )
 from dpunetop.domain.ovnkube.release import release_of
-from dpunetop.domain.ovnkube.topology import (
-    Topology,
-    running_topology,
-)
+from dpunetop.domain.ovnkube.topology import Topology, running_topology
 from dpunetop.domain.pairing.entries import entries_of
 from dpunetop.domain.pairing.pairing import host_of
-from dpunetop.domain.tenant.kubeconfig import (
-    TenantKubeconfig,
-    fingerprint,
-)
+from dpunetop.domain.tenant.kubeconfig import TenantKubeconfig, fingerprint
 from dpunetop.domain.tenant.link import last_good
 from dpunetop.kube.errors import Forbidden, Invalid, NotFound
 from dpunetop.kube.keys import (

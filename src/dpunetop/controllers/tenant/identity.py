@@ -7,11 +7,7 @@ from typing import Any
 
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.tenant.answercache import ExpiringCache
-from dpunetop.domain.credential.account import (
-    WHO_AM_I,
-    access_review,
-    is_allowed,
-)
+from dpunetop.domain.credential.account import WHO_AM_I, access_review, is_allowed
 from dpunetop.domain.credential.nodeidentity import (
     PODS_LOOKED_AT,
     STATUS,

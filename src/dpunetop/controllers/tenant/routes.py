@@ -5,11 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from dpunetop.domain.tenant.addresses import (
-    Network,
-    is_allowed,
-    refused_address,
-)
+from dpunetop.domain.tenant.addresses import Network, is_allowed, refused_address
 from dpunetop.domain.tenant.link import Proven
 
 _MOST_ADDRESSES = 64

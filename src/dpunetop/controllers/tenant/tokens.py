@@ -36,10 +36,7 @@ from dpunetop.domain.credential.plan import (
     parse_minted,
     powerless,
 )
-from dpunetop.domain.tenant.kubeconfig import (
-    TenantKubeconfig,
-    fingerprint,
-)
+from dpunetop.domain.tenant.kubeconfig import TenantKubeconfig, fingerprint
 from dpunetop.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized, Unreachable
 from dpunetop.kube.keys import SELFSUBJECTACCESSREVIEWS, SELFSUBJECTREVIEWS, SERVICEACCOUNTS
 from dpunetop.kube.meta import Obj

@@ -6,11 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from dpunetop.domain.clusterconfig.types import (
-    ConfigRefused,
-    DpuClusterConfig,
-    parse_config,
-)
+from dpunetop.domain.clusterconfig.types import ConfigRefused, DpuClusterConfig, parse_config
 from dpunetop.kube.meta import Obj, namespace_of
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")

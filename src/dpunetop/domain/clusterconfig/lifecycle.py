@@ -8,20 +8,9 @@ from dataclasses import dataclass, replace
 from dpunetop.base.quoting import named
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.admission import WITHOUT_RIGHTS
-from dpunetop.domain.clusterconfig.poolend import (
-    Staying,
-    staying_nodes,
-)
-from dpunetop.domain.clusterconfig.status import (
-    PAIRS_HEALTHY,
-    READY,
-    report,
-    summary,
-)
-from dpunetop.domain.clusterconfig.types import (
-    DeletionPolicy,
-    DpuClusterConfig,
-)
+from dpunetop.domain.clusterconfig.poolend import Staying, staying_nodes
+from dpunetop.domain.clusterconfig.status import PAIRS_HEALTHY, READY, report, summary
+from dpunetop.domain.clusterconfig.types import DeletionPolicy, DpuClusterConfig
 from dpunetop.domain.names import (
     CLAIMED_POOL,
     DPUCLUSTERCONFIGS,

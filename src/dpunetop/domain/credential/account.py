@@ -7,16 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dpunetop.domain.names import (
-    DPU_ACCOUNT,
-    DPU_ROLE,
-    OWNER_LABEL,
-    UPSTREAM_DPU_ACCOUNT,
-)
-from dpunetop.domain.ovnkube.release import (
-    Flavour,
-    Release,
-)
+from dpunetop.domain.names import DPU_ACCOUNT, DPU_ROLE, OWNER_LABEL, UPSTREAM_DPU_ACCOUNT
+from dpunetop.domain.ovnkube.release import Flavour, Release
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
     ROLEBINDINGS,

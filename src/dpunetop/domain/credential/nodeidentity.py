@@ -16,10 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
-from dpunetop.base.quoting import (
-    quoted,
-    sentence,
-)
+from dpunetop.base.quoting import quoted, sentence
 from dpunetop.domain.credential.account import Right
 from dpunetop.domain.names import CONNECTION_STATUS_ANNOTATION, ENCAP_IPS_ANNOTATION
 from dpunetop.kube.conditions import Condition

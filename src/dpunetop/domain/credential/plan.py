@@ -25,24 +25,9 @@ from dpunetop.domain.clusterconfig.status import (
     DPU_CREDENTIAL_VALID,
     report,
 )
-from dpunetop.domain.clusterconfig.types import (
-    CredentialChoice,
-    DpuClusterConfig,
-)
-from dpunetop.domain.credential.account import (
-    OPENSHIFT_ACCOUNT,
-    RIGHTS_OF_PODS,
-    Account,
-    TenantSide,
-    named,
-    parse_time,
-)
-from dpunetop.domain.credential.nodeidentity import (
-    UNASKED,
-    Identity,
-    next_try,
-    told,
-)
+from dpunetop.domain.clusterconfig.types import CredentialChoice, DpuClusterConfig
+from dpunetop.domain.credential.account import OPENSHIFT_ACCOUNT, RIGHTS_OF_PODS, Account, TenantSide, named, parse_time
+from dpunetop.domain.credential.nodeidentity import UNASKED, Identity, next_try, told
 from dpunetop.domain.names import (
     CREDENTIAL_ANNOTATION,
     CREDENTIAL_FILE_KEY,
@@ -59,11 +44,7 @@ from dpunetop.domain.names import (
 )
 from dpunetop.domain.ovnkube.pod import CREDENTIAL_FOLDER
 from dpunetop.domain.tenant.credentialend import end_of
-from dpunetop.domain.tenant.kubeconfig import (
-    TenantKubeconfig,
-    render_with_token_aside,
-    render_with_token_file,
-)
+from dpunetop.domain.tenant.kubeconfig import TenantKubeconfig, render_with_token_aside, render_with_token_file
 from dpunetop.domain.tenant.pem import PEM_LIMIT_BYTES
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.keys import INFRA, SECRETS, Resource

@@ -9,10 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dpunetop.base import jsonio
-from dpunetop.base.quoting import (
-    quoted,
-    sentence,
-)
+from dpunetop.base.quoting import quoted, sentence
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
     CURRENT_IMAGE_ANNOTATION,

@@ -11,15 +11,8 @@ import re
 from dataclasses import dataclass
 
 from dpunetop.base.quoting import quoted
-from dpunetop.domain.ovnkube.settingstable.conf import (
-    FEATURE_SWITCH,
-    OVNKUBE_CONF,
-)
-from dpunetop.domain.ovnkube.settingstable.rows import (
-    BOOLEAN,
-    Kept,
-    RefusesTenant,
-)
+from dpunetop.domain.ovnkube.settingstable.conf import FEATURE_SWITCH, OVNKUBE_CONF
+from dpunetop.domain.ovnkube.settingstable.rows import BOOLEAN, Kept, RefusesTenant
 
 SIZE_LIMIT_BYTES = 64 * 1024
 _LONGEST_LINE = 4096

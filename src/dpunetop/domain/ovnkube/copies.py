@@ -20,18 +20,10 @@ from dpunetop.domain.names import (
     TENANT_CREDENTIAL_KEY,
     field_manager,
 )
-from dpunetop.domain.ovnkube.conf import (
-    BadOvnkubeConf,
-    parse_ovnkube_conf,
-    render_ovnkube_conf,
-)
+from dpunetop.domain.ovnkube.conf import BadOvnkubeConf, parse_ovnkube_conf, render_ovnkube_conf
 from dpunetop.domain.ovnkube.release import Flavour
 from dpunetop.domain.ovnkube.topology import Topology
-from dpunetop.domain.tenant.pem import (
-    BadPem,
-    certificates,
-    private_key,
-)
+from dpunetop.domain.tenant.pem import BadPem, certificates, private_key
 from dpunetop.kube.fieldsets import projection
 from dpunetop.kube.keys import CONFIGMAPS, SECRETS, Resource
 from dpunetop.kube.meta import Obj, is_terminating, name_of, new_object

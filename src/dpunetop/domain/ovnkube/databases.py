@@ -8,11 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dpunetop.domain.names import OVNKUBE_MASTER
-from dpunetop.domain.tenant.addresses import (
-    Address,
-    Network,
-    may_be_a_host,
-)
+from dpunetop.domain.tenant.addresses import Address, Network, may_be_a_host
 from dpunetop.kube.meta import Obj, is_terminating, labels_of, namespace_of
 from dpunetop.kube.shapes import at, mappings
 

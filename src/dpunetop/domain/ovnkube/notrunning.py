@@ -10,10 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dpunetop.base.quoting import (
-    named,
-    sentence,
-)
+from dpunetop.base.quoting import named, sentence
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.meta import Obj, is_terminating, name_of
 from dpunetop.kube.shapes import at, mappings

@@ -6,23 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dpunetop.domain.clusterconfig.grants import (
-    NOT_GRANTED,
-    Nodes,
-    Rights,
-    judge_nodes,
-)
+from dpunetop.domain.clusterconfig.grants import NOT_GRANTED, Nodes, Rights, judge_nodes
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.clusterconfig.status import (
-    FEATURE_PARITY,
-    OVN_KUBE_READY,
-    TOPOLOGY_SUPPORTED,
-    report,
-)
-from dpunetop.domain.clusterconfig.types import (
-    DpuClusterConfig,
-    TopologyChoice,
-)
+from dpunetop.domain.clusterconfig.status import FEATURE_PARITY, OVN_KUBE_READY, TOPOLOGY_SUPPORTED, report
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, TopologyChoice
 from dpunetop.domain.hostconfig.machineconfig import configured_nodes
 from dpunetop.domain.hostconfig.plan import dropped_nodes
 from dpunetop.domain.names import OVN_CA, OVN_CERT, OVNKUBE_CONFIG, TENANT_CREDENTIAL
@@ -35,18 +22,8 @@ from dpunetop.domain.ovnkube.central import (
     service_account,
 )
 from dpunetop.domain.ovnkube.copies import content_digest
-from dpunetop.domain.ovnkube.databases import (
-    DatabaseList,
-    NoDatabases,
-    databases,
-)
-from dpunetop.domain.ovnkube.image import (
-    AllowedImages,
-    ChosenImage,
-    ImageView,
-    NoImage,
-    choose_image,
-)
+from dpunetop.domain.ovnkube.databases import DatabaseList, NoDatabases, databases
+from dpunetop.domain.ovnkube.image import AllowedImages, ChosenImage, ImageView, NoImage, choose_image
 from dpunetop.domain.ovnkube.interconnect import (
     InterconnectHashes,
     InterconnectInput,
@@ -55,35 +32,10 @@ from dpunetop.domain.ovnkube.interconnect import (
     interconnect_daemonset,
 )
 from dpunetop.domain.ovnkube.pod import with_proven
-from dpunetop.domain.ovnkube.release import (
-    Finding,
-    Flavour,
-    flavour_of,
-    image_skew,
-    release_of,
-    unsupported,
-)
-from dpunetop.domain.ovnkube.rollout import (
-    RolloutView,
-    judge_rollout,
-    some,
-    template_to_keep,
-)
-from dpunetop.domain.ovnkube.settings import (
-    PARITY_UNKNOWN,
-    SettingsView,
-    conf_parity,
-    deployed_settings,
-    read_settings,
-)
-from dpunetop.domain.ovnkube.topology import (
-    Settled,
-    Topology,
-    TopologyFinding,
-    TopologyView,
-    container_names,
-    detect,
-)
+from dpunetop.domain.ovnkube.release import Finding, Flavour, flavour_of, image_skew, release_of, unsupported
+from dpunetop.domain.ovnkube.rollout import RolloutView, judge_rollout, some, template_to_keep
+from dpunetop.domain.ovnkube.settings import PARITY_UNKNOWN, SettingsView, conf_parity, deployed_settings, read_settings
+from dpunetop.domain.ovnkube.topology import Settled, Topology, TopologyFinding, TopologyView, container_names, detect
 from dpunetop.domain.pairing.entries import (
     EntriesState,
     EntriesView,
@@ -92,19 +44,8 @@ from dpunetop.domain.pairing.entries import (
     judge_entries,
     serving_nodes,
 )
-from dpunetop.domain.pairing.envfile import (
-    NodeEntry,
-    Wish,
-    nobodys_keys,
-    parse_entries,
-)
-from dpunetop.domain.pairing.pairing import (
-    Claims,
-    Pair,
-    PairingView,
-    pair_up,
-    tenant_nodes,
-)
+from dpunetop.domain.pairing.envfile import NodeEntry, Wish, nobodys_keys, parse_entries
+from dpunetop.domain.pairing.pairing import Claims, Pair, PairingView, pair_up, tenant_nodes
 from dpunetop.domain.tenant.addresses import Network
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, INFRA, PODS, SERVICEACCOUNTS, Resource

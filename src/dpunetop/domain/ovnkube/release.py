@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from dpunetop.domain.ovnkube.image import (
-    ChosenImage,
-    ImageSource,
-    is_pinned,
-    running_image,
-)
+from dpunetop.domain.ovnkube.image import ChosenImage, ImageSource, is_pinned, running_image
 from dpunetop.domain.ovnkube.topology import Topology
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.shapes import at, mappings

@@ -12,11 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from dpunetop.domain.ovnkube.settingstable.rows import (
-    Handed,
-    Row,
-    Rows,
-)
+from dpunetop.domain.ovnkube.settingstable.rows import Handed, Row, Rows
 
 SIZE_LIMIT_BYTES = 128 * 1024
 _LONGEST_LINE = 1000

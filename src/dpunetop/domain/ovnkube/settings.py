@@ -25,32 +25,11 @@ from dpunetop.domain.names import (
     OVNKUBE_NODE_DPU_HOST,
     OVNKUBE_SCRIPT_LIB,
 )
-from dpunetop.domain.ovnkube.conf import (
-    BadOvnkubeConf,
-    OvnkubeConf,
-    SettingRefused,
-    read_ovnkube_conf,
-)
-from dpunetop.domain.ovnkube.release import (
-    Finding,
-    Flavour,
-    Release,
-    commands,
-    containers,
-    variables,
-)
-from dpunetop.domain.ovnkube.scriptlib import (
-    Said,
-    read_library,
-)
-from dpunetop.domain.ovnkube.settingstable import (
-    openshift,
-    upstream,
-)
-from dpunetop.domain.ovnkube.settingstable.conf import (
-    OVNKUBE_CONF,
-    option_of,
-)
+from dpunetop.domain.ovnkube.conf import BadOvnkubeConf, OvnkubeConf, SettingRefused, read_ovnkube_conf
+from dpunetop.domain.ovnkube.release import Finding, Flavour, Release, commands, containers, variables
+from dpunetop.domain.ovnkube.scriptlib import Said, read_library
+from dpunetop.domain.ovnkube.settingstable import openshift, upstream
+from dpunetop.domain.ovnkube.settingstable.conf import OVNKUBE_CONF, option_of
 from dpunetop.domain.ovnkube.settingstable.rows import (
     AlwaysGiven,
     Given,

@@ -19,10 +19,7 @@ from dpunetop.base.quoting import named
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.names import ENV_OVERRIDES, IDLE_PODS_ANNOTATION, OVNKUBE_NODE_ENTRIES, UNSURE_PODS_ANNOTATION
 from dpunetop.domain.pairing.nearness import did_you_mean
-from dpunetop.domain.pairing.pairing import (
-    Pair,
-    host_of,
-)
+from dpunetop.domain.pairing.pairing import Pair, host_of
 from dpunetop.kube.fieldsets import projection
 from dpunetop.kube.keys import CONFIGMAPS
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, new_object, uid_of

@@ -10,10 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from dpunetop.base.sensitive import Sensitive
 from dpunetop.domain.tenant.kubeconfig import TenantKubeconfig
-from dpunetop.domain.tenant.pem import (
-    BadPem,
-    certificates,
-)
+from dpunetop.domain.tenant.pem import BadPem, certificates
 
 WARN_BEFORE = timedelta(days=7)
 _LARGEST_CLAIMS = 16 << 10

@@ -24,12 +24,7 @@ import yaml
 from dpunetop.base.quoting import quoted
 from dpunetop.base.sensitive import Sensitive
 from dpunetop.domain.names import KUBECONFIG_KEY
-from dpunetop.domain.tenant.pem import (
-    PEM_LIMIT_BYTES,
-    BadPem,
-    certificates,
-    private_key,
-)
+from dpunetop.domain.tenant.pem import PEM_LIMIT_BYTES, BadPem, certificates, private_key
 from dpunetop.kube.meta import Obj
 
 SIZE_LIMIT_BYTES = 256 * 1024

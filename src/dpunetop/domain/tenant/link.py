@@ -11,12 +11,7 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.clusterconfig.status import (
-    CREDENTIAL_EXPIRES_SOON,
-    CREDENTIALS_VALID,
-    TENANT_REACHABLE,
-    report,
-)
+from dpunetop.domain.clusterconfig.status import CREDENTIAL_EXPIRES_SOON, CREDENTIALS_VALID, TENANT_REACHABLE, report
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.names import ACCEPT_TENANT_ANNOTATION, SAME_TENANT_ANNOTATION, TENANT_KUBECONFIG
 from dpunetop.domain.names import TENANT_CREDENTIAL_KEY as KEY
@@ -28,10 +23,7 @@ from dpunetop.domain.tenant.kubeconfig import (
     parse_secret,
     render_kubeconfig,
 )
-from dpunetop.domain.tenant.pem import (
-    BadPem,
-    certificates,
-)
+from dpunetop.domain.tenant.pem import BadPem, certificates
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import INFRA, SECRETS
 from dpunetop.kube.meta import Obj, is_terminating, new_object

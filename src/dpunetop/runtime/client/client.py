@@ -14,12 +14,7 @@ from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
 from dpunetop.base.quoting import printable
 from dpunetop.kube import requests
-from dpunetop.kube.errors import (
-    ApiError,
-    NotFound,
-    Unauthorized,
-    Unreachable,
-)
+from dpunetop.kube.errors import ApiError, NotFound, Unauthorized, Unreachable
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.requests import Request, Selection

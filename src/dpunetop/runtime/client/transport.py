@@ -34,12 +34,7 @@ from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
 from dpunetop.base.quoting import printable
 from dpunetop.base.stop import Stop
-from dpunetop.kube.errors import (
-    MOST_MESSAGE_CHARS,
-    ApiError,
-    Unreachable,
-    error_from_status,
-)
+from dpunetop.kube.errors import MOST_MESSAGE_CHARS, ApiError, Unreachable, error_from_status
 from dpunetop.kube.requests import Request
 from dpunetop.runtime.client.connection import (
     Anonymous,

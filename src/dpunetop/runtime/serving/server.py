@@ -23,14 +23,8 @@ from dpunetop.base.stop import Stop
 from dpunetop.runtime.client.connection import ConfigurationError
 from dpunetop.runtime.http1 import Answer, Request
 from dpunetop.runtime.metrics import CertificateMetrics, Metrics
-from dpunetop.runtime.serving.listener import (
-    Listener,
-    Respond,
-)
-from dpunetop.runtime.serving.reviews import (
-    Reviewer,
-    Verdict,
-)
+from dpunetop.runtime.serving.listener import Listener, Respond
+from dpunetop.runtime.serving.reviews import Reviewer, Verdict
 
 LOOPBACK = "127.0.0.1"
 CERT_FILE = "tls.crt"

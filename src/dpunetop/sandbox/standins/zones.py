@@ -22,15 +22,8 @@ from dpunetop.domain.names import (
     ZONE_ANNOTATION,
 )
 from dpunetop.domain.ovnkube.conf import parse_ovnkube_conf
-from dpunetop.domain.ovnkube.release import (
-    Flavour,
-    Release,
-    release_of,
-)
-from dpunetop.domain.pairing.entries import (
-    entries_of,
-    serving_nodes,
-)
+from dpunetop.domain.ovnkube.release import Flavour, Release, release_of
+from dpunetop.domain.pairing.entries import entries_of, serving_nodes
 from dpunetop.domain.pairing.pairing import host_of
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import NotFound

@@ -10,22 +10,11 @@ import pytest
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.gather_host import PATIENCE_SECONDS
 from dpunetop.controllers.drain.nodeabsence import DPU_SECONDS
-from dpunetop.controllers.drain.stalls import (
-    READ_ANEW_SECONDS,
-    SAID_SECONDS,
-)
+from dpunetop.controllers.drain.stalls import READ_ANEW_SECONDS, SAID_SECONDS
 from dpunetop.controllers.drain.taskrunner import TaskOutcome
 from dpunetop.domain import names
-from dpunetop.domain.drain.model.calls import (
-    Done,
-    Result,
-    Task,
-)
-from dpunetop.domain.drain.model.record import (
-    Cycle,
-    State,
-    render_cycle,
-)
+from dpunetop.domain.drain.model.calls import Done, Result, Task
+from dpunetop.domain.drain.model.record import Cycle, State, render_cycle
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Conflict, Forbidden, Unauthorized, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS

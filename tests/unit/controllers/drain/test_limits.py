@@ -7,10 +7,7 @@ from typing import Any
 import pytest
 
 from dpunetop.domain import names
-from dpunetop.domain.drain.model.limits import (
-    DEFAULT_SECONDS,
-    LimitedStep,
-)
+from dpunetop.domain.drain.model.limits import DEFAULT_SECONDS, LimitedStep
 from dpunetop.domain.drain.report.overdue import BEGINNING_SECONDS
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Forbidden

@@ -6,19 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.controllers.drain.stalls import (
-    READ_ANEW_SECONDS,
-    SAID_SECONDS,
-    StallDetector,
-)
-from dpunetop.domain.drain.model.calls import (
-    Done,
-    Result,
-)
-from dpunetop.domain.drain.model.facts import (
-    HoldReason,
-    Reason,
-)
+from dpunetop.controllers.drain.stalls import READ_ANEW_SECONDS, SAID_SECONDS, StallDetector
+from dpunetop.domain.drain.model.calls import Done, Result
+from dpunetop.domain.drain.model.facts import HoldReason, Reason
 from dpunetop.domain.drain.rules.opening import ForceOpen
 from dpunetop.kube.keys import Key
 from support.clock import FakeClock

@@ -7,24 +7,10 @@ from typing import Any
 
 import pytest
 
-from dpunetop.controllers.drain.store import (
-    DrainStore,
-    HostReport,
-)
+from dpunetop.controllers.drain.store import DrainStore, HostReport
 from dpunetop.domain.clusterconfig.types import parse_config
-from dpunetop.domain.drain.fleet.roster import (
-    Member,
-    Mode,
-    PodEntry,
-    Roster,
-    Slot,
-)
-from dpunetop.domain.drain.model.facts import (
-    Author,
-    DrainSettings,
-    HostRef,
-    Templates,
-)
+from dpunetop.domain.drain.fleet.roster import Member, Mode, PodEntry, Roster, Slot
+from dpunetop.domain.drain.model.facts import Author, DrainSettings, HostRef, Templates
 from dpunetop.domain.drain.protection.blockers import BlockerSettings
 from dpunetop.domain.drain.protection.protection import DesiredEntry, ProtectionPhase
 from dpunetop.domain.ovnkube.settings import Renewal

@@ -9,26 +9,13 @@ from typing import Any, cast
 import pytest
 
 from dpunetop.base.stop import Stop, Stopped
-from dpunetop.controllers.drain.taskrunner import (
-    CallFailed,
-    TaskRunner,
-)
-from dpunetop.domain.drain.model.calls import (
-    Done,
-    Procedure,
-    QuorumGet,
-    QuorumList,
-    Result,
-    Write,
-)
+from dpunetop.controllers.drain.taskrunner import CallFailed, TaskRunner
+from dpunetop.domain.drain.model.calls import Done, Procedure, QuorumGet, QuorumList, Result, Write
 from dpunetop.kube.errors import ApiError, Conflict, Forbidden, NotFound
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES, PODS
 from dpunetop.kube.plan import Apply, Delete, Emit, Fence, Patch
 from dpunetop.runtime.client.client import Client, Page
-from dpunetop.runtime.election.gate import (
-    LeadershipLost,
-    OpenGate,
-)
+from dpunetop.runtime.election.gate import LeadershipLost, OpenGate
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import NotEngaged
 from support.clock import FakeClock

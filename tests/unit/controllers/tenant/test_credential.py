@@ -23,10 +23,7 @@ from dpunetop.domain.names import (
     UPSTREAM_DPU_ACCOUNT,
     owner_hash,
 )
-from dpunetop.domain.tenant.kubeconfig import (
-    parse_kubeconfig,
-    render_kubeconfig,
-)
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig, render_kubeconfig
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized, Unreachable
 from dpunetop.kube.keys import (

@@ -11,13 +11,7 @@ import pytest
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.tenant.answercache import ExpiringCache
 from dpunetop.controllers.tenant.identity import IdentityReviewer
-from dpunetop.domain.credential.nodeidentity import (
-    TRIED_HOSTS,
-    AdmissionDenied,
-    Admitted,
-    Identity,
-    Untried,
-)
+from dpunetop.domain.credential.nodeidentity import TRIED_HOSTS, AdmissionDenied, Admitted, Identity, Untried
 from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
 from dpunetop.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized, Unreachable
 from dpunetop.kube.keys import SELFSUBJECTACCESSREVIEWS, SELFSUBJECTREVIEWS, Resource

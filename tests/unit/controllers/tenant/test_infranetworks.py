@@ -7,10 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from dpunetop.controllers.tenant.infranetworks import (
-    AGAIN_SECONDS,
-    InfraNetworks,
-)
+from dpunetop.controllers.tenant.infranetworks import AGAIN_SECONDS, InfraNetworks
 from dpunetop.domain.names import NETWORKS
 from dpunetop.kube.errors import ApiError, Forbidden
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, ENDPOINTSLICES, SERVICECIDRS, Resource

@@ -18,16 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from dpunetop.controllers.reconciler import Installation
 from dpunetop.controllers.tenant.link import TenantLink
-from dpunetop.domain.clusterconfig.types import (
-    DpuClusterConfig,
-    parse_config,
-)
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
 from dpunetop.domain.names import KUBE_SYSTEM
-from dpunetop.domain.tenant.kubeconfig import (
-    TenantKubeconfig,
-    fingerprint,
-    parse_kubeconfig,
-)
+from dpunetop.domain.tenant.kubeconfig import TenantKubeconfig, fingerprint, parse_kubeconfig
 from dpunetop.domain.tenant.link import Linked
 from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, Key

@@ -3,17 +3,8 @@ from dataclasses import replace
 import pytest
 
 from dpunetop.domain.clusterconfig.access import Access
-from dpunetop.domain.clusterconfig.lifecycle import (
-    ConfigView,
-    Leftovers,
-    OutOfSight,
-    plan_config,
-)
-from dpunetop.domain.clusterconfig.types import (
-    ConfigRefused,
-    DeletionPolicy,
-    parse_config,
-)
+from dpunetop.domain.clusterconfig.lifecycle import ConfigView, Leftovers, OutOfSight, plan_config
+from dpunetop.domain.clusterconfig.types import ConfigRefused, DeletionPolicy, parse_config
 from dpunetop.kube.keys import CONFIGMAPS, ROLEBINDINGS, SERVICEACCOUNTS
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit
 from support.objects import config, node

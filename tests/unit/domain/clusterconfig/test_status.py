@@ -2,12 +2,7 @@ from itertools import groupby, permutations
 
 import pytest
 
-from dpunetop.domain.clusterconfig.status import (
-    confession,
-    overruled,
-    report,
-    summary,
-)
+from dpunetop.domain.clusterconfig.status import confession, overruled, report, summary
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.plan import ApplyStatus, Plan

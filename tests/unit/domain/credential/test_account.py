@@ -11,10 +11,7 @@ from dpunetop.domain.credential.account import (
     rights_to_mint,
 )
 from dpunetop.domain.names import DPU_ROLE, OWNER_LABEL
-from dpunetop.domain.ovnkube.release import (
-    Flavour,
-    Release,
-)
+from dpunetop.domain.ovnkube.release import Flavour, Release
 from dpunetop.kube.keys import CLUSTERROLEBINDINGS
 
 

@@ -7,20 +7,9 @@ import pytest
 
 from dpunetop.base.sensitive import Sensitive
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.clusterconfig.types import (
-    CredentialChoice,
-    parse_config,
-)
-from dpunetop.domain.credential.account import (
-    ACCOUNTS,
-    TOKEN_SECONDS,
-    TenantSide,
-)
-from dpunetop.domain.credential.nodeidentity import (
-    AdmissionDenied,
-    Admitted,
-    Untried,
-)
+from dpunetop.domain.clusterconfig.types import CredentialChoice, parse_config
+from dpunetop.domain.credential.account import ACCOUNTS, TOKEN_SECONDS, TenantSide
+from dpunetop.domain.credential.nodeidentity import AdmissionDenied, Admitted, Untried
 from dpunetop.domain.credential.plan import (
     SLACK,
     CredentialView,
@@ -49,10 +38,7 @@ from dpunetop.domain.names import (
 )
 from dpunetop.domain.ovnkube.interconnect import credential_digest
 from dpunetop.domain.ovnkube.release import Flavour
-from dpunetop.domain.tenant.kubeconfig import (
-    parse_kubeconfig,
-    render_with_token_file,
-)
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig, render_with_token_file
 from dpunetop.kube.keys import CLUSTERROLEBINDINGS, ROLEBINDINGS, SECRETS, SERVICEACCOUNTS
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Plan
 from support.clock import EPOCH

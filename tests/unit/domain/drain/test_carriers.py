@@ -6,14 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from dpunetop.domain.drain.model.facts import (
-    DrainSettings,
-    OnTimeout,
-)
-from dpunetop.domain.drain.model.record import (
-    Cycle,
-    State,
-)
+from dpunetop.domain.drain.model.facts import DrainSettings, OnTimeout
+from dpunetop.domain.drain.model.record import Cycle, State
 from dpunetop.domain.names import NODEMAINTENANCES, maintenance_name, open_for
 from dpunetop.kube.keys import NODES
 from support.drainworld import HOST, World

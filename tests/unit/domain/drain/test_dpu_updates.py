@@ -6,22 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.domain.drain.fleet.roster import (
-    Mode,
-    RosterView,
-    slots,
-)
-from dpunetop.domain.drain.model.facts import (
-    DpuView,
-    DrainOverride,
-    HostView,
-    Mco,
-    Reason,
-)
-from dpunetop.domain.drain.report.dpustatus import (
-    DpuPhase,
-    dpu_statuses,
-)
+from dpunetop.domain.drain.fleet.roster import Mode, RosterView, slots
+from dpunetop.domain.drain.model.facts import DpuView, DrainOverride, HostView, Mco, Reason
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, dpu_statuses
 from dpunetop.domain.drain.rules.cycle import decide
 from dpunetop.domain.hostconfig.machinestate import MachineState
 from dpunetop.domain.names import MACHINE_CONFIG_REASON_ANNOTATION, MACHINE_CONFIG_STATE_ANNOTATION

@@ -11,11 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dpunetop.domain.drain.model.facts import (
-    DrainSettings,
-    OnTimeout,
-    Reason,
-)
+from dpunetop.domain.drain.model.facts import DrainSettings, OnTimeout, Reason
 from dpunetop.domain.drain.report.dpustatus import DpuPhase
 from support.drainfaults import faults
 from support.drainworld import World, finish, walk

@@ -10,17 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.domain.drain.model.calls import (
-    Call,
-    QuorumGet,
-    QuorumList,
-    Run,
-    Write,
-)
-from dpunetop.domain.drain.model.record import (
-    State,
-    render_cycle,
-)
+from dpunetop.domain.drain.model.calls import Call, QuorumGet, QuorumList, Run, Write
+from dpunetop.domain.drain.model.record import State, render_cycle
 from dpunetop.domain.drain.rules.starting import Renew
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,

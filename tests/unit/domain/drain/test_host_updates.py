@@ -6,11 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dpunetop.domain.drain.model.facts import (
-    MaintenancePhase,
-    Mco,
-    Reason,
-)
+from dpunetop.domain.drain.model.facts import MaintenancePhase, Mco, Reason
 from dpunetop.domain.drain.model.record import State
 from support.drainworld import World, finish
 

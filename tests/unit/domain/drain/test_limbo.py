@@ -17,10 +17,7 @@ from dpunetop.domain.drain.model.facts import (
     is_taken_back,
     maintenance,
 )
-from dpunetop.domain.drain.report.dpustatus import (
-    DpuPhase,
-    dpu_statuses,
-)
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, dpu_statuses
 from dpunetop.domain.drain.rules.cycle import decide
 from support.drainviews import CYCLE, DONE, DRAINED_HOST, HOST, RETURNING, cordoned, free, nm, view
 from support.drainworld import World

@@ -12,13 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dpunetop.domain.drain.model.facts import (
-    DrainSettings,
-    HoldReason,
-    MaintenancePhase,
-    Reason,
-    Signal,
-)
+from dpunetop.domain.drain.model.facts import DrainSettings, HoldReason, MaintenancePhase, Reason, Signal
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,

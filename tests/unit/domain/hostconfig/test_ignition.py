@@ -7,14 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpunetop.domain.hostconfig.ignition import (
-    DropIn,
-    File,
-    Unit,
-    data_url,
-    document,
-    encode,
-)
+from dpunetop.domain.hostconfig.ignition import DropIn, File, Unit, data_url, document, encode
 
 
 @pytest.mark.parametrize(

@@ -2,23 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.domain.clusterconfig.grants import (
-    Claim,
-    Rights,
-    Tie,
-)
+from dpunetop.domain.clusterconfig.grants import Claim, Rights, Tie
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.hostconfig.ignition import File
-from dpunetop.domain.hostconfig.machineconfig import (
-    HostAssets,
-    content_hash,
-    machine_config,
-    machine_config_pool,
-)
-from dpunetop.domain.hostconfig.plan import (
-    HostConfigView,
-    plan_host_config,
-)
+from dpunetop.domain.hostconfig.machineconfig import HostAssets, content_hash, machine_config, machine_config_pool
+from dpunetop.domain.hostconfig.plan import HostConfigView, plan_host_config
 from dpunetop.kube.plan import Apply, ApplyStatus
 from support.objects import DPU_LABELS, config, node
 

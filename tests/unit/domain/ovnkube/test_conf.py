@@ -6,12 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpunetop.domain.ovnkube.conf import (
-    BadOvnkubeConf,
-    OvnkubeConf,
-    parse_ovnkube_conf,
-    render_ovnkube_conf,
-)
+from dpunetop.domain.ovnkube.conf import BadOvnkubeConf, OvnkubeConf, parse_ovnkube_conf, render_ovnkube_conf
 
 REAL = """
 [default]

@@ -7,11 +7,7 @@ import re
 
 import pytest
 
-from dpunetop.domain.ovnkube.conf import (
-    BadOvnkubeConf,
-    parse_ovnkube_conf,
-    render_ovnkube_conf,
-)
+from dpunetop.domain.ovnkube.conf import BadOvnkubeConf, parse_ovnkube_conf, render_ovnkube_conf
 
 GOOD = "[default]\nmtu=1400\n\n[gateway]\nmode=shared\n"
 EXPECTED = {("default", "mtu"): "1400", ("gateway", "mode"): "shared"}

@@ -6,16 +6,8 @@ import pytest
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.names import OWNER_LABEL
-from dpunetop.domain.ovnkube.copies import (
-    AUTHORITY,
-    CERTIFICATE,
-    SOURCES,
-)
-from dpunetop.domain.ovnkube.copying import (
-    CopiedObject,
-    TenantObjectsView,
-    plan_tenant_objects,
-)
+from dpunetop.domain.ovnkube.copies import AUTHORITY, CERTIFICATE, SOURCES
+from dpunetop.domain.ovnkube.copying import CopiedObject, TenantObjectsView, plan_tenant_objects
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete
 from support.objects import config
 from support.pki import pair

@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpunetop.domain.ovnkube.databases import (
-    DatabaseList,
-    DatabaseProblem,
-    NoDatabases,
-    databases,
-)
+from dpunetop.domain.ovnkube.databases import DatabaseList, DatabaseProblem, NoDatabases, databases
 
 NAMESPACE = "openshift-ovn-kubernetes"
 

@@ -13,31 +13,16 @@ from hypothesis import strategies as st
 from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
 from dpunetop.base import jsonio
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.ovnkube.central import (
-    CentralInput,
-    ContentHashes,
-    central_daemonset,
-)
-from dpunetop.domain.ovnkube.databases import (
-    DatabaseList,
-    databases,
-)
+from dpunetop.domain.ovnkube.central import CentralInput, ContentHashes, central_daemonset
+from dpunetop.domain.ovnkube.databases import DatabaseList, databases
 from dpunetop.domain.ovnkube.interconnect import (
     InterconnectHashes,
     InterconnectInput,
     credential_digest,
     interconnect_daemonset,
 )
-from dpunetop.domain.ovnkube.settings import (
-    NodeSettings,
-    SettingsView,
-    deployed_arguments,
-    read_settings,
-)
-from dpunetop.domain.ovnkube.topology import (
-    Topology,
-    running_topology,
-)
+from dpunetop.domain.ovnkube.settings import NodeSettings, SettingsView, deployed_arguments, read_settings
+from dpunetop.domain.ovnkube.topology import Topology, running_topology
 from support.tenants import openshift, upstream
 
 OWNER = Owner({"metadata": {"name": "c", "namespace": "ns", "uid": "cr"}}, "0123")

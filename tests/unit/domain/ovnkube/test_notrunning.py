@@ -6,11 +6,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.ovnkube.notrunning import (
-    why_not_running,
-    why_pod_waits,
-    why_refused,
-)
+from dpunetop.domain.ovnkube.notrunning import why_not_running, why_pod_waits, why_refused
 from dpunetop.runtime.cache.transform import bare_pod, own_spec
 
 

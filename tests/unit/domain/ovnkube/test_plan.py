@@ -3,28 +3,14 @@ from dataclasses import replace
 import pytest
 
 from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
-from dpunetop.domain.clusterconfig.grants import (
-    Claim,
-    Grant,
-    Rights,
-    Tie,
-)
+from dpunetop.domain.clusterconfig.grants import Claim, Grant, Rights, Tie
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.names import OVN_CA, OVN_CERT, OVNKUBE_CONFIG, OWNER_LABEL, TENANT_CREDENTIAL
 from dpunetop.domain.ovnkube.central import deployed_databases
 from dpunetop.domain.ovnkube.image import AllowedImages
-from dpunetop.domain.ovnkube.plan import (
-    InfraObjects,
-    OvnKubeView,
-    PodScripts,
-    TenantSigns,
-    plan_ovnkube,
-)
-from dpunetop.domain.ovnkube.topology import (
-    Settled,
-    Topology,
-)
+from dpunetop.domain.ovnkube.plan import InfraObjects, OvnKubeView, PodScripts, TenantSigns, plan_ovnkube
+from dpunetop.domain.ovnkube.topology import Settled, Topology
 from dpunetop.domain.pairing.pairing import Claims
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Fence
 from support.objects import DPU_LABELS, condition, config, node

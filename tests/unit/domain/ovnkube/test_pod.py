@@ -3,14 +3,7 @@ from dataclasses import replace
 import pytest
 
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.ovnkube.pod import (
-    ContainerScripts,
-    Part,
-    Shape,
-    daemonset,
-    has_newest_template,
-    value,
-)
+from dpunetop.domain.ovnkube.pod import ContainerScripts, Part, Shape, daemonset, has_newest_template, value
 from support.objects import config
 
 SHAPE = Shape(

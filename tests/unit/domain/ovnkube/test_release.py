@@ -4,10 +4,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.ovnkube.image import (
-    ChosenImage,
-    ImageSource,
-)
+from dpunetop.domain.ovnkube.image import ChosenImage, ImageSource
 from dpunetop.domain.ovnkube.release import (
     Flavour,
     Release,

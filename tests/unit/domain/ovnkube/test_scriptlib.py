@@ -7,16 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpunetop.domain.ovnkube.scriptlib import (
-    Said,
-    read_library,
-)
-from dpunetop.domain.ovnkube.settingstable.rows import (
-    Handed,
-    Row,
-    rows,
-    switches,
-)
+from dpunetop.domain.ovnkube.scriptlib import Said, read_library
+from dpunetop.domain.ovnkube.settingstable.rows import Handed, Row, rows, switches
 
 SUBNET = re.compile(r"[0-9.]{7,15}/[0-9]{1,2}")
 FORMS = {"enable-a": None, "enable-b": None, "join": SUBNET, "rate": re.compile(r"[0-9]{1,4}")}

@@ -9,10 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpunetop.domain.ovnkube.release import (
-    Flavour,
-    Release,
-)
+from dpunetop.domain.ovnkube.release import Flavour, Release
 from dpunetop.domain.ovnkube.settings import (
     Audit,
     Deployed,

@@ -7,22 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dpunetop.domain.ovnkube.settingstable import (
-    openshift,
-    upstream,
-)
-from dpunetop.domain.ovnkube.settingstable.conf import (
-    OVNKUBE_CONF,
-    option_of,
-)
-from dpunetop.domain.ovnkube.settingstable.rows import (
-    Kept,
-    NotFollowed,
-    NotForDpu,
-    RefusesTenant,
-    Rows,
-    expected,
-)
+from dpunetop.domain.ovnkube.settingstable import openshift, upstream
+from dpunetop.domain.ovnkube.settingstable.conf import OVNKUBE_CONF, option_of
+from dpunetop.domain.ovnkube.settingstable.rows import Kept, NotFollowed, NotForDpu, RefusesTenant, Rows, expected
 
 DATA = Path(__file__).parents[3] / "data" / "settings"
 NEWEST = (90, 0)

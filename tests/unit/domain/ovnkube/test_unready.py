@@ -6,11 +6,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.ovnkube.unready import (
-    Cause,
-    HeldUp,
-    held_up,
-)
+from dpunetop.domain.ovnkube.unready import Cause, HeldUp, held_up
 
 
 def pod(message: Any, where: str = "lastState", **members: Any) -> dict[str, Any]:

@@ -19,16 +19,8 @@ from dpunetop.domain.pairing.entries import (
     serving_nodes,
     unsure_pods,
 )
-from dpunetop.domain.pairing.envfile import (
-    NodeEntry,
-    parse_entries,
-    render_entry,
-)
-from dpunetop.domain.pairing.pairing import (
-    Claims,
-    PairingView,
-    pair_up,
-)
+from dpunetop.domain.pairing.envfile import NodeEntry, parse_entries, render_entry
+from dpunetop.domain.pairing.pairing import Claims, PairingView, pair_up
 from dpunetop.kube.meta import uid_of
 
 OWNER = Owner({"metadata": {"name": "c", "namespace": "ns", "uid": "cr"}}, "0123")

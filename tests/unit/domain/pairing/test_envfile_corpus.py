@@ -8,13 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpunetop.domain.pairing.envfile import (
-    EntryRejected,
-    NodeEntry,
-    parse_entries,
-    parse_entry,
-    render_entry,
-)
+from dpunetop.domain.pairing.envfile import EntryRejected, NodeEntry, parse_entries, parse_entry, render_entry
 from support.podscripts import BASH
 
 HOST = "TENANT_K8S_NODE=host-1"

@@ -8,20 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpunetop.domain.pairing.envfile import (
-    NodeEntry,
-    parse_entries,
-    render_entry,
-)
-from dpunetop.domain.pairing.pairing import (
-    Claims,
-    Pair,
-    PairingView,
-    host_of,
-    hosts_to_annotate,
-    pair_up,
-    tenant_nodes,
-)
+from dpunetop.domain.pairing.envfile import NodeEntry, parse_entries, render_entry
+from dpunetop.domain.pairing.pairing import Claims, Pair, PairingView, host_of, hosts_to_annotate, pair_up, tenant_nodes
 
 NOTE = "dpu.openshift.io/tenant-node"
 FIT = {"x": "", "y": "", "z": ""}

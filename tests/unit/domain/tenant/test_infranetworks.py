@@ -4,10 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from dpunetop.domain.tenant.addresses import (
-    Network,
-    refused_address,
-)
+from dpunetop.domain.tenant.addresses import Network, refused_address
 from dpunetop.domain.tenant.infranetworks import (
     addresses_of_servers,
     networks_of_addresses,

@@ -12,11 +12,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.tenant.kubeconfig import (
-    KubeconfigRejected,
-    TenantKubeconfig,
-    parse_kubeconfig,
-)
+from dpunetop.domain.tenant.kubeconfig import KubeconfigRejected, TenantKubeconfig, parse_kubeconfig
 from support.toolkubeconfigs import (
     CA,
     CA_PEM,

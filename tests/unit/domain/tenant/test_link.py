@@ -8,10 +8,7 @@ import pytest
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.names import OWNER_LABEL, TENANT_CREDENTIAL_KEY
-from dpunetop.domain.tenant.kubeconfig import (
-    parse_kubeconfig,
-    render_kubeconfig,
-)
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig, render_kubeconfig
 from dpunetop.domain.tenant.link import (
     KubeconfigChoice,
     Linked,

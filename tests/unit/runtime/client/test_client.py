@@ -9,16 +9,7 @@ import pytest
 
 from dpunetop.base import jsonio
 from dpunetop.base.stop import Stop
-from dpunetop.kube.errors import (
-    ApiError,
-    Conflict,
-    Gone,
-    Invalid,
-    NotFound,
-    TooManyRequests,
-    Unauthorized,
-    Unreachable,
-)
+from dpunetop.kube.errors import ApiError, Conflict, Gone, Invalid, NotFound, TooManyRequests, Unauthorized, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, NODES, PODS, SECRETS, Resource
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.watch import WatchEvent

@@ -6,17 +6,7 @@ from typing import Any
 import pytest
 
 from dpunetop.kube.errors import ApiError, Conflict, NotFound, Unreachable
-from dpunetop.runtime.election.election import (
-    Create,
-    Election,
-    End,
-    Phase,
-    Read,
-    Timings,
-    Update,
-    Wait,
-    version_number,
-)
+from dpunetop.runtime.election.election import Create, Election, End, Phase, Read, Timings, Update, Wait, version_number
 
 WALL = datetime(2026, 1, 1, tzinfo=UTC)
 TIMED_OUT = Unreachable(0, "Timeout", "")

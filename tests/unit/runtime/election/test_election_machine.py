@@ -13,16 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dpunetop.kube.errors import ApiError, Conflict, NotFound, Unreachable
-from dpunetop.runtime.election.election import (
-    Create,
-    Election,
-    End,
-    Phase,
-    Read,
-    Request,
-    Timings,
-    Wait,
-)
+from dpunetop.runtime.election.election import Create, Election, End, Phase, Read, Request, Timings, Wait
 
 TIMINGS = Timings(15.0, 10.0, 2.0)
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

@@ -5,11 +5,7 @@ import pytest
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError, Forbidden, Unreachable
 from dpunetop.kube.keys import SUBJECTACCESSREVIEWS, TOKENREVIEWS
-from dpunetop.runtime.serving.reviews import (
-    STRANGERS,
-    Reviewer,
-    Verdict,
-)
+from dpunetop.runtime.serving.reviews import STRANGERS, Reviewer, Verdict
 from support.clock import FakeClock
 
 SCRAPER = {"username": "system:serviceaccount:mon:prom", "uid": "u", "groups": ["g"], "extra": {"pod": ["p"]}}

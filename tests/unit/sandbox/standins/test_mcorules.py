@@ -7,11 +7,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.hostconfig.machineconfig import (
-    PoolReason,
-    PoolView,
-    node_configured,
-)
+from dpunetop.domain.hostconfig.machineconfig import PoolReason, PoolView, node_configured
 from dpunetop.domain.hostconfig.machineconfig import pool_status as judged
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,

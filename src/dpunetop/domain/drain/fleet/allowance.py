@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dpunetop.domain.drain.model.facts import (
-    HoldReason,
-    Reason,
-)
+from dpunetop.domain.drain.model.facts import HoldReason, Reason
 
 
 @dataclass(frozen=True, slots=True)

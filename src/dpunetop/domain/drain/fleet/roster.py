@@ -8,25 +8,13 @@ from enum import Enum, auto
 
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
-from dpunetop.domain.drain.model.facts import (
-    Budget,
-    DrainSettings,
-    HoldReason,
-    Templates,
-)
-from dpunetop.domain.drain.outages.unplanned import (
-    NO_CORDONS,
-    Cordons,
-    Turn,
-)
+from dpunetop.domain.drain.model.facts import Budget, DrainSettings, HoldReason, Templates
+from dpunetop.domain.drain.outages.unplanned import NO_CORDONS, Cordons, Turn
 from dpunetop.domain.drain.protection.blockers import BlockerSettings
 from dpunetop.domain.names import OVN_KUBERNETES_NAMESPACE
 from dpunetop.domain.ovnkube.release import Release
 from dpunetop.domain.ovnkube.settings import Renewal
-from dpunetop.domain.pairing.pairing import (
-    Pair,
-    host_of,
-)
+from dpunetop.domain.pairing.pairing import Pair, host_of
 
 
 class Mode(Enum):

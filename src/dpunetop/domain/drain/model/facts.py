@@ -11,25 +11,11 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
 from dpunetop.base.quoting import named, printable
-from dpunetop.domain.drain.model.cordonmark import (
-    CordonMark,
-    is_applied_cordon,
-    mark_of,
-)
-from dpunetop.domain.drain.model.limits import (
-    DEFAULT_LIMITS,
-    Limits,
-)
-from dpunetop.domain.drain.model.record import (
-    Cycle,
-    parse_cycle,
-)
+from dpunetop.domain.drain.model.cordonmark import CordonMark, is_applied_cordon, mark_of
+from dpunetop.domain.drain.model.limits import DEFAULT_LIMITS, Limits
+from dpunetop.domain.drain.model.record import Cycle, parse_cycle
 from dpunetop.domain.drain.model.times import as_seconds
-from dpunetop.domain.hostconfig.machinestate import (
-    UNMANAGED,
-    MachineState,
-    machine_state,
-)
+from dpunetop.domain.hostconfig.machinestate import UNMANAGED, MachineState, machine_state
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     CYCLE_ANNOTATION,

@@ -21,10 +21,7 @@ from dpunetop.domain.drain.model.facts import (
     is_outdated,
     is_taken_back,
 )
-from dpunetop.domain.drain.model.record import (
-    Cycle,
-    State,
-)
+from dpunetop.domain.drain.model.record import Cycle, State
 
 
 @dataclass(frozen=True)

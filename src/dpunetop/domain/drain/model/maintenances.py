@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dpunetop.domain.drain.model.facts import (
-    HostNode,
-    HostRef,
-    Maintenance,
-    is_registered_anew,
-)
+from dpunetop.domain.drain.model.facts import HostNode, HostRef, Maintenance, is_registered_anew
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     HOST_UID_ANNOTATION,

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dpunetop.domain.drain.model.calls import (
-    QuorumGet,
-    QuorumList,
-    Steps,
-    fetch,
-    fetch_all,
-)
+from dpunetop.domain.drain.model.calls import QuorumGet, QuorumList, Steps, fetch, fetch_all
 from dpunetop.domain.drain.model.facts import (
     Budget,
     DpuNode,

@@ -21,36 +21,11 @@ from dpunetop.domain.drain.model.calls import (
     fetch_all,
     store,
 )
-from dpunetop.domain.drain.model.cordonmark import (
-    CordonMark,
-    CordonStage,
-    mark_of,
-    short_ids,
-    write_mark,
-)
-from dpunetop.domain.drain.model.facts import (
-    HostNode,
-    HostRef,
-    dpu_node,
-    host_node,
-    is_ready_pod,
-    ovn_pod,
-)
-from dpunetop.domain.drain.model.reads import (
-    read_host,
-    read_maintenances,
-    read_pods,
-)
-from dpunetop.domain.drain.outages.outages import (
-    Outage,
-    Serving,
-    find_outage,
-    is_disrupted,
-)
-from dpunetop.domain.drain.rules.returning import (
-    DpuCheck,
-    first_broken,
-)
+from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage, mark_of, short_ids, write_mark
+from dpunetop.domain.drain.model.facts import HostNode, HostRef, dpu_node, host_node, is_ready_pod, ovn_pod
+from dpunetop.domain.drain.model.reads import read_host, read_maintenances, read_pods
+from dpunetop.domain.drain.outages.outages import Outage, Serving, find_outage, is_disrupted
+from dpunetop.domain.drain.rules.returning import DpuCheck, first_broken
 from dpunetop.kube.keys import INFRA, NODES
 from dpunetop.kube.meta import Obj, name_of
 from dpunetop.kube.shapes import at

@@ -12,41 +12,14 @@ from dataclasses import dataclass, replace
 from enum import Enum, StrEnum, auto
 
 from dpunetop.base.quoting import named
-from dpunetop.domain.clusterconfig.types import (
-    OutagePolicy,
-    UnplannedSpec,
-)
+from dpunetop.domain.clusterconfig.types import OutagePolicy, UnplannedSpec
 from dpunetop.domain.drain.model.calls import Task
-from dpunetop.domain.drain.model.cordonmark import (
-    CordonMark,
-    CordonStage,
-)
-from dpunetop.domain.drain.model.facts import (
-    Blind,
-    DpuNode,
-    DpuView,
-    HostNode,
-    HostRef,
-    HostView,
-    Mco,
-)
+from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage
+from dpunetop.domain.drain.model.facts import Blind, DpuNode, DpuView, HostNode, HostRef, HostView, Mco
 from dpunetop.domain.drain.model.hoststate import HostState
-from dpunetop.domain.drain.model.record import (
-    Cycle,
-    State,
-)
-from dpunetop.domain.drain.outages.cordoning import (
-    CordonHost,
-    MarkHost,
-    Overrule,
-    Server,
-    Uncordon,
-    Withdraw,
-)
-from dpunetop.domain.drain.outages.outages import (
-    Outage,
-    spelled,
-)
+from dpunetop.domain.drain.model.record import Cycle, State
+from dpunetop.domain.drain.outages.cordoning import CordonHost, MarkHost, Overrule, Server, Uncordon, Withdraw
+from dpunetop.domain.drain.outages.outages import Outage, spelled
 from dpunetop.domain.drain.rules.proof import missing_proofs
 from dpunetop.domain.drain.rules.returning import DpuCheck
 from dpunetop.kube.meta import name_of

@@ -10,15 +10,8 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
-from dpunetop.domain.drain.model.facts import (
-    Budget,
-    HostRef,
-)
-from dpunetop.domain.drain.model.record import (
-    Cycle,
-    render_cycle,
-    stamped,
-)
+from dpunetop.domain.drain.model.facts import Budget, HostRef
+from dpunetop.domain.drain.model.record import Cycle, render_cycle, stamped
 from dpunetop.domain.drain.model.times import as_time
 from dpunetop.domain.names import (
     CYCLE_ANNOTATION,

@@ -62,13 +62,7 @@ from dpunetop.domain.names import (
     OWNER_LABEL,
     PODDISRUPTIONBUDGETS,
 )
-from dpunetop.domain.pairing.entries import (
-    entries_of,
-    idle_pods,
-    overwritten,
-    render_idle_pods,
-    unsure_pods,
-)
+from dpunetop.domain.pairing.entries import entries_of, idle_pods, overwritten, render_idle_pods, unsure_pods
 from dpunetop.domain.pairing.pairing import host_of
 from dpunetop.kube.errors import Conflict
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NAMESPACES, PODS

@@ -16,10 +16,7 @@ from dpunetop.domain.drain.model.facts import (
     Reason,
 )
 from dpunetop.domain.drain.model.hoststate import HostState
-from dpunetop.domain.drain.model.record import (
-    Cycle,
-    State,
-)
+from dpunetop.domain.drain.model.record import Cycle, State
 from dpunetop.domain.drain.rules.cycle import Decision
 from dpunetop.domain.names import DRAIN_ANNOTATION
 

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dpunetop.base.quoting import (
-    named,
-    sentence,
-)
-from dpunetop.domain.drain.model.facts import (
-    HostView,
-    Pod,
-)
+from dpunetop.base.quoting import named, sentence
+from dpunetop.domain.drain.model.facts import HostView, Pod
 from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.model.limits import LimitedStep
 from dpunetop.kube.meta import Obj, name_of

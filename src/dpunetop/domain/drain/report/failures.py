@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from dpunetop.domain.drain.model.calls import (
-    Call,
-    QuorumGet,
-    QuorumList,
-    Write,
-)
-from dpunetop.domain.drain.model.facts import (
-    HoldReason,
-    Reason,
-)
+from dpunetop.domain.drain.model.calls import Call, QuorumGet, QuorumList, Write
+from dpunetop.domain.drain.model.facts import HoldReason, Reason
 from dpunetop.kube.errors import ApiError, Conflict, Forbidden, Gone, NotFound, TooManyRequests, Unauthorized
 from dpunetop.kube.keys import INFRA
 from dpunetop.kube.meta import name_of

@@ -6,16 +6,10 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from dpunetop.domain.clusterconfig.status import PAIRS_HEALTHY
-from dpunetop.domain.drain.model.facts import (
-    HoldReason,
-    Reason,
-)
+from dpunetop.domain.drain.model.facts import HoldReason, Reason
 from dpunetop.domain.drain.outages.unplanned import NetworkState
 from dpunetop.domain.drain.protection.protection import ProtectionPhase
-from dpunetop.domain.drain.report.dpustatus import (
-    DpuPhase,
-    DpuStatus,
-)
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus
 from dpunetop.domain.pairing.entries import EntryWait
 from dpunetop.kube.conditions import Condition
 

@@ -6,15 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from dpunetop.base.quoting import named
-from dpunetop.domain.drain.model.facts import (
-    HoldReason,
-    Reason,
-)
+from dpunetop.domain.drain.model.facts import HoldReason, Reason
 from dpunetop.domain.names import ENV_OVERRIDES, NODEMAINTENANCES
-from dpunetop.domain.pairing.envfile import (
-    NodeEntry,
-    Wish,
-)
+from dpunetop.domain.pairing.envfile import NodeEntry, Wish
 from dpunetop.domain.pairing.nearness import did_you_mean
 from dpunetop.domain.pairing.pairing import Pair
 from dpunetop.kube.keys import crd_name

@@ -9,35 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from dpunetop.base.quoting import (
-    named,
-    sentence,
-)
-from dpunetop.domain.drain.model.facts import (
-    DpuNode,
-    DpuView,
-    HostNode,
-    HostView,
-    Maintenance,
-    MaintenancePhase,
-)
+from dpunetop.base.quoting import named, sentence
+from dpunetop.domain.drain.model.facts import DpuNode, DpuView, HostNode, HostView, Maintenance, MaintenancePhase
 from dpunetop.domain.drain.model.hoststate import HostState
-from dpunetop.domain.drain.model.limits import (
-    LimitedStep,
-    Limits,
-    duration,
-)
-from dpunetop.domain.drain.model.record import (
-    Cycle,
-    State,
-)
+from dpunetop.domain.drain.model.limits import LimitedStep, Limits, duration
+from dpunetop.domain.drain.model.record import Cycle, State
 from dpunetop.domain.drain.model.times import as_time
 from dpunetop.domain.drain.protection.protection import ProtectionPhase
-from dpunetop.domain.drain.report.dpustatus import (
-    DpuPhase,
-    DpuStatus,
-    Late,
-)
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, Late
 
 BEGINNING_SECONDS = 300
 """So long the node maintenance operator may have a maintenance until it drains the host: it begins at once, or not at

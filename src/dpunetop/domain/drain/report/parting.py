@@ -6,14 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dpunetop.base.quoting import named
-from dpunetop.domain.clusterconfig.status import (
-    LEADING_OUT,
-    PAIRS_HEALTHY,
-)
-from dpunetop.domain.drain.report.dpustatus import (
-    DpuPhase,
-    DpuStatus,
-)
+from dpunetop.domain.clusterconfig.status import LEADING_OUT, PAIRS_HEALTHY
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus
 from dpunetop.kube.conditions import Condition
 
 _SHOWN = 5

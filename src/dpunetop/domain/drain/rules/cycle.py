@@ -10,10 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from dpunetop.base.quoting import (
-    named,
-    sentence,
-)
+from dpunetop.base.quoting import named, sentence
 from dpunetop.domain.drain.model.calls import Task
 from dpunetop.domain.drain.model.facts import (
     Blind,
@@ -34,21 +31,9 @@ from dpunetop.domain.drain.model.facts import (
     is_stuck_cordoned,
 )
 from dpunetop.domain.drain.model.hoststate import HostState
-from dpunetop.domain.drain.model.record import (
-    Cycle,
-    State,
-    begun_anew,
-    lost_record,
-    seen_in_boot,
-)
+from dpunetop.domain.drain.model.record import Cycle, State, begun_anew, lost_record, seen_in_boot
 from dpunetop.domain.drain.protection.protection import ChangeEntry
-from dpunetop.domain.drain.rules.opening import (
-    Close,
-    ForceOpen,
-    Open,
-    Unmark,
-    marked_dpu,
-)
+from dpunetop.domain.drain.rules.opening import Close, ForceOpen, Open, Unmark, marked_dpu
 from dpunetop.domain.drain.rules.proof import missing_proofs
 from dpunetop.domain.drain.rules.returning import (
     Because,
@@ -61,16 +46,7 @@ from dpunetop.domain.drain.rules.returning import (
     RestartPod,
     Restore,
 )
-from dpunetop.domain.drain.rules.starting import (
-    Abort,
-    AbortTakenBack,
-    Adopt,
-    Create,
-    Refresh,
-    Renew,
-    Reset,
-    Rewrite,
-)
+from dpunetop.domain.drain.rules.starting import Abort, AbortTakenBack, Adopt, Create, Refresh, Renew, Reset, Rewrite
 from dpunetop.domain.names import CORDONED_BEFORE_ANNOTATION, DRAIN_ANNOTATION, open_for
 from dpunetop.kube.meta import name_of
 

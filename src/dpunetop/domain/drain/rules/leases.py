@@ -8,11 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from dpunetop.domain.drain.model.facts import (
-    HoldReason,
-    Reason,
-    Signal,
-)
+from dpunetop.domain.drain.model.facts import HoldReason, Reason, Signal
 from dpunetop.kube.meta import Obj, uid_of
 from dpunetop.kube.shapes import at
 

@@ -9,14 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from dpunetop.domain.drain.model.calls import (
-    Done,
-    Procedure,
-    Result,
-    Steps,
-    attempt,
-    store,
-)
+from dpunetop.domain.drain.model.calls import Done, Procedure, Result, Steps, attempt, store
 from dpunetop.domain.drain.model.facts import (
     Blind,
     Budget,
@@ -31,24 +24,9 @@ from dpunetop.domain.drain.model.facts import (
     is_uncordoned,
     is_updated_meanwhile,
 )
-from dpunetop.domain.drain.model.reads import (
-    read_budget,
-    read_host,
-    read_maintenance,
-    read_node,
-    tell_dpu,
-)
-from dpunetop.domain.drain.model.record import (
-    Cycle,
-    State,
-    lost_record,
-)
-from dpunetop.domain.drain.protection.blockers import (
-    BudgetState,
-    Form,
-    state_of,
-    write_budget,
-)
+from dpunetop.domain.drain.model.reads import read_budget, read_host, read_maintenance, read_node, tell_dpu
+from dpunetop.domain.drain.model.record import Cycle, State, lost_record
+from dpunetop.domain.drain.protection.blockers import BudgetState, Form, state_of, write_budget
 from dpunetop.domain.names import NODEMAINTENANCES, open_for
 from dpunetop.domain.pairing.envfile import is_node_name
 from dpunetop.kube.errors import Conflict

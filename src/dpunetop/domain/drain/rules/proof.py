@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dpunetop.domain.drain.model.facts import (
-    DpuNode,
-    DpuView,
-    DrainOverride,
-    NodeGone,
-    OvnPod,
-    Signal,
-)
-from dpunetop.domain.drain.model.record import (
-    Cycle,
-    State,
-)
+from dpunetop.domain.drain.model.facts import DpuNode, DpuView, DrainOverride, NodeGone, OvnPod, Signal
+from dpunetop.domain.drain.model.record import Cycle, State
 from dpunetop.domain.drain.rules.signs import SIGNS
 from dpunetop.domain.ovnkube.release import Release
 

@@ -10,16 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from dpunetop.domain.drain.model.calls import (
-    Done,
-    Procedure,
-    QuorumGet,
-    Result,
-    Steps,
-    Write,
-    fetch,
-    store,
-)
+from dpunetop.domain.drain.model.calls import Done, Procedure, QuorumGet, Result, Steps, Write, fetch, store
 from dpunetop.domain.drain.model.facts import (
     Budget,
     DpuNode,
@@ -35,13 +26,7 @@ from dpunetop.domain.drain.model.facts import (
     is_stuck_cordoned,
     is_taken_back,
 )
-from dpunetop.domain.drain.model.maintenances import (
-    leave_host,
-    lift_host,
-    mark_host,
-    release_host,
-    restore_host,
-)
+from dpunetop.domain.drain.model.maintenances import leave_host, lift_host, mark_host, release_host, restore_host
 from dpunetop.domain.drain.model.reads import (
     read_blocker_ready,
     read_budget,

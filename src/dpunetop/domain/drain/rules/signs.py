@@ -17,16 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dpunetop.base import jsonio
-from dpunetop.domain.names import (
-    CHASSIS_ANNOTATION,
-    ENCAP_IPS_ANNOTATION,
-    GATEWAY_ANNOTATION,
-    ZONE_ANNOTATION,
-)
-from dpunetop.domain.ovnkube.release import (
-    Flavour,
-    Release,
-)
+from dpunetop.domain.names import CHASSIS_ANNOTATION, ENCAP_IPS_ANNOTATION, GATEWAY_ANNOTATION, ZONE_ANNOTATION
+from dpunetop.domain.ovnkube.release import Flavour, Release
 from dpunetop.kube.shapes import at
 
 _MOST_CHARS = 16_384

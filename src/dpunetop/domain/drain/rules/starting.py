@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from dpunetop.domain.drain.model.calls import (
-    Done,
-    Procedure,
-    QuorumGet,
-    Result,
-    Steps,
-    attempt,
-    fetch,
-    store,
-)
+from dpunetop.domain.drain.model.calls import Done, Procedure, QuorumGet, Result, Steps, attempt, fetch, store
 from dpunetop.domain.drain.model.facts import (
     Budget,
     DrainOverride,
@@ -25,12 +16,7 @@ from dpunetop.domain.drain.model.facts import (
     is_taken_back,
     ovn_pod,
 )
-from dpunetop.domain.drain.model.maintenances import (
-    mark_host,
-    new_maintenance,
-    renew_maintenance,
-    unmark_host,
-)
+from dpunetop.domain.drain.model.maintenances import mark_host, new_maintenance, renew_maintenance, unmark_host
 from dpunetop.domain.drain.model.reads import (
     read_budget,
     read_host,
@@ -39,18 +25,8 @@ from dpunetop.domain.drain.model.reads import (
     read_node,
     read_pods,
 )
-from dpunetop.domain.drain.model.record import (
-    NOTE_LIMIT,
-    Cycle,
-    State,
-    seen_in_boot,
-)
-from dpunetop.domain.drain.protection.blockers import (
-    BudgetState,
-    Form,
-    state_of,
-    write_budget,
-)
+from dpunetop.domain.drain.model.record import NOTE_LIMIT, Cycle, State, seen_in_boot
+from dpunetop.domain.drain.protection.blockers import BudgetState, Form, state_of, write_budget
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, FORCE_DELETE_ANNOTATION
 from dpunetop.kube.errors import ApiError, Conflict, Forbidden, Invalid
 from dpunetop.kube.keys import INFRA

@@ -24,12 +24,7 @@ from dpunetop.domain.ovnkube.settingstable.conf import (
     OWN_METRICS,
     SHARED_ONLY,
 )
-from dpunetop.domain.ovnkube.settingstable.openshift import (
-    IPSEC,
-    ISOLATION,
-    METRICS_ADDRESS,
-    OF_START,
-)
+from dpunetop.domain.ovnkube.settingstable.openshift import IPSEC, ISOLATION, METRICS_ADDRESS, OF_START
 from dpunetop.domain.ovnkube.settingstable.rows import (
     BOOLEAN,
     EVERY,

@@ -4,14 +4,7 @@ from time import thread_time
 
 import pytest
 
-from dpunetop.domain.drain.fleet.allowance import (
-    HostUse,
-    Limit,
-    Percent,
-    may_start,
-    no_free_slot,
-    slots,
-)
+from dpunetop.domain.drain.fleet.allowance import HostUse, Limit, Percent, may_start, no_free_slot, slots
 from dpunetop.domain.drain.model.facts import Reason
 
 SLOTS: dict[str, tuple[tuple[Limit, ...], int, int | None]] = {

@@ -19,14 +19,8 @@ from dpunetop.domain.drain.fleet.roster import (
     served_hosts,
     slots,
 )
-from dpunetop.domain.drain.model.facts import (
-    HoldReason,
-    Reason,
-)
-from dpunetop.domain.pairing.pairing import (
-    Pair,
-    host_of,
-)
+from dpunetop.domain.drain.model.facts import HoldReason, Reason
+from dpunetop.domain.pairing.pairing import Pair, host_of
 from support.drainviews import closed
 
 

@@ -6,28 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.domain.clusterconfig.types import (
-    DpuClusterConfig,
-    DrainSpec,
-    parse_config,
-)
-from dpunetop.domain.drain.fleet.allowance import (
-    no_free_slot,
-    undecided,
-)
-from dpunetop.domain.drain.fleet.turns import (
-    TenantHosts,
-    by_name,
-    holds,
-)
-from dpunetop.domain.drain.model.facts import (
-    Budget,
-    Reason,
-)
-from dpunetop.domain.drain.model.record import (
-    Cycle,
-    State,
-)
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, DrainSpec, parse_config
+from dpunetop.domain.drain.fleet.allowance import no_free_slot, undecided
+from dpunetop.domain.drain.fleet.turns import TenantHosts, by_name, holds
+from dpunetop.domain.drain.model.facts import Budget, Reason
+from dpunetop.domain.drain.model.record import Cycle, State
 from support.drainviews import ABORTED, CYCLE, RETURNING, STARTING, closed
 from support.objects import config
 

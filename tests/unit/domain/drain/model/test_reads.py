@@ -7,20 +7,9 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.drain.model.calls import (
-    Answer,
-    QuorumGet,
-    QuorumList,
-    Steps,
-)
-from dpunetop.domain.drain.model.facts import (
-    Author,
-    HostRef,
-)
-from dpunetop.domain.drain.model.reads import (
-    read_blocker_ready,
-    read_pods,
-)
+from dpunetop.domain.drain.model.calls import Answer, QuorumGet, QuorumList, Steps
+from dpunetop.domain.drain.model.facts import Author, HostRef
+from dpunetop.domain.drain.model.reads import read_blocker_ready, read_pods
 from dpunetop.domain.names import blocker_labels
 from dpunetop.kube.meta import Obj
 

@@ -4,28 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dpunetop.domain.drain.model.calls import (
-    Call,
-    Done,
-    Result,
-    Task,
-    Write,
-    drive,
-)
-from dpunetop.domain.drain.model.cordonmark import (
-    CordonMark,
-    CordonStage,
-    mark_of,
-)
-from dpunetop.domain.drain.model.facts import (
-    Author,
-    HostRef,
-)
-from dpunetop.domain.drain.outages.cordoning import (
-    CordonHost,
-    MarkHost,
-    Server,
-)
+from dpunetop.domain.drain.model.calls import Call, Done, Result, Task, Write, drive
+from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage, mark_of
+from dpunetop.domain.drain.model.facts import Author, HostRef
+from dpunetop.domain.drain.outages.cordoning import CordonHost, MarkHost, Server
 from dpunetop.domain.drain.outages.outages import Outage
 from dpunetop.kube.keys import NODES
 from support.outageworld import OPERATOR_NAMESPACE, OWNER, PODS_NAMESPACE, TENANT, OutageWorld

@@ -9,19 +9,8 @@ from typing import Any
 import pytest
 
 from dpunetop.domain.drain.model import facts
-from dpunetop.domain.drain.model.calls import (
-    Call,
-    QuorumGet,
-    QuorumList,
-    Run,
-    Write,
-)
-from dpunetop.domain.drain.model.facts import (
-    Author,
-    DpuView,
-    HostRef,
-    NodeGone,
-)
+from dpunetop.domain.drain.model.calls import Call, QuorumGet, QuorumList, Run, Write
+from dpunetop.domain.drain.model.facts import Author, DpuView, HostRef, NodeGone
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, blocker, first_budget
 from dpunetop.domain.drain.protection.protection import (
     ChangeEntry,
@@ -44,12 +33,7 @@ from dpunetop.domain.names import (
     blocker_name,
     maintenance_name,
 )
-from dpunetop.domain.pairing.entries import (
-    EntriesView,
-    idle_pods,
-    judge_entries,
-    render_idle_pods,
-)
+from dpunetop.domain.pairing.entries import EntriesView, idle_pods, judge_entries, render_idle_pods
 from dpunetop.kube.errors import ApiError, Conflict
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NODES, PODS
 from dpunetop.kube.meta import uid_of

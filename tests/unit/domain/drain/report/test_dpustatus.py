@@ -14,11 +14,7 @@ from dpunetop.domain.drain.model.facts import (
     NodeGone,
     Reason,
 )
-from dpunetop.domain.drain.report.dpustatus import (
-    DpuPhase,
-    DrainReason,
-    dpu_statuses,
-)
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DrainReason, dpu_statuses
 from dpunetop.domain.drain.rules.cycle import decide
 from support.drainviews import (
     ABORTED,

@@ -7,16 +7,8 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.drain.model.facts import (
-    HostView,
-    Pod,
-)
-from dpunetop.domain.drain.report.evictions import (
-    in_the_way,
-    is_late,
-    namespaces,
-    unread,
-)
+from dpunetop.domain.drain.model.facts import HostView, Pod
+from dpunetop.domain.drain.report.evictions import in_the_way, is_late, namespaces, unread
 from support.drainviews import CYCLE, SITE, STARTING, cordoned, nm, view
 
 ASKED = replace(CYCLE, asked_at=1000)

@@ -11,15 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpunetop.domain.drain.model.facts import Reason
-from dpunetop.domain.drain.rules.leases import (
-    NO_LEASE,
-    Lease,
-    Stretch,
-    Tally,
-    lease,
-    lease_signal,
-    tally,
-)
+from dpunetop.domain.drain.rules.leases import NO_LEASE, Lease, Stretch, Tally, lease, lease_signal, tally
 
 HERE = Stretch("d1", "b1", "t1")
 FIRST = Lease("u1", "10:00", 40)

@@ -7,18 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.domain.drain.model.calls import (
-    Call,
-    Done,
-    QuorumGet,
-    Result,
-    Write,
-)
+from dpunetop.domain.drain.model.calls import Call, Done, QuorumGet, Result, Write
 from dpunetop.domain.drain.model.facts import MaintenancePhase
-from dpunetop.domain.drain.model.record import (
-    State,
-    render_cycle,
-)
+from dpunetop.domain.drain.model.record import State, render_cycle
 from dpunetop.domain.drain.protection.blockers import write_budget
 from dpunetop.domain.drain.rules import opening
 from dpunetop.domain.drain.rules.opening import OPENING

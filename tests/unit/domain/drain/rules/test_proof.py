@@ -4,29 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.domain.drain.model.facts import (
-    DpuNode,
-    DpuView,
-    DrainOverride,
-    Mco,
-    NodeGone,
-    OvnPod,
-    Signal,
-)
-from dpunetop.domain.drain.model.record import (
-    Cycle,
-    State,
-)
-from dpunetop.domain.drain.rules.proof import (
-    Evidence,
-    missing_proofs,
-    tenant_signals,
-)
+from dpunetop.domain.drain.model.facts import DpuNode, DpuView, DrainOverride, Mco, NodeGone, OvnPod, Signal
+from dpunetop.domain.drain.model.record import Cycle, State
+from dpunetop.domain.drain.rules.proof import Evidence, missing_proofs, tenant_signals
 from dpunetop.domain.names import CHASSIS_ANNOTATION, ENCAP_IPS_ANNOTATION, GATEWAY_ANNOTATION, ZONE_ANNOTATION
-from dpunetop.domain.ovnkube.release import (
-    Flavour,
-    Release,
-)
+from dpunetop.domain.ovnkube.release import Flavour, Release
 from support.hostsigns import dpu_shows
 
 NODE = DpuNode("d", "u", False, True, "b2", False, DrainOverride.NONE, Mco.RESTS)

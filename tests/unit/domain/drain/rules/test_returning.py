@@ -7,19 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.domain.drain.model.calls import (
-    QuorumGet,
-    QuorumList,
-    Write,
-)
+from dpunetop.domain.drain.model.calls import QuorumGet, QuorumList, Write
 from dpunetop.domain.drain.model.facts import NodeGone
 from dpunetop.domain.drain.rules import returning
 from dpunetop.domain.drain.rules.cycle import decide
-from dpunetop.domain.drain.rules.returning import (
-    ENDING,
-    Farewell,
-    LeadOut,
-)
+from dpunetop.domain.drain.rules.returning import ENDING, Farewell, LeadOut
 from dpunetop.domain.names import (
     DESIRED_CONFIG_ANNOTATION,
     NODEMAINTENANCES,

@@ -8,21 +8,9 @@ from itertools import product
 import pytest
 
 from dpunetop.domain import names
-from dpunetop.domain.drain.rules.signs import (
-    SIGNS,
-    Between,
-    Sign,
-)
-from dpunetop.domain.names import (
-    CHASSIS_ANNOTATION,
-    ENCAP_IPS_ANNOTATION,
-    GATEWAY_ANNOTATION,
-    ZONE_ANNOTATION,
-)
-from dpunetop.domain.ovnkube.release import (
-    Flavour,
-    Release,
-)
+from dpunetop.domain.drain.rules.signs import SIGNS, Between, Sign
+from dpunetop.domain.names import CHASSIS_ANNOTATION, ENCAP_IPS_ANNOTATION, GATEWAY_ANNOTATION, ZONE_ANNOTATION
+from dpunetop.domain.ovnkube.release import Flavour, Release
 from support.hostsigns import dpu_shows
 
 ALL = (ENCAP_IPS_ANNOTATION, GATEWAY_ANNOTATION, CHASSIS_ANNOTATION)

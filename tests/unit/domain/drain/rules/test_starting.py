@@ -6,15 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from dpunetop.domain.drain.model.calls import (
-    QuorumGet,
-    QuorumList,
-    Write,
-)
-from dpunetop.domain.drain.model.facts import (
-    DrainSettings,
-    OnTimeout,
-)
+from dpunetop.domain.drain.model.calls import QuorumGet, QuorumList, Write
+from dpunetop.domain.drain.model.facts import DrainSettings, OnTimeout
 from dpunetop.domain.drain.model.record import State
 from dpunetop.domain.drain.report.dpustatus import DpuPhase
 from dpunetop.domain.names import (
