@@ -79,7 +79,7 @@ def version(objects: list[Obj], samples: list[Obj]) -> Obj:
         "metadata": {
             "name": f"dpunetop.v{__version__}",
             "namespace": "placeholder",
-            "annotations": annotations(image, samples, named[f"Namespace {NAMESPACE}"]),
+            "annotations": annotated(image, samples, named[f"Namespace {NAMESPACE}"]),
             "labels": {
                 "operatorframework.io/arch.amd64": "supported",
                 "operatorframework.io/arch.arm64": "supported",
@@ -126,7 +126,7 @@ def version(objects: list[Obj], samples: list[Obj]) -> Obj:
     }
 
 
-def annotations(image: str, samples: list[Obj], namespace: Obj) -> dict[str, str]:
+def annotated(image: str, samples: list[Obj], namespace: Obj) -> dict[str, str]:
     """What catalogues show, and the namespace to install into with the labels that it needs."""
     template = {
         "apiVersion": "v1",
