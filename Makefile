@@ -16,6 +16,8 @@ READY := $(VENV)/.ready
 # What looks at the supply, and what it looks at: just what the image installs.
 SUPPLY := .venv-supply
 SHIPPED := .venv-shipped
+# What builds the documentation.
+DOCS := .venv-docs
 INSTALL := python -m pip install --quiet --disable-pip-version-check
 # More options for pytest, for example PYTEST_ARGS='-k pool -x'.
 PYTEST_ARGS ?=
@@ -113,8 +115,12 @@ test-real: controlplane ## A real ovnkube in our pods, real operators beside our
 test-mutants: $(READY) ## Plant small bugs in the rules of the drain, see whether a unit test fails (ARGS='--share 20 --minutes 30'; goes on where it stopped)
 	nice -n 19 $(BIN)/python -m hack.mutants $(ARGS)
 
+.PHONY: docs
+docs: $(DOCS)/.ready ## The documentation as a site: site/ (strict: a link that leads nowhere fails)
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet --strict
+
 .PHONY: test-tools
-test-tools: controlplane ## Chart, bundle, alerts and docs by the programs that they are for: Helm, OLM's validators, promtool, mkdocs
+test-tools: controlplane docs ## Chart, bundle, alerts and docs by the programs that they are for: Helm, OLM's validators, promtool, mkdocs
 	$(PYTEST) tests/tools $(PYTEST_ARGS)
 
 .PHONY: bench
@@ -172,6 +178,10 @@ chart: ## The Helm chart as an archive: dist/dpunetop-<version>.tgz
 tree: $(READY) ## Write the tree of modules into docs/architecture.md
 	$(BIN)/python hack/tree.py
 
+.PHONY: reference
+reference: $(READY) ## Write the pages that are made from the code: docs/api.md, docs/reasons.md, docs/metrics.md
+	$(BIN)/python hack/reference.py
+
 .PHONY: lock
 lock: $(READY) ## Choose versions anew within the ranges of setup.cfg (run it on Python 3.11)
 	$(LOCK) -o requirements.txt setup.py
@@ -202,6 +212,11 @@ $(SUPPLY)/.ready: requirements-supply.txt
 	$(SUPPLY)/bin/$(INSTALL) --require-hashes --no-deps -r requirements-supply.txt
 	@touch $@
 
+$(DOCS)/.ready: requirements-docs.txt
+	$(PYTHON) -m venv --clear $(DOCS)
+	$(DOCS)/bin/$(INSTALL) --require-hashes --no-deps -r requirements-docs.txt
+	@touch $@
+
 .PHONY: venv
 venv: $(READY) ## The virtual environment .venv, with all versions pinned by hash
 
@@ -224,6 +239,6 @@ image: ## The container image (ENGINE=podman|docker, IMAGE=name:tag)
 
 .PHONY: clean
 clean: ## Remove what was made here, the virtual environment included
-	rm -rf $(VENV) $(SUPPLY) $(SHIPPED) .tox .mypy_cache .mutants .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov \
-		build dist src/*.egg-info
+	rm -rf $(VENV) $(SUPPLY) $(SHIPPED) $(DOCS) .tox .mypy_cache .mutants .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov \
+		build dist site src/*.egg-info
 	find src tests hack -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,143 @@
+"""Write the pages of docs/ that are made from the code: python hack/reference.py
+
+The fields of our kinds from config/crd, the reasons from their table, the metrics from the registry and from what
+tests/data/outside holds of them.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dpunetop.domain.reasons import REASONS, Gravity
+from dpunetop.runtime.metrics import Metrics
+
+ROOT = Path(__file__).parents[1]
+HEAD = "<!-- Made by `make reference`. Change {source}. -->\n"
+GRAVITIES: Mapping[Gravity, tuple[str, str]] = {
+    Gravity.ACTION: ("Somebody has to do something", "Events of these are Warnings."),
+    Gravity.WAITING: ("Something else has its turn first", "Nobody has to do anything, unless it lasts."),
+    Gravity.PASSING: ("It takes its time", "It becomes good by itself."),
+    Gravity.GOOD: ("All is as it should be", "Nothing to do."),
+}
+
+Schema = dict[str, Any]
+
+
+def table(columns: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
+    """A table of Markdown; a bar within a cell is kept as text."""
+    lines = [columns, ("---",) * len(columns), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def fields(name: str, schema: Schema) -> Iterator[tuple[str, Schema]]:
+    """Each field below a schema by its path, in the order of the schema."""
+    for each, inner in schema.get("properties", {}).items():
+        path = f"{name}.{each}".lstrip(".")
+        yield path, inner
+        yield from fields(path, inner)
+        for part in ("items", "additionalProperties"):
+            if isinstance(inner.get(part), dict):
+                yield from fields(f"{path}[]", inner[part])
+
+
+def values(schema: Schema) -> str:
+    """What a field takes, in few words."""
+    kind = "integer or percentage" if schema.get("x-kubernetes-int-or-string") else schema.get("type", "")
+    if kind == "array":
+        kind = f"list of {schema['items']['type']}"
+    said = [", ".join(f"`{each}`" for each in schema["enum"])] if "enum" in schema else [str(kind)]
+    if schema.get("default") not in (None, {}):
+        said.append(f"default `{schema['default']}`")
+    if schema.get("maxLength"):
+        said.append(f"at most {schema['maxLength']} characters")
+    return "; ".join(said)
+
+
+def refusals(schema: Schema) -> list[str]:
+    """The words of all rules of a schema, each once."""
+    own = [rule["message"] for rule in schema.get("x-kubernetes-validations", ())]
+    inner = [schema[part] for part in ("items", "additionalProperties") if isinstance(schema.get(part), dict)]
+    for each in [*schema.get("properties", {}).values(), *inner]:
+        own += refusals(each)
+    return list(dict.fromkeys(own))
+
+
+def of_kind(crd: Schema) -> Iterator[str]:
+    """The section about one kind."""
+    names = crd["spec"]["names"]
+    for version in crd["spec"]["versions"]:
+        schema = version["schema"]["openAPIV3Schema"]
+        short = ", ".join(f"`{each}`" for each in names.get("shortNames", ()))
+        yield f"\n## {names['kind']} ({crd['spec']['group']}/{version['name']})\n\n{schema['description']}\n"
+        yield f"\n`kubectl get {names['plural']}`" + (f", short {short}." if short else ".") + "\n\n"
+        rows = [(path, each) for path, each in fields("", schema) if path not in ("apiVersion", "kind", "metadata")]
+        yield table(
+            ("field", "takes", "meaning"),
+            ((f"`{path}`", values(each), each.get("description", "")) for path, each in rows),
+        )
+        yield "\n### Refused when it is applied\n\n"
+        yield "".join(f"- {message}\n" for message in refusals(schema))
+
+
+def api() -> str:
+    """The page about our kinds."""
+    crds = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "config" / "crd").glob("dpu.*.yaml"))]
+    head = HEAD.format(source="config/crd") + "\n# API reference\n\nEvery field, as `kubectl explain` tells it too.\n"
+    return head + "".join(part for crd in crds for part in of_kind(crd))
+
+
+def reasons() -> str:
+    """The page about the reasons of conditions and Events."""
+    text = HEAD.format(source="src/dpunetop/domain/reasons.py") + "\n# Reasons\n\n"
+    text += (
+        "Every reason that a condition or an Event of the operator bears. The message beside it names the objects.\n"
+    )
+    for gravity, (title, what) in GRAVITIES.items():
+        rows = sorted((f"`{name}`", each.next_step) for name, each in REASONS.items() if each.gravity is gravity)
+        text += f"\n## {title}\n\n{what}\n\n" + table(("reason", "what to do"), iter(rows))
+    return text
+
+
+def metrics() -> str:
+    """The page about the metrics."""
+    recorded = (ROOT / "tests" / "data" / "outside" / "metrics.txt").read_text().splitlines()
+    texts = {family.name: family.documentation for family in Metrics().registry.collect()}
+    rows = sorted(row(line, texts) for line in recorded)
+    text = HEAD.format(source="where the metric is made, then tests/data/outside (python -m support.outside)")
+    text += (
+        "\n# Metrics\n\nWhat `/metrics` holds on port 49555, over HTTPS, for whoever may `get` the path `/metrics`.\n"
+    )
+    text += (
+        "Names, labels and buckets are those of client-go and controller-runtime, so that their dashboards work.\n\n"
+    )
+    return text + table(("metric", "kind", "labels", "meaning"), iter(rows))
+
+
+def row(line: str, texts: Mapping[str, str]) -> tuple[str, str, str, str]:
+    """One metric as it is recorded: by its name and labels, or as the call that makes it."""
+    if call := re.fullmatch(r"metrics\.(\w+)(\(.+\))", line):
+        name, text, *labels = ast.literal_eval(call[2])
+        return f"`{name}`", call[1], ", ".join(labels), text
+    found = re.match(r"(\S+) (\w+) \{(.*?)\}", line)
+    assert found is not None, line
+    name = found[1] + ("_total" if found[2] == "counter" else "")
+    return f"`{name}`", found[2], found[3].replace(",", ", "), texts[found[1]]
+
+
+PAGES: Mapping[str, Callable[[], str]] = {"api.md": api, "reasons.md": reasons, "metrics.md": metrics}
+
+
+def main() -> None:
+    """Write all pages."""
+    for name, page in PAGES.items():
+        (ROOT / "docs" / name).write_text(page())
+
+
+if __name__ == "__main__":
+    main()

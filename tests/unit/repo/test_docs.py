@@ -1,0 +1,46 @@
+"""The documentation: pages made from the code are current, none is lost, and commands name what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hack import reference
+
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs"
+PAGES = sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+KNOWN = {"kubectl", "make", "helm", "podman", "cp", "python"}
+
+
+@pytest.mark.parametrize("name", reference.PAGES)
+def test_a_page_that_is_made_from_the_code_is_current(name: str) -> None:
+    assert (DOCS / name).read_text() == reference.PAGES[name](), "run `make reference`"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_page_is_in_the_navigation(name: str) -> None:
+    assert re.search(rf"[: ]{re.escape(name)}$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+
+
+def commands(name: str) -> list[str]:
+    bodies = [body for _, language, body in FENCE.findall((DOCS / name).read_text()) if language == "console"]
+    return [line.strip()[2:] for body in bodies for line in body.splitlines() if line.strip().startswith("$ ")]
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if commands(name)])
+def test_each_command_is_of_a_program_that_a_reader_has(name: str) -> None:
+    words = [re.sub(r"^(?:[A-Z_]+=\S+ )+", "", command).split() for command in commands(name)]
+    assert {program for program, *_ in words} <= KNOWN
+    assert {target for program, target, *_ in words if program == "make"} <= TARGETS
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_reason_that_a_page_names_in_a_table_of_causes_is_one_of_ours(name: str) -> None:
+    tables = re.findall(r"^\| you see \|.*?\n((?:\|.*\n)+)", (DOCS / name).read_text(), re.MULTILINE)
+    cells = [row.split("|")[1] for table in tables for row in table.splitlines()[1:]]
+    named = {word for cell in cells for word in re.findall(r"`([A-Z][a-z]+[A-Z]\w*)`", cell)}
+    assert named <= set(reference.REASONS)
