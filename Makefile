@@ -40,6 +40,7 @@ export MCC ?=
 export MCC_CRDS ?=
 WITH_NEIGHBOURS = $(BIN)/python -m dpunetop.sandbox.realneighbours
 IMAGE ?= dpunetop:dev
+TAG ?=
 # What `make deploy` installs, and with what.
 IMG ?=
 KUBECTL ?= kubectl
@@ -179,8 +180,9 @@ tree: $(READY) ## Write the tree of modules into docs/architecture.md
 	$(BIN)/python hack/tree.py
 
 .PHONY: reference
-reference: $(READY) ## Write the pages that are made from the code: docs/api.md, docs/reasons.md, docs/metrics.md
+reference: $(READY) ## Write what is made from the code: docs/api.md, docs/reasons.md, docs/metrics.md, the Grafana dashboard
 	$(BIN)/python hack/reference.py
+	$(BIN)/python hack/dashboard.py > config/prometheus/dashboard.json
 
 .PHONY: lock
 lock: $(READY) ## Choose versions anew within the ranges of setup.cfg (run it on Python 3.11)
@@ -189,6 +191,14 @@ lock: $(READY) ## Choose versions anew within the ranges of setup.cfg (run it on
 	$(LOCK) --extra docs -c requirements-dev.txt -o requirements-docs.txt setup.py
 	$(LOCK) -c requirements-dev.txt --only-build-deps --build-deps-for wheel -o requirements-build.txt setup.py
 	$(LOCK) -o requirements-supply.txt requirements-supply.in
+
+.PHONY: release-check
+release-check: $(READY) ## Whether a tag fits this checkout and its changelog (TAG=v1.2.3); RELEASING.md
+	$(BIN)/python hack/release.py check "$(TAG)"
+
+.PHONY: release-notes
+release-notes: $(READY) ## The text of a release, from the changelog (TAG=v1.2.3)
+	@$(BIN)/python hack/release.py notes "$(TAG)"
 
 .PHONY: base-images
 base-images: ## Write the newest base images into the Containerfile, by digest (takes skopeo and their registry)
