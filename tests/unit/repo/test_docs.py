@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
-from hack import reference
+from hack import dashboard, reference
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -44,3 +45,18 @@ def test_each_reason_that_a_page_names_in_a_table_of_causes_is_one_of_ours(name:
     cells = [row.split("|")[1] for table in tables for row in table.splitlines()[1:]]
     named = {word for cell in cells for word in re.findall(r"`([A-Z][a-z]+[A-Z]\w*)`", cell)}
     assert named <= set(reference.REASONS)
+
+
+DASHBOARD = ROOT / "config" / "prometheus" / "dashboard.json"
+
+
+def test_the_dashboard_is_current() -> None:
+    assert json.loads(DASHBOARD.read_text()) == dashboard.dashboard(), "run `make reference`"
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
+    exposed = set(re.findall(r"^\| `([a-z_]+)` \|", reference.metrics(), re.MULTILINE)) | {"up"}
+    queries = [target["expr"] for panel in dashboard.panels() for target in panel.get("targets", ())]
+    asked = {name for query in queries for name in re.findall(r"\b([a-z_]+)\{", query)}
+    assert len(queries) > 15
+    assert {name for name in asked if name.removesuffix("_bucket") not in exposed} == set()
