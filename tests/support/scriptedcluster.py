@@ -21,6 +21,7 @@ from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Page
 from dpunetop.runtime.executor import CREATE_ONLY
 from dpunetop.runtime.reading import Unwatched
+from support.readers import ReadsByName
 from support.twoclusters import merged
 
 Place = tuple[str, str, str]
@@ -237,7 +238,7 @@ class ScriptedCluster:
                 stored["spec"].pop("unschedulable", None)
 
 
-class ScriptedReadings:
+class ScriptedReadings(ReadsByName):
     """Caches that show what the clusters hold; what `silent` has for a cluster, or `unread` for a plural in it, is
     raised instead."""
 

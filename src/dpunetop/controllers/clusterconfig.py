@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from dpunetop.controllers.admissions import Admissions
-from dpunetop.controllers.reconciler import SERVED, WAITING, ConfigReconciler, Installation, blindness, one
+from dpunetop.controllers.reconciler import SERVED, WAITING, ConfigReconciler, Installation, blindness
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.lifecycle import RIGHTS_SECONDS, ConfigView, Leftovers, OutOfSight, plan_config
@@ -20,7 +20,6 @@ from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
     CONFIGMAPS,
-    CUSTOMRESOURCEDEFINITIONS,
     DAEMONSETS,
     DEPLOYMENTS,
     INFRA,
@@ -31,7 +30,6 @@ from dpunetop.kube.keys import (
     SERVICEACCOUNTS,
     Key,
     Resource,
-    crd_name,
 )
 from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
 from dpunetop.kube.plan import Plan
@@ -107,9 +105,7 @@ class ClusterConfig(ConfigReconciler[ConfigView]):
         return replace(found, tenant=self._in_tenant(reader, config, accounts, owner))
 
     def _of_pool(self, reader: Reader, owner: str, resource: Resource, name: str) -> Obj | None:
-        crd = crd_name(names.MACHINECONFIGPOOLS)
-        is_served = reader.get(INFRA, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is not None
-        return _ours(reader, owner, resource, name, "") if is_served else None
+        return _ours(reader, owner, resource, name, "") if reader.serves(INFRA, names.MACHINECONFIGPOOLS) else None
 
     def _budgets(self, reader: Reader, owner: str) -> list[Budget]:
         found = reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, self.installation.namespace))
@@ -123,10 +119,9 @@ class ClusterConfig(ConfigReconciler[ConfigView]):
     def _maintenances(self, reader: Reader, config: DpuClusterConfig, owner: str) -> tuple[str, ...]:
         """What drains have left, marks of hosts that nobody else has among it: each is carried out before the end. A
         tenant that is out of sight holds nothing up, since no drain runs any more."""
-        cluster, crd = config.tenant_cluster, crd_name(names.NODEMAINTENANCES)
+        cluster, resource = config.tenant_cluster, names.NODEMAINTENANCES
         try:
-            is_served = reader.get(cluster, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is not None
-            found = reader.list(cluster, Selection(names.NODEMAINTENANCES)) if is_served else []
+            found = reader.list(cluster, Selection(resource)) if reader.serves(cluster, resource) else []
             hosts = reader.list(cluster, Selection(NODES))
         except (NotEngaged, NotSynced):
             return ()
@@ -163,7 +158,7 @@ class ClusterConfig(ConfigReconciler[ConfigView]):
     def _of_tenant(
         self, reader: Reader, config: DpuClusterConfig, resource: Resource, namespace: str, name: str
     ) -> Obj | None:
-        return reader.get(config.tenant_cluster, one(resource, namespace, name), namespace, name)
+        return reader.one(config.tenant_cluster, resource, namespace, name)
 
 
 _COPIES = (
@@ -195,7 +190,7 @@ def _with_namespace(
 
 def _ours(reader: Reader, owner: str, resource: Resource, name: str, namespace: str) -> Obj | None:
     """One object of infra, if it bears our label."""
-    obj = reader.get(INFRA, one(resource, namespace, name), namespace, name)
+    obj = reader.one(INFRA, resource, namespace, name)
     return obj if obj is not None and labels_of(obj).get(names.OWNER_LABEL) == owner else None
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
-from dpunetop.controllers.reconciler import WAITING, key_of, one
+from dpunetop.controllers.reconciler import WAITING, key_of
 from dpunetop.domain.clusterconfig.admission import claims
 from dpunetop.domain.clusterconfig.types import was_served
 from dpunetop.domain.names import DPUCLUSTERCONFIGS
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, Key, crd_name
 from dpunetop.kube.meta import Obj
-from dpunetop.kube.requests import Selection
+from dpunetop.kube.requests import Selection, one
 from dpunetop.runtime.cache.change import Change
 from dpunetop.runtime.cluster import Cluster, Hold
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dpunetop.controllers.reconciler import ConfigReconciler, blindness, one
+from dpunetop.controllers.reconciler import ConfigReconciler, blindness
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.status import TENANT_OBJS_SYNCED
@@ -45,8 +45,8 @@ class TenantObjects(ConfigReconciler[TenantObjectsView]):
         """What a tenant of this topology shares; what our pods were last written for counts too."""
         here, there = config.namespace, self._tenant_namespace(config)
         name = names.OVNKUBE_NODE
-        live = reader.get(INFRA, one(DAEMONSETS, here, name), here, name)
-        theirs = reader.get(config.tenant_cluster, one(DAEMONSETS, there, name), there, name)
+        live = reader.one(INFRA, DAEMONSETS, here, name)
+        theirs = reader.one(config.tenant_cluster, DAEMONSETS, there, name)
         topologies = candidates(config.topology, theirs, live)
         return needed_sources(topologies, flavour_of(release_of(theirs, None), there))
 
@@ -55,6 +55,6 @@ class TenantObjects(ConfigReconciler[TenantObjectsView]):
 
     def _pair(self, reader: Reader, config: DpuClusterConfig, source: Source) -> CopiedObject:
         here, there = config.namespace, self._tenant_namespace(config)
-        live = reader.get(INFRA, one(source.resource, here, source.name), here, source.name)
-        seen = reader.get(config.tenant_cluster, one(source.resource, there, source.name), there, source.name)
+        live = reader.one(INFRA, source.resource, here, source.name)
+        seen = reader.one(config.tenant_cluster, source.resource, there, source.name)
         return CopiedObject(source, seen, live)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dpunetop.domain.clusterconfig.grants import Candidate, ClaimsView, Grant, Rights, grant_of, selects, weigh_claims
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
 from dpunetop.domain.names import MACHINECONFIGPOOLS, PODDISRUPTIONBUDGETS, owner_hash
-from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, INFRA, NAMESPACES, NODES, crd_name
+from dpunetop.kube.keys import INFRA, NAMESPACES, NODES
 from dpunetop.kube.meta import Obj, labels_of, name_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_name, matches
@@ -54,8 +54,6 @@ def _grant(reader: Reader, namespace: str) -> Grant:
 
 
 def _pools(reader: Reader) -> tuple[Obj, ...]:
-    crd = crd_name(MACHINECONFIGPOOLS)
-    selection = Selection(CUSTOMRESOURCEDEFINITIONS, "", by_name(crd))
-    if reader.get(INFRA, selection, "", crd) is None:
+    if not reader.serves(INFRA, MACHINECONFIGPOOLS):
         return ()
     return tuple(reader.list(INFRA, Selection(MACHINECONFIGPOOLS)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from dpunetop.controllers.reconciler import one
 from dpunetop.domain.clusterconfig.grants import Rights, judge_nodes
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.names import (
@@ -67,6 +66,6 @@ def _hosts(reader: Reader, config: DpuClusterConfig, rights: Rights) -> tuple[fr
 
 def _named(reader: Reader, config: DpuClusterConfig, name: str, dpus: frozenset[str]) -> frozenset[str]:
     """The hosts that the entries of a ConfigMap name for `dpus`."""
-    live: Obj | None = reader.get(INFRA, one(CONFIGMAPS, config.namespace, name), config.namespace, name)
+    live: Obj | None = reader.one(INFRA, CONFIGMAPS, config.namespace, name)
     wishes = parse_entries(entries_of(live)).items()
     return frozenset(wish.host for dpu, wish in wishes if dpu in dpus and isinstance(wish, NodeEntry))

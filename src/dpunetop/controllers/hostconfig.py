@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dpunetop.controllers.reconciler import ConfigReconciler, Installation, one
+from dpunetop.controllers.reconciler import ConfigReconciler, Installation
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.status import MCP_READY
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.hostconfig.machineconfig import HostAssets
 from dpunetop.domain.hostconfig.plan import HostConfigView, plan_host_config
 from dpunetop.domain.pairing.entries import serving_nodes
-from dpunetop.kube.keys import CONFIGMAPS, CUSTOMRESOURCEDEFINITIONS, INFRA, NODES, PODS, crd_name
+from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES, PODS
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.plan import Plan
 from dpunetop.kube.requests import Selection
@@ -31,8 +31,7 @@ class HostConfig(ConfigReconciler[HostConfigView]):
     def gather(self, reader: Reader, config: DpuClusterConfig) -> HostConfigView:
         """See `ConfigController.gather`."""
         machine_config = names.machine_config_name(config.pool_name)
-        crd = crd_name(names.MACHINECONFIGPOOLS)
-        served = reader.get(INFRA, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is not None
+        served = reader.serves(INFRA, names.MACHINECONFIGPOOLS)
         return HostConfigView(
             config=config,
             owner=self.owner(reader, config),
@@ -50,12 +49,12 @@ class HostConfig(ConfigReconciler[HostConfigView]):
         return plan_host_config(view)
 
     def _machine_config(self, reader: Reader, name: str) -> Obj | None:
-        return reader.get(INFRA, one(names.MACHINECONFIGS, "", name), "", name)
+        return reader.one(INFRA, names.MACHINECONFIGS, "", name)
 
     def _serving(self, reader: Reader, namespace: str) -> frozenset[str]:
         entries = names.OVNKUBE_NODE_ENTRIES
         pods = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
         return serving_nodes(
-            reader.get(INFRA, one(CONFIGMAPS, namespace, entries), namespace, entries),
+            reader.one(INFRA, CONFIGMAPS, namespace, entries),
             reader.list(INFRA, pods),
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.hostclaims import gather_claims
-from dpunetop.controllers.reconciler import ConfigReconciler, Installation, blindness, one
+from dpunetop.controllers.reconciler import ConfigReconciler, Installation, blindness
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.status import OVN_KUBE_READY
@@ -23,7 +23,6 @@ from dpunetop.domain.tenant.addresses import Network
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import (
     CONFIGMAPS,
-    CUSTOMRESOURCEDEFINITIONS,
     DAEMONSETS,
     DEPLOYMENTS,
     EVENTS,
@@ -34,7 +33,6 @@ from dpunetop.kube.keys import (
     SERVICEACCOUNTS,
     Key,
     Resource,
-    crd_name,
 )
 from dpunetop.kube.meta import Obj, annotations_of
 from dpunetop.kube.plan import Plan
@@ -140,7 +138,7 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
             return None
         namespace, name = names.OVN_KUBERNETES_NAMESPACE, names.OVNKUBE_NODE
         try:
-            return reader.get(INFRA, one(DAEMONSETS, namespace, name), namespace, name)
+            return reader.one(INFRA, DAEMONSETS, namespace, name)
         except NotSynced as err:
             if config.image and isinstance(err.error, Forbidden):
                 return None  # a cluster without that namespace has no role there either; it allows nothing then
@@ -150,7 +148,7 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
         cluster = config.tenant_cluster
 
         def get(resource: Resource, name: str) -> Obj | None:
-            return reader.get(cluster, one(resource, namespace, name), namespace, name)
+            return reader.one(cluster, resource, namespace, name)
 
         masters = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_MASTER}))
         node_daemonset = get(DAEMONSETS, names.OVNKUBE_NODE)
@@ -173,25 +171,23 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
 
         Asked of the definition first: a list of what is not served would fail, again and again.
         """
-        crd = crd_name(names.CLUSTERVERSIONS)
         try:
-            if reader.get(cluster, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is None:
+            if not reader.serves(cluster, names.CLUSTERVERSIONS):
                 return None
         except NotSynced as err:
             if isinstance(err.error, Forbidden):
                 return None  # whoever may not look gets infra's image, as on any other cluster
             raise
-        version = one(names.CLUSTERVERSIONS, "", names.CLUSTERVERSION)
-        return reader.get(cluster, version, "", names.CLUSTERVERSION)
+        return reader.one(cluster, names.CLUSTERVERSIONS, "", names.CLUSTERVERSION)
 
     def _stage(self, reader: Reader, config: DpuClusterConfig) -> InfraObjects:
         namespace = config.namespace
 
-        def get(resource: Resource, name: str, namespace: str = namespace) -> Obj | None:
-            return reader.get(INFRA, one(resource, namespace, name), namespace, name)
+        def get(resource: Resource, name: str) -> Obj | None:
+            return reader.one(INFRA, resource, namespace, name)
 
-        has_machine_configs = get(CUSTOMRESOURCEDEFINITIONS, crd_name(names.MACHINECONFIGPOOLS), "") is not None
         selected = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
+        has_machine_configs = reader.serves(INFRA, names.MACHINECONFIGPOOLS)
         entries, pods = get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES), tuple(reader.list(INFRA, selected))
         return InfraObjects(
             service_account=get(SERVICEACCOUNTS, names.OVNKUBE_SERVICE_ACCOUNT),

@@ -20,11 +20,10 @@ from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, SAME_TENANT_AN
 from dpunetop.domain.ovnkube.image import AllowedImages
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.errors import ApiError, Conflict, TooManyRequests, Unreachable
-from dpunetop.kube.keys import INFRA, NAMESPACES, Key, Resource
+from dpunetop.kube.keys import INFRA, NAMESPACES, Key
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, namespace_of, uid_of
 from dpunetop.kube.plan import Plan
 from dpunetop.kube.requests import Selection
-from dpunetop.kube.selectors import by_name
 from dpunetop.runtime.cache.store import Indexer
 from dpunetop.runtime.controller import Terminal
 from dpunetop.runtime.election.gate import LeadershipLost
@@ -76,11 +75,6 @@ class Installation:
         if self.served is None:
             return (Selection(DPUCLUSTERCONFIGS),)
         return tuple(Selection(DPUCLUSTERCONFIGS, namespace) for namespace in self.served)
-
-
-def one(resource: Resource, namespace: str, name: str) -> Selection:
-    """The selection of a single object: all that rights by name allow to watch."""
-    return Selection(resource, namespace, by_name(name))
 
 
 def bug_words(controller: str, key: Key, err: Exception) -> str:
@@ -212,14 +206,14 @@ class ConfigReconciler(ABC, Generic[V]):
 
     def infra_uid(self, reader: Reader) -> str:
         """UID of infra's `kube-system`: what tells this cluster from any other. Raises: NotSynced."""
-        kube_system = reader.get(INFRA, one(NAMESPACES, "", KUBE_SYSTEM), "", KUBE_SYSTEM)
+        kube_system = reader.one(INFRA, NAMESPACES, "", KUBE_SYSTEM)
         if kube_system is None:
             raise Terminal("infra has no namespace kube-system")
         return uid_of(kube_system)
 
     def access(self, reader: Reader, config: DpuClusterConfig) -> Access:
         """What may be done in the namespace of `config`, once that ends. Raises: NotSynced, ApiError."""
-        namespace = reader.get(INFRA, one(NAMESPACES, "", config.namespace), "", config.namespace)
+        namespace = reader.one(INFRA, NAMESPACES, "", config.namespace)
         if not config.terminating:
             return Access.GIVEN
         if namespace is None or is_terminating(namespace):
@@ -255,7 +249,7 @@ class ConfigReconciler(ABC, Generic[V]):
         """Whether one authority is behind those whose tenants give one UID, or infra's administrator says it is."""
         if len({each.tenant_root for each in configs}) == 1:
             return True
-        namespaces = (reader.get(INFRA, one(NAMESPACES, "", c.namespace), "", c.namespace) for c in configs)
+        namespaces = (reader.one(INFRA, NAMESPACES, "", c.namespace) for c in configs)
         said = (annotations_of(each).get(SAME_TENANT_ANNOTATION) if each is not None else None for each in namespaces)
         return all(text == configs[0].tenant_uid for text in said)
 

@@ -54,6 +54,11 @@ class Selection:
         return "/".join((str(self.resource), *(part for part in parts if part)))
 
 
+def one(resource: Resource, namespace: str, name: str) -> Selection:
+    """The selection of a single object: all that rights by name allow to watch."""
+    return Selection(resource, namespace, by_name(name))
+
+
 def get(resource: Resource, namespace: str, name: str) -> Request:
     """Read one object from quorum."""
     return Request("GET", _path(resource, namespace, name))

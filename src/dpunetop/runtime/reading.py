@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from dpunetop.kube.errors import ApiError, Forbidden
-from dpunetop.kube.keys import Key
+from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, Key, Resource, crd_name
 from dpunetop.kube.meta import Obj, name_of, namespace_of
-from dpunetop.kube.requests import Selection
+from dpunetop.kube.requests import Selection, one
 from dpunetop.runtime.cache.change import Change
 from dpunetop.runtime.cache.store import Lister
 from dpunetop.runtime.cluster import Cluster, Clusters, Hold
@@ -237,6 +237,15 @@ class Reader:
     def get(self, cluster: str, selection: Selection, namespace: str, name: str) -> Obj | None:
         """The object of that name within the selection; None means that it does not exist there."""
         return self._lister(cluster, selection, ("", namespace, name)).get(namespace, name)
+
+    def one(self, cluster: str, resource: Resource, namespace: str, name: str) -> Obj | None:
+        """The object of that name, watched alone: all that rights by name allow. None means that it does not exist."""
+        return self.get(cluster, one(resource, namespace, name), namespace, name)
+
+    def serves(self, cluster: str, resource: Resource) -> bool:
+        """Whether the cluster has the CustomResourceDefinition of `resource`, of whatever versions. Ask before a list:
+        a list of what is not served fails, again and again."""
+        return self.one(cluster, CUSTOMRESOURCEDEFINITIONS, "", crd_name(resource)) is not None
 
     def list(self, cluster: str, selection: Selection) -> _Objects:
         """All objects of the selection, in no particular order."""

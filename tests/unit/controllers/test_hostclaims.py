@@ -12,12 +12,13 @@ from dpunetop.domain.pairing.pairing import Claims
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import INFRA, NODES
 from dpunetop.runtime.reading import NotSynced, Reader
+from support.readers import ReadsByName
 
 SERVED, ASKED = "ovnkube-node-entries", "env-overrides"
 LABELS = {"dpu": "", names.DPU_WORKER_LABEL: "", names.DPU_NODE_LABEL: ""}
 
 
-class Caches:
+class Caches(ReadsByName):
     """ConfigMaps by namespace and name, Nodes, and namespaces that may not be read."""
 
     def __init__(

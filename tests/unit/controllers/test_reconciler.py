@@ -18,11 +18,12 @@ from dpunetop.runtime.election.gate import LeadershipLost
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import Reader, Readings
 from support.objects import NAMESPACE, config
+from support.readers import ReadsByName
 
 KEY = Key(INFRA, NAMESPACE, "sample")
 
 
-class Notes:
+class Notes(ReadsByName):
     """Caches that hold the given DpuClusterConfigs, and note who was forgotten."""
 
     def __init__(self, *configs: Any) -> None:

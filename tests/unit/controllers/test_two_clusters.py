@@ -32,6 +32,7 @@ from dpunetop.runtime.reading import NotEngaged, NotSynced
 from dpunetop.sandbox.standins.ovnkube import central_tenant, interconnect_tenant
 from support.clock import FakeClock
 from support.objects import NAMESPACE, condition, config, node
+from support.readers import ReadsByName
 
 TENANT = f"tenant/{NAMESPACE}/sample"
 THERE = names.OVN_KUBERNETES_NAMESPACE
@@ -86,7 +87,7 @@ class Side:
             raise NotSynced(self.name, selection, self.unsynced[selection.resource.kind])
 
 
-class Pair:
+class Pair(ReadsByName):
     """A reader of both sides."""
 
     def __init__(self) -> None:

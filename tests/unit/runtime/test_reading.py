@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from dpunetop.kube.errors import Forbidden
-from dpunetop.kube.keys import CONFIGMAPS, INFRA, SECRETS, Key
+from dpunetop.kube.keys import CONFIGMAPS, INFRA, SECRETS, Key, Resource, crd_name
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.cluster import Cluster, Clusters
@@ -23,6 +23,7 @@ from support.scriptedsource import Gate, Hang, LossySource, ScriptedSource, modi
 MAPS, OTHERS = Selection(CONFIGMAPS, "ns"), Selection(SECRETS, "ns")
 ONE, TWO = Key(INFRA, "ns", "one"), Key(INFRA, "ns", "two")
 TENANT = "tenant/ns/one"
+NODEMAINTENANCES = Resource("nodemaintenance.medik8s.io", "v1beta1", "nodemaintenances", "NodeMaintenance", False)
 
 
 class Desk:
@@ -276,6 +277,26 @@ def test_an_object_is_read_by_name_and_by_index(desk: Desk) -> None:
     assert desk.read(ONE, lambda reader: reader.get(INFRA, MAPS, "ns", "a")) == made
     assert desk.read(ONE, lambda reader: reader.get(INFRA, MAPS, "ns", "b")) is None
     assert desk.read(ONE, lambda reader: reader.by_index(INFRA, MAPS, "color", "red")) == [made]
+
+
+def test_one_object_is_watched_alone_so_that_rights_by_name_are_enough(desk: Desk) -> None:
+    source = LossySource()
+    made = source.put("a")
+    desk.engage(INFRA, source)
+    assert desk.read(ONE, lambda reader: (reader.one(INFRA, CONFIGMAPS, "ns", "a"), reader.asked)) == (
+        made,
+        {(INFRA, Selection(CONFIGMAPS, "ns", "metadata.name=a"), ("", "ns", "a"))},
+    )
+
+
+def test_a_resource_is_served_once_its_definition_is_there_and_who_asks_is_woken_when_it_comes(desk: Desk) -> None:
+    source = LossySource()
+    desk.engage(INFRA, source)
+    assert not desk.read(ONE, lambda reader: reader.serves(INFRA, NODEMAINTENANCES))
+    desk.woken(ONE)
+    source.put(crd_name(NODEMAINTENANCES), namespace="")
+    desk.until_woken(ONE)
+    assert desk.read(ONE, lambda reader: reader.serves(INFRA, NODEMAINTENANCES))
 
 
 def test_a_tenant_that_comes_and_goes_while_it_is_read_neither_blocks_nor_answers_from_the_past(

@@ -12,7 +12,6 @@ from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.leases import Leases
 from dpunetop.controllers.drain.nodeabsence import DPU_SECONDS, HOST_SECONDS, NodeAbsences
-from dpunetop.controllers.reconciler import one
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.status import TENANT_REACHABLE
@@ -313,8 +312,7 @@ def why_blind(roster: Roster, err: NotEngaged | NotSynced) -> HoldReason | None:
 
 def serves_maintenances(reader: Reader, cluster: str) -> bool:
     """Whether the tenant has NodeMaintenances in the version that we speak. Raises: NotSynced, NotEngaged."""
-    crd = crd_name(names.NODEMAINTENANCES)
-    found = reader.get(cluster, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd)
+    found = reader.one(cluster, CUSTOMRESOURCEDEFINITIONS, "", crd_name(names.NODEMAINTENANCES))
     if found is None or (condition_of(found, "Established") or {}).get("status") != "True":
         return False
     versions = mappings(at(found, "spec", "versions"))

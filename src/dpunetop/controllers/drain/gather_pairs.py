@@ -11,7 +11,7 @@ from dpunetop.controllers.drain.gather_host import Newest, serves_maintenances
 from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.store import DrainStore
 from dpunetop.controllers.hostclaims import gather_claims
-from dpunetop.controllers.reconciler import Installation, one
+from dpunetop.controllers.reconciler import Installation
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.grants import Rights, judge_nodes
@@ -51,14 +51,12 @@ from dpunetop.domain.pairing.envfile import parse_entries
 from dpunetop.domain.pairing.pairing import Claims, PairingView, hosts_to_annotate, pair_up, tenant_nodes
 from dpunetop.kube.keys import (
     CONFIGMAPS,
-    CUSTOMRESOURCEDEFINITIONS,
     DAEMONSETS,
     DEPLOYMENTS,
     INFRA,
     NODES,
     PODS,
     Resource,
-    crd_name,
 )
 from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
 from dpunetop.kube.requests import Selection
@@ -150,7 +148,7 @@ class PairsGatherer:
         pods = Selection(PODS, config.namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
         image, roster = self._image(reader), None
         if not isinstance(image, NoImage):
-            settings = BlockerSettings(self._namespace, image, owner, _has(reader, _SCC))
+            settings = BlockerSettings(self._namespace, image, owner, reader.serves(INFRA, _SCC))
             claimed = gather_claims(reader, siblings, rights, self._namespace)
             roster = self._roster(reader, config, siblings, settings, entries, daemonset, own, claimed)
         lacking = image.message if isinstance(image, NoImage) else ""
@@ -202,7 +200,7 @@ class PairsGatherer:
         if self._operator_image or self._ovnkube_image:
             return blocker_image(self._operator_image, self._ovnkube_image, None)
         own, name = names.OVN_KUBERNETES_NAMESPACE, names.OVNKUBE_NODE
-        return blocker_image(None, None, reader.get(INFRA, one(DAEMONSETS, own, name), own, name))
+        return blocker_image(None, None, reader.one(INFRA, DAEMONSETS, own, name))
 
     def _roster(
         self,
@@ -294,7 +292,7 @@ class PairsGatherer:
         name = names.OVNKUBE_NODE
         for cluster, home in ((INFRA, names.OVN_KUBERNETES_NAMESPACE), (config.tenant_cluster, self._home(config))):
             with suppress(NotEngaged, NotSynced):  # a release that is not known only demands less
-                yield reader.get(cluster, one(DAEMONSETS, home, name), home, name)
+                yield reader.one(cluster, DAEMONSETS, home, name)
 
     # --- infra ------------------------------------------------------------------------------------------------------
 
@@ -385,12 +383,7 @@ class PairsGatherer:
 
 
 def _local(reader: Reader, config: DpuClusterConfig, resource: Resource, name: str) -> Obj | None:
-    return reader.get(INFRA, one(resource, config.namespace, name), config.namespace, name)
-
-
-def _has(reader: Reader, resource: Resource) -> bool:
-    crd = crd_name(resource)
-    return reader.get(INFRA, one(CUSTOMRESOURCEDEFINITIONS, "", crd), "", crd) is not None
+    return reader.one(INFRA, resource, config.namespace, name)
 
 
 def _foreign(dpu: str) -> str:
@@ -401,13 +394,13 @@ def _foreign(dpu: str) -> str:
 
 
 def _configured(reader: Reader, config: DpuClusterConfig, dpus: frozenset[str], nodes: Iterable[Obj]) -> frozenset[str]:
-    served = _has(reader, names.MACHINECONFIGPOOLS)
+    served = reader.serves(INFRA, names.MACHINECONFIGPOOLS)
     pool = reader.get(INFRA, Selection(names.MACHINECONFIGPOOLS), "", config.pool_name) if served else None
     return configured_nodes(dpus, nodes, pool, served)
 
 
 def _stuck(reader: Reader, config: DpuClusterConfig, nodes: Iterable[Obj]) -> Mapping[str, str]:
-    if not _has(reader, names.MACHINECONFIGPOOLS):
+    if not reader.serves(INFRA, names.MACHINECONFIGPOOLS):
         return {}
     return stuck_nodes(config.pool_name, reader.list(INFRA, Selection(names.MACHINECONFIGPOOLS)), nodes)
 

@@ -6,7 +6,6 @@ import threading
 from dataclasses import dataclass
 
 from dpunetop.base.clock import Clock
-from dpunetop.controllers.reconciler import one
 from dpunetop.domain.drain.fleet.roster import Roster
 from dpunetop.domain.drain.model.facts import DpuNode, HoldReason, HostView, Reason, Signal
 from dpunetop.domain.drain.model.hoststate import HostState
@@ -88,7 +87,7 @@ def _look(reader: Reader, roster: Roster, name: str) -> _Look | None:
         return None
     namespace = roster.tenant_namespace
     try:
-        found = reader.get(roster.config.tenant_cluster, one(LEASES, namespace, name), namespace, name)
+        found = reader.one(roster.config.tenant_cluster, LEASES, namespace, name)
     except NotEngaged as err:
         return _Look(NO_LEASE, str(err))
     except NotSynced as err:
@@ -103,7 +102,7 @@ def _has_none(reader: Reader, roster: Roster) -> bool:
     """Whether the tenant's release has no Leases, as far as it can be told."""
     cluster, namespace = roster.config.tenant_cluster, roster.tenant_namespace
     try:
-        found = reader.get(cluster, one(DAEMONSETS, namespace, OVNKUBE_NODE), namespace, OVNKUBE_NODE)
+        found = reader.one(cluster, DAEMONSETS, namespace, OVNKUBE_NODE)
     except (NotEngaged, NotSynced):
         return False
     return is_without_leases(release_of(found, None))

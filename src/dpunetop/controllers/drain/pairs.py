@@ -11,7 +11,7 @@ from dpunetop.controllers.drain.gather_pairs import PairsGatherer, PairsSnapshot
 from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.store import DrainStore, HostReport
 from dpunetop.controllers.drain.taskrunner import CallFailed, TaskRunner
-from dpunetop.controllers.reconciler import ConfigReconciler, Installation, one
+from dpunetop.controllers.reconciler import ConfigReconciler, Installation
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.lifecycle import ENDING_RIGHTS_SECONDS
 from dpunetop.domain.clusterconfig.status import LEADING_OUT, PAIRS_HEALTHY, report
@@ -133,12 +133,7 @@ class Pairs(ConfigReconciler[PairsView]):
         siblings = self.siblings(reader, config)
         access = self.access(reader, config)
         found = self._pairs_snapshot.take(reader, config, access, siblings, lambda each: self.rights(reader, each))
-        account = reader.get(
-            INFRA,
-            one(SERVICEACCOUNTS, self._namespace, names.DRAIN_BLOCKER),
-            self._namespace,
-            names.DRAIN_BLOCKER,
-        )
+        account = reader.one(INFRA, SERVICEACCOUNTS, self._namespace, names.DRAIN_BLOCKER)
         if found.roster is not None and (account is not None or found.roster.mode is Mode.LEAVING):
             self._drain_store.post(found.roster)
         reports = tuple(self._drain_store.reports(found.roster)) if found.roster is not None else ()

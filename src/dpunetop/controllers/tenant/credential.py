@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.reconciler import ConfigReconciler, Installation, blindness, one
+from dpunetop.controllers.reconciler import ConfigReconciler, Installation, blindness
 from dpunetop.controllers.tenant.answercache import ExpiringCache
 from dpunetop.controllers.tenant.identity import IdentityReviewer
 from dpunetop.controllers.tenant.tokens import BuildTenant, TokenRequester, write_refused
@@ -146,7 +146,7 @@ class DpuCredential(ConfigReconciler[CredentialView]):
         return self._local(reader, config, SECRETS, name)
 
     def _local(self, reader: Reader, config: DpuClusterConfig, resource: Resource, name: str) -> Obj | None:
-        return reader.get(INFRA, one(resource, config.namespace, name), config.namespace, name)
+        return reader.one(INFRA, resource, config.namespace, name)
 
     def _show(self, config: DpuClusterConfig, held: Held, kubeconfig: TenantKubeconfig | None) -> None:
         end = expiry(held, kubeconfig)
@@ -185,7 +185,7 @@ class DpuCredential(ConfigReconciler[CredentialView]):
 
     def _who(self, reader: Reader, tenant: str, namespace: str) -> Account:
         """Raises: NotSynced, NotEngaged."""
-        nodes = reader.get(tenant, one(DAEMONSETS, namespace, OVNKUBE_NODE), namespace, OVNKUBE_NODE)
+        nodes = reader.one(tenant, DAEMONSETS, namespace, OVNKUBE_NODE)
         return account_for(release_of(nodes, None))
 
     def _hosts(self, reader: Reader, config: DpuClusterConfig) -> list[str]:
@@ -217,7 +217,7 @@ class DpuCredential(ConfigReconciler[CredentialView]):
             return _Outcome(NotAsked())
         tenant, namespace = config.tenant_cluster, self._namespace(config)
         try:
-            reader.get(tenant, one(NAMESPACES, "", KUBE_SYSTEM), "", KUBE_SYSTEM)  # be woken when the tenant comes
+            reader.one(tenant, NAMESPACES, "", KUBE_SYSTEM)  # be woken when the tenant comes
             who = self._who(reader, tenant, namespace)
             client = self._clients(tenant)
             token_requester = TokenRequester(
@@ -277,7 +277,7 @@ def _others(
 
 def _named(reader: Reader, tenant: str, resource: Resource, namespace: str, name: str) -> Obj | None:
     place = namespace if resource.namespaced else ""
-    return reader.get(tenant, one(resource, place, name), place, name)
+    return reader.one(tenant, resource, place, name)
 
 
 def _expiry_gauge(metrics: Metrics) -> GaugeMetrics:

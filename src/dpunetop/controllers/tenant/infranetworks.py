@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 
 from dpunetop.base.clock import Clock
-from dpunetop.controllers.reconciler import one
 from dpunetop.domain.names import CLUSTER_NETWORK, NETWORKS
 from dpunetop.domain.tenant.addresses import Network
 from dpunetop.domain.tenant.infranetworks import (
@@ -19,7 +18,7 @@ from dpunetop.domain.tenant.infranetworks import (
 from dpunetop.kube.errors import ApiError
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, ENDPOINTSLICES, SERVICECIDRS, crd_name
 from dpunetop.kube.meta import Obj
-from dpunetop.kube.requests import Selection
+from dpunetop.kube.requests import Selection, one
 from dpunetop.runtime.client.client import Client
 
 AGAIN_SECONDS = 300.0

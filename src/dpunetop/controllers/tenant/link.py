@@ -10,7 +10,7 @@ from typing import Protocol
 import structlog
 
 from dpunetop.base.clock import Clock
-from dpunetop.controllers.reconciler import ConfigReconciler, Installation, one
+from dpunetop.controllers.reconciler import ConfigReconciler, Installation
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.status import CREDENTIALS_VALID
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, tenant_cluster_name
@@ -170,12 +170,12 @@ class TenantLink(ConfigReconciler[LinkView]):
         self._routes.forget(name)
 
     def _secret(self, reader: Reader, namespace: str, name: str) -> Obj | None:
-        return reader.get(INFRA, one(SECRETS, namespace, name), namespace, name)
+        return reader.one(INFRA, SECRETS, namespace, name)
 
     def _check_identity(self, reader: Reader, name: str) -> None:
         """Let go of a cluster that is no longer the one that was verified; wakes us when its health changes, too."""
         try:
-            kube_system = reader.get(name, one(NAMESPACES, "", KUBE_SYSTEM), "", KUBE_SYSTEM)
+            kube_system = reader.one(name, NAMESPACES, "", KUBE_SYSTEM)
         except (NotEngaged, NotSynced):
             return
         with self._lock:

@@ -39,6 +39,7 @@ from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 from support.clock import FakeClock
 from support.hostsigns import dpu_shows
 from support.objects import condition, config
+from support.readers import ReadsByName
 
 TENANT, DPU, HOST = "tenant/dpu-one/sample", "d1", "h1"
 BLOCKERS = BlockerSettings("dpunetop", "image", "owner", has_scc=True)
@@ -51,7 +52,7 @@ CRD = {
 }
 
 
-class Caches:
+class Caches(ReadsByName):
     """A Reader, and the Clusters behind it, as a script: objects by cluster and resource."""
 
     def __init__(self) -> None:

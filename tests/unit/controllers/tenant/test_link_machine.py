@@ -33,6 +33,7 @@ from dpunetop.runtime.reading import NotEngaged
 from support.clock import FakeClock
 from support.kubeconfigs import good_kubeconfig
 from support.objects import NAMESPACE, config
+from support.readers import ReadsByName
 from support.scriptedsource import LossySource
 
 NAME = f"tenant/{NAMESPACE}/sample"
@@ -91,7 +92,7 @@ WAYS = SimpleNamespace(
 )
 
 
-class Caches:
+class Caches(ReadsByName):
     """What a pass of the controller reads: infra's Secret, and who each cluster is."""
 
     def __init__(self) -> None:
