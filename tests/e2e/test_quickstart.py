@@ -30,7 +30,7 @@ from dpunetop.domain.clusterconfig.status import (
     TENANT_REACHABLE,
     TOPOLOGY_SUPPORTED,
 )
-from dpunetop.domain.pairing.entries import serving_nodes
+from dpunetop.domain.pairing.entries import idle_pods, serving_nodes
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, NAMESPACES, SECRETS, SERVICEACCOUNTS, Resource
 from dpunetop.kube.requests import get
@@ -126,7 +126,9 @@ def run(programs: binaries.Binaries) -> Iterator[Run]:
         with OperatorProcess(world.operator_kubeconfig(), env=env, flags=election.CALM_FLAGS) as operator:
             world.create_config()
             world.wait_condition(READY, "True", 90.0)
-            yield Run(world, operator, *audits, history)
+            run = Run(world, operator, *audits, history)
+            eventually(lambda: idle_pods(run.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)), lambda left: not left)
+            yield run
 
 
 def condition(run: Run, type_: str) -> dict[str, Any]:

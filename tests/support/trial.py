@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from dpunetop.domain import names
+from dpunetop.domain.pairing.entries import idle_pods
 from dpunetop.domain.pairing.pairing import host_of
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Conflict, NotFound
@@ -203,9 +204,10 @@ class Trial:
         self.create_config(**spec)
 
     def ready(self, **spec: Any) -> None:
-        """All of the user's steps, until the DpuClusterConfig is Ready."""
+        """All of the user's steps, until the DpuClusterConfig is Ready, and nothing is left to tidy up."""
         self.quick_start(**spec)
         self.wait("Ready", "True", within=40.0)
+        eventually(lambda: idle_pods(self.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES) or None), lambda left: not left)
 
     # --- looking ----------------------------------------------------------------------------------------------------
 

@@ -71,6 +71,12 @@ def wait_for_copy(trial: Trial, text: str, within: float) -> None:
     trial.infra.wait_for(copy, lambda obj: (obj.get("data") or {}).get("ca-bundle.crt") == text, within)
 
 
+def changed(trial: Trial, before: dict[str, tuple[str, str]]) -> Iterator[str]:
+    """What is another than it was, but for pods."""
+    now = trial.dpu_status().items()
+    return (place for place, mark in now if before.get(place) != mark and "pods/" not in place)
+
+
 # --- the Secret changes -----------------------------------------------------------------------------------------------
 
 
@@ -84,11 +90,8 @@ def test_a_rotated_token_is_used_at_once_and_written_once(trial: Trial, world: W
     assert trial.dpu_status()["daemonsets/ovnkube-node"] == before["daemonsets/ovnkube-node"]
     wait_for_copy(trial, new_authority(trial), 5.0)  # what comes after the switch has arrived, so nothing is under way
     assert len(operators_writes(world, mark, trial.namespace, names.TENANT_CREDENTIAL)) == 1
-    changed = {
-        place for place, mark_ in trial.dpu_status().items() if before.get(place) != mark_ and "pods/" not in place
-    }
-    secrets = {"secrets/dpunetop-tenant-credential", "secrets/dpunetop-tenant-kubeconfig"}
-    assert changed - {"daemonsets/ovnkube-node"} == {*secrets, "configmaps/ovn-ca"}  # that one, for the authority
+    expected = {"secrets/dpunetop-tenant-credential", "secrets/dpunetop-tenant-kubeconfig", "configmaps/ovn-ca"}
+    eventually(lambda: {*changed(trial, before)} - {"daemonsets/ovnkube-node"}, expected.__eq__)  # for the authority
     assert not [event for event in trial.events() if "TenantReachable is False" in event["note"]]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dpunetop.domain import names
+from dpunetop.domain.ovnkube.pod import newest_template, proven_template
 from dpunetop.kube.errors import NotFound
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, NODES, PODS, SECRETS, Resource
 from dpunetop.kube.meta import new_object
@@ -59,20 +60,18 @@ def daemonset(trial: Trial) -> dict[str, Any]:
 
 
 def rolled_once(trial: Trial, world: World, mark: int, generation: int) -> None:
-    """Wait until the pods were rolled, and see that the DaemonSet was written once for it."""
+    """Wait until the pods were rolled, and see that the DaemonSet was written once for it, and once to note that a DPU
+    serves with its template."""
     trial.infra.wait_for(
         trial.path(DAEMONSETS, names.OVNKUBE_NODE),
-        lambda obj: (
-            obj["metadata"]["generation"] > generation
-            and obj["status"].get("observedGeneration") == obj["metadata"]["generation"]
-        ),
+        lambda obj: obj["metadata"]["generation"] > generation and proven_template(obj) == newest_template(obj),
     )
     trial.wait("Ready", "True")
     assert daemonset(trial)["metadata"]["generation"] == generation + 1
     account = f"system:serviceaccount:{seed.OPERATOR_NAMESPACE}:{seed.OPERATOR_ACCOUNT}"
     patches = world.infra.audit_events(user=account, verb="patch", since=mark)
     writes = [event for event in patches if event["objectRef"]["resource"] == "daemonsets"]
-    assert len([event for event in writes if event["objectRef"]["namespace"] == trial.namespace]) == 1
+    assert len([event for event in writes if event["objectRef"]["namespace"] == trial.namespace]) == 2
 
 
 def changes() -> dict[str, tuple[Resource, str, dict[str, str]]]:

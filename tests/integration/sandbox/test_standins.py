@@ -127,11 +127,12 @@ def pods_of(cluster: ControlPlane, app: str) -> list[dict[str, Any]]:
 
 
 class Watched:
-    """Which nodes were cordoned at once, at any time."""
+    """Which nodes were cordoned at once, and which were not Ready, at any time."""
 
     def __init__(self, infra: ControlPlane) -> None:
         self.most = 0
         self.order: list[str] = []
+        self.down: set[str] = set()
         self._bench = Bench(infra, INFRA)
         self._nodes = self._bench.follow(NODES, self._saw)
         self._bench.start()
@@ -142,7 +143,9 @@ class Watched:
     def __exit__(self, *_: object) -> None:
         self._bench.close()
 
-    def _saw(self, _: Obj) -> None:
+    def _saw(self, node: Obj) -> None:
+        if not is_true(node, "Ready"):
+            self.down.add(name_of(node))
         cordoned = sorted(name_of(node) for node in self._nodes.list() if node["spec"].get("unschedulable"))
         self.most = max(self.most, len(cordoned))
         self.order += [name for name in cordoned if name not in self.order]
@@ -196,12 +199,13 @@ def test_a_reboot_changes_boot_id_and_containers_and_keeps_the_pod(world: World)
     world.infra.apply(pod("rebooted", DPUS[0]))
     before = world.infra.admin.wait_for(pod_path("rebooted"), lambda p: is_true(p, "Ready"))
     ended = boot_id(world.infra.admin.get(path(DPUS[0])))
-    with Watched(world.infra):
+    with Watched(world.infra) as watched:
         world.infra.admin.patch(path(DPUS[0]), {"metadata": {"annotations": {REBOOT_ANNOTATION: ended}}})
-        world.infra.admin.wait_for(path(DPUS[0]), lambda n: not is_true(n, "Ready"))
-        world.infra.admin.wait_for(pod_path("rebooted"), lambda p: not is_true(p, "Ready"))
-        node = world.infra.admin.wait_for(path(DPUS[0]), lambda n: is_true(n, "Ready"))
-    after = world.infra.admin.wait_for(pod_path("rebooted"), lambda p: is_true(p, "Ready"))
+        node = world.infra.admin.wait_for(path(DPUS[0]), lambda n: boot_id(n) != ended and is_true(n, "Ready"))
+        eventually(lambda: watched.down, lambda down: DPUS[0] in down)
+    after = world.infra.admin.wait_for(
+        pod_path("rebooted"), lambda p: is_true(p, "Ready") and p["status"]["containerStatuses"][0]["restartCount"] == 1
+    )
     world.infra.admin.delete(pod_path("rebooted"))
     world.infra.admin.patch(path(DPUS[0]), {"metadata": {"annotations": {REBOOT_ANNOTATION: None}}})
     old, new = (p["status"]["containerStatuses"][0] for p in (before, after))
