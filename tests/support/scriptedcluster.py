@@ -77,6 +77,13 @@ class ScriptedCluster:
     def apply(self, resource: Resource, body: Obj, field_manager: str, timeout_seconds: float = 10.0) -> Obj:
         return self._fuse.around(lambda: self._apply(resource, body, field_manager))
 
+    def rehearse(self, resource: Resource, body: Obj, field_manager: str, timeout_seconds: float = 10.0) -> None:
+        def ask() -> None:
+            self._ask("rehearse", resource)
+            self._ask("apply", resource)
+
+        self._fuse.around(ask)
+
     def apply_status(self, resource: Resource, body: Obj, field_manager: str, timeout_seconds: float = 10.0) -> Obj:
         return self._fuse.around(lambda: self._apply_status(resource, body, field_manager))
 

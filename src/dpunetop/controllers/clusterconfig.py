@@ -79,6 +79,7 @@ class ClusterConfig(ConfigReconciler[ConfigView]):
         owner, access = self.owner(reader, config), self.access(reader, config)
         budgets = self._budgets(reader, owner)
         found = Leftovers(
+            owner=owner,
             access=access,
             pool=self._of_pool(reader, owner, names.MACHINECONFIGPOOLS, config.pool_name),
             machine_config=self._of_pool(

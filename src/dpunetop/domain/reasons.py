@@ -120,7 +120,7 @@ _ACTION: Mapping[str, str] = {
     "Invalid": "correct the object that the message names",
     "InvalidKubeconfig": "correct the kubeconfig in the Secret that the message names",
     "LeaseNotRenewed": "see why ovnkube-controller on the DPU does not reach the tenant",
-    "LeftInTenant": "remove what the message names from the tenant",
+    "LeftInTenant": "run the `sweep` command of the message once the tenant can be read",
     "MachineConfigStuck": "repair what the message names in the machine-config operator's words",
     "MaintenanceFailed": "look at lastError of the NodeMaintenance; it is tried again",
     "MaintenanceRefused": "do what the refusal asks for; it is tried again",

@@ -100,6 +100,11 @@ def apply(resource: Resource, namespace: str, name: str, body: Mapping[str, Any]
     return _apply(_path(resource, namespace, name), body, field_manager)
 
 
+def rehearse(resource: Resource, namespace: str, name: str, body: Mapping[str, Any], field_manager: str) -> Request:
+    """The same as `apply`, all the way through admission, and not written."""
+    return _apply(_path(resource, namespace, name), body, field_manager, dryRun="All")
+
+
 def apply_status(resource: Resource, namespace: str, name: str, body: Mapping[str, Any], field_manager: str) -> Request:
     """Server-side apply to the status subresource, forced."""
     return _apply(_path(resource, namespace, name) + "/status", body, field_manager)
@@ -141,8 +146,8 @@ def delete(resource: Resource, namespace: str, name: str, uid: str, resource_ver
     return Request("DELETE", _path(resource, namespace, name), jsonio.dumps(options))
 
 
-def _apply(path: str, body: Mapping[str, Any], field_manager: str) -> Request:
-    target = path + _query({"fieldManager": field_manager, "force": "true"})
+def _apply(path: str, body: Mapping[str, Any], field_manager: str, **more: str) -> Request:
+    target = path + _query({"fieldManager": field_manager, "force": "true", **more})
     return Request("PATCH", target, jsonio.dumps(body), APPLY)
 
 

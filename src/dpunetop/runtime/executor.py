@@ -116,6 +116,13 @@ class Executor:
                 return None
         assert_never(step)
 
+    def rehearse(self, step: Apply) -> None:
+        """Return if `send` would do this, as far as the server knows now; nothing is written. Raises: as `send`."""
+        client, timeout = self._door(_Place.of(step, step.desired))
+        body = _with_metadata(step.desired, _expectations(step, step.live))
+        with _uid_mismatch_as_conflict():
+            client.rehearse(step.resource, body, step.field_manager, timeout_seconds=timeout)
+
     def newest(self, cluster: str, resource: Resource, seen: Obj) -> Obj:
         """The newest state that is known of an object that a cache shows: what our own last write left, if the cache
         is behind it. Shared, and must not be changed."""

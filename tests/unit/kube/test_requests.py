@@ -14,6 +14,7 @@ TARGETS = {
     "core, of the cluster": (requests.get(NODES, "", "x"), "GET /api/v1/nodes/x"),
     "of a group": (requests.get(DAEMONSETS, "n", "x"), "GET /apis/apps/v1/namespaces/n/daemonsets/x"),
     "apply": (requests.apply(SECRETS, "n", "x", OBJ, "us"), "PATCH /api/v1/namespaces/n/secrets/x"),
+    "rehearse": (requests.rehearse(SECRETS, "n", "x", OBJ, "us"), "PATCH /api/v1/namespaces/n/secrets/x"),
     "apply status": (requests.apply_status(NODES, "", "x", OBJ, "us"), "PATCH /api/v1/nodes/x/status"),
     "merge patch": (requests.merge_patch(NODES, "", "x", OBJ, "us"), "PATCH /api/v1/nodes/x"),
     "dry run": (requests.dry_run(PODS, "n", "x", "status", OBJ, "us"), "PATCH /api/v1/namespaces/n/pods/x/status"),
@@ -71,6 +72,10 @@ QUERIES = {
         },
     ),
     "apply": (requests.apply(SECRETS, "n", "x", OBJ, "us"), {"fieldManager": "us", "force": "true"}),
+    "rehearse": (
+        requests.rehearse(SECRETS, "n", "x", OBJ, "us"),
+        {"fieldManager": "us", "force": "true", "dryRun": "All"},
+    ),
     "merge patch": (requests.merge_patch(NODES, "", "x", OBJ, "us"), {"fieldManager": "us"}),
     "dry run": (requests.dry_run(NODES, "", "x", "status", OBJ, "us"), {"fieldManager": "us", "dryRun": "All"}),
     "get": (requests.get(NODES, "", "x"), {}),
@@ -85,6 +90,7 @@ def test_a_request_asks_for_no_more_than_it_says(request_, expected):
 
 TYPES = {
     "apply": (requests.apply(SECRETS, "n", "x", OBJ, "us"), "application/apply-patch+yaml"),
+    "rehearse": (requests.rehearse(SECRETS, "n", "x", OBJ, "us"), "application/apply-patch+yaml"),
     "merge patch": (requests.merge_patch(NODES, "", "x", OBJ, "us"), "application/merge-patch+json"),
     "dry run": (requests.dry_run(NODES, "", "x", "status", OBJ, "us"), "application/merge-patch+json"),
     "create": (requests.create(PODS, "n", OBJ), "application/json"),

@@ -61,6 +61,11 @@ class Failures:
             found = self._failing.get(key, {}).get(job)
         return 0.0 if found is None else max(0.0, found.until - self._clock.monotonic())
 
+    def has_failed(self, key: Key, job: Job) -> bool:
+        """Whether the last try of the job failed."""
+        with self._guard:
+            return job in self._failing.get(key, {})
+
     def failed(self, key: Key, job: Job, error: ApiError | None, why: HoldReason | None, *, at_once: bool) -> float:
         """Count a failure, and say how many seconds to wait now.
 

@@ -18,8 +18,9 @@ from dpunetop.controllers.reconciler import NO_BUG, bug_words
 from dpunetop.domain.clusterconfig.status import INTERNAL_ERROR
 from dpunetop.domain.drain.fleet.roster import Member, Mode, Roster, Slot
 from dpunetop.domain.drain.model.calls import Result, Task, Write
-from dpunetop.domain.drain.model.facts import DpuNode, DpuView, HoldReason, HostView, NodeGone, TenantSeen
+from dpunetop.domain.drain.model.facts import DpuNode, DpuView, HoldReason, HostNode, HostView, NodeGone, TenantSeen
 from dpunetop.domain.drain.model.hoststate import HostState
+from dpunetop.domain.drain.model.maintenances import new_maintenance
 from dpunetop.domain.drain.outages.outages import Outage, Serving, find_outage
 from dpunetop.domain.drain.outages.unplanned import (
     NETWORK_BACK,
@@ -40,6 +41,7 @@ from dpunetop.domain.drain.report.dpustatus import DRAIN_SKIPPED, DpuPhase, DpuS
 from dpunetop.domain.drain.report.failures import passes, unwatched, why_failed
 from dpunetop.domain.drain.report.overdue import next_limit, timed
 from dpunetop.domain.drain.rules.cycle import Decision, decide
+from dpunetop.domain.drain.rules.starting import Create
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, OWNER_LABEL, PODDISRUPTIONBUDGETS, field_manager
 from dpunetop.domain.pairing.pairing import host_of
 from dpunetop.domain.reasons import event
@@ -188,7 +190,7 @@ class Hosts:
         done = None
         for task in tasks:
             jobs.append(_job(task))
-            result, pause = self._try(key, task, stop)
+            result, pause = self._try(key, here, task, stop)
             pauses.append(pause)
             done = here.task if task is here.task and result is Result.DONE else done
         if done is None and not any(self._failures.is_passing(key, _job(task)) for task in tasks):
@@ -215,12 +217,14 @@ class Hosts:
         self._failures.succeeded(key, job)
         return job
 
-    def _try(self, key: Key, task: Task, stop: Stop) -> tuple[Result | None, float]:
+    def _try(self, key: Key, here: _Pass, task: Task, stop: Stop) -> tuple[Result | None, float]:
         """What came of a task, and how long to wait then; None: not yet, or it failed."""
         job = _job(task)
         if pause := self._failures.pause(key, job) or self._stall_detector.pause(key, task):
             return None, pause
         try:
+            if self._failures.has_failed(key, job) and (step := _rehearsal(here, task)) is not None:
+                self._task_runner.rehearse(step)
             carried = self._task_runner.carry_out(task, stop)
         except CallFailed as err:
             return None, self._failed(key, job, err)
@@ -277,6 +281,14 @@ def _stuck(slot: Slot, reason: str, words: str) -> HostReport:
 def _held(dpu: str, reason: str, words: str) -> DpuStatus:
     """One DPU of which nothing else is known."""
     return DpuStatus(dpu, DpuPhase.HELD, DrainReason.NOBODY, reason, words, protected=False)
+
+
+def _rehearsal(here: _Pass, task: Task) -> Apply | None:
+    """A maintenance that could not be made, before the Node is marked for it anew: each try writes that twice."""
+    host = HostState(here.host_snapshot.view).host if here.host_snapshot.view is not None else None
+    if not isinstance(task, Create) or not isinstance(host, HostNode):
+        return None
+    return new_maintenance(task.host_ref, host.cordoned, host)
 
 
 def _job(task: Task) -> Job:

@@ -12,7 +12,7 @@ import structlog
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.domain.drain.model.calls import Answer, Call, Done, QuorumGet, QuorumList, Task, Write, drive
 from dpunetop.kube.errors import ApiError, NotFound
-from dpunetop.kube.plan import Emit, Plan
+from dpunetop.kube.plan import Apply, Emit, Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.executor import Executor
@@ -74,6 +74,15 @@ class TaskRunner:
             raise next(each for each in reversed(failed) if each.error is err) from err
         self._log.info("drain task", task=type(task).__name__, result=done.result.name, note=done.note)
         return TaskOutcome(done, wrote, failed[-1] if failed else None)
+
+    def rehearse(self, step: Apply) -> None:
+        """Return unless a write is known to fail as it did before: a refusal, or a server that cannot tell, is no such
+        thing. Raises: CallFailed; NotEngaged; LeadershipLost."""
+        try:
+            self._executor.rehearse(step)
+        except ApiError as err:
+            if not 400 <= err.code < 500:
+                raise CallFailed(Write(step), err) from err
 
     def _perform(self, call: Call, stop: Stop) -> Answer:
         match call:

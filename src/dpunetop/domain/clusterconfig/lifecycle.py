@@ -50,6 +50,8 @@ class Leftovers:
     Of what lies in its namespace nothing is known unless `access` is GIVEN: it is left to Kubernetes.
     """
 
+    owner: str
+    """Value of the owner label."""
     access: Access
     pool: Obj | None
     machine_config: Obj | None
@@ -218,9 +220,11 @@ def _last_words(view: ConfigView, left: Leftovers) -> Iterable[Step]:
         yield from _tell(view, [each.node for each in staying], POOL_KEPT, f"{words}: {_some(_names(staying))}")
     if isinstance(left.tenant, OutOfSight):
         words = f"the tenant of DpuClusterConfig {view.config.namespace}/{view.config.name} cannot be read"
-        what = f"ServiceAccount, bindings and NodeMaintenances with label {OWNER_LABEL} may be left there"
+        what = f"ServiceAccount, bindings and NodeMaintenances with label {OWNER_LABEL}={left.owner} may be left there"
+        files = "--kubeconfig=infra.kubeconfig --tenant-kubeconfig=tenant.kubeconfig"
+        sweep = f"python -m dpunetop sweep {files} --owner={left.owner}"
         ours = [node for node in left.nodes if matches(view.config.node_selector or {}, labels_of(node))]
-        yield from _tell(view, ours, LEFT_IN_TENANT, f"{words} ({left.tenant.why}): {what}")
+        yield from _tell(view, ours, LEFT_IN_TENANT, f"{words} ({left.tenant.why}): {what}; once it can: {sweep}")
 
 
 def _names(staying: Iterable[Staying]) -> tuple[str, ...]:

@@ -238,6 +238,27 @@ def test_what_fails_no_more_is_done_and_told_no_more() -> None:
     assert (world.state(), world.said()) == (State.DRAINING, ("True", "Draining"))
 
 
+def test_a_host_is_marked_once_for_a_maintenance_that_cannot_be_made_however_often_that_is_tried() -> None:
+    world = serving()
+    world.tenant.refuses["apply nodemaintenances"] = ERRORS["500"]
+    world.cordon()
+    Workers(world).run(120)
+    assert world.tenant.asked.count("apply nodemaintenances") >= 5
+    assert world.tenant.asked.count("patch nodes") == 2  # marked, and no more
+    assert world.said() == ("False", "RequestFailed")
+
+
+def test_a_server_that_cannot_rehearse_is_asked_for_the_thing_itself() -> None:
+    world = serving()
+    world.tenant.refuses["apply nodemaintenances"] = ERRORS["500"]
+    world.cordon()
+    Workers(world).run(5)
+    world.tenant.refuses.clear()
+    world.tenant.refuses["rehearse nodemaintenances"] = ApiError(400, "BadRequest", "does not support dry run")
+    Workers(world).run(31)
+    assert (world.state(), world.said()) == (State.DRAINING, ("True", "Draining"))
+
+
 def test_a_drain_that_is_wanted_no_more_is_told_of_no_more() -> None:
     world = serving()
     world.tenant.refuses["apply nodemaintenances"] = ERRORS["500"]

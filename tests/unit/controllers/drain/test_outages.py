@@ -123,9 +123,20 @@ def test_containers_of_the_boot_in_which_it_failed_prove_nothing() -> None:
     works(world, "b2")
     assert "has yet to show: ovnkube-node containers of this boot" in said(world)
     assert is_cordoned(world)
+    world.told.clear()
     world.run_pod("p1", "container-of-b2")
     assert said(world).startswith("True AllProtected")
     assert not is_cordoned(world)
+    assert [reason for reason in world.events() if reason.startswith("Warning")] == []
+    assert "Normal NetworkBack" in world.events()
+
+
+def test_a_cordon_that_cannot_be_taken_back_is_told_as_long_as_it_stands() -> None:
+    world = cordoned()
+    world.tenant.refuses["nodes"] = Forbidden(403, "Forbidden", "cannot patch nodes")
+    works(world)
+    assert "the tenant refuses" in said(world)
+    assert is_cordoned(world)
 
 
 def test_while_infra_itself_is_suspect_nothing_is_done_and_that_is_said() -> None:

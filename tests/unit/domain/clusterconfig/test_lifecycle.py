@@ -2,6 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from dpunetop.app.sweepcli import parse_sweep
+from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.lifecycle import ConfigView, Leftovers, OutOfSight, plan_config
 from dpunetop.domain.clusterconfig.types import ConfigRefused, DeletionPolicy, parse_config
@@ -11,7 +13,9 @@ from support.objects import config, node
 
 MANAGER = "dpunetop-clusterconfig"
 CURRENT, DESIRED = (f"machineconfiguration.openshift.io/{which}Config" for which in ("current", "desired"))
+OWNER = "0123456789abcdef" * 2
 NOTHING = Leftovers(
+    owner=OWNER,
     access=Access.GIVEN,
     pool=None,
     machine_config=None,
@@ -34,6 +38,7 @@ def named(name):
 
 
 EVERYTHING = Leftovers(
+    owner=OWNER,
     access=Access.GIVEN,
     pool=named("dpu"),
     machine_config=named("00-dpu-bluefield-switchdev"),
@@ -242,6 +247,10 @@ def test_force_leads_nobody_out():
 def test_what_stays_in_a_tenant_that_cannot_be_read_is_named():
     plan = ending(replace(NOTHING, access=Access.ENDING, tenant=OutOfSight("Timeout: no answer")))
     assert told(plan) == [("LeftInTenant", "sample")]
+    [note] = [step.note for step in plan.steps if isinstance(step, Emit)]
+    command = note.partition("python -m dpunetop sweep ")[2].split()
+    assert parse_sweep(command, {}).choice.owners == {OWNER}  # the command of the message is one that is taken
+    assert f"{names.OWNER_LABEL}={OWNER}" in note
 
 
 def test_hosts_that_are_led_out_are_told_with_what_they_wait_for():

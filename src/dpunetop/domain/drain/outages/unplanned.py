@@ -294,13 +294,17 @@ def _said(view: OutageView, host: HostNode, mark: CordonMark, outage: Outage | N
         return _said_of_outage(view, host, mark, outage, is_ours=is_ours)
     if not is_ours or _is_busy(view, host):
         return OutageDecision()
-    reason, dpu, words = _said_of_cordon(view, mark)
+    why = _said_of_cordon(view, mark)
+    if why is None:
+        return OutageDecision()
+    reason, dpu, words = why
     since = f"host {named(view.host_ref.host)} is cordoned because it had no network since {spelled(mark.since)}"
     return OutageDecision(state=NetworkState(view.host_ref.host, dpu, reason, f"{since}; {words}"))
 
 
-def _said_of_cordon(view: OutageView, mark: CordonMark) -> tuple[NetworkReason, str, str]:
-    """Why a cordon of ours still stands although no outage is seen any more."""
+def _said_of_cordon(view: OutageView, mark: CordonMark) -> tuple[NetworkReason, str, str] | None:
+    """Why a cordon of ours still stands although no outage is seen any more; None: it is taken off now, and if that
+    fails, that is said."""
     missing, prover = _missing(view, mark), _prover(view)
     if prover is None:
         words = f"no DPU serves it any more: uncordon it yourself (kubectl uncordon {named(view.host_ref.host)})"
@@ -311,7 +315,7 @@ def _said_of_cordon(view: OutageView, mark: CordonMark) -> tuple[NetworkReason, 
     if view.cordons.suspect:
         words = f"it stays so while infra itself is suspect: {view.cordons.suspect}"
         return NetworkReason.INFRA_SUSPECT, prover.name, words
-    return NetworkReason.HOST_CORDONED, prover.name, "its network works again, it is about to be made schedulable"
+    return None
 
 
 def _said_of_outage(

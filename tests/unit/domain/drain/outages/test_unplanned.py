@@ -110,7 +110,7 @@ CASES: dict[str, tuple[OutageView, tuple[Any, str]]] = {
     "cordoned": (outage_view(OURS), (None, "HostCordoned")),
     "cordoned, and the policy changes": (outage_view(OURS, spec=UnplannedSpec()), (None, "HostCordoned")),
     "cordoned, and the DpuClusterConfig ends": (outage_view(OURS, is_leaving=True), (None, "HostCordoned")),
-    "cordoned, and it works again": (outage_view(OURS, None), (Uncordon, "HostCordoned")),
+    "cordoned, and it works again": (outage_view(OURS, None), (Uncordon, "")),
     "it works again, infra suspect": (outage_view(OURS, None, suspect="x"), (None, "InfraSuspect")),
     "it works again in a maintenance": (outage_view(OURS, None, maintenances=(nm(),)), NONE),
     "a sign is missing": (outage_view(OURS, None, signals=(Signal("lease", False),)), (None, "NetworkUnproven")),
@@ -130,7 +130,7 @@ CASES: dict[str, tuple[OutageView, tuple[Any, str]]] = {
     "no DPU serves it any more": (outage_view(OURS, None, serving=None), (None, "HostNotServed")),
     "another DPU of the host is down": (
         outage_view(OURS, None, dpus=(dpu(), replace(DOWN, name="d2", blocker="b"))),
-        (Uncordon, "HostCordoned"),
+        (Uncordon, ""),
     ),
     "uncordoned by somebody": (outage_view(replace(OURS, cordoned=False)), (Overrule, "HostWithoutNetwork")),
     "uncordoned by somebody, and it works": (outage_view(replace(OURS, cordoned=False), None), (Withdraw, "")),
