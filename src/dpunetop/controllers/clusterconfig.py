@@ -10,13 +10,13 @@ from dpunetop.controllers.reconciler import SERVED, WAITING, ConfigReconciler, I
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.lifecycle import RIGHTS_SECONDS, ConfigView, Leftovers, OutOfSight, plan_config
-from dpunetop.domain.clusterconfig.status import CREDENTIALS_VALID, READY, TENANT_REACHABLE
+from dpunetop.domain.clusterconfig.status import READY
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.credential.plan import minted_in
 from dpunetop.domain.drain.fleet.roster import served_hosts
 from dpunetop.domain.drain.model.facts import Budget, budget, maintenance
 from dpunetop.domain.pairing.entries import entries_of
-from dpunetop.kube.conditions import condition_of
+from dpunetop.domain.tenant.visibility import Invisible, Unread, visibility
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
     CONFIGMAPS,
@@ -141,8 +141,9 @@ class ClusterConfig(ConfigReconciler[ConfigView]):
         """What we made there under the names of `accounts`, unless somebody has forced the end."""
         if not accounts or names.FORCE_DELETE_ANNOTATION in config.annotations:
             return ()
-        if silence := _silence(config):
-            return OutOfSight(silence)
+        seen = visibility(config, Unread())
+        if isinstance(seen, Invisible):
+            return OutOfSight(seen.words)
         places = [(ROLEBINDINGS, namespace, name) for namespace, name in accounts]
         places += [(CLUSTERROLEBINDINGS, "", name) for name in dict.fromkeys(name for _, name in accounts)]
         places += [(SERVICEACCOUNTS, namespace, name) for namespace, name in accounts]
@@ -216,11 +217,3 @@ class _Shown:
 
     def _found(self, index: str, value: str) -> list[Obj]:
         return [obj for lister in self._listers for obj in lister.by_index(index, value)]
-
-
-def _silence(config: DpuClusterConfig) -> str | None:
-    """Why the tenant is not worth asking, as `TenantLink` says it; only what it says for certain."""
-    reachable, valid = (condition_of(config.live, type_) or {} for type_ in (TENANT_REACHABLE, CREDENTIALS_VALID))
-    if reachable.get("status") != "True" and reachable.get("reason"):
-        return f"{reachable['reason']}: {reachable['message']}"
-    return valid["message"] if reachable.get("reason") == "Answered" else None

@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar, assert_never
 
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.controllers.grants import gather_rights
@@ -14,17 +14,19 @@ from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.admission import NEVER_SERVED, admit, claims
 from dpunetop.domain.clusterconfig.grants import Rights
 from dpunetop.domain.clusterconfig.lifecycle import ENDING_RIGHTS_SECONDS
-from dpunetop.domain.clusterconfig.status import INTERNAL_ERROR, TENANT_REACHABLE, confession, overruled
+from dpunetop.domain.clusterconfig.status import INTERNAL_ERROR, confession, overruled
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config, was_served
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, SAME_TENANT_ANNOTATION, field_manager, owner_hash
 from dpunetop.domain.ovnkube.image import AllowedImages
-from dpunetop.kube.conditions import Condition, condition_of
+from dpunetop.domain.tenant.visibility import Answer, Invisible, Probed, Unread, visibility
+from dpunetop.kube.conditions import Condition
 from dpunetop.kube.errors import ApiError, Conflict, TooManyRequests, Unreachable
 from dpunetop.kube.keys import INFRA, NAMESPACES, Key
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, namespace_of, uid_of
 from dpunetop.kube.plan import Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.store import Indexer
+from dpunetop.runtime.cluster import Cluster, Reach
 from dpunetop.runtime.controller import Terminal
 from dpunetop.runtime.election.gate import LeadershipLost
 from dpunetop.runtime.executor import Executor
@@ -83,19 +85,34 @@ def bug_words(controller: str, key: Key, err: Exception) -> str:
 
 
 def blindness(config: DpuClusterConfig, err: NotEngaged | NotSynced) -> str:
-    """Say why the tenant cannot be read, once that is more than the first moment of a start.
+    """What could not be read, if the tenant is out of sight for certain; why it is, `TenantReachable` says.
 
-    A start that finds all as it was must write nothing; whether the tenant is really out of sight is what
-    `TenantReachable` says, and a change of it wakes all.
+    A start that finds all as it was writes nothing, so a cache that may yet be filled is waited for.
     Raises: `err` again, if it is about infra or will pass by itself.
     """
-    if err.cluster == INFRA:
-        raise err
-    refusal = err.error if isinstance(err, NotSynced) else None
-    reachable = condition_of(config.live, TENANT_REACHABLE) or {"status": "True"}
-    if reachable["status"] == "True" and (refusal is None or isinstance(refusal, Unreachable)):
-        raise err
-    return str(err)
+    if err.cluster != INFRA and isinstance(visibility(config, unread(err)), Invisible):
+        return str(err)
+    raise err
+
+
+def unread(err: NotEngaged | NotSynced) -> Unread:
+    """The evidence that such an error is, see `visibility`."""
+    return Unread(err.error if isinstance(err, NotSynced) else None)
+
+
+def probed(cluster: Cluster | None) -> Probed | None:
+    """The evidence that the last probe of a connected cluster is; None: it is not connected."""
+    if cluster is None:
+        return None
+    health = cluster.health
+    match health.reach:
+        case Reach.UNREACHABLE:
+            return Probed(Answer.NONE, health.reason, health.message)
+        case Reach.REACHABLE if health.reason:
+            return Probed(Answer.REFUSED, health.reason, health.message)
+        case Reach.REACHABLE | Reach.UNKNOWN:
+            return Probed(Answer.GOOD)
+    assert_never(health.reach)
 
 
 def key_of(obj: Obj) -> Key:

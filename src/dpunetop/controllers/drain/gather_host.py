@@ -12,9 +12,9 @@ from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.leases import Leases
 from dpunetop.controllers.drain.nodeabsence import DPU_SECONDS, HOST_SECONDS, NodeAbsences
+from dpunetop.controllers.reconciler import probed, unread
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
-from dpunetop.domain.clusterconfig.status import TENANT_REACHABLE
 from dpunetop.domain.clusterconfig.types import OutagePolicy
 from dpunetop.domain.drain.fleet.roster import Member, Mode, Roster, Slot
 from dpunetop.domain.drain.model import facts
@@ -38,14 +38,14 @@ from dpunetop.domain.drain.rules.proof import Evidence, tenant_signals
 from dpunetop.domain.names import blocker_labels
 from dpunetop.domain.ovnkube.notrunning import why_not_running
 from dpunetop.domain.pairing.pairing import host_of
+from dpunetop.domain.tenant.visibility import Invisible, Obstacle, visibility
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.errors import Forbidden, Unauthorized
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, DEPLOYMENTS, INFRA, NODES, PODS, Resource, crd_name
 from dpunetop.kube.meta import Obj, annotations_of, labels_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_labels
 from dpunetop.kube.shapes import at, mappings
-from dpunetop.runtime.cluster import Clusters, Reach
+from dpunetop.runtime.cluster import Clusters
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 Newest = Callable[[str, Resource, Obj], Obj]
@@ -234,8 +234,9 @@ class HostGatherer:
             return self._out_of_sight(roster, err, rechecks)
         with self._guard:
             self._waiting_since.pop(cluster, None)
-        if silent := self._silent(cluster):
-            return silent
+        seen = visibility(roster.config, probed(self._clusters.get(cluster)))
+        if isinstance(seen, Invisible):
+            return _blind(seen)
         return TenantSeen(node if isinstance(node, NodeGone) else facts.host_node(node), maintenances)
 
     def _maintenances(
@@ -258,24 +259,12 @@ class HostGatherer:
             Evidence(view.host_ref.host, lease, annotations_of(view.tenant.node.live), roster.release)
         )
 
-    def _silent(self, name: str) -> Blind | None:
-        """What the health of the tenant says against its caches."""
-        cluster = self._clusters.get(name)
-        if cluster is None:
-            return Blind(HoldReason(Reason.TENANT_NOT_ENGAGED, "the tenant is not connected"))
-        health = cluster.health
-        if health.reach is Reach.UNREACHABLE:
-            words = f"the tenant cannot be reached: {health.reason}: {health.message}"
-            return Blind(HoldReason(Reason.TENANT_UNREACHABLE, words))
-        if health.reach is Reach.REACHABLE and health.reason:
-            words = f"the tenant refuses the credential: {health.reason}: {health.message}"
-            return Blind(HoldReason(Reason.TENANT_UNAUTHORIZED, words))
-        return None
-
     def _out_of_sight(self, roster: Roster, err: NotEngaged | NotSynced, rechecks: list[float]) -> Blind | None:
-        """Why the tenant cannot be read, once that is more than the first moments of a start."""
-        if hold := why_blind(roster, err):
-            return Blind(hold)
+        """Why the tenant cannot be read, once that is more than the first moments of a start; an error of a single read
+        may be one of them."""
+        seen = visibility(roster.config, unread(err))
+        if isinstance(seen, Invisible) and seen.obstacle is not Obstacle.UNREADABLE:
+            return _blind(seen)
         cluster, now = roster.config.tenant_cluster, self._clock.monotonic()
         with self._guard:
             waited = now - self._waiting_since.setdefault(cluster, now)
@@ -292,22 +281,17 @@ def _may_act(roster: Roster, tenant: TenantSeen | Blind | None) -> bool:
     return marked or roster.config.unplanned.policy is OutagePolicy.CORDON
 
 
-def why_blind(roster: Roster, err: NotEngaged | NotSynced) -> HoldReason | None:
-    """Why the tenant is out of sight for certain, as the link to it or its own refusal says; None: it may yet come."""
-    refusal = err.error if isinstance(err, NotSynced) else None
-    if isinstance(refusal, Forbidden | Unauthorized):
-        return HoldReason(Reason.TENANT_UNAUTHORIZED, f"the tenant does not let us look: {refusal.message}")
-    said = condition_of(roster.config.live, TENANT_REACHABLE) or {"status": "True", "reason": ""}
-    if said["reason"] in ("TenantSwapped", "TenantIsInfra"):
-        return HoldReason(Reason.TENANT_SWAPPED, str(said["message"]))
-    match said["status"], said["reason"]:
-        case "False", _:
-            return HoldReason(Reason.TENANT_UNREACHABLE, f"the tenant cannot be reached: {said['message']}")
-        case "Unknown", _:
-            return HoldReason(Reason.TENANT_NOT_ENGAGED, f"the tenant is not connected: {said['message']}")
-        case _, "Answered":
-            return HoldReason(Reason.TENANT_UNAUTHORIZED, f"the tenant refuses the credential: {said['message']}")
-    return None
+_HOLDS = {
+    Obstacle.NOT_ENGAGED: Reason.TENANT_NOT_ENGAGED,
+    Obstacle.SWAPPED: Reason.TENANT_SWAPPED,
+    Obstacle.UNAUTHORIZED: Reason.TENANT_UNAUTHORIZED,
+    Obstacle.UNREACHABLE: Reason.TENANT_UNREACHABLE,
+    Obstacle.UNREADABLE: Reason.TENANT_NOT_SYNCED,
+}
+
+
+def _blind(found: Invisible) -> Blind:
+    return Blind(HoldReason(_HOLDS[found.obstacle], found.words))
 
 
 def serves_maintenances(reader: Reader, cluster: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Protocol
 import structlog
 
 from dpunetop.base.clock import Clock
-from dpunetop.controllers.reconciler import ConfigReconciler, Installation
+from dpunetop.controllers.reconciler import ConfigReconciler, Installation, probed
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.status import CREDENTIALS_VALID
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, tenant_cluster_name
@@ -32,13 +32,14 @@ from dpunetop.domain.tenant.link import (
     root_print,
     told,
 )
+from dpunetop.domain.tenant.visibility import Answer, Probed
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized
 from dpunetop.kube.keys import INFRA, NAMESPACES, SECRETS, Key
 from dpunetop.kube.meta import Obj, uid_of
 from dpunetop.kube.plan import Plan
 from dpunetop.runtime.client.connection import ConfigurationError
-from dpunetop.runtime.cluster import Cluster, Clusters, Reach
+from dpunetop.runtime.cluster import Cluster, Clusters
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
@@ -219,16 +220,14 @@ class TenantLink(ConfigReconciler[LinkView]):
             _, uid, root = self._engaged.get(name, ("", "", ""))
         if cluster is None or not uid:
             return None
-        health = cluster.health
-        is_silent = health.reach is Reach.UNREACHABLE
-        return Linked(uid, f"{health.reason}: {health.message}" if is_silent else None, root)
+        return Linked(uid, _silence(probed(cluster)), root)
 
     def _denied(self, name: str) -> TenantDenied | None:
         """What an engaged tenant refuses its probe with, once the credential is no longer accepted."""
-        cluster = self._clusters.get(name)
-        if cluster is None or cluster.health.reach is not Reach.REACHABLE or not cluster.health.reason:
+        probe = probed(self._clusters.get(name))
+        if probe is None or probe.answer is not Answer.REFUSED:
             return None
-        return TenantDenied(cluster.health.reason, cluster.health.message)
+        return TenantDenied(probe.reason, probe.message)
 
     def _connect(self, config: DpuClusterConfig, kubeconfig: TenantKubeconfig, infra_uid: str) -> Attempt:
         """Verify, then swap."""
@@ -279,3 +278,10 @@ class TenantLink(ConfigReconciler[LinkView]):
         with self._lock:
             self._engaged.pop(name, None)
         self._clusters.disengage(name)
+
+
+def _silence(probe: Probed | None) -> str | None:
+    """Why a connected tenant does not answer; None: it does."""
+    if probe is None or probe.answer is not Answer.NONE:
+        return None
+    return f"{probe.reason}: {probe.message}"

@@ -30,6 +30,11 @@ from dpunetop.kube.meta import Obj, is_terminating, new_object
 from dpunetop.kube.plan import Apply, Plan, Step
 
 _UID = re.compile(r"[A-Za-z0-9-]{1,64}")
+ANSWERED = "Answered"
+"""Reason of TenantReachable: the tenant is there, and refuses the credential."""
+TENANT_IS_INFRA, TENANT_SWAPPED = "TenantIsInfra", "TenantSwapped"
+ANOTHER_CLUSTER = frozenset({TENANT_IS_INFRA, TENANT_SWAPPED})
+"""Reasons of a cluster that answers under the tenant's kubeconfig, and must not be used in its place."""
 _SHOWN = 5
 _RETRY_UNANSWERED_SECONDS = 3.0
 _RETRY_DENIED_SECONDS = 30.0
@@ -168,13 +173,13 @@ def choose(config: DpuClusterConfig, given: Obj | None, stored: Obj | None, owne
 def identity_problem(config: DpuClusterConfig, infra_uid: str, uid: str) -> WrongCluster | None:
     """Why the cluster whose `kube-system` has this UID must not be this tenant, or None."""
     if _UID.fullmatch(uid) is None:  # it would be shown, and compared with what a person writes
-        return WrongCluster("BadAnswer", "the UID of the tenant's kube-system is none")
+        return WrongCluster("BadAnswer", "the tenant returns an invalid UID for its namespace kube-system")
     if uid == infra_uid:
-        return WrongCluster("TenantIsInfra", "the kubeconfig leads to the infra cluster itself; give the tenant's")
+        return WrongCluster(TENANT_IS_INFRA, "the kubeconfig leads to the infra cluster itself; give the tenant's")
     if config.tenant_uid in (None, uid) or config.annotations.get(ACCEPT_TENANT_ANNOTATION) == uid:
         return None
     return WrongCluster(
-        "TenantSwapped",
+        TENANT_SWAPPED,
         f"the kubeconfig leads to cluster {uid}, not to {config.tenant_uid} as before; nothing of it is used. "
         f"If that is meant, annotate {ACCEPT_TENANT_ANNOTATION}={uid}",
     )
@@ -268,7 +273,7 @@ def _reachable(view: LinkView) -> Condition:
         case TenantUnanswered(reason, message):
             return Condition(TENANT_REACHABLE, "False", reason, message)
         case TenantDenied(_, message):
-            return Condition(TENANT_REACHABLE, "True", "Answered", message)
+            return Condition(TENANT_REACHABLE, "True", ANSWERED, message)
         case WrongCluster(reason, message):
             return Condition(TENANT_REACHABLE, "Unknown", reason, message)
         case _:
