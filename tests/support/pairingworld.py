@@ -185,10 +185,10 @@ class World:
         pairs = self._pairs()
         match worker:
             case "host":
-                return [task for dpu in DPUS for task in self._of_dpu(dpu, pairs) if not isinstance(task, PutEntries)]
+                return [task for dpu in DPUS for task in self._of_dpu(dpu, pairs)]
             case "pairs":
-                found = [task for dpu in DPUS for task in self._of_dpu(dpu, pairs) if isinstance(task, PutEntries)]
-                entries = tuple(entry for task in found for entry in task.entries)
+                found = [decide_protection(self._view(dpu, pairs)).entry for dpu in DPUS]
+                entries = tuple(entry for entry in found if entry is not None)
                 return [PutEntries(NAMESPACE, entries)] if entries else self._tidying()
             case _:
                 live, pods = self._cached(CONFIGMAPS, NAMESPACE, OVNKUBE_NODE_ENTRIES), self._pods()

@@ -34,7 +34,6 @@ from dpunetop.domain.drain.protection.protection import (
     Protection,
     ProtectionPhase,
     ProtectionView,
-    PutEntries,
     decide_protection,
 )
 from dpunetop.domain.drain.report.dpustatus import DRAIN_SKIPPED, DpuPhase, DpuStatus, DrainReason, dpu_statuses
@@ -257,8 +256,7 @@ class Hosts:
     def _tell(self, key: Key, here: _Pass, outcome: _Outcome, stop: Stop) -> None:
         pairings = {member.dpu: member.pairing for member in here.slot.members}
         guardings = tuple((dpu, found.guarding, pairings[dpu]) for dpu, found in here.protections.items())
-        tasks = (found.task for found in here.protections.values())
-        entries = tuple(entry for task in tasks if isinstance(task, PutEntries) for entry in task.entries)
+        entries = tuple(found.entry for found in here.protections.values() if found.entry is not None)
         seen = _standings(here, outcome)
         causes = tuple((dpu.name, dpu.trouble) for dpu in here.host_snapshot.dpus if dpu.trouble)
         is_looked_at = here.host_snapshot.view is not None or not here.slot.host
@@ -296,9 +294,9 @@ def _job(task: Task) -> Job:
 
 
 def _tasks(here: _Pass) -> Iterable[Task]:
-    """What each DPU needs for its protection, then what the drain does. Entries are written by who has all of them."""
+    """What each DPU needs for its protection, then what the drain does."""
     found = (*(found.task for found in here.protections.values()), here.task or here.network.task)
-    return (task for task in found if task is not None and not isinstance(task, PutEntries))
+    return (task for task in found if task is not None)
 
 
 def _standings(here: _Pass, outcome: _Outcome) -> tuple[DpuStatus, ...]:

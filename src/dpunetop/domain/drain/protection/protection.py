@@ -148,6 +148,8 @@ class Protection:
     task: Task | None
     """What to do after that."""
     guarding: ProtectionPhase
+    entry: DesiredEntry | None = None
+    """That may be written now, with those of all other DPUs in one write; see `PutEntries`."""
 
 
 def decide_protection(view: ProtectionView) -> Protection:
@@ -161,7 +163,8 @@ def decide_protection(view: ProtectionView) -> Protection:
     if view.access is not Access.GIVEN:
         return Protection((), *_out_of_reach(view))
     task, guarding = _next(view)
-    return Protection(_upkeep(view), task, guarding)
+    entry = _entry(view) if guarding is ProtectionPhase.ENTRY_PENDING else None
+    return Protection(_upkeep(view), task, guarding, entry)
 
 
 def _next(view: ProtectionView) -> tuple[Task | None, ProtectionPhase]:
@@ -226,8 +229,11 @@ def _way_in(view: ProtectionView, budget: Budget) -> tuple[Task | None, Protecti
         return None, ProtectionPhase.NODE_CORDONED
     if not view.text or budget.is_open:
         return None, ProtectionPhase.SERVING
-    entry = DesiredEntry(view.host_ref, view.dpu.name, view.text, view.dpu.blocker)
-    return PutEntries(view.entries.namespace, (entry,)), ProtectionPhase.ENTRY_PENDING
+    return None, ProtectionPhase.ENTRY_PENDING
+
+
+def _entry(view: ProtectionView) -> DesiredEntry:
+    return DesiredEntry(view.host_ref, view.dpu.name, view.text, view.dpu.blocker)
 
 
 def _may_change(view: ProtectionView) -> bool:
