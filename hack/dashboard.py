@@ -48,6 +48,8 @@ def quantile(q: float, metric: str, by: str) -> str:
     return f"histogram_quantile({q}, {rate(f'{metric}_bucket', f'le, {by}')})"
 
 
+FAILING = rate("rest_client_requests_total", "host", ', code=~"5..|<error>"')
+
 ROWS = (
     Row(
         "Does it run?",
@@ -134,7 +136,7 @@ ROWS = (
             Panel(
                 "Requests without an answer, or 5xx",
                 "A tenant's hosts keep their network meanwhile.",
-                {"{{host}}": rate("rest_client_requests_total", "host", ', code=~"5..|<error>"')},
+                {"{{host}}": f"{FAILING} or 0 * {rate('rest_client_requests_total', 'host')}"},
                 "reqps",
             ),
             Panel(

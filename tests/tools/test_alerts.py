@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,15 +83,6 @@ SHOWN_AS_IS = {"up"}
 def rules() -> list[Obj]:
     groups = yaml.safe_load(RULES.read_text())["spec"]["groups"]
     return [rule for group in groups for rule in group["rules"]]
-
-
-@pytest.fixture(scope="module")
-def promtool() -> Path:
-    command = [sys.executable, str(ROOT / "hack" / "promtool.py")]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    if answer.returncode != 0:
-        pytest.fail(answer.stderr)
-    return Path(answer.stdout.strip()) / "promtool"
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,13 @@ from dpunetop.domain import names
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text()
 CONTAINERFILE = (ROOT / "Containerfile").read_text()
-PINNED = ("requirements.txt", "requirements-dev.txt", "requirements-build.txt", "requirements-supply.txt")
+PINNED = (
+    "requirements.txt",
+    "requirements-dev.txt",
+    "requirements-build.txt",
+    "requirements-supply.txt",
+    "requirements-docs.txt",
+)
 # Spelled in parts, so that this file does not find itself.
 FOREIGN = [
     r"/" + r"work/(main|shared)",
