@@ -18,7 +18,8 @@ import pytest
 import yaml
 
 from dpunetop.domain import names
-from dpunetop.domain.clusterconfig.status import (
+from dpunetop.domain.pairing.entries import idle_pods, serving_nodes
+from dpunetop.domain.reasons import (
     CREDENTIALS_VALID,
     DPU_CREDENTIAL_VALID,
     FEATURE_PARITY,
@@ -30,7 +31,6 @@ from dpunetop.domain.clusterconfig.status import (
     TENANT_REACHABLE,
     TOPOLOGY_SUPPORTED,
 )
-from dpunetop.domain.pairing.entries import idle_pods, serving_nodes
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, NAMESPACES, SECRETS, SERVICEACCOUNTS, Resource
 from dpunetop.kube.requests import get

@@ -27,7 +27,7 @@ from dpunetop.runtime.metrics import Metrics
 RECORDED = Path(__file__).parents[1] / "data" / "outside"
 _SOURCE = Path(wiring.__file__).parents[1]
 _ROOMS = ("kube", "domain", "runtime", "controllers", "app")
-_WORD = re.compile(r"(?:[A-Z][a-z0-9]+)+[A-Z]*[a-z0-9]*")
+CAMEL_CASE = re.compile(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*")
 _VARIABLE = re.compile(r"\[([A-Z][A-Z0-9_]*)\]")
 
 
@@ -77,7 +77,7 @@ def words() -> Iterator[str]:
     whose class's name is a reason."""
     for room in _ROOMS:
         for tree in _trees(room):
-            yield from (text for text in _texts(tree) if _WORD.fullmatch(text))
+            yield from (text for text in _texts(tree) if CAMEL_CASE.fullmatch(text))
     for tree in _trees("kube"):
         yield from (node.name for node in tree.body if isinstance(node, ast.ClassDef) and _is_error(node))
 

@@ -10,12 +10,12 @@ from dpunetop.controllers.reconciler import SERVED, WAITING, ConfigReconciler, I
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.lifecycle import RIGHTS_SECONDS, ConfigView, Leftovers, OutOfSight, plan_config
-from dpunetop.domain.clusterconfig.status import READY
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.credential.plan import minted_in
 from dpunetop.domain.drain.fleet.roster import served_hosts
 from dpunetop.domain.drain.model.facts import Budget, budget, maintenance
 from dpunetop.domain.pairing.entries import entries_of
+from dpunetop.domain.reasons import READY
 from dpunetop.domain.tenant.visibility import Invisible, Unread, visibility
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dpunetop.controllers.reconciler import ConfigReconciler, blindness
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.clusterconfig.status import TENANT_OBJS_SYNCED
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.ovnkube.copies import Source, needed_sources
 from dpunetop.domain.ovnkube.copying import CopiedObject, TenantObjectsView, plan_tenant_objects
 from dpunetop.domain.ovnkube.release import flavour_of, release_of
 from dpunetop.domain.ovnkube.topology import candidates
+from dpunetop.domain.reasons import TENANT_OBJS_SYNCED
 from dpunetop.kube.keys import DAEMONSETS, INFRA
 from dpunetop.kube.plan import Plan
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dpunetop.controllers.reconciler import ConfigReconciler, Installation
 from dpunetop.domain import names
-from dpunetop.domain.clusterconfig.status import MCP_READY
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.hostconfig.machineconfig import HostAssets
 from dpunetop.domain.hostconfig.plan import HostConfigView, plan_host_config
 from dpunetop.domain.pairing.entries import serving_nodes
+from dpunetop.domain.reasons import MCP_READY
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES, PODS
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.plan import Plan

@@ -10,7 +10,6 @@ from dpunetop.controllers.hostclaims import gather_claims
 from dpunetop.controllers.reconciler import ConfigReconciler, Installation, blindness
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.clusterconfig.status import OVN_KUBE_READY
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.ovnkube.copies import as_written
 from dpunetop.domain.ovnkube.notrunning import FAILED_CREATE
@@ -19,6 +18,7 @@ from dpunetop.domain.ovnkube.release import Flavour, flavour_of, release_of
 from dpunetop.domain.ovnkube.topology import Settled, running_topology, settle
 from dpunetop.domain.pairing.entries import entries_of
 from dpunetop.domain.pairing.pairing import hosts_to_annotate
+from dpunetop.domain.reasons import OVN_KUBE_READY
 from dpunetop.domain.tenant.addresses import Network
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import (

@@ -3,54 +3,30 @@
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from enum import StrEnum
 from pathlib import Path
 
 import pytest
 
 import dpunetop
+from dpunetop.domain import names
 from dpunetop.domain.drain.model import facts
 from dpunetop.domain.drain.model.limits import LimitedStep
 from dpunetop.domain.drain.outages import unplanned
 from dpunetop.domain.drain.protection.protection import ProtectionPhase
-from dpunetop.domain.drain.report import dpustatus
-from dpunetop.domain.drain.report.dpustatus import DpuPhase
-from dpunetop.domain.drain.rules import opening
-from dpunetop.domain.drain.rules import returning as returning
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DrainReason
 from dpunetop.domain.hostconfig import machineconfig
 from dpunetop.domain.ovnkube import copies, databases, unready
 from dpunetop.domain.pairing import entries
-from dpunetop.domain.reasons import REASONS, Gravity, event, good_event, meaning
-from dpunetop.kube.keys import INFRA, NODES
+from dpunetop.domain.reasons import CONDITIONS, REASONS, Gravity, event, good_event, meaning
+from dpunetop.domain.tenant.kubeconfig import Rejection
+from dpunetop.kube import keys
+from dpunetop.kube.keys import INFRA, NODES, Resource
+from support.outside import CAMEL_CASE
 
 SOURCE = Path(dpunetop.__path__[0])
-WORD = re.compile(r"[A-Z][a-z]+[A-Za-z]*")
-CONSTANT = re.compile(r"NOT_|CREDENTIAL_SHORT|CREDENTIAL_EXP|NAMESPACE_NOT|PARITY_|API_NOT|INTERNAL_ERR")
-SAYING = frozenset(
-    [
-        "Condition",
-        "Denied",
-        "Finding",
-        "Refused",
-        "Settled",
-        "Unanswered",
-        "WrongCluster",
-        "NoImage",
-        "_Hold",
-        "_Problem",
-        "_false",
-        "_given",
-        "_invalid",
-        "_lacking",
-        "_unknown",
-        "refuse",
-        "replace",
-    ]
-)
-"""Calls that take a reason among their first arguments, or as `reason`."""
-NO_REASONS = frozenset({"True", "False", "Unknown"})
+TABLE = SOURCE / "domain" / "reasons"
 ENUMS: tuple[type[StrEnum], ...] = (
     facts.Reason,
     entries.EntryWait,
@@ -61,56 +37,132 @@ ENUMS: tuple[type[StrEnum], ...] = (
     DpuPhase,
     unplanned.NetworkReason,
 )
+OTHERS: dict[str, frozenset[str]] = {
+    "values of a condition's status": frozenset({"True", "False", "Unknown"}),
+    "states of a DPU's protection, in messages": frozenset(ProtectionPhase) - REASONS.keys(),
+    "what a kubeconfig is refused for, within the message of InvalidKubeconfig": frozenset(Rejection),
+    "who wants a drain, in status.dpus": frozenset(DrainReason) - {""},
+    "steps of the worker of a host, in its failures": frozenset({"Sweeping", "Upkeep"}),
+    "values of spec": frozenset({"Auto", "Retain", "Delete", "Cordon", "Report", "Hold", "Abort"}),
+    "kinds, groups and fields of the API": frozenset(
+        {
+            "AlwaysAllow",
+            "Apply",
+            "ClusterRole",
+            "Config",
+            "Default",
+            "DoesNotExist",
+            "Exists",
+            "FallbackToLogsOnError",
+            "HostToContainer",
+            "IfHealthyBudget",
+            "In",
+            "NotIn",
+            "Opaque",
+            "Role",
+            "RollingUpdate",
+            "RuntimeDefault",
+            "SecurityContextConstraints",
+            "TokenRequest",
+        }
+    ),
+    "what other programs say": frozenset(
+        {
+            "ContainerCreating",
+            "Degraded",
+            "Done",
+            "ErrImagePull",
+            "Error",
+            "Established",
+            "FailedCreate",
+            "ImageBuildDegraded",
+            "ImagePullBackOff",
+            "NodeDegraded",
+            "PanicException",
+            "PinnedImageSetsDegraded",
+            "PodInitializing",
+            "PodScheduled",
+            "Ready",
+            "RenderDegraded",
+            "ReplicaFailure",
+            "Running",
+            "Succeeded",
+            "Unreconcilable",
+            "Working",
+        }
+    ),
+    "why a tenant does not answer, within messages": frozenset({"Refused", "Reset", "Timeout", "TooLarge"}),
+    "what the operator finds out, not told under this word": frozenset(
+        {"Migrating", "Multi", "OpenShift", "Overdue", "Topology"}
+    ),
+}
+"""Words of the form of a reason that are none, by what they are."""
 
 
-def said_in(tree: ast.AST) -> Iterator[str]:
-    """Literal reasons of conditions, holds and what becomes one of them; of `return "Reason", message` too."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-            if name in SAYING:
-                named = [word.value for word in node.keywords if word.arg == "reason"]
-                yield from literals([*node.args[:3], *named])
-        elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 2:
-            yield from literals(node.value.elts[:1])
+def resources() -> Iterator[Resource]:
+    for module in (names, keys):
+        yield from (value for value in vars(module).values() if isinstance(value, Resource))
 
 
-def named_in(module: ast.Module) -> Iterator[str]:
-    """Reasons that have a name of their own."""
-    for node in module.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            yield from literals([node.value] if CONSTANT.match(node.targets[0].id) else [])
+def literals(*rooms: str) -> dict[str, set[str]]:
+    """Each text of the form of a reason, and the files outside the table that hold it."""
+    found: dict[str, set[str]] = {}
+    for path in (path for room in rooms for path in (SOURCE / room).rglob("*.py")):
+        is_told = TABLE not in path.parents and "settingstable" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text())) if is_told else ():
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and CAMEL_CASE.fullmatch(node.value):
+                found.setdefault(node.value, set()).add(path.relative_to(SOURCE).as_posix())
+    return found
 
 
-def literals(nodes: list[ast.expr]) -> Iterator[str]:
-    for node in nodes:
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and WORD.fullmatch(node.value):
-            yield node.value
+def refused_settings() -> Set[str]:
+    """Reasons that the table of settings holds, among names of settings: those that end as such reasons do."""
+    table = SOURCE / "domain" / "ovnkube" / "settingstable"
+    trees = [ast.parse(path.read_text()) for path in table.glob("*.py")]
+    calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    refusals = [call.args[0] for call in calls if getattr(call.func, "id", "") == "RefusesTenant"]
+    return {node.value for node in refusals if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
-def reasons() -> set[str]:
-    found = {str(each) for kind in ENUMS for each in kind} | {returning.HOST_LEFT_CORDONED, unplanned.NETWORK_BACK}
-    found |= {opening.DRAIN_FORCED, dpustatus.DRAIN_SKIPPED, returning.HOST_FORCED_BACK}
-    found |= {span.reason for span in LimitedStep}
-    found |= {"".join(word.capitalize() for word in each.name.split("_")) for each in _SHOWN}
-    for room in ("domain", "controllers"):
-        for path in (SOURCE / room).rglob("*.py"):
-            module = ast.parse(path.read_text())
-            found |= {*said_in(module), *named_in(module)}
-    return found - NO_REASONS
+def test_a_word_that_may_be_a_reason_is_in_the_table_or_is_known_to_be_none() -> None:
+    known = {*REASONS, *CONDITIONS, *(each.kind for each in resources())}.union(*OTHERS.values())
+    assert {word: files for word, files in literals("domain", "controllers").items() if word not in known} == {}
 
 
-_SHOWN = (ProtectionPhase.BLOCKER_NOT_READY, ProtectionPhase.NOT_OURS, ProtectionPhase.REMOVAL_PENDING)
+def test_what_is_said_to_be_no_reason_is_in_no_table_and_still_there() -> None:
+    said = literals("domain", "controllers")
+    for words in OTHERS.values():
+        assert words & REASONS.keys() == set()
+        assert words - said.keys() == set()
 
 
-@pytest.mark.parametrize("reason", sorted(reasons()))
-def test_each_reason_has_a_gravity_and_a_next_step(reason: str) -> None:
-    assert reason in REASONS
-    assert REASONS[reason].next_step
+def test_what_the_settings_of_a_tenant_are_refused_for_is_in_the_table() -> None:
+    assert {"IPsecNotSupported"} <= refused_settings() <= REASONS.keys()
 
 
-def test_the_search_finds_what_is_said_in_every_way() -> None:
-    assert {"Verified", "NotOurs", "NoPairs", "Aborted", "NotAdmitted", "Revoked", "ImageNotAllowed"} <= reasons()
+def test_each_reason_of_the_table_is_emitted() -> None:
+    emitted = literals("domain", "controllers", "runtime").keys() | refused_settings()
+    assert REASONS.keys() - emitted - {step.reason for step in LimitedStep} == set()
+
+
+@pytest.mark.parametrize("kind", ENUMS, ids=lambda kind: kind.__name__)
+def test_each_member_of_an_enum_of_reasons_is_in_the_table_and_used(kind: type[StrEnum]) -> None:
+    trees = [
+        ast.parse(path.read_text()) for room in ("domain", "controllers") for path in (SOURCE / room).rglob("*.py")
+    ]
+    used = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert {str(member) for member in kind} <= REASONS.keys()
+    assert set(kind.__members__) <= used
+
+
+@pytest.mark.parametrize("step", LimitedStep)
+def test_each_limit_of_time_has_a_reason_in_the_table(step: LimitedStep) -> None:
+    assert step.reason in REASONS
+
+
+def test_no_reason_is_made_from_a_name_of_python() -> None:
+    paths = [path for room in ("domain", "controllers") for path in (SOURCE / room).rglob("*.py")]
+    assert {path.name for path in paths if ".capitalize()" in path.read_text()} == {"kubeconfig.py"}
 
 
 HEALTHY = (
@@ -145,7 +197,7 @@ def test_nobody_but_the_table_says_how_grave_an_event_is() -> None:
         f"{path.relative_to(SOURCE)}:{line}"
         for path in SOURCE.rglob("*.py")
         for line in makers_of_events(ast.parse(path.read_text()))
-        if path != SOURCE / "domain" / "reasons.py"
+        if TABLE not in path.parents
     }
     assert found == set()
 

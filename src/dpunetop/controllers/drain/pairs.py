@@ -14,7 +14,7 @@ from dpunetop.controllers.drain.taskrunner import CallFailed, TaskRunner
 from dpunetop.controllers.reconciler import ConfigReconciler, Installation
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.lifecycle import ENDING_RIGHTS_SECONDS
-from dpunetop.domain.clusterconfig.status import LEADING_OUT, PAIRS_HEALTHY, report
+from dpunetop.domain.clusterconfig.status import LEADING_OUT, report
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, tenant_cluster_name
 from dpunetop.domain.drain.fleet.roster import Mode, Roster
 from dpunetop.domain.drain.model.calls import Result
@@ -26,6 +26,7 @@ from dpunetop.domain.drain.report.failures import passes, why_failed
 from dpunetop.domain.drain.report.health import PairState, judge_pairs
 from dpunetop.domain.drain.report.parting import Parting, judge_partings
 from dpunetop.domain.pairing.entries import idle_pods, idle_pods_left, render_idle_pods
+from dpunetop.domain.reasons import PAIRS_HEALTHY
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, SERVICEACCOUNTS, Key
 from dpunetop.kube.meta import Obj, labels_of

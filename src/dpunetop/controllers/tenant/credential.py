@@ -13,7 +13,6 @@ from dpunetop.controllers.tenant.answercache import ExpiringCache
 from dpunetop.controllers.tenant.identity import IdentityReviewer
 from dpunetop.controllers.tenant.tokens import BuildTenant, TokenRequester, write_refused
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.clusterconfig.status import DPU_CREDENTIAL_VALID
 from dpunetop.domain.clusterconfig.types import CredentialChoice, DpuClusterConfig, tenant_cluster_name
 from dpunetop.domain.credential.account import OPENSHIFT_ACCOUNT, Account, TenantSide, account_for
 from dpunetop.domain.credential.nodeidentity import Identity, Unasked
@@ -44,6 +43,7 @@ from dpunetop.domain.ovnkube.release import release_of
 from dpunetop.domain.ovnkube.topology import Topology, running_topology
 from dpunetop.domain.pairing.entries import entries_of
 from dpunetop.domain.pairing.pairing import host_of
+from dpunetop.domain.reasons import DPU_CREDENTIAL_VALID
 from dpunetop.domain.tenant.kubeconfig import TenantKubeconfig, fingerprint
 from dpunetop.domain.tenant.link import last_good
 from dpunetop.kube.errors import Forbidden, Invalid, NotFound

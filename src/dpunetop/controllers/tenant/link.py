@@ -12,9 +12,9 @@ import structlog
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.reconciler import ConfigReconciler, Installation, probed
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.clusterconfig.status import CREDENTIALS_VALID
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, tenant_cluster_name
 from dpunetop.domain.names import KUBE_SYSTEM, TENANT_KUBECONFIG
+from dpunetop.domain.reasons import CREDENTIALS_VALID
 from dpunetop.domain.tenant.kubeconfig import TenantKubeconfig, fingerprint
 from dpunetop.domain.tenant.link import (
     Attempt,

@@ -9,7 +9,7 @@ from dpunetop.base.quoting import named
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.admission import WITHOUT_RIGHTS
 from dpunetop.domain.clusterconfig.poolend import Staying, staying_nodes
-from dpunetop.domain.clusterconfig.status import PAIRS_HEALTHY, READY, report, summary
+from dpunetop.domain.clusterconfig.status import report, summary
 from dpunetop.domain.clusterconfig.types import DeletionPolicy, DpuClusterConfig
 from dpunetop.domain.names import (
     CLAIMED_POOL,
@@ -20,7 +20,7 @@ from dpunetop.domain.names import (
     MACHINECONFIGS,
     OWNER_LABEL,
 )
-from dpunetop.domain.reasons import event
+from dpunetop.domain.reasons import PAIRS_HEALTHY, READY, event
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.keys import DAEMONSETS, INFRA, NODES, SECRETS, SERVICEACCOUNTS, Resource
 from dpunetop.kube.meta import Obj, labels_of, new_object

@@ -5,23 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
-from dpunetop.domain.names import DPUCLUSTERCONFIGS, READY_CONDITION
-from dpunetop.domain.reasons import Gravity, event, good_event, meaning
+from dpunetop.domain.names import DPUCLUSTERCONFIGS
+from dpunetop.domain.reasons import (
+    CONDITIONS,
+    MCP_READY,
+    READY,
+    Gravity,
+    event,
+    good_event,
+    meaning,
+)
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.fieldsets import projection
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.plan import ApplyStatus, Emit, Plan, Step
-
-READY = READY_CONDITION
-MCP_READY = "McpReady"
-TENANT_REACHABLE = "TenantReachable"
-CREDENTIALS_VALID = "CredentialsValid"
-DPU_CREDENTIAL_VALID = "DpuCredentialValid"
-TENANT_OBJS_SYNCED = "TenantObjsSynced"
-OVN_KUBE_READY = "OvnKubeReady"
-PAIRS_HEALTHY = "PairsHealthy"
-TOPOLOGY_SUPPORTED = "TopologySupported"
-FEATURE_PARITY = "FeatureParity"
 
 API_NOT_SERVED = "ApiNotServed"
 """Reason of McpReady on an infra cluster without the MachineConfig API; it does not count against Ready."""
@@ -39,14 +36,8 @@ LEADING_OUT = "LeadingOut"
 
 _WARNED_OF = (CREDENTIAL_SHORT_LIVED, CREDENTIAL_EXPIRES_SOON)
 """Reasons that ask for something although the condition is True."""
-_OF_THE_TENANT = (
-    CREDENTIALS_VALID,
-    TENANT_REACHABLE,
-    DPU_CREDENTIAL_VALID,
-    TENANT_OBJS_SYNCED,
-    PAIRS_HEALTHY,
-    OVN_KUBE_READY,
-)
+_COUNTED = tuple(type_ for type_, row in CONDITIONS.items() if row.counts)
+"""What `Ready` sums up, the first to be mended first."""
 
 
 _FAREWELL = (
@@ -64,7 +55,7 @@ def summary(config: DpuClusterConfig) -> Condition:
         each of them goes its way (Unknown, False, True) none of what Ready says comes back: what is not known yet is
         passed over only for what is stuck, or the order in which their authors get to speak would show.
     """
-    wanted = (MCP_READY, *(_OF_THE_TENANT if config.kubeconfig_secret else ()))
+    wanted = _COUNTED if config.kubeconfig_secret else (MCP_READY,)
     lacking = [lack for type_ in wanted if (lack := _lack(config, type_)) is not None]
     stuck = [lack for lack in lacking if lack.status == "False" and not _passes(lack.reason)]
     ready = Condition(READY, "True", "AllReady", _FAREWELL if config.kubeconfig_secret else "")

@@ -18,13 +18,7 @@ from typing import Any, assert_never
 
 from dpunetop.base.sensitive import Sensitive
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.clusterconfig.status import (
-    CREDENTIAL_EXPIRES_SOON,
-    CREDENTIAL_SHORT_LIVED,
-    CREDENTIALS_VALID,
-    DPU_CREDENTIAL_VALID,
-    report,
-)
+from dpunetop.domain.clusterconfig.status import CREDENTIAL_EXPIRES_SOON, CREDENTIAL_SHORT_LIVED, report
 from dpunetop.domain.clusterconfig.types import CredentialChoice, DpuClusterConfig
 from dpunetop.domain.credential.account import OPENSHIFT_ACCOUNT, RIGHTS_OF_PODS, Account, TenantSide, named, parse_time
 from dpunetop.domain.credential.nodeidentity import UNASKED, Identity, next_try, told
@@ -43,6 +37,7 @@ from dpunetop.domain.names import (
     TENANT_KUBECONFIG,
 )
 from dpunetop.domain.ovnkube.pod import CREDENTIAL_FOLDER
+from dpunetop.domain.reasons import CREDENTIALS_VALID, DPU_CREDENTIAL_VALID
 from dpunetop.domain.tenant.credentialend import end_of
 from dpunetop.domain.tenant.kubeconfig import TenantKubeconfig, render_with_token_aside, render_with_token_file
 from dpunetop.domain.tenant.pem import PEM_LIMIT_BYTES

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dpunetop.domain.clusterconfig.grants import NOT_GRANTED, Nodes, Rights, judge_nodes, selects, some_nodes
-from dpunetop.domain.clusterconfig.status import API_NOT_SERVED, MCP_READY, report
+from dpunetop.domain.clusterconfig.status import API_NOT_SERVED, report
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.hostconfig.machineconfig import (
     NOT_OBSERVED_YET,
@@ -22,6 +22,7 @@ from dpunetop.domain.hostconfig.machineconfig import (
     shared_nodes,
 )
 from dpunetop.domain.names import MACHINECONFIGPOOLS, MACHINECONFIGS, OWNER_LABEL, ROLL_ANNOTATION, machine_config_name
+from dpunetop.domain.reasons import MCP_READY
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import INFRA
 from dpunetop.kube.meta import Obj, labels_of, name_of

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.clusterconfig.status import TENANT_OBJS_SYNCED, report
+from dpunetop.domain.clusterconfig.status import report
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.ovnkube.copies import Copy, CopyRefused, Source, copy_of
+from dpunetop.domain.reasons import TENANT_OBJS_SYNCED
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import INFRA
 from dpunetop.kube.meta import Obj, is_terminating

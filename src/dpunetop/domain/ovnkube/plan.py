@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from dpunetop.domain.clusterconfig.grants import NOT_GRANTED, Nodes, Rights, judge_nodes
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.clusterconfig.status import FEATURE_PARITY, OVN_KUBE_READY, TOPOLOGY_SUPPORTED, report
+from dpunetop.domain.clusterconfig.status import report
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, TopologyChoice
 from dpunetop.domain.hostconfig.machineconfig import configured_nodes
 from dpunetop.domain.hostconfig.plan import dropped_nodes
@@ -46,6 +46,7 @@ from dpunetop.domain.pairing.entries import (
 )
 from dpunetop.domain.pairing.envfile import NodeEntry, Wish, nobodys_keys, parse_entries
 from dpunetop.domain.pairing.pairing import Claims, Pair, PairingView, pair_up, tenant_nodes
+from dpunetop.domain.reasons import FEATURE_PARITY, OVN_KUBE_READY, TOPOLOGY_SUPPORTED
 from dpunetop.domain.tenant.addresses import Network
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, INFRA, PODS, SERVICEACCOUNTS, Resource

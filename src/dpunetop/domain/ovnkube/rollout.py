@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dpunetop.base.quoting import quoted
-from dpunetop.domain.clusterconfig.status import OVN_KUBE_READY
 from dpunetop.domain.names import DPU_NODE_LABEL, ENV_OVERRIDES, OVNKUBE_NODE, TENANT_NODE_ANNOTATION, TENANT_NODE_ENV
 from dpunetop.domain.ovnkube.notrunning import why_pod_waits, why_refused
 from dpunetop.domain.ovnkube.pod import has_newest_template, newest_template, proven_template
 from dpunetop.domain.ovnkube.unready import Cause, held_up
 from dpunetop.domain.pairing.entries import PASSING, EntriesState, EntryWait, Waiting
 from dpunetop.domain.pairing.pairing import host_of
+from dpunetop.domain.reasons import OVN_KUBE_READY
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.meta import Obj, generation_of, is_terminating, uid_of
 

@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.clusterconfig.status import CREDENTIAL_EXPIRES_SOON, CREDENTIALS_VALID, TENANT_REACHABLE, report
+from dpunetop.domain.clusterconfig.status import CREDENTIAL_EXPIRES_SOON, report
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.names import ACCEPT_TENANT_ANNOTATION, SAME_TENANT_ANNOTATION, TENANT_KUBECONFIG
 from dpunetop.domain.names import TENANT_CREDENTIAL_KEY as KEY
+from dpunetop.domain.reasons import CREDENTIALS_VALID, TENANT_REACHABLE
 from dpunetop.domain.tenant.credentialend import end_of
 from dpunetop.domain.tenant.kubeconfig import (
     KubeconfigRejected,

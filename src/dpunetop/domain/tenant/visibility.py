@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from dpunetop.domain.clusterconfig.status import CREDENTIALS_VALID, TENANT_REACHABLE
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
+from dpunetop.domain.reasons import CREDENTIALS_VALID, TENANT_REACHABLE
 from dpunetop.domain.tenant.link import ANOTHER_CLUSTER, ANSWERED
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized, Unreachable

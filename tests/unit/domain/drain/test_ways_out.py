@@ -339,7 +339,6 @@ WAYS: tuple[Way, ...] = (
 ELSEWHERE: dict[Reason, str] = {
     Reason.HOST_UNCORDONED: "why a drain was aborted; nothing waits with it",
     Reason.TEARDOWN: "no drain begins any more; what has begun ends as always",
-    Reason.BUDGET_NOT_OURS: "about the protection: test_protection.py",
     Reason.CACHE_CONTRADICTED: "about what is watched: controllers/drain/test_stalls.py",
     Reason.DPU_ABSENT: "about what people wrote: controllers/drain/test_mistakes.py",
     Reason.DPU_NOT_SELECTED: "the same",

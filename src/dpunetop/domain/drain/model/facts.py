@@ -256,7 +256,6 @@ class Reason(StrEnum):
 
     ABORTED = "Aborted"
     BLOCKER_NOT_READY = "BlockerNotReady"
-    BUDGET_NOT_OURS = "BudgetNotOurs"
     CACHE_CONTRADICTED = "CacheContradicted"
     DPU_ABSENT = "DpuAbsent"
     DPU_DRAINING = "DpuDraining"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import Enum, auto
+from enum import StrEnum
 
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.drain.model.calls import (
@@ -74,26 +74,26 @@ HOST_LET_GO, HOST_CUT_OFF = "HostLetGo", "HostCutOff"
 """Reasons of Events on the Node of a DPU that serves its host no more: one that is drained, and one that is not."""
 
 
-class ProtectionPhase(Enum):
-    """How far the protection of one DPU is; each is shown with a reason of the same name."""
+class ProtectionPhase(StrEnum):
+    """How far the protection of one DPU is, in the word that conditions show."""
 
-    BLOCKER_MISSING = auto()
+    BLOCKER_MISSING = "BlockerMissing"
     """Blocker or budget are about to be made."""
-    NOT_OURS = auto()
-    """Blocker or budget belong to somebody else and are left alone; the DPU does not come to serve."""
-    NOT_SERVING = auto()
-    """The budget is open: nobody is served, and nothing is held."""
-    CLOSING = auto()
-    BLOCKER_NOT_READY = auto()
+    NOT_OURS = "NotOurs"
+    """Blocker or budget are not ours: they are left alone, and the DPU serves no host."""
+    NOT_SERVING = "NotServing"
+    """The budget is open: no host is served, and nothing is held."""
+    CLOSING = "Closing"
+    BLOCKER_NOT_READY = "BlockerNotReady"
     """The budget is closed over a pod that is not Ready, which it does not guard."""
-    NODE_CORDONED = auto()
+    NODE_CORDONED = "NodeCordoned"
     """Closed; the entry waits until the node is schedulable."""
-    ENTRY_PENDING = auto()
+    ENTRY_PENDING = "EntryPending"
     """Closed and guarded: the entry is about to be written."""
-    SERVING = auto()
-    REMOVAL_PENDING = auto()
+    SERVING = "Serving"
+    REMOVAL_PENDING = "RemovalPending"
     """It serves a host that it is no longer paired with, until that host is drained."""
-    LEAVING = auto()
+    LEAVING = "Leaving"
     """The entry is gone; pods that may have read it have yet to go."""
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
-from dpunetop.domain.clusterconfig.status import PAIRS_HEALTHY
 from dpunetop.domain.drain.model.facts import HoldReason, Reason
 from dpunetop.domain.drain.outages.unplanned import NetworkState
 from dpunetop.domain.drain.protection.protection import ProtectionPhase
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus
 from dpunetop.domain.pairing.entries import EntryWait
+from dpunetop.domain.reasons import PAIRS_HEALTHY
 from dpunetop.kube.conditions import Condition
 
 _SHOWN = 5
@@ -98,8 +98,7 @@ def _troubles(pair: PairState) -> Iterable[tuple[str, str]]:
         yield "BlockerNotReady", f"{pair.dpu}: {words}: its blocker does not run: {pair.cause}"
         return
     if pair.guarding in _WORDS and not _is_excused(pair):
-        reason = "".join(word.capitalize() for word in pair.guarding.name.split("_"))
-        yield reason, f"{pair.dpu}: {_WORDS[pair.guarding].format(dpu=pair.dpu, host=pair.host)}"
+        yield pair.guarding.value, f"{pair.dpu}: {_WORDS[pair.guarding].format(dpu=pair.dpu, host=pair.host)}"
 
 
 def _is_symptom(pair: PairState, reason: str, down: Set[str]) -> bool:

@@ -79,7 +79,7 @@ def _timed(host_state: HostState, dpu: DpuView, dpu_status: DpuStatus, guarding:
     span, since = _drain(host_state, dpu, dpu_status.stage)
     what = str(dpu_status.stage)
     if span is None and dpu_status.stage is DpuPhase.IDLE and guarding is not None:
-        span, what = guarding_span(guarding), _words(guarding)
+        span, what = guarding_span(guarding), guarding.value
         since = 0 if dpu.budget is None else dpu.budget.since
     if span is None or not since:
         return dpu_status
@@ -139,10 +139,6 @@ def _since(span: LimitedStep, dpu: DpuView, cycle: Cycle, own: Maintenance | Non
         case LimitedStep.GIVING_BACK:
             return max(cycle.returned_at or cycle.since, 0 if own is None else own.ended_at)
     assert_never(span)
-
-
-def _words(guarding: ProtectionPhase) -> str:
-    return "".join(word.capitalize() for word in guarding.name.split("_"))
 
 
 def _limit(limits: Limits, span: LimitedStep) -> str:

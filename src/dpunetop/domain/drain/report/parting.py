@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dpunetop.base.quoting import named
-from dpunetop.domain.clusterconfig.status import LEADING_OUT, PAIRS_HEALTHY
+from dpunetop.domain.clusterconfig.status import LEADING_OUT
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus
+from dpunetop.domain.reasons import PAIRS_HEALTHY
 from dpunetop.kube.conditions import Condition
 
 _SHOWN = 5

@@ -1,0 +1,113 @@
+"""Every condition type and every reason that a condition or an Event bears: what it says, how grave it is, what to do.
+
+`docs/reasons.md` is generated from here. A reason that is not here, or that nothing emits, fails a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final, Literal
+
+from dpunetop.domain.names import READY_CONDITION
+from dpunetop.domain.reasons.rows import ACTION, GOOD, PASSING, WAITING, Rows
+from dpunetop.kube.keys import Resource
+from dpunetop.kube.meta import Obj
+from dpunetop.kube.plan import Emit
+
+READY: Final = READY_CONDITION
+MCP_READY: Final = "McpReady"
+CREDENTIALS_VALID: Final = "CredentialsValid"
+TENANT_REACHABLE: Final = "TenantReachable"
+DPU_CREDENTIAL_VALID: Final = "DpuCredentialValid"
+TENANT_OBJS_SYNCED: Final = "TenantObjsSynced"
+PAIRS_HEALTHY: Final = "PairsHealthy"
+OVN_KUBE_READY: Final = "OvnKubeReady"
+TOPOLOGY_SUPPORTED: Final = "TopologySupported"
+FEATURE_PARITY: Final = "FeatureParity"
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionType:
+    """One type of condition on a DpuClusterConfig."""
+
+    true_when: str
+    counts: bool = True
+    """Whether `Ready` needs it to be True."""
+
+
+CONDITIONS: Mapping[str, ConditionType] = {
+    MCP_READY: ConditionType("every machine of the pool runs the host configuration"),
+    CREDENTIALS_VALID: ConditionType("the tenant accepts the given kubeconfig"),
+    TENANT_REACHABLE: ConditionType("the tenant's API server answers, and is the same cluster as before"),
+    DPU_CREDENTIAL_VALID: ConditionType("the DPU pods hold a credential that the tenant accepts"),
+    TENANT_OBJS_SYNCED: ConditionType("the copies of the tenant's configuration and certificates are current"),
+    PAIRS_HEALTHY: ConditionType("every pair is protected, every host has a network, and no drain is stuck"),
+    OVN_KUBE_READY: ConditionType("OVN-Kubernetes serves on every DPU that has an entry"),
+    TOPOLOGY_SUPPORTED: ConditionType("the tenant's topology is clear and its release is supported", counts=False),
+    FEATURE_PARITY: ConditionType("the DPUs follow every setting of the tenant", counts=False),
+    READY: ConditionType("all conditions that count are True", counts=False),
+}
+"""All condition types, in the order in which `Ready` reports what is wrong: a later one may follow from an earlier."""
+
+
+class Gravity(Enum):
+    """What a reason asks of its reader."""
+
+    GOOD = auto()
+    """Nothing is wrong."""
+    PASSING = auto()
+    """It takes time and then becomes good by itself; a summary does not repeat it."""
+    WAITING = auto()
+    """It waits for something else; it is reported, and nobody has to act."""
+    ACTION = auto()
+    """A person has to act."""
+
+    @property
+    def event(self) -> Literal["Normal", "Warning"]:
+        """The type of an Event about it."""
+        return "Warning" if self is Gravity.ACTION else "Normal"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """One row of the table."""
+
+    gravity: Gravity
+    says: str
+    """What the message states, without the names of objects in it."""
+    next_step: str
+    """A command, or where to look."""
+
+
+def _rows(gravity: Gravity, default: str, rows: Rows) -> dict[str, Meaning]:
+    """A row that is one text has the `default` next step."""
+    pairs = {reason: row if isinstance(row, tuple) else (row, default) for reason, row in rows.items()}
+    return {reason: Meaning(gravity, says, next_step) for reason, (says, next_step) in pairs.items()}
+
+
+REASONS: Mapping[str, Meaning] = {
+    **_rows(Gravity.GOOD, "nothing to do", GOOD),
+    **_rows(Gravity.PASSING, "wait", PASSING),
+    **_rows(Gravity.WAITING, "wait; the message says for what", WAITING),
+    **_rows(Gravity.ACTION, "read the message", ACTION),
+}
+"""All reasons of the operator. Those of an API server, such as Forbidden, are not in it."""
+
+_OF_A_SERVER = Meaning(Gravity.ACTION, "the server's answer", "do what the server's answer in the message asks for")
+
+
+def meaning(reason: str) -> Meaning:
+    """The row of a reason; a reason that is not in the table comes from a server, and a person has to act."""
+    return REASONS.get(reason, _OF_A_SERVER)
+
+
+def event(cluster: str, resource: Resource, regarding: Obj, reason: str, note: str) -> Emit:
+    """An Event as grave as its reason. With `good_event` the only maker of Events."""
+    return Emit(cluster, resource, regarding, meaning(reason).gravity.event, reason, note)
+
+
+def good_event(cluster: str, resource: Resource, regarding: Obj, reason: str, note: str) -> Emit:
+    """A Normal Event, of a reason that is a Warning elsewhere."""
+    return Emit(cluster, resource, regarding, "Normal", reason, note)
