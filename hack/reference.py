@@ -14,17 +14,22 @@ from typing import Any
 
 import yaml
 
-from dpunetop.domain.reasons import REASONS, Gravity
+from dpunetop.domain.reasons import CONDITIONS, REASONS, Gravity
 from dpunetop.runtime.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
 HEAD = "<!-- Made by `make reference`. Change {source}. -->\n"
 GRAVITIES: Mapping[Gravity, tuple[str, str]] = {
-    Gravity.ACTION: ("Somebody has to do something", "Events of these are Warnings."),
-    Gravity.WAITING: ("Something else has its turn first", "Nobody has to do anything, unless it lasts."),
-    Gravity.PASSING: ("It takes its time", "It becomes good by itself."),
-    Gravity.GOOD: ("All is as it should be", "Nothing to do."),
+    Gravity.ACTION: (
+        "A person has to act",
+        "Events are Warnings; `Ready` repeats them where the condition is False.",
+    ),
+    Gravity.WAITING: ("It waits for something else", "Nobody has to act; their Events are Normal."),
+    Gravity.PASSING: ("It passes by itself", "`Ready` says only for which condition it waits."),
+    Gravity.GOOD: ("Nothing is wrong", "Also the stages of a drain, and Events that report success."),
 }
+TELLING = ("drain.md", "outages.md", "pods.md", "security.md")
+"""Pages whose tables say more about a reason."""
 
 Schema = dict[str, Any]
 
@@ -93,15 +98,30 @@ def api() -> str:
 
 
 def reasons() -> str:
-    """The page about the reasons of conditions and Events."""
-    text = HEAD.format(source="src/dpunetop/domain/reasons.py") + "\n# Reasons\n\n"
+    """The page about condition types, and the reasons of conditions and Events."""
+    text = HEAD.format(source="src/dpunetop/domain/reasons") + "\n# Conditions and reasons\n\n"
     text += (
-        "Every reason that a condition or an Event of the operator bears. The message beside it names the objects.\n"
+        "`kubectl describe dcc <name>` shows the conditions; their messages name the DPU, the host or the object.\n"
+        "Events bear the same reasons. A reason that is not here, such as `Forbidden`, comes from an API server: the\n"
+        "message quotes its answer.\n\n## Conditions of a DpuClusterConfig\n\n"
     )
+    types = ((f"`{each}`", row.true_when, "yes" if row.counts else "no") for each, row in CONDITIONS.items())
+    text += table(("type", "True when", "counts for `Ready`"), types)
     for gravity, (title, what) in GRAVITIES.items():
-        rows = sorted((f"`{name}`", each.next_step) for name, each in REASONS.items() if each.gravity is gravity)
-        text += f"\n## {title}\n\n{what}\n\n" + table(("reason", "what to do"), iter(rows))
+        text += f"\n## {title}\n\n{what}\n\n"
+        text += table(("reason", "the message says", "what to do", "more"), reasons_of(gravity))
     return text
+
+
+def reasons_of(gravity: Gravity) -> Iterator[tuple[str, ...]]:
+    """The rows of all reasons of one gravity."""
+    pages = {name: (ROOT / "docs" / name).read_text() for name in TELLING}
+    for name, row in sorted(REASONS.items()):
+        if row.gravity is gravity:
+            more = ", ".join(
+                f"[{page}]({page})" for page, text in pages.items() if re.search(rf"(?m)^\|.*`{name}`", text)
+            )
+            yield f'<a id="{name.lower()}"></a>`{name}`', row.says, row.next_step, more
 
 
 def metrics() -> str:

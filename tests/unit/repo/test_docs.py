@@ -9,11 +9,22 @@ from pathlib import Path
 import pytest
 from hack import dashboard, reference
 
+from dpunetop.domain.reasons import CONDITIONS, REASONS
+from support.outside import recorded
+
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 PAGES = sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+WORD = re.compile(r"`((?:[A-Z][a-z0-9]+){2,}[A-Z]*[a-z0-9]*)`")
+OURS = {*recorded("words"), *REASONS, *CONDITIONS}
+OF_OTHERS = {
+    "WorkQueue": "a class of runtime",
+    "AllNamespaces": "an install mode of OLM",
+    "CrashLoopBackOff": "kubelet",
+    "ServiceAccountTokenNodeBinding": "a feature gate of Kubernetes",
+}
 KNOWN = {"kubectl", "make", "helm", "podman", "cp", "python"}
 
 
@@ -60,3 +71,13 @@ def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
     asked = {name for query in queries for name in re.findall(r"\b([a-z_]+)\{", query)}
     assert len(queries) > 15
     assert {name for name in asked if name.removesuffix("_bucket") not in exposed} == set()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_names_no_reason_that_the_operator_does_not_have(name: str) -> None:
+    assert set(WORD.findall((DOCS / name).read_text())) - OURS - OF_OTHERS.keys() == set()
+
+
+def test_the_readme_lists_every_condition_type() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [type_ for type_ in CONDITIONS if f"| `{type_}` |" not in readme] == []
