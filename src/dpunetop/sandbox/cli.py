@@ -17,7 +17,7 @@ from dpunetop.kube.errors import ApiError
 from dpunetop.sandbox import binaries, seed
 from dpunetop.sandbox.controlplane import Component, StartFailed
 from dpunetop.sandbox.operatorprocess import OperatorFailed, OperatorProcess
-from dpunetop.sandbox.processes import RunFolder, WardenError
+from dpunetop.sandbox.processes import ReaperError, RunFolder
 from dpunetop.sandbox.realovn.packages import Unavailable
 from dpunetop.sandbox.realovn.rootfs import Failed
 from dpunetop.sandbox.realovnkube.bed import Bed
@@ -49,7 +49,7 @@ def sandbox(arguments: Sequence[str]) -> int:
         return 130
     except (binaries.BinariesNotFound, seed.NoCheckout, StartFailed, OperatorFailed, Unavailable, Failed) as err:
         print(f"dpunetop sandbox: {err}", file=sys.stderr)
-    except (WardenError, ApiError, TimeoutError, OSError) as err:
+    except (ReaperError, ApiError, TimeoutError, OSError) as err:
         print(f"dpunetop sandbox: {type(err).__name__}: {err}", file=sys.stderr)
     finally:
         for number, handler in before:

@@ -25,7 +25,7 @@ from dpunetop.kube.errors import ApiError
 from dpunetop.sandbox import binaries
 from dpunetop.sandbox.admin import AdminClient, Credential, Obj
 from dpunetop.sandbox.pki import Authority, KeyPair, signing_key
-from dpunetop.sandbox.processes import Port, Process, RunFolder, WardenError, minimal_environment, reserve_port
+from dpunetop.sandbox.processes import Port, Process, ReaperError, RunFolder, minimal_environment, reserve_port
 
 _START_SECONDS = 120.0
 _TERMINATE_SECONDS = 2.0
@@ -283,7 +283,7 @@ class ControlPlanePair:
     def _start_tenant(self, failures: list[BaseException]) -> None:
         try:
             self.tenant.start()
-        except (StartFailed, WardenError, ApiError, OSError, binaries.BinariesNotFound) as err:
+        except (StartFailed, ReaperError, ApiError, OSError, binaries.BinariesNotFound) as err:
             failures.append(err)
             self.infra.stop()
 
@@ -375,7 +375,7 @@ class _Run:
         if self._abandoned.is_set():
             raise StartFailed(f"{self._spec.name}: stopped while starting")
         argv = [str(self._programs.path(component.value)), *self._flags(component), *flags]
-        process = self._run_folder.warden.spawn(argv, self._log(component))
+        process = self._run_folder.reaper.spawn(argv, self._log(component))
         with self._guard:
             self._processes[component] = process
 

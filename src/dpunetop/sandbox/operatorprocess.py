@@ -68,10 +68,10 @@ class OperatorProcess:
     # --- life -------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start it, or start it again; does not wait. Raises: OperatorFailed if it still runs; WardenError."""
+        """Start it, or start it again; does not wait. Raises: OperatorFailed if it still runs; ReaperError."""
         if self._process is not None and self.returncode is None:
             raise OperatorFailed(f"{self!r} still runs")
-        self._process = self._folder.warden.spawn(self._argv, self.log, self._env)
+        self._process = self._folder.reaper.spawn(self._argv, self.log, self._env)
 
     def close(self) -> None:
         """Kill it, remove its folder with the log, give the ports back; may be called again."""

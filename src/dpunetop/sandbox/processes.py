@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_WARDEN = Path(__file__).with_name("warden.py")
+_REAPER = Path(__file__).with_name("reaper.py")
 _ANSWER_TIMEOUT_SECONDS = 30.0
 _MIN_FREE_BYTES = 1 << 30
 _OWNER_LOCK = "owner.lock"
@@ -27,20 +27,20 @@ _OWNER_LOCK = "owner.lock"
 _PORTS = range(20000, 30000)
 
 
-class WardenError(Exception):
-    """A process could not be started, or the warden is gone."""
+class ReaperError(Exception):
+    """A process could not be started, or the reaper is gone."""
 
 
 class Process:
-    """One process of a warden.
+    """One process of a reaper.
 
     Guarantees: `pid` names this process, and no other, until it has been reaped by `poll` or `wait`.
     Threads: any.
     """
 
-    def __init__(self, warden: Warden, pid: int) -> None:
+    def __init__(self, reaper: Reaper, pid: int) -> None:
         self.pid = pid
-        self._warden = warden
+        self._reaper = reaper
         self._guard = threading.Lock()  # guards _code, and is held over the reaping so that it happens once
         self._code: int | None = None
 
@@ -51,7 +51,7 @@ class Process:
         """The exit code, negative for a signal; None while it runs."""
         with self._guard:
             if self._code is None:
-                self._code = self._warden.reap(self.pid)
+                self._code = self._reaper.reap(self.pid)
             return self._code
 
     def signal(self, number: signal.Signals) -> None:
@@ -77,20 +77,20 @@ class Process:
         return self.poll()
 
 
-class Warden:
+class Reaper:
     """Starts processes that end with us: also after a crash or SIGKILL of this process.
 
     Guarantees: after `close`, or the end of this process, every process is killed and the folder removed. SIGINT of the
-        terminal reaches neither the warden nor its processes.
+        terminal reaches neither the reaper nor its processes.
     Threads: any.
-    Raises: WardenError.
+    Raises: ReaperError.
     """
 
     def __init__(self, folder: Path, held: int) -> None:
         """`folder` is removed at the end; `held` is an open descriptor that stays open until then."""
         self._turn = threading.Lock()  # owns the pipe: one request and its answer at a time
-        self._warden = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_WARDEN), str(folder), str(os.getpid())],
+        self._reaper = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_REAPER), str(folder), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -103,7 +103,7 @@ class Warden:
         environment = dict(env) if env is not None else minimal_environment()
         answer = self._ask({"spawn": list(argv), "env": environment, "log": str(log)})
         if "pid" not in answer:
-            raise WardenError(f"{argv[0]}: {answer.get('error')}")
+            raise ReaperError(f"{argv[0]}: {answer.get('error')}")
         return Process(self, int(answer["pid"]))
 
     def reap(self, pid: int) -> int | None:
@@ -114,21 +114,21 @@ class Warden:
     def close(self, timeout: float = 30.0) -> None:
         """Kill all processes and remove the folder; may be called again."""
         with self._turn:
-            for pipe in (self._warden.stdin, self._warden.stdout):
+            for pipe in (self._reaper.stdin, self._reaper.stdout):
                 if pipe is not None:
                     pipe.close()
-        self._warden.wait(timeout)
+        self._reaper.wait(timeout)
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         with self._turn:
-            stdin, stdout = self._warden.stdin, self._warden.stdout
+            stdin, stdout = self._reaper.stdin, self._reaper.stdout
             if stdin is None or stdout is None or stdin.closed:
-                raise WardenError("closed")
+                raise ReaperError("closed")
             try:
                 stdin.write(json.dumps(request).encode() + b"\n")
                 line = _read_line(stdout.fileno())
             except OSError as err:
-                raise WardenError("the warden is gone") from err
+                raise ReaperError("the reaper is gone") from err
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -137,10 +137,10 @@ def _read_line(fd: int) -> bytes:
     line = b""
     while not line.endswith(b"\n"):
         if not select.select([fd], [], [], _ANSWER_TIMEOUT_SECONDS)[0]:
-            raise WardenError("the warden does not answer")
+            raise ReaperError("the reaper does not answer")
         chunk = os.read(fd, 65536)
         if not chunk:
-            raise WardenError("the warden is gone")
+            raise ReaperError("the reaper is gone")
         line += chunk
     return line
 
@@ -151,10 +151,10 @@ def minimal_environment() -> dict[str, str]:
 
 
 class RunFolder:
-    """A folder of one run, in memory where the machine has room, with the warden that removes it.
+    """A folder of one run, in memory where the machine has room, with the reaper that removes it.
 
     Guarantees: readable by this user only; gone after `close` or the end of this process; folders that an ended process
-        could not remove (its warden was killed too) are swept when the next one is made.
+        could not remove (its reaper was killed too) are swept when the next one is made.
     """
 
     def __init__(self, name: str, root: Path | None = None) -> None:
@@ -167,17 +167,17 @@ class RunFolder:
             held = os.open(self.path / _OWNER_LOCK, os.O_CREAT | os.O_RDWR, 0o600)
             fcntl.flock(held, fcntl.LOCK_EX)
         try:
-            self.warden = Warden(self.path, held)
+            self.reaper = Reaper(self.path, held)
         finally:
             os.close(held)
 
     def close(self) -> None:
         """Kill all processes and remove the folder; may be called again."""
-        self.warden.close()
+        self.reaper.close()
 
 
 def sweep(root: Path) -> None:
-    """Remove the run folders below `root` that no warden holds any more; the caller holds the sweep lock."""
+    """Remove the run folders below `root` that no reaper holds any more; the caller holds the sweep lock."""
     for folder in root.iterdir():
         if folder.is_dir() and _is_abandoned(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -203,7 +203,7 @@ def _root() -> Path:
 def _own(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid() or folder.is_symlink():
-        raise WardenError(f"{folder} belongs to someone else")
+        raise ReaperError(f"{folder} belongs to someone else")
 
 
 class Port:
@@ -224,7 +224,7 @@ class Port:
 
 
 def reserve_port() -> Port:
-    """A free loopback port. Raises: WardenError when there is none."""
+    """A free loopback port. Raises: ReaperError when there is none."""
     folder = Path(tempfile.gettempdir()) / f"dpunetop-ports-{os.getuid()}"
     _own(folder)
     for number in random.sample(_PORTS, len(_PORTS)):
@@ -233,7 +233,7 @@ def reserve_port() -> Port:
             os.close(lock)
             continue
         return Port(number, lock)
-    raise WardenError("no free port on loopback")
+    raise ReaperError("no free port on loopback")
 
 
 def _is_taken(lock: int) -> bool:

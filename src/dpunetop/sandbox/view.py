@@ -18,7 +18,7 @@ from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, INFRA, NODES, PODS, SECRETS, SERVICEACCOUNTS
 from dpunetop.kube.meta import Obj, is_terminating, labels_of, name_of, namespace_of
 from dpunetop.sandbox.controlplane import ControlPlane
-from dpunetop.sandbox.standins.bench import Bench
+from dpunetop.sandbox.standins.engine import StandInEngine
 
 _FOLLOWED = (
     DPUCLUSTERCONFIGS,
@@ -48,14 +48,14 @@ class View:
         self._pool = pool
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._said: dict[Topic, str] = {}  # a topic belongs to one kind, whose cache calls from one thread
-        self._bench = Bench(infra, INFRA)
+        self._engine = StandInEngine(infra, INFRA)
         for resource in _FOLLOWED:
-            self._bench.follow(resource, self._saw)
-        self._bench.start()
+            self._engine.follow(resource, self._saw)
+        self._engine.start()
 
     def close(self) -> None:
         """Follow no more; may be called again."""
-        self._bench.close()
+        self._engine.close()
 
     def next_line(self, timeout: float) -> str | None:
         """The next line; None if there is none within `timeout` seconds."""

@@ -19,7 +19,7 @@ from dpunetop.sandbox.realneighbours.daemon import MachineConfigDaemon
 from dpunetop.sandbox.realneighbours.machineconfig import MachineConfigNeighbour
 from dpunetop.sandbox.realneighbours.maintenance import NodeMaintenanceNeighbour
 from dpunetop.sandbox.seed import QuickStart
-from dpunetop.sandbox.standins.bench import Crew
+from dpunetop.sandbox.standins.engine import StandIns
 from dpunetop.sandbox.standins.kubelet import Kubelet
 from dpunetop.sandbox.standins.mco import MachineConfigOperator
 from dpunetop.sandbox.standins.nodemaintenance import NodeMaintenanceOperator
@@ -153,8 +153,8 @@ class World:
         seed.seed_infra(self.pair, self.quick_start)
         seed.seed_tenant(self.pair, self.quick_start, self._shows)
         self._say("starting the stand-ins")
-        self._open.enter_context(Crew(self.infra, INFRA, (self.infra_kubelet, self._mco, *self._zones)))
-        self._open.enter_context(Crew(self.tenant, TENANT, (self.tenant_kubelet, *self._nmo)))
+        self._open.enter_context(StandIns(self.infra, INFRA, (self.infra_kubelet, self._mco, *self._zones)))
+        self._open.enter_context(StandIns(self.tenant, TENANT, (self.tenant_kubelet, *self._nmo)))
         for neighbour in (self._machine_config, self._maintenance):
             if neighbour is not None:
                 self._say(f"starting {neighbour.program.path.name}")

@@ -214,14 +214,14 @@ def test_nothing_is_left_when_the_owner_is_killed(programs: object) -> None:
     assert not folder.exists()
 
 
-def test_nothing_runs_on_when_owner_and_warden_are_killed(programs: object) -> None:
+def test_nothing_runs_on_when_owner_and_reaper_are_killed(programs: object) -> None:
     with subprocess.Popen([sys.executable, "-c", _OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
         assert owner.stdout is not None
         folder = Path(owner.stdout.readline().decode().strip())
         pids = processes_that_mention(str(folder))
         left = [os.pidfd_open(pid) for pid in pids]
-        [warden] = [pid for pid in pids if "warden.py" in command_line(pid)]
-        os.kill(warden, signal.SIGKILL)
+        [reaper] = [pid for pid in pids if "reaper.py" in command_line(pid)]
+        os.kill(reaper, signal.SIGKILL)
         owner.kill()
     assert all(has_ended(handle) for handle in left)
     with ControlPlane(Spec("next", API_ONLY)):

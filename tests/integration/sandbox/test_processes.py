@@ -1,4 +1,4 @@
-"""Processes end with their warden, folders with their processes, and a port is one run's alone."""
+"""Processes end with their reaper, folders with their processes, and a port is one run's alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dpunetop.sandbox.processes import RunFolder, WardenError, reserve_port
+from dpunetop.sandbox.processes import ReaperError, RunFolder, reserve_port
 
 FOREVER = [sys.executable, "-c", "import signal; signal.pause()"]
 
@@ -26,17 +26,17 @@ def folder(tmp_path: Path) -> Iterator[RunFolder]:
 def test_output_goes_to_the_log_and_the_code_is_known(folder: RunFolder) -> None:
     log = folder.path / "log"
     argv = [sys.executable, "-c", "import os; print(os.environ['WHO'], flush=True); raise SystemExit(3)"]
-    process = folder.warden.spawn(argv, log, {"WHO": "me"})
+    process = folder.reaper.spawn(argv, log, {"WHO": "me"})
     assert (process.wait(10), process.poll(), log.read_text()) == (3, 3, "me\n")
 
 
 def test_what_cannot_be_started_is_said(folder: RunFolder) -> None:
-    with pytest.raises(WardenError, match="No such file or directory"):
-        folder.warden.spawn(["/no/such/program"], folder.path / "log")
+    with pytest.raises(ReaperError, match="No such file or directory"):
+        folder.reaper.spawn(["/no/such/program"], folder.path / "log")
 
 
 def test_waiting_ends_with_the_time_and_a_signal_is_seen(folder: RunFolder) -> None:
-    process = folder.warden.spawn(FOREVER, folder.path / "log")
+    process = folder.reaper.spawn(FOREVER, folder.path / "log")
     assert process.wait(0.05) is None
     process.signal(signal.SIGKILL)
     assert process.wait(10) == -signal.SIGKILL
@@ -45,17 +45,17 @@ def test_waiting_ends_with_the_time_and_a_signal_is_seen(folder: RunFolder) -> N
 
 def test_closing_kills_the_processes_and_removes_the_folder(tmp_path: Path) -> None:
     folder = RunFolder("run", tmp_path)
-    process = folder.warden.spawn(FOREVER, folder.path / "log")
+    process = folder.reaper.spawn(FOREVER, folder.path / "log")
     folder.close()
     folder.close()
     assert not folder.path.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
-    with pytest.raises(WardenError):
-        folder.warden.spawn(FOREVER, folder.path / "log")
+    with pytest.raises(ReaperError):
+        folder.reaper.spawn(FOREVER, folder.path / "log")
 
 
-def test_a_folder_without_a_warden_is_swept_and_a_living_one_is_not(tmp_path: Path, folder: RunFolder) -> None:
+def test_a_folder_without_a_reaper_is_swept_and_a_living_one_is_not(tmp_path: Path, folder: RunFolder) -> None:
     abandoned = tmp_path / "run-1-abandoned"
     abandoned.mkdir()
     (abandoned / "owner.lock").touch()

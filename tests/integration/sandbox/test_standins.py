@@ -27,7 +27,7 @@ from dpunetop.kube.requests import get
 from dpunetop.sandbox import binaries
 from dpunetop.sandbox.admin import AdminClient
 from dpunetop.sandbox.controlplane import ControlPlane
-from dpunetop.sandbox.standins.bench import Bench
+from dpunetop.sandbox.standins.engine import StandInEngine
 from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION, boot_id
 from dpunetop.sandbox.standins.nodemaintenance import DRAIN_TAINT, FAIL_ANNOTATION, FINALIZER
 from dpunetop.sandbox.world import World
@@ -133,15 +133,15 @@ class Watched:
         self.most = 0
         self.order: list[str] = []
         self.down: set[str] = set()
-        self._bench = Bench(infra, INFRA)
-        self._nodes = self._bench.follow(NODES, self._saw)
-        self._bench.start()
+        self._engine = StandInEngine(infra, INFRA)
+        self._nodes = self._engine.follow(NODES, self._saw)
+        self._engine.start()
 
     def __enter__(self) -> Watched:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bench.close()
+        self._engine.close()
 
     def _saw(self, node: Obj) -> None:
         if not is_true(node, "Ready"):

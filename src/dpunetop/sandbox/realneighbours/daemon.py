@@ -15,7 +15,7 @@ from dpunetop.domain.names import (
 from dpunetop.kube.keys import NODES, Key
 from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
 from dpunetop.sandbox.standins import mcorules
-from dpunetop.sandbox.standins.bench import Bench, StandIn
+from dpunetop.sandbox.standins.engine import StandIn, StandInEngine
 from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION, boot_id
 from dpunetop.sandbox.standins.mcorules import Action
 
@@ -30,11 +30,11 @@ class MachineConfigDaemon(StandIn):
 
     name = "mcd"
 
-    def attach(self, bench: Bench, enqueue: Callable[[Key], None]) -> None:
+    def attach(self, engine: StandInEngine, enqueue: Callable[[Key], None]) -> None:
         """See `StandIn.attach`."""
-        self._bench = bench
-        self._nodes = bench.follow(NODES, lambda node: enqueue(Key(bench.cluster, "", name_of(node))))
-        self._pools = bench.follow(MACHINECONFIGPOOLS, lambda _: self._enqueue_all(enqueue))
+        self._engine = engine
+        self._nodes = engine.follow(NODES, lambda node: enqueue(Key(engine.cluster, "", name_of(node))))
+        self._pools = engine.follow(MACHINECONFIGPOOLS, lambda _: self._enqueue_all(enqueue))
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
         """See `StandIn.reconcile`."""
@@ -49,7 +49,7 @@ class MachineConfigDaemon(StandIn):
 
     def _enqueue_all(self, enqueue: Callable[[Key], None]) -> None:
         for node in self._nodes.list():
-            enqueue(Key(self._bench.cluster, "", name_of(node)))
+            enqueue(Key(self._engine.cluster, "", name_of(node)))
 
     def _welcome(self, node: Obj) -> None:
         is_master = f"node-role.kubernetes.io/{mcorules.MASTER_ROLE}" in labels_of(node)
@@ -78,4 +78,4 @@ class MachineConfigDaemon(StandIn):
                 pass  # the controller's, or the node's
 
     def _mark(self, node: Obj, annotations: Mapping[str, str | None]) -> None:
-        self._bench.patch(NODES, node, {"metadata": {"annotations": annotations}}, self.manager)
+        self._engine.patch(NODES, node, {"metadata": {"annotations": annotations}}, self.manager)

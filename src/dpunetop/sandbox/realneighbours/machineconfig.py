@@ -70,7 +70,7 @@ class MachineConfigNeighbour:
         argv = [str(self.program.path), "start", f"--kubeconfig={self._infra.admin_kubeconfig}"]
         argv += [f"--resourcelock-namespace={NAMESPACE}", f"--payload-version={_RELEASE}", f"--templates={templates}"]
         argv += [f"--metrics-listen-address=127.0.0.1:{self._metrics.number}", "--streams-cache=", "--v=2"]
-        self._process = self._folder.warden.spawn(argv, self.log, minimal_environment())
+        self._process = self._folder.reaper.spawn(argv, self.log, minimal_environment())
 
     def stop(self) -> None:
         """End it; its Lease is given back, so that the next one need not wait."""

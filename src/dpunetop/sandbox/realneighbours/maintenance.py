@@ -73,7 +73,7 @@ class NodeMaintenanceNeighbour:
         argv = [str(self.program.path), f"--kubeconfig={self._tenant.admin_kubeconfig}"]
         argv += ["--metrics-bind-address=0", "--health-probe-bind-address=0", "--zap-time-encoding=iso8601"]
         env = {**minimal_environment(), "TMPDIR": str(self._folder.path), "LEASE_NAMESPACE": LEASES_NAMESPACE}
-        self._process = self._folder.warden.spawn(argv, self.log, env)
+        self._process = self._folder.reaper.spawn(argv, self.log, env)
         self._wait(self._process)
 
     def stop(self) -> None:

@@ -15,7 +15,7 @@ from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import NODES, PODS, Key
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of, name_of, namespace_of, new_object, uid_of
 from dpunetop.runtime.cache.store import Lister
-from dpunetop.sandbox.standins.bench import BY_NODE, Bench, StandIn, has_ended
+from dpunetop.sandbox.standins.engine import BY_NODE, StandIn, StandInEngine, has_ended
 from dpunetop.sandbox.standins.runtime import ContainerState, Runtime, Shown
 
 REBOOT_ANNOTATION = "standin.dpu.openshift.io/reboot"
@@ -57,12 +57,12 @@ class Kubelet(StandIn):
         self._up_again_at: dict[str, float] = {}  # node that is down -> monotonic
         self._reported: dict[str, Obj] = {}  # node -> what was last written of it
 
-    def attach(self, bench: Bench, enqueue: Callable[[Key], None]) -> None:
+    def attach(self, engine: StandInEngine, enqueue: Callable[[Key], None]) -> None:
         """See `StandIn.attach`."""
-        self._bench = bench
+        self._engine = engine
         self._enqueue = enqueue
-        self._pods: Lister = bench.follow(PODS, lambda pod: enqueue(self._key(pod)))
-        self._nodes: Lister = bench.follow(NODES, self._node_changed)
+        self._pods: Lister = engine.follow(PODS, lambda pod: enqueue(self._key(pod)))
+        self._nodes: Lister = engine.follow(NODES, self._node_changed)
 
     def hold_ready(self, predicate: Callable[[Obj], bool]) -> None:
         """From now on keep the pods for which this holds from being Ready, and let all others be."""
@@ -94,12 +94,12 @@ class Kubelet(StandIn):
         if down_seconds:
             self._runtime.power_off(name_of(node))
         body = self._report(node, boot, down_seconds <= 0)
-        self._bench.client.apply_status(NODES, body, self.manager)
+        self._engine.client.apply_status(NODES, body, self.manager)
         return down_seconds or self._heartbeat_seconds
 
     def _down_seconds(self, node: Obj) -> float:
         """For how long the node will still be down; 0 if it is up, or comes up now."""
-        now, name = self._bench.clock.monotonic(), name_of(node)
+        now, name = self._engine.clock.monotonic(), name_of(node)
         with self._guard:
             if not _is_rebooting(node):
                 self._up_again_at.pop(name, None)
@@ -109,7 +109,7 @@ class Kubelet(StandIn):
             return max(self._up_again_at.setdefault(name, now + self._boot_seconds) - now, 0.0)
 
     def _report(self, node: Obj, boot: str, is_up: bool) -> Obj:
-        now = _written(self._bench.clock.now())
+        now = _written(self._engine.clock.now())
         with self._guard:
             before = self._reported.get(uid_of(node), {})
             report = new_object(NODES, "", name_of(node), status=node_status(node, boot, is_up, before, now))
@@ -134,30 +134,30 @@ class Kubelet(StandIn):
         is_up = _is_up(node)
         if is_terminating(pod):
             if is_up:
-                self._bench.end_pod(pod)
+                self._engine.end_pod(pod)
             return
         if may_run(pod, node):
             with self._guard:
                 is_held = self._is_held
             is_ready = is_up and HOLD_READY_ANNOTATION not in annotations_of(pod) and not is_held(pod)
-            status = pod_status(pod, node, is_ready, _written(self._bench.clock.now()))
-            self._bench.apply_status(PODS, pod, status, self.manager, stop)
+            status = pod_status(pod, node, is_ready, _written(self._engine.clock.now()))
+            self._engine.apply_status(PODS, pod, status, self.manager, stop)
 
     def _run_pod_on(self, node: Obj, pod: Obj, stop: Stop) -> float | None:
         """Look after a pod whose containers are processes; of a node that is down, they are as they were last."""
-        now = _written(self._bench.clock.now())
+        now = _written(self._engine.clock.now())
         if not _is_up(node):
             last = (pod.get("status") or {}).get("containerStatuses") or []
             status = running_status(pod, node, [{**each, "ready": False} for each in last], now)
         elif is_terminating(pod):
             if self._runtime.end(pod):
-                self._bench.end_pod(pod)
+                self._engine.end_pod(pod)
                 return None
             return _UNSEEN_SECONDS
         else:
             states = self._runtime.sync(pod, boot_id(node))
             status = running_status(pod, node, [container_status(state, pod) for state in states], now)
-        self._bench.apply_status(PODS, pod, status, self.manager, stop)
+        self._engine.apply_status(PODS, pod, status, self.manager, stop)
         return _RUNNING_SECONDS
 
     def _bind(self, pod: Obj) -> float | None:
@@ -173,11 +173,11 @@ class Kubelet(StandIn):
             "metadata": {"name": name_of(pod), "namespace": namespace_of(pod)},
             "target": {"apiVersion": "v1", "kind": "Node", "name": target},
         }
-        self._bench.client.create_sub(PODS, namespace_of(pod), name_of(pod), "binding", binding)
+        self._engine.client.create_sub(PODS, namespace_of(pod), name_of(pod), "binding", binding)
         return None
 
     def _key(self, obj: Obj) -> Key:
-        return Key(self._bench.cluster, namespace_of(obj), name_of(obj))
+        return Key(self._engine.cluster, namespace_of(obj), name_of(obj))
 
 
 def boot_id(node: Obj) -> str:

@@ -20,7 +20,7 @@ from dpunetop.kube.errors import Conflict, NotFound
 from dpunetop.kube.keys import NODES, PODS, Key
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, new_object, uid_of
 from dpunetop.sandbox.standins import mcorules
-from dpunetop.sandbox.standins.bench import BY_NODE, Bench, StandIn, drainable
+from dpunetop.sandbox.standins.engine import BY_NODE, StandIn, StandInEngine, drainable
 from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION, boot_id
 from dpunetop.sandbox.standins.mcorules import Action, Drain, PoolView
 
@@ -56,14 +56,14 @@ class MachineConfigOperator(StandIn):
         self._seen: set[str] = set()
         """Names of rendered configurations that were there once. Of the worker that has the one key."""
 
-    def attach(self, bench: Bench, enqueue: Callable[[Key], None]) -> None:
+    def attach(self, engine: StandInEngine, enqueue: Callable[[Key], None]) -> None:
         """See `StandIn.attach`."""
-        key = Key(bench.cluster, "", "all")
-        self._bench = bench
-        self._pools = bench.follow(MACHINECONFIGPOOLS, lambda _: enqueue(key))
-        self._configs = bench.follow(MACHINECONFIGS, lambda _: enqueue(key))
-        self._nodes = bench.follow(NODES, lambda _: enqueue(key))
-        self._pods = bench.follow(PODS, lambda pod: enqueue(key) if self._awaits(pod) else None)
+        key = Key(engine.cluster, "", "all")
+        self._engine = engine
+        self._pools = engine.follow(MACHINECONFIGPOOLS, lambda _: enqueue(key))
+        self._configs = engine.follow(MACHINECONFIGS, lambda _: enqueue(key))
+        self._nodes = engine.follow(NODES, lambda _: enqueue(key))
+        self._pods = engine.follow(PODS, lambda pod: enqueue(key) if self._awaits(pod) else None)
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
         """See `StandIn.reconcile`."""
@@ -94,12 +94,12 @@ class MachineConfigOperator(StandIn):
             rendered[name_of(pool)] = _Rendered(name, tuple(map(name_of, configs)))
             if self._configs.get("", name) is None:
                 made = mcorules.rendered_config(pool, name)
-                self._bench.apply(MACHINECONFIGS, made, None, self.manager, stop)
+                self._engine.apply(MACHINECONFIGS, made, None, self.manager, stop)
             else:
                 self._seen.add(name)
             spec = {"configuration": mcorules.configuration(name, rendered[name_of(pool)].sources)}
             desired = new_object(MACHINECONFIGPOOLS, "", name_of(pool), spec=spec)
-            self._bench.apply(MACHINECONFIGPOOLS, desired, pool, self.manager, stop)
+            self._engine.apply(MACHINECONFIGPOOLS, desired, pool, self.manager, stop)
         return rendered
 
     def _collect(self, pools: Sequence[Obj]) -> None:
@@ -108,15 +108,15 @@ class MachineConfigOperator(StandIn):
         for config in self._configs.list():
             if mcorules.owning_pool(config) not in ("", *known):
                 with contextlib.suppress(NotFound, Conflict):
-                    self._bench.client.delete(MACHINECONFIGS, "", name_of(config), uid_of(config))
+                    self._engine.client.delete(MACHINECONFIGS, "", name_of(config), uid_of(config))
 
     def _report(self, pool: Obj, members: Sequence[Obj], rendered: Mapping[str, _Rendered], stop: Stop) -> None:
         result = rendered.get(name_of(pool))
         if result is None or (pool["spec"].get("configuration") or {}).get("name") != result.name:
             return  # the next pass sees it
-        now = self._bench.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = self._engine.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         status = mcorules.pool_status(PoolView(pool, members, result.sources, now))
-        self._bench.apply_status(MACHINECONFIGPOOLS, pool, status, self.manager, stop)
+        self._engine.apply_status(MACHINECONFIGPOOLS, pool, status, self.manager, stop)
 
     # --- nodes ------------------------------------------------------------------------------------------------------
 
@@ -183,13 +183,13 @@ class MachineConfigOperator(StandIn):
         return True
 
     def _drain(self, node: Obj, mark: str) -> None:
-        name, now = name_of(node), self._bench.clock.monotonic()
+        name, now = name_of(node), self._engine.clock.monotonic()
         drain = self._drains.get(name)
         if drain is None or drain.mark != mark:
             drain = self._drains[name] = Drain(mark, now)
         if drain.pods is None:
             if not mcorules.is_cordoned(node):
-                self._bench.patch(NODES, node, {"spec": {"unschedulable": True}}, self.manager)
+                self._engine.patch(NODES, node, {"spec": {"unschedulable": True}}, self.manager)
                 drain.began = drain.next = now
                 return
             if now < drain.next:
@@ -218,13 +218,13 @@ class MachineConfigOperator(StandIn):
         found = [(uid, self._pods.get(*place)) for uid, place in (drain.pods or {}).items()]
         left = [pod for uid, pod in found if pod is not None and uid_of(pod) == uid]
         for pod in left:
-            if drain.is_due(pod, self._pace, now) and (is_terminating(pod) or self._bench.evict(pod)):
+            if drain.is_due(pod, self._pace, now) and (is_terminating(pod) or self._engine.evict(pod)):
                 drain.granted.add(uid_of(pod))
         return bool(left)
 
     def _uncordon(self, node: Obj, mark: str) -> None:
         if mcorules.is_cordoned(node):
-            self._bench.patch(NODES, node, {"spec": {"unschedulable": None}}, self.manager)
+            self._engine.patch(NODES, node, {"spec": {"unschedulable": None}}, self.manager)
             return
         self._mark(node, {mcorules.LAST_APPLIED_DRAIN_ANNOTATION: mark})
 
@@ -232,4 +232,4 @@ class MachineConfigOperator(StandIn):
         return (pod.get("spec") or {}).get("nodeName") in self._drains
 
     def _mark(self, node: Obj, annotations: Mapping[str, str | None]) -> None:
-        self._bench.patch(NODES, node, {"metadata": {"annotations": annotations}}, self.manager)
+        self._engine.patch(NODES, node, {"metadata": {"annotations": annotations}}, self.manager)

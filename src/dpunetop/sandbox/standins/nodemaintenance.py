@@ -18,7 +18,7 @@ from dpunetop.kube.errors import Conflict, NotFound
 from dpunetop.kube.keys import NODES, PODS, Key
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of, name_of, namespace_of, uid_of
 from dpunetop.kube.requests import Selection
-from dpunetop.sandbox.standins.bench import Bench, StandIn, drainable
+from dpunetop.sandbox.standins.engine import StandIn, StandInEngine, drainable
 
 FINALIZER = "foregroundDeleteNodeMaintenance"
 DRAIN_TAINT = "medik8s.io/drain"
@@ -53,11 +53,11 @@ class NodeMaintenanceOperator(StandIn):
         self._rounds: dict[str, float] = {}
         """When the present try of a drain began, by uid of its maintenance. One worker a maintenance."""
 
-    def attach(self, bench: Bench, enqueue: Callable[[Key], None]) -> None:
+    def attach(self, engine: StandInEngine, enqueue: Callable[[Key], None]) -> None:
         """See `StandIn.attach`."""
-        self._bench = bench
-        self._maintenances = bench.follow(
-            NODEMAINTENANCES, lambda maintenance: enqueue(Key(bench.cluster, "", name_of(maintenance)))
+        self._engine = engine
+        self._maintenances = engine.follow(
+            NODEMAINTENANCES, lambda maintenance: enqueue(Key(engine.cluster, "", name_of(maintenance)))
         )
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
@@ -84,7 +84,7 @@ class NodeMaintenanceOperator(StandIn):
         if node is not None:
             self._give_back(node)
         left = [finalizer for finalizer in finalizers if finalizer != FINALIZER]
-        self._bench.patch(NODEMAINTENANCES, maintenance, {"metadata": {"finalizers": left}}, self.manager)
+        self._engine.patch(NODEMAINTENANCES, maintenance, {"metadata": {"finalizers": left}}, self.manager)
 
     def _hold(self, maintenance: Obj, node: Obj) -> float | None:
         """What it writes brings it back: each pass writes the maintenance once at most."""
@@ -106,7 +106,7 @@ class NodeMaintenanceOperator(StandIn):
 
     def _is_try_over(self, maintenance: Obj) -> bool:
         """Whether a drain has used up its time; the next try begins then. Until its end the phase is that of before."""
-        now = self._bench.clock.monotonic()
+        now = self._engine.clock.monotonic()
         if now < self._rounds.setdefault(uid_of(maintenance), now) + _TRIES * self._retry_seconds:
             return False
         self._rounds[uid_of(maintenance)] = now
@@ -119,26 +119,26 @@ class NodeMaintenanceOperator(StandIn):
         if FINALIZER in finalizers:
             return False
         metadata = {"finalizers": [*finalizers, FINALIZER]}
-        self._bench.patch(NODEMAINTENANCES, maintenance, {"metadata": metadata}, self.manager)
+        self._engine.patch(NODEMAINTENANCES, maintenance, {"metadata": metadata}, self.manager)
         return True
 
     # --- the node ---------------------------------------------------------------------------------------------------
 
     def _node(self, name: str) -> Obj | None:
         try:
-            return self._bench.client.get(NODES, "", name)
+            return self._engine.client.get(NODES, "", name)
         except NotFound:
             return None
 
     def _close(self, node: Obj) -> None:
         if labels_of(node).get(_REMEDIATION_LABEL) != "true":
-            self._bench.patch(NODES, node, {"metadata": {"labels": {_REMEDIATION_LABEL: "true"}}}, self.manager)
+            self._engine.patch(NODES, node, {"metadata": {"labels": {_REMEDIATION_LABEL: "true"}}}, self.manager)
         taints = node["spec"].get("taints") or []
         missing = [taint for taint in _TAINTS if taint["key"] not in _taint_keys(node)]
         if missing:
             self._taint(node, [*taints, *missing])
         if not node["spec"].get("unschedulable"):
-            self._bench.patch(NODES, node, {"spec": {"unschedulable": True}}, self.manager)
+            self._engine.patch(NODES, node, {"spec": {"unschedulable": True}}, self.manager)
 
     def _give_back(self, node: Obj) -> None:
         """By what the node was when it was read: one that is cordoned since stays so (`stopNodeMaintenanceImp`)."""
@@ -146,21 +146,21 @@ class NodeMaintenanceOperator(StandIn):
         if ours & _taint_keys(node):
             self._taint(node, [taint for taint in node["spec"]["taints"] if taint["key"] not in ours])
         if node["spec"].get("unschedulable"):
-            self._bench.patch(NODES, node, {"spec": {"unschedulable": None}}, self.manager)
+            self._engine.patch(NODES, node, {"spec": {"unschedulable": None}}, self.manager)
         if _REMEDIATION_LABEL in labels_of(node):
-            self._bench.patch(NODES, node, {"metadata": {"labels": {_REMEDIATION_LABEL: None}}}, self.manager)
+            self._engine.patch(NODES, node, {"metadata": {"labels": {_REMEDIATION_LABEL: None}}}, self.manager)
 
     def _taint(self, node: Obj, taints: list[Obj]) -> None:
         """Refused if they are others than were read, as by the `test` of its patch (taint.go). Raises: Conflict."""
         now = self._node(name_of(node))
         if now is None or _taint_keys(now) != _taint_keys(node):
             raise Conflict(409, "Conflict", "the taints are not as they were read")
-        self._bench.patch(NODES, node, {"spec": {"taints": taints}}, self.manager)
+        self._engine.patch(NODES, node, {"spec": {"taints": taints}}, self.manager)
 
     def _pods_of(self, node: str) -> tuple[list[Obj], list[Obj]]:
         """All pods of the node, and those of them that are to go."""
         selection = Selection(PODS, field_selector=f"spec.nodeName={node}")
-        pods: list[Obj] = [pod for page in self._bench.client.pages(selection, _PAGE) for pod in page.items]
+        pods: list[Obj] = [pod for page in self._engine.client.pages(selection, _PAGE) for pod in page.items]
         return pods, drainable(pods)
 
     def _drain(self, node: str) -> list[Obj]:
@@ -168,7 +168,7 @@ class NodeMaintenanceOperator(StandIn):
         _, left = self._pods_of(node)
         for pod in left:
             if not is_terminating(pod):
-                self._bench.evict(pod)
+                self._engine.evict(pod)
         return left
 
     # --- the maintenance --------------------------------------------------------------------------------------------
@@ -176,10 +176,10 @@ class NodeMaintenanceOperator(StandIn):
     def _report(self, maintenance: Obj, members: dict[str, Any]) -> None:
         live = maintenance.get("status") or {}
         is_told = all(live.get(name) == value for name, value in members.items())
-        now = self._bench.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = self._engine.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         if is_told and (members["phase"] != "Succeeded" or live.get("lastUpdate") == now):
             return
-        self._bench.update_status(NODEMAINTENANCES, maintenance, {**members, "lastUpdate": now}, self.manager)
+        self._engine.update_status(NODEMAINTENANCES, maintenance, {**members, "lastUpdate": now}, self.manager)
 
 
 def phase_of(maintenance: Obj) -> str:

@@ -31,7 +31,7 @@ from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, LEASES, NODES, PODS, Key
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of, name_of, namespace_of, new_object, uid_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.controlplane import ControlPlane
-from dpunetop.sandbox.standins.bench import Bench, StandIn
+from dpunetop.sandbox.standins.engine import StandIn, StandInEngine
 from dpunetop.sandbox.standins.kubelet import address
 
 HOLD_LEASE_ANNOTATION = "standin.dpu.openshift.io/hold-lease"
@@ -59,11 +59,11 @@ class Zones(StandIn):
         self._guard = threading.Lock()  # guards _due
         self._due: dict[str, float] = {}  # uid of a pod at work -> when its ovnkube renews next; monotonic
 
-    def attach(self, bench: Bench, enqueue: Callable[[Key], None]) -> None:
+    def attach(self, engine: StandInEngine, enqueue: Callable[[Key], None]) -> None:
         """See `StandIn.attach`."""
-        self._bench = bench
-        self._pods = bench.follow(
-            PODS, lambda pod: enqueue(Key(bench.cluster, namespace_of(pod), name_of(pod))) if has_zone(pod) else None
+        self._engine = engine
+        self._pods = engine.follow(
+            PODS, lambda pod: enqueue(Key(engine.cluster, namespace_of(pod), name_of(pod))) if has_zone(pod) else None
         )
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
@@ -111,7 +111,7 @@ class Zones(StandIn):
 
     def _seconds_left(self, pod: Obj, interval: int) -> float:
         """How long until its ovnkube renews; 0: it does so now, and then again after `interval`."""
-        now = self._bench.clock.monotonic()
+        now = self._engine.clock.monotonic()
         with self._guard:
             if (left := self._due.get(uid_of(pod), now) - now) > 0:
                 return left
@@ -120,12 +120,12 @@ class Zones(StandIn):
 
     def _renew(self, pod: Obj, host: Obj, valid_seconds: int) -> None:
         namespace = config_namespace(pod, self._config_map(pod, OVNKUBE_CONFIG))
-        wanted = lease(namespace, host, valid_seconds, self._bench.clock.now())
+        wanted = lease(namespace, host, valid_seconds, self._engine.clock.now())
         self._tenant.admin.apply_at(get(LEASES, namespace, name_of(wanted)).target, wanted, self.manager)
 
     def _config_map(self, pod: Obj, name: str) -> Obj | None:
         try:
-            return self._bench.client.get(CONFIGMAPS, namespace_of(pod), name)
+            return self._engine.client.get(CONFIGMAPS, namespace_of(pod), name)
         except NotFound:
             return None
 

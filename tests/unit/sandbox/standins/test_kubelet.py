@@ -13,7 +13,7 @@ from dpunetop.base.stop import Stop
 from dpunetop.domain.names import DPU_NODE_LABEL
 from dpunetop.kube.keys import Key, Resource
 from dpunetop.sandbox.standins import kubelet
-from dpunetop.sandbox.standins.bench import drainable
+from dpunetop.sandbox.standins.engine import drainable
 from dpunetop.sandbox.standins.runtime import ContainerState
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
@@ -45,8 +45,8 @@ def test_a_pod_of_the_host_network_has_the_address_of_its_node() -> None:
     ]
 
 
-class Bench:
-    """The little of a `Bench` that binding needs: caches that a test fills, and a client that takes notes."""
+class StandInEngine:
+    """The little of a `StandInEngine` that binding needs: caches that a test fills, and a client that takes notes."""
 
     cluster = "tenant"
 
@@ -66,15 +66,15 @@ class Bench:
 def test_a_pod_that_a_daemonset_made_is_bound_also_if_its_node_shows_after_it() -> None:
     fields = [{"key": "metadata.name", "operator": "In", "values": ["n"]}]
     terms = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchFields": fields}]}}
-    bench, stand_in, key = Bench(), kubelet.Kubelet(binds_daemon_pods=True), Key("tenant", "ns", "p")
-    stand_in.attach(cast(Any, bench), lambda _: None)
-    bench.shown["pods"]["p"] = pod(affinity={"nodeAffinity": terms})
-    bench.shown["pods"]["p"]["metadata"]["namespace"] = "ns"
+    engine, stand_in, key = StandInEngine(), kubelet.Kubelet(binds_daemon_pods=True), Key("tenant", "ns", "p")
+    stand_in.attach(cast(Any, engine), lambda _: None)
+    engine.shown["pods"]["p"] = pod(affinity={"nodeAffinity": terms})
+    engine.shown["pods"]["p"]["metadata"]["namespace"] = "ns"
     assert stand_in.reconcile(key, Stop()) == pytest.approx(0.2)
-    assert bench.bound == []
-    bench.shown["nodes"]["n"] = node()
+    assert engine.bound == []
+    engine.shown["nodes"]["n"] = node()
     assert stand_in.reconcile(key, Stop()) is None
-    assert bench.bound == [("p", "n")]
+    assert engine.bound == [("p", "n")]
 
 
 def test_a_pod_of_the_pod_network_has_an_address_of_its_own() -> None:
@@ -174,8 +174,8 @@ class Processes:
         self.off.append(node)
 
 
-class RunningBench(Bench):
-    """A `Bench` that takes notes of what the kubelet writes."""
+class RunningBench(StandInEngine):
+    """A `StandInEngine` that takes notes of what the kubelet writes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -192,12 +192,12 @@ class RunningBench(Bench):
 
 
 def run_by(runtime: Processes, status: str = "True") -> tuple[RunningBench, Callable[[Key], float | None]]:
-    bench, stand_in = RunningBench(), kubelet.Kubelet(runtime=runtime)
-    stand_in.attach(cast(Any, bench), lambda _: None)
-    bench.shown["pods"]["p"] = pod(hostNetwork=True, nodeName="n")
-    bench.shown["nodes"]["n"] = node()
-    bench.shown["nodes"]["n"]["status"]["conditions"] = [{"type": "Ready", "status": status}]
-    return bench, lambda key: stand_in.reconcile(key, Stop())
+    engine, stand_in = RunningBench(), kubelet.Kubelet(runtime=runtime)
+    stand_in.attach(cast(Any, engine), lambda _: None)
+    engine.shown["pods"]["p"] = pod(hostNetwork=True, nodeName="n")
+    engine.shown["nodes"]["n"] = node()
+    engine.shown["nodes"]["n"]["status"]["conditions"] = [{"type": "Ready", "status": status}]
+    return engine, lambda key: stand_in.reconcile(key, Stop())
 
 
 def is_ready(status: dict[str, Any]) -> str:
@@ -206,32 +206,32 @@ def is_ready(status: dict[str, Any]) -> str:
 
 def test_a_pod_that_is_run_is_as_ready_as_all_its_processes_are() -> None:
     runtime, key = Processes(), Key("tenant", "ns", "p")
-    bench, reconcile = run_by(runtime)
+    engine, reconcile = run_by(runtime)
     assert reconcile(key) is not None  # it looks again
-    assert (is_ready(bench.status), [each["ready"] for each in bench.status["containerStatuses"]]) == (
+    assert (is_ready(engine.status), [each["ready"] for each in engine.status["containerStatuses"]]) == (
         "False",
         [False, True],
     )
     runtime.ready["a"] = True
     reconcile(key)
-    assert (is_ready(bench.status), runtime.boots) == ("True", ["boot-1", "boot-1"])
+    assert (is_ready(engine.status), runtime.boots) == ("True", ["boot-1", "boot-1"])
 
 
 def test_a_pod_that_is_run_goes_when_its_processes_have_ended_and_no_sooner() -> None:
     runtime, key = Processes(), Key("tenant", "ns", "p")
-    bench, reconcile = run_by(runtime)
-    bench.shown["pods"]["p"]["metadata"]["deletionTimestamp"] = NOW
-    assert (reconcile(key) is not None, bench.ended) == (True, [])
+    engine, reconcile = run_by(runtime)
+    engine.shown["pods"]["p"]["metadata"]["deletionTimestamp"] = NOW
+    assert (reconcile(key) is not None, engine.ended) == (True, [])
     runtime.has_ended = True
-    assert (reconcile(key), bench.ended, runtime.boots) == (None, ["p"], [])
+    assert (reconcile(key), engine.ended, runtime.boots) == (None, ["p"], [])
 
 
 def test_a_node_that_reboots_runs_nothing_and_its_pods_are_not_ready() -> None:
     runtime = Processes()
-    bench, reconcile = run_by(runtime, "False")
-    bench.shown["pods"]["p"]["status"] = {"containerStatuses": [{"name": "a", "ready": True}]}
-    bench.shown["nodes"]["n"]["metadata"]["annotations"] = {kubelet.REBOOT_ANNOTATION: "boot-1"}
+    engine, reconcile = run_by(runtime, "False")
+    engine.shown["pods"]["p"]["status"] = {"containerStatuses": [{"name": "a", "ready": True}]}
+    engine.shown["nodes"]["n"]["metadata"]["annotations"] = {kubelet.REBOOT_ANNOTATION: "boot-1"}
     reconcile(Key("tenant", "", "n"))
     reconcile(Key("tenant", "ns", "p"))
-    assert (runtime.off, runtime.boots, is_ready(bench.status)) == (["n"], [], "False")
-    assert bench.status["containerStatuses"] == [{"name": "a", "ready": False}]
+    assert (runtime.off, runtime.boots, is_ready(engine.status)) == (["n"], [], "False")
+    assert engine.status["containerStatuses"] == [{"name": "a", "ready": False}]

@@ -41,10 +41,10 @@ BY_NODE = "node"
 _CALL_SECONDS = 10.0
 _SYNC_SECONDS = 60.0
 _WORKERS = 2
-_ROLL_CALL = "roll call"
+_STARTED = "started"
 
 
-class Bench:
+class StandInEngine:
     """One control plane as stand-ins see it: caches to read, and the few writes they need.
 
     Threads: any. Raises: ApiError, each write.
@@ -160,7 +160,7 @@ class Bench:
 class StandIn(ABC):
     """A reconciler that plays one program.
 
-    Threads: `attach` once, before the bench starts; `reconcile` from any worker, one at a time a key.
+    Threads: `attach` once, before the engine starts; `reconcile` from any worker, one at a time a key.
     """
 
     name: ClassVar[str]
@@ -171,15 +171,15 @@ class StandIn(ABC):
         return f"dpunetop-standin-{self.name}"
 
     @abstractmethod
-    def attach(self, bench: Bench, enqueue: Callable[[Key], None]) -> None:
-        """Ask for the caches; whatever is enqueued from now on is reconciled once the bench has started."""
+    def attach(self, engine: StandInEngine, enqueue: Callable[[Key], None]) -> None:
+        """Ask for the caches; whatever is enqueued from now on is reconciled once the engine has started."""
 
     @abstractmethod
     def reconcile(self, key: Key, stop: Stop) -> float | None:
         """See `runtime.controller.Reconciler`."""
 
 
-class Crew:
+class StandIns:
     """The stand-ins of one control plane: a context manager, or `start` and `close`.
 
     Guarantees: when `start` returns, all caches are filled and all stand-ins at work; after `close` no thread is left.
@@ -187,11 +187,11 @@ class Crew:
     """
 
     def __init__(self, control_plane: ControlPlane, cluster: str, stand_ins: Sequence[StandIn]) -> None:
-        self._bench = Bench(control_plane, cluster)
+        self._engine = StandInEngine(control_plane, cluster)
         self._stand_ins = stand_ins
         self._stop = Stop()
         self._threads: list[threading.Thread] = []
-        self._roll = threading.Barrier(_WORKERS * len(stand_ins) + 1)
+        self._running = threading.Barrier(_WORKERS * len(stand_ins) + 1)
 
     def __enter__(self) -> Self:
         self.start()
@@ -206,60 +206,60 @@ class Crew:
         """Fill the caches and set to work. Raises: TimeoutError when a kind is not served or not readable."""
         controllers = [self._controller(stand_in) for stand_in in self._stand_ins]
         try:
-            self._bench.start()
+            self._engine.start()
         except BaseException:
             self.close()
             raise
         for controller in controllers:
             thread = threading.Thread(
-                target=controller.run, args=(self._stop,), name=f"standin {self._bench.cluster} {controller.name}"
+                target=controller.run, args=(self._stop,), name=f"standin {self._engine.cluster} {controller.name}"
             )
             self._threads.append(thread)
             thread.start()
-        self._call_the_roll(controllers)
+        self._await_workers(controllers)
 
     def close(self) -> None:
         """End all stand-ins; may be called again."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
-        self._bench.close()
+        self._engine.close()
 
     def _controller(self, stand_in: StandIn) -> Controller:
         controller = Controller(
             f"standin-{stand_in.name}",
-            _Answering(stand_in, self._roll),
-            clock=self._bench.clock,
-            metrics=self._bench.metrics,
+            _Reporting(stand_in, self._running),
+            clock=self._engine.clock,
+            metrics=self._engine.metrics,
             workers=_WORKERS,
-            logger=structlog.get_logger().bind(cluster=self._bench.cluster),
+            logger=structlog.get_logger().bind(cluster=self._engine.cluster),
         )
-        stand_in.attach(self._bench, controller.queue.add)
+        stand_in.attach(self._engine, controller.queue.add)
         return controller
 
-    def _call_the_roll(self, controllers: Sequence[Controller]) -> None:
+    def _await_workers(self, controllers: Sequence[Controller]) -> None:
         """Wait until every worker is there: whoever counts threads finds the same ones from now on."""
         for controller in controllers:
             for number in range(_WORKERS):
-                controller.queue.add(Key(_ROLL_CALL, "", str(number)))
+                controller.queue.add(Key(_STARTED, "", str(number)))
         try:
-            self._roll.wait(_SYNC_SECONDS)
+            self._running.wait(_SYNC_SECONDS)
         except threading.BrokenBarrierError as err:
             self.close()
-            raise TimeoutError(f"{self._bench.cluster}: not all stand-ins have come") from err
+            raise TimeoutError(f"{self._engine.cluster}: not all workers of the stand-ins have started") from err
 
 
-class _Answering:
-    """A stand-in whose workers answer the roll call, each of them once."""
+class _Reporting:
+    """A stand-in whose workers report once that they run."""
 
-    def __init__(self, stand_in: StandIn, roll: threading.Barrier) -> None:
+    def __init__(self, stand_in: StandIn, running: threading.Barrier) -> None:
         self._stand_in = stand_in
-        self._roll = roll
+        self._running = running
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
-        if key.cluster != _ROLL_CALL:
+        if key.cluster != _STARTED:
             return self._stand_in.reconcile(key, stop)
-        self._roll.wait(_SYNC_SECONDS)
+        self._running.wait(_SYNC_SECONDS)
         return None
 
 
