@@ -21,6 +21,8 @@ WORD = re.compile(r"`((?:[A-Z][a-z0-9]+){2,}[A-Z]*[a-z0-9]*)`")
 OURS = {*recorded("words"), *REASONS, *CONDITIONS}
 OF_OTHERS = {
     "WorkQueue": "a class of runtime",
+    "DpuPhase": "a type of domain",
+    "HoldReason": "a type of domain",
     "AllNamespaces": "an install mode of OLM",
     "CrashLoopBackOff": "kubelet",
     "ServiceAccountTokenNodeBinding": "a feature gate of Kubernetes",
