@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, settings
 
 from dpunetop.base import jsonio
 from dpunetop.runtime.cache.store import Place, Writer
+from support.effort import times
 
 pytest_plugins = ["support.controlplanes"]
 
 settings.register_profile(
-    "gate", derandomize=True, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+    "gate", derandomize=True, deadline=None, max_examples=times(25), suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("nightly", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))

@@ -7,7 +7,6 @@ import ast
 import hashlib
 import importlib
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -28,8 +27,6 @@ TESTS = ["tests/unit/domain/drain", *PAIRING_TESTS, "tests/unit/controllers/drai
 LIST = ROOT / "tests" / "data" / "mutants.txt"
 KEPT = ROOT / ".mutants" / "results.json"
 """What was found out before; remove it to begin anew."""
-_WALKS = "8"
-"""So many walks are enough where the other tests have let a bug pass."""
 _WALKING = "_model.py"
 """What the files of tests are called that walk at random."""
 
@@ -112,7 +109,6 @@ def main() -> int:
     every = bugs()
     wanted = [bug for bug in every[: len(every) * asked.share // 100] if asked.only in bug.name]
     until = time.monotonic() + 60 * asked.minutes
-    os.environ.setdefault("DPUNETOP_DRAIN_WALKS", _WALKS)
 
     def body(items: list[pytest.Item]) -> int:
         chosen = [item for item in items if asked.walks or _WALKING not in item.nodeid]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from dpunetop.base import jsonio
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError, Conflict, NotFound, Unreachable
 from dpunetop.kube.keys import LEASES, Resource
@@ -46,7 +46,7 @@ class LeaseServer:
         with self._told:
             assert self.lease is not None
             self._version += 1
-            gone = copy.deepcopy(self.lease)
+            gone = jsonio.deep_copy(self.lease)
             gone["metadata"]["resourceVersion"] = str(self._version)
             self.lease = None
             self.history.append(WatchEvent("DELETED", gone))
@@ -60,7 +60,7 @@ class LeaseServer:
         with self._told:
             if self.lease is None:
                 raise NotFound(404, "NotFound", "no lease")
-            return copy.deepcopy(self.lease)
+            return jsonio.deep_copy(self.lease)
 
     def create(self, lease: dict[str, Any]) -> dict[str, Any]:
         with self._told:
@@ -80,7 +80,7 @@ class LeaseServer:
         """The state at the start as ADDED, then each change, until `stop` is set."""
         with self._told:
             seen = len(self.history)
-            first = [WatchEvent("ADDED", copy.deepcopy(self.lease))] if self.lease else []
+            first = [WatchEvent("ADDED", jsonio.deep_copy(self.lease))] if self.lease else []
         yield from first
         while True:
             with self._told:
@@ -97,12 +97,12 @@ class LeaseServer:
 
     def _store(self, lease: dict[str, Any]) -> dict[str, Any]:
         self._version += 1
-        lease = copy.deepcopy(lease)
+        lease = jsonio.deep_copy(lease)
         lease["metadata"]["resourceVersion"] = str(self._version)
         self.history.append(WatchEvent("MODIFIED" if self.lease else "ADDED", lease))
         self.lease = lease
         self._told.notify_all()
-        return copy.deepcopy(lease)
+        return jsonio.deep_copy(lease)
 
 
 class LeaseDoor:

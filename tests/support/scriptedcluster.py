@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from dpunetop.base import jsonio
 from dpunetop.controllers.drain import gather_host as gather
 from dpunetop.controllers.reconciler import CONFIG_INDEXERS
 from dpunetop.kube.errors import ApiError, Conflict, Invalid, NotFound
@@ -114,7 +115,7 @@ class ScriptedCluster:
 
     def put(self, resource: Resource, obj: Obj) -> None:
         """An object that somebody else has made or changed."""
-        stored = copy.deepcopy(dict(obj))
+        stored = jsonio.deep_copy(dict(obj))
         stored["metadata"].setdefault("uid", f"uid-{next(self._versions)}")
         stored["metadata"]["resourceVersion"] = str(next(self._versions))
         self.objects[_place(resource, obj)] = stored
@@ -130,7 +131,7 @@ class ScriptedCluster:
     def listed(self, selection: Selection) -> list[Any]:
         """All objects of a selection."""
         found = (obj for (plural, _, _), obj in self.objects.items() if plural == str(selection.resource))
-        return [copy.deepcopy(obj) for obj in found if _selects(selection, obj)]
+        return [jsonio.deep_copy(obj) for obj in found if _selects(selection, obj)]
 
     def content(self) -> dict[Place, Any]:
         """All objects without what differs from one way to the same end to another."""
@@ -142,7 +143,7 @@ class ScriptedCluster:
         found = self.shown(resource, namespace, name)
         if found is None:
             raise NotFound(404, "NotFound", name)
-        fresh: dict[str, Any] = copy.deepcopy(found)
+        fresh: dict[str, Any] = jsonio.deep_copy(found)
         return fresh
 
     def _ask(self, verb: str, resource: Resource) -> None:
@@ -198,7 +199,7 @@ class ScriptedCluster:
         stored["metadata"]["managedFields"] = [*(e for e in entries if e["manager"] != manager), entry]
         stored["metadata"]["resourceVersion"] = str(next(self._versions))
         self.objects[_place(resource, stored)] = stored
-        fresh: dict[str, Any] = copy.deepcopy(stored)
+        fresh: dict[str, Any] = jsonio.deep_copy(stored)
         return fresh
 
     def _same(self, resource: Resource, namespace: str, name: str, expected: Obj) -> dict[str, Any]:
@@ -210,7 +211,7 @@ class ScriptedCluster:
         return found
 
     def _store(self, resource: Resource, live: Obj | None, body: Obj, manager: str, sub: str) -> Obj:
-        stored: dict[str, Any] = copy.deepcopy(dict(live)) if live is not None else {"metadata": {}}
+        stored: dict[str, Any] = jsonio.deep_copy(dict(live)) if live is not None else {"metadata": {}}
         desired = {key: value for key, value in body.items() if key != "metadata"}
         ours = {k: v for k, v in body["metadata"].items() if k not in ("uid", "resourceVersion")}
         entry = {
@@ -232,7 +233,7 @@ class ScriptedCluster:
         metadata.setdefault("creationTimestamp", self._now())
         metadata["resourceVersion"] = str(next(self._versions))
         self.objects[_place(resource, body)] = stored
-        return copy.deepcopy(stored)
+        return jsonio.deep_copy(stored)
 
     def _give_up(self, stored: dict[str, Any], entries: list[Any], desired: Obj) -> None:
         for entry in entries:
@@ -276,7 +277,7 @@ class ScriptedReadings(ReadsByName):
         """Nothing was kept."""
 
     def get(self, cluster: str, selection: Selection, namespace: str, name: str) -> Any:
-        return copy.deepcopy(self._cache(cluster, selection).shown(selection.resource, namespace, name))
+        return jsonio.deep_copy(self._cache(cluster, selection).shown(selection.resource, namespace, name))
 
     def refusal(self) -> Unwatched | None:
         """The cache that stands still, if one does of those that were asked."""
@@ -356,13 +357,13 @@ def _merge(stored: dict[str, Any], desired: Obj) -> None:
             _merge(stored[key], value)
         elif key == "conditions":
             others = [c for c in stored.get(key, []) if c["type"] not in {new["type"] for new in value}]
-            stored[key] = [*others, *copy.deepcopy(value)]
+            stored[key] = [*others, *jsonio.deep_copy(value)]
         else:
-            stored[key] = copy.deepcopy(value)
+            stored[key] = jsonio.deep_copy(value)
 
 
 def _content(obj: Obj) -> Any:
-    kept = copy.deepcopy({key: value for key, value in obj.items() if key != "metadata"})
+    kept = jsonio.deep_copy({key: value for key, value in obj.items() if key != "metadata"})
     for condition in (kept.get("status") or {}).get("conditions", []):
         condition.pop("lastTransitionTime", None)
     metadata = obj["metadata"]

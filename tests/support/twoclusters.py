@@ -6,9 +6,9 @@ and deletes, finalizers. Stored objects are never changed in place, so a snapsho
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
+from dpunetop.base import jsonio
 from dpunetop.domain.drain.model.calls import Answer, Call, QuorumGet, QuorumList, Write
 from dpunetop.kube.errors import ApiError, Conflict, Invalid, NotFound
 from dpunetop.kube.keys import Resource
@@ -128,7 +128,7 @@ _TERMINATING = {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
 def merged(old: Any, change: Any) -> Any:
     """RFC 7396."""
     if not isinstance(change, dict):
-        return copy.deepcopy(change)
+        return jsonio.deep_copy(change)
     result = dict(old) if isinstance(old, dict) else {}
     for name, value in change.items():
         if value is None:

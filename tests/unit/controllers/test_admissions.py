@@ -1,10 +1,10 @@
 """Who of the DpuClusterConfigs that were never served is served next."""
 
-import copy
 import math
 
 import pytest
 
+from dpunetop.base import jsonio
 from dpunetop.controllers.admissions import Admissions
 from dpunetop.controllers.reconciler import CONFIG_INDEXERS, SERVED, WAITING, key_of
 from dpunetop.domain.clusterconfig.admission import MOST_WAITING
@@ -60,7 +60,7 @@ class Shown:
 
 def waiting(namespace, name="c", second=0, **spec):
     """One that was never served."""
-    made = copy.deepcopy(config(name, namespace, **spec))
+    made = jsonio.deep_copy(config(name, namespace, **spec))
     made["metadata"] |= {"finalizers": [], "creationTimestamp": f"2026-01-01T00:{second // 60:02d}:{second % 60:02d}Z"}
     return {**made, "status": {}}
 

@@ -7,7 +7,6 @@ seen it all decides as one that sees only the last of it, and what is not known 
 from __future__ import annotations
 
 import base64
-import copy
 from typing import Any, cast
 
 import pytest
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
+from dpunetop.base import jsonio
 from dpunetop.controllers.copies import TenantObjects
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.reconciler import CONFIG_INDEXERS, ConfigReconciler, Installation
@@ -31,6 +31,7 @@ from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import NotEngaged, NotSynced
 from dpunetop.sandbox.standins.ovnkube import central_tenant, interconnect_tenant
 from support.clock import FakeClock
+from support.effort import times
 from support.objects import NAMESPACE, condition, config, node
 from support.readers import ReadsByName
 
@@ -190,7 +191,7 @@ class TwoSides(RuleBasedStateMachine):
         there = sorted(p for p in self.reader.sides[side].objects if p[0] in ("ConfigMap", "Secret"))
         if there:
             place = data.draw(st.sampled_from(there))
-            changed = copy.deepcopy(self.reader.sides[side].objects[place])
+            changed = jsonio.deep_copy(self.reader.sides[side].objects[place])
             changed["data"] = {"x": base64.b64encode(b"y").decode()}
             self.reader.sides[side].objects[place] = changed
 
@@ -201,7 +202,7 @@ class TwoSides(RuleBasedStateMachine):
             for step in writes(decided(controller, self.reader, self.wanted)):
                 if isinstance(step, Delete):
                     continue
-                obj = copy.deepcopy(dict(step.desired))
+                obj = jsonio.deep_copy(dict(step.desired))
                 obj["metadata"] = {"uid": f"uid-{name_of(obj)}", "resourceVersion": "1", **obj["metadata"]}
                 self.reader.sides[INFRA].objects[(obj["kind"], NAMESPACE, name_of(obj))] = obj
 
@@ -227,7 +228,7 @@ class TwoSides(RuleBasedStateMachine):
 
 
 TestTwoSides = TwoSides.TestCase
-TestTwoSides.settings = settings(max_examples=25, stateful_step_count=20)
+TestTwoSides.settings = settings(max_examples=times(6), stateful_step_count=20)
 
 SILENCES = {
     "not engaged": lambda side: setattr(side, "is_engaged", False),

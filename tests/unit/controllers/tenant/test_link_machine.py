@@ -31,6 +31,7 @@ from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.reading import NotEngaged
 from support.clock import FakeClock
+from support.effort import times
 from support.kubeconfigs import good_kubeconfig
 from support.objects import NAMESPACE, config
 from support.readers import ReadsByName
@@ -243,4 +244,4 @@ class Linking(RuleBasedStateMachine):
 
 
 TestLinking = Linking.TestCase
-TestLinking.settings = settings(max_examples=40, stateful_step_count=25)
+TestLinking.settings = settings(max_examples=times(10), stateful_step_count=25)

@@ -1,11 +1,10 @@
 """H11 and H5: two clusters in which everything goes wrong, and in which nothing must happen that cuts a host off.
 
-`DPUNETOP_DRAIN_WALKS` takes more walks than the gate does.
+`DPUNETOP_EFFORT` multiplies the walks.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from dpunetop.domain.drain.model.facts import DrainSettings, OnTimeout, Reason
 from dpunetop.domain.drain.report.dpustatus import DpuPhase
 from support.drainfaults import faults
 from support.drainworld import World, finish, walk
+from support.effort import times
 
-WALKS = int(os.environ.get("DPUNETOP_DRAIN_WALKS", "64"))
+WALKS = times(8)
 PAGE = (Path(__file__).parents[4] / "docs" / "drain.md").read_text()
 LENGTH = 250
 

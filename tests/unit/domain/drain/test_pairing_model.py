@@ -1,19 +1,19 @@
 """Pairs that are made and taken apart while everything goes wrong: one DPU at a time, under protection, and in the end
 what people asked for.
 
-`DPUNETOP_DRAIN_WALKS` takes more walks than the gate does.
+`DPUNETOP_EFFORT` multiplies the walks.
 """
 
 from __future__ import annotations
 
-import os
 import random
 
 import pytest
 
+from support.effort import times
 from support.pairingworld import DPUS, HOST, WORKERS, Action, World
 
-WALKS = int(os.environ.get("DPUNETOP_DRAIN_WALKS", "64"))
+WALKS = times(8)
 LENGTH = 400
 
 

@@ -26,6 +26,7 @@ from dpunetop.runtime.cache.history import History
 from dpunetop.runtime.cache.reflector import Action, AskVersion, Course, Follow, ReadPages, ReadStream, Rest
 from dpunetop.runtime.cache.store import Store
 from dpunetop.runtime.flowcontrol import Backoff
+from support.effort import times
 from support.scriptedsource import NOT_SERVED, Page, bookmark, expired, obj
 
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -408,4 +409,4 @@ class ReflectorMachine(RuleBasedStateMachine):
 
 
 TestReflectorMachine = ReflectorMachine.TestCase
-TestReflectorMachine.settings = settings(max_examples=200, stateful_step_count=50)
+TestReflectorMachine.settings = settings(max_examples=times(25), stateful_step_count=50)

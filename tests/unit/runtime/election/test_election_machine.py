@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
@@ -12,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from dpunetop.base import jsonio
 from dpunetop.kube.errors import ApiError, Conflict, NotFound, Unreachable
 from dpunetop.runtime.election.election import Create, Election, End, Phase, Read, Request, Timings, Wait
 
@@ -31,7 +31,7 @@ class Server:
 
     def carry_out(self, request: Request) -> dict[str, Any] | ApiError:
         if isinstance(request, Read):
-            return copy.deepcopy(self.lease) if self.lease else NotFound(404, "NotFound", "")
+            return jsonio.deep_copy(self.lease) if self.lease else NotFound(404, "NotFound", "")
         if isinstance(request, Create):
             return Conflict(409, "Conflict", "exists") if self.lease else self._store(request.lease, None)
         if self.lease is None:
@@ -47,15 +47,15 @@ class Server:
             self.history.append((self.version, None))
 
     def _store(self, lease: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any]:
-        lease = copy.deepcopy(lease)
+        lease = jsonio.deep_copy(lease)
         if old is not None and old["spec"] == lease["spec"]:
-            return copy.deepcopy(old)
+            return jsonio.deep_copy(old)
         self._check_transitions(lease["spec"], old["spec"] if old else None)
         self.version += 1
         lease["metadata"]["resourceVersion"] = str(self.version)
         self.lease = lease
-        self.history.append((self.version, copy.deepcopy(lease)))
-        return copy.deepcopy(lease)
+        self.history.append((self.version, jsonio.deep_copy(lease)))
+        return jsonio.deep_copy(lease)
 
     @staticmethod
     def _check_transitions(new: dict[str, Any], old: dict[str, Any] | None) -> None:
@@ -155,7 +155,7 @@ class World:
         if process.watched < len(self.server.history):
             version, lease = self.server.history[process.watched]
             process.watched += 1
-            process.election.noticed(copy.deepcopy(lease), version, process.now(self.truth))
+            process.election.noticed(jsonio.deep_copy(lease), version, process.now(self.truth))
 
     def notice_all(self, who: int) -> None:
         while self.processes[who].watched < len(self.server.history):

@@ -1,18 +1,17 @@
 """Hosts whose networks fail, while all else goes wrong as well: none is cordoned that must not be, and none stays so.
 
-`DPUNETOP_DRAIN_WALKS` takes more walks than the gate does.
+`DPUNETOP_EFFORT` multiplies the walks.
 """
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from dpunetop.domain.drain.outages.unplanned import NetworkReason
+from support.effort import times
 from support.outageworld import OutageWorld, finish, walk
 
-WALKS = int(os.environ.get("DPUNETOP_DRAIN_WALKS", "64"))
+WALKS = times(8)
 LENGTH = 400
 
 
