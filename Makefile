@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# With it set, as it is in many containers, each run would compile all tests anew: 5 s of each process.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The first interpreter on PATH that is new enough; `make PYTHON=python3.12 …` chooses another.
 NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -22,9 +24,13 @@ INSTALL := python -m pip install --quiet --disable-pip-version-check
 # More options for pytest, for example PYTEST_ARGS='-k pool -x'.
 PYTEST_ARGS ?=
 PYTEST := $(BIN)/python -m pytest -q
+# Percent of domain's branches that unit tests take; it only rises.
+FLOOR := 95
 # Two processes, each with control planes of its own: files are shared out, since tests of one file share what they set up.
 # One process, to look at one test: make test-e2e PYTEST_ARGS='-n 0 -k quickstart -s'.
 PARALLEL := -n 2 --dist loadfile
+# What tests/data/more.txt lists, in whole or but for a few cases, is left to `make test-more` (PART= for all of them).
+PART ?= not more
 # More options for `make run`, `make sandbox` and `make bench`.
 ARGS ?=
 ADVISORIES ?= pypi
@@ -74,14 +80,27 @@ undeploy: ## Take the operator away again; refused while a DpuClusterConfig is t
 
 ## Check it
 .PHONY: test
-test: lint types imports unit test-fuzz test-transport test-ovn test-integration test-e2e ## All checks: lint, types, imports, unit, fuzz, transport, real OVN, integration, end to end
+test: lint types imports unit test-sockets test-integration test-e2e ## Before each merge, 12 minutes: lint, types, imports, unit, transport, real OVN, integration, end to end
+
+.PHONY: test-more
+test-more: test-fuzz test-stress coverage test-tools ## What is slow by nature, 30 minutes: fuzz, stress, more walks with coverage, tools, the other cases of integration and end to end
+	$(MAKE) test-transport test-integration test-e2e PART=more
 
 .PHONY: test-unit
-test-unit: lint types imports unit ## The inner loop, under a minute: lint, types, imports, unit
+test-unit: lint types imports unit ## The inner loop, 45 seconds: lint, types, imports, unit
 
 .PHONY: unit
 unit: $(READY) ## Unit tests alone
 	$(PYTEST) -n 2 tests/unit $(PYTEST_ARGS)
+
+.PHONY: coverage
+coverage: $(READY) ## Unit tests with eight times the walks; fails if less of domain's branches is taken than was once
+	DPUNETOP_EFFORT=8 $(PYTEST) --timeout 600 -n 2 --cov=dpunetop.domain --cov-branch --cov-fail-under=$(FLOOR) \
+		--cov-report=term:skip-covered tests/unit $(PYTEST_ARGS)
+
+.PHONY: test-stress
+test-stress: $(READY) ## The engine with threads switched every microsecond
+	$(PYTEST) tests/stress $(PYTEST_ARGS)
 
 .PHONY: test-fuzz
 test-fuzz: $(READY) ## 10,000 spoiled texts for whatever reads what strangers write (HYPOTHESIS_PROFILE=nightly: others each time)
@@ -89,7 +108,11 @@ test-fuzz: $(READY) ## 10,000 spoiled texts for whatever reads what strangers wr
 
 .PHONY: test-transport
 test-transport: $(READY) ## Real sockets against a server that lies
-	$(PYTEST) tests/transport $(PYTEST_ARGS)
+	$(PYTEST) -m "$(PART)" tests/transport $(PYTEST_ARGS)
+
+.PHONY: test-sockets
+test-sockets: $(READY) ## Transport and real OVN side by side: both mostly wait
+	$(MAKE) --jobs 2 --output-sync=target test-transport test-ovn
 
 .PHONY: test-ovn
 test-ovn: $(READY) ## Our pods' containers on the real OVN and Open vSwitch, in namespaces of their own; skipped aloud where there are none
@@ -97,11 +120,11 @@ test-ovn: $(READY) ## Our pods' containers on the real OVN and Open vSwitch, in 
 
 .PHONY: test-integration
 test-integration: controlplane ## Two real API servers, the operator with the rights of config/rbac
-	$(PYTEST) $(PARALLEL) tests/integration $(PYTEST_ARGS)
+	$(PYTEST) $(PARALLEL) -m "$(PART)" tests/integration $(PYTEST_ARGS)
 
 .PHONY: test-e2e
 test-e2e: controlplane ## The shipped process: quick start, rest, kill -9 at every fourth write, hand-over, metrics
-	$(PYTEST) $(PARALLEL) --no-loadscope-reorder tests/e2e $(PYTEST_ARGS)
+	$(PYTEST) $(PARALLEL) -m "$(PART)" --no-loadscope-reorder tests/e2e $(PYTEST_ARGS)
 
 .PHONY: test-crash
 test-crash: controlplane ## Kill the operator at every write of quick start and drain, and hide the tenant at every stage

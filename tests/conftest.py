@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from dpunetop.base import jsonio
 from dpunetop.runtime.cache.store import Place, Writer
-from support.effort import times
+from support.effort import leave_to_more, times
 
 pytest_plugins = ["support.controlplanes"]
 
@@ -23,6 +23,11 @@ settings.register_profile("nightly", deadline=None, max_examples=5000, suppress_
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 JOIN_SECONDS = 5.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test` leaves to `make test-more`."""
+    leave_to_more(items)
 
 
 @pytest.fixture(autouse=True)
