@@ -152,9 +152,10 @@ bench: controlplane ## Measure speed and memory against the raw limit (ARGS='p1 
 	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 .PHONY: lint
-lint: $(READY) ## ruff: style and formatting
+lint: $(READY) ## ruff: style and formatting; vulture: code that nothing uses
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/vulture
 
 .PHONY: types
 types: $(READY) ## mypy --strict

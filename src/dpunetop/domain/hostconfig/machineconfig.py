@@ -6,7 +6,7 @@ machine-config operator's, and only its own word tells how far it is.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -212,8 +212,6 @@ def configured_nodes(
 
 NOT_OBSERVED_YET = "the machine-config operator has not looked at the newest pool yet"
 """One message for all of its short steps: each other one would be another write."""
-
-_Rule = Callable[[PoolView, Obj], PoolState | None]
 
 _DEGRADED_BY = ("NodeDegraded", "RenderDegraded", "ImageBuildDegraded", "PinnedImageSetsDegraded")
 """What `Degraded` is the sum of. It is drawn by another controller than `RenderDegraded`, so later, and has no message

@@ -560,11 +560,6 @@ def is_taken_back(found: Maintenance, host: HostNode) -> bool:
     return is_uncordoned(found, host) and not is_updated_meanwhile(found, host)
 
 
-def is_undone(found: Maintenance, host: HostNode) -> bool:
-    """Whether the host's own machine-config operator has uncordoned the drained host: another drain is needed."""
-    return is_uncordoned(found, host) and is_updated_meanwhile(found, host)
-
-
 _PHASES: Mapping[str, MaintenancePhase] = {
     "Running": MaintenancePhase.RUNNING,
     "Succeeded": MaintenancePhase.SUCCEEDED,

@@ -64,8 +64,6 @@ class DpuStatus:
     wish: DrainReason
     reason: str
     message: str
-    protected: bool
-    """Whether no eviction gets through now: the budget closed over a blocker that is Ready."""
     has_opened: bool = False
     """Whether the budget was opened in this drain: its host was drained, or a person forced it."""
     skipped: str = ""
@@ -110,7 +108,6 @@ def _dpu_status(host_state: HostState, dpu: DpuView, hold: HoldReason | None) ->
         wish=_wish(host_state, dpu),
         reason="" if hold is None else str(hold.reason),
         message="" if hold is None else hold.message,
-        protected=host_state.serves(dpu) and not host_state.is_open(dpu) and dpu.blocker_ready,
         has_opened=cycle is not None and bool(cycle.opened_at),
         skipped=_skipped(host_state, dpu),
     )

@@ -110,21 +110,6 @@ def test_a_dpu_stands_at(given: HostView, stage: DpuPhase, reason: str) -> None:
     assert (found.stage, found.reason) == (stage, reason)
 
 
-PROTECTED: dict[str, tuple[Any, bool]] = {
-    "closed over a Ready blocker": (free(), True),
-    "closed over a blocker that is not Ready": (replace(free(), blocker=""), False),
-    "open": (cordoned(OPENED, is_open=True), False),
-    "no budget": (replace(free(), budget=None), False),
-}
-
-
-@pytest.mark.parametrize(("dpu", "protected"), PROTECTED.values(), ids=PROTECTED.keys())
-def test_protected_is_said_only_of_a_budget_that_is(dpu: Any, protected: bool) -> None:
-    given = view(dpu, maintenances=(DONE,), host=DRAINED_HOST)
-    (found,) = dpu_statuses(given, decide(given))
-    assert found.protected is protected
-
-
 WISHES: dict[str, tuple[Any, DrainReason]] = {
     "nobody": (free(), DrainReason.NOBODY),
     "a person": (cordoned(), DrainReason.CORDON),

@@ -24,7 +24,7 @@ def pair(
 ) -> PairState:
     dpu_status = None
     if stage is not None:
-        dpu_status = DpuStatus(dpu, stage, DrainReason.CORDON, reason, "why", True, has_opened=opened, late=late)
+        dpu_status = DpuStatus(dpu, stage, DrainReason.CORDON, reason, "why", has_opened=opened, late=late)
     return PairState(dpu, guarding, dpu_status, served)
 
 
