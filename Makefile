@@ -199,6 +199,12 @@ chart: ## The Helm chart as an archive: dist/dpunetop-<version>.tgz
 	tar --sort=name --owner=0 --group=0 --mtime=@0 -C deploy/chart -czf \
 		"dist/dpunetop-$$(sed -n 's/^version: //p' deploy/chart/dpunetop/Chart.yaml).tgz" dpunetop
 
+.PHONY: bundle
+bundle: $(READY) ## The bundle for OLM with the image that you have pushed: dist/bundle (IMG=name@sha256:…)
+	@rm -rf dist/bundle dist/rendered && mkdir -p dist/rendered
+	hack/deploy print "$(KUBECTL)" "$(IMG)" > dist/rendered/dpunetop.yaml
+	$(BIN)/python -m hack.bundle dist/rendered dist/bundle
+
 .PHONY: tree
 tree: $(READY) ## Write the tree of modules into docs/architecture.md
 	$(BIN)/python hack/tree.py

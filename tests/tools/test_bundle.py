@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,16 @@ def test_the_namespace_that_it_suggests_is_the_one_of_the_manifests() -> None:
     template = json.loads(version()["metadata"]["annotations"]["operatorframework.io/suggested-namespace-template"])
     [namespace] = [each for each in installed() if each["kind"] == "Namespace"]
     assert template == namespace
+
+
+def test_with_an_image_of_ones_own_it_is_that_everywhere(
+    programs: binaries.Binaries, installers: Path, tmp_path: Path
+) -> None:
+    image = f"registry.example/mine/dpunetop@sha256:{'0' * 64}"
+    command = [str(ROOT / "hack" / "deploy"), "print", str(programs.path("kubectl")), image]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (tmp_path / "dpunetop.yaml").write_text(printed)
+    subprocess.run([sys.executable, "-m", "hack.bundle", tmp_path, tmp_path / "bundle"], cwd=ROOT, check=True)
+    assert validate(installers, tmp_path / "bundle").returncode == 0
+    text = (tmp_path / "bundle" / "manifests" / VERSION.name).read_text()
+    assert (text.count(image), text.count("registry.example/dpunetop")) == (3, 0)
