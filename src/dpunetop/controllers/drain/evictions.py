@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from dpunetop.base.clock import Clock
+from dpunetop.domain.drain.host import Finding
 from dpunetop.domain.drain.model.facts import HostView
 from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.report.evictions import in_the_way, is_late, namespaces, unread
@@ -32,12 +33,12 @@ class Evictions:
         self._guard = threading.Lock()  # guards _found
         self._found: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = {}  # tenant cluster and host -> when, what
 
-    def look(self, view: HostView, rechecks: list[float]) -> tuple[str, ...]:
+    def look(self, view: HostView) -> Finding[tuple[str, ...]]:
         """What is in the way, for a person. Raises: NotEngaged."""
         cluster, host, own = view.host_ref.tenant_cluster, view.host_ref.host, HostState(view).own
         if own is None or not is_late(view):
             self.forget(cluster, host)
-            return ()
+            return Finding(())
         now = self._clock.monotonic()
         with self._guard:
             looked_at, said = self._found.get((cluster, host), (None, ()))
@@ -45,8 +46,7 @@ class Evictions:
             looked_at, said = now, tuple(self._ask(cluster, each) for each in namespaces(own.pods))
             with self._guard:
                 self._found[cluster, host] = (now, said)
-        rechecks.append(looked_at + _APART_SECONDS - now)
-        return tuple(words for words in said if words)
+        return Finding(tuple(words for words in said if words), looked_at + _APART_SECONDS - now)
 
     def forget(self, cluster: str, host: str) -> None:
         """The host is not late, or nobody's any more."""

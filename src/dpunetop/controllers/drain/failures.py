@@ -1,4 +1,4 @@
-"""Jobs of the drain that fail: tried ever more seldom, and told as long as they are wanted."""
+"""Jobs of the drain that fail: tried ever more seldom, and reported as long as they are wanted."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from dpunetop.base.clock import Clock
 from dpunetop.domain.drain.model.facts import HoldReason
-from dpunetop.domain.drain.report.failures import LAST_PAUSE_SECONDS, pause_after
+from dpunetop.domain.drain.report.failures import LAST_PAUSE_SECONDS, passes, pause_after
 from dpunetop.kube.errors import ApiError
 from dpunetop.kube.keys import Key
 
-TOLD_SECONDS = 10.0
-"""An error that passes by itself is told once it has lasted so long."""
+REPORTED_SECONDS = 10.0
+"""An error that passes by itself is reported once it has lasted so long."""
 _REMEMBERED_SECONDS = 10 * LAST_PAUSE_SECONDS
 
 
@@ -33,7 +33,7 @@ class _Failing:
     last: float = 0.0
     until: float = 0.0
     why: HoldReason | None = None
-    at_once: bool = False
+    lasts: bool = False
     wanted: bool = True
 
 
@@ -66,16 +66,17 @@ class Failures:
         with self._guard:
             return job in self._failing.get(key, {})
 
-    def failed(self, key: Key, job: Job, error: ApiError | None, why: HoldReason | None, *, at_once: bool) -> float:
+    def failed(self, key: Key, job: Job, error: ApiError | None = None, why: HoldReason | None = None) -> float:
         """Count a failure, and say how many seconds to wait now.
 
-        `why` is what to tell of it, None: nothing; `at_once`: from now on, and not only once it has lasted.
+        `why` is what to report of it, None: nothing. An error that does not pass by itself is reported from now on,
+        and not only once it has lasted.
         """
         now = self._clock.monotonic()
         with self._guard:
             found = self._failing.setdefault(key, {}).setdefault(job, _Failing(now))
             found.count, found.last = found.count + 1, now
-            found.why, found.at_once, found.wanted = why, at_once, True
+            found.why, found.lasts, found.wanted = why, error is not None and not passes(error), True
             found.until = now + pause_after(found.count, error)
             return found.until - now
 
@@ -88,7 +89,7 @@ class Failures:
                 self._failing.pop(key, None)
 
     def wanted(self, key: Key, jobs: Iterable[Job]) -> None:
-        """All that is wanted now, in a pass in which nothing was done: what else has failed is not told any more."""
+        """All that is wanted now, in a pass in which nothing was done: no other failure is reported any more."""
         named, now = set(jobs), self._clock.monotonic()
         with self._guard:
             kept = self._failing.pop(key, {})
@@ -99,22 +100,22 @@ class Failures:
                 self._failing[key] = kept
 
     def is_passing(self, key: Key, job: Job) -> bool:
-        """Whether the job fails in a way that is not told yet: what is wanted behind it is not known then."""
+        """Whether the job fails in a way that is not reported yet: what is wanted behind it is not known then."""
         with self._guard:
             found = self._failing.get(key, {}).get(job)
             return found is not None and not _has_lasted(found)
 
-    def told(self, key: Key, dpu: str = "") -> HoldReason | None:
-        """What to say of the DPU because of what fails: the oldest of it."""
+    def trouble(self, key: Key, dpu: str = "") -> HoldReason | None:
+        """What to report of the DPU because of what fails: the oldest of it."""
         with self._guard:
-            found = sorted(self._telling_locked(key, dpu), key=lambda each: each.since)
+            found = sorted(self._reported_locked(key, dpu), key=lambda each: each.since)
         return found[0].why if found else None
 
-    def _telling_locked(self, key: Key, dpu: str) -> Iterator[_Failing]:
+    def _reported_locked(self, key: Key, dpu: str) -> Iterator[_Failing]:
         for job, found in self._failing.get(key, {}).items():
             if job.dpu in ("", dpu) and found.wanted and found.why is not None and _has_lasted(found):
                 yield found
 
 
 def _has_lasted(found: _Failing) -> bool:
-    return found.at_once or found.last - found.since >= TOLD_SECONDS
+    return found.lasts or found.last - found.since >= REPORTED_SECONDS

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.drain.epoch import Epoch
@@ -15,8 +16,15 @@ from dpunetop.controllers.drain.nodeabsence import DPU_SECONDS, HOST_SECONDS, No
 from dpunetop.controllers.reconciler import probed, unread
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
-from dpunetop.domain.clusterconfig.types import OutagePolicy
-from dpunetop.domain.drain.fleet.roster import Member, Mode, Roster, Slot
+from dpunetop.domain.drain.fleet.roster import Member, Roster, Slot
+from dpunetop.domain.drain.host import (
+    Finding,
+    HostSnapshot,
+    changed_entry,
+    is_parting,
+    may_act_on_outage,
+    soonest,
+)
 from dpunetop.domain.drain.model import facts
 from dpunetop.domain.drain.model.calls import QuorumGet
 from dpunetop.domain.drain.model.facts import (
@@ -37,7 +45,6 @@ from dpunetop.domain.drain.report.failures import why_failed
 from dpunetop.domain.drain.rules.proof import Evidence, tenant_signals
 from dpunetop.domain.names import blocker_labels
 from dpunetop.domain.ovnkube.notrunning import why_not_running
-from dpunetop.domain.pairing.pairing import host_of
 from dpunetop.domain.tenant.visibility import Invisible, Obstacle, visibility
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, DEPLOYMENTS, INFRA, NODES, PODS, Resource, crd_name
@@ -66,25 +73,6 @@ INDEXERS = {
     names.NODEMAINTENANCES: {BY_HOST: lambda obj: _text(at(obj, "spec", "nodeName"))},
 }
 """What the clusters' caches must be indexed by; a tenant's objects may have any shape."""
-
-
-@dataclass(frozen=True, slots=True)
-class HostSnapshot:
-    """One look at a host. `view` None: the tenant is not known well enough yet, so that nothing may be decided."""
-
-    host_ref: HostRef
-    dpus: tuple[DpuView, ...]
-    nodes: dict[str, Obj]
-    """The Nodes of its DPUs, as far as they are there."""
-    deployments: dict[str, Obj]
-    view: HostView | None
-    recheck_seconds: float | None
-    trouble: HoldReason | None = None
-    """What keeps it from being looked at as it should be."""
-    unseen: HoldReason | None = None
-    """Why this process has not seen the tenant yet, so that nothing is said of it."""
-    suspicion: str = ""
-    """Why infra itself may be what fails, as far as its Nodes do not say so already; empty: it is not."""
 
 
 class HostGatherer:
@@ -122,36 +110,49 @@ class HostGatherer:
         author = self._terms.author()
         cluster, settings = roster.config.tenant_cluster, roster.blockers
         host_ref = HostRef(slot.host, cluster, settings.namespace, settings.owner, author)
-        rechecks: list[float] = []
-        troubles: list[HoldReason] = []
-        dpus, nodes, deployments = [], {}, {}
-        for member in slot.members:
-            node = self._node(reader, INFRA, member.dpu, DPU_SECONDS, rechecks, troubles)
-            if not isinstance(node, NodeGone):
-                nodes[member.dpu] = node
-            dpus.append(self._dpu(reader, roster, slot, member, node))
-            if (deployment := _blocker(reader, settings.namespace, member.dpu)) is not None:
-                deployments[member.dpu] = deployment
-        tenant = self._tenant(reader, roster, slot.host, rechecks, troubles) if slot.host else None
-        view = None
-        if tenant is not None:
-            view = HostView(
-                host_ref=host_ref,
-                tenant=tenant,
-                dpus=tuple(dpus),
-                serving=slot.serving,
-                pods_namespace=roster.config.namespace,
-                config=roster.config.live,
-                not_now=slot.not_now,
-                settings=roster.settings,
-                unverified=self._is_unverified(reader, roster, author),
-            )
-            evictions = self._evictions.look(view, rechecks)
-            view = replace(view, signals=self._signals(reader, roster, view, rechecks), evictions=evictions)
-        trouble = next(iter(troubles), None)
-        suspicion = self._infra.suspicion(rechecks) if _may_act(roster, tenant) else ""
-        recheck, unseen = min(rechecks, default=None), self._unseen(cluster, tenant)
-        return HostSnapshot(host_ref, tuple(dpus), nodes, deployments, view, recheck, trouble, unseen, suspicion)
+        nodes = {member.dpu: self._node(reader, INFRA, member.dpu, DPU_SECONDS) for member in slot.members}
+        dpus = tuple(self._dpu(reader, roster, slot, member, nodes[member.dpu].value) for member in slot.members)
+        deployments = {dpu: _blocker(reader, settings.namespace, dpu) for dpu in nodes}
+        tenant = self._tenant(reader, roster, slot.host) if slot.host else Finding(None)
+        view = self._view(reader, roster, slot, host_ref, tenant.value, dpus)
+        suspicion = self._infra.suspicion() if may_act_on_outage(roster, tenant.value) else Finding("")
+        found: tuple[Finding[Any], ...] = (*nodes.values(), tenant, view, suspicion)
+        return HostSnapshot(
+            host_ref=host_ref,
+            dpus=dpus,
+            nodes={dpu: each.value for dpu, each in nodes.items() if not isinstance(each.value, NodeGone)},
+            deployments={dpu: each for dpu, each in deployments.items() if each is not None},
+            view=view.value,
+            recheck_seconds=soonest(found),
+            trouble=next((each.trouble for each in found if each.trouble is not None), None),
+            unseen=self._unseen(cluster, tenant.value),
+            suspicion=suspicion.value,
+        )
+
+    def _view(
+        self,
+        reader: Reader,
+        roster: Roster,
+        slot: Slot,
+        host_ref: HostRef,
+        tenant: TenantSeen | Blind | None,
+        dpus: tuple[DpuView, ...],
+    ) -> Finding[HostView | None]:
+        if tenant is None:
+            return Finding(None)
+        view = HostView(
+            host_ref=host_ref,
+            tenant=tenant,
+            dpus=dpus,
+            serving=slot.serving,
+            pods_namespace=roster.config.namespace,
+            config=roster.config.live,
+            not_now=slot.not_now,
+            settings=roster.settings,
+            unverified=self._is_unverified(reader, roster, host_ref.author),
+        )
+        evictions, signals = self._evictions.look(view), self._signals(reader, roster, view)
+        return Finding(replace(view, signals=signals.value, evictions=evictions.value), soonest((evictions, signals)))
 
     def _unseen(self, cluster: str, tenant: TenantSeen | Blind | None) -> HoldReason | None:
         with self._guard:
@@ -167,19 +168,16 @@ class HostGatherer:
 
     # --- infra ------------------------------------------------------------------------------------------------------
 
-    def _node(
-        self, reader: Reader, cluster: str, name: str, apart: float, rechecks: list[float], troubles: list[HoldReason]
-    ) -> Obj | NodeGone:
+    def _node(self, reader: Reader, cluster: str, name: str, apart: float) -> Finding[Obj | NodeGone]:
         node = reader.get(cluster, Selection(NODES), "", name)
         if node is not None:
             self._absences.seen(cluster, name)
-            return self._newest(cluster, NODES, node)
+            return Finding(self._newest(cluster, NODES, node))
         absence = self._absences.look(cluster, name, apart)
-        if absence.recheck_seconds is not None:
-            rechecks.append(absence.recheck_seconds)
-        if absence.error is not None:
-            troubles.append(why_failed(QuorumGet(cluster, NODES, "", name), absence.error))
-        return absence.found if absence.found is not None else NodeGone(absence.confirmed)
+        found = absence.found if absence.found is not None else NodeGone(absence.confirmed)
+        error = absence.error
+        trouble = None if error is None else why_failed(QuorumGet(cluster, NODES, "", name), error)
+        return Finding(found, absence.recheck_seconds, trouble)
 
     def _dpu(self, reader: Reader, roster: Roster, slot: Slot, member: Member, node: Obj | NodeGone) -> DpuView:
         settings, name = roster.blockers, member.dpu
@@ -199,9 +197,9 @@ class HostGatherer:
             trouble=why_not_running(_blocker(reader, settings.namespace, name), blockers),
             pods=_pods(reader, roster, member),
             paired=bool(slot.host) and member.pairing == slot.host,
-            entry=_changed_entry(slot, member),
+            entry=changed_entry(slot, member),
             stuck=member.stuck,
-            parting=_is_parting(roster, slot, member, read),
+            parting=is_parting(roster, slot, member, read),
         )
 
     def _budget(self, seen: Obj, owner: str) -> facts.Budget:
@@ -221,23 +219,25 @@ class HostGatherer:
 
     # --- tenant -----------------------------------------------------------------------------------------------------
 
-    def _tenant(
-        self, reader: Reader, roster: Roster, host: str, rechecks: list[float], troubles: list[HoldReason]
-    ) -> TenantSeen | Blind | None:
+    def _tenant(self, reader: Reader, roster: Roster, host: str) -> Finding[TenantSeen | Blind | None]:
+        """None: nothing is known of the tenant yet, and it is not waited for too long."""
         cluster = roster.config.tenant_cluster
+        node: Finding[Obj | NodeGone] = Finding(NodeGone(False))
         try:
-            node = self._node(reader, cluster, host, HOST_SECONDS, rechecks, troubles)
+            node = self._node(reader, cluster, host, HOST_SECONDS)
             maintenances = self._maintenances(reader, cluster, roster.blockers.owner, host)
         except (NotEngaged, NotSynced) as err:
             if err.cluster == INFRA:
                 raise
-            return self._out_of_sight(roster, err, rechecks)
+            hidden = self._out_of_sight(roster, err)
+            return Finding(hidden.value, soonest((node, hidden)), node.trouble)
         with self._guard:
             self._waiting_since.pop(cluster, None)
-        seen = visibility(roster.config, probed(self._clusters.get(cluster)))
-        if isinstance(seen, Invisible):
-            return _blind(seen)
-        return TenantSeen(node if isinstance(node, NodeGone) else facts.host_node(node), maintenances)
+        judged, found = visibility(roster.config, probed(self._clusters.get(cluster))), node.value
+        if isinstance(judged, Invisible):
+            return Finding(_blind(judged), node.recheck_seconds, node.trouble)
+        seen = found if isinstance(found, NodeGone) else facts.host_node(found)
+        return Finding(TenantSeen(seen, maintenances), node.recheck_seconds, node.trouble)
 
     def _maintenances(
         self, reader: Reader, cluster: str, owner: str, host: str
@@ -249,36 +249,27 @@ class HostGatherer:
         seen = sorted((facts.maintenance(obj, owner) for obj in found), key=lambda each: each.name)
         return tuple(seen)
 
-    def _signals(self, reader: Reader, roster: Roster, view: HostView, rechecks: list[float]) -> tuple[Signal, ...]:
+    def _signals(self, reader: Reader, roster: Roster, view: HostView) -> Finding[tuple[Signal, ...]]:
         """What the tenant shows of the host's network."""
         if not roster.has_zones or isinstance(view.tenant, Blind) or isinstance(view.tenant.node, NodeGone):
             self._leases.forget(roster.config.tenant_cluster, view.host_ref.host)
-            return ()
-        lease = self._leases.look(reader, roster, view, rechecks)
-        return tenant_signals(
-            Evidence(view.host_ref.host, lease, annotations_of(view.tenant.node.live), roster.release)
-        )
+            return Finding(())
+        lease, annotations = self._leases.look(reader, roster, view), annotations_of(view.tenant.node.live)
+        found = tenant_signals(Evidence(view.host_ref.host, lease.value, annotations, roster.release))
+        return Finding(found, lease.recheck_seconds)
 
-    def _out_of_sight(self, roster: Roster, err: NotEngaged | NotSynced, rechecks: list[float]) -> Blind | None:
+    def _out_of_sight(self, roster: Roster, err: NotEngaged | NotSynced) -> Finding[Blind | None]:
         """Why the tenant cannot be read, once that is more than the first moments of a start; an error of a single read
         may be one of them."""
         seen = visibility(roster.config, unread(err))
         if isinstance(seen, Invisible) and seen.obstacle is not Obstacle.UNREADABLE:
-            return _blind(seen)
+            return Finding(_blind(seen))
         cluster, now = roster.config.tenant_cluster, self._clock.monotonic()
         with self._guard:
             waited = now - self._waiting_since.setdefault(cluster, now)
         if waited >= PATIENCE_SECONDS:
-            return Blind(HoldReason(Reason.TENANT_NOT_SYNCED, f"the tenant has not been read yet: {err}"))
-        rechecks.append(PATIENCE_SECONDS - waited)
-        return None
-
-
-def _may_act(roster: Roster, tenant: TenantSeen | Blind | None) -> bool:
-    """Whether anything may be done to a host that has no network: it is to be cordoned, or bears our mark."""
-    node = tenant.node if isinstance(tenant, TenantSeen) else None
-    marked = isinstance(node, facts.HostNode) and node.unplanned is not None
-    return marked or roster.config.unplanned.policy is OutagePolicy.CORDON
+            return Finding(Blind(HoldReason(Reason.TENANT_NOT_SYNCED, f"the tenant has not been read yet: {err}")))
+        return Finding(None, PATIENCE_SECONDS - waited)
 
 
 _HOLDS = {
@@ -314,15 +305,6 @@ def _blocker_pods(reader: Reader, namespace: str, dpu: str) -> list[Obj]:
     return [pod for pod in on_it if wanted.items() <= labels_of(pod).items()]
 
 
-def _is_parting(roster: Roster, slot: Slot, member: Member, budget: facts.Budget | None) -> bool:
-    """Whether the host is to be drained for this DPU: one whose entry names it serves it, whether or not its pod
-    is there at the moment; and what has begun goes on until it is let go."""
-    if roster.mode is not Mode.LEADING_OUT:
-        return False
-    has_entry = roster.access is not Access.GIVEN or host_of(member.dpu, member.entry.text) == slot.host
-    return has_entry or (budget is not None and budget.cycle is not None)
-
-
 def _pods(reader: Reader, roster: Roster, member: Member) -> tuple[OvnPod, ...]:
     if roster.access is not Access.GIVEN:
         return ()  # nobody asks for them
@@ -345,13 +327,6 @@ def _pod(pod: Obj, templates: Templates, idle: str) -> OvnPod:
         newest=bool(template) and template == templates.newest,
         ready=read.ready and read.uid != idle,
     )
-
-
-def _changed_entry(slot: Slot, member: Member) -> str:
-    """What its pods have yet to read; another host is no change of an entry, but another pair."""
-    before, after = member.entry.text, member.text
-    stays = bool(before and after) and host_of(member.dpu, before) == host_of(member.dpu, after) == slot.host
-    return after if stays and after != before else ""
 
 
 def _has_ended(pod: Obj) -> bool:

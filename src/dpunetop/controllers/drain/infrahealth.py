@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from dpunetop.base.clock import Clock
+from dpunetop.domain.drain.host import Finding
 from dpunetop.domain.drain.outages.outages import is_disrupted
 from dpunetop.kube.meta import Obj
 from dpunetop.runtime.cluster import Health, Reach
@@ -35,18 +36,17 @@ class InfraHealth:
             self._disrupted_at = self._clock.monotonic()
         return "many of its Nodes are not Ready at once"
 
-    def suspicion(self, rechecks: list[float]) -> str:
-        """Why infra is suspect although its Nodes are Ready now; empty: it is not. Adds when that may be over."""
+    def suspicion(self) -> Finding[str]:
+        """Why infra is suspect although its Nodes are Ready now, and when that may be over; empty: it is not."""
         health = self._health()
         if health is None or health.reach is not Reach.REACHABLE or health.reason:
-            return "its API server does not answer"
+            return Finding("its API server does not answer")
         answers = (self._clock.now() - health.since).total_seconds()
         if answers < CALM_SECONDS:
-            rechecks.append(max(1.0, CALM_SECONDS - max(0.0, answers)))
-            return "its API server has not answered for long"
+            left = max(1.0, CALM_SECONDS - max(0.0, answers))
+            return Finding("its API server has not answered for long", left)
         with self._guard:
             disrupted_at = self._disrupted_at
         if disrupted_at is not None and (left := disrupted_at + CALM_SECONDS - self._clock.monotonic()) > 0:
-            rechecks.append(left)
-            return "many of its Nodes were not Ready a moment ago"
-        return ""
+            return Finding("many of its Nodes were not Ready a moment ago", left)
+        return Finding("")

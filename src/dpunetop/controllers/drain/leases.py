@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dpunetop.base.clock import Clock
 from dpunetop.domain.drain.fleet.roster import Roster
+from dpunetop.domain.drain.host import Finding
 from dpunetop.domain.drain.model.facts import DpuNode, HoldReason, HostView, Reason, Signal
 from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.rules.leases import LEASE, NO_LEASE, Lease, Stretch, Tally, lease, lease_signal, tally
@@ -43,24 +44,22 @@ class Leases:
         self._guard = threading.Lock()  # guards _tallies
         self._tallies: dict[tuple[str, str], Tally] = {}  # by the tenant's cluster and the host
 
-    def look(self, reader: Reader, roster: Roster, view: HostView, rechecks: list[float]) -> Signal | None:
+    def look(self, reader: Reader, roster: Roster, view: HostView) -> Finding[Signal | None]:
         """The sign that the Lease of the host gives; None: the host does not go by one."""
         place = (roster.config.tenant_cluster, view.host_ref.host)
         if not HostState(view).is_verifying:
             self.forget(*place)
-            return Signal(LEASE, holds=False)
+            return Finding(Signal(LEASE, holds=False))
         name = f"{LEASE_PREFIX}{view.host_ref.host}"
         seen = _look(reader, roster, name)
         if seen is None:
             self.forget(*place)
-            return None
+            return Finding(None)
         found = self._count(place, view, seen.lease)
         if seen.refused is not None or found is None:
-            return Signal(LEASE, holds=False, trouble=seen.refused)
+            return Finding(Signal(LEASE, holds=False, trouble=seen.refused))
         now = self._clock.monotonic()
-        if left := found.patience_left(now):
-            rechecks.append(left)
-        return lease_signal(found, now, name, seen.unread)
+        return Finding(lease_signal(found, now, name, seen.unread), found.patience_left(now) or None)
 
     def forget(self, cluster: str, host: str) -> None:
         """The host is not verified."""

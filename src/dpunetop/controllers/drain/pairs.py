@@ -9,7 +9,7 @@ from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.failures import Failures, Job
 from dpunetop.controllers.drain.gather_pairs import PairsGatherer, PairsSnapshot
 from dpunetop.controllers.drain.infrahealth import InfraHealth
-from dpunetop.controllers.drain.store import DrainStore, HostReport
+from dpunetop.controllers.drain.store import DrainStore
 from dpunetop.controllers.drain.taskrunner import CallFailed, TaskRunner
 from dpunetop.controllers.reconciler import ConfigReconciler, Installation
 from dpunetop.domain import names
@@ -17,12 +17,13 @@ from dpunetop.domain.clusterconfig.lifecycle import ENDING_RIGHTS_SECONDS
 from dpunetop.domain.clusterconfig.status import LEADING_OUT, report
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, tenant_cluster_name
 from dpunetop.domain.drain.fleet.roster import Mode, Roster
+from dpunetop.domain.drain.host import HostReport
 from dpunetop.domain.drain.model.calls import Result
 from dpunetop.domain.drain.model.facts import HoldReason
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, service_account
 from dpunetop.domain.drain.protection.protection import PutEntries
 from dpunetop.domain.drain.report.dpustatus import DpuPhase
-from dpunetop.domain.drain.report.failures import passes, why_failed
+from dpunetop.domain.drain.report.failures import why_failed
 from dpunetop.domain.drain.report.health import PairState, judge_pairs
 from dpunetop.domain.drain.report.parting import Parting, judge_partings
 from dpunetop.domain.pairing.entries import idle_pods, idle_pods_left, render_idle_pods
@@ -106,10 +107,10 @@ class Pairs(ConfigReconciler[PairsView]):
         if pause := self._failures.pause(key, _PUTTING):
             return pause
         try:
-            carried = self._task_runner.carry_out(task, stop)
+            carried = self._task_runner.carry_out(key, task, stop)
         except CallFailed as err:
             why = why_failed(err.call, err.error)
-            self._failures.failed(key, _PUTTING, err.error, why, at_once=not passes(err.error))
+            self._failures.failed(key, _PUTTING, err.error, why)
             return _AGAIN_SECONDS  # so that it is told
         if carried.done.result is Result.DONE:
             self._failures.succeeded(key, _PUTTING)
@@ -136,9 +137,9 @@ class Pairs(ConfigReconciler[PairsView]):
         found = self._pairs_snapshot.take(reader, config, access, siblings, lambda each: self.rights(reader, each))
         account = reader.one(INFRA, SERVICEACCOUNTS, self._namespace, names.DRAIN_BLOCKER)
         if found.roster is not None and (account is not None or found.roster.mode is Mode.LEAVING):
-            self._drain_store.post(found.roster)
+            self._drain_store.publish(found.roster)
         reports = tuple(self._drain_store.reports(found.roster)) if found.roster is not None else ()
-        failing = self._failures.told(Key(INFRA, config.namespace, config.name))
+        failing = self._failures.trouble(Key(INFRA, config.namespace, config.name))
         return PairsView(config, found, reports, account, failing, self.manager)
 
 

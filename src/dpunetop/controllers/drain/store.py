@@ -1,48 +1,17 @@
-"""What the two kinds of workers of the drain tell each other. Nothing here outlives the process, and all of it follows
-from what the clusters show."""
+"""What the two controllers of the drain know of each other: rosters one way, reports the other.
+
+Nothing here outlives the process, and all of it follows from what the clusters show.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
+from dpunetop.domain.clusterconfig.types import tenant_cluster_name
 from dpunetop.domain.drain.fleet.roster import Place, Roster
-from dpunetop.domain.drain.model.facts import HoldReason
-from dpunetop.domain.drain.outages.outages import Outage
-from dpunetop.domain.drain.outages.unplanned import NetworkState
-from dpunetop.domain.drain.protection.protection import DesiredEntry, ProtectionPhase
-from dpunetop.domain.drain.report.dpustatus import DpuStatus
+from dpunetop.domain.drain.host import HostReport
 from dpunetop.kube.keys import INFRA, Key
-
-
-@dataclass(frozen=True, slots=True)
-class HostReport:
-    """How far one host or DPU is, as its worker saw it last."""
-
-    guardings: tuple[tuple[str, ProtectionPhase, str | None], ...]
-    """Of each DPU that is at home there: its name, how far its protection is, and whom it is paired with."""
-    dpu_statuses: tuple[DpuStatus, ...]
-    entries: tuple[DesiredEntry, ...]
-    """Those that may be written now."""
-    causes: tuple[tuple[str, str], ...] = ()
-    """Of DPUs whose blocker does not run: why."""
-    stray: HoldReason | None = None
-    """What a host waits for that no DPU is at home in, or that no DPU has a part in."""
-    is_looked_at: bool = True
-    """Whether the host was looked at, and not only its DPUs; at a start the tenant is waited for."""
-    unseen: HoldReason | None = None
-    """Why the tenant was not seen by this process."""
-    network: NetworkState | None = None
-    """What is wrong with the network of the host, outside a drain."""
-    outage: Outage | None = None
-    """What was found wrong with it, told or not: so that it keeps its beginning."""
-
-    def telling(self) -> tuple[object, ...]:
-        """What is worth a look of the other side."""
-        entries = tuple((entry.dpu, entry.text) for entry in self.entries)
-        seen = self.is_looked_at, self.unseen
-        return self.guardings, self.dpu_statuses, self.causes, self.stray, seen, entries, self.network
 
 
 class DrainStore:
@@ -56,12 +25,12 @@ class DrainStore:
         self._wake_config: Callable[[Key], None] = lambda _: None
 
     def connect(self, wake_host: Callable[[Key], None], wake_config: Callable[[Key], None]) -> None:
-        """Say whom to wake; once, before anything is posted."""
+        """Say whom to wake; once, before anything is published."""
         self._wake_host, self._wake_config = wake_host, wake_config
 
     # --- of a whole DpuClusterConfig --------------------------------------------------------------------------------
 
-    def post(self, roster: Roster) -> None:
+    def publish(self, roster: Roster) -> None:
         """Make `roster` known; wake the hosts that it says something new to, and those who share the tenant's limit."""
         cluster = roster.config.tenant_cluster
         with self._guard:
@@ -109,7 +78,7 @@ class DrainStore:
             before = self._reports.get(key)
             self._reports[key] = report
             roster = self._rosters.get(key.cluster)
-        if roster is not None and (before is None or before.telling() != report.telling()):
+        if roster is not None and (before is None or before.outcome() != report.outcome()):
             self._wake_config(Key(INFRA, roster.config.namespace, roster.config.name))
         return before
 
@@ -133,6 +102,14 @@ class DrainStore:
 def key_of(cluster: str, place: Place) -> Key:
     """The key of the worker of a host, or of a DPU that has none."""
     return Key(cluster, *place)
+
+
+def subject(key: Key) -> dict[str, str]:
+    """Whom a line of the log is about: the tenant's cluster, the DpuClusterConfig, and the host or the DPU if the key
+    is of one."""
+    if key.cluster == INFRA:
+        return {"cluster": tenant_cluster_name(key.namespace, key.name), "config": f"{key.namespace}/{key.name}"}
+    return {"cluster": key.cluster, "config": key.cluster.removeprefix("tenant/"), key.namespace: key.name}
 
 
 def _changed(before: Roster | None, now: Roster) -> Iterable[Place]:

@@ -10,8 +10,10 @@ from typing import assert_never
 import structlog
 
 from dpunetop.base.stop import Stop, Stopped
+from dpunetop.controllers.drain.store import subject
 from dpunetop.domain.drain.model.calls import Answer, Call, Done, QuorumGet, QuorumList, Task, Write, drive
 from dpunetop.kube.errors import ApiError, NotFound
+from dpunetop.kube.keys import Key
 from dpunetop.kube.plan import Apply, Emit, Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
@@ -48,8 +50,8 @@ class TaskRunner:
         self._clients = clients
         self._log = structlog.get_logger().bind()
 
-    def carry_out(self, task: Task, stop: Stop) -> TaskOutcome:
-        """Do all of a task.
+    def carry_out(self, key: Key, task: Task, stop: Stop) -> TaskOutcome:
+        """Do all of a task; `key` is whose it is, for the log.
 
         Raises: CallFailed; NotEngaged when a cluster has gone; Stopped; LeadershipLost.
         """
@@ -72,7 +74,7 @@ class TaskRunner:
             done = drive(task, perform)
         except ApiError as err:
             raise next(each for each in reversed(failed) if each.error is err) from err
-        self._log.info("drain task", task=type(task).__name__, result=done.result.name, note=done.note)
+        self._log.info("drain task", **subject(key), task=type(task).__name__, result=done.result.name, note=done.note)
         return TaskOutcome(done, wrote, failed[-1] if failed else None)
 
     def rehearse(self, step: Apply) -> None:

@@ -10,12 +10,13 @@ import pytest
 
 from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
-from dpunetop.controllers.drain.gather_host import INDEXERS, PATIENCE_SECONDS, HostGatherer, HostSnapshot
+from dpunetop.controllers.drain.gather_host import INDEXERS, PATIENCE_SECONDS, HostGatherer
 from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.nodeabsence import NodeAbsences
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.drain.fleet.roster import Member, Mode, PodEntry, Roster, Slot
+from dpunetop.domain.drain.host import HostSnapshot
 from dpunetop.domain.drain.model.facts import (
     Blind,
     DpuNode,

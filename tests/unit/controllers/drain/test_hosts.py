@@ -220,7 +220,7 @@ def test_a_task_whose_effect_does_not_show_yet_is_not_done_twice_in_one_pass(mon
     world, tasks = World().protected(), []
     world.cordon()
 
-    def carry_out(task: Task, _: Stop) -> TaskOutcome:
+    def carry_out(_: Key, task: Task, __: Stop) -> TaskOutcome:
         tasks.append(type(task).__name__)
         return TaskOutcome(Done(Result.DONE), wrote=True)
 
@@ -446,7 +446,7 @@ def test_a_bug_about_one_host_is_said_of_its_dpu_and_goes_on_to_whoever_counts_i
 ) -> None:
     world = World().protected()
     with monkeypatch.context() as patched:
-        patched.setattr("dpunetop.controllers.drain.hosts.decide_protection", lambda _: {}["a bug"])
+        patched.setattr("dpunetop.domain.drain.host.decide_protection", lambda _: {}["a bug"])
         with pytest.raises(KeyError):
             world.hosts.reconcile(PLACE, Stop())
         world.pairs.reconcile(KEY, Stop())

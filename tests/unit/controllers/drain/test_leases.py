@@ -186,7 +186,7 @@ def test_a_count_goes_with_the_host_from_the_roster() -> None:
     assert roster is not None
     world.drain_store.drop(TENANT)
     world.hosts.reconcile(PLACE, Stop())
-    world.drain_store.post(roster)
+    world.drain_store.publish(roster)
     renew(world, "10:00:20")
     renew(world, "10:00:30")
     assert not is_given_back(world)

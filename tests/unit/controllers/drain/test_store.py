@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from dpunetop.controllers.drain.store import DrainStore, HostReport
+from dpunetop.controllers.drain.store import DrainStore
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.drain.fleet.roster import Member, Mode, PodEntry, Roster, Slot
+from dpunetop.domain.drain.host import HostReport
 from dpunetop.domain.drain.model.facts import Author, DrainSettings, HostRef, Templates
 from dpunetop.domain.drain.protection.blockers import BlockerSettings
 from dpunetop.domain.drain.protection.protection import DesiredEntry, ProtectionPhase
@@ -40,7 +41,7 @@ class Desk:
 
     def post(self, posted: Roster) -> list[str]:
         self.hosts.clear()
-        self.drain_store.post(posted)
+        self.drain_store.publish(posted)
         return sorted(self.hosts)
 
 
@@ -122,7 +123,7 @@ def test_tenants_do_not_wake_each_other() -> None:
     other = roster(slot("x"), slot("z"), config=parse_config(config("other", "dpu-two")))
     keys: list[Key] = []
     desk.drain_store.connect(keys.append, desk.configs.append)
-    desk.drain_store.post(other)
+    desk.drain_store.publish(other)
     assert {key.cluster for key in keys} == {"tenant/dpu-two/other"}
     keys.clear()
     desk.drain_store.wake_all()

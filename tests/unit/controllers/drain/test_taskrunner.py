@@ -12,7 +12,7 @@ from dpunetop.base.stop import Stop, Stopped
 from dpunetop.controllers.drain.taskrunner import CallFailed, TaskRunner
 from dpunetop.domain.drain.model.calls import Done, Procedure, QuorumGet, QuorumList, Result, Write
 from dpunetop.kube.errors import ApiError, Conflict, Forbidden, NotFound
-from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES, PODS
+from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES, PODS, Key
 from dpunetop.kube.plan import Apply, Delete, Emit, Fence, Patch
 from dpunetop.runtime.client.client import Client, Page
 from dpunetop.runtime.election.gate import LeadershipLost, OpenGate
@@ -21,6 +21,7 @@ from dpunetop.runtime.reading import NotEngaged
 from support.clock import FakeClock
 from support.scriptedcluster import Fuse, ScriptedCluster
 
+KEY = Key("tenant/a/b", "host", "host-1")
 NODE = {"metadata": {"name": "n"}}
 REFUSED = Forbidden(403, "Forbidden", "cannot patch nodes")
 
@@ -79,7 +80,7 @@ class Minds(Calls):
 
 def carry_out(script: Script, *calls: Any, stop: Stop | None = None) -> Done:
     task_runner = TaskRunner(cast(Executor, script), lambda _: cast(Client, script))
-    return task_runner.carry_out(Calls(*calls), stop or Stop()).done
+    return task_runner.carry_out(KEY, Calls(*calls), stop or Stop()).done
 
 
 def test_what_is_not_there_is_an_answer_and_lists_are_complete() -> None:
@@ -109,7 +110,7 @@ def test_no_call_is_made_once_the_process_is_to_end() -> None:
 def test_a_refusal_that_the_task_minds_is_its_own_affair() -> None:
     task_runner = TaskRunner(cast(Executor, script := Script(REFUSED, REFUSED)), lambda _: cast(Client, script))
     delete = Write(Delete("tenant/a/b", NODES, NODE))
-    carried = task_runner.carry_out(Minds(delete, delete), Stop())
+    carried = task_runner.carry_out(KEY, Minds(delete, delete), Stop())
     assert (carried.done, carried.wrote) == (Done(Result.REFUSED, "Forbidden Forbidden"), False)
     assert carried.minded is not None
     assert carried.minded.error is REFUSED
@@ -128,7 +129,7 @@ def test_a_refusal_of_infra_is_not_laid_to_a_tenant_that_has_refused_before() ->
     task_runner = TaskRunner(cast(Executor, script), lambda _: cast(Client, script))
     there, here = (Write(Delete(cluster, NODES, NODE)) for cluster in ("tenant/a/b", INFRA))
     with pytest.raises(CallFailed) as told:
-        task_runner.carry_out(MindsTheFirst(there, here), Stop())
+        task_runner.carry_out(KEY, MindsTheFirst(there, here), Stop())
     assert (told.value.call, told.value.error.message) == (here, "here too")
 
 
@@ -145,7 +146,9 @@ def test_a_cluster_that_has_gone_ends_the_task() -> None:
         raise NotEngaged(name)
 
     with pytest.raises(NotEngaged):
-        TaskRunner(cast(Executor, Script()), nobody).carry_out(Calls(QuorumGet("tenant/a/b", NODES, "", "n")), Stop())
+        TaskRunner(cast(Executor, Script()), nobody).carry_out(
+            KEY, Calls(QuorumGet("tenant/a/b", NODES, "", "n")), Stop()
+        )
 
 
 def test_a_stop_between_two_calls_is_heeded_before_the_second() -> None:
@@ -190,7 +193,7 @@ class Desk:
         return self.cluster.shown(CONFIGMAPS, "ns", "c")
 
     def do(self, *calls: Any) -> Done:
-        return self.task_runner.carry_out(Calls(*calls), Stop()).done
+        return self.task_runner.carry_out(KEY, Calls(*calls), Stop()).done
 
 
 def patch(desk: Desk) -> Write:

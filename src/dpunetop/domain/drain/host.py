@@ -1,0 +1,427 @@
+"""One tenant host and its DPUs: what to do now, and what to report of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, Generic, TypeVar
+
+from dpunetop.base.quoting import named
+from dpunetop.domain.clusterconfig.access import Access
+from dpunetop.domain.clusterconfig.types import OutagePolicy
+from dpunetop.domain.drain.fleet.roster import Member, Mode, Roster, Slot
+from dpunetop.domain.drain.model.calls import Task
+from dpunetop.domain.drain.model.facts import (
+    Blind,
+    Budget,
+    DpuNode,
+    DpuView,
+    HoldReason,
+    HostNode,
+    HostRef,
+    HostView,
+    NodeGone,
+    TenantSeen,
+)
+from dpunetop.domain.drain.model.hoststate import HostState
+from dpunetop.domain.drain.model.maintenances import new_maintenance
+from dpunetop.domain.drain.outages.outages import Outage, Serving, find_outage
+from dpunetop.domain.drain.outages.unplanned import (
+    NETWORK_BACK,
+    NetworkState,
+    OutageDecision,
+    OutageView,
+    decide_outage,
+)
+from dpunetop.domain.drain.protection.protection import (
+    DesiredEntry,
+    Entries,
+    Protection,
+    ProtectionPhase,
+    ProtectionView,
+    decide_protection,
+)
+from dpunetop.domain.drain.report.dpustatus import DRAIN_SKIPPED, DpuPhase, DpuStatus, DrainReason, dpu_statuses
+from dpunetop.domain.drain.report.overdue import next_limit, timed
+from dpunetop.domain.drain.rules.cycle import Decision, decide
+from dpunetop.domain.drain.rules.starting import Create
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, OWNER_LABEL, PODDISRUPTIONBUDGETS
+from dpunetop.domain.pairing.pairing import host_of
+from dpunetop.domain.reasons import event
+from dpunetop.kube.keys import DEPLOYMENTS, INFRA, NODES
+from dpunetop.kube.meta import Obj, labels_of
+from dpunetop.kube.plan import Apply, Delete, Fence, Step
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding(Generic[T]):
+    """One part of a snapshot, and what goes with it."""
+
+    value: T
+    recheck_seconds: float | None = None
+    """When to look again although nothing wakes; None: whatever changes wakes."""
+    trouble: HoldReason | None = None
+    """What keeps it from being looked at as it should be."""
+
+
+def soonest(findings: Iterable[Finding[Any]]) -> float | None:
+    """When to look again because of any of them."""
+    return min((each.recheck_seconds for each in findings if each.recheck_seconds is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class HostSnapshot:
+    """What one look at a host shows."""
+
+    host_ref: HostRef
+    dpus: tuple[DpuView, ...]
+    nodes: Mapping[str, Obj]
+    """The Nodes of its DPUs, as far as they are there."""
+    deployments: Mapping[str, Obj]
+    """The blockers of its DPUs, as far as they are there."""
+    view: HostView | None
+    """None: the tenant is not known well enough yet, so that nothing may be decided."""
+    recheck_seconds: float | None = None
+    trouble: HoldReason | None = None
+    """What keeps the host from being looked at as it should be."""
+    unseen: HoldReason | None = None
+    """Why this process has not seen the tenant yet, so that nothing is said of it."""
+    suspicion: str = ""
+    """Why infra itself may be what fails, as far as its Nodes do not say so already; empty: it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostDecision:
+    """What follows from one snapshot of a host."""
+
+    slot: Slot
+    snapshot: HostSnapshot
+    protections: Mapping[str, Protection]
+    """Of each DPU that is at home here and stays."""
+    sweeping: Mapping[str, tuple[Step, ...]]
+    """Of each DPU at home here that serves nobody and needs no blocker any more: what removes that next."""
+    drain: Decision | None
+    """None: nothing may be decided yet."""
+    outage: Outage | None
+    network: OutageDecision
+    """What is said and done about the network of the host, outside a drain."""
+
+    @property
+    def drain_task(self) -> Task | None:
+        """What is to be done for the drain."""
+        return None if self.drain is None else self.drain.task
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What each DPU needs for its protection, then what the drain does, or else what an outage asks for."""
+        found = (*(each.task for each in self.protections.values()), self.drain_task or self.network.task)
+        return tuple(task for task in found if task is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class HostReport:
+    """How far one host, or a DPU that has none, is."""
+
+    guardings: tuple[tuple[str, ProtectionPhase, str | None], ...]
+    """Of each DPU that is at home there: its name, how far its protection is, and whom it is paired with."""
+    dpu_statuses: tuple[DpuStatus, ...]
+    entries: tuple[DesiredEntry, ...]
+    """Those that may be written now."""
+    causes: tuple[tuple[str, str], ...] = ()
+    """Of DPUs whose blocker does not run: why."""
+    stray: HoldReason | None = None
+    """What a host waits for that no DPU is at home in, or that no DPU has a part in."""
+    is_looked_at: bool = True
+    """Whether the host was looked at, and not only its DPUs; at a start the tenant is waited for."""
+    unseen: HoldReason | None = None
+    """Why the tenant was not seen by this process."""
+    network: NetworkState | None = None
+    """What is wrong with the network of the host, outside a drain."""
+    outage: Outage | None = None
+    """What was found wrong with it, reported or not: so that it keeps its beginning."""
+
+    def outcome(self) -> tuple[object, ...]:
+        """What `PairsHealthy` and the entries follow from: only a change of it is worth a look at all pairs."""
+        entries = tuple((entry.dpu, entry.text) for entry in self.entries)
+        seen = self.is_looked_at, self.unseen
+        return self.guardings, self.dpu_statuses, self.causes, self.stray, seen, entries, self.network
+
+
+# --- what a snapshot is made of ---------------------------------------------------------------------------------------
+
+
+def is_parting(roster: Roster, slot: Slot, member: Member, budget: Budget | None) -> bool:
+    """Whether the host is to be drained for this DPU: one whose entry names it serves it, whether or not its pod
+    is there at the moment; and what has begun goes on until it is let go."""
+    if roster.mode is not Mode.LEADING_OUT:
+        return False
+    has_entry = roster.access is not Access.GIVEN or host_of(member.dpu, member.entry.text) == slot.host
+    return has_entry or (budget is not None and budget.cycle is not None)
+
+
+def changed_entry(slot: Slot, member: Member) -> str:
+    """What the pods of a DPU have yet to read; another host is no change of an entry, but another pair."""
+    before, after = member.entry.text, member.text
+    stays = bool(before and after) and host_of(member.dpu, before) == host_of(member.dpu, after) == slot.host
+    return after if stays and after != before else ""
+
+
+def may_act_on_outage(roster: Roster, tenant: TenantSeen | Blind | None) -> bool:
+    """Whether anything may be done to a host that has no network: it is to be cordoned, or bears our mark."""
+    node = tenant.node if isinstance(tenant, TenantSeen) else None
+    marked = isinstance(node, HostNode) and node.unplanned is not None
+    return marked or roster.config.unplanned.policy is OutagePolicy.CORDON
+
+
+# --- deciding ---------------------------------------------------------------------------------------------------------
+
+
+def decide_host(roster: Roster, slot: Slot, snapshot: HostSnapshot, before: Outage | None) -> HostDecision:
+    """What to do now for a slot of the roster; `before` is the outage that was found last.
+
+    Guarantees: of equal arguments equal decisions; each task looks for itself, so a snapshot may be stale. Protection
+        is decided also where the tenant is not known.
+    """
+    outage = _outage(slot, snapshot, before)
+    dpus = {dpu.name: dpu for dpu in snapshot.dpus}
+    at_home = [member for member in slot.members if member.is_home]
+    leaving = [member for member in at_home if is_to_go(roster, member, dpus[member.dpu])]
+    staying = [member for member in at_home if member not in leaving]
+    return HostDecision(
+        slot=slot,
+        snapshot=snapshot,
+        protections={member.dpu: _protect(roster, member, dpus[member.dpu], snapshot) for member in staying},
+        sweeping={member.dpu: sweeping(dpus[member.dpu], snapshot) for member in leaving},
+        drain=None if snapshot.view is None else decide(snapshot.view),
+        outage=outage,
+        network=_about_network(roster, slot, snapshot, outage),
+    )
+
+
+def is_to_go(roster: Roster, member: Member, dpu: DpuView) -> bool:
+    """Whether the DPU serves nobody and needs no blocker any more."""
+    serves = dpu.budget is not None and bool(dpu.budget.serves)
+    if serves or member.pairing is not None or member.entry.text:
+        return False
+    is_gone = isinstance(dpu.node, NodeGone) and dpu.node.confirmed
+    return roster.mode is not Mode.SERVING or member.is_dropped or is_gone
+
+
+def sweeping(dpu: DpuView, snapshot: HostSnapshot) -> tuple[Step, ...]:
+    """What removes the blocker of a DPU. First the budget, as it was seen; the blocker goes last, because it names its
+    node. What is somebody else's stays."""
+    if dpu.budget is not None:
+        is_idle = dpu.budget.ours and not dpu.budget.serves
+        return (Delete(INFRA, PODDISRUPTIONBUDGETS, dpu.budget.live, Fence.VERSION),) if is_idle else ()
+    deployment = snapshot.deployments.get(dpu.name)
+    if deployment is None or labels_of(deployment).get(OWNER_LABEL) != snapshot.host_ref.owner:
+        return ()
+    return (Delete(INFRA, DEPLOYMENTS, deployment),)
+
+
+def is_drained(view: HostView | None) -> bool:
+    """Whether a pair of this host may be taken apart, as far as the caches show."""
+    if view is None or not isinstance(view.tenant, TenantSeen):
+        return False
+    host_state = HostState(view)
+    if isinstance(host_state.host, NodeGone):
+        return host_state.host.confirmed
+    return host_state.is_drained
+
+
+def is_active(view: HostView | None, dpu: DpuView) -> bool:
+    """Whether a drain of the DPU is near; also where nothing is known of the tenant."""
+    if dpu.budget is not None and dpu.budget.cycle is not None:
+        return True
+    if view is None:
+        return isinstance(dpu.node, DpuNode) and dpu.node.cordoned
+    return HostState(view).wants(dpu)
+
+
+def rehearsal(view: HostView | None, task: Task) -> Apply | None:
+    """What to try with a dry run before a task that has failed is done again: a maintenance that could not be made,
+    since each try marks the Node for it and takes that back. None: nothing."""
+    host = HostState(view).host if view is not None else None
+    if not isinstance(task, Create) or not isinstance(host, HostNode):
+        return None
+    return new_maintenance(task.host_ref, host.cordoned, host)
+
+
+def _protect(roster: Roster, member: Member, dpu: DpuView, snapshot: HostSnapshot) -> Protection:
+    entry = member.entry
+    return decide_protection(
+        ProtectionView(
+            dpu=dpu,
+            settings=roster.blockers,
+            host_ref=snapshot.host_ref,
+            deployment=snapshot.deployments.get(dpu.name),
+            pairing=member.pairing,
+            text=member.text,
+            configured=member.configured,
+            is_tenant_known=roster.config.tenant_uid is not None,
+            entries=Entries(
+                namespace=roster.config.namespace,
+                host=host_of(dpu.name, entry.text) or None,
+                text=entry.text,
+                foreign=entry.foreign,
+                idle=frozenset({entry.idle} if entry.idle else ()),
+            ),
+            drained=is_drained(snapshot.view),
+            access=roster.access,
+            active=is_active(snapshot.view, dpu),
+        )
+    )
+
+
+def _outage(slot: Slot, snapshot: HostSnapshot, before: Outage | None) -> Outage | None:
+    """What is wrong with the DPU that serves the host, as infra shows it."""
+    member = next((member for member in slot.members if member.dpu == slot.serving), None)
+    dpu = next((dpu for dpu in snapshot.dpus if dpu.name == slot.serving), None)
+    if member is None or dpu is None:
+        return None
+    pods = tuple(pod.live for pod in dpu.pods)
+    serving = Serving(slot.host, dpu.name, snapshot.nodes.get(dpu.name), pods, member.entry.idle)
+    return find_outage(serving, snapshot.host_ref.author.now, before)
+
+
+def _about_network(roster: Roster, slot: Slot, snapshot: HostSnapshot, outage: Outage | None) -> OutageDecision:
+    if not slot.host:
+        return OutageDecision()
+    suspect = roster.cordons.suspect or snapshot.suspicion
+    return decide_outage(
+        OutageView(
+            host_ref=snapshot.host_ref,
+            spec=roster.config.unplanned,
+            cordons=replace(roster.cordons, suspect=suspect),
+            turn=slot.turn,
+            outage=outage,
+            dpus=snapshot.dpus,
+            host=snapshot.view,
+            is_leaving=roster.mode is not Mode.SERVING,
+        )
+    )
+
+
+# --- reporting --------------------------------------------------------------------------------------------------------
+
+
+def report_host(decided: HostDecision, hold: HoldReason | None, troubles: Mapping[str, HoldReason]) -> HostReport:
+    """How far the host is. `hold` is why its drain waits, if that is not what was decided; `troubles` are what fails,
+    by DPU: such a DPU is held, be it in a drain or not."""
+    snapshot = decided.snapshot
+    pairings = {member.dpu: member.pairing for member in decided.slot.members}
+    statuses = _statuses(decided, hold, troubles)
+    return HostReport(
+        guardings=tuple((dpu, found.guarding, pairings[dpu]) for dpu, found in decided.protections.items()),
+        dpu_statuses=statuses,
+        entries=tuple(found.entry for found in decided.protections.values() if found.entry is not None),
+        causes=tuple((dpu.name, dpu.trouble) for dpu in snapshot.dpus if dpu.trouble),
+        stray=_stray(decided, statuses),
+        is_looked_at=snapshot.view is not None or not decided.slot.host,
+        unseen=snapshot.unseen,
+        network=decided.network.state,
+        outage=decided.outage,
+    )
+
+
+def failed_report(slot: Slot, reason: str, message: str) -> HostReport:
+    """What is known of a host that could not be looked at to the end: nothing but why."""
+    at_home = [member for member in slot.members if member.is_home]
+    guardings = ((member.dpu, ProtectionPhase.NOT_SERVING, member.pairing) for member in at_home)
+    return HostReport(tuple(guardings), tuple(_held(member.dpu, reason, message) for member in at_home), ())
+
+
+def rechecks(decided: HostDecision, report: HostReport) -> tuple[float, ...]:
+    """In how many seconds to decide again although nothing wakes, for each cause there is."""
+    found = (
+        decided.snapshot.recheck_seconds,
+        None if decided.drain is None else decided.drain.recheck_seconds,
+        decided.network.recheck_seconds,
+        next_limit(report.dpu_statuses, decided.snapshot.host_ref.author.now),
+    )
+    return tuple(seconds for seconds in found if seconds is not None)
+
+
+def host_events(decided: HostDecision, before: HostReport | None, report: HostReport) -> tuple[Step, ...]:
+    """The Events that say what has changed since the report before."""
+    nodes = decided.snapshot.nodes
+    last = {each.dpu: each for each in before.dpu_statuses} if before is not None else {}
+    of_dpus = (_dpu_events(nodes.get(each.dpu), last.get(each.dpu), each) for each in report.dpu_statuses)
+    of_network = _network_events(decided, None if before is None else before.network, report.network)
+    return (*chain.from_iterable(of_dpus), *of_network)
+
+
+def _statuses(
+    decided: HostDecision, hold: HoldReason | None, troubles: Mapping[str, HoldReason]
+) -> tuple[DpuStatus, ...]:
+    view, drain = decided.snapshot.view, decided.drain
+    found: dict[str, DpuStatus] = {}
+    if view is not None and drain is not None:
+        guardings = {dpu: each.guarding for dpu, each in decided.protections.items()}
+        of_drain = dpu_statuses(view, replace(drain, hold=hold or drain.hold))
+        found = {each.dpu: each for each in timed(view, of_drain, guardings)}
+    for dpu, why in troubles.items():
+        known = found.get(dpu) or _held(dpu, "", "")
+        found[dpu] = replace(known, stage=DpuPhase.HELD, reason=str(why.reason), message=why.message)
+    return tuple(found.values())
+
+
+def _held(dpu: str, reason: str, message: str) -> DpuStatus:
+    """One DPU of which nothing else is known."""
+    return DpuStatus(dpu, DpuPhase.HELD, DrainReason.NOBODY, reason, message)
+
+
+def _stray(decided: HostDecision, statuses: Iterable[DpuStatus]) -> HoldReason | None:
+    """Why the drain waits, if the status of no DPU shows it: every wait has its reason in the status."""
+    hold = None if decided.drain is None else decided.drain.hold
+    at_home = {member.dpu for member in decided.slot.members if member.is_home}
+    if hold is None or any(each.dpu in at_home and each.reason for each in statuses):
+        return None
+    return HoldReason(hold.reason, f"host {named(decided.slot.host)}: {hold.message}")
+
+
+def _dpu_events(node: Obj | None, last: DpuStatus | None, now: DpuStatus) -> Iterable[Step]:
+    """Events on the Node of a DPU whose stage or reason is another one than was reported last."""
+    if node is None:
+        return
+    if now.late is not None and (last is None or last.late is None):
+        yield event(INFRA, NODES, node, now.late.reason, now.late.message)
+    if _is_newly_skipped(last, now):
+        yield event(INFRA, NODES, node, DRAIN_SKIPPED, now.skipped)
+    if _is_news(last, now):
+        note = f"{now.stage}: {now.message}" if now.message else f"{now.stage}"
+        yield event(INFRA, NODES, node, now.reason or str(now.stage), note)
+
+
+def _is_news(last: DpuStatus | None, now: DpuStatus) -> bool:
+    """Between two waits of one stage something is being done, which is no news."""
+    if last is None:
+        return now.stage is not DpuPhase.IDLE
+    return last.stage is not now.stage or (last.reason != now.reason and bool(now.reason))
+
+
+def _is_newly_skipped(last: DpuStatus | None, now: DpuStatus) -> bool:
+    """Not what a process that has just begun finds at rest."""
+    was = now.stage is DpuPhase.IDLE if last is None else bool(last.skipped)
+    return bool(now.skipped) and not was
+
+
+def _network_events(decided: HostDecision, last: NetworkState | None, now: NetworkState | None) -> Iterable[Step]:
+    """An Event on the Node of the DPU, else on the DpuClusterConfig, whenever another thing is wrong, or none any
+    more."""
+    state = now or last
+    if state is None or (last is not None and now is not None and last.reason is now.reason):
+        return
+    node, view = decided.snapshot.nodes.get(state.dpu), decided.snapshot.view
+    config = None if view is None else view.config
+    resource, obj = (NODES, node) if node is not None else (DPUCLUSTERCONFIGS, config)
+    if obj is None:
+        return
+    if now is not None:
+        yield event(INFRA, resource, obj, str(now.reason), now.message)
+    elif decided.slot.serving is not None and decided.outage is None:
+        note = f"host {named(state.host)} is told to be without a network no more"
+        yield event(INFRA, resource, obj, NETWORK_BACK, note)
