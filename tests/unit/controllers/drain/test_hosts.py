@@ -17,7 +17,7 @@ from dpunetop.domain.drain.model.calls import Done, Result, Task
 from dpunetop.domain.drain.model.record import Cycle, State, render_cycle
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Conflict, Forbidden, Unauthorized, Unreachable
-from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS
+from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS, Key
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cluster import Reach
 from dpunetop.runtime.reading import NotEngaged, NotSynced
