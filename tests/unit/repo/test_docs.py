@@ -18,11 +18,10 @@ PAGES = sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 WORD = re.compile(r"`((?:[A-Z][a-z0-9]+){2,}[A-Z]*[a-z0-9]*)`")
-OURS = {*recorded("words"), *REASONS, *CONDITIONS}
+SOURCES = [path.read_text() for path in (ROOT / "src" / "dpunetop").rglob("*.py")]
+TYPES = {name for text in SOURCES for name in re.findall(r"^class (\w+)", text, re.MULTILINE)}
+OURS = {*recorded("words"), *REASONS, *CONDITIONS, *TYPES}
 OF_OTHERS = {
-    "WorkQueue": "a class of runtime",
-    "DpuPhase": "a type of domain",
-    "HoldReason": "a type of domain",
     "AllNamespaces": "an install mode of OLM",
     "CrashLoopBackOff": "kubelet",
     "ServiceAccountTokenNodeBinding": "a feature gate of Kubernetes",
@@ -83,3 +82,13 @@ def test_a_page_names_no_reason_that_the_operator_does_not_have(name: str) -> No
 def test_the_readme_lists_every_condition_type() -> None:
     readme = (ROOT / "README.md").read_text()
     assert [type_ for type_ in CONDITIONS if f"| `{type_}` |" not in readme] == []
+
+
+@pytest.mark.parametrize("path", [DOCS / "architecture.md", ROOT / "CONTRIBUTING.md"], ids=lambda path: path.name)
+def test_each_file_that_a_tour_names_is_there(path: Path) -> None:
+    named = re.findall(r"`((?:[\w.-]+/)+(?:[\w.-]+)?)`", path.read_text())
+    assert [
+        name
+        for name in named
+        if not any((base / name).exists() for base in (ROOT, ROOT / "src/dpunetop", ROOT / "tests"))
+    ] == []

@@ -216,3 +216,12 @@ def test_the_images_entrypoint_needs_no_shell_and_names_this_package() -> None:
 def test_python_in_the_image_reads_no_environment_of_its_own() -> None:
     assert "-I" in json.loads(instructions("ENTRYPOINT")[0])
     assert "PYTHON" not in " ".join(instructions("ENV"))
+
+
+def test_hooks_before_a_commit_are_local_programs_that_are_pinned() -> None:
+    repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    programs = {hook["entry"].split()[0].removeprefix(".venv/bin/") for repo in repos for hook in repo["hooks"]}
+    packages = {"lint-imports": "import-linter", "detect-secrets-hook": "detect-secrets"}
+    pinned = (ROOT / "requirements-dev.txt").read_text()
+    assert [repo["repo"] for repo in repos] == ["local"]
+    assert [name for name in programs if f"\n{packages.get(name, name)}==" not in pinned] == []
