@@ -92,9 +92,7 @@ OTHERS: dict[str, frozenset[str]] = {
         }
     ),
     "why a tenant does not answer, within messages": frozenset({"Refused", "Reset", "Timeout", "TooLarge"}),
-    "what the operator finds out, not told under this word": frozenset(
-        {"Migrating", "Multi", "OpenShift", "Overdue", "Topology"}
-    ),
+    "what the operator finds out, not told under this word": frozenset({"Migrating", "Multi", "OpenShift"}),
 }
 """Words of the form of a reason that are none, by what they are."""
 
@@ -142,7 +140,7 @@ def test_what_the_settings_of_a_tenant_are_refused_for_is_in_the_table() -> None
 
 def test_each_reason_of_the_table_is_emitted() -> None:
     emitted = literals("domain", "controllers", "runtime").keys() | refused_settings()
-    assert REASONS.keys() - emitted - {step.reason for step in LimitedStep} == set()
+    assert REASONS.keys() - emitted == set()
 
 
 @pytest.mark.parametrize("kind", ENUMS, ids=lambda kind: kind.__name__)
@@ -158,6 +156,26 @@ def test_each_member_of_an_enum_of_reasons_is_in_the_table_and_used(kind: type[S
 @pytest.mark.parametrize("step", LimitedStep)
 def test_each_limit_of_time_has_a_reason_in_the_table(step: LimitedStep) -> None:
     assert step.reason in REASONS
+
+
+def composed(module: ast.Module) -> Iterator[str]:
+    """Texts of the form of a reason that are put together of parts."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.JoinedStr):
+            fixed = "".join(part.value for part in node.values if isinstance(part, ast.Constant))
+            yield from [ast.unparse(node)] if CAMEL_CASE.fullmatch(fixed) else []
+
+
+def test_no_reason_is_put_together_of_parts() -> None:
+    paths = [path for room in ("domain", "controllers") for path in (SOURCE / room).rglob("*.py")]
+    assert [text for path in paths for text in composed(ast.parse(path.read_text()))] == []
+
+
+def test_the_search_finds_a_reason_that_is_put_together() -> None:
+    assert list(composed(ast.parse("f'Topology{found.value}'; f'{x}Overdue'; f'{x} is Overdue'"))) == [
+        "f'Topology{found.value}'",
+        "f'{x}Overdue'",
+    ]
 
 
 def test_no_reason_is_made_from_a_name_of_python() -> None:

@@ -32,7 +32,7 @@ from dpunetop.domain.ovnkube.interconnect import (
     interconnect_daemonset,
 )
 from dpunetop.domain.ovnkube.pod import with_proven
-from dpunetop.domain.ovnkube.release import Finding, Flavour, flavour_of, image_skew, release_of, unsupported
+from dpunetop.domain.ovnkube.release import Flavour, SettingsFinding, flavour_of, image_skew, release_of, unsupported
 from dpunetop.domain.ovnkube.rollout import RolloutView, judge_rollout, some, template_to_keep
 from dpunetop.domain.ovnkube.settings import PARITY_UNKNOWN, SettingsView, conf_parity, deployed_settings, read_settings
 from dpunetop.domain.ovnkube.topology import Settled, Topology, TopologyFinding, TopologyView, container_names, detect
@@ -159,7 +159,7 @@ class _Desired:
     """The DaemonSet to write, and how the DPUs may differ from the tenant's own nodes."""
 
     daemonset: dict[str, Any]
-    parity: tuple[Finding, ...]
+    parity: tuple[SettingsFinding, ...]
 
 
 def plan_ovnkube(view: OvnKubeView) -> Plan:
@@ -292,7 +292,7 @@ def _mounted(view: OvnKubeView, name: str) -> Obj:
     return obj
 
 
-def _unsupported(view: OvnKubeView) -> Finding | None:
+def _unsupported(view: OvnKubeView) -> SettingsFinding | None:
     topology, tenant = view.settled.topology, view.tenant
     if tenant is None or topology is None or view.config.topology is not TopologyChoice.AUTO:
         return None  # who chooses a topology has chosen to try it
@@ -312,7 +312,7 @@ def _supported(view: OvnKubeView) -> Condition | None:
     return Condition(TOPOLOGY_SUPPORTED, "True", topology.value, f"the tenant is {release}" if release else "")
 
 
-def _parity(findings: tuple[Finding, ...]) -> Condition:
+def _parity(findings: tuple[SettingsFinding, ...]) -> Condition:
     if not findings:
         return Condition(FEATURE_PARITY, "True", "Followed")
     status: Literal["False", "Unknown"] = "Unknown" if findings[0].reason == PARITY_UNKNOWN else "False"
@@ -324,7 +324,7 @@ def _kept(view: OvnKubeView, type_: str) -> Condition | None:
     return None if live is None else Condition(type_, live["status"], live["reason"], live.get("message", ""))
 
 
-def _skew(view: OvnKubeView, tenant: TenantSigns, image: ChosenImage) -> tuple[Finding, ...]:
+def _skew(view: OvnKubeView, tenant: TenantSigns, image: ChosenImage) -> tuple[SettingsFinding, ...]:
     theirs = release_of(tenant.node_daemonset, tenant.cluster_version)
     found = image_skew(image, theirs, release_of(view.stage.infra_daemonset, None))
     return (found,) if found else ()

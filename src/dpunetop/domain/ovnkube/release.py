@@ -26,7 +26,7 @@ _FIRST_UPSTREAM = (1, 3)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SettingsFinding:
     """Something to be said: a reason for a condition, and one line."""
 
     reason: str
@@ -83,7 +83,7 @@ def flavour_of(release: Release | None, tenant_namespace: str) -> Flavour:
     return Flavour.OPENSHIFT if tenant_namespace.startswith("openshift-") else Flavour.UPSTREAM
 
 
-def unsupported(topology: Topology, release: Release | None) -> Finding | None:
+def unsupported(topology: Topology, release: Release | None) -> SettingsFinding | None:
     """Why a tenant of this release is not served, for `TopologySupported`; None: it is, or nothing is known of it.
 
     Guarantees: a release that nothing tells is no reason to stop what runs.
@@ -92,15 +92,15 @@ def unsupported(topology: Topology, release: Release | None) -> Finding | None:
         return None
     served = "central up to OpenShift 4.13; interconnect from OpenShift 4.20 and OVN-Kubernetes 1.3"
     words = f"{release} with topology {topology.value} is not supported ({served}); what runs is kept as it is"
-    return Finding("VersionNotSupported", words)
+    return SettingsFinding("VersionNotSupported", words)
 
 
-def image_skew(image: ChosenImage, tenant: Release | None, infra: Release | None) -> Finding | None:
+def image_skew(image: ChosenImage, tenant: Release | None, infra: Release | None) -> SettingsFinding | None:
     """What to say of an image of another release than the tenant's; None: they are equal, or it cannot be told."""
     if image.source is not ImageSource.INFRA or tenant is None or infra is None or tenant == infra:
         return None
     words = f"the DPUs run the image of infra, {infra}, for a tenant of {tenant}; set spec.image to one of its release"
-    return Finding("ImageSkew", words)
+    return SettingsFinding("ImageSkew", words)
 
 
 def _is_supported(topology: Topology, release: Release) -> bool:

@@ -26,7 +26,7 @@ from dpunetop.domain.names import (
     OVNKUBE_SCRIPT_LIB,
 )
 from dpunetop.domain.ovnkube.conf import BadOvnkubeConf, OvnkubeConf, SettingRefused, read_ovnkube_conf
-from dpunetop.domain.ovnkube.release import Finding, Flavour, Release, commands, containers, variables
+from dpunetop.domain.ovnkube.release import Flavour, Release, SettingsFinding, commands, containers, variables
 from dpunetop.domain.ovnkube.scriptlib import Said, read_library
 from dpunetop.domain.ovnkube.settingstable import openshift, upstream
 from dpunetop.domain.ovnkube.settingstable.conf import OVNKUBE_CONF, option_of
@@ -111,9 +111,9 @@ class SettingsReading:
     """The outcome. With `impossible` there are no settings, and what runs is to be kept as it is."""
 
     settings: NodeSettings | None
-    impossible: tuple[Finding, ...] = ()
+    impossible: tuple[SettingsFinding, ...] = ()
     """What cannot work on a DPU, or cannot be read at all."""
-    parity: tuple[Finding, ...] = ()
+    parity: tuple[SettingsFinding, ...] = ()
     """How the zones on DPUs may differ from their neighbours."""
 
 
@@ -132,7 +132,7 @@ def read_settings(view: SettingsView) -> SettingsReading:
     return reader.result(Flavour.UPSTREAM, upstream.OPTIONS)
 
 
-def conf_parity(config_map: Obj | None) -> tuple[Finding, ...]:
+def conf_parity(config_map: Obj | None) -> tuple[SettingsFinding, ...]:
     """How DPUs may differ from a tenant that says all of its settings in `ovnkube.conf`.
 
     Guarantees: of a file that cannot be read nothing is said, because its copy is not written either.
@@ -219,10 +219,10 @@ class _Reader:
             name: value for name, _, value in (text[2:].partition("=") for text in deployed.arguments)
         }
         self._last_given = deployed.variables
-        self._impossible: list[Finding] = []
+        self._impossible: list[SettingsFinding] = []
         self._missing: list[str] = []
         self._unknown: set[str] = set()
-        self._differs: list[Finding] = []
+        self._differs: list[SettingsFinding] = []
 
     def follow(self, what: str, row: Row, text: str | None) -> None:
         """Do with a setting as its row says; `what` names it in messages, None: the tenant does not say it."""
@@ -285,11 +285,11 @@ class _Reader:
 
     def differs(self, what: str, text: str, why: str) -> None:
         """What is set in the tenant and not on its DPUs."""
-        self._differs.append(Finding(PARITY_DIFFERS, f"the tenant's {what} is {quoted(text)}; {why}"))
+        self._differs.append(SettingsFinding(PARITY_DIFFERS, f"the tenant's {what} is {quoted(text)}; {why}"))
 
     def refuse(self, reason: str, message: str) -> None:
         """What cannot be on a DPU."""
-        self._impossible.append(Finding(reason, message))
+        self._impossible.append(SettingsFinding(reason, message))
 
     def check_networks(self, what: str, value: str) -> bool:
         """Whether a list of subnets, with or without a host prefix, is one that a DPU can have."""
@@ -302,7 +302,7 @@ class _Reader:
             return True
         return False
 
-    def parity(self) -> tuple[Finding, ...]:
+    def parity(self) -> tuple[SettingsFinding, ...]:
         """How DPUs may differ; what is not understood comes first."""
         found = list(self._differs)
         if self._unknown:
@@ -310,13 +310,13 @@ class _Reader:
             more = f" and {len(names) - _MOST_UNKNOWN} more" if len(names) > _MOST_UNKNOWN else ""
             words = f"not known here: {', '.join(names[:_MOST_UNKNOWN])}{more}"
             words += " (of these only switches of features are followed)"
-            found.insert(0, Finding(PARITY_UNKNOWN, words))
+            found.insert(0, SettingsFinding(PARITY_UNKNOWN, words))
         if self._missing:
             names = sorted(set(self._missing))
             words = (
                 f"not found in the tenant: {', '.join(names)}; kept as last deployed, else as ovnkube has it by default"
             )
-            found.insert(0, Finding(PARITY_UNKNOWN, words))
+            found.insert(0, SettingsFinding(PARITY_UNKNOWN, words))
         return tuple(found)
 
     def result(self, flavour: Flavour, table: Rows) -> SettingsReading:

@@ -25,6 +25,10 @@ class Topology(Enum):
     UNKNOWN = "Unknown"
 
 
+_UNCLEAR = {Topology.UNKNOWN: "TopologyUnknown", Topology.MIGRATING: "TopologyMigrating"}
+"""What is no grounds for writing anything, and the reason of the condition."""
+
+
 @dataclass(frozen=True, slots=True)
 class TopologyView:
     """The signs. None means not read, not synced, or not reachable; it is never taken for an absence."""
@@ -104,11 +108,11 @@ def settle(previous: Settled | None, finding: TopologyFinding, running: Topology
 
     Guarantees: what runs is changed by an explicit choice at once, else only by a confirmed finding that has been the
         same at every look for `CONFIRMATION_SECONDS`; a look that failed, saw a part, or saw signs of both begins the
-        count anew. Where nothing runs yet, a clear finding is enough.
+        count again. Where nothing runs yet, a clear finding is enough.
     """
     found = finding.topology
-    if found in (Topology.UNKNOWN, Topology.MIGRATING):
-        return Settled(None, f"Topology{found.value}", f"{finding.message}; what runs is kept as it is")
+    if found in _UNCLEAR:
+        return Settled(None, _UNCLEAR[found], f"{finding.message}; what runs is kept as it is")
     if running in (None, found) or finding.grounds is Grounds.CHOICE:
         return Settled(found)
     if finding.grounds is Grounds.NODES:

@@ -109,6 +109,14 @@ WAITING: Rows = {
         "wait for the end of the DpuClusterConfig",
     ),
     "TenantNotSynced": "the first complete list of the tenant's objects is awaited",
+    "TopologyMigrating": (
+        "the tenant shows signs of both topologies; what runs is kept",
+        "wait for the end of the tenant's migration, or set spec.topology",
+    ),
+    "TopologyUnknown": (
+        "which object of the tenant the topology cannot be read from; what runs is kept",
+        "see TenantReachable, or set spec.topology",
+    ),
     "TopologyConfirming": "the tenant's topology seems to change; the old one is kept for a while",
 }
 """It waits for something else."""

@@ -30,8 +30,19 @@ class LimitedStep(Enum):
     @property
     def reason(self) -> str:
         """The word that `PairsHealthy` and Events show when it takes too long."""
-        return f"{self.value[0].upper()}{self.value[1:]}Overdue"
+        return _REASONS[self]
 
+
+_REASONS: Mapping[LimitedStep, str] = {
+    LimitedStep.PROTECTION: "ProtectionOverdue",
+    LimitedStep.STARTING: "StartingOverdue",
+    LimitedStep.HOST_DRAIN: "HostDrainOverdue",
+    LimitedStep.DPU_DRAIN: "DpuDrainOverdue",
+    LimitedStep.DPU_DOWN: "DpuDownOverdue",
+    LimitedStep.RECOVERY: "RecoveryOverdue",
+    LimitedStep.VERIFYING: "VerifyingOverdue",
+    LimitedStep.GIVING_BACK: "GivingBackOverdue",
+}
 
 DEFAULT_SECONDS: Mapping[LimitedStep, int] = {
     LimitedStep.PROTECTION: 600,
