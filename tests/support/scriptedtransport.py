@@ -58,7 +58,7 @@ class ScriptedTransport:
         return answer
 
     @contextmanager
-    def stream(self, request: Request, pace: Pace | None = None) -> Iterator[Iterator[bytes]]:
+    def stream(self, request: Request, pace: Pace | None = None, wake: Any = None) -> Iterator[Iterator[bytes]]:
         self.sent.append(Sent(request, 0.0, Pool.WATCHES))
         answer = self._answers.pop(0)
         if isinstance(answer, ApiError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 from dpunetop.base.quoting import printable
@@ -11,6 +12,16 @@ from dpunetop.kube.meta import version_of
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 """Annotation of the bookmark that ends the initial part of a WatchList stream."""
+
+
+class Quiet(Enum):
+    """Stands between the events of a watch that is read without waiting."""
+
+    QUIET = auto()
+    """Nothing has come by now."""
+
+
+QUIET = Quiet.QUIET
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from dpunetop.kube.errors import ApiError, NotFound, Unauthorized, Unreachable
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.requests import Request, Selection
-from dpunetop.kube.watch import INITIAL_EVENTS_END, WatchEvent
+from dpunetop.kube.watch import INITIAL_EVENTS_END, QUIET, Quiet, WatchEvent
 from dpunetop.runtime.client.pace import Pace
+from dpunetop.runtime.client.streams import Wake
 from dpunetop.runtime.client.transport import Pool, Response, Transport, error_of
 from dpunetop.runtime.flowcontrol import TokenBucket
 from dpunetop.runtime.metrics import ClientMetrics
@@ -159,16 +160,24 @@ class Client:
 
     def watch(self, selection: Selection, resource_version: str) -> Iterator[WatchEvent]:
         """Changes after `resource_version`, until the server or the idle limit ends it."""
-        seconds = self._watch_seconds()
-        return self._follow(requests.watch(selection, resource_version, seconds), seconds)
+        return _waiting(self.follow(selection, resource_version, None))
 
     def watch_list(self, selection: Selection) -> Iterator[WatchEvent]:
         """The present state as ADDED events up to a marked BOOKMARK, then changes.
 
         Raises: ApiError where the server does not have this; then list and watch.
         """
+        return _waiting(self.follow_list(selection, None))
+
+    def follow(self, selection: Selection, resource_version: str, wake: Wake | None) -> Iterator[WatchEvent | Quiet]:
+        """As `watch`; with `wake` it does not wait for an event, see `Transport.stream`."""
         seconds = self._watch_seconds()
-        return self._follow(requests.watch_list(selection, seconds), seconds, WATCH_LIST_SECONDS)
+        return self._follow(requests.watch(selection, resource_version, seconds), wake, seconds)
+
+    def follow_list(self, selection: Selection, wake: Wake | None) -> Iterator[WatchEvent | Quiet]:
+        """As `watch_list`; with `wake` it does not wait for an event, see `Transport.stream`."""
+        seconds = self._watch_seconds()
+        return self._follow(requests.watch_list(selection, seconds), wake, seconds, WATCH_LIST_SECONDS)
 
     def apply(
         self, resource: Resource, body: Obj, field_manager: str, timeout_seconds: float = CALL_SECONDS
@@ -310,28 +319,31 @@ class Client:
             page, following = _page_of(selection.resource, document)
             return page, following, size
 
-    def _follow(self, request: Request, seconds: float, listing_seconds: float = math.inf) -> Iterator[WatchEvent]:
+    def _follow(
+        self, request: Request, wake: Wake | None, seconds: float, listing_seconds: float = math.inf
+    ) -> Iterator[WatchEvent | Quiet]:
         def pace() -> Pace:
             return Pace(self._clock, seconds + WATCH_GRACE_SECONDS, listing_seconds)
 
         credential = self._transport.credential_number
         try:
-            yield from self._events(request, pace())
+            yield from self._events(request, pace(), wake)
         except Unauthorized:
             if not self._transport.renew_credential(credential):
                 raise
-            yield from self._events(request, pace())
+            yield from self._events(request, pace(), wake)
 
-    def _events(self, request: Request, pace: Pace) -> Iterator[WatchEvent]:
-        with self._transport.stream(request, pace) as lines:
+    def _events(self, request: Request, pace: Pace, wake: Wake | None) -> Iterator[WatchEvent | Quiet]:
+        with self._transport.stream(request, pace, wake) as lines:
             for line in lines:
-                self._check_weight(line)
-                event = self._event(line)
-                if event.type == "BOOKMARK" and INITIAL_EVENTS_END in (
-                    event.object["metadata"].get("annotations") or {}
-                ):
-                    pace.listed()
-                yield event
+                yield line if isinstance(line, Quiet) else self._told(line, pace)
+
+    def _told(self, line: bytes, pace: Pace) -> WatchEvent:
+        self._check_weight(line)
+        event = self._event(line)
+        if event.type == "BOOKMARK" and INITIAL_EVENTS_END in (event.object["metadata"].get("annotations") or {}):
+            pace.listed()
+        return event
 
     def _event(self, line: bytes) -> WatchEvent:
         event = _event(line)
@@ -372,6 +384,12 @@ class Client:
 
     def _pause(self, seconds: float) -> None:
         self._transport.stop.wait(seconds)  # once it is set, the transport refuses the next try
+
+
+def _waiting(events: Iterator[WatchEvent | Quiet]) -> Iterator[WatchEvent]:
+    for event in events:
+        assert event is not QUIET, "an iterator that was given nobody to wake waits"
+        yield event
 
 
 class _Attempts:

@@ -15,7 +15,7 @@ opened, later ones each 60 s."""
 class Pace:
     """The time that a stream has: for all of it, and until it has told all there is, if that is what it begins with.
 
-    Threads: the one that reads the stream.
+    Threads: `listed` by who reads the stream; it only ever gives more time, so that the others ask from any thread.
     """
 
     def __init__(self, clock: Clock, whole_seconds: float = math.inf, listing_seconds: float = math.inf) -> None:
@@ -31,9 +31,10 @@ class Pace:
         self._due = math.inf
         self._marked = self._clock.monotonic() + FIRST_MARK_SECONDS
 
-    def bound(self, idle_seconds: float) -> float:
-        """Until when the next thing must have come, by the clock."""
-        return min(max(self._clock.monotonic() + idle_seconds, self._marked), self._end, self._due)
+    def bound(self, idle_seconds: float, heard: float | None = None) -> float:
+        """Until when the next thing must have come, by the clock, when the last one came at `heard`; None: now."""
+        heard = self._clock.monotonic() if heard is None else heard
+        return min(max(heard + idle_seconds, self._marked), self._end, self._due)
 
     def is_over(self) -> bool:
         """Whether the stream has had its time: it is ended then, as the server should have ended it."""

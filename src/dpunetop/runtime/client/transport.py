@@ -8,6 +8,7 @@ wrong. Nothing is retried, redirected, decompressed, or routed by the environmen
 
 from __future__ import annotations
 
+import errno
 import functools
 import http
 import http.client
@@ -36,6 +37,8 @@ from dpunetop.base.quoting import printable
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import MOST_MESSAGE_CHARS, ApiError, Unreachable, error_from_status
 from dpunetop.kube.requests import Request
+from dpunetop.kube.watch import QUIET, Quiet
+from dpunetop.runtime.client.body import Body, Chunked, Counted, Unframed
 from dpunetop.runtime.client.connection import (
     Anonymous,
     Bearer,
@@ -50,6 +53,7 @@ from dpunetop.runtime.client.connection import (
 )
 from dpunetop.runtime.client.pace import Pace
 from dpunetop.runtime.client.package import import_bare
+from dpunetop.runtime.client.streams import Loop, Over, Stream, Wake, Want
 from dpunetop.runtime.metrics import ClientMetrics
 
 if TYPE_CHECKING:
@@ -82,8 +86,10 @@ CONNECT_SECONDS = 10.0
 
 _CHUNK_BYTES = 64 << 10
 _IDLE_WATCH_CONNECTIONS = 64  # kept for the next watch; no limit on how many are in use
-_KEEPALIVE = {"idle": 15, "interval": 5, "count": 3}
-_USER_TIMEOUT_MS = 30_000
+# A way that loses everything silently is noticed within 11 s: at the first of these signs of life, sent after 5, 8 and
+# 11 s, that finds the connection without one of the other side for as long as the time-out.
+_KEEPALIVE = {"idle": 5, "interval": 3, "count": 3}
+_USER_TIMEOUT_MS = 10_000
 
 _FOREIGN = (pool_errors.HTTPError, http.client.HTTPException, OSError)  # ssl.SSLError is an OSError
 _SocketOptions = list[tuple[int, int, int]]
@@ -124,8 +130,9 @@ class Transport:
 
     Guarantees: a call ends by its time-out, a stream by its idle limit, both when `stop` is set or
         `close_connections` is called; what is sent is sent once; at most `max_calls` calls are under way at a time
-        (of the Lease: 2, of reviews: 4, of the probe: 1), each on one connection that is kept.
-    Threads: any; a stream belongs to the thread that opened it.
+        (of the Lease: 2, of reviews: 4, of the probe: 1), each on one connection that is kept. All streams are read by
+        one thread, which is there while there are some.
+    Threads: any; a stream has one reader at a time.
     Raises: Unreachable, with one of the reasons DNS, Refused, Timeout, TLS, Reset, AddressRefused, TooLarge,
         IdleTimeout, BadAnswer, Stopped; Unauthorized where there is no token to send; ConfigurationError from the
         constructor.
@@ -167,6 +174,7 @@ class Transport:
         # A semaphore a pool, since urllib3 counts its own waiting for a connection beside the call's time-out.
         self._slots = {pool: threading.BoundedSemaphore(many) for pool, many in most.items()}
         self._heard_at = -math.inf  # replaced whole, by any thread
+        self._loop = Loop(url.netloc, clock, idle_seconds, self._heard)
         stop.on_set(self._shut)
 
     def __repr__(self) -> str:
@@ -207,23 +215,23 @@ class Transport:
         return Response(status, raw.headers, body)
 
     @contextmanager
-    def stream(self, request: Request, pace: Pace | None = None) -> Iterator[Iterator[bytes]]:
+    def stream(
+        self, request: Request, pace: Pace | None = None, wake: Wake | None = None
+    ) -> Iterator[Iterator[bytes | Quiet]]:
         """Open a watch and hand out its lines as they come, without their ends.
 
+        With `wake` the iterator does not wait for a line: it gives QUIET, and `wake` is called once, in a thread that
+        it must not hold up, when there is another one, or an end.
         Guarantees: a line that is not complete within the idle limit ends the stream, one byte at a time or none; so
             does the end of the time that `pace` gives, by default any.
         Raises: beside Unreachable, the ApiError of an answer that is not success.
         """
-        pace = pace or Pace(self._clock)
-        raw = self._open_stream(request, pace)
+        bell = threading.Event()
+        stream = self._streaming(request, pace or Pace(self._clock), wake or bell.set)
         try:
-            if not 200 <= raw.status < 300:
-                raise self._refusal(raw)
-            yield self._lines(raw, pace)
+            yield self._lines(stream, bell if wake is None else None)
         finally:
-            if not raw.closed:  # not read to its end: what is left of it would be taken for the next answer
-                raw.close()
-            self._give_back(raw)
+            self._loop.close(stream)
 
     @property
     def credential_number(self) -> int:
@@ -237,9 +245,11 @@ class Transport:
     def close_connections(self) -> None:
         """Shut all sockets down at once: whoever waits on one gets Unreachable `Reset`; later requests connect anew."""
         self._sockets.shut_down()
+        self._loop.cut()
 
     def _shut(self) -> None:
         self._sockets.shut_down()
+        self._loop.end()
         for pool in self._pools.values():
             pool.close()
         self._metrics.end()
@@ -334,33 +344,45 @@ class Transport:
         except _FOREIGN as err:
             return self._failure(err)
 
-    def _lines(self, raw: urllib3.BaseHTTPResponse, pace: Pace) -> Iterator[bytes]:
+    def _streaming(self, request: Request, pace: Pace, wake: Wake) -> Stream:
+        """The stream that answers the request, in the hands of the loop."""
+        raw = self._open_stream(request, pace)
         try:
+            if not 200 <= raw.status < 300:
+                raise self._refusal(raw)
             _refuse_encoded(raw)
-            yield from self._split(raw, pace)
-        except _FOREIGN as err:
-            failure = self._failure(err)
-            if failure.reason != "Timeout":
-                raise failure from err
-            if not pace.is_over():
-                raise pace.lateness(self._server, self._idle_seconds) from err
+            stream = Stream(_Answer(raw, self._give_back), _body_of(raw), pace, self._max_object_bytes, wake)
+            self._loop.add(stream)
+        except BaseException as err:
+            if not raw.closed:  # not read to its end: what is left of it would be taken for the next answer
+                raw.close()
+            self._give_back(raw)
+            if isinstance(err, _FOREIGN):
+                raise self._failure(err) from err
+            raise
+        return stream
 
-    def _split(self, raw: urllib3.BaseHTTPResponse, pace: Pace) -> Iterator[bytes]:
-        rest = bytearray()
-        _bound(raw, pace.bound(self._idle_seconds))
-        while chunk := raw.read1(_CHUNK_BYTES, decode_content=False):
-            *lines, tail = chunk.split(b"\n")
-            self._heard_at = self._clock.monotonic()
-            for line in lines:
-                yield bytes(rest) + line if rest else line
-                rest.clear()
-            rest += tail
-            if len(rest) > self._max_object_bytes:
-                raise Unreachable(0, "TooLarge", f"a line of more than {self._max_object_bytes} bytes")
-            if lines:
-                _bound(raw, pace.bound(self._idle_seconds))
-        if rest:
-            raise Unreachable(0, "Reset", "the stream ended within a line")
+    def _lines(self, stream: Stream, bell: threading.Event | None) -> Iterator[bytes | Quiet]:
+        while (found := self._taken(stream)) is not Over.OVER:
+            if found is not None:
+                yield from found
+            elif bell is None:
+                yield QUIET
+            else:
+                bell.wait()
+                bell.clear()
+
+    def _taken(self, stream: Stream) -> list[bytes] | Over | None:
+        try:
+            found = stream.take()
+        except (*_FOREIGN, ValueError) as err:
+            raise self._failure(err) from err
+        if found is None and stream.unpause():
+            self._loop.resume(stream)
+        return found
+
+    def _heard(self, now: float) -> None:
+        self._heard_at = now
 
     def _failure(self, err: BaseException, late: str = "no answer in time") -> Unreachable:
         """`late` says what was waited for."""
@@ -421,6 +443,8 @@ def _unreachable(err: BaseException, server: str) -> Unreachable:
             | pool_errors.ProxyError(original_error=pool_errors.HTTPError() as inner)
         ):
             return _unreachable(inner, server)
+        case TimeoutError(errno=errno.ETIMEDOUT):  # of the system: the other side gives no sign of life any more
+            reason = "Reset"
         case pool_errors.TimeoutError() | TimeoutError():
             return Unreachable(0, "Timeout", f"{server}: no answer in time")
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
@@ -466,6 +490,67 @@ def _refuse_unframed(raw: urllib3.BaseHTTPResponse) -> None:
     is_chunked = raw.headers.get("Transfer-Encoding", "").lower() == "chunked"
     if 200 <= raw.status < 300 and raw.status != 204 and raw.length_remaining is None and not is_chunked:
         raise Unreachable(0, "BadAnswer", "an answer that does not say where it ends")
+
+
+class _Answer:
+    """An answer whose head was read, for the loop to read on: from the socket, since urllib3 waits for what it reads.
+
+    Threads: that of the loop.
+    """
+
+    def __init__(self, raw: urllib3.BaseHTTPResponse, give_back: Callable[[urllib3.BaseHTTPResponse], None]) -> None:
+        """Raises: OSError, if the connection is gone."""
+        self._raw = raw
+        self._give_back = give_back
+        connection = raw.connection
+        if not isinstance(connection, _Connection) or not isinstance(connection.answering, _TlsSocket):
+            raise ConnectionResetError("the connection is gone")
+        self._sock = connection.answering
+        self._read_ahead = _read_ahead(raw, self._sock)
+        self._sock.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def read(self, most_bytes: int) -> bytes | Want:
+        if self._read_ahead:
+            ahead, self._read_ahead = self._read_ahead, b""
+            return ahead
+        try:
+            return self._sock.read(most_bytes)
+        except ssl.SSLWantReadError:
+            return Want.READABLE
+        except ssl.SSLWantWriteError:
+            return Want.WRITABLE
+
+    def keep(self) -> None:
+        _http_answer(self._raw).close()  # as if it had been read there
+        self._give_back(self._raw)
+
+    def close(self) -> None:
+        self._raw.close()
+        self._give_back(self._raw)
+
+
+def _http_answer(raw: urllib3.BaseHTTPResponse) -> http.client.HTTPResponse:
+    """What urllib3 has wrapped, which has no public name there."""
+    return cast(http.client.HTTPResponse, cast(Any, raw)._fp)
+
+
+def _read_ahead(raw: urllib3.BaseHTTPResponse, sock: _TlsSocket) -> bytes:
+    """What was read together with the head. With no time left, nothing more is read from the socket."""
+    sock.deadline = -math.inf
+    try:
+        return cast(bytes, cast(Any, _http_answer(raw).fp).peek())
+    except TimeoutError:
+        return b""
+
+
+def _body_of(raw: urllib3.BaseHTTPResponse) -> Body:
+    answer = _http_answer(raw)
+    if answer.chunked:
+        return Chunked()
+    return Unframed() if answer.length is None else Counted(answer.length)
 
 
 def _bound(raw: urllib3.BaseHTTPResponse, deadline: float) -> None:
@@ -580,6 +665,9 @@ class _Connection(HTTPSConnection):
     def __init__(self, host: str, *, dialer: _Dialer, sockets: _Sockets, **settings: Any) -> None:
         self._dialer = dialer
         self._sockets = sockets
+        self.answering: socket.socket | None = (
+            None  # what the answer comes on; http.client forgets it if it is the last
+        )
         super().__init__(host, **settings)
 
     @property
@@ -609,6 +697,7 @@ class _Connection(HTTPSConnection):
     # urllib3's answer is none of http.client's, from which its connection is derived: it departs from the base so too.
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         self.bound(self._deadline)
+        self.answering = self.sock
         return super().getresponse()
 
     def bound(self, deadline: float) -> None:
