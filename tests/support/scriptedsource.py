@@ -121,11 +121,11 @@ class ScriptedSource:
         self._ask("list")
         yield from self._played(self._next(self._lists))
 
-    def watch(self, selection: Selection, resource_version: str) -> Iterator[WatchEvent]:
+    def follow(self, selection: Selection, resource_version: str, wake: Any) -> Iterator[WatchEvent]:
         self._ask(f"watch {resource_version}")
         yield from self._played(self._next(self._watches))
 
-    def watch_list(self, selection: Selection) -> Iterator[WatchEvent]:
+    def follow_list(self, selection: Selection, wake: Any) -> Iterator[WatchEvent]:
         self._ask("stream")
         if self._streams is None:
             raise NOT_SERVED
@@ -269,7 +269,7 @@ class LossySource:
         for index, part in enumerate(parts):
             yield Page([jsonio.deep_copy(item) for item in part], version, index < len(parts) - 1)
 
-    def watch(self, selection: Selection, resource_version: str) -> Iterator[WatchEvent]:
+    def follow(self, selection: Selection, resource_version: str, wake: Any) -> Iterator[WatchEvent]:
         with self._guard:
             self._serve(f"watch {resource_version}")
             cuts, position = self._cuts, int(resource_version)
@@ -286,7 +286,7 @@ class LossySource:
             with self._guard:
                 self.open -= 1
 
-    def watch_list(self, selection: Selection) -> Iterator[WatchEvent]:
+    def follow_list(self, selection: Selection, wake: Any) -> Iterator[WatchEvent]:
         with self._guard:
             self._serve("stream")
         raise NOT_SERVED

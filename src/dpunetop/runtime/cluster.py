@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -23,9 +24,11 @@ from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.history import History
 from dpunetop.runtime.cache.informer import Absence, Handler, Informer
+from dpunetop.runtime.cache.reflector import Wake
 from dpunetop.runtime.cache.sharing import Commons
 from dpunetop.runtime.cache.store import Indexer, Lister
 from dpunetop.runtime.cache.transform import Transform, strip_foreign_managed_fields, strip_node
+from dpunetop.runtime.cache.workers import Workers
 from dpunetop.runtime.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -99,12 +102,16 @@ class Hold:
             release()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Entry:
-    informer: Informer
     stop: Stop
+    informer: Informer = field(init=False)
     holds: int = 0
     is_kept: bool = False
+
+
+def _step(entry: _Entry) -> float | None:
+    return entry.informer.step(entry.stop)
 
 
 class Cluster:
@@ -146,11 +153,11 @@ class Cluster:
         self._commons = commons or Commons()
         self._log = structlog.get_logger().bind(cluster=name)
         self._failures = 0  # of the thread in run
-        self._is_broken = False  # set by the informer thread that broke, before it sets stop; never taken back
+        self._workers: Workers[_Entry] = Workers(name, clock, _step, self._break)
+        self._is_broken = False  # set by the thread in which an informer broke, before it sets stop; never taken back
         self._history = History(client.close_connections)  # who waits on a silent watch of before looks again
         self._guard = threading.Lock()  # guards all below
         self._entries: dict[Selection, _Entry] = {}
-        self._threads: list[threading.Thread] = []
         self._is_running = False
         self._health = Health(Reach.UNKNOWN, "NotProbed", "", clock.now())
         self._listeners: list[Callable[[], None]] = []
@@ -256,17 +263,19 @@ class Cluster:
     def _entry_locked(self, selection: Selection, indexers: Mapping[str, Indexer] | None) -> _Entry:
         entry = self._entries.get(selection)
         if entry is None:
-            entry = _Entry(self._new_informer(selection, indexers), self.stop.child())
+            entry = _Entry(self.stop.child())
+            entry.informer = self._new_informer(selection, indexers, partial(self._wake, entry))
             self._entries[selection] = entry
             if self._is_running:
                 self._start_locked(entry)
         return entry
 
-    def _new_informer(self, selection: Selection, indexers: Mapping[str, Indexer] | None) -> Informer:
+    def _new_informer(self, selection: Selection, indexers: Mapping[str, Indexer] | None, wake: Wake) -> Informer:
         resource = selection.resource
         return Informer(
             self.client,
             selection,
+            wake=wake,
             transform=self._transform(resource),
             indexers=self._indexers.get(resource, {}) if indexers is None else indexers,
             page_size=self._page_sizes.get(resource, PAGE_SIZE),
@@ -285,20 +294,16 @@ class Cluster:
     def _start_locked(self, entry: _Entry) -> None:
         if self.stop.is_set():
             return
-        name = f"informer {self.name} {entry.informer.selection}"
-        thread = threading.Thread(target=self._run_informer, args=(entry,), name=name)
-        self._threads = [other for other in self._threads if other.is_alive()] + [thread]
-        thread.start()
+        self._workers.add(entry)
+        entry.stop.on_set(partial(self._workers.add, entry))
 
-    def _run_informer(self, entry: _Entry) -> None:
-        has_ended = False
-        try:
-            entry.informer.run(entry.stop)
-            has_ended = True
-        finally:
-            if not has_ended:  # by an exception, which the interpreter shows: a cache that stands still is worse
-                self._is_broken = True
-                self.stop.set()
+    def _wake(self, entry: _Entry) -> None:
+        if self._is_running:
+            self._workers.add(entry)
+
+    def _break(self) -> None:
+        self._is_broken = True  # a cache that stands still is worse than none
+        self.stop.set()
 
     def _release(self, selection: Selection, entry: _Entry) -> None:
         with self._guard:
@@ -311,12 +316,14 @@ class Cluster:
 
     def _end(self) -> None:
         with self._guard:
-            threads, entries = self._threads, list(self._entries.values())
-        while threads:
-            # A reader may have opened a connection after the last round: shut them down until nobody is left.
+            entries = list(self._entries.values())
+        for entry in entries:
+            self._workers.add(entry)  # for a last time, in which it lets go of its connection
+        self._workers.end()
+        while threads := self._workers.alive():
+            # One may have opened a connection after the last round: shut them down until nobody is left.
             self.client.close_connections()
             threads[0].join(0.2)
-            threads = [thread for thread in threads if thread.is_alive()]
         for entry in entries:
             entry.informer.close()
 
@@ -329,6 +336,7 @@ class Cluster:
             if self.stop.is_set():
                 return
             self._judge(error)
+            self._workers.staff()
             is_up = self.health.reach is Reach.REACHABLE and not self._failures
             self.stop.wait(PROBE_SECONDS if is_up else PROBE_AGAIN_SECONDS)
 

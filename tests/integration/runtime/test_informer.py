@@ -81,14 +81,14 @@ class Gated:
         self._pass("list")
         return self._client.pages(selection, page_size)
 
-    def watch(self, selection: Selection, resource_version: str) -> Any:
+    def follow(self, selection: Selection, resource_version: str, wake: Any) -> Any:
         self._pass("watch")
         ahead, self.ahead = self.ahead, 0
-        return self._client.watch(selection, str(int(resource_version) + ahead))
+        return self._client.follow(selection, str(int(resource_version) + ahead), wake)
 
-    def watch_list(self, selection: Selection) -> Any:
+    def follow_list(self, selection: Selection, wake: Any) -> Any:
         self._pass("stream")
-        return self._client.watch_list(selection)
+        return self._client.follow_list(selection, wake)
 
     def probe(self, timeout_seconds: float) -> None:
         self._client.probe(timeout_seconds)

@@ -125,7 +125,8 @@ def test_a_server_that_does_not_answer_is_one_warning_however_much_of_it_is_watc
         probed = begun(ProbedSource(probes=[REFUSED], lists=[refusing(), refusing()]))
         for namespace in ("a", "b"):
             probed.cluster.hold(Selection(CONFIGMAPS, namespace), lambda _: None, lambda: None)
-        probed.clock.until_parked(3)
+        probed.source.until_asked(4)
+        probed.clock.until_parked(2)
     assert len([each for each in logs if each["event"] == "reading failed"]) == 2
     warned = [each["event"] for each in logs if each["log_level"] == "warning"]
     assert warned == ["health changed"]
@@ -381,7 +382,7 @@ def test_stopping_ends_all_clusters_the_last_engaged_first() -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_an_informer_that_breaks_ends_its_cluster_and_the_run_of_all() -> None:
     class Broken(LossySource):
-        def watch_list(self, selection: Selection) -> Any:
+        def follow_list(self, selection: Selection, wake: Any) -> Any:
             raise ZeroDivisionError
 
     clusters, stop = Clusters(), Stop()

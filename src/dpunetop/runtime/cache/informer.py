@@ -13,7 +13,7 @@ from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change, Filled, Troubled
 from dpunetop.runtime.cache.history import History
-from dpunetop.runtime.cache.reflector import ListWatch, Reflector, TimeWentBack
+from dpunetop.runtime.cache.reflector import ListWatch, Reflector, TimeWentBack, Wake
 from dpunetop.runtime.cache.store import Feed, Indexer, Lister, Share, Store
 from dpunetop.runtime.cache.transform import Transform
 from dpunetop.runtime.metrics import InformerMetrics
@@ -38,8 +38,8 @@ class Informer:
     Guarantees: a handler is called for one change at a time, in order, after the store and its indexes show it; per
         object the states it sees are a subsequence of the server's. A change of nothing but the resourceVersion is
         stored and not announced. Between lists nothing is repeated; a list announces only differences.
-    Threads: `run` once, in a thread of its own; everything else from any thread. Handlers run in that thread, or for
-        the replay in the thread that adds them; they must be quick and must not block.
+    Threads: `step` by one thread at a time; everything else from any thread. Handlers run in that thread, or for the
+        replay in the thread that adds them; they must be quick and must not block.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Informer:
         source: ListWatch,
         selection: Selection,
         *,
+        wake: Wake,
         transform: Transform,
         indexers: Mapping[str, Indexer],
         page_size: int,
@@ -58,7 +59,8 @@ class Informer:
         most_weight: int | None = None,
         share: Share = lambda obj: obj,
     ) -> None:
-        """`most_weight` is what the cache may weigh (`jsonio.weigh`); a server that shows more is not followed."""
+        """`wake` is called when `step` is to be called again; `most_weight` is what the cache may weigh
+        (`jsonio.weigh`): a server that shows more is not followed."""
         self.selection = selection
         self._clock = clock
         self._metrics = metrics
@@ -71,6 +73,7 @@ class Informer:
             source,
             selection,
             self._store.writer,
+            wake=wake,
             transform=transform,
             page_size=page_size,
             clock=clock,
@@ -100,12 +103,12 @@ class Informer:
             return Absence.UNCERTAIN
         return Absence.GONE if reached >= version else Absence.BEHIND
 
-    def run(self, stop: Stop) -> None:
-        """Keep the cache up to date until `stop`; see `Reflector.run`. To be called once."""
-        try:
-            self._reflector.run(stop)
-        finally:
+    def step(self, stop: Stop) -> float | None:
+        """Bring the cache up to date as far as that goes without waiting; see `Reflector.step`."""
+        pause = self._reflector.step(stop)
+        if stop.is_set():
             self._metrics.end()
+        return pause
 
     def hasten(self) -> None:
         """The server is known to answer again: cut a pause short."""
@@ -154,7 +157,7 @@ class Informer:
         return lambda: self._remove(subscription)
 
     def close(self) -> None:
-        """Call no handler any more; to be used when `run` has ended, or is about to."""
+        """Call no handler any more; to be used when no `step` follows, or but a last one."""
         with self._guard:
             self._closed = True
             subscriptions = self._subscriptions

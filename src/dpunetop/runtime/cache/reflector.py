@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol, assert_never
@@ -29,11 +27,14 @@ from dpunetop.kube.errors import (
 )
 from dpunetop.kube.meta import Obj, name_of, namespace_of, version_of
 from dpunetop.kube.requests import Selection
-from dpunetop.kube.watch import Drop, Progress, Put, WatchEvent, interpret
+from dpunetop.kube.watch import Drop, Progress, Put, Quiet, WatchEvent, interpret
 from dpunetop.runtime.cache.history import History
 from dpunetop.runtime.cache.store import Place, Writer, has_same_content
 from dpunetop.runtime.cache.transform import Transform
 from dpunetop.runtime.flowcontrol import Backoff
+
+Wake = Callable[[], None]
+"""Called when there is something to do; from any thread, which it must not hold up."""
 
 TimeWentBack = Callable[[Selection, int, int], None]
 """Told of a complete list that is older than what was seen before: the selection, the version seen, the one got."""
@@ -70,6 +71,7 @@ class Page(Protocol):
 class ListWatch(Protocol):
     """Where a reflector reads from; a `Client` is one.
 
+    Threads: an iterator is used by one thread at a time, not always the same.
     Raises: ApiError, from each method and from each iterator.
     """
 
@@ -79,11 +81,14 @@ class ListWatch(Protocol):
     def pages(self, selection: Selection, page_size: int) -> Iterator[Page]:
         """All that there is, from quorum, in pages."""
 
-    def watch(self, selection: Selection, resource_version: str) -> Iterator[WatchEvent]:
-        """What changes from that version on; ends when the server's time is up, raises `IdleTimeout` in silence."""
+    def follow(self, selection: Selection, resource_version: str, wake: Wake) -> Iterator[WatchEvent | Quiet]:
+        """What changes from that version on; ends when the server's time is up, raises `IdleTimeout` in silence.
 
-    def watch_list(self, selection: Selection) -> Iterator[WatchEvent]:
-        """All that there is as events, a bookmark that ends it, then what changes."""
+        Where it would wait for an event it gives QUIET instead, and calls `wake` when to go on; or it waits.
+        """
+
+    def follow_list(self, selection: Selection, wake: Wake) -> Iterator[WatchEvent | Quiet]:
+        """All that there is as events, a bookmark that ends it, then what changes; as `follow`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,8 @@ class Rest:
     seconds: float
 
 
-Action = ReadPages | ReadStream | AskVersion | Follow | Rest
+_Asking = ReadPages | ReadStream | AskVersion | Follow
+Action = _Asking | Rest
 
 
 class _Streaming(Enum):
@@ -407,8 +413,8 @@ class Reflector:
 
     Guarantees: readers see, per object, a subsequence of the server's states in order; what was deleted while the
         watch was down is gone after the next list. The store is eventually right, never promised to be fresh.
-    Threads: `run` is the store's only writer; call it once. Everything else from any thread.
-    Raises: nothing that the server says. ApiError is answered with a pause; anything else is a bug and leaves `run`.
+    Threads: `step` by one thread at a time, which is the store's only writer. Everything else from any thread.
+    Raises: nothing that the server says. ApiError is answered with a pause; anything else is a bug and leaves `step`.
     """
 
     def __init__(
@@ -417,6 +423,7 @@ class Reflector:
         selection: Selection,
         writer: Writer,
         *,
+        wake: Wake,
         transform: Transform,
         page_size: int,
         clock: Clock,
@@ -427,30 +434,37 @@ class Reflector:
         on_time_went_back: TimeWentBack,
         most_weight: int | None = None,
     ) -> None:
+        """`wake` is called when `step` is to be called again."""
         self._source = source
         self._selection = selection
+        self._wake = wake
         self._page_size = page_size
         self._clock = clock
         self._on_stored = on_stored
         self._on_trouble = on_trouble
         backoff = Backoff(0.8, 2.0, 30.0, 1.0, random)
-        self._course = Course(
-            selection, writer, transform, backoff, history, on_time_went_back, most_weight
-        )  # of the thread in run
-        self._last_reason = ""  # of the thread in run
+        self._course = Course(selection, writer, transform, backoff, history, on_time_went_back, most_weight)
         self._log = structlog.get_logger().bind(selection=str(selection))
-        self._guard = threading.Lock()  # guards the two below
-        self._nap: Stop | None = None
-        self._hastened = False
+        self._last_reason = ""
+        self._doing: _Doing | None = None  # what is under way
+        self._rest_until: float | None = None
+        self._is_hastened = False  # set by any thread, taken back by the one in step
 
-    def run(self, stop: Stop) -> None:
-        """Keep the store up to date until `stop`."""
+    def step(self, stop: Stop) -> float | None:
+        """Go on until there is nothing to do for now: how many seconds that holds; None: until `wake`.
+
+        Guarantees: holds no connection once it has returned with `stop` set, which calls for one more step.
+        """
         while not stop.is_set():
-            match self._course.next():
-                case Rest(seconds):
-                    self._rest(seconds, stop)
-                case action:
-                    self._carry_out(action, stop)
+            if self._doing is None:
+                rest = self._left_to_rest()
+                if rest > 0:
+                    return rest
+                self._begin(self._course.next())
+            elif not self._go_on(self._doing, stop):
+                return None
+        self._leave()
+        return None
 
     @property
     def reached(self) -> int | None:
@@ -458,60 +472,77 @@ class Reflector:
         return self._course.reached
 
     def hasten(self) -> None:
-        """The server is known to answer again: cut a pause short."""
-        with self._guard:
-            nap, self._hastened = self._nap, True
-        if nap is not None:
-            nap.set()
+        """The server is known to answer again: cut a pause short, this one or the next."""
+        self._is_hastened = True
+        self._wake()
 
-    def _carry_out(self, action: ReadPages | ReadStream | AskVersion | Follow, stop: Stop) -> None:
-        began = self._clock.monotonic()
-        try:
-            match action:
-                case AskVersion():
-                    self._course.answered(self._source.present_version(self._selection))
-                case _:
-                    self._read(action, stop)
-        except ApiError as error:
-            if not stop.is_set() and self._course.failed(error, self._clock.monotonic() - began):
-                self._report(action, error)
+    def _left_to_rest(self) -> float:
+        if self._rest_until is None:
+            return 0.0
+        left = self._rest_until - self._clock.monotonic()
+        if self._is_hastened:
+            self._course.hasten()
+            left = 0.0
+        if left <= 0:
+            self._is_hastened, self._rest_until = False, None
+        return left
 
-    def _read(self, action: ReadPages | ReadStream | Follow, stop: Stop) -> None:
-        began = self._clock.monotonic()
-        with closing(self._opened(action)) as parts:
-            for part in parts:
-                if stop.is_set():
-                    return
-                self._course.take(part)
-                self._stored()
-        self._course.ended(self._clock.monotonic() - began)
-        self._stored()
+    def _begin(self, action: Action) -> None:
+        now = self._clock.monotonic()
+        if isinstance(action, Rest):
+            self._rest_until = now + action.seconds
+        else:
+            self._doing = _Doing(action, now, self._parts(action))
 
-    def _opened(self, action: ReadPages | ReadStream | Follow) -> _Parts:
+    def _parts(self, action: _Asking) -> Generator[Page | WatchEvent | Quiet, None, None]:
+        """What the action brings. Closing it gives the connection back."""
         match action:
+            case AskVersion():
+                pass
             case ReadPages():
-                return _Parts(self._source.pages(self._selection, self._page_size))
+                yield from self._source.pages(self._selection, self._page_size)
             case ReadStream():
-                return _Parts(self._source.watch_list(self._selection))
+                yield from self._source.follow_list(self._selection, self._wake)
             case Follow(version):
-                return _Parts(self._source.watch(self._selection, version))
+                yield from self._source.follow(self._selection, version, self._wake)
             case _:
                 assert_never(action)
+
+    def _go_on(self, doing: _Doing, stop: Stop) -> bool:
+        """Whether the action is over, or was told to end."""
+        try:
+            if isinstance(doing.action, AskVersion):
+                self._course.answered(self._source.present_version(self._selection))
+            elif not self._read(doing, stop):
+                return stop.is_set()
+        except ApiError as error:
+            self._leave()
+            if not stop.is_set() and self._course.failed(error, self._clock.monotonic() - doing.began):
+                self._report(doing.action, error)
+        self._leave()
+        return True
+
+    def _read(self, doing: _Doing, stop: Stop) -> bool:
+        """Whether there is nothing more to come."""
+        for part in doing.parts:
+            if isinstance(part, Quiet) or stop.is_set():
+                return False
+            self._course.take(part)
+            self._stored()
+        self._leave()
+        self._course.ended(self._clock.monotonic() - doing.began)
+        self._stored()
+        return True
+
+    def _leave(self) -> None:
+        """Have done with what was under way, and give its connection back."""
+        doing, self._doing = self._doing, None
+        if doing is not None:
+            doing.parts.close()
 
     def _stored(self) -> None:
         self._last_reason = ""
         self._on_stored(self._course.resource_version)
-
-    def _rest(self, seconds: float, stop: Stop) -> None:
-        nap = stop.child()
-        with self._guard:
-            hastened, self._hastened = self._hastened, False
-            self._nap = nap
-        if hastened or (nap.wait(seconds) and not stop.is_set()):
-            self._course.hasten()
-        with self._guard:
-            self._nap, self._hastened = None, False
-        nap.set()
 
     def _report(self, action: Action, error: ApiError) -> None:
         """A cause is worth one warning; its repetitions are not, nor is in each collection that no answer comes: the
@@ -525,19 +556,13 @@ class Reflector:
         self._on_trouble(error)
 
 
-class _Parts:
-    """An iterator that can be closed, whatever it was made from: closing it gives the connection back."""
+@dataclass(frozen=True, slots=True)
+class _Doing:
+    """An action under way: since when, and what it brings."""
 
-    def __init__(self, parts: Iterator[Page] | Iterator[WatchEvent]) -> None:
-        self._parts = parts
-
-    def __iter__(self) -> Iterator[Page | WatchEvent]:
-        return iter(self._parts)
-
-    def close(self) -> None:
-        close = getattr(self._parts, "close", None)
-        if close is not None:
-            close()
+    action: _Asking
+    began: float
+    parts: Generator[Page | WatchEvent | Quiet, None, None]
 
 
 def _number(version: str) -> int:

@@ -16,6 +16,7 @@ from dpunetop.runtime.cache.history import History
 from dpunetop.runtime.cache.informer import Absence, Informer
 from dpunetop.runtime.cache.reflector import ListWatch
 from dpunetop.runtime.cache.transform import strip_foreign_managed_fields
+from dpunetop.runtime.cache.workers import Workers
 from dpunetop.runtime.metrics import Metrics
 from support.clock import FakeClock
 from support.scriptedsource import (
@@ -42,7 +43,7 @@ def by_color(o: Obj) -> Iterable[str]:
 
 
 class AtWork:
-    """An informer in its thread."""
+    """An informer at work."""
 
     def __init__(self, source: Any) -> None:
         self.source = source
@@ -54,6 +55,7 @@ class AtWork:
         self.informer = Informer(
             listwatch,
             SELECTION,
+            wake=lambda: self.workers.add(self.informer),
             transform=strip_foreign_managed_fields(),
             indexers={"color": by_color},
             page_size=2,
@@ -63,17 +65,19 @@ class AtWork:
             history=History(),
             on_time_went_back=lambda _, seen, got: self.went_back.append((seen, got)),
         )
-        self.thread = threading.Thread(target=self.informer.run, args=(self.stop,), name="informer")
+        self.workers: Workers[Informer] = Workers("infra", self.clock, lambda each: each.step(self.stop), self.stop.set)
 
     def start(self) -> AtWork:
-        self.thread.start()
+        self.workers.add(self.informer)
         return self
 
     def end(self) -> None:
         self.stop.set()
+        self.workers.add(self.informer)
+        self.workers.end()
         self.source.close_connections()
-        if self.thread.ident is not None:
-            self.thread.join(5)
+        for thread in self.workers.alive():
+            thread.join(5)
 
 
 @pytest.fixture

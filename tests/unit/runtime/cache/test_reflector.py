@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,6 +29,7 @@ from dpunetop.runtime.cache.reflector import (
     Rest,
 )
 from dpunetop.runtime.cache.store import Feed, Store
+from dpunetop.runtime.cache.workers import Workers
 from dpunetop.runtime.flowcontrol import Backoff
 from support.clock import FakeClock
 from support.scriptedsource import (
@@ -552,11 +552,11 @@ def test_a_list_without_a_version_is_no_list() -> None:
     assert not following.store.is_filled()
 
 
-# ---- the reflector in its thread
+# ---- the reflector at work
 
 
 class Running:
-    """A reflector at work in a thread of its own."""
+    """A reflector at work."""
 
     def __init__(self, source: ScriptedSource) -> None:
         self.source = source
@@ -570,6 +570,7 @@ class Running:
             source,
             SELECTION,
             self.store.writer,
+            wake=lambda: self.workers.add(self.reflector),
             transform=lambda o: o,
             page_size=2,
             clock=self.clock,
@@ -579,14 +580,19 @@ class Running:
             history=History(),
             on_time_went_back=lambda _, seen, got: self.went_back.append((seen, got)),
         )
-        self.thread = threading.Thread(target=self.reflector.run, args=(self.stop,), name="reflector")
-        self.thread.start()
+        self.workers: Workers[Reflector] = Workers(
+            "infra", self.clock, lambda each: each.step(self.stop), self.stop.set
+        )
+        self.workers.add(self.reflector)
 
     def end(self) -> None:
         self.stop.set()
+        self.workers.add(self.reflector)
+        self.workers.end()
         self.source.close_connections()
-        self.thread.join(5)
-        assert not self.thread.is_alive()
+        for thread in self.workers.alive():
+            thread.join(5)
+        assert self.workers.alive() == []
 
 
 @pytest.fixture

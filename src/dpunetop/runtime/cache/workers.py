@@ -1,0 +1,141 @@
+"""The threads that keep the caches of one cluster: as many as there is to do at a time, and one when all is quiet."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+import structlog
+
+from dpunetop.base.clock import Clock
+from dpunetop.runtime.workqueue import QueueState
+
+K = TypeVar("K", bound=Hashable)
+
+MOST_WORKERS = 8
+"""So many wait for a slow server at a time, and as many threads an outage costs at most."""
+
+
+class Workers(Generic[K]):
+    """Threads that work on keys.
+
+    Guarantees: after every `add` a `work` of that key begins, and one at a time; with the pause that it returns it is
+        begun again after so many seconds, or earlier if the key is added; no more than one thread is idle.
+    Threads: all methods from any thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        work: Callable[[K], float | None],
+        on_broken: Callable[[], None],
+        most: int = MOST_WORKERS,
+    ) -> None:
+        """`on_broken` is called when `work` raised something; it is not called for that key again."""
+        self._name = name
+        self._clock = clock
+        self._work = work
+        self._on_broken = on_broken
+        self._most = most
+        self._cond = threading.Condition()  # guards all below; the thread that is idle waits on it
+        self._state: QueueState[K] = QueueState()
+        self._has_idle = False
+        self._busy = 0  # threads that are not idle
+        self._threads: list[threading.Thread] = []  # that may be alive
+
+    def add(self, key: K) -> None:
+        """Have `key` worked on; no effect after `end`."""
+        with self._cond:
+            if self._state.add(key, self._clock.monotonic()):
+                self._staff_locked()
+
+    def staff(self) -> None:
+        """See to it that there is a thread if there is anything to do, in case none could be started before."""
+        with self._cond:
+            self._staff_if_needed_locked()
+
+    def end(self) -> None:
+        """Take no more keys and forget those that pause; what was added before is still worked on."""
+        with self._cond:
+            self._state.close()
+            self._cond.notify_all()
+
+    def alive(self) -> list[threading.Thread]:
+        """The threads that are there."""
+        with self._cond:
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            return list(self._threads)
+
+    def _staff_locked(self) -> None:
+        if self._has_idle:
+            self._cond.notify()
+        elif self._busy < self._most:
+            self._start_locked()
+
+    def _staff_if_needed_locked(self) -> None:
+        if len(self._state) or self._state.next_due() is not None:
+            self._staff_locked()
+
+    def _start_locked(self) -> None:
+        thread = threading.Thread(target=self._run, name=f"caches {self._name}")
+        self._threads = [other for other in self._threads if other.is_alive()]
+        try:
+            thread.start()
+        except RuntimeError as err:  # the process may have no more threads
+            structlog.get_logger().warning("no thread could be started", cluster=self._name, error=str(err))
+            return
+        self._busy += 1
+        self._threads.append(thread)
+
+    def _run(self) -> None:
+        while (key := self._next()) is not None:
+            self._work_on(key)
+
+    def _work_on(self, key: K) -> None:
+        has_ended = False
+        try:
+            pause = self._work(key)
+            has_ended = True
+        finally:
+            if not has_ended:  # by an exception, which the interpreter shows
+                self._broke()
+        with self._cond:
+            now = self._clock.monotonic()
+            self._state.done(key, now)
+            if pause is not None:
+                self._state.add_at(key, now + pause)
+                if self._has_idle:
+                    self._cond.notify()  # it may be due before all others
+
+    def _broke(self) -> None:
+        with self._cond:
+            self._busy -= 1
+            self._staff_if_needed_locked()
+        self._on_broken()
+
+    def _next(self) -> K | None:
+        """The next key; None if this thread is not needed any more."""
+        with self._cond:
+            while True:
+                now = self._clock.monotonic()
+                self._state.promote(now)
+                if (taken := self._state.take(now)) is not None:
+                    self._staff_if_needed_locked()
+                    return taken[0]
+                if self._state.closed or self._has_idle:
+                    self._busy -= 1
+                    return None
+                self._wait_locked(now)
+
+    def _wait_locked(self, now: float) -> None:
+        due = self._state.next_due()
+        self._has_idle, self._busy = True, self._busy - 1
+        try:
+            if due is None:
+                self._cond.wait()
+            else:
+                self._clock.wait(self._cond, due - now)
+        finally:
+            self._has_idle, self._busy = False, self._busy + 1
