@@ -13,6 +13,7 @@ from dpunetop.kube.errors import ApiError
 from dpunetop.kube.requests import Request
 from dpunetop.runtime.client.pace import Pace
 from dpunetop.runtime.client.transport import Pool, Response, error_of
+from support.clock import FakeClock
 
 
 def response(status: int, document: Any = None, **headers: str) -> Response:
@@ -42,6 +43,9 @@ class ScriptedTransport:
         self.max_error_chars = 1000
         self.credential_number = 0
         self.sent: list[Sent] = []
+        self.cut_silent: list[float] = []
+        self.took: list[float] = []  # seconds of each call, by `clock`
+        self.clock: FakeClock | None = None
         self._answers = list(answers)
         self._renewals = list(renewals)
 
@@ -51,6 +55,8 @@ class ScriptedTransport:
 
     def call(self, request: Request, timeout_seconds: float, pool: Pool = Pool.CALLS) -> Response:
         self.sent.append(Sent(request, timeout_seconds, pool))
+        if self.clock is not None:
+            self.clock.step(self.took.pop(0))
         answer = self._answers.pop(0)
         if isinstance(answer, ApiError):
             raise answer
@@ -66,6 +72,9 @@ class ScriptedTransport:
         if isinstance(answer, Response):
             raise error_of(answer)
         yield iter(answer)
+
+    def cut_silent_streams(self, since: float) -> None:
+        self.cut_silent.append(since)
 
     def renew_credential(self, refused: int) -> bool:
         return self._renewals.pop(0)

@@ -21,7 +21,8 @@ class Workers(Generic[K]):
     """Threads that work on keys.
 
     Guarantees: after every `add` a `work` of that key begins, and one at a time; with the pause that it returns it is
-        begun again after so many seconds, or earlier if the key is added; no more than one thread is idle.
+        begun again after so many seconds, or earlier if the key is added. The first thread stays, the others end when
+        they find nothing to do and one is idle.
     Threads: all methods from any thread.
     """
 
@@ -39,10 +40,11 @@ class Workers(Generic[K]):
         self._work = work
         self._on_broken = on_broken
         self._most = most
-        self._cond = threading.Condition()  # guards all below; the thread that is idle waits on it
+        self._cond = threading.Condition()  # guards all below; who is idle waits on it
         self._state: QueueState[K] = QueueState()
-        self._has_idle = False
-        self._busy = 0  # threads that are not idle
+        self._first: threading.Thread | None = None
+        self._idle = 0  # threads that wait
+        self._busy = 0  # threads that do not
         self._threads: list[threading.Thread] = []  # that may be alive
 
     def add(self, key: K) -> None:
@@ -69,7 +71,7 @@ class Workers(Generic[K]):
             return list(self._threads)
 
     def _staff_locked(self) -> None:
-        if self._has_idle:
+        if self._idle:
             self._cond.notify()
         elif self._busy < self._most:
             self._start_locked()
@@ -86,6 +88,7 @@ class Workers(Generic[K]):
         except RuntimeError as err:  # the process may have no more threads
             structlog.get_logger().warning("no thread could be started", cluster=self._name, error=str(err))
             return
+        self._first = self._first or thread
         self._busy += 1
         self._threads.append(thread)
 
@@ -106,12 +109,14 @@ class Workers(Generic[K]):
             self._state.done(key, now)
             if pause is not None:
                 self._state.add_at(key, now + pause)
-                if self._has_idle:
+                if self._idle:
                     self._cond.notify()  # it may be due before all others
 
     def _broke(self) -> None:
         with self._cond:
             self._busy -= 1
+            if self._first is threading.current_thread():
+                self._first = None
             self._staff_if_needed_locked()
         self._on_broken()
 
@@ -124,18 +129,19 @@ class Workers(Generic[K]):
                 if (taken := self._state.take(now)) is not None:
                     self._staff_if_needed_locked()
                     return taken[0]
-                if self._state.closed or self._has_idle:
+                if self._state.closed or (self._idle and self._first is not threading.current_thread()):
                     self._busy -= 1
                     return None
+                self._cond.notify()  # who is idle already may go
                 self._wait_locked(now)
 
     def _wait_locked(self, now: float) -> None:
         due = self._state.next_due()
-        self._has_idle, self._busy = True, self._busy - 1
+        self._idle, self._busy = self._idle + 1, self._busy - 1
         try:
             if due is None:
                 self._cond.wait()
             else:
                 self._clock.wait(self._cond, due - now)
         finally:
-            self._has_idle, self._busy = False, self._busy + 1
+            self._idle, self._busy = self._idle - 1, self._busy + 1

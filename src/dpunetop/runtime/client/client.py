@@ -154,8 +154,16 @@ class Client:
         return _page_of(selection.resource, document)[0].items
 
     def present_version(self, selection: Selection) -> str:
-        """The version that a collection has by now, from quorum, at the cost of one object."""
-        page, _, _ = self._page(selection, 1, "")
+        """The version that a collection has by now, from quorum, at the cost of one object.
+
+        Guarantees: asked once more if its connection was gone: what cut the watch has cut the others that were idle.
+        """
+        try:
+            page, _, _ = self._page(selection, 1, "")
+        except Unreachable as error:
+            if error.reason != "Reset":
+                raise
+            page, _, _ = self._page(selection, 1, "")
         return page.resource_version
 
     def watch(self, selection: Selection, resource_version: str) -> Iterator[WatchEvent]:
@@ -277,16 +285,21 @@ class Client:
         """Return if the server is there and ready to serve.
 
         Guarantees: one request, and where that fails a second one on a connection that is dialed for it; a server that
-            does not let us ask, or has no such path, is there.
+            does not let us ask, or has no such path, is there. If the first one met silence and the second an answer at
+            once, something in between has forgotten its connections: streams that were silent too are cut.
         Raises: Unreachable; Unauthorized; ApiError for a server that says it is not ready.
         """
-        deadline = self._clock.monotonic() + timeout_seconds
+        began = self._clock.monotonic()
         try:
             self._probe(Pool.PROBE, timeout_seconds * _KEPT_PROBE_SHARE)
         except Unauthorized:
             raise
-        except ApiError:
-            self._probe(Pool.NEW_PROBE, max(0.0, deadline - self._clock.monotonic()))
+        except ApiError as error:
+            again = self._clock.monotonic()
+            self._probe(Pool.NEW_PROBE, max(0.0, began + timeout_seconds - again))
+            took = self._clock.monotonic() - again
+            if error.reason == "Timeout" and took < timeout_seconds * _KEPT_PROBE_SHARE / 2:
+                self._transport.cut_silent_streams(began)
 
     def _probe(self, pool: Pool, timeout_seconds: float) -> None:
         response = self._transport.call(Request("GET", "/readyz"), timeout_seconds, pool)

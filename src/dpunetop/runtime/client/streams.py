@@ -200,9 +200,9 @@ class Loop:
         stream.end(Over.OVER)
         self._command(lambda rounds: rounds.drop(stream))
 
-    def cut(self) -> None:
-        """End all streams as if their connections were gone."""
-        self._command(_Rounds.cut)
+    def cut(self, silent_since: float = math.inf) -> None:
+        """End all streams on which nothing has come since then as if their connections were gone; by default all."""
+        self._command(lambda rounds: rounds.cut(silent_since))
 
     def end(self) -> None:
         """Cut all, take no more, and wait until the thread has ended."""
@@ -324,8 +324,8 @@ class _Rounds:
             else:
                 stream.wire.close()
 
-    def cut(self) -> None:
-        for stream in list(self._streams):
+    def cut(self, silent_since: float = math.inf) -> None:
+        for stream in [each for each in self._streams if each.heard < silent_since]:
             self._end(stream, ConnectionResetError("shut down"))
 
     def go(self) -> None:

@@ -247,6 +247,10 @@ class Transport:
         self._sockets.shut_down()
         self._loop.cut()
 
+    def cut_silent_streams(self, since: float) -> None:
+        """As `close_connections`, for the streams on which nothing has come since then, on the monotonic clock."""
+        self._loop.cut(since)
+
     def _shut(self) -> None:
         self._sockets.shut_down()
         self._loop.end()

@@ -306,6 +306,35 @@ def test_a_resource_is_served_if_its_version_lists_it():
     assert transport.targets == ["/apis/example.test/v1", "/apis/example.test/v1", "/api/v1"]
 
 
+RESET = Unreachable(0, "Reset", "reset")
+
+
+def test_the_version_is_asked_for_once_more_where_the_connection_was_gone_and_not_where_none_answers():
+    listing = response(200, {"metadata": {"resourceVersion": "9"}, "items": []})
+    made, _, _ = client(RESET, listing)
+    assert made.present_version(Selection(NODES)) == "9"
+    for answers in ([RESET, RESET], [Unreachable(0, "Timeout", "late")]):
+        made, transport, _ = client(*answers)
+        with pytest.raises(Unreachable):
+            made.present_version(Selection(NODES))
+        assert len(transport.sent) == len(answers)
+
+
+SILENCE = Unreachable(0, "Timeout", "silence")
+
+
+@pytest.mark.parametrize(
+    ("first", "second_took", "cut"),
+    [(SILENCE, 0.9, [0.0]), (SILENCE, 1.1, []), (RESET, 0.1, []), (response(500, b"etcd failed"), 0.1, [])],
+)
+def test_streams_that_are_silent_are_cut_where_only_a_new_connection_is_answered_at_once(first, second_took, cut):
+    made, transport, clock = client(first, response(200, b"ok"))
+    transport.took = [0.0, second_took]
+    transport.clock = clock
+    made.probe(5.0)
+    assert transport.cut_silent == cut
+
+
 @pytest.mark.parametrize("status", [200, 403, 404])
 def test_a_probe_is_content_with_a_server_that_answers(status):
     made, transport, _ = client(response(status, b"ok"))
