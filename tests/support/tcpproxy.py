@@ -106,14 +106,12 @@ class _Link:
     def end(self, how: Cut) -> None:
         self.is_over = True
         for sock in (self.near, self.far):
-            with suppress(OSError):
+            with suppress(OSError):  # gone already
                 if how is Cut.RST:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    # A blocked recv keeps the connection open until it is woken, which must send nothing: no SHUT_WR.
-                    sock.shutdown(socket.SHUT_RD)
-                else:
-                    sock.shutdown(socket.SHUT_RDWR)
-                sock.close()
+                # A blocked recv keeps the connection open until it is woken; for a RST that must send nothing.
+                sock.shutdown(socket.SHUT_RD if how is Cut.RST else socket.SHUT_RDWR)
+            sock.close()
 
     def pump(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
