@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -58,11 +59,10 @@ class Shop:
             assert self.guard.wait_for(holds, PATIENCE), (self.begun, self.under_way)
 
     def until_threads(self, number: int) -> None:
-        def there() -> bool:
-            return len(self.workers.alive()) == number
-
-        with self.guard:
-            assert any(there() or self.guard.wait(0.01) or there() for _ in range(2000)), self.workers.alive()
+        deadline = time.monotonic() + PATIENCE
+        while len(alive := self.workers.alive()) != number:
+            assert time.monotonic() < deadline, alive
+            threading.Event().wait(0.005)
 
     def end(self) -> None:
         self.let_go(*self.held)
