@@ -95,7 +95,6 @@ def test_the_thread_that_stays_is_always_the_same(shop: Shop) -> None:
     shop.hold("b")
     shop.until(lambda: shop.under_way == {"a", "b"})
     shop.let_go("b")
-    shop.until_threads(1)
     shop.pauses["c"] = [5.0]
     shop.workers.add("c")  # somebody has to see when its time has come
     shop.until(lambda: "c" in shop.begun and shop.under_way == {"a"})
@@ -156,7 +155,8 @@ def test_the_shorter_of_two_pauses_is_kept(shop: Shop) -> None:
     shop.workers.add("a")
     shop.clock.until_parked(1)
     shop.workers.add("b")
-    shop.until(lambda: shop.begun == ["a", "b"] and not shop.under_way)
+    shop.until(lambda: shop.begun == ["a", "b"])
+    shop.until_threads(1)  # the first one is idle again: it has taken note of the pause
     shop.clock.until_parked(1)
     shop.clock.step(2.0)
     shop.until(lambda: shop.begun == ["a", "b", "b"])
