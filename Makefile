@@ -90,8 +90,8 @@ test-more: test-fuzz test-stress coverage test-tools ## What is slow by nature, 
 test-unit: lint types imports unit ## The inner loop, 45 seconds: lint, types, imports, unit
 
 .PHONY: unit
-unit: $(READY) ## Unit tests alone
-	$(PYTEST) -n 2 tests/unit $(PYTEST_ARGS)
+unit: $(READY) ## Unit tests alone (PART=: all cases)
+	$(PYTEST) -n 2 -m "$(PART)" tests/unit $(PYTEST_ARGS)
 
 .PHONY: coverage
 coverage: $(READY) ## Unit tests with eight times the walks; fails if less of domain's branches is taken than was once
