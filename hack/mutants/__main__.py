@@ -21,8 +21,8 @@ from hack.mutants.tests import Fate, Tests, collected
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "dpunetop"
-MODULES = sorted([*(SOURCE / "domain" / "drain").glob("*.py"), *(SOURCE / "domain").glob("pairing*.py")])
-PAIRING_TESTS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/unit/domain/test_pairing*.py"))
+MODULES = sorted([*(SOURCE / "domain" / "drain").rglob("*.py"), *(SOURCE / "domain" / "pairing").glob("*.py")])
+PAIRING_TESTS = ["tests/unit/domain/pairing"]
 TESTS = ["tests/unit/domain/drain", *PAIRING_TESTS, "tests/unit/controllers/drain"]
 LIST = ROOT / "tests" / "data" / "mutants.txt"
 KEPT = ROOT / ".mutants" / "results.json"

@@ -23,8 +23,8 @@ from dpunetop.domain.drain.model.facts import (
     OvnPod,
     Reason,
     TenantSeen,
-    budget,
 )
+from dpunetop.domain.drain.model.readers import budget
 from dpunetop.domain.drain.model.record import Cycle, State
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, first_budget
 from dpunetop.domain.names import maintenance_name

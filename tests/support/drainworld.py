@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from dpunetop.domain.drain.model import facts
+from dpunetop.domain.drain.model import facts, readers
 from dpunetop.domain.drain.model.calls import Call, Done, QuorumGet, QuorumList, Run, Write
 from dpunetop.domain.drain.model.facts import (
     Author,
@@ -25,12 +25,16 @@ from dpunetop.domain.drain.model.facts import (
     HostView,
     NodeGone,
     Reason,
+    Templates,
     TenantSeen,
 )
+from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.model.record import State
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, first_budget
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, dpu_statuses
-from dpunetop.domain.drain.rules.cycle import Decision, decide
+from dpunetop.domain.drain.rules import records, returning
+from dpunetop.domain.drain.rules.cycle import RULES, Decision, decide
+from dpunetop.domain.drain.rules.returning import EndMaintenance
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
@@ -41,6 +45,7 @@ from dpunetop.domain.names import (
     MAINTENANCE_TAINT,
     NODEMAINTENANCES,
     PODDISRUPTIONBUDGETS,
+    TEMPLATE_HASH_ANNOTATION,
     blocker_labels,
     blocker_name,
     maintenance_name,
@@ -195,9 +200,14 @@ class World:
         """Containers start anew in the pod that is there; a new one is made from the newest template."""
         dpu = self.dpus[name]
         template = self.template_of(name) or self.template
-        labels = {"app": "ovnkube-node", "controller-revision-hash": template}
+        notes = {TEMPLATE_HASH_ANNOTATION: template}
         return {
-            "metadata": {"name": f"ovnkube-node-{name}", "namespace": PODS_NAMESPACE, "labels": labels},
+            "metadata": {
+                "name": f"ovnkube-node-{name}",
+                "namespace": PODS_NAMESPACE,
+                "labels": {"app": "ovnkube-node"},
+                "annotations": notes,
+            },
             "spec": {"nodeName": name},
             "status": {
                 "phase": "Running",
@@ -209,7 +219,7 @@ class World:
     def template_of(self, name: str) -> str:
         """Of the ovnkube-node pod on a DPU; empty: there is none."""
         pod = self.infra.get(PODS, PODS_NAMESPACE, f"ovnkube-node-{name}")
-        return "" if pod is None else str(pod["metadata"]["labels"]["controller-revision-hash"])
+        return "" if pod is None else str(pod["metadata"]["annotations"][TEMPLATE_HASH_ANNOTATION])
 
     # --- the operator -----------------------------------------------------------------------------------------------
 
@@ -246,9 +256,9 @@ class World:
         if not self.tenant_up:
             return Blind(HoldReason(Reason.TENANT_UNREACHABLE, "down"))
         node = cache.get(("nodes", "", HOST))
-        found = (facts.maintenance(obj, OWNER) for key, obj in sorted(cache.items()) if key[0] == "nodemaintenances")
+        found = (readers.maintenance(obj, OWNER) for key, obj in sorted(cache.items()) if key[0] == "nodemaintenances")
         return TenantSeen(
-            NodeGone(self.is_sure) if node is None else facts.host_node(node),
+            NodeGone(self.is_sure) if node is None else readers.host_node(node),
             tuple(each for each in found if each.host == HOST) if self.served else None,
         )
 
@@ -258,11 +268,11 @@ class World:
         pods = [obj for key, obj in sorted(infra.items()) if key[0] == "pods" and obj["spec"]["nodeName"] == name]
         return DpuView(
             name=name,
-            node=NodeGone(self.is_sure) if node is None else facts.dpu_node(node),
-            budget=None if read is None else facts.budget(read, OWNER),
-            blocker=facts.ready_blocker(pod for pod in pods if pod["metadata"]["namespace"] == OPERATOR_NAMESPACE),
+            node=NodeGone(self.is_sure) if node is None else readers.dpu_node(node),
+            budget=None if read is None else readers.budget(read, OWNER),
+            blocker=readers.ready_blocker(pod for pod in pods if pod["metadata"]["namespace"] == OPERATOR_NAMESPACE),
             pods=tuple(
-                facts.ovn_pod(pod, frozenset({self.template, self.proven}))
+                readers.ovn_pod(pod, Templates(self.template, self.proven))
                 for pod in pods
                 if pod["metadata"]["namespace"] == PODS_NAMESPACE
             ),
@@ -276,6 +286,7 @@ class World:
         if view is None:
             return False
         self.last = decide(view)
+        _check_ending(HostState(view))
         self._note(view, self.last)
         if self.last.task is None:
             return False
@@ -426,7 +437,7 @@ class World:
     def _facts_before(self, step: Apply | Patch | Delete) -> Any:
         if isinstance(step, Apply) and step.resource is PODDISRUPTIONBUDGETS:
             live = self.infra.get(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, name_of(step.desired))
-            return None if live is None else facts.budget(live, OWNER)
+            return None if live is None else readers.budget(live, OWNER)
         return self.own()
 
     def _judge(self, step: Apply | Patch | Delete, before: Any) -> None:
@@ -520,21 +531,21 @@ class World:
     def node(self, name: str) -> facts.DpuNode:
         found = self.infra.get(NODES, "", name)
         assert found is not None
-        return facts.dpu_node(found)
+        return readers.dpu_node(found)
 
     def budget(self, name: str) -> facts.Budget:
         found = self.infra.get(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(name))
         assert found is not None
-        return facts.budget(found, OWNER)
+        return readers.budget(found, OWNER)
 
     def host(self) -> facts.HostNode:
         found = self.tenant.get(NODES, "", HOST)
         assert found is not None
-        return facts.host_node(found)
+        return readers.host_node(found)
 
     def own(self) -> facts.Maintenance | None:
         found = self.tenant.get(NODEMAINTENANCES, "", maintenance_name(HOST))
-        return None if found is None else facts.maintenance(found, OWNER)
+        return None if found is None else readers.maintenance(found, OWNER)
 
     def maintenances(self) -> tuple[Obj, ...]:
         return self.tenant.list(NODEMAINTENANCES)
@@ -639,7 +650,7 @@ class World:
     def delete_blocker(self, name: str) -> bool:
         """Not evicted but deleted, which no budget holds back."""
         blocker = self._blocker(name)
-        if blocker is None or not facts.is_ready_pod(blocker):
+        if blocker is None or not readers.is_ready_pod(blocker):
             return False
         self.infra.remove(PODS, OPERATOR_NAMESPACE, name_of(blocker))
         self._new_blocker(name, ready=False)
@@ -850,7 +861,7 @@ class World:
         return True
 
     def _evict(self, name: str, blocker: Obj) -> bool:
-        if facts.is_ready_pod(blocker) and not self.budget(name).is_open:
+        if readers.is_ready_pod(blocker) and not self.budget(name).is_open:
             return False
         self.infra.remove(PODS, OPERATOR_NAMESPACE, name_of(blocker))
         self._judge_reboot(name)
@@ -919,7 +930,7 @@ class World:
         dpu, blocker = self.dpus[name], self._blocker(name)
         if dpu.down:
             return self.node(name).mco is not facts.Mco.DRAINED and self._boot(name)
-        if blocker is not None and not facts.is_ready_pod(blocker):
+        if blocker is not None and not readers.is_ready_pod(blocker):
             status = {"phase": "Running", "conditions": [_ready(True)]}
             self.infra.change(PODS, OPERATOR_NAMESPACE, name_of(blocker), {"status": status})
             dpu.unguarded = False
@@ -946,7 +957,7 @@ class World:
         pod = self.infra.get(PODS, PODS_NAMESPACE, f"ovnkube-node-{name}")
         if pod is None or self.template_of(name) == self.template:
             return False
-        if facts.is_ready_pod(pod) and self.template in self.broken:
+        if readers.is_ready_pod(pod) and self.template in self.broken:
             return False
         self.infra.remove(PODS, PODS_NAMESPACE, name_of(pod))
         self.dpus[name].net_up, self.dpus[name].failed_at = False, self.steps
@@ -1074,6 +1085,15 @@ def _is_of_maintenances(call: Call) -> bool:
     if isinstance(call, Write):
         return call.step.resource is NODEMAINTENANCES
     return isinstance(call, QuorumGet | QuorumList) and call.resource is NODEMAINTENANCES
+
+
+def _check_ending(host_state: HostState) -> None:
+    """A record that is over with this decision is not refreshed: the table has to agree that it is."""
+    later = RULES[RULES.index(records.refresh) + 1 :]
+    move = next((move for move in (rule(host_state) for rule in later) if move is not None), None)
+    is_next = isinstance(move, EndMaintenance)
+    if not any(host_state.is_open(dpu) and host_state.serves(dpu) for dpu in host_state.view.dpus):
+        assert returning.may_end_maintenance(host_state) == is_next, (move, host_state.view)
 
 
 def _ready(yes: bool) -> dict[str, str]:

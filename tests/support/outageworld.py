@@ -15,12 +15,12 @@ from typing import Any
 
 from dpunetop.controllers.drain.infrahealth import CALM_SECONDS, InfraHealth
 from dpunetop.domain.clusterconfig.types import OutagePolicy, UnplannedSpec
-from dpunetop.domain.drain.model import facts
+from dpunetop.domain.drain.model import facts, readers
 from dpunetop.domain.drain.model.calls import Call, Done, Run, Task, Write, drive
 from dpunetop.domain.drain.model.cordonmark import CORDON_MANAGER
-from dpunetop.domain.drain.model.facts import Author, DpuView, HostRef, HostView, NodeGone, TenantSeen
+from dpunetop.domain.drain.model.facts import Author, DpuView, HostRef, HostView, NodeGone, Templates, TenantSeen
 from dpunetop.domain.drain.outages.cordoning import takes_place
-from dpunetop.domain.drain.outages.outages import Serving, find_outage, is_disrupted, spelled
+from dpunetop.domain.drain.outages.detection import Serving, find_outage, is_disrupted, spelled
 from dpunetop.domain.drain.outages.unplanned import (
     Cordons,
     NetworkState,
@@ -31,12 +31,13 @@ from dpunetop.domain.drain.outages.unplanned import (
     decide_outage,
 )
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, first_budget
-from dpunetop.domain.drain.rules.returning import Restore
-from dpunetop.domain.drain.rules.starting import Create
+from dpunetop.domain.drain.rules.asking import Create
+from dpunetop.domain.drain.rules.restoring import Restore
 from dpunetop.domain.names import (
     MAINTENANCE_TAINT,
     NODEMAINTENANCES,
     PODDISRUPTIONBUDGETS,
+    TEMPLATE_HASH_ANNOTATION,
     blocker_labels,
     maintenance_name,
 )
@@ -173,9 +174,9 @@ class OutageWorld:
         truth = self.hosts[host]
         author = Author("dpunetop-drain", "term", f"x{self.steps}", self.now)
         host_ref = HostRef(host, TENANT, OPERATOR_NAMESPACE, OWNER, author)
-        found = (facts.maintenance(obj, OWNER) for key, obj in sorted(tenant.items()) if key[0] == "nodemaintenances")
+        found = (readers.maintenance(obj, OWNER) for key, obj in sorted(tenant.items()) if key[0] == "nodemaintenances")
         seen = tenant.get(("nodes", "", host))
-        node = NodeGone(False) if seen is None else facts.host_node(seen)
+        node = NodeGone(False) if seen is None else readers.host_node(seen)
         dpus = tuple(self._dpu_view(infra, dpu) for dpu in filter(None, (truth.dpu, truth.standby)))
         return HostView(
             host_ref=host_ref,
@@ -192,10 +193,10 @@ class OutageWorld:
         ovn = (pod for pod in pods if pod["metadata"]["namespace"] == PODS_NAMESPACE)
         return DpuView(
             name=name,
-            node=facts.dpu_node(infra["nodes", "", name]),
-            budget=facts.budget(budget, OWNER),
-            blocker=facts.ready_blocker(p for p in pods if p["metadata"]["namespace"] == OPERATOR_NAMESPACE),
-            pods=tuple(facts.ovn_pod(pod, frozenset({"r1"})) for pod in ovn),
+            node=readers.dpu_node(infra["nodes", "", name]),
+            budget=readers.budget(budget, OWNER),
+            blocker=readers.ready_blocker(p for p in pods if p["metadata"]["namespace"] == OPERATOR_NAMESPACE),
+            pods=tuple(readers.ovn_pod(pod, Templates("r1")) for pod in ovn),
         )
 
     def think(self, host: str) -> bool:
@@ -339,7 +340,7 @@ class OutageWorld:
     def _host(self, host: str) -> facts.HostNode:
         node = self.tenant.get(NODES, "", host)
         assert node is not None
-        return facts.host_node(node)
+        return readers.host_node(node)
 
     def _log(self, text: str) -> None:
         self.trace.append(f"{self.steps}: {text}")
@@ -508,8 +509,8 @@ def _node(name: str) -> Obj:
 
 def _pod(name: str, namespace: str, node: str, labels: dict[str, str]) -> Obj:
     old = spelled(EPOCH_SECONDS - 86_400)
-    labels = {**labels, "controller-revision-hash": "r1"}
-    metadata = {"name": name, "namespace": namespace, "labels": labels, "creationTimestamp": old}
+    notes = {TEMPLATE_HASH_ANNOTATION: "r1"}
+    metadata = {"name": name, "namespace": namespace, "labels": labels, "annotations": notes, "creationTimestamp": old}
     containers = [{"name": "ovnkube-node", "containerID": f"cri-o://{name}", "ready": True}]
     status = {"phase": "Running", "conditions": [_ready(True, old)], "containerStatuses": containers}
     return {"metadata": metadata, "spec": {"nodeName": node}, "status": status}

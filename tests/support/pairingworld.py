@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dpunetop.domain.drain.model import facts
+from dpunetop.domain.drain.model import facts, readers
 from dpunetop.domain.drain.model.calls import Call, Done, Run, Task, Write
 from dpunetop.domain.drain.model.facts import Author, DpuView, HostRef, NodeGone
 from dpunetop.domain.drain.protection.blockers import BlockerSettings
-from dpunetop.domain.drain.protection.protection import Entries, ProtectionView, PutEntries, decide_protection
+from dpunetop.domain.drain.protection.decision import Entries, ProtectionView, decide_protection
+from dpunetop.domain.drain.protection.tasks import PutEntries
 from dpunetop.domain.names import (
     DPU_HOST_LABEL,
     IDLE_PODS_ANNOTATION,
@@ -256,15 +257,15 @@ class World:
         blockers = [pod for pod in self._all(PODS, OPERATOR) if pod["spec"]["nodeName"] == dpu]
         return DpuView(
             name=dpu,
-            node=NodeGone(False) if node is None else facts.dpu_node(node),
+            node=NodeGone(False) if node is None else readers.dpu_node(node),
             budget=self._budget(dpu),
-            blocker=facts.ready_blocker(blockers),
-            pods=tuple(facts.ovn_pod(pod, frozenset()) for pod in self._pods() if pod["spec"]["nodeName"] == dpu),
+            blocker=readers.ready_blocker(blockers),
+            pods=tuple(readers.ovn_pod(pod, frozenset()) for pod in self._pods() if pod["spec"]["nodeName"] == dpu),
         )
 
     def _budget(self, dpu: str) -> facts.Budget | None:
         found = self._cached(PODDISRUPTIONBUDGETS, OPERATOR, blocker_name(dpu))
-        return None if found is None else facts.budget(found, OWNER)
+        return None if found is None else readers.budget(found, OWNER)
 
     def _pods(self) -> tuple[Obj, ...]:
         return tuple(self._all(PODS, NAMESPACE))
@@ -307,7 +308,7 @@ class World:
         """The host is in use again. Its one worker sees to that, so no task of it is under way then; and not before all
         is gone that served it (`Scene.needs_proof`)."""
         found = (self.infra.get(PODDISRUPTIONBUDGETS, OPERATOR, blocker_name(dpu)) for dpu in DPUS)
-        is_leaving = any(facts.budget(each, OWNER).leaving for each in found if each is not None)
+        is_leaving = any(readers.budget(each, OWNER).leaving for each in found if each is not None)
         if self.is_drained and not is_leaving and "host" not in self.process.doing and not self.late:
             self.tenant.remove(NODEMAINTENANCES, "", maintenance_name(HOST))
             self.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None}})
@@ -369,7 +370,7 @@ class World:
             self.violations.append(f"{self.steps}: {serving} serve {HOST} at once")
         for dpu in serving:
             budget = self.infra.get(PODDISRUPTIONBUDGETS, OPERATOR, blocker_name(dpu))
-            read = None if budget is None else facts.budget(budget, OWNER)
+            read = None if budget is None else readers.budget(budget, OWNER)
             if read is None or read.is_open or read.serves != HOST:
                 self.violations.append(f"{self.steps}: {dpu} serves without protection")
 
@@ -443,9 +444,9 @@ class World:
 def _is_drained(host: Obj | None, found: Obj | None) -> bool:
     if host is None or found is None:
         return False
-    maintenance = facts.maintenance(found, OWNER)
+    maintenance = readers.maintenance(found, OWNER)
     return (
         maintenance.phase is facts.MaintenancePhase.SUCCEEDED
         and not maintenance.terminating
-        and facts.host_node(host).cordoned
+        and readers.host_node(host).cordoned
     )

@@ -20,7 +20,8 @@ from dpunetop.controllers.drain.store import DrainStore, key_of
 from dpunetop.controllers.drain.taskrunner import TaskRunner
 from dpunetop.controllers.reconciler import Installation
 from dpunetop.domain import names
-from dpunetop.domain.drain.model.facts import Budget, budget
+from dpunetop.domain.drain.model.facts import Budget
+from dpunetop.domain.drain.model.readers import budget
 from dpunetop.domain.drain.model.record import State
 from dpunetop.domain.names import blocker_labels
 from dpunetop.kube.conditions import condition_of

@@ -13,7 +13,8 @@ from dpunetop.domain.clusterconfig.lifecycle import RIGHTS_SECONDS, ConfigView, 
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.credential.plan import minted_in
 from dpunetop.domain.drain.fleet.roster import served_hosts
-from dpunetop.domain.drain.model.facts import Budget, budget, maintenance
+from dpunetop.domain.drain.model.facts import Budget
+from dpunetop.domain.drain.model.readers import budget, maintenance
 from dpunetop.domain.pairing.entries import entries_of
 from dpunetop.domain.reasons import READY
 from dpunetop.domain.tenant.visibility import Invisible, Unread, visibility

@@ -15,8 +15,9 @@ from typing import Final
 from dpunetop.base.quoting import named
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.poolend import staying_nodes
-from dpunetop.domain.drain.model.facts import Author, HostNode, HostRef, host_node, maintenance
+from dpunetop.domain.drain.model.facts import Author, HostNode, HostRef
 from dpunetop.domain.drain.model.maintenances import leave_host, mark_host, restore_host
+from dpunetop.domain.drain.model.readers import host_node, maintenance
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
     CONFIGMAPS,

@@ -14,7 +14,7 @@ from dpunetop.domain import names
 from dpunetop.domain.drain.model import facts
 from dpunetop.domain.drain.model.limits import LimitedStep
 from dpunetop.domain.drain.outages import unplanned
-from dpunetop.domain.drain.protection.protection import ProtectionPhase
+from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, DrainReason
 from dpunetop.domain.hostconfig import machineconfig
 from dpunetop.domain.ovnkube import copies, databases, unready

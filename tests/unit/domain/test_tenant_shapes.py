@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.credential.account import TenantSide, is_allowed
-from dpunetop.domain.drain.model.facts import MaintenancePhase, dpu_node, host_node, maintenance
+from dpunetop.domain.drain.model.facts import MaintenancePhase
+from dpunetop.domain.drain.model.readers import dpu_node, host_node, maintenance
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     DESIRED_DRAIN_ANNOTATION,

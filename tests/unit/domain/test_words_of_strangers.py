@@ -16,8 +16,8 @@ from dpunetop.domain.clusterconfig.lifecycle import ConfigView, Leftovers, OutOf
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.status import confession, report, summary
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
-from dpunetop.domain.drain.model import facts
-from dpunetop.domain.drain.protection.protection import ProtectionPhase
+from dpunetop.domain.drain.model import facts, readers
+from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, DrainReason
 from dpunetop.domain.drain.report.health import PairState, judge_pairs
 from dpunetop.domain.ovnkube.image import AllowedImages, ImageView, choose_image
@@ -109,7 +109,7 @@ def image(**said: Any) -> str:
 
 
 def maintenance(text: str) -> facts.Maintenance:
-    return facts.maintenance(
+    return readers.maintenance(
         {"metadata": {"name": text, "uid": "u"}, "spec": {"nodeName": text}, "status": {"lastError": text}}, "owner"
     )
 

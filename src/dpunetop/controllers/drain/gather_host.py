@@ -25,7 +25,7 @@ from dpunetop.domain.drain.host import (
     may_act_on_outage,
     soonest,
 )
-from dpunetop.domain.drain.model import facts
+from dpunetop.domain.drain.model import facts, readers
 from dpunetop.domain.drain.model.calls import QuorumGet
 from dpunetop.domain.drain.model.facts import (
     Author,
@@ -38,7 +38,6 @@ from dpunetop.domain.drain.model.facts import (
     OvnPod,
     Reason,
     Signal,
-    Templates,
     TenantSeen,
 )
 from dpunetop.domain.drain.report.failures import why_failed
@@ -191,9 +190,9 @@ class HostGatherer:
         read = None if budget is None else self._budget(budget, settings.owner)
         return DpuView(
             name=name,
-            node=node if isinstance(node, NodeGone) else facts.dpu_node(node),
+            node=node if isinstance(node, NodeGone) else readers.dpu_node(node),
             budget=read,
-            blocker=facts.ready_blocker(blockers),
+            blocker=readers.ready_blocker(blockers),
             trouble=why_not_running(_blocker(reader, settings.namespace, name), blockers),
             pods=_pods(reader, roster, member),
             paired=bool(slot.host) and member.pairing == slot.host,
@@ -203,7 +202,7 @@ class HostGatherer:
         )
 
     def _budget(self, seen: Obj, owner: str) -> facts.Budget:
-        return facts.budget(self._newest(INFRA, names.PODDISRUPTIONBUDGETS, seen), owner)
+        return readers.budget(self._newest(INFRA, names.PODDISRUPTIONBUDGETS, seen), owner)
 
     def _is_unverified(self, reader: Reader, roster: Roster, author: Author) -> bool:
         """Whether, after a cluster's time went back, a cycle is left that has not been taken over."""
@@ -211,7 +210,7 @@ class HostGatherer:
             return False
         namespace, owner = roster.blockers.namespace, roster.blockers.owner
         found = reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, namespace))
-        cycles = [facts.budget(obj, owner).cycle for obj in found if names.OWNER_LABEL in labels_of(obj)]
+        cycles = [readers.budget(obj, owner).cycle for obj in found if names.OWNER_LABEL in labels_of(obj)]
         if any(cycle is not None and cycle.term != author.term for cycle in cycles):
             return True
         self._terms.settled(author.term)
@@ -236,7 +235,7 @@ class HostGatherer:
         judged, found = visibility(roster.config, probed(self._clusters.get(cluster))), node.value
         if isinstance(judged, Invisible):
             return Finding(_blind(judged), node.recheck_seconds, node.trouble)
-        seen = found if isinstance(found, NodeGone) else facts.host_node(found)
+        seen = found if isinstance(found, NodeGone) else readers.host_node(found)
         return Finding(TenantSeen(seen, maintenances), node.recheck_seconds, node.trouble)
 
     def _maintenances(
@@ -246,7 +245,7 @@ class HostGatherer:
             return None
         shown = reader.by_index(cluster, Selection(names.NODEMAINTENANCES), BY_HOST, host)
         found = (self._newest(cluster, names.NODEMAINTENANCES, obj) for obj in shown)
-        seen = sorted((facts.maintenance(obj, owner) for obj in found), key=lambda each: each.name)
+        seen = sorted((readers.maintenance(obj, owner) for obj in found), key=lambda each: each.name)
         return tuple(seen)
 
     def _signals(self, reader: Reader, roster: Roster, view: HostView) -> Finding[tuple[Signal, ...]]:
@@ -312,20 +311,8 @@ def _pods(reader: Reader, roster: Roster, member: Member) -> tuple[OvnPod, ...]:
     selection = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
     found = (pod for pod in reader.by_index(INFRA, selection, BY_NODE, member.dpu) if not _has_ended(pod))
     return tuple(
-        _pod(pod, roster.templates, member.entry.idle)
+        readers.ovn_pod(pod, roster.templates, member.entry.idle)
         for pod in sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
-    )
-
-
-def _pod(pod: Obj, templates: Templates, idle: str) -> OvnPod:
-    """A pod that has read no entry is Ready and serves nobody, so that it proves nothing; it is about to be deleted."""
-    template = annotations_of(pod).get(names.TEMPLATE_HASH_ANNOTATION, "")
-    read = facts.ovn_pod(pod, frozenset())
-    return replace(
-        read,
-        current=templates.counts(template),
-        newest=bool(template) and template == templates.newest,
-        ready=read.ready and read.uid != idle,
     )
 
 

@@ -32,7 +32,7 @@ from dpunetop.domain.drain.fleet.roster import (
     slots,
 )
 from dpunetop.domain.drain.fleet.turns import TenantHosts, by_name, holds, one_by_one
-from dpunetop.domain.drain.model import facts
+from dpunetop.domain.drain.model import facts, readers
 from dpunetop.domain.drain.model.cordonmark import mark_of
 from dpunetop.domain.drain.model.facts import Budget, DrainSettings, HoldReason, OnTimeout, Reason, Templates
 from dpunetop.domain.drain.model.limits import Limits
@@ -99,7 +99,7 @@ class _Tenant:
 
     def left_by(self, owner: str) -> frozenset[str]:
         """Hosts that were led out by who bears that label, and are cordoned: they take no turn of the others."""
-        shown = ((name, facts.host_node(node)) for name, node in self.nodes.items())
+        shown = ((name, readers.host_node(node)) for name, node in self.nodes.items())
         return frozenset(name for name, host in shown if host.left_by == owner and host.cordoned)
 
     @property
@@ -307,7 +307,7 @@ class PairsGatherer:
         named = {names.blocker_name(dpu): dpu for dpu in dpus}
         found: dict[str, Budget] = {}
         for obj in reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, self._namespace)):
-            read = facts.budget(obj, owner)
+            read = readers.budget(obj, owner)
             if read.ours:
                 name = name_of(obj)
                 found[named.get(name, name.removeprefix(f"{names.DRAIN_BLOCKER}-"))] = read
@@ -373,7 +373,7 @@ class PairsGatherer:
         hosts = {*hosts_of(found), *others}
         owners = {owner, *(roster.blockers.owner for roster in rosters.values() if roster is not None)}
         budgets = [
-            facts.budget(obj, owned)
+            readers.budget(obj, owned)
             for obj in reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, self._namespace))
             if (owned := labels_of(obj).get(names.OWNER_LABEL, "")) in owners  # another tenant may have such a host too
         ]
@@ -443,4 +443,4 @@ def _tenant(reader: Reader, config: DpuClusterConfig, owner: str) -> _Tenant:
         if err.cluster == INFRA:
             raise
         return _Tenant({}, (), is_seen=False)
-    return _Tenant(nodes, tuple(facts.maintenance(obj, owner) for obj in found))
+    return _Tenant(nodes, tuple(readers.maintenance(obj, owner) for obj in found))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from dpunetop.base.clock import Clock
 from dpunetop.domain.drain.host import Finding
-from dpunetop.domain.drain.outages.outages import is_disrupted
+from dpunetop.domain.drain.outages.detection import is_disrupted
 from dpunetop.kube.meta import Obj
 from dpunetop.runtime.cluster import Health, Reach
 

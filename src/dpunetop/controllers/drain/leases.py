@@ -11,7 +11,7 @@ from dpunetop.domain.drain.host import Finding
 from dpunetop.domain.drain.model.facts import DpuNode, HoldReason, HostView, Reason, Signal
 from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.rules.leases import LEASE, NO_LEASE, Lease, Stretch, Tally, lease, lease_signal, tally
-from dpunetop.domain.drain.rules.proof import missing_proofs
+from dpunetop.domain.drain.rules.proof import is_verifying, missing_proofs
 from dpunetop.domain.names import LEASE_PREFIX, OVNKUBE_NODE
 from dpunetop.domain.ovnkube.release import release_of
 from dpunetop.domain.ovnkube.settings import Renewal, is_without_leases
@@ -47,7 +47,7 @@ class Leases:
     def look(self, reader: Reader, roster: Roster, view: HostView) -> Finding[Signal | None]:
         """The sign that the Lease of the host gives; None: the host does not go by one."""
         place = (roster.config.tenant_cluster, view.host_ref.host)
-        if not HostState(view).is_verifying:
+        if not is_verifying(HostState(view)):
             self.forget(*place)
             return Finding(Signal(LEASE, holds=False))
         name = f"{LEASE_PREFIX}{view.host_ref.host}"

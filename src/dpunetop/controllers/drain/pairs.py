@@ -21,7 +21,7 @@ from dpunetop.domain.drain.host import HostReport
 from dpunetop.domain.drain.model.calls import Result
 from dpunetop.domain.drain.model.facts import HoldReason
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, service_account
-from dpunetop.domain.drain.protection.protection import PutEntries
+from dpunetop.domain.drain.protection.tasks import PutEntries
 from dpunetop.domain.drain.report.dpustatus import DpuPhase
 from dpunetop.domain.drain.report.failures import why_failed
 from dpunetop.domain.drain.report.health import PairState, judge_pairs

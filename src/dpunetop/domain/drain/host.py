@@ -26,7 +26,7 @@ from dpunetop.domain.drain.model.facts import (
 )
 from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.model.maintenances import new_maintenance
-from dpunetop.domain.drain.outages.outages import Outage, Serving, find_outage
+from dpunetop.domain.drain.outages.detection import Outage, Serving, find_outage
 from dpunetop.domain.drain.outages.unplanned import (
     NETWORK_BACK,
     NetworkState,
@@ -34,18 +34,18 @@ from dpunetop.domain.drain.outages.unplanned import (
     OutageView,
     decide_outage,
 )
-from dpunetop.domain.drain.protection.protection import (
-    DesiredEntry,
+from dpunetop.domain.drain.protection.decision import (
     Entries,
     Protection,
     ProtectionPhase,
     ProtectionView,
     decide_protection,
 )
+from dpunetop.domain.drain.protection.tasks import DesiredEntry
 from dpunetop.domain.drain.report.dpustatus import DRAIN_SKIPPED, DpuPhase, DpuStatus, DrainReason, dpu_statuses
 from dpunetop.domain.drain.report.overdue import next_limit, timed
+from dpunetop.domain.drain.rules.asking import Create
 from dpunetop.domain.drain.rules.cycle import Decision, decide
-from dpunetop.domain.drain.rules.starting import Create
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, OWNER_LABEL, PODDISRUPTIONBUDGETS
 from dpunetop.domain.pairing.pairing import host_of
 from dpunetop.domain.reasons import event

@@ -9,7 +9,7 @@ import pytest
 
 from dpunetop.controllers.drain.infrahealth import CALM_SECONDS
 from dpunetop.domain import names
-from dpunetop.domain.drain.outages.outages import spelled
+from dpunetop.domain.drain.outages.detection import spelled
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import NODES, PODS

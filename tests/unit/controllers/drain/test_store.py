@@ -13,7 +13,8 @@ from dpunetop.domain.drain.fleet.roster import Member, Mode, PodEntry, Roster, S
 from dpunetop.domain.drain.host import HostReport
 from dpunetop.domain.drain.model.facts import Author, DrainSettings, HostRef, Templates
 from dpunetop.domain.drain.protection.blockers import BlockerSettings
-from dpunetop.domain.drain.protection.protection import DesiredEntry, ProtectionPhase
+from dpunetop.domain.drain.protection.decision import ProtectionPhase
+from dpunetop.domain.drain.protection.tasks import DesiredEntry
 from dpunetop.domain.ovnkube.settings import Renewal
 from dpunetop.kube.keys import INFRA, Key
 from support.objects import condition, config

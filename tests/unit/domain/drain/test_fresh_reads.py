@@ -12,7 +12,7 @@ import pytest
 
 from dpunetop.domain.drain.model.calls import Call, QuorumGet, QuorumList, Run, Write
 from dpunetop.domain.drain.model.record import State, render_cycle
-from dpunetop.domain.drain.rules.starting import Renew
+from dpunetop.domain.drain.rules.asking import Renew
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     CYCLE_ANNOTATION,

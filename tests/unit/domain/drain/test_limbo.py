@@ -7,16 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.domain.drain.model.facts import (
-    HostNode,
-    Maintenance,
-    MaintenancePhase,
-    is_in_use,
-    is_registered_anew,
-    is_stuck_cordoned,
-    is_taken_back,
-    maintenance,
-)
+from dpunetop.domain.drain.model.facts import HostNode, Maintenance, MaintenancePhase
+from dpunetop.domain.drain.model.maintenances import is_in_use, is_registered_anew, is_stuck_cordoned, is_taken_back
+from dpunetop.domain.drain.model.readers import maintenance
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, dpu_statuses
 from dpunetop.domain.drain.rules.cycle import decide
 from support.drainviews import CYCLE, DONE, DRAINED_HOST, HOST, RETURNING, cordoned, free, nm, view

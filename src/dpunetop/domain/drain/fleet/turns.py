@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.drain.fleet.allowance import HostUse, limit_of, may_start, no_free_slot, slots, undecided
-from dpunetop.domain.drain.model.facts import Budget, HoldReason, Reason, dpu_node
+from dpunetop.domain.drain.model.facts import Budget, HoldReason, Reason
+from dpunetop.domain.drain.model.readers import dpu_node
 from dpunetop.domain.drain.model.record import State
 from dpunetop.kube.meta import Obj, name_of
 

@@ -5,23 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from dpunetop.domain.drain.model.calls import Task
 from dpunetop.domain.drain.model.facts import (
     Blind,
     DpuNode,
     DpuView,
     DrainOverride,
+    HoldReason,
     HostNode,
     HostView,
     Maintenance,
-    MaintenancePhase,
     NodeGone,
     Reason,
+)
+from dpunetop.domain.drain.model.maintenances import (
+    has_drained,
+    is_drained,
     is_in_use,
     is_left_over,
     is_outdated,
     is_taken_back,
 )
 from dpunetop.domain.drain.model.record import Cycle, State
+
+Move = Task | HoldReason
+"""What a rule says of a host: the next task, or what it waits for."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +145,7 @@ class HostState:
     @cached_property
     def is_drained(self) -> bool:
         """Whether our maintenance has drained the host, and holds it."""
-        own, host = self.own, self.host
-        is_done = own is not None and own.phase is MaintenancePhase.SUCCEEDED and not own.terminating
-        return is_done and isinstance(host, HostNode) and host.cordoned
+        return is_drained(self.own, self.host)
 
     def is_drained_for(self, dpu: DpuView) -> bool:
         """Whether the maintenance of the DPU's cycle has drained the host and nobody else has a hand on it."""
@@ -167,18 +173,8 @@ class HostState:
         return self.is_forced(dpu) or self.is_drained_for(dpu)
 
     def prover(self) -> DpuView | None:
-        """The DPU that is to prove its network: the one that serves."""
+        """The DPU that serves, which is the one that has to prove its network; None: no DPU serves the host."""
         return next((dpu for dpu in self.view.dpus if dpu.name == self.view.serving), None)
-
-    def needs_proof(self) -> bool:
-        """Whether the host may be given back only on proof.
-
-        Spared is a host whose DPU is seen as it was when the drain began: the proof of the present is there already. A
-        pair that was taken apart leaves its host without a network, although the DPU was never down.
-        """
-        if self.asks_nothing:
-            return False
-        return self._is_taken_apart or not self._is_as_it_began
 
     @property
     def is_asked(self) -> bool:
@@ -188,49 +184,12 @@ class HostState:
     @property
     def has_lost_record(self) -> bool:
         """Whether a DPU without a record must have had one: each gets it before the host is drained."""
-        is_drained = self.own is not None and self.own.phase is MaintenancePhase.SUCCEEDED
-        return self.is_asked and (not self.cycles or is_drained)
-
-    @property
-    def asks_nothing(self) -> bool:
-        """Whether the host is given back whatever its DPUs do: it is in use already, or gone, or a person wants it."""
-        failed = self.own is not None and self.own.phase is MaintenancePhase.FAILED
-        return failed or isinstance(self.host, NodeGone) or self.was_uncordoned or self.is_in_use
-
-    @property
-    def _is_as_it_began(self) -> bool:
-        """Whether nothing can have happened to the DPU that serves since the drain began, as the records and the
-        maintenance say, and it shows that it works."""
-        marked = self.own is not None and bool(self.own.marks)
-        if marked or not self.cycles or any(cycle.opened for _, cycle in self.cycles):
-            return False
-        prover = self.prover()
-        if prover is None:
-            return True  # it has yet to begin to serve: there was no network that could be lost
-        cycle = self.cycle(prover)
-        return cycle is not None and not cycle.may_have_been_down and _works(prover, cycle)
+        return self.is_asked and (not self.cycles or (self.own is not None and has_drained(self.own)))
 
     @property
     def was_uncordoned(self) -> bool:
         """Whether the drain was aborted because a person uncordoned the host."""
         return any(cycle.reason == Reason.HOST_UNCORDONED for _, cycle in self.cycles)
-
-    def ends_unproven(self) -> bool:
-        """Whether the host is given back without proof: nobody is left who could give it, or a person forces the DPU
-        that would have to. Of two DPUs, force on one never stands for the proof of the other that serves."""
-        prover = self.prover()
-        asked = self.view.dpus if prover is None else (prover,)
-        return self._nobody_can_prove or any(self.is_forced(dpu) for dpu in asked)
-
-    def vouches(self, dpu: DpuView) -> bool:
-        """Whether the host is given back because of what this DPU shows, so that it must still show it then."""
-        return dpu is self.prover() and not self.asks_nothing and not self.ends_unproven()
-
-    @property
-    def _is_taken_apart(self) -> bool:
-        """Whether nobody serves the host any more, be there another DPU that is about to or not."""
-        leaves = any(self.serves(dpu) and not dpu.paired for dpu in self.view.dpus)
-        return self.view.serving is None and (leaves or self._nobody_can_prove)
 
     @property
     def is_parted(self) -> bool:
@@ -249,35 +208,3 @@ class HostState:
     @property
     def _is_left_by_us(self) -> bool:
         return isinstance(self.host, HostNode) and self.host.left_by == self.view.host_ref.owner
-
-    @property
-    def _nobody_can_prove(self) -> bool:
-        return all(not dpu.paired or _is_gone(dpu) for dpu in self.view.dpus)
-
-    @property
-    def is_verifying(self) -> bool:
-        """Whether nothing is left to be done for the host but to prove its network and to give it back, or to make it
-        schedulable again that we cordoned."""
-        if (self._is_marked_for_outage and not self.active) or self.is_to_be_lifted:
-            return True
-        is_held = self.is_asked or self.is_left_over
-        if not is_held or self.active:
-            return False
-        return self.needs_proof() and not self.ends_unproven()
-
-    @property
-    def _is_marked_for_outage(self) -> bool:
-        mark = self.host.unplanned if isinstance(self.host, HostNode) else None
-        return mark is not None and mark.owner == self.view.host_ref.owner
-
-
-def _works(dpu: DpuView, cycle: Cycle) -> bool:
-    """Whether node and pod are Ready in the boot and with the containers of the record."""
-    if isinstance(dpu.node, NodeGone) or not dpu.node.ready or dpu.node.boot_id != cycle.boot or len(dpu.pods) != 1:
-        return False
-    pod = dpu.pods[0]
-    return pod.ready and bool(pod.containers) and set(pod.containers) == set(cycle.containers)
-
-
-def _is_gone(dpu: DpuView) -> bool:
-    return isinstance(dpu.node, NodeGone) and dpu.node.confirmed

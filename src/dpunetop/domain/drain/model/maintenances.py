@@ -1,11 +1,11 @@
-"""The NodeMaintenance of a tenant host, and the mark that keeps a cordon which was there before."""
+"""The NodeMaintenance of a tenant host: what it and the host's Node show together, and what is written onto both."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from dpunetop.domain.drain.model.facts import HostNode, HostRef, Maintenance, is_registered_anew
+from dpunetop.domain.drain.model.facts import HostNode, HostRef, Maintenance, MaintenancePhase, NodeGone
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     HOST_UID_ANNOTATION,
@@ -21,6 +21,81 @@ from dpunetop.kube.keys import NODES
 from dpunetop.kube.meta import new_object
 from dpunetop.kube.plan import Apply, Patch
 from dpunetop.kube.shapes import at, mappings
+
+
+def is_left_over(host: HostNode) -> bool:
+    """Whether a host that no maintenance holds any more looks as if one did, and should be in use.
+
+    Source: the node maintenance operator puts its taint on with the cordon; one that is killed, uninstalled, or older
+        than medik8s/node-maintenance-operator#163 leaves both behind.
+    """
+    return host.mark is False and host.cordoned and host.tainted
+
+
+def is_uncordoned(found: Maintenance, host: HostNode) -> bool:
+    """Whether somebody has uncordoned the host although its maintenance has drained it, and holds it.
+
+    Source: the node maintenance operator takes its taint off before it uncordons, and watches no host once it is
+        drained; while it still drains it cordons again by itself. One that loses its lease gives the host back, taint
+        first, before it says `Failed`; it has counted its errors until then (`errorOnLeaseCount`, `Reconcile` in
+        internal/controller/nodemaintenance_controller.go of medik8s/node-maintenance-operator 3a54cd1).
+    """
+    if not has_drained(found) or host.cordoned:
+        return False
+    return host.tainted or (host.mark is not None and not found.loses_lease)
+
+
+def is_registered_anew(found: Maintenance, host: HostNode) -> bool:
+    """Whether the host's Node is another one than was drained: it shows nothing of what was written onto that."""
+    return has_drained(found) and host.mark is None and not host.tainted
+
+
+def is_another_node(found: Maintenance, host: HostNode) -> bool:
+    """Whether the host's Node is another one than its maintenance says anything of: neither its cordon nor its mark."""
+    return is_registered_anew(found, host) or found.host_uid not in ("", host.uid)
+
+
+def is_in_use(found: Maintenance, host: HostNode) -> bool:
+    """Whether the host runs workloads although its maintenance says that it is drained."""
+    return is_taken_back(found, host) or (is_registered_anew(found, host) and not host.cordoned)
+
+
+def is_stuck_cordoned(host: HostNode) -> bool:
+    """Whether a host that no maintenance holds any more is cordoned, should be in use, and nobody can tell who wants
+    that: a node maintenance operator that ended half-way, or a person."""
+    return host.mark is False and host.cordoned and not host.tainted
+
+
+def has_drained(found: Maintenance) -> bool:
+    """Whether the maintenance has drained its host and stays, as its operator says."""
+    return found.phase is MaintenancePhase.SUCCEEDED and not found.terminating
+
+
+def is_drained(found: Maintenance | None, host: HostNode | NodeGone | None) -> bool:
+    """Whether the host is drained, and held so: the maintenance has drained it, and it is unschedulable.
+
+    This is what every rule means by a drained host. None of the host: nothing is known of it.
+    """
+    return found is not None and has_drained(found) and isinstance(host, HostNode) and host.cordoned
+
+
+def is_updated_meanwhile(found: Maintenance, host: HostNode) -> bool:
+    """Whether the host's own machine-config operator is at work there, or was so since the maintenance was made.
+
+    Each of its updates ends with an uncordon, whoever had cordoned the host, and soon after that says that it is done.
+    """
+    return host.in_own_drain or found.host_update not in ("", host.machine.update)
+
+
+def is_outdated(found: Maintenance, host: HostNode) -> bool:
+    """Whether the host has to be drained once more under that maintenance before it counts as drained."""
+    return is_updated_meanwhile(found, host) or is_registered_anew(found, host)
+
+
+def is_taken_back(found: Maintenance, host: HostNode) -> bool:
+    """Whether a person has uncordoned the drained host: somebody has, and it was not the host's own operator."""
+    return is_uncordoned(found, host) and not is_updated_meanwhile(found, host)
+
 
 _REASON = "The DPU of this host is about to be drained and rebooted; the host comes back by itself"
 

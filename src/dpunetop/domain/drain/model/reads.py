@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dpunetop.domain.drain.model.calls import QuorumGet, QuorumList, Steps, fetch, fetch_all
-from dpunetop.domain.drain.model.facts import (
-    Budget,
-    DpuNode,
-    HostNode,
-    HostRef,
-    Maintenance,
-    budget,
-    dpu_node,
-    host_node,
-    is_ready_pod,
-    maintenance,
-)
+from dpunetop.domain.drain.model.facts import Budget, DpuNode, HostNode, HostRef, Maintenance
+from dpunetop.domain.drain.model.readers import budget, dpu_node, host_node, is_ready_pod, maintenance
 from dpunetop.domain.names import NODEMAINTENANCES, PODDISRUPTIONBUDGETS, blocker_labels, blocker_name, maintenance_name
 from dpunetop.domain.reasons import event
 from dpunetop.kube.errors import NotFound

@@ -22,9 +22,10 @@ from dpunetop.domain.drain.model.calls import (
     store,
 )
 from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage, mark_of, short_ids, write_mark
-from dpunetop.domain.drain.model.facts import HostNode, HostRef, dpu_node, host_node, is_ready_pod, ovn_pod
+from dpunetop.domain.drain.model.facts import HostNode, HostRef
+from dpunetop.domain.drain.model.readers import dpu_node, host_node, is_ready_pod, ovn_pod
 from dpunetop.domain.drain.model.reads import read_host, read_maintenances, read_pods
-from dpunetop.domain.drain.outages.outages import Outage, Serving, find_outage, is_disrupted
+from dpunetop.domain.drain.outages.detection import Outage, Serving, find_outage, is_disrupted
 from dpunetop.domain.drain.rules.returning import DpuCheck, first_broken
 from dpunetop.kube.keys import INFRA, NODES
 from dpunetop.kube.meta import Obj, name_of
@@ -66,7 +67,7 @@ class MarkHost:
         node, pods = yield from _read_server(self.server)
         if not _is_due(self.host_ref, self.outage, self.after_seconds, node, pods):
             return Done(Result.STALE, f"{self.host_ref.host}: has not been without a network for so long")
-        containers = (each for pod in pods for each in ovn_pod(pod, frozenset()).containers)
+        containers = (each for pod in pods for each in ovn_pod(pod).containers)
         mark = CordonMark(
             owner=self.host_ref.owner,
             stage=CordonStage.WANTED,

@@ -19,7 +19,7 @@ from dpunetop.domain.drain.model.facts import Blind, DpuNode, DpuView, HostNode,
 from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.model.record import Cycle, State
 from dpunetop.domain.drain.outages.cordoning import CordonHost, MarkHost, Overrule, Server, Uncordon, Withdraw
-from dpunetop.domain.drain.outages.outages import Outage, spelled
+from dpunetop.domain.drain.outages.detection import Outage, spelled
 from dpunetop.domain.drain.rules.proof import missing_proofs
 from dpunetop.domain.drain.rules.returning import DpuCheck
 from dpunetop.kube.meta import name_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dpunetop.domain.drain.model.facts import HoldReason, Reason
 from dpunetop.domain.drain.outages.unplanned import NetworkState
-from dpunetop.domain.drain.protection.protection import ProtectionPhase
+from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus
 from dpunetop.domain.pairing.entries import EntryWait
 from dpunetop.domain.reasons import PAIRS_HEALTHY

@@ -15,7 +15,7 @@ from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.model.limits import LimitedStep, Limits, duration
 from dpunetop.domain.drain.model.record import Cycle, State
 from dpunetop.domain.drain.model.times import as_time
-from dpunetop.domain.drain.protection.protection import ProtectionPhase
+from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, Late
 
 BEGINNING_SECONDS = 300

@@ -1,4 +1,4 @@
-"""Opening a budget, and closing it: the only ways in which a protection changes while its DPU serves.
+"""Rule 3, opening: a budget is opened and closed, the only ways in which a protection changes while its DPU serves.
 
 The order of calls is what makes it safe. The mark on the NodeMaintenance comes before everything that is looked at, so
 that whoever gives the host back either sees it or fails on the version; the budget is opened only as it was read last.
@@ -18,20 +18,73 @@ from dpunetop.domain.drain.model.facts import (
     HostNode,
     HostRef,
     Maintenance,
-    MaintenancePhase,
     TenantSeen,
-    is_registered_anew,
-    is_uncordoned,
-    is_updated_meanwhile,
 )
+from dpunetop.domain.drain.model.hoststate import HostState, Move
+from dpunetop.domain.drain.model.maintenances import is_drained, is_registered_anew, is_uncordoned, is_updated_meanwhile
 from dpunetop.domain.drain.model.reads import read_budget, read_host, read_maintenance, read_node, tell_dpu
 from dpunetop.domain.drain.model.record import Cycle, State, lost_record
 from dpunetop.domain.drain.protection.blockers import BudgetState, Form, state_of, write_budget
+from dpunetop.domain.drain.rules.records import seems_taken_back
 from dpunetop.domain.names import NODEMAINTENANCES, open_for
 from dpunetop.domain.pairing.envfile import is_node_name
 from dpunetop.kube.errors import Conflict
 from dpunetop.kube.meta import version_of
 from dpunetop.kube.plan import Apply, Patch
+
+
+def close_budget(host_state: HostState) -> Move | None:
+    for dpu in host_state.view.dpus:
+        if (
+            dpu.budget is not None
+            and host_state.serves(dpu)
+            and host_state.is_open(dpu)
+            and not host_state.may_be_open(dpu)
+        ):
+            cycle = host_state.cycle(dpu)
+            is_ours = cycle is not None and cycle.term == host_state.view.host_ref.author.term
+            taken_back = cycle if cycle is not None and is_ours and seems_taken_back(host_state, dpu, cycle) else None
+            return Close(host_state.view.host_ref, dpu.name, host_state.view.tenant, dpu.budget, taken_back)
+    return None
+
+
+def force_open(host_state: HostState) -> Move | None:
+    for dpu in host_state.active:
+        if host_state.is_forced(dpu) and not host_state.is_open(dpu) and not host_state.is_parting(dpu):
+            return ForceOpen(host_state.view.host_ref, dpu.name)
+    return None
+
+
+def take_mark_off(host_state: HostState) -> Move | None:
+    """Marks of closed budgets, but for one that is to be opened now and sets its mark anew."""
+    if host_state.own is None:
+        return None
+    by_mark = {open_for(dpu.name): dpu for dpu in host_state.view.dpus}
+    for name, text in sorted(host_state.own.marks.items()):
+        dpu = by_mark.get(name)
+        if dpu is None:
+            return Unmark(host_state.view.host_ref, marked_dpu(text), name)
+        if not (host_state.is_open(dpu) and host_state.serves(dpu)) and not host_state.may_be_open(dpu):
+            return Unmark(host_state.view.host_ref, dpu.name, name)
+    return None
+
+
+def open_budget(host_state: HostState) -> Move | None:
+    own = host_state.own
+    for dpu in host_state.active:
+        cycle = host_state.cycle(dpu)
+        if (
+            own is None
+            or cycle is None
+            or host_state.is_open(dpu)
+            or host_state.is_held(dpu)
+            or host_state.is_parting(dpu)
+        ):
+            continue
+        if host_state.is_drained_for(dpu):
+            return Open(host_state.view.host_ref, dpu.name, cycle, own)
+    return None
+
 
 _TRIES = 4
 DRAIN_FORCED = "DrainForced"
@@ -53,21 +106,18 @@ class Seen:
     budget: Budget
 
 
-Guard = Callable[[Seen], bool]
-
-OPENING: Mapping[str, Guard] = {
+OpeningGuard = Callable[[Seen], bool]
+OPENING: Mapping[str, OpeningGuard] = {
     "the node is that of the cycle": lambda seen: seen.node.uid == seen.cycle.node,
     "the drain is wanted": lambda seen: seen.node.cordoned and seen.node.order is not DrainOverride.SKIP,
     "nobody holds it": lambda seen: not seen.node.held,
     "the maintenance is ours": lambda seen: seen.maintenance.ours,
     "the maintenance is of this cycle": lambda seen: seen.maintenance.uid == seen.cycle.maintenance,
     "our mark of this attempt stands": lambda seen: seen.maintenance.mark_of(seen.node.name) == seen.mark,
-    "the maintenance stays": lambda seen: not seen.maintenance.terminating,
-    "the host is drained": lambda seen: seen.maintenance.phase is MaintenancePhase.SUCCEEDED,
-    "the host is unschedulable": lambda seen: seen.host.cordoned,
+    "the host is drained": lambda seen: is_drained(seen.maintenance, seen.host),
     "the host is the one that was drained": lambda seen: not is_registered_anew(seen.maintenance, seen.host),
     "the host's own machine-config operator rests": lambda seen: not is_updated_meanwhile(seen.maintenance, seen.host),
-    "the record is our own": lambda seen: _is_own(seen.budget, seen.host_ref, seen.cycle),
+    "the record is our own": lambda seen: _is_record_of(seen.budget, seen.host_ref, seen.cycle),
     "the budget serves this host": lambda seen: seen.budget.ours and seen.budget.serves == seen.host_ref.host,
 }
 """All must hold, as read after the mark was set. The names are for messages and tests."""
@@ -112,9 +162,7 @@ class Open:
         if (yield from attempt(_marking(self.host_ref, self.maintenance, open_for(self.dpu), mark))):
             return mark
         found = yield from read_maintenance(self.host_ref)
-        if found is None or found.terminating or not found.ours:
-            return None
-        if found.uid != self.cycle.maintenance or found.phase is not MaintenancePhase.SUCCEEDED:
+        if found is None or not found.ours or found.uid != self.cycle.maintenance or not is_drained(found, host):
             return None
         mark = self._fresh(found)
         yield from store(_marking(self.host_ref, found, open_for(self.dpu), mark))
@@ -239,7 +287,7 @@ def _opened(read: Budget) -> BudgetState:
     return replace(state_of(read), form=Form.OPEN, cycle=replace(read.cycle, opened=True))
 
 
-def _is_own(read: Budget, host_ref: HostRef, cycle: Cycle) -> bool:
+def _is_record_of(read: Budget, host_ref: HostRef, cycle: Cycle) -> bool:
     found = read.cycle
     return (
         found is not None

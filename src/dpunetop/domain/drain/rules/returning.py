@@ -1,4 +1,4 @@
-"""Giving the host back: the reads that must all hold, then the one delete that carries the version of the first.
+"""Rules 5 and 6, giving the host back: the reads that must all hold, then the delete with the version of the first.
 
 Whoever opens a budget marks the NodeMaintenance first, which changes its version. So of an opening and a giving back
 that meet, one fails; and of two DPUs in a host the last one decides.
@@ -10,41 +10,116 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from dpunetop.domain.drain.model.calls import Done, Procedure, QuorumGet, Result, Steps, Write, fetch, store
+from dpunetop.domain.drain.model.calls import Done, Procedure, Result, Steps, Write, store
 from dpunetop.domain.drain.model.facts import (
     Budget,
     DpuNode,
+    DpuView,
     DrainOverride,
+    HoldReason,
     HostNode,
     HostRef,
     Maintenance,
-    MaintenancePhase,
     Mco,
-    is_another_node,
-    is_in_use,
-    is_left_over,
-    is_stuck_cordoned,
-    is_taken_back,
+    NodeGone,
+    Reason,
 )
-from dpunetop.domain.drain.model.maintenances import leave_host, lift_host, mark_host, release_host, restore_host
+from dpunetop.domain.drain.model.hoststate import HostState, Move
+from dpunetop.domain.drain.model.maintenances import is_another_node, is_in_use, is_taken_back, leave_host, mark_host
 from dpunetop.domain.drain.model.reads import (
     read_blocker_ready,
     read_budget,
     read_host,
     read_maintenance,
-    read_maintenances,
     read_node,
     tell_dpu,
 )
 from dpunetop.domain.drain.model.record import State
+from dpunetop.domain.drain.rules.proof import ends_unproven, needs_proof, prove, vouches
+from dpunetop.domain.drain.rules.waiting import how_to_force, in_own_drain, pending_update, stuck_update
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, NODEMAINTENANCES
 from dpunetop.domain.reasons import event
-from dpunetop.kube.keys import INFRA, PODS
-from dpunetop.kube.meta import Obj, name_of, namespace_of, uid_of
+from dpunetop.kube.keys import INFRA
+from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.plan import Delete, Fence
 
-HOST_SCHEDULABLE = "HostSchedulable"
-"""Reason of the Event about a host that is in use again after it was led out."""
+
+def wait_to_return(host_state: HostState) -> Move | None:
+    """What forbids giving back, proof or no proof."""
+    if not host_state.is_to_be_returned:
+        return None
+    for dpu in host_state.view.dpus:
+        if not host_state.serves(dpu):
+            continue
+        if hold := what_keeps(host_state, dpu):
+            return hold
+    if host_state.is_in_own_drain and not any(host_state.is_forced(dpu) for dpu in host_state.view.dpus):
+        return in_own_drain(host_state)
+    return None
+
+
+def what_keeps(host_state: HostState, dpu: DpuView) -> HoldReason | None:
+    if isinstance(dpu.node, NodeGone):
+        return (
+            None
+            if dpu.node.confirmed
+            else HoldReason(Reason.DPU_GONE, f"the node {dpu.name} is gone; it may come back")
+        )
+    if dpu.node.held:
+        return HoldReason(Reason.HELD_BY_ANNOTATION, f"a person holds {dpu.name} by annotation")
+    cycle = host_state.cycle(dpu)
+    refused = dpu.node.order is DrainOverride.SKIP or (cycle is not None and cycle.state is State.ABORTED)
+    rests = dpu.node.mco is Mco.RESTS or (refused and dpu.node.mco is not Mco.DRAINED)
+    if not rests and not host_state.is_forced(dpu):
+        return stuck_update(dpu, dpu.node) or pending_update(dpu.node)
+    if not dpu.blocker_ready and not host_state.is_forced(dpu):
+        words = f"the blocker of {dpu.name} is not Ready, so nothing would hold its next drain"
+        return HoldReason(Reason.BLOCKER_NOT_READY, f"{words}; {how_to_force(dpu.node)}")
+    return None
+
+
+def may_end_maintenance(host_state: HostState) -> bool:
+    """Whether nothing is left to be done before the host is given back, and nothing forbids it.
+
+    `end_maintenance` gives it back exactly then; what only matters as long as the maintenance stands can be left out
+    when this holds. As a budget that must not be open is closed before, no mark may stand.
+    """
+    own, host = host_state.own, host_state.host
+    if own is None or own.terminating or own.marks or host_state.active or host_state.foreign is not None:
+        return False
+    if host_state.view.unverified or (isinstance(host, NodeGone) and not host.confirmed):
+        return False
+    if host_state.taken_back and isinstance(host, HostNode) and host.mark is True:
+        return False  # the abort takes the mark back first
+    if any(cycle.maintenance != own.uid for _, cycle in host_state.cycles):
+        return False
+    return wait_to_return(host_state) is None and prove(host_state) is None
+
+
+def end_maintenance(host_state: HostState) -> Move | None:
+    """The host is given back: on proof, or cordoned where nothing proves its network."""
+    if host_state.own is None or not may_end_maintenance(host_state):
+        return None
+    view = host_state.view
+    unproven = needs_proof(host_state) and ends_unproven(host_state)
+    dpu_checks = dpu_checks_of(host_state)
+    before = True if unproven else (False if host_state.was_uncordoned else None)
+    why = Because.IN_USE if host_state.is_in_use and not host_state.was_uncordoned else Because.DECIDED
+    told = Farewell(view.config, host_state.is_parted) if unproven else None
+    return EndMaintenance(view.host_ref, host_state.own.uid, dpu_checks, before, told, why)
+
+
+def dpu_checks_of(host_state: HostState) -> tuple[DpuCheck, ...]:
+    return tuple(_dpu_check(host_state, dpu) for dpu in host_state.view.dpus if host_state.serves(dpu))
+
+
+def _dpu_check(host_state: HostState, dpu: DpuView) -> DpuCheck:
+    if isinstance(dpu.node, NodeGone):
+        return DpuCheck(dpu.name, dpu.blocker, gone=True)
+    proven_boot = dpu.node.boot_id if vouches(host_state, dpu) else None
+    return DpuCheck(dpu.name, dpu.blocker, forced=host_state.is_forced(dpu), proven_boot=proven_boot)
+
+
 HOST_FORCED_BACK = "HostForcedBack"
 """Reason of the Event about a host that is given back without anything being asked of a DPU, because a person says so.
 """
@@ -127,9 +202,6 @@ ENDING: Mapping[str, Guard] = {
 }
 """All must hold for every DPU of the host. The names are for messages and tests."""
 
-FAILED: Mapping[str, Guard] = {name: ENDING[name] for name in ("the budget is closed",)}
-"""What must hold before a failed maintenance is taken away, although the drain is wanted: its host is schedulable."""
-
 
 @dataclass(frozen=True, slots=True)
 class Farewell:
@@ -170,11 +242,11 @@ class EndMaintenance:
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        found = yield from _deletable(self.host_ref, self.maintenance)
+        found = yield from deletable(self.host_ref, self.maintenance)
         if isinstance(found, Done):
             return found
         for dpu_check in self.dpu_checks:
-            broken = yield from _broken(self.host_ref, dpu_check, ENDING)
+            broken = yield from first_broken(self.host_ref, dpu_check)
             if broken:
                 return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
         host = yield from read_host(self.host_ref)
@@ -183,9 +255,9 @@ class EndMaintenance:
         if self.farewell is not None and self.farewell.is_parted:
             yield from _leave(self.host_ref, found, host)
         else:
-            yield from _remember(self.host_ref, found, host, self.cordoned_before)
-        yield Write(_delete(self.host_ref, found))
-        yield from _told(self.host_ref, self.dpu_checks, self.farewell)
+            yield from remember_cordon(self.host_ref, found, host, self.cordoned_before)
+        yield Write(delete_maintenance(self.host_ref, found))
+        yield from tell_end(self.host_ref, self.dpu_checks, self.farewell)
         return Done(Result.DONE, f"{self.host_ref.host}: is given back")
 
     def _forbidden(self, found: Maintenance, host: HostNode | None) -> str:
@@ -197,148 +269,7 @@ class EndMaintenance:
         return "its own machine-config operator is at work there" if is_at_work else ""
 
 
-@dataclass(frozen=True, slots=True)
-class EndFailedMaintenance:
-    """Take a failed maintenance away although the drain is wanted; it is made anew afterwards."""
-
-    host_ref: HostRef
-    maintenance: str
-    dpu_checks: tuple[DpuCheck, ...]
-
-    def run(self) -> Procedure:
-        """See `calls.Task`."""
-        found = yield from _deletable(self.host_ref, self.maintenance)
-        if isinstance(found, Done):
-            return found
-        if found.phase is not MaintenancePhase.FAILED:
-            return Done(Result.STALE, f"{self.host_ref.host}: the maintenance has not failed")
-        for dpu_check in self.dpu_checks:
-            broken = yield from _broken(self.host_ref, dpu_check, FAILED)
-            if broken:
-                return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
-        host = yield from read_host(self.host_ref)
-        yield from _remember(self.host_ref, found, host, None)
-        yield Write(_delete(self.host_ref, found))
-        return Done(Result.DONE, f"{self.host_ref.host}: the failed maintenance is taken away")
-
-
-@dataclass(frozen=True, slots=True)
-class Restore:
-    """Bring back the cordon that was there before, once no maintenance is left that could undo it."""
-
-    host_ref: HostRef
-
-    def run(self) -> Procedure:
-        """See `calls.Task`."""
-        host = yield from read_host(self.host_ref)
-        if host is None or host.mark is None:
-            return Done(Result.STALE, f"{self.host_ref.host}: nothing to restore")
-        if (yield from read_maintenances(self.host_ref)):
-            return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
-        if is_stuck_cordoned(host):
-            return Done(Result.STALE, f"{self.host_ref.host}: is cordoned, and nobody knows by whom")
-        yield from store(restore_host(self.host_ref, host))
-        return Done(Result.DONE, f"{self.host_ref.host}: is as it was before")
-
-
-@dataclass(frozen=True, slots=True)
-class LeadOut:
-    """Make a host schedulable that a maintenance which is gone has left cordoned, as giving it back would have.
-
-    Guarantees: all guards of giving back held for every DPU, and no maintenance was there, after the host was read as
-        it is changed.
-    """
-
-    host_ref: HostRef
-    dpu_checks: tuple[DpuCheck, ...]
-    farewell: Farewell | None
-    """How the host stays cordoned, because nothing proves its network; None: it is proven."""
-
-    def run(self) -> Procedure:
-        """See `calls.Task`."""
-        for dpu_check in self.dpu_checks:
-            broken = yield from _broken(self.host_ref, dpu_check, ENDING)
-            if broken:
-                return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
-        host = yield from read_host(self.host_ref)
-        is_forced = any(dpu_check.forced for dpu_check in self.dpu_checks)
-        if host is None or not is_left_over(host) or (host.in_own_drain and not is_forced):
-            return Done(Result.STALE, f"{self.host_ref.host}: is not as a maintenance leaves it")
-        if (yield from read_maintenances(self.host_ref)):
-            return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
-        if self.farewell is None:
-            yield from store(release_host(self.host_ref, host))
-            yield from _told(self.host_ref, self.dpu_checks, None)
-            return Done(Result.DONE, f"{self.host_ref.host}: is schedulable again, which its maintenance left undone")
-        if self.farewell.is_parted:  # it is cordoned, so that what is left to do shows: the next look restores it
-            yield from store(leave_host(self.host_ref, host))
-        else:
-            yield from store(restore_host(self.host_ref, host))
-        yield from _told(self.host_ref, self.dpu_checks, self.farewell)
-        return Done(Result.DONE, f"{self.host_ref.host}: is left cordoned")
-
-
-@dataclass(frozen=True, slots=True)
-class LiftCordon:
-    """Make a host schedulable that was led out and left cordoned, and is served again by a proven network.
-
-    Guarantees: all guards of giving back held for every DPU, and no maintenance was there, after the host was read as
-        it is changed.
-    """
-
-    host_ref: HostRef
-    dpu_checks: tuple[DpuCheck, ...]
-    config: Obj
-
-    def run(self) -> Procedure:
-        """See `calls.Task`."""
-        for dpu_check in self.dpu_checks:
-            broken = yield from _broken(self.host_ref, dpu_check, ENDING)
-            if broken:
-                return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
-        host = yield from read_host(self.host_ref)
-        if host is None or host.left_by != self.host_ref.owner or host.mark is not None:
-            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was left")
-        if (yield from read_maintenances(self.host_ref)):
-            return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
-        yield from store(lift_host(self.host_ref, host))
-        words = (
-            f"host {self.host_ref.host}, which was led out and left cordoned, is schedulable again: its network works"
-        )
-        yield event(INFRA, DPUCLUSTERCONFIGS, self.config, HOST_SCHEDULABLE, words)
-        return Done(Result.DONE, f"{self.host_ref.host}: is schedulable again")
-
-
-@dataclass(frozen=True, slots=True)
-class RestartPod:
-    """Delete an outdated ovnkube-node pod of a drained host, so that a current one can prove itself."""
-
-    host_ref: HostRef
-    dpu: str
-    pod: Obj
-    maintenance: str
-    """UID; empty: the one that is gone has left the host cordoned."""
-
-    def run(self) -> Procedure:
-        """See `calls.Task`."""
-        found = yield from read_maintenance(self.host_ref)
-        host = yield from read_host(self.host_ref)
-        if host is None or not self._is_held(found, host):
-            return Done(Result.STALE, f"{self.host_ref.host}: is not drained")
-        live = yield from fetch(QuorumGet(INFRA, PODS, namespace_of(self.pod), name_of(self.pod)))
-        if live is None or uid_of(live) != uid_of(self.pod):
-            return Done(Result.STALE, f"{self.dpu}: the pod is gone")
-        yield Write(Delete(INFRA, PODS, live))
-        return Done(Result.DONE, f"{self.dpu}: restarted an outdated pod")
-
-    def _is_held(self, found: Maintenance | None, host: HostNode) -> bool:
-        if found is None:
-            return not self.maintenance and is_left_over(host)
-        is_drained = not found.terminating and found.phase is MaintenancePhase.SUCCEEDED and host.cordoned
-        return is_drained and found.uid == self.maintenance
-
-
-def _told(host_ref: HostRef, dpu_checks: tuple[DpuCheck, ...], farewell: Farewell | None) -> Steps[None]:
+def tell_end(host_ref: HostRef, dpu_checks: tuple[DpuCheck, ...], farewell: Farewell | None) -> Steps[None]:
     """Say that the host comes out cordoned, on the DpuClusterConfig and on the Nodes of its DPUs; else which of them
     was asked for nothing."""
     if farewell is None:
@@ -362,7 +293,7 @@ def _why(farewell: Farewell, dpu_checks: tuple[DpuCheck, ...]) -> str:
     return "nothing has shown that its network works" + (f", and the drain of {forced} ends by force" if forced else "")
 
 
-def _deletable(host_ref: HostRef, uid: str) -> Steps[Maintenance | Done]:
+def deletable(host_ref: HostRef, uid: str) -> Steps[Maintenance | Done]:
     found = yield from read_maintenance(host_ref)
     if found is None or not found.ours or found.terminating or found.uid != uid:
         return Done(Result.STALE, f"{host_ref.host}: the maintenance is not as it was seen")
@@ -371,18 +302,18 @@ def _deletable(host_ref: HostRef, uid: str) -> Steps[Maintenance | Done]:
     return found
 
 
-def _broken(host_ref: HostRef, dpu_check: DpuCheck, guards: Mapping[str, Guard]) -> Steps[str | None]:
-    """The first guard that does not hold for one DPU."""
+def first_broken(host_ref: HostRef, dpu_check: DpuCheck) -> Steps[str | None]:
+    """Part of a procedure: the first guard of giving back that does not hold for one DPU; None: all hold."""
+    return (yield from broken_of(host_ref, dpu_check, ENDING))
+
+
+def broken_of(host_ref: HostRef, dpu_check: DpuCheck, guards: Mapping[str, Guard]) -> Steps[str | None]:
+    """Part of a procedure: the first of these guards that does not hold for one DPU; None: all hold."""
     node = yield from read_node(dpu_check.dpu)
     read = yield from read_budget(host_ref, dpu_check.dpu)
     ready = yield from read_blocker_ready(host_ref, dpu_check.dpu, dpu_check.blocker)
     seen = DpuCheckReads(dpu_check, node, read, ready)
     return next((name for name, holds in guards.items() if not holds(seen)), None)
-
-
-def first_broken(host_ref: HostRef, dpu_check: DpuCheck) -> Steps[str | None]:
-    """Part of a procedure: the first guard of giving back that does not hold for one DPU; None: all hold."""
-    return (yield from _broken(host_ref, dpu_check, ENDING))
 
 
 def _leave(host_ref: HostRef, found: Maintenance, host: HostNode | None) -> Steps[None]:
@@ -399,7 +330,7 @@ def _leave(host_ref: HostRef, found: Maintenance, host: HostNode | None) -> Step
         yield from store(mark_host(host_ref, host, True))
 
 
-def _remember(
+def remember_cordon(
     host_ref: HostRef, found: Maintenance, host: HostNode | None, cordoned_before: bool | None
 ) -> Steps[None]:
     """See to it that the host shows whether it was cordoned before; a host that is gone needs nothing."""
@@ -421,5 +352,5 @@ def _was_cordoned(found: Maintenance, host: HostNode) -> bool:
     return bool(found.cordoned_before)
 
 
-def _delete(host_ref: HostRef, found: Maintenance) -> Delete:
+def delete_maintenance(host_ref: HostRef, found: Maintenance) -> Delete:
     return Delete(host_ref.tenant_cluster, NODEMAINTENANCES, found.live, Fence.VERSION)

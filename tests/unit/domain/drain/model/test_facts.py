@@ -4,20 +4,9 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.drain.model.facts import (
-    DrainOverride,
-    MaintenancePhase,
-    Mco,
-    Templates,
-    budget,
-    dpu_node,
-    host_node,
-    is_ready_pod,
-    is_taken_back,
-    is_uncordoned,
-    maintenance,
-    ovn_pod,
-)
+from dpunetop.domain.drain.model.facts import DrainOverride, MaintenancePhase, Mco, Templates
+from dpunetop.domain.drain.model.maintenances import is_taken_back, is_uncordoned
+from dpunetop.domain.drain.model.readers import budget, dpu_node, host_node, is_ready_pod, maintenance, ovn_pod
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     CURRENT_CONFIG_ANNOTATION,
@@ -33,6 +22,7 @@ from dpunetop.domain.names import (
     MACHINE_CONFIG_STATE_ANNOTATION,
     OUTDATED_DRAIN_ANNOTATION,
     OWNER_LABEL,
+    TEMPLATE_HASH_ANNOTATION,
     maintenance_name,
     open_for,
 )
@@ -270,12 +260,14 @@ def test_a_pod_counts_as_ready_only_if_it_stays(status: dict[str, Any], metadata
 
 def test_a_pod_is_current_by_the_hash_of_its_template() -> None:
     obj = {
-        "metadata": {"name": "p", "uid": "u", "labels": {"controller-revision-hash": "r2"}},
+        "metadata": {"name": "p", "uid": "u", "annotations": {TEMPLATE_HASH_ANNOTATION: "r2"}},
         "status": {"containerStatuses": [{"containerID": "b"}, {"containerID": "a"}, {"containerID": ""}, {}]},
     }
-    pod = ovn_pod(obj, frozenset({"r2", "r1"}))
+    pod = ovn_pod(obj, Templates("r2", "r1"))
     assert (pod.current, pod.containers) == (True, ("a", "b"))
-    assert ovn_pod(obj, frozenset({"r3"})).current is False
+    assert (pod.newest, ovn_pod(obj, Templates("r3", "r2")).newest) == (True, False)
+    assert ovn_pod(obj, Templates("r3", "r3")).current is False
+    assert ovn_pod(obj).current is False
 
 
 PENDING: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {

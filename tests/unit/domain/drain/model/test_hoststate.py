@@ -15,6 +15,7 @@ from dpunetop.domain.drain.model.facts import (
 )
 from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.rules.cycle import decide
+from dpunetop.domain.drain.rules.proof import is_verifying, needs_proof
 from dpunetop.domain.drain.rules.returning import EndMaintenance
 from support.drainviews import (
     ABORTED,
@@ -65,7 +66,7 @@ VERIFYING: dict[str, tuple[HostView, bool]] = {
 
 @pytest.mark.parametrize(("seen", "expected"), VERIFYING.values(), ids=VERIFYING.keys())
 def test_a_host_is_verified_or_not_when(seen: HostView, expected: bool) -> None:
-    assert HostState(seen).is_verifying is expected
+    assert is_verifying(HostState(seen)) is expected
 
 
 ABANDONED: dict[str, tuple[HostView, bool]] = {
@@ -88,7 +89,7 @@ ABANDONED: dict[str, tuple[HostView, bool]] = {
 def test_a_host_whose_dpu_was_never_down_needs_proof_only_if_nobody_serves_it_any_more(
     given: HostView, needs: bool
 ) -> None:
-    assert HostState(given).needs_proof() is needs
+    assert needs_proof(HostState(given)) is needs
 
 
 def test_a_host_that_nobody_serves_any_more_comes_back_cordoned_although_its_dpu_was_never_down() -> None:

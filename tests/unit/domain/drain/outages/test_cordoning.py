@@ -8,7 +8,7 @@ from dpunetop.domain.drain.model.calls import Call, Done, Result, Task, Write, d
 from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage, mark_of
 from dpunetop.domain.drain.model.facts import Author, HostRef
 from dpunetop.domain.drain.outages.cordoning import CordonHost, MarkHost, Server
-from dpunetop.domain.drain.outages.outages import Outage
+from dpunetop.domain.drain.outages.detection import Outage
 from dpunetop.kube.keys import NODES
 from support.outageworld import OPERATOR_NAMESPACE, OWNER, PODS_NAMESPACE, TENANT, OutageWorld
 

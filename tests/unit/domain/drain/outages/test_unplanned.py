@@ -12,7 +12,7 @@ from dpunetop.domain.clusterconfig.types import OutagePolicy, UnplannedSpec
 from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage
 from dpunetop.domain.drain.model.facts import DrainOverride, Mco, NodeGone, Signal
 from dpunetop.domain.drain.outages.cordoning import CordonHost, MarkHost, Overrule, Uncordon, Withdraw
-from dpunetop.domain.drain.outages.outages import Outage
+from dpunetop.domain.drain.outages.detection import Outage
 from dpunetop.domain.drain.outages.unplanned import (
     NO_CORDONS,
     Cordons,

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.domain.drain.model.facts import Author, Budget, HostRef, budget
+from dpunetop.domain.drain.model.facts import Author, Budget, HostRef
+from dpunetop.domain.drain.model.readers import budget
 from dpunetop.domain.drain.model.record import Cycle, State, parse_cycle
 from dpunetop.domain.drain.protection.blockers import (
     BlockerSettings,

@@ -8,19 +8,12 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.drain.model import facts
+from dpunetop.domain.drain.model import facts, readers
 from dpunetop.domain.drain.model.calls import Call, QuorumGet, QuorumList, Run, Task, Write
 from dpunetop.domain.drain.model.facts import Author, DpuView, HostRef, NodeGone
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, blocker, first_budget
-from dpunetop.domain.drain.protection.protection import (
-    ChangeEntry,
-    Entries,
-    ProtectionPhase,
-    ProtectionView,
-    PutEntries,
-    Shut,
-    decide_protection,
-)
+from dpunetop.domain.drain.protection.decision import Entries, ProtectionPhase, ProtectionView, decide_protection
+from dpunetop.domain.drain.protection.tasks import ChangeEntry, PutEntries, Shut
 from dpunetop.domain.names import (
     DRAIN_ANNOTATION,
     IDLE_PODS_ANNOTATION,
@@ -83,15 +76,15 @@ class Stage:
         pods = self.infra.list(PODS, "ns")
         return DpuView(
             name=DPU,
-            node=NodeGone(False) if node is None else facts.dpu_node(node),
+            node=NodeGone(False) if node is None else readers.dpu_node(node),
             budget=self.budget(),
-            blocker=facts.ready_blocker(self.infra.list(PODS, "dpunetop")),
-            pods=tuple(facts.ovn_pod(pod, frozenset()) for pod in pods),
+            blocker=readers.ready_blocker(self.infra.list(PODS, "dpunetop")),
+            pods=tuple(readers.ovn_pod(pod) for pod in pods),
         )
 
     def budget(self) -> facts.Budget | None:
         obj = self.infra.get(PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU))
-        return None if obj is None else facts.budget(obj, "owner")
+        return None if obj is None else readers.budget(obj, "owner")
 
     def entry(self) -> str | None:
         obj = self.infra.get(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES)

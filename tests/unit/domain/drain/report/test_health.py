@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dpunetop.domain.drain.outages.unplanned import NetworkReason, NetworkState
-from dpunetop.domain.drain.protection.protection import ProtectionPhase
+from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, DrainReason, Late
 from dpunetop.domain.drain.report.health import PairState, judge_pairs
 

@@ -13,7 +13,7 @@ from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.drain.model.facts import DrainOverride, DrainSettings, HostView, MaintenancePhase, Mco, Pod
 from dpunetop.domain.drain.model.limits import DEFAULT_LIMITS, DEFAULT_SECONDS, LimitedStep, Limits, duration
 from dpunetop.domain.drain.model.record import Cycle
-from dpunetop.domain.drain.protection.protection import ProtectionPhase
+from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, dpu_statuses
 from dpunetop.domain.drain.report.overdue import BEGINNING_SECONDS, guarding_span, next_limit, span_of, timed
 from dpunetop.domain.drain.rules.cycle import decide

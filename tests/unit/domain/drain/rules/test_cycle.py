@@ -23,9 +23,10 @@ from dpunetop.domain.drain.model.facts import (
 )
 from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.model.record import Cycle, State
-from dpunetop.domain.drain.rules.cycle import Decision, decide, retry_pause
+from dpunetop.domain.drain.rules.cycle import Decision, decide
+from dpunetop.domain.drain.rules.failing import retry_pause
+from dpunetop.domain.drain.rules.records import Reset, Rewrite
 from dpunetop.domain.drain.rules.returning import Farewell
-from dpunetop.domain.drain.rules.starting import Reset, Rewrite
 from dpunetop.domain.names import open_for
 from support.drainviews import (
     ABORTED,

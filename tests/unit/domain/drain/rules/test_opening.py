@@ -125,14 +125,19 @@ BREAKS: dict[str, Callable[[World], object]] = {
     "our mark of this attempt stands": lambda w: change_maintenance(
         w, {"metadata": {"annotations": {open_for(DPU): "dpu-1 x"}}}
     ),
-    "the maintenance stays": lambda w: change_maintenance(w, {"metadata": {"deletionTimestamp": "now"}}),
     "the host is drained": lambda w: change_maintenance(w, {"status": {"phase": "Running"}}),
-    "the host is unschedulable": lambda w: w.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None}}),
     "the host's own machine-config operator rests": lambda w: w.change_host(
         {"metadata": {"annotations": {MACHINE_CONFIG_STATE_ANNOTATION: "Working"}}}
     ),
     "the record is our own": of_another_term,
     "the budget serves this host": lambda w: change_budget(w, SERVES_ANNOTATION, "host-2"),
+}
+
+
+NOT_DRAINED: dict[str, Callable[[World], object]] = {
+    "the maintenance ends": lambda w: change_maintenance(w, {"metadata": {"deletionTimestamp": "now"}}),
+    "the maintenance runs": BREAKS["the host is drained"],
+    "the host is schedulable": lambda w: w.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None}}),
 }
 
 
@@ -152,6 +157,15 @@ def test_nothing_is_opened_when_it_does_not_hold_that(guard: str) -> None:
     finish_task(world)
     assert world.budget(DPU).is_open is False
     assert guard in world.trace[-1]
+
+
+@pytest.mark.parametrize("change", NOT_DRAINED.values(), ids=NOT_DRAINED.keys())
+def test_nothing_is_opened_when_the_host_is_not_drained_in_any_way(change: Callable[[World], object]) -> None:
+    world = before_the_reads()
+    change(world)
+    finish_task(world)
+    assert world.budget(DPU).is_open is False
+    assert "the host is drained" in world.trace[-1]
 
 
 @pytest.mark.parametrize("guard", OPENING)

@@ -11,13 +11,15 @@ from dpunetop.domain.drain.model.calls import QuorumGet, QuorumList, Write
 from dpunetop.domain.drain.model.facts import NodeGone
 from dpunetop.domain.drain.rules import returning
 from dpunetop.domain.drain.rules.cycle import decide
-from dpunetop.domain.drain.rules.returning import ENDING, Farewell, LeadOut
+from dpunetop.domain.drain.rules.restoring import LeadOut
+from dpunetop.domain.drain.rules.returning import ENDING, Farewell
 from dpunetop.domain.names import (
     DESIRED_CONFIG_ANNOTATION,
     NODEMAINTENANCES,
     OPEN_FOR_PREFIX,
     OWNER_LABEL,
     PODDISRUPTIONBUDGETS,
+    TEMPLATE_HASH_ANNOTATION,
     blocker_name,
     maintenance_name,
 )
@@ -157,8 +159,8 @@ def test_a_mark_that_comes_between_the_reads_and_the_delete_makes_it_fail() -> N
 
 
 def test_without_the_version_the_mark_would_not_hold_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    fenced = returning._delete
-    monkeypatch.setattr(returning, "_delete", lambda *given: replace(fenced(*given), fence=Fence.UID))
+    fenced = returning.delete_maintenance
+    monkeypatch.setattr(returning, "delete_maintenance", lambda *given: replace(fenced(*given), fence=Fence.UID))
     world = rebooted()
     world.operate_until(is_delete)
     mark(world)
@@ -256,7 +258,7 @@ def test_without_a_running_dpu_the_host_waits() -> None:
 
 def test_an_outdated_pod_of_a_drained_host_is_started_anew() -> None:
     world = rebooted()
-    change = {"metadata": {"labels": {"controller-revision-hash": "r0"}}}
+    change = {"metadata": {"annotations": {TEMPLATE_HASH_ANNOTATION: "r0"}}}
     world.infra.change(PODS, PODS_NAMESPACE, f"ovnkube-node-{DPU}", change)
     world.operate_until(lambda call: isinstance(call, Write) and isinstance(call.step, Delete))
     world.act()
@@ -267,7 +269,7 @@ def test_an_outdated_pod_of_a_drained_host_is_started_anew() -> None:
 
 def test_an_outdated_pod_of_a_host_in_use_is_left_alone() -> None:
     world = rebooted()
-    change = {"metadata": {"labels": {"controller-revision-hash": "r0"}}}
+    change = {"metadata": {"annotations": {TEMPLATE_HASH_ANNOTATION: "r0"}}}
     world.infra.change(PODS, PODS_NAMESPACE, f"ovnkube-node-{DPU}", change)
     world.operate_until(lambda call: type(world.process.run.task).__name__ == "RestartPod")
     world.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None}})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.drain.outages.outages import STARTING_SECONDS, Serving, find_outage, is_disrupted, spelled
+from dpunetop.domain.drain.outages.detection import STARTING_SECONDS, Serving, find_outage, is_disrupted, spelled
 
 NOW = 1_800_000_000
 OLD, SINCE = spelled(NOW - 86_400), spelled(NOW - 600)

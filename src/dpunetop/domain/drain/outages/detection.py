@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dpunetop.base.quoting import named, quoted, sentence
-from dpunetop.domain.drain.model.facts import dpu_node, is_ready_pod
+from dpunetop.domain.drain.model.readers import dpu_node, is_ready_pod
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.meta import Obj, is_terminating, name_of, uid_of
 from dpunetop.kube.shapes import at, mappings

@@ -1,17 +1,10 @@
-"""A DPU serves only under protection: what is done about one DPU's blocker, budget and entry, and in which order.
-
-On the way in the budget is closed, then the blocker must be Ready and the node schedulable, and only then the entry is
-written, without which the pod serves nobody. On the way back the entry goes, then the pods that may have read it, and
-only then the budget is opened. The mark never goes because something is not known.
-"""
+"""Rule 1, a DPU serves only under protection: the writes of budget, entry and pods, after fresh reads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
-from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.drain.model.calls import (
     Done,
     Procedure,
@@ -19,22 +12,14 @@ from dpunetop.domain.drain.model.calls import (
     QuorumList,
     Result,
     Steps,
-    Task,
     Write,
     fetch,
     fetch_all,
     store,
 )
-from dpunetop.domain.drain.model.facts import (
-    Budget,
-    DpuNode,
-    DpuView,
-    HostRef,
-    Maintenance,
-    MaintenancePhase,
-    OvnPod,
-    ovn_pod,
-)
+from dpunetop.domain.drain.model.facts import Budget, HostRef, Maintenance, OvnPod
+from dpunetop.domain.drain.model.maintenances import is_drained
+from dpunetop.domain.drain.model.readers import ovn_pod
 from dpunetop.domain.drain.model.reads import (
     read_blocker_ready,
     read_budget,
@@ -43,15 +28,7 @@ from dpunetop.domain.drain.model.reads import (
     read_node,
     tell_dpu,
 )
-from dpunetop.domain.drain.protection.blockers import (
-    BlockerSettings,
-    BudgetState,
-    Form,
-    blocker,
-    first_budget,
-    state_of,
-    write_budget,
-)
+from dpunetop.domain.drain.protection.blockers import BudgetState, Form, state_of, write_budget
 from dpunetop.domain.names import (
     DPUCLUSTERCONFIGS,
     FENCE_ANNOTATION,
@@ -60,224 +37,19 @@ from dpunetop.domain.names import (
     OVNKUBE_NODE,
     OVNKUBE_NODE_ENTRIES,
     OWNER_LABEL,
-    PODDISRUPTIONBUDGETS,
 )
 from dpunetop.domain.pairing.entries import entries_of, idle_pods, overwritten, render_idle_pods, unsure_pods
 from dpunetop.domain.pairing.pairing import host_of
 from dpunetop.kube.errors import Conflict
-from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NAMESPACES, PODS
+from dpunetop.kube.keys import CONFIGMAPS, INFRA, NAMESPACES, PODS
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of
-from dpunetop.kube.plan import Apply, Delete, Patch
+from dpunetop.kube.plan import Delete, Patch
 from dpunetop.kube.selectors import by_labels, by_name
 
 HOST_LET_GO, HOST_CUT_OFF = "HostLetGo", "HostCutOff"
 """Reasons of Events on the Node of a DPU that serves its host no more: one that is drained, and one that is not."""
-
-
-class ProtectionPhase(StrEnum):
-    """How far the protection of one DPU is, in the word that conditions show."""
-
-    BLOCKER_MISSING = "BlockerMissing"
-    """Blocker or budget are about to be made."""
-    NOT_OURS = "NotOurs"
-    """Blocker or budget are not ours: they are left alone, and the DPU serves no host."""
-    NOT_SERVING = "NotServing"
-    """The budget is open: no host is served, and nothing is held."""
-    CLOSING = "Closing"
-    BLOCKER_NOT_READY = "BlockerNotReady"
-    """The budget is closed over a pod that is not Ready, which it does not guard."""
-    NODE_CORDONED = "NodeCordoned"
-    """Closed; the entry waits until the node is schedulable."""
-    ENTRY_PENDING = "EntryPending"
-    """Closed and guarded: the entry is about to be written."""
-    SERVING = "Serving"
-    REMOVAL_PENDING = "RemovalPending"
-    """It serves a host that it is no longer paired with, until that host is drained."""
-    LEAVING = "Leaving"
-    """The entry is gone; pods that may have read it have yet to go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entries:
-    """The ConfigMap that pods read, as far as one DPU needs it."""
-
-    namespace: str
-    host: str | None
-    """Host that the DPU's entry names; None: it has none."""
-    text: str = ""
-    """The entry as it is; empty: unknown, or there is none."""
-    foreign: bool = False
-    """Whether somebody else has written over it, so that it does not say what pods have read."""
-    idle: frozenset[str] = frozenset()
-    """UIDs of pods that are known to have read no entry."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProtectionView:
-    """All that the decision about one DPU's protection may look at."""
-
-    dpu: DpuView
-    settings: BlockerSettings
-    host_ref: HostRef
-    """Its `host` is the one that the budget serves, else the one that the DPU is paired with, else empty."""
-    deployment: Obj | None
-    pairing: str | None
-    """Host that it is validly paired with; None: with none, or nobody can tell with which."""
-    text: str
-    """Its entry as pods are to read it; empty: another DPU serves the host, this one only counts for its drains."""
-    configured: bool
-    """Whether its host configuration has arrived, or needs none."""
-    is_tenant_known: bool
-    """Whether it is known which cluster the tenant is. Before that nobody knows who else has the host, and what is
-    protected for it counts as a claim."""
-    entries: Entries
-    drained: bool
-    """Whether the host that it serves is drained or absent, so that it may be taken apart."""
-    active: bool
-    """Whether its drain is wanted or a cycle runs: then no blocker is rolled."""
-    access: Access = Access.GIVEN
-    """Whether entries and pods may be read and written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Protection:
-    """What to do now, and how far it is."""
-
-    upkeep: tuple[Apply, ...]
-    """Blocker and first budget as they are to be: for the executor, which skips what would change nothing."""
-    task: Task | None
-    """What to do after that."""
-    guarding: ProtectionPhase
-    entry: DesiredEntry | None = None
-    """That may be written now, with those of all other DPUs in one write; see `PutEntries`."""
-
-
-def decide_protection(view: ProtectionView) -> Protection:
-    """The next step for one DPU.
-
-    Guarantees: a DPU that is found serving is closed whatever else is true; it never opens while an entry or a pod is
-        left that serves; nothing here asks whether the tenant can be reached.
-    """
-    if not _is_ours(view):
-        return Protection((), None, ProtectionPhase.NOT_OURS)
-    if view.access is not Access.GIVEN:
-        return Protection((), *_out_of_reach(view))
-    task, guarding = _next(view)
-    entry = _entry(view) if guarding is ProtectionPhase.ENTRY_PENDING else None
-    return Protection(_upkeep(view), task, guarding, entry)
-
-
-def _next(view: ProtectionView) -> tuple[Task | None, ProtectionPhase]:
-    budget = view.dpu.budget
-    if budget is None:
-        return None, ProtectionPhase.BLOCKER_MISSING
-    if not budget.serves:
-        return _not_serving(view, budget)
-    if budget.leaving and view.pairing == view.entries.host == budget.serves:
-        return Stay(view.host_ref, view.dpu.name, view.entries.namespace), ProtectionPhase.CLOSING
-    if budget.leaving or view.pairing != budget.serves:
-        return _way_back(view, budget)
-    return _way_in(view, budget)
-
-
-def _is_ours(view: ProtectionView) -> bool:
-    live, budget = view.deployment, view.dpu.budget
-    mine = live is None or labels_of(live).get(OWNER_LABEL) == view.settings.owner
-    return mine and (budget is None or budget.ours)
-
-
-def _upkeep(view: ProtectionView) -> tuple[Apply, ...]:
-    """A blocker is rolled only while nothing can be evicted meanwhile; the budget is made once."""
-    name, manager, steps = view.dpu.name, view.host_ref.author.field_manager, []
-    if view.deployment is None or _may_roll(view):
-        steps.append(Apply(INFRA, DEPLOYMENTS, blocker(view.settings, name), view.deployment, manager))
-    if view.dpu.budget is None:
-        first = first_budget(view.settings, name, _host_to_guard(view) or "")
-        steps.append(Apply(INFRA, PODDISRUPTIONBUDGETS, first, None, manager))
-    return tuple(steps)
-
-
-def _may_roll(view: ProtectionView) -> bool:
-    """Two Ready pods would let one be evicted, so never near a drain."""
-    node = view.dpu.node
-    return isinstance(node, DpuNode) and not node.cordoned and not view.active
-
-
-def _not_serving(view: ProtectionView, budget: Budget) -> tuple[Task | None, ProtectionPhase]:
-    host = _host_to_guard(view)
-    if host is None:
-        return None, ProtectionPhase.NOT_SERVING
-    return Shut(view.host_ref, view.dpu.name, host, budget), ProtectionPhase.CLOSING
-
-
-def _host_to_guard(view: ProtectionView) -> str | None:
-    """The host that it is found serving, or that it may begin to serve now."""
-    node = view.dpu.node
-    if view.entries.host is not None:
-        return view.entries.host
-    may_begin = isinstance(node, DpuNode) and not node.cordoned and view.configured and view.is_tenant_known
-    return view.pairing if may_begin else None
-
-
-def _way_in(view: ProtectionView, budget: Budget) -> tuple[Task | None, ProtectionPhase]:
-    node = view.dpu.node
-    if view.entries.host == budget.serves and not _may_change(view):
-        return None, ProtectionPhase.SERVING if view.dpu.blocker_ready else ProtectionPhase.BLOCKER_NOT_READY
-    if not view.dpu.blocker_ready:
-        return None, ProtectionPhase.BLOCKER_NOT_READY
-    if not isinstance(node, DpuNode) or node.cordoned:
-        return None, ProtectionPhase.NODE_CORDONED
-    if not view.text or budget.is_open:
-        return None, ProtectionPhase.SERVING
-    return None, ProtectionPhase.ENTRY_PENDING
-
-
-def _entry(view: ProtectionView) -> DesiredEntry:
-    return DesiredEntry(view.host_ref, view.dpu.name, view.text, view.dpu.blocker)
-
-
-def _may_change(view: ProtectionView) -> bool:
-    """Whether an entry is to be another one and no pod has read it."""
-    changed = bool(view.text) and view.entries.text not in ("", view.text)
-    return changed and (view.entries.foreign or all(pod.uid in view.entries.idle for pod in view.dpu.pods))
-
-
-def _way_back(view: ProtectionView, budget: Budget) -> tuple[Task | None, ProtectionPhase]:
-    if view.entries.host is not None:
-        if not _may_be_let_go(view) and (view.dpu.pods or view.dpu.parting):
-            return None, ProtectionPhase.REMOVAL_PENDING
-        parting = TakeEntry(view.host_ref, view.dpu.name, view.entries.namespace, view.drained)
-        return parting, ProtectionPhase.LEAVING
-    if budget.is_open:
-        return None, ProtectionPhase.LEAVING  # the drain's own affair: it closes first
-    going = [pod for pod in view.dpu.pods if pod.uid in budget.leaving]
-    if going and all(pod.terminating for pod in going):
-        return None, ProtectionPhase.LEAVING  # the kubelet's affair: that they are gone wakes us
-    return Leave(view.host_ref, view.dpu.name, view.entries.namespace), ProtectionPhase.LEAVING
-
-
-def _may_be_let_go(view: ProtectionView) -> bool:
-    """Whether the host may lose its network: it is drained or absent, and nobody holds it. What has begun goes on."""
-    node = view.dpu.node
-    return view.drained and not (isinstance(node, DpuNode) and node.held)
-
-
-def _out_of_reach(view: ProtectionView) -> tuple[Task | None, ProtectionPhase]:
-    """Entries and pods are nobody's any more. What is left to do for the host is to have it drained first, as long as
-    its pod is not being taken, and nobody forces the end."""
-    budget = view.dpu.budget
-    if budget is None or not budget.serves:
-        return None, ProtectionPhase.NOT_SERVING
-    if view.dpu.parting and not _may_be_let_go(view):
-        return None, ProtectionPhase.REMOVAL_PENDING
-    return ReleaseBudget(view.host_ref, view.dpu.name, view.entries.namespace, view.drained), ProtectionPhase.LEAVING
-
-
 _GOING = ("entry",)
 """In place of the pods that are to go: the entry is about to, so that they are not known yet."""
-
-
-# --- tasks --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +168,7 @@ class ChangeEntry:
         if live is None or before == self.text or host_of(self.dpu, before) != self.host_ref.host:
             return Done(Result.STALE, f"{self.dpu}: the entry is not as it was seen")
         there = [pod for pod in pods if not pod.terminating]
-        if len(there) > 1 or not (yield from _is_drained(self.host_ref)):
+        if len(there) > 1 or not (yield from _is_let_go(self.host_ref)):
             return Done(Result.STALE, f"{self.dpu}: {self.host_ref.host} is not drained, or several pods are there")
         idle = idle_pods(live)
         idle.update((self.dpu, pod.uid) for pod in there)
@@ -428,7 +200,7 @@ class TakeEntry:
         pods = yield from _pods_on(self.namespace, self.dpu)
         if live is None:
             return Done(Result.STALE, "there are no entries")
-        if pods and not (yield from _is_drained(self.host_ref)):
+        if pods and not (yield from _is_let_go(self.host_ref)):
             return Done(Result.STALE, f"{self.dpu}: {self.host_ref.host} is not drained")
         node = yield from read_node(self.dpu)
         if pods and node is not None and node.held:
@@ -503,7 +275,7 @@ class ReleaseBudget:
         read = yield from read_budget(self.host_ref, self.dpu)
         if read is None or not read.ours or read.serves != self.host_ref.host:
             return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
-        if not (yield from (_is_drained(self.host_ref) if self.drained else self._is_given_up())):
+        if not (yield from (_is_let_go(self.host_ref) if self.drained else self._is_given_up())):
             return Done(Result.STALE, f"{self.dpu}: {self.host_ref.host} is to be drained first")
         yield from store(write_budget(self.host_ref, read, BudgetState(Form.OPEN, "", None)))
         yield from _tell_parting(self.host_ref, self.dpu, self.drained)
@@ -549,7 +321,7 @@ def _pods_on(namespace: str, dpu: str) -> Steps[tuple[OvnPod, ...]]:
     labels, fields = by_labels({"app": OVNKUBE_NODE}), f"spec.nodeName={dpu}"
     objs = yield from fetch_all(QuorumList(INFRA, PODS, namespace, labels, fields))
     ended = ("Succeeded", "Failed")
-    return tuple(ovn_pod(obj, frozenset()) for obj in objs if (obj.get("status") or {}).get("phase") not in ended)
+    return tuple(ovn_pod(obj) for obj in objs if (obj.get("status") or {}).get("phase") not in ended)
 
 
 def _idle_with(live: Obj, entry: DesiredEntry, pods: tuple[OvnPod, ...], idle: dict[str, str]) -> dict[str, str] | None:
@@ -580,11 +352,9 @@ def _is_guarded(entry: DesiredEntry) -> Steps[bool]:
     return ready and node is not None and not node.cordoned and not node.terminating
 
 
-def _is_drained(host_ref: HostRef) -> Steps[bool]:
+def _is_let_go(host_ref: HostRef) -> Steps[bool]:
     host = yield from read_host(host_ref)
     if host is None:
         return True
     found: Maintenance | None = yield from read_maintenance(host_ref)
-    if found is None or not found.ours or found.terminating:
-        return False
-    return found.phase is MaintenancePhase.SUCCEEDED and host.cordoned
+    return found is not None and found.ours and is_drained(found, host)

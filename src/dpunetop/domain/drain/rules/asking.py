@@ -1,0 +1,208 @@
+"""Rules 9 and 10: the host is asked to drain, unless somebody else drains it, and keeps what it was before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from dpunetop.domain.drain.model.calls import Done, Procedure, QuorumGet, Result, Steps, fetch, store
+from dpunetop.domain.drain.model.facts import (
+    DrainOverride,
+    HoldReason,
+    HostNode,
+    HostRef,
+    MaintenancePhase,
+    NodeGone,
+    Reason,
+)
+from dpunetop.domain.drain.model.hoststate import HostState, Move
+from dpunetop.domain.drain.model.maintenances import (
+    is_left_over,
+    is_outdated,
+    mark_host,
+    new_maintenance,
+    renew_maintenance,
+    unmark_host,
+)
+from dpunetop.domain.drain.model.reads import read_budget, read_host, read_maintenance, read_maintenances, read_node
+from dpunetop.domain.drain.model.record import NOTE_LIMIT, Cycle, State
+from dpunetop.domain.drain.protection.blockers import state_of, write_budget
+from dpunetop.domain.drain.rules.failing import backing_off
+from dpunetop.domain.drain.rules.records import Rewrite, if_closed, is_ours, is_own
+from dpunetop.domain.drain.rules.waiting import in_own_drain
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, FORCE_DELETE_ANNOTATION
+from dpunetop.kube.errors import ApiError, Conflict, Forbidden, Invalid
+from dpunetop.kube.keys import INFRA
+from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, namespace_of, uid_of
+
+
+def drain_again(host_state: HostState) -> Move | None:
+    """The host's own machine-config operator has, or had, a hand on the host under our maintenance, or its Node was
+    registered anew."""
+    own = host_state.own
+    if own is None or own.phase is MaintenancePhase.FAILED or not host_state.active or not host_state.is_outdated:
+        return None
+    if host_state.is_in_own_drain:
+        return in_own_drain(host_state)
+    return Renew(host_state.view.host_ref, own.uid) if own.phase is MaintenancePhase.SUCCEEDED else None
+
+
+def wait_for_foreign(host_state: HostState) -> Move | None:
+    if host_state.foreign is None:
+        return None
+    host = host_state.view.host_ref.host
+    words = f"the maintenance {host_state.foreign.name} of {host} is somebody else's; it is waited for"
+    return HoldReason(Reason.FOREIGN_MAINTENANCE, words)
+
+
+def resume(host_state: HostState) -> Move | None:
+    """A host that somebody has uncordoned while it was led out is drained anew once it is cordoned."""
+    if host_state.maintenances or not isinstance(host_state.host, HostNode) or not host_state.host.cordoned:
+        return None
+    for dpu, cycle in host_state.cycles:
+        if cycle.state is State.ABORTED and host_state.is_parting(dpu):
+            anew = replace(
+                cycle, state=State.STARTING, reason="", maintenance="", since=host_state.view.host_ref.author.now
+            )
+            return Rewrite(host_state.view.host_ref, dpu.name, cycle, anew, if_closed(dpu))
+    return None
+
+
+def wait_for_host(host_state: HostState) -> Move | None:
+    if not isinstance(host_state.host, NodeGone) or (host_state.host.confirmed and not host_state.active):
+        return None
+    words = f"the tenant has no node {host_state.view.host_ref.host}; unpair its DPU, or force it"
+    return HoldReason(Reason.HOST_ABSENT, words)
+
+
+def adopt(host_state: HostState) -> Move | None:
+    own = host_state.own
+    for dpu in host_state.active if own is not None else ():
+        cycle = host_state.cycle(dpu)
+        if own is not None and cycle is not None and (cycle.state, cycle.maintenance) != (State.DRAINING, own.uid):
+            return Adopt(host_state.view.host_ref, dpu.name, own.uid)
+    return None
+
+
+def ask(host_state: HostState) -> Move | None:
+    if host_state.own is not None or not host_state.active:
+        return None
+    if host_state.is_in_own_drain:
+        return in_own_drain(host_state)
+    if isinstance(host_state.host, HostNode) and host_state.host.terminating:
+        return HoldReason(Reason.HOST_ABSENT, f"{host_state.view.host_ref.host} is being deleted from its cluster")
+    if waiting := backing_off(host_state):
+        return waiting
+    first = host_state.active[0]
+    ending = host_state.view.config if host_state.is_parting(first) else None
+    return host_state.view.not_now or Create(host_state.view.host_ref, first.name, ending)
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Make the maintenance of the host that of the DPU's cycle."""
+
+    host_ref: HostRef
+    dpu: str
+    maintenance: str
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        found = yield from read_maintenance(self.host_ref)
+        read = yield from read_budget(self.host_ref, self.dpu)
+        if found is None or not found.ours or found.terminating or found.uid != self.maintenance:
+            return Done(Result.STALE, f"{self.dpu}: the maintenance is not as it was seen")
+        if read is None or not is_own(read, self.host_ref) or read.cycle is None or not _is_wanted(read.cycle):
+            return Done(Result.STALE, f"{self.dpu}: the record is not as it was seen")
+        cycle = replace(read.cycle, state=State.DRAINING, maintenance=found.uid)
+        yield from store(write_budget(self.host_ref, read, replace(state_of(read), cycle=cycle)))
+        return Done(Result.DONE, f"{self.dpu}: its host is being drained")
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Have the host drained, remembering whether it was cordoned before.
+
+    The host is read before it is shown that no maintenance is there, and marked as it was read then: so a cordon that
+    is about to go with another maintenance is not taken for one that a person wants.
+    """
+
+    host_ref: HostRef
+    dpu: str
+    """One that wants the drain; it keeps the count of refusals."""
+    ending: Obj | None = None
+    """The DpuClusterConfig whose end asks for the drain; None: the cordon of the DPU does."""
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        if not (yield from (self._is_cordoned() if self.ending is None else self._is_parting(self.ending))):
+            return Done(Result.STALE, f"{self.dpu}: wants no drain")
+        host = yield from read_host(self.host_ref)
+        if host is None or host.terminating or host.in_own_drain:
+            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
+        if host.mark is not None and not is_left_over(host):
+            return Done(Result.STALE, f"{self.host_ref.host}: has yet to be restored")
+        if (yield from read_maintenances(self.host_ref)):
+            return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
+        before = host.earlier_cordon if host.mark is None else host.mark
+        yield from store(mark_host(self.host_ref, host, before))
+        try:
+            yield from store(new_maintenance(self.host_ref, before, host))
+        except Conflict:
+            return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
+        except (Forbidden, Invalid) as refusal:
+            return (yield from self._refused(refusal))
+        return Done(Result.DONE, f"{self.host_ref.host}: is to be drained")
+
+    def _is_cordoned(self) -> Steps[bool]:
+        node = yield from read_node(self.dpu)
+        return node is not None and node.cordoned and node.order is not DrainOverride.SKIP
+
+    def _is_parting(self, ending: Obj) -> Steps[bool]:
+        live = yield from fetch(QuorumGet(INFRA, DPUCLUSTERCONFIGS, namespace_of(ending), name_of(ending)))
+        if live is None or uid_of(live) != uid_of(ending) or not is_terminating(live):
+            return False
+        read = yield from read_budget(self.host_ref, self.dpu)
+        return FORCE_DELETE_ANNOTATION not in annotations_of(live) and read is not None and is_ours(read, self.host_ref)
+
+    def _refused(self, refusal: ApiError) -> Steps[Done]:
+        """Write down that it was refused, then take the mark off: it says nothing any more. The mark of a host that an
+        earlier maintenance has left cordoned stays: it alone knows that the host should be schedulable."""
+        read = yield from read_budget(self.host_ref, self.dpu)
+        if read is not None and is_own(read, self.host_ref) and read.cycle is not None:
+            note = " ".join(refusal.message.split())[:NOTE_LIMIT]
+            failures = max(read.cycle.failures + 1, 2)  # no refusal is tried again at once
+            now = self.host_ref.author.now
+            cycle = replace(read.cycle, failures=failures, failed_at=now, failed="", note=note)
+            yield from store(write_budget(self.host_ref, read, replace(state_of(read), cycle=cycle)))
+        host = yield from read_host(self.host_ref)
+        if host is not None and host.mark is not None and not is_left_over(host):
+            yield from store(unmark_host(self.host_ref, host))
+        return Done(Result.REFUSED, f"{self.host_ref.host}: {refusal.message}")
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Have the host drained once more under its maintenance, after its own machine-config operator was at work there,
+    or its Node was registered anew.
+
+    Guarantees: not while that operator is at work. Until the host is drained again the maintenance counts as running.
+    """
+
+    host_ref: HostRef
+    maintenance: str
+    """UID."""
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        found = yield from read_maintenance(self.host_ref)
+        host = yield from read_host(self.host_ref)
+        if found is None or not found.ours or found.terminating or found.uid != self.maintenance or host is None:
+            return Done(Result.STALE, f"{self.host_ref.host}: the maintenance is not as it was seen")
+        if found.phase is not MaintenancePhase.SUCCEEDED or host.in_own_drain or not is_outdated(found, host):
+            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
+        yield from store(renew_maintenance(self.host_ref, found, host))
+        return Done(Result.DONE, f"{self.host_ref.host}: is to be drained anew")
+
+
+def _is_wanted(cycle: Cycle) -> bool:
+    return cycle.state in (State.STARTING, State.DRAINING)

@@ -1,0 +1,159 @@
+"""Rule 10, a cordon that was there before is there after: the host as it is left once no maintenance holds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dpunetop.base.quoting import named
+from dpunetop.domain.drain.model.calls import Done, Procedure, Result, store
+from dpunetop.domain.drain.model.facts import HoldReason, HostNode, HostRef, Reason
+from dpunetop.domain.drain.model.hoststate import HostState, Move
+from dpunetop.domain.drain.model.maintenances import (
+    is_left_over,
+    is_stuck_cordoned,
+    leave_host,
+    lift_host,
+    release_host,
+    restore_host,
+)
+from dpunetop.domain.drain.model.reads import read_host, read_maintenances
+from dpunetop.domain.drain.rules.proof import ends_unproven, missing_proofs, needs_proof, unproven
+from dpunetop.domain.drain.rules.returning import DpuCheck, Farewell, dpu_checks_of, first_broken, tell_end, what_keeps
+from dpunetop.domain.names import CORDONED_BEFORE_ANNOTATION, DPUCLUSTERCONFIGS
+from dpunetop.domain.reasons import event
+from dpunetop.kube.keys import INFRA
+from dpunetop.kube.meta import Obj
+
+
+def restore(host_state: HostState) -> Move | None:
+    """The mark is carried out whatever the records say: they may be lost, and it alone knows of the earlier cordon."""
+    if host_state.own is not None or not isinstance(host_state.host, HostNode) or host_state.host.mark is None:
+        return None
+    if host_state.is_left_over:
+        return None  # it is returned on proof, or drained anew, as if the maintenance were there
+    return _still_cordoned(host_state, host_state.host) or Restore(host_state.view.host_ref)
+
+
+def _still_cordoned(host_state: HostState, host: HostNode) -> HoldReason | None:
+    """A cordon without the taint may be a person's: it is neither taken off, nor is the mark that says it should be."""
+    if host_state.maintenances or not is_stuck_cordoned(host):
+        return None
+    name = named(host_state.view.host_ref.host)
+    words = f"{name} is cordoned although its maintenance is gone and it was not cordoned before"
+    theirs = f"kubectl annotate node {name} {CORDONED_BEFORE_ANNOTATION}-"
+    return HoldReason(
+        Reason.HOST_STILL_CORDONED, f"{words}: kubectl uncordon {name}, or, if somebody wants that, {theirs}"
+    )
+
+
+def lead_out(host_state: HostState) -> Move | None:
+    """The maintenance is gone and has left its host cordoned: nobody else would make it schedulable."""
+    if not host_state.is_left_over:
+        return None
+    unproven = needs_proof(host_state) and ends_unproven(host_state)
+    told = Farewell(host_state.view.config, host_state.is_parted) if unproven else None
+    return LeadOut(host_state.view.host_ref, dpu_checks_of(host_state), told)
+
+
+def lift_cordon(host_state: HostState) -> Move | None:
+    """A host that was led out by a DpuClusterConfig of our name is served again: on proof its cordon goes."""
+    prover = host_state.prover()
+    if not host_state.is_to_be_lifted or prover is None or ends_unproven(host_state):
+        return None
+    waits = (what_keeps(host_state, dpu) for dpu in host_state.view.dpus if host_state.serves(dpu))
+    if hold := next((hold for hold in waits if hold is not None), None):
+        return hold
+    if missing := missing_proofs(prover, host_state.cycle(prover), host_state.view.signals):
+        return unproven(host_state, prover, missing)
+    return LiftCordon(host_state.view.host_ref, dpu_checks_of(host_state), host_state.view.config)
+
+
+HOST_SCHEDULABLE = "HostSchedulable"
+"""Reason of the Event about a host that is in use again after it was led out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Bring back the cordon that was there before, once no maintenance is left that could undo it."""
+
+    host_ref: HostRef
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        host = yield from read_host(self.host_ref)
+        if host is None or host.mark is None:
+            return Done(Result.STALE, f"{self.host_ref.host}: nothing to restore")
+        if (yield from read_maintenances(self.host_ref)):
+            return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
+        if is_stuck_cordoned(host):
+            return Done(Result.STALE, f"{self.host_ref.host}: is cordoned, and nobody knows by whom")
+        yield from store(restore_host(self.host_ref, host))
+        return Done(Result.DONE, f"{self.host_ref.host}: is as it was before")
+
+
+@dataclass(frozen=True, slots=True)
+class LeadOut:
+    """Make a host schedulable that a maintenance which is gone has left cordoned, as giving it back would have.
+
+    Guarantees: all guards of giving back held for every DPU, and no maintenance was there, after the host was read as
+        it is changed.
+    """
+
+    host_ref: HostRef
+    dpu_checks: tuple[DpuCheck, ...]
+    farewell: Farewell | None
+    """How the host stays cordoned, because nothing proves its network; None: it is proven."""
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        for dpu_check in self.dpu_checks:
+            broken = yield from first_broken(self.host_ref, dpu_check)
+            if broken:
+                return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
+        host = yield from read_host(self.host_ref)
+        is_forced = any(dpu_check.forced for dpu_check in self.dpu_checks)
+        if host is None or not is_left_over(host) or (host.in_own_drain and not is_forced):
+            return Done(Result.STALE, f"{self.host_ref.host}: is not as a maintenance leaves it")
+        if (yield from read_maintenances(self.host_ref)):
+            return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
+        if self.farewell is None:
+            yield from store(release_host(self.host_ref, host))
+            yield from tell_end(self.host_ref, self.dpu_checks, None)
+            return Done(Result.DONE, f"{self.host_ref.host}: is schedulable again, which its maintenance left undone")
+        if self.farewell.is_parted:  # it is cordoned, so that what is left to do shows: the next look restores it
+            yield from store(leave_host(self.host_ref, host))
+        else:
+            yield from store(restore_host(self.host_ref, host))
+        yield from tell_end(self.host_ref, self.dpu_checks, self.farewell)
+        return Done(Result.DONE, f"{self.host_ref.host}: is left cordoned")
+
+
+@dataclass(frozen=True, slots=True)
+class LiftCordon:
+    """Make a host schedulable that was led out and left cordoned, and is served again by a proven network.
+
+    Guarantees: all guards of giving back held for every DPU, and no maintenance was there, after the host was read as
+        it is changed.
+    """
+
+    host_ref: HostRef
+    dpu_checks: tuple[DpuCheck, ...]
+    config: Obj
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        for dpu_check in self.dpu_checks:
+            broken = yield from first_broken(self.host_ref, dpu_check)
+            if broken:
+                return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
+        host = yield from read_host(self.host_ref)
+        if host is None or host.left_by != self.host_ref.owner or host.mark is not None:
+            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was left")
+        if (yield from read_maintenances(self.host_ref)):
+            return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
+        yield from store(lift_host(self.host_ref, host))
+        words = (
+            f"host {self.host_ref.host}, which was led out and left cordoned, is schedulable again: its network works"
+        )
+        yield event(INFRA, DPUCLUSTERCONFIGS, self.config, HOST_SCHEDULABLE, words)
+        return Done(Result.DONE, f"{self.host_ref.host}: is schedulable again")
