@@ -260,7 +260,7 @@ class World:
             node=NodeGone(False) if node is None else readers.dpu_node(node),
             budget=self._budget(dpu),
             blocker=readers.ready_blocker(blockers),
-            pods=tuple(readers.ovn_pod(pod, frozenset()) for pod in self._pods() if pod["spec"]["nodeName"] == dpu),
+            pods=tuple(readers.ovn_pod(pod) for pod in self._pods() if pod["spec"]["nodeName"] == dpu),
         )
 
     def _budget(self, dpu: str) -> facts.Budget | None:
@@ -306,7 +306,7 @@ class World:
 
     def give_back(self) -> None:
         """The host is in use again. Its one worker sees to that, so no task of it is under way then; and not before all
-        is gone that served it (`Scene.needs_proof`)."""
+        is gone that served it (`proof.needs_proof`)."""
         found = (self.infra.get(PODDISRUPTIONBUDGETS, OPERATOR, blocker_name(dpu)) for dpu in DPUS)
         is_leaving = any(readers.budget(each, OWNER).leaving for each in found if each is not None)
         if self.is_drained and not is_leaving and "host" not in self.process.doing and not self.late:
