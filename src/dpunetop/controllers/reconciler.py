@@ -49,7 +49,7 @@ NO_BUG = (ApiError, NotSynced, NotEngaged, Stopped, LeadershipLost, Terminal)
 """What a reconcile raises as its contract has it; whatever else it raises is a bug, about what it looked at."""
 
 _PASSING = (Unreachable, Conflict, TooManyRequests)
-"""Errors that the next try, with fresher caches, has nothing to do with; a person has not either, unless they last."""
+"""Transient errors: a retry clears them, so a condition reports them only when they last."""
 _MOST_UNTOLD = 11
 """So many of these in a row are not told, which is some ten seconds."""
 

@@ -65,7 +65,7 @@ def _first(
 
 
 def hopeless(config: DpuClusterConfig) -> ConfigRefused | None:
-    """Why nobody need ask whether there are rights."""
+    """Why the rights need not be looked at; None: they must be."""
     if config.terminating and not config.was_served:
         return ConfigRefused("Terminating", "it was never served, so nothing is to be taken down")
     return _reserved(config)

@@ -1,8 +1,8 @@
-"""Which nodes a DpuClusterConfig has: those that it selects, that are granted to its namespace, and that nobody holds.
+"""Which nodes a DpuClusterConfig has: those that it selects, that its namespace may have, and that no other holds.
 
-A selector is the word of whoever may edit a namespace, so it takes nothing by itself. What counts are a label that
-kubelets cannot set, the annotation of a Namespace, which cluster administrators write, and what this operator has
-written where namespace users cannot. Pool, DaemonSet, blockers, roster and pairing all ask `judge_nodes`.
+A selector is written by namespace users, so it takes nothing by itself. What counts is a label that kubelets cannot
+set, the annotation of a Namespace, which cluster administrators write, and what this operator has written where
+namespace users cannot. Pool, DaemonSet, blockers, roster and pairing all ask `judge_nodes`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SHOWN = 5
 
 
 class Tie(IntEnum):
-    """What somebody has of a node; more counts before less, whoever came first."""
+    """How a DpuClusterConfig holds a node; the higher value wins, whichever is older."""
 
     WISH = 0
     """Its selector picks the node, which is granted to it."""
@@ -115,27 +115,27 @@ class Nodes:
     """Those of `refused` that pods would come to if nothing kept them off, in order. One that serves a host still is
     not among them: its pod stays until the host is drained."""
     sought: Mapping[str, str]
-    """What is had and somebody else selects, and who that is."""
+    """Nodes of this one that another DpuClusterConfig selects too, and which one."""
 
     def why_not_paired(self) -> Mapping[str, str]:
-        """Why nodes are paired with nobody although they are selected."""
+        """Why selected nodes are not paired with a host."""
         return {**dict.fromkeys(self.had - self.dpus, f"has no label {DPU_NODE_LABEL}"), **self.refused}
 
     def refusal(self) -> str:
-        """One line about what is selected and not had; empty: nothing."""
+        """One line about the nodes that are selected and not held; empty: none."""
         return some_nodes(self.refused)
 
 
 def selects(config: DpuClusterConfig, node: Obj) -> bool:
-    """Whether the selector picks a node, whoever may have it."""
+    """Whether the selector picks a node, regardless of who holds it."""
     return matches(config.node_selector or {}, labels_of(node))
 
 
 def judge_nodes(config: DpuClusterConfig, nodes: Iterable[Obj], rights: Rights) -> Nodes:
     """Judge every node that the selector picks.
 
-    Guarantees: of several that claim a node exactly one has it: who has the strongest tie, and the oldest of those;
-        so whoever holds a node keeps it, whatever others come to select.
+    Guarantees: of several that claim a node exactly one holds it: the one with the strongest tie, of equals the
+        oldest; so a node stays where it is, whatever others select later.
     """
     found = {name_of(node): node for node in nodes if selects(config, node)}
     refused = {name: why for name, node in found.items() if (why := _refusal(rights, node))}
@@ -181,7 +181,7 @@ class ClaimsView:
     pools: tuple[Obj, ...]
     """Every MachineConfigPool."""
     budgets: Mapping[str, Obj]
-    """Of the operator's namespace, by name; nobody else writes there."""
+    """Of the operator's namespace, by name; only the operator writes there."""
 
 
 def weigh_claims(view: ClaimsView) -> Mapping[str, tuple[Claim, ...]]:

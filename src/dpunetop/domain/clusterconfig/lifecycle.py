@@ -103,8 +103,7 @@ def plan_config(view: ConfigView) -> Plan:
 
 
 def _never_served(view: ConfigView, condition: Condition) -> Plan:
-    """A condition and nothing else, and an Event only where there are rights; a finalizer that somebody else has put
-    there goes."""
+    """A condition, an Event only where there are rights, and the removal of a finalizer that is not ours."""
     config = view.config
     if config.terminating:
         return Plan(_without_finalizer(config))
@@ -123,7 +122,7 @@ def _without_finalizer(config: DpuClusterConfig) -> tuple[Step, ...]:
 
 
 def _serving(view: ConfigView) -> Plan:
-    """The finalizer, and then the claim, before which nobody writes anything for it."""
+    """The finalizer, then the claim; no controller writes anything for it before both are there."""
     return Plan((_finalizer(view, present=(FINALIZER,)), *_status(view, summary(view.config))))
 
 
@@ -185,7 +184,7 @@ def _part_from_pods(view: ConfigView, left: Leftovers) -> Plan | None:
 def _part_from_hosts(view: ConfigView, left: Leftovers) -> Plan | None:
     """The workers of the hosts take these away, one by one; the entries stay until the last budget is gone."""
     if left.protections:
-        return _waiting(view, (), f"{len(left.protections)} budgets and blockers are still going")
+        return _waiting(view, (), f"waiting for {len(left.protections)} drain blockers and budgets to be deleted")
     if left.maintenances and not view.is_forced:
         what = f"{len(left.maintenances)} hosts are still being given back: {_some(left.maintenances)}"
         return _waiting(view, (), f"{what}. {_force('to leave them as they are')}")
@@ -200,7 +199,7 @@ def _part_from_copies(view: ConfigView, left: Leftovers) -> Plan | None:
 
 
 def _part_from_tenant(view: ConfigView, left: Leftovers) -> Plan:
-    """Nothing here needs the tenant any more. The way to it goes last, so that a process that starts anew finds it."""
+    """The last step that needs the tenant. The link to it is removed last, so that a restarted process finds it."""
     if isinstance(left.tenant, OutOfSight) and left.access is Access.GIVEN:
         what = "our ServiceAccount and its bindings are still in the tenant, which cannot be read"
         return _waiting(view, (), f"{what}: {left.tenant.why}. {_force('to leave them there')}")

@@ -44,16 +44,17 @@ _FAREWELL = (
     "deleting this DpuClusterConfig drains the hosts that it serves, one after the other, and leaves them cordoned; "
     "annotate it dpu.openshift.io/force-delete=yes to have them cut off instead"
 )
-"""What `Ready` says of the end before anybody asks for it."""
+"""What `Ready` says about deletion while all is well."""
 
 
 def summary(config: DpuClusterConfig) -> Condition:
     """`Ready`: the first of the other conditions that is False and does not become True by itself, else the first that
     is not True, else True.
 
-    Guarantees: a condition that is absent, or was judged for an older generation, counts as not yet known. As long as
-        each of them goes its way (Unknown, False, True) none of what Ready says comes back: what is not known yet is
-        passed over only for what is stuck, or the order in which their authors get to speak would show.
+    Guarantees: a condition that is absent, or was judged for an older generation, counts as not yet known. While
+        conditions progress from Unknown over False to True, `Ready` never returns to an earlier reason: an unknown
+        condition is skipped only in favour of one that is stuck, so the order in which controllers first report does
+        not show.
     """
     wanted = _COUNTED if config.kubeconfig_secret else (MCP_READY,)
     lacking = [lack for type_ in wanted if (lack := _lack(config, type_)) is not None]
@@ -119,5 +120,5 @@ def _event(cluster: str, live: Obj, condition: Condition) -> Emit:
 
 
 def _passes(reason: str) -> bool:
-    """Whether it takes its time, and nobody has to do anything about it."""
+    """Whether it becomes good by itself."""
     return meaning(reason).gravity is Gravity.PASSING

@@ -28,14 +28,14 @@ class DeletionPolicy(Enum):
 
 
 class CredentialChoice(Enum):
-    """What `spec.tenantCredential` asks for: whom the DPU pods are in the tenant."""
+    """What `spec.tenantCredential` asks for: the identity of the DPU pods in the tenant."""
 
     AUTO = "Auto"
     """Minted where the rights allow it, else provided."""
     MINTED = "Minted"
     """A ServiceAccount of our own, with a token that is renewed."""
     PROVIDED = "Provided"
-    """Whoever the given kubeconfig says."""
+    """The user of the given kubeconfig."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def tenant_cluster_name(namespace: str, name: str) -> str:
 
 
 def has_finalizer(obj: Obj) -> bool:
-    """Whether our finalizer stands on a DpuClusterConfig, whoever has put it there."""
+    """Whether a DpuClusterConfig has our finalizer."""
     return FINALIZER in (obj["metadata"].get("finalizers") or ())
 
 

@@ -95,7 +95,7 @@ def rights_to_mint(namespace: str, who: Account = OPENSHIFT_ACCOUNT) -> tuple[Ri
 
 
 def access_review(right: Right) -> dict[str, Any]:
-    """The question whether whoever asks has `right`."""
+    """A SelfSubjectAccessReview for `right`."""
     resource, _, subresource = right.resource.partition("/")
     attributes = {
         "verb": right.verb,
@@ -154,11 +154,11 @@ class TenantSide:
 
     @property
     def account_uid(self) -> str:
-        """UID of the ServiceAccount: tokens of another one are no good. Empty if there is none."""
+        """UID of the ServiceAccount: tokens of an earlier one are not valid. Empty: it does not exist."""
         return uid_of(self.account) if self.account is not None else ""
 
     def objects(self, owner_hash: str) -> Iterator[tuple[Resource, dict[str, Any], Obj | None]]:
-        """Each of them, as it should be and as it is, in the order in which they are made.
+        """Each object, desired and live, in the order of creation.
 
         Guarantees: canonical for server-side apply.
         """
@@ -181,7 +181,7 @@ class TenantSide:
 
 
 def parse_time(text: object) -> datetime | None:
-    """A time as the API writes it, to the second, UTC; None for whatever is none."""
+    """A time as the API writes it, to the second, UTC; None: not a time."""
     try:
         time = datetime.fromisoformat(text) if isinstance(text, str) else None
         return time.astimezone(UTC).replace(microsecond=0) if time is not None and time.tzinfo else None

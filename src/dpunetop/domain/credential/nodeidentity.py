@@ -1,8 +1,8 @@
-"""Whether the tenant's admission lets the DPU pods write what only they can: how that is asked, and what is said of it.
+"""Whether the tenant's admission lets the DPU pods write what only they can: how that is tried, and what is reported.
 
 RBAC may say yes where admission says no. OVN-Kubernetes' node-identity webhook is called on every UPDATE of
-`nodes/status` and `pods/status`, and looks at annotations of its own that *change*: whoever changes one must be the
-identity of a node, or be named to it with `--extra-allowed-user`. A dry run that changes one tells, and nothing else.
+`nodes/status` and `pods/status`, and looks at annotations of its own that *change*: the user who changes one must
+be the identity of a node, or be named with `--extra-allowed-user`. Only a dry run that changes one can tell.
 
 Sources: go-controller/pkg/ovnwebhook/nodeadmission.go and podadmission.go of ovn-kubernetes (release-1.0 to release-1.3
 and 8871cd9ce), its chart's charts/ovnkube-identity/templates/webhook.yaml (both webhooks' rules; no side effects, so
@@ -75,7 +75,7 @@ def pods_of(host: str) -> Selection:
 
 
 def on_a_pod(host: str, pods: Iterable[Obj]) -> Attempt | None:
-    """What a DPU writes onto the pods of its host; None: there is none to try it with."""
+    """What a DPU writes onto the pods of its host; None: no pod to try it with."""
     found = sorted((namespace_of(pod), name_of(pod)) for pod in pods if _is_of_use(host, pod))
     return Attempt(PODS, *found[0], CONNECTION_STATUS_ANNOTATION) if found else None
 

@@ -1,5 +1,5 @@
-"""Whom the DPU pods are in the tenant: a ServiceAccount of ours whose token is minted and renewed in time, or whoever
-the given kubeconfig says.
+"""The identity of the DPU pods in the tenant: our ServiceAccount, whose token is renewed in time, or the user of the
+given kubeconfig.
 
 Nothing about it is kept in memory alone: which credential there is, since when and until when, stands in our Secret.
 What pods hold stays until something better is certain; silence of the tenant changes nothing.
@@ -49,7 +49,7 @@ from dpunetop.kube.plan import Apply, Delete, Plan, Step
 RENEW_AFTER = timedelta(days=1)
 """Age at which a token is replaced; one that lives for less than two such is replaced at half of its life."""
 SLACK = timedelta(hours=72)
-"""For so long an operator may be down without costing a host its network."""
+"""How long the operator may be down before a host loses its network."""
 TRY_SECONDS = 300.0
 """Pause between trials of what pods hold, and before the tenant is asked again for what it refused."""
 
@@ -125,7 +125,7 @@ def parse_minted(answer: Mapping[str, Any], asked_at: datetime, account_uid: str
 
 
 def expiry(held: Held, kubeconfig: TenantKubeconfig | None) -> datetime | None:
-    """Until when what pods hold is good; None where nobody has said."""
+    """Until when the credential of the pods is good; None: unknown."""
     match held:
         case Minted(expires_at=expires_at):
             return expires_at
@@ -208,10 +208,10 @@ Finding = NotAsked | TokenRefused | TokenUnanswered | Preparing | TokenKept | Fr
 
 
 def powerless(who: Account) -> TokenRefused:
-    """What is said of a token whose bindings do not give what they should."""
-    lacking = f"ServiceAccount {who.name} may not all of {named(RIGHTS_OF_PODS)}"
-    applied = "apply deploy/tenant-rights.yaml anew in the tenant"
-    return TokenRefused("MintedWithoutRights", f"{lacking}; is there no ClusterRole {DPU_ROLE}? Then {applied}")
+    """A token was minted, and its bindings do not give the rights that pods need."""
+    lacking = f"ServiceAccount {who.name} lacks permissions in the tenant; it needs {named(RIGHTS_OF_PODS)}"
+    advice = f"check that ClusterRole {DPU_ROLE} exists there, else apply deploy/tenant-rights.yaml in the tenant again"
+    return TokenRefused("MintedWithoutRights", f"{lacking}; {advice}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +260,7 @@ def plan_credential(view: CredentialView) -> Plan:
             return Plan()  # about to be written, which wakes us; a condition for that moment would be noise
         return _say(view, (), _unknown("NoKubeconfig", "no kubeconfig has worked yet"), None)
     if view.secret is not None and is_terminating(view.secret):
-        message = f"Secret {TENANT_CREDENTIAL} is being deleted; it is written anew once it is gone"
+        message = f"Secret {TENANT_CREDENTIAL} is being deleted; it is written again once it is gone"
         return _say(view, (), _unknown("Terminating", message), None)
     return _decide(view, view.kubeconfig)
 
@@ -448,7 +448,7 @@ def _tenant(view: CredentialView) -> tuple[Step, ...]:
         for resource, desired, live in side.objects(view.owner.hash)
         if (resource, live) not in misbound
     )
-    # What is deleted is made anew as soon as the caches show that it is gone.
+    # What is deleted is made again as soon as the caches show that it is gone.
     deletes = (Delete(tenant, resource, live) for resource, live in misbound)
     return (Apply(INFRA, SECRETS, note, stored, view.field_manager), *applies, *deletes)
 

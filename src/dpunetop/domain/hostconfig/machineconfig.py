@@ -60,7 +60,7 @@ def machine_config_pool(pool: str, node_selector: Mapping[str, Any], owner: str)
 
 
 def content_hash(config: Obj) -> str:
-    """What tells one content of a MachineConfig from another, whoever ordered its members.
+    """A hash of the content of a MachineConfig, independent of the order of its members.
 
     Guarantees: equal for two MachineConfigs whose nodes would be configured alike by `spec.config`.
     """
@@ -186,8 +186,8 @@ def node_configured(annotations: Mapping[str, str], pool: Obj, machine_config: s
     """Whether the node with these annotations is done with a configuration of the pool that has our MachineConfig.
 
     Judged for each node, so that the first DPU need not wait for the last. That is the newest configuration, or, while
-    the pool is paused, the last one that all its machines ran: a paused pool is rendered anew too, but brings none of
-    that to its nodes.
+    the pool is paused, the last one that all its machines ran: a paused pool is rendered too, but its nodes do
+    not get that.
     """
     machine = machine_state(annotations)
     if not machine.is_done:
@@ -200,7 +200,7 @@ def node_configured(annotations: Mapping[str, str], pool: Obj, machine_config: s
 def configured_nodes(
     dpus: frozenset[str], nodes: Iterable[Obj], pool: Obj | None, has_machine_configs: bool
 ) -> frozenset[str]:
-    """Those of `dpus` whose host configuration has arrived; where infra has no such API, nobody waits for it."""
+    """Those of `dpus` whose host configuration has arrived; all of them where infra has no MachineConfig API."""
     if not has_machine_configs:
         return dpus
     if pool is None:
@@ -243,7 +243,7 @@ def _degraded(view: PoolView, pool: Obj) -> PoolState | None:
             return PoolState(PoolReason.DEGRADED, _line(f"{condition['type']}: {said or 'no reason given'}"))
     if degraded := _count(pool, "degradedMachineCount"):
         return PoolState(PoolReason.DEGRADED, f"{degraded} of {_count(pool, 'machineCount')} machines are degraded")
-    if _of(found, ("Degraded",)):  # the sum of conditions that are False already has not been drawn anew yet
+    if _of(found, ("Degraded",)):  # the sum of conditions that are False already is not updated yet
         return PoolState(PoolReason.NOT_OBSERVED, NOT_OBSERVED_YET)
     return None
 

@@ -50,7 +50,7 @@ class MachineState:
         """Whether it runs what it is to run, the image included where one is named.
 
         Source: `isNodeConfigDone` and `isNodeImageDone` in pkg/controller/common/layered_node_state.go; a Node without
-            any of the annotations, which is none of the operator's, is settled.
+            any of the annotations, which that operator does not manage, is settled.
         """
         if self.current_image is None and self.desired_image is None:
             return self.current == self.desired
@@ -63,7 +63,7 @@ class MachineState:
 
     @property
     def is_failing(self) -> bool:
-        """Whether the daemon has given up what it was doing, until somebody does something about it."""
+        """Whether the daemon has given up and waits for a person."""
         return self.state in FAILING
 
     @property
@@ -87,9 +87,9 @@ class MachineState:
 
     @property
     def is_at_work(self) -> bool:
-        """Whether the operator may change the node's cordon without another word.
+        """Whether the operator may change the node's cordon at any moment.
 
-        A daemon that has given up an update before it asked for a drain changes nothing until somebody mends it; one
+        A daemon that has given up an update before it asked for a drain changes nothing until a person repairs it; one
         that gave up later has the node cordoned, and goes on where it was.
         """
         is_out_of_it = self.is_failing and not self.drains and self.asked == self.applied
@@ -127,7 +127,7 @@ UNMANAGED = MachineState()
 
 
 def machine_state(annotations: Mapping[str, str]) -> MachineState:
-    """Read the annotations of a Node, whoever may have written them."""
+    """Read the annotations of a Node; they may be anything."""
 
     def text(name: str) -> str:
         return str(annotations.get(name, ""))

@@ -56,8 +56,8 @@ def plan_host_config(view: HostConfigView) -> Plan:
     """Write MachineConfig and pool, in this order, and say what the pool's nodes really run.
 
     Guarantees: an object that is not ours is left alone; content that differs from what is applied waits for the
-        annotation `roll`, because it reboots every DPU; a selector never drops a DPU that serves; a pool comes to
-        hold no node that is not granted, or that somebody else holds.
+        annotation `roll`, because it reboots every DPU; a selector never drops a DPU that serves; a pool gets
+        no node that is not granted, or that another DpuClusterConfig holds.
     """
     if view.pools is None:
         return _say(view, Condition(MCP_READY, "False", API_NOT_SERVED, "infra has no MachineConfig API"))

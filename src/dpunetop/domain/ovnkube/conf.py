@@ -1,4 +1,4 @@
-"""The tenant's `ovnkube.conf`: read as a strict INI file, and written anew with what a DPU needs and nothing else.
+"""The tenant's `ovnkube.conf`: parsed as a strict INI file, and rendered with only what a DPU needs.
 
 The file could also name log files, kubeconfigs, addresses to bind and collectors to send flows to, all of which a
 privileged pod on the DPU would obey. So a key is kept because the table of settings lists it, not because it looks

@@ -1,4 +1,4 @@
-"""What is copied from the tenant, and how it changes on the way: only listed keys, checked and written anew."""
+"""What is copied from the tenant, and how it changes on the way: only listed keys, checked and rendered again."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def copy_of(source: Source, seen: Obj | None, namespace: str, owner: Owner) -> C
 
 
 def as_written(live: Obj | None) -> Obj | None:
-    """What pods mount, with the data that our controllers wrote and none that somebody added.
+    """What pods mount: the data that our controllers wrote, without what others added.
 
-    None also while somebody else's value stands in place of one of ours: it is put right first, and pods need not be
-    restarted for it, twice. An object that none of ours has written is given back as it is.
+    None also while a foreign value stands in place of one of ours: it is corrected first, so that pods restart once.
+    An object that no controller of ours wrote is returned as it is.
     """
     if live is None:
         return None
@@ -153,7 +153,7 @@ SOURCES = (CERTIFICATE, AUTHORITY, CONFIGURATION)
 def needed_sources(topologies: Iterable[Topology], flavour: Flavour) -> tuple[Source, ...]:
     """What to copy for a tenant that may have any of these topologies, one that is not known among them.
 
-    Guarantees: an interconnect tenant's certificate stays where it is, since nobody here needs it.
+    Guarantees: an interconnect tenant's certificate is not copied, since its DPUs do not use it.
     """
     if any(topology is not Topology.INTERCONNECT for topology in topologies):
         return SOURCES

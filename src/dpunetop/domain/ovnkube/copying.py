@@ -66,7 +66,7 @@ def _judge(view: TenantObjectsView, pair: CopiedObject) -> Copy | _Problem:
     if not view.owner.owns(pair.live):
         return _Problem("NotOurs", f"{what} exists and is not ours; it is left as it is. Remove it to have it copied")
     if pair.live is not None and is_terminating(pair.live):
-        return _Problem("Terminating", f"{what} is being deleted; it is written anew once it is gone")
+        return _Problem("Terminating", f"{what} is being deleted; it is written again once it is gone")
     copy = copy_of(pair.source, pair.seen, view.config.namespace, view.owner)
     return _Problem(copy.reason.value, copy.message) if isinstance(copy, CopyRefused) else copy
 

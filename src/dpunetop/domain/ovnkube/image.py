@@ -17,7 +17,7 @@ from dpunetop.kube.shapes import at, mappings
 
 ALLOWED_IMAGES_SETTING = "--allowed-images [ALLOWED_IMAGES]"
 NOT_ALLOWED = "ImageNotAllowed"
-"""Reason of `OvnKubeReady` where somebody names an image that the administrator of infra does not let run."""
+"""Reason of `OvnKubeReady` where an image is named that infra's administrator does not allow."""
 
 _MOST_CHARS = 512
 _SHOWN_CHARS = 200
@@ -42,7 +42,7 @@ class Reference:
 
 
 def parse_reference(text: str) -> Reference | None:
-    """Take a reference apart; None: it is none, or one whose parts could be read in two ways.
+    """Take a reference apart; None: not a reference, or an ambiguous one.
 
     Source: the grammar of github.com/distribution/reference; narrower where that takes capitals for a registry.
     """
@@ -160,7 +160,7 @@ def is_pinned(image: str) -> bool:
 
 
 def running_image(daemonset: Obj | None) -> str | None:
-    """The image of the container that runs ovnkube, found by name; None if there is none or it is no reference."""
+    """The image of the container that runs ovnkube, found by name; None without one, or where it is not a reference."""
     containers = mappings(at(daemonset, "spec", "template", "spec", "containers"))
     images = {str(container.get("name")): container.get("image") for container in containers}
     for name in _CONTAINERS:

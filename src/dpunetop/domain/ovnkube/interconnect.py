@@ -2,7 +2,7 @@
 
 The zone is the tenant host. Its databases are local and reached by sockets only, so no certificate of the tenant
 comes along; what crosses the clusters is the tenant's API and Geneve. Host folders differ from those of a central
-tenant on purpose: after a change of topology nobody reads the other one's databases.
+tenant on purpose: so that after a change of topology no pod reads the databases of the other.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def interconnect_daemonset(given: InterconnectInput) -> dict[str, Any]:
     """The DaemonSet `ovnkube-node` of an interconnect tenant.
 
     Guarantees: equal input gives equal output; the pod template changes only with what it must be restarted for; the
-        pods mount nothing of the tenant's but what was parsed and written anew.
+        pods mount nothing of the tenant's but what was parsed and rendered again.
     """
     return daemonset(
         Shape(

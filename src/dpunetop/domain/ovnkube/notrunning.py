@@ -43,12 +43,12 @@ def why_pod_waits(pod: Obj) -> str:
 
 
 def named_reason(reason: str) -> str:
-    """A word of the kubelet or of whoever writes in its name."""
+    """A reason from the kubelet, or from any writer of the pod's status; bounded."""
     return reason if reason.isascii() and reason.isalpha() and len(reason) <= 40 else sentence(reason, 40)
 
 
 def why_refused(events: Iterable[Obj]) -> str:
-    """The newest refusal among Events about pods that could not be made; empty: there is none."""
+    """The newest refusal among Events about pods that could not be made; empty: none."""
     found = [event for event in events if event.get("reason") == FAILED_CREATE and event.get("note")]
     newest = max(found, key=_seen_at, default=None)
     return "" if newest is None else sentence(str(newest["note"]), 300)

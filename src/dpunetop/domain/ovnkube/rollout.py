@@ -39,8 +39,8 @@ class RolloutView:
 def judge_rollout(view: RolloutView) -> Condition:
     """`OvnKubeReady`: the first thing that keeps a pair from serving, else how far the DaemonSet is.
 
-    Guarantees: an entry that is not taken is named first, with how many serve all the same; keys that are nobody's
-        are named beside whatever else is said, and make nothing False.
+    Guarantees: a rejected entry is named first, with the number of DPUs that serve; keys that are not names of Nodes
+        are named too, and never make the condition False.
     """
     found = _trouble(view) or _progress(view)
     reason, message = found or ("Serving", f"{len(view.entries.data)} DPUs serve their hosts")

@@ -89,7 +89,7 @@ def _lines(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _follow(blocks: list[_Block], line: str) -> bool:
-    """Keep track of `if`; False: the line is none of it."""
+    """Keep track of `if`; False: the line is not part of one."""
     if _IF.match(line) and not line.endswith("fi"):
         blocks.append(_Block(_in_force(blocks)))
         blocks[-1].enter(_holds(line))

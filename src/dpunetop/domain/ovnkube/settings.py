@@ -1,10 +1,10 @@
 """The settings that the half of OVN-Kubernetes on a DPU shares with its tenant.
 
 The process on the DPU is the zone of its tenant host, so it must be set as the tenant's own zones are, or it behaves
-differently from its neighbours. Where a setting stands depends on flavour and release: in `ovnkube.conf`, which the
-pods mount after it was parsed and written anew; as a literal in the script library; in the environment of the tenant's
-DaemonSets. The table in `settingstable` says what becomes of each; what it does not list is named. All of it is a
-tenant's word: what comes out is a listed option with a value of a listed form.
+differently from its neighbours. Where a setting stands depends on flavour and release: in `ovnkube.conf`, of which
+pods mount a parsed and rendered copy; as a literal in the script library; in the environment of the tenant's
+DaemonSets. The table in `settingstable` says what becomes of each; what it does not list is named. All of it comes
+from the tenant: what comes out is a listed option with a value of a listed form.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def read_settings(view: SettingsView) -> SettingsReading:
     """Gather the settings.
 
     Guarantees: equal meaning gives equal settings, whatever the order of anything in the tenant; a setting that cannot
-        be found keeps the value it was last deployed with, so that a library that changes its wording rolls nobody;
+        be found keeps the value it was last deployed with, so that a library with another wording restarts no pod;
         nothing that the tenant sets goes without a row of the table or a finding that names it.
     """
     reader = _Reader(view.deployed)

@@ -122,7 +122,7 @@ def settle(previous: Settled | None, finding: TopologyFinding, running: Topology
 
 
 def running_topology(live: Obj | None) -> Topology | None:
-    """What the DaemonSet of ours was written for; None if there is none, or it is neither."""
+    """What the DaemonSet of ours was written for; None without one, or where it is neither."""
     names = container_names(live)
     if "nbdb" in names:
         return Topology.INTERCONNECT

@@ -1,8 +1,8 @@
-"""What containers that wait, instead of crashing again and again, say of what keeps them from serving.
+"""Why containers wait that cannot serve: read from the message with which their entry script ended.
 
 The entry scripts end once with a message that begins with a line for us, a word and names of options (hold_until in
 assets/ovnkube/entry.sh). A pod's image may come from a tenant, so the message is taken for what it could be: words
-that are listed here and names of the form of an option; everything else is nobody's.
+that are listed here and names of the form of an option; everything else is ignored.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who serves whom: the ConfigMap of per-node entries that the pods read, and which idle pods must look at it anew.
+"""Who serves whom: the ConfigMap of per-node entries that the pods read, and which idle pods must read it again.
 
 A pod decides at its start: with an entry it serves that host, without one it idles. A pod that was there before its
 node's entry was first written is idle by that rule; its uid is recorded in the same write, so that after a crash it
@@ -41,7 +41,7 @@ class EntryWait(StrEnum):
 
 
 PASSING = (EntryWait.HOST_NOT_CONFIGURED, EntryWait.PROTECTION_PENDING)
-"""Nobody has to do anything about these; the earliest first."""
+"""These pass by themselves; the earliest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def entries_of(live: Obj | None) -> Mapping[str, str]:
 def idle_pods(live: Obj | None) -> dict[str, str]:
     """Node to the uid of the pod that was there before the node's entry.
 
-    Raises nothing: an annotation that somebody has broken says of no pod that it idles.
+    Raises nothing: of a broken annotation no pod counts as idle.
     """
     try:
         found = json.loads(annotations_of(live).get(IDLE_PODS_ANNOTATION, "{}")) if live is not None else {}
@@ -114,12 +114,12 @@ def idle_pods_left(live: Obj | None, pods: Iterable[Obj]) -> dict[str, str]:
 
 
 def unsure_pods(live: Obj) -> frozenset[str]:
-    """UIDs of pods that were there when the ConfigMap was made: what they have read nobody knows."""
+    """UIDs of pods that were there when the ConfigMap was made: what they have read is unknown."""
     return frozenset(annotations_of(live).get(UNSURE_PODS_ANNOTATION, "").split())
 
 
 def overwritten(live: Obj | None) -> frozenset[str]:
-    """Nodes whose entry somebody else has written over: the server takes a field from us then."""
+    """Nodes whose entry another writer has changed: the server then no longer counts the field as ours."""
     if live is None:
         return frozenset()
     fields = (e.get("fieldsV1") or {} for e in live["metadata"].get("managedFields") or () if _is_ours(e))
@@ -139,8 +139,8 @@ def entries_config_map(
 ) -> dict[str, Any]:
     """The desired ConfigMap, canonical for server-side apply.
 
-    Guarantees: takes no entry away and adds none; of what `field_manager` has in it nothing is given up. One that was
-        deleted is made anew with the uids of the pods that are there, which count as serving.
+    Guarantees: takes no entry away and adds none; keeps every field that `field_manager` owns. One that was
+        deleted is made again with the uids of the pods that are there, which count as serving.
     """
     desired = owner.mark(new_object(CONFIGMAPS, namespace, OVNKUBE_NODE_ENTRIES))
     if live is None:

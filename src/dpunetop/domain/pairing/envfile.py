@@ -1,8 +1,8 @@
-"""Entries of the ConfigMap `env-overrides`: what a person writes for one DPU, read strictly and written anew.
+"""Entries of the ConfigMap `env-overrides`: what a person writes for one DPU, parsed strictly and rendered again.
 
 The values reach a privileged pod. So the grammar is narrow, the keys are a closed list, and what pods read is only
-ever what `render_entry` wrote. A bad entry is that node's affair: it never touches another node's. The ConfigMap has a
-namesake in OpenShift, which knows keys that are nobody's name (`_master`): nothing is asked of anybody by such a one.
+ever what `render_entry` wrote. A bad entry affects its own node only. The ConfigMap has a
+namesake in OpenShift, with keys that are not names of Nodes (`_master`): those are ignored.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ Wish = NodeEntry | HostlessEntry | EntryRejected
 
 
 def parse_entries(config_map_data: Mapping[str, str]) -> Mapping[str, Wish]:
-    """Read every entry of `env-overrides`, each for itself. A key that no Node can have as its name is nobody's."""
+    """Read every entry of `env-overrides`, each for itself. A key that cannot be a Node's name is ignored."""
     return {node: parse_entry(node, text) for node, text in sorted(config_map_data.items()) if is_node_name(node)}
 
 

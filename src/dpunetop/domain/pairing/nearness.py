@@ -1,4 +1,4 @@
-"""Names that somebody may have meant who wrote another."""
+"""Suggestions for a mistyped name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST = 80
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """` (did you mean …?)` with the names of `known` that are like `name`; empty: none is.
 
-    Guarantees: looks at so many names, and so much of each, that it takes no time to speak of.
+    Guarantees: bounded work: it compares few names, and few characters of each.
     """
     likely = sorted(each for each in known if len(each) <= _LONGEST and abs(len(each) - len(name)) <= _LONGEST // 4)
     near = get_close_matches(name[:_LONGEST], likely[:_LOOKED_AT], _MOST, 0.75)

@@ -1,7 +1,7 @@
-"""Which DPU works for which host: what is said in two places, weighed against who serves already.
+"""Which DPU works for which host: what two places ask for, weighed against the pairs that serve already.
 
-A word is taken or named as a problem; it never stops a pair that serves. `env-overrides` is a person's word. Of an
-annotation nobody knows whose it is: a kubelet may write those of its own Node, so a DPU speaks for itself alone by it.
+A request is followed or reported as a problem; it never stops a pair that serves. `env-overrides` is written by people.
+The author of an annotation is unknown: a kubelet may write those of its own Node, so it speaks for that DPU alone.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class PairingView:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One DPU. `host` None: it is paired with none, and whom it serves it serves until that host is drained."""
+    """One DPU. `host` None: it is not paired; a host that it still serves stays until it is drained."""
 
     dpu: str
     host: str | None
@@ -75,7 +75,7 @@ class Pair:
     server: str
     """The DPU that serves the host; empty: no host."""
     problem: str = ""
-    """Why a person's word is not followed; one line that names the DPU."""
+    """Why a request is not followed; one line that names the DPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class _Said:
     entry: NodeEntry | None = None
     problem: str = ""
     stays: bool = False
-    """Whether whom it serves or is protected for stays with it, because what was said is a mistake."""
+    """Whether its host stays with it, because the request is a mistake."""
 
 
 @dataclass(slots=True)
@@ -132,13 +132,13 @@ def _unfit(labels: Mapping[str, str]) -> str:
 
 
 def pair_up(view: PairingView) -> Mapping[str, Pair]:
-    """Pair every DPU that anybody has said something of, or that serves.
+    """Pair every DPU that is asked for or that serves.
 
-    Guarantees: what cannot be followed leaves a pair that serves as it is, and lets no other begin; a host is served
-        by one DPU, the one that has its entry, also while that is on its way out, else one that `env-overrides` gives
+    Guarantees: a request that cannot be followed leaves a pair that serves as it is, and lets no other begin; a host
+        is served by one DPU: the one that has its entry, also while that leaves, else one that `env-overrides` gives
         it to, of several the one that is protected for it, else the first by name. An annotation, which the kubelet of
-        a DPU may write itself, pairs only a host of `view.hosts` that nobody else has or asks for; whom a DPU serves by
-        it passes on to one that has an entry and is protected, once the host is drained.
+        a DPU may write itself, pairs only a host of `view.hosts` that no other DPU has or asks for; a host that is
+        served by annotation passes to a DPU that has an entry and is protected, once the host is drained.
     """
     ties = _ties(view)
     said = {dpu: _asked(view, ties, dpu) for dpu in sorted(_concerned(view))}
@@ -188,8 +188,8 @@ def _refusal(view: PairingView, dpu: str) -> str:
     why = view.refused.get(dpu)
     if why is None:
         return ""
-    stays = "; whom it serves it serves until that host is drained" if dpu in view.entries else ""
-    return f"{dpu} is paired with nobody: it {why}{stays}"
+    stays = "; it serves its host until that is drained" if dpu in view.entries else ""
+    return f"{dpu} is not paired: it {why}{stays}"
 
 
 def _asked(view: PairingView, ties: _Ties, dpu: str) -> _Said:
@@ -255,7 +255,7 @@ def _by_annotation(view: PairingView, ties: _Ties, dpu: str, entry: NodeEntry) -
 
 
 def _not_free(view: PairingView, tie: _Tie, dpu: str, host: str) -> str:
-    """Why an annotation does not pair a host, whoever else says so; empty: it does."""
+    """Why an annotation does not pair a host; empty: it does."""
     told = (
         (_other(dpu, tie.asked), f"{ENV_OVERRIDES} gives to {{}}"),
         (_other(dpu, [*tie.serving, *tie.guarded]), "{} serves"),

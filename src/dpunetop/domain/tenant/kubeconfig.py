@@ -134,7 +134,7 @@ def render_kubeconfig(model: TenantKubeconfig) -> bytes:
 
 
 def render_with_token_file(model: TenantKubeconfig, path: str) -> bytes:
-    """The same way to the tenant, as whoever the token in a file of ours at `path` says; nobody's secret is in it."""
+    """The same server with the token in our file at `path`; the text holds no secret."""
     return _rendered(model, {"tokenFile": path})
 
 
@@ -423,7 +423,7 @@ def _server(node: _Node) -> tuple[str, int, str]:
         _refuse(Rejection.BAD_SERVER, node.path, "has a path with . or .. in it")
     number = int(port) if port else 443
     if not 0 < number < 65536:
-        _refuse(Rejection.BAD_SERVER, node.path, "has a port that is none")
+        _refuse(Rejection.BAD_SERVER, node.path, "has a port that is not a number from 1 to 65535")
     return _host(node, host.lower()), number, "".join(f"/{part}" for part in parts)
 
 
@@ -471,7 +471,7 @@ def _authority(cluster: _Node) -> str:
 def _client_pair(user: _Node) -> tuple[str | None, Sensitive | None]:
     cert_node, key_node = user.child("client-certificate-data"), user.child("client-key-data")
     if cert_node.value is None:
-        return None, None  # a key alone is used by nobody
+        return None, None  # a key without a certificate is not used
     node = cert_node
     try:
         cert = certificates(_decoded(cert_node.text(), cert_node.path))

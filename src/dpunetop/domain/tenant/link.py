@@ -131,7 +131,7 @@ NO_LINK = TenantUnanswered(
     "no verified TLS connection to the server of the kubeconfig came about; the log "
     "of the operator says why, and so does this once --tenant-allowed-cidrs names its addresses",
 )
-"""What is told of a failed connection to a server that nobody knows: no more than that it failed."""
+"""The message about a failed connection to an unknown server: that it failed, and no more."""
 _TELLING = frozenset({"Refused", "Timeout", "TLS", "Reset", "BadAnswer", "TooLarge"})
 """Reasons of `Unreachable` from which one could read what is at an address."""
 
@@ -200,7 +200,7 @@ def plan_link(view: LinkView) -> Plan:
 
 
 def _remembered(view: LinkView) -> dict[str, Any]:
-    """For the next process: nobody but us and administrators of infra writes the status."""
+    """For the next process: only the operator and infra's administrators write the status."""
     config = view.config
     known = Proven(config.tenant_server, config.tenant_addresses) if config.tenant_server else None
     proven = view.proven or known
@@ -305,7 +305,7 @@ def _good_kubeconfig(view: LinkView) -> tuple[Step, ...]:
 
 
 def last_good(stored: Obj | None, owner: Owner) -> TenantKubeconfig | None:
-    """The kubeconfig that worked last, from our own Secret; None if there is none, or the Secret is not ours."""
+    """The kubeconfig that worked last, from our Secret; None without one, or where the Secret is not ours."""
     if stored is None or not owner.owns(stored):
         return None
     try:

@@ -1,4 +1,4 @@
-"""PEM blocks from people and from the tenant: checked, and written anew without whatever stood around them."""
+"""PEM blocks from people and from the tenant: checked, and rewritten without the text around them."""
 
 from __future__ import annotations
 

@@ -492,7 +492,7 @@ def _page_of(resource: Resource, document: dict[str, Any]) -> tuple[Page, str]:
 
 def _listed(value: Any) -> list[Any]:
     if value is not None and not isinstance(value, list):
-        raise Unreachable(0, "BadAnswer", "a list that is none")
+        raise Unreachable(0, "BadAnswer", "a list whose items are not a list")
     return value or []
 
 
