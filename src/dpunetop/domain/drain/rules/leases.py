@@ -1,4 +1,4 @@
-"""The Lease that a DPU renews for its host, as a sign that its half of OVN-Kubernetes reaches the tenant.
+"""Rule 4, proof: the Lease that a DPU renews for its host, a sign that its half of OVN-Kubernetes reaches the tenant.
 
 The host goes by the same Lease: once it is not valid any more, or gone, no pod there gets a network. Whether it is
 renewed is judged by when we see it change, never by the times in it.

@@ -1,4 +1,4 @@
-"""What a DPU's OVN-Kubernetes writes onto the Node of its host, and which releases of it do.
+"""Rule 4, proof: what a DPU's OVN-Kubernetes writes onto the Node of its host, and which releases of it do.
 
 It is the DPU's own image that writes, so that its release counts and not the tenant's. What the table leaves out: on a
 host with a DPU the host's half writes `k8s.ovn.org/host-cidrs`, `k8s.ovn.org/primary-dpu-host-addr` and
