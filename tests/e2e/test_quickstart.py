@@ -49,6 +49,8 @@ from support.trial import eventually
 pytestmark = pytest.mark.timeout(300)
 
 REST_SECONDS = 60.0
+MOST_LINES = 30
+"""Of level info: what somebody reads who wants to know how it went."""
 HEARTBEAT_SECONDS = 5.0
 GOLDEN = Path(__file__).parents[1] / "unit/domain/golden/machineconfig.json"
 CONDITIONS = {
@@ -325,3 +327,16 @@ def test_it_ends_by_sigterm_having_logged_nothing_alarming(run: Run) -> None:
     run.operator.terminate()
     assert run.operator.wait(30.0) == 0
     assert oplog.alarms(run.operator) == []
+
+
+def test_its_log_tells_the_story_in_a_few_lines_from_the_first_to_the_last(run: Run) -> None:
+    lines = [line for line in oplog.lines(run.operator) if line["level"] == "info"]
+    assert (lines[0]["event"], lines[-1]["event"]) == ("starting", "ended")
+    assert lines[0]["settings"]["namespace"] == OPERATOR_NAMESPACE
+    assert len(lines) <= MOST_LINES, [line["event"] for line in lines]
+    of_passes = [line for line in lines if line["event"] == "conditions changed"]
+    assert of_passes
+    assert all({"controller", "cluster", "namespace", "name"} <= line.keys() for line in of_passes)
+    said = " ".join(line["conditions"] for line in of_passes)
+    assert "Ready=True AllReady" in said
+    assert "TenantReachable=True Reachable" in said

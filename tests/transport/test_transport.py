@@ -289,6 +289,19 @@ def test_all_addresses_of_a_name_are_tried_in_order(connect):
     assert judged == ["127.0.0.9", "::1", "127.0.0.1"]
 
 
+def test_who_asks_for_it_is_told_of_each_address_before_it_is_connected_to_and_of_none_that_is_refused(connect):
+    with LyingServer(honest) as server:
+        told: list[str] = []
+        transport = connect(
+            f"https://localhost:{server.port}",
+            lookup=lambda _, port: [v4("127.0.0.9", port), v4("127.0.0.1", port)],
+            address_policy={"127.0.0.9": "not this one"}.get,
+            on_connect=told.append,
+        )
+        assert transport.call(GET, PATIENCE).status == 200
+    assert told == ["127.0.0.1"]
+
+
 def test_a_refused_address_is_not_connected_to_whatever_name_led_there(connect):
     with LyingServer(honest) as server:
         refuse = {"127.0.0.1": "loopback"}.get

@@ -9,9 +9,12 @@ import sys
 import threading
 from collections.abc import Sequence
 
+import structlog
+
+from dpunetop import __version__
 from dpunetop.app.logs import configure
 from dpunetop.app.settings import Settings, SettingsError, parse_settings
-from dpunetop.app.wiring import wire
+from dpunetop.app.wiring import process_identity, wire
 from dpunetop.base.stop import Stop
 from dpunetop.runtime.client.connection import ConfigurationError
 from dpunetop.runtime.manager import Outcome
@@ -41,10 +44,13 @@ def _run(settings: Settings) -> int:
     _tune()
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # before any thread is started: all inherit it
     stop, ended = Stop(), Stop()
-    manager = wire(settings, stop)
+    log, identity = structlog.get_logger().bind(), process_identity()
+    log.info("starting", version=__version__, identity=identity, settings=settings.shown())
+    manager = wire(settings, stop, identity)
     watcher = threading.Thread(target=_wait_for_signals, args=(stop, ended), name="signals")
     watcher.start()
     outcome = manager.run(stop)
+    log.info("ended", outcome=outcome.name, exit_code=outcome.value)
     if outcome is not Outcome.STOPPED:
         sys.stdout.flush()
         os._exit(outcome.value)

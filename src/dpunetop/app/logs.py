@@ -46,6 +46,7 @@ def configure(level: str, log_format: str) -> None:
 
 def _shared() -> list[Processor]:
     return [
+        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _in_plain_words,

@@ -6,7 +6,7 @@ import argparse
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
+_USER_OF_URL = re.compile(r"//.*@")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -67,6 +68,10 @@ class Settings:
     log_format: str
     tenant_allowed_cidrs: tuple[Network, ...]
     tenant_proxy_url: str | None
+
+    def shown(self) -> dict[str, str]:
+        """For the log: each setting as text, without the user and password that a URL may carry."""
+        return {each.name: _USER_OF_URL.sub("//...@", str(getattr(self, each.name))) for each in fields(self)}
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:

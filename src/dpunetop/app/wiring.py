@@ -110,29 +110,34 @@ _TENANT_TRANSFORMS = {**TRANSFORMS, NODES: bare_node(HOST_ANNOTATIONS, HOST_LABE
 Runs = Mapping[str, Callable[[Stop], None]]
 
 
-def wire(settings: Settings, stop: Stop) -> Manager:
+def process_identity() -> str:
+    """What tells this process from any other: the holder in the Lease, the instance in Events."""
+    return f"{os.uname().nodename}_{random.SystemRandom().getrandbits(64):016x}"
+
+
+def wire(settings: Settings, stop: Stop, identity: str) -> Manager:
     """Put the operator together; nothing runs before the Manager does.
 
     Raises: ConfigurationError when infra's connection or a listening address cannot be used.
     """
-    return _Wiring(settings, infra_connection(settings.kubeconfig), stop).manager()
+    return _Wiring(settings, infra_connection(settings.kubeconfig), stop, identity).manager()
 
 
 class _Wiring:
     """What is shared by the parts while they are put together."""
 
-    def __init__(self, settings: Settings, connection: Connection, stop: Stop) -> None:
+    def __init__(self, settings: Settings, connection: Connection, stop: Stop, identity: str) -> None:
         self._settings = settings
         self._clock: Clock = RealClock()
         self._metrics = Metrics()
-        self._identity = f"{os.uname().nodename}_{random.SystemRandom().getrandbits(64):016x}"
+        self._identity = identity
         self._log = structlog.get_logger().bind()
         self._allowed = _allowed_networks(settings, connection)
         self._networks = InfraNetworks(lambda: self._infra.client, self._infra_nodes, self._clock)
         self._routes = TenantRoutes(self._allowed, self._networks.current)
         self._terms = Epoch(self._clock, MANAGER)
         # Ends with its cluster, not with the process: what controllers have under way is finished first.
-        self._infra = self._cluster(INFRA, replace(connection, address_policy=self._networks.see), Stop(self._clock))
+        self._infra = self._cluster(INFRA, replace(connection, on_connect=self._networks.see), Stop(self._clock))
         self._clusters = Clusters()
         self._elector = self._new_elector()
         self._gate: WriteGate = self._elector.gate if self._elector else OpenGate()

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from structlog.contextvars import bound_contextvars
 from structlog.typing import FilteringBoundLogger
 
 from dpunetop.base.clock import Clock
@@ -44,7 +45,8 @@ class Controller:
     """A queue and its workers, of which there are no more than have ever been busy at once, and one that waits.
 
     Guarantees: each key that is added is reconciled after that; a pass that fails, in whatever way, is tried again with
-        a pause that grows until a pass succeeds; after `stop` is set no new pass begins; a key that was costly rests.
+        a pause that grows until a pass succeeds; after `stop` is set no new pass begins; a key that was costly rests;
+        each line that a pass logs, whoever writes it, carries controller, cluster, namespace and name of its key.
     Threads: `queue` from any thread; call `run` once.
     """
 
@@ -71,7 +73,7 @@ class Controller:
         self._most_workers = workers
         self._rest = rest
         self._settle_seconds = settle_seconds
-        self._log: FilteringBoundLogger = logger.bind(controller=name)
+        self._log: FilteringBoundLogger = logger
         self._guard = threading.Lock()  # guards the two below
         self._workers: list[threading.Thread] = []  # only grows; who makes one is in it, so whoever joins all sees all
         self._active = 0
@@ -133,7 +135,8 @@ class Controller:
 
     def _process(self, key: Key, stop: Stop) -> None:
         started = self._clock.monotonic()
-        result = self._outcome(key, stop)
+        with bound_contextvars(controller=self.name, cluster=key.cluster, namespace=key.namespace, name=key.name):
+            result = self._outcome(key, stop)
         if result is not None:
             self._metrics.reconciled(result, self._clock.monotonic() - started)
 
@@ -141,12 +144,12 @@ class Controller:
         try:
             return self._succeeded(key, self._reconciler.reconcile(key, stop))
         except (NotSynced, NotEngaged) as err:
-            self._log.debug("waiting for a cache", key=str(key), reason=str(err))
+            self._log.debug("waiting for a cache", reason=str(err))
             return "requeue"
         except (Stopped, LeadershipLost):
             return None
         except Terminal as err:
-            self._log.error("reconcile gave up", key=str(key), error=str(err))
+            self._log.error("reconcile gave up", error=str(err))
             self._metrics.terminal_error()
         except ApiError as err:
             if stop.is_set():
@@ -155,7 +158,7 @@ class Controller:
         # The one broad except of the engine: whatever else is raised is a bug about one key, which is counted, logged
         # with its traceback and tried again; it must not end the worker that all other keys need.
         except Exception as err:  # noqa: BLE001
-            self._log.exception("reconcile panicked", key=str(key), kind=type(err).__name__)
+            self._log.exception("reconcile panicked", kind=type(err).__name__)
             self._metrics.panicked()
             self.queue.add_rate_limited(key)
         return "error"
@@ -178,7 +181,6 @@ class Controller:
         tell = self._log.info if is_usual else self._log.warning
         tell(
             "reconcile failed",
-            key=str(key),
             code=err.code,
             reason=err.reason,
             error=err.message,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, assert_never
@@ -18,7 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop, Stopped
-from dpunetop.kube.conditions import changed, stamp
+from dpunetop.kube.conditions import Condition, changed, stamp
 from dpunetop.kube.errors import Conflict, Invalid, NotFound
 from dpunetop.kube.fieldsets import projection, would_change
 from dpunetop.kube.keys import Resource
@@ -185,10 +185,17 @@ class Executor:
         with _uid_mismatch_as_conflict():
             answer = client.apply_status(step.resource, body, step.field_manager, timeout_seconds=timeout)
         self._learn(write, answer)
-        for condition in changed(current, step.conditions):
+        self._tell(step, place, changed(current, step.conditions))
+        return True
+
+    def _tell(self, step: ApplyStatus, place: _Place, became: Sequence[Condition]) -> None:
+        """Log and record an Event of each condition whose status or reason this write has changed."""
+        if became:
+            words = [f"{each.type}={each.status} {each.reason}" for each in became]
+            self._log.info("conditions changed", conditions=", ".join(words), **place.shown())
+        for condition in became:
             if condition.type in step.telling:
                 self._recorder.emit(step.telling[condition.type])
-        return True
 
     def _desired_status(self, step: ApplyStatus, current: Obj) -> Obj:
         # Times come from the newest state, the generation from the one that the decision saw.
@@ -224,7 +231,7 @@ class Executor:
         with _uid_mismatch_as_conflict():
             answer = client.apply(step.resource, body, step.field_manager, timeout_seconds=timeout)
         self._memory.wrote(place, answer)
-        self._log.info("applied", manager=step.field_manager, subresource="", **place.shown())
+        self._log.debug("applied", manager=step.field_manager, subresource="", **place.shown())
         return answer
 
     def _delete(self, step: Delete) -> bool:
@@ -290,7 +297,7 @@ class Executor:
     def _learn(self, write: _Write, answer: dict[str, Any]) -> None:
         self._memory.wrote(write.place, answer)
         self._memory.settle(write, answer)
-        self._log.info("applied", manager=write.field_manager, subresource=write.subresource, **write.place.shown())
+        self._log.debug("applied", manager=write.field_manager, subresource=write.subresource, **write.place.shown())
 
     def _door(self, place: _Place) -> tuple[Client, float]:
         return self._clients(place.cluster), min(TIMEOUT_SECONDS, self._gate.seconds_left())
@@ -310,9 +317,9 @@ class _Place:
         return cls(step.cluster, step.resource, namespace_of(obj), name_of(obj))
 
     def shown(self) -> dict[str, str]:
-        """For logs."""
+        """For logs, beside the key of the pass, which is another object."""
         path = f"{self.namespace}/{self.name}" if self.namespace else self.name
-        return {"cluster": self.cluster, "resource": str(self.resource), "object": path}
+        return {"target": self.cluster, "resource": str(self.resource), "object": path}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from dpunetop.app.settings import Address, LeaderElection, SettingsError, parse_settings
@@ -109,6 +111,13 @@ def test_a_wrong_value_is_one_line_that_names_it(arguments, environment, named):
 def test_repositories_and_paths_may_be_allowed(text, entries):
     assert parse_settings([f"--allowed-images={text}"], ENV).allowed_images == AllowedImages(entries)
     assert parse_settings([], {**ENV, "ALLOWED_IMAGES": text}).allowed_images == AllowedImages(entries)
+
+
+def test_each_setting_is_shown_and_no_password_with_it():
+    parsed = parse_settings(["--tenant-proxy-url", "http://user:pass@proxy.example:3128", "--log-level", "debug"], ENV)
+    shown = parsed.shown()
+    assert shown.keys() == {each.name for each in dataclasses.fields(parsed)}
+    assert (shown["tenant_proxy_url"], shown["log_level"]) == ("http://...@proxy.example:3128", "debug")
 
 
 def test_without_a_list_of_allowed_images_there_is_none():

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 import structlog
+from structlog.contextvars import get_contextvars, merge_contextvars
 from structlog.testing import LogCapture
 
 from dpunetop.base.stop import Stop, Stopped
@@ -62,7 +63,7 @@ class Bench:
         settle_seconds: float = 0.0,
     ) -> Controller:
         logger = structlog.wrap_logger(
-            None, processors=[self.log], wrapper_class=structlog.make_filtering_bound_logger(0)
+            None, processors=[merge_contextvars, self.log], wrapper_class=structlog.make_filtering_bound_logger(0)
         )
         self.controller = Controller(
             "c",
@@ -341,6 +342,19 @@ def test_an_api_error_of_connections_closed_on_purpose_is_not_reported(bench: Be
     reconciler.until(1)
     bench.end()
     assert (bench.results(), bench.log.entries) == ({}, [])
+
+
+def test_each_line_of_a_pass_carries_the_key_and_no_line_after_it_does(bench: Bench) -> None:
+    reconciler = Scripted(ApiError(500, "InternalError", ""), Terminal("no"), None)
+    controller = bench.start(reconciler)
+    controller.queue.add(A)
+    reconciler.until(1)
+    controller.queue.add(B)
+    reconciler.until(2)
+    bench.end()
+    keys = [(line["controller"], line["cluster"], line["namespace"], line["name"]) for line in bench.log.entries]
+    assert keys == [("c", each.cluster, each.namespace, each.name) for each in (A, B)]
+    assert get_contextvars() == {}
 
 
 def test_one_key_is_never_in_two_passes_at_once(bench: Bench) -> None:

@@ -47,7 +47,7 @@ class InfraNetworks:
         self._until = 0.0
 
     def see(self, address: str) -> None:
-        """Take note of an address that infra is about to be reached at; as address policy it refuses none."""
+        """Note an address that infra is about to be reached at; see `Connection.on_connect`."""
         with self._guard:
             self._seen.pop(address, None)
             self._seen[address] = None

@@ -96,6 +96,8 @@ class Connection:
     tls_server_name: str | None = None
     proxy_url: str | None = field(default=None, repr=False)  # may carry a password
     address_policy: Callable[[str], str | None] | None = field(default=None, repr=False)
+    on_connect: Callable[[str], None] | None = field(default=None, repr=False)
+    """Told, by any thread, of each IP address that is about to be connected to; of none behind a proxy."""
     on_verified: Callable[[str], None] | None = field(default=None, repr=False)
     """Told, by any thread, of each IP address at which a handshake has verified the server."""
 

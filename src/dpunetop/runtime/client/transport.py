@@ -728,6 +728,7 @@ class _Dialer:
         policy = connection.address_policy or (lambda _: None)
         self._policy = policy if connection.proxy_url is None else _unrefused
         self._refused = _refused_behind_proxy(connection, policy)
+        self._on_connect = _unheard if connection.proxy_url else connection.on_connect or _unheard
         self._sockets = sockets
         self._clock = clock
         self._resolver = _Resolver(lookup, stop, metrics, clock)
@@ -752,6 +753,8 @@ class _Dialer:
         if not allowed:
             reasons = "; ".join(sorted({refusal for _, refusal in verdicts if refusal is not None}))
             raise Unreachable(0, "AddressRefused", printable(f"{host}: {reasons}", 200))
+        for address in allowed:
+            self._on_connect(_canonical(address))
         return allowed
 
     def _open(self, address: _Address, timeout: float, deadline: float, options: _SocketOptions) -> _PlainSocket:
@@ -773,6 +776,10 @@ class _Dialer:
 
 def _unrefused(_: str) -> None:
     return None
+
+
+def _unheard(_: str) -> None:
+    """Nobody wants to know."""
 
 
 def _refused_behind_proxy(connection: Connection, policy: Callable[[str], str | None]) -> str | None:
