@@ -52,7 +52,7 @@ REST_SECONDS = 60.0
 MOST_LINES = 30
 """Of level info: what somebody reads who wants to know how it went."""
 HEARTBEAT_SECONDS = 5.0
-GOLDEN = Path(__file__).parents[1] / "unit/domain/golden/machineconfig.json"
+GOLDEN = Path(__file__).parents[1] / "unit/domain/hostconfig/golden/machineconfig.json"
 CONDITIONS = {
     READY,
     MCP_READY,
@@ -333,7 +333,7 @@ def test_its_log_tells_the_story_in_a_few_lines_from_the_first_to_the_last(run: 
     lines = [line for line in oplog.lines(run.operator) if line["level"] == "info"]
     assert (lines[0]["event"], lines[-1]["event"]) == ("starting", "ended")
     assert lines[0]["settings"]["namespace"] == OPERATOR_NAMESPACE
-    assert len(lines) <= MOST_LINES, [line["event"] for line in lines]
+    assert len(lines) <= MOST_LINES, "\n".join(f"{line['event']}: {line.get('conditions')}" for line in lines)
     of_passes = [line for line in lines if line["event"] == "conditions changed"]
     assert of_passes
     assert all({"controller", "cluster", "namespace", "name"} <= line.keys() for line in of_passes)

@@ -87,7 +87,7 @@ class Operator:
         installation = Installation((namespace,), OVN, None, "dpunetop")
         self.key = Key(INFRA, namespace, "c")
         self.controller = DpuCredential(
-            installation, executor, self._client, self.tenant_cluster, self._clock, self.metrics
+            installation, executor, self._client, self.tenant_cluster, self._clock, OpenGate(), self.metrics
         )
         self.controller.read_through(Readings(self._clusters, lambda _: self._woken.set()))
         self._engage(INFRA, infra_connection(str(infra.admin_kubeconfig)))

@@ -35,7 +35,7 @@ from dpunetop.controllers.drain.taskrunner import TaskRunner
 from dpunetop.controllers.hostconfig import HostConfig
 from dpunetop.controllers.namespacerights import NamespaceRights
 from dpunetop.controllers.ovnkube import OvnKube
-from dpunetop.controllers.reconciler import CONFIG_INDEXERS, ConfigReconciler, Installation
+from dpunetop.controllers.reconciler import CONFIG_INDEXERS, ConfigReconciler, Installation, TenantReconciler
 from dpunetop.controllers.tenant.credential import DpuCredential
 from dpunetop.controllers.tenant.infranetworks import InfraNetworks
 from dpunetop.controllers.tenant.link import TenantLink
@@ -94,6 +94,8 @@ _TENANT_WEIGHTS = {
     NODEMAINTENANCES: _TENANT_MAINTENANCES_WEIGHT,
     LEASES: _TENANT_LEASE_WEIGHT,
 }
+TENANT_LANES = 128
+"""So many tenants may be slow at once before one waits for another; a worker is made only when all others are busy."""
 _INFRA_PARTS, _INFRA_PART_BYTES = 1024, 4096
 """Of infra whole blockers: so that the answer to a write and the event that shows it become one object."""
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -178,7 +180,7 @@ class _Wiring:
             ClusterConfig(*given, self._admissions, self._rights.again_seconds),
             HostConfig(*given, host_assets()),
             TenantLink(*given, self._clusters, self._tenant, self._clock, self._routes),
-            DpuCredential(*given, self._client, self._tenant, self._clock, self._metrics),
+            DpuCredential(*given, self._client, self._tenant, self._clock, self._gate, self._metrics),
             TenantObjects(*given),
             OvnKube(*given, PodScripts(ovnkube_scripts(), interconnect_scripts()), self._allowed, self._clock),
             Pairs(
@@ -221,7 +223,7 @@ class _Wiring:
             reconciler,
             clock=self._clock,
             metrics=self._metrics,
-            workers=self._settings.max_concurrent_reconciles,
+            workers=workers(type(reconciler), self._settings.max_concurrent_reconciles),
             logger=self._log,
             rest=rest,
             settle_seconds=settle_seconds,
@@ -362,6 +364,12 @@ class _Wiring:
 
     def _unready(self) -> str:
         return self._source.trouble() or ""
+
+
+def workers(kind: type[ConfigReconciler[Any] | Hosts], most: int) -> int:
+    """How many workers a controller has: one that calls tenants has a lane for each, however few keys may be reconciled
+    at once."""
+    return max(most, TENANT_LANES) if issubclass(kind, TenantReconciler) else most
 
 
 def _tenant_weight(selection: Selection) -> int:

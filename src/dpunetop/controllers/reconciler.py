@@ -151,7 +151,10 @@ class ConfigReconciler(ABC, Generic[V]):
 
     @abstractmethod
     def gather(self, reader: Reader, config: DpuClusterConfig) -> V:
-        """Read all that the decision may look at. Raises: NotSynced, NotEngaged."""
+        """Read all that the decision may look at, from caches and from memory.
+
+        Guarantees: no request leaves, nothing is changed; it never waits. Raises: NotSynced, NotEngaged.
+        """
 
     @abstractmethod
     def plan(self, view: V) -> Plan:
@@ -175,7 +178,7 @@ class ConfigReconciler(ABC, Generic[V]):
         try:
             with self._readings.reading(key) as reader:
                 live = self._judged(reader, key)
-                view = self.gather(reader, live) if live is not None and self.serves(live) else None
+                view = self._viewed(reader, live, stop) if live is not None and self.serves(live) else None
                 refusal = reader.refusal()
             if view is None:
                 self._let_go(key, live)
@@ -201,6 +204,10 @@ class ConfigReconciler(ABC, Generic[V]):
                 self._confess(live, ApiError(0, INTERNAL_ERROR, bug_words(self.name, key, err)), "", stop)
             raise
         return plan.requeue_after_seconds
+
+    def _viewed(self, reader: Reader, config: DpuClusterConfig, stop: Stop) -> V:
+        """All that `plan` decides by."""
+        return self.gather(reader, config)
 
     def _is_told(self, key: Key, err: ApiError) -> bool:
         """Count a pass that failed, and say whether a person is to hear of it."""
@@ -297,3 +304,25 @@ class ConfigReconciler(ABC, Generic[V]):
     def _refused(self, err: ApiError, doing: str) -> Condition:
         """Our condition; the message of a 403 names verb and resource."""
         return Condition(self.condition, "False", err.reason, doing + err.message)
+
+
+class TenantReconciler(ConfigReconciler[V]):
+    """A ConfigReconciler that has to ask its tenant what no cache can answer: gather, probe, plan, execute.
+
+    Guarantees: beside the executor, `probe` alone calls a tenant. Each key is one tenant, and no key is in two passes
+        at once, so a worker is the lane of one tenant: there has to be one for each tenant that may be slow at once.
+    """
+
+    @abstractmethod
+    def probe(self, reader: Reader, view: V) -> V:
+        """Add to `view` what the tenant answers; caches may be read where an answer says that they can be.
+
+        Guarantees: ends in bounded time, whatever the tenant does; asks the write gate before each request that may
+            create something. Raises: NotSynced, NotEngaged, LeadershipLost.
+        """
+
+    def _viewed(self, reader: Reader, config: DpuClusterConfig, stop: Stop) -> V:
+        view = self.gather(reader, config)
+        if stop.is_set():
+            raise Stopped
+        return self.probe(reader, view)

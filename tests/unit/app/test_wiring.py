@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
+import threading
+from typing import Any
+
+import structlog
+
 from dpunetop.app import wiring
 from dpunetop.base import jsonio
-from dpunetop.kube.keys import LEASES
+from dpunetop.base.stop import Stop
+from dpunetop.controllers.reconciler import ConfigReconciler
+from dpunetop.controllers.tenant.credential import DpuCredential
+from dpunetop.controllers.tenant.link import TenantLink
+from dpunetop.kube.keys import INFRA, LEASES, Key
 from dpunetop.kube.requests import Selection
+from dpunetop.runtime.controller import Controller
+from dpunetop.runtime.metrics import Metrics
+from support.clock import FakeClock
 
 
 def test_a_lease_of_a_tenant_is_cut_and_then_fits_in_what_it_may_weigh() -> None:
@@ -20,3 +33,37 @@ def test_a_lease_of_a_tenant_is_cut_and_then_fits_in_what_it_may_weigh() -> None
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
     kept = wiring._TENANT_TRANSFORMS[LEASES](lease)
     assert jsonio.weigh(jsonio.dumps(kept)) * 2 < wiring._tenant_weight(Selection(LEASES)) == 8 << 10
+
+
+def kinds(kind: type = ConfigReconciler) -> list[type[Any]]:
+    """All controllers of DpuClusterConfigs that there are."""
+    below = [each for sub in kind.__subclasses__() for each in kinds(sub)]
+    return below if inspect.isabstract(kind) else [kind, *below]
+
+
+def test_who_is_handed_a_way_to_call_tenants_has_a_lane_for_each() -> None:
+    callers = {kind for kind in kinds() if "build_tenant" in inspect.signature(kind.__init__).parameters}
+    assert callers == {kind for kind in kinds() if wiring.workers(kind, 16) != 16} == {TenantLink, DpuCredential}
+    assert {wiring.workers(kind, 300) for kind in kinds()} == {300}
+
+
+def test_tenants_that_hang_hold_up_no_other() -> None:
+    reached, released = threading.Event(), threading.Event()
+
+    class Hanging:
+        def reconcile(self, key: Key, stop: Stop) -> float | None:
+            reached.set() if key.name == "healthy" else released.wait(60)
+            return None
+
+    clock, stop, lanes = FakeClock(), Stop(), wiring.workers(TenantLink, 16)
+    log = structlog.get_logger().bind()
+    controller = Controller("c", Hanging(), clock=clock, metrics=Metrics(), workers=lanes, logger=log)
+    for number in range(lanes - 1):
+        controller.queue.add(Key(INFRA, "ns", f"slow-{number}"))
+    controller.queue.add(Key(INFRA, "ns", "healthy"))
+    running = threading.Thread(target=controller.run, args=(stop,))
+    running.start()
+    assert reached.wait(60)
+    released.set()
+    stop.set()
+    running.join()

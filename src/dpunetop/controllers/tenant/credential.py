@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import ClassVar
 
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.reconciler import ConfigReconciler, Installation, blindness
+from dpunetop.controllers.reconciler import Installation, TenantReconciler, blindness
 from dpunetop.controllers.tenant.answercache import ExpiringCache
 from dpunetop.controllers.tenant.identity import IdentityReviewer
 from dpunetop.controllers.tenant.tokens import BuildTenant, TokenRequester, write_refused
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.types import CredentialChoice, DpuClusterConfig, tenant_cluster_name
-from dpunetop.domain.credential.account import OPENSHIFT_ACCOUNT, Account, TenantSide, account_for
+from dpunetop.domain.credential.account import Account, TenantSide, account_for
 from dpunetop.domain.credential.nodeidentity import Identity, Unasked
 from dpunetop.domain.credential.plan import (
     CredentialView,
-    Finding,
     Held,
     Minted,
     NotAsked,
     Provided,
+    TokenRefused,
     TokenTrial,
     TokenUnanswered,
     as_dpu,
@@ -62,12 +62,13 @@ from dpunetop.kube.keys import (
 from dpunetop.kube.meta import Obj, labels_of
 from dpunetop.kube.plan import Plan
 from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.election.gate import WriteGate
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.metrics import GaugeMetrics, Metrics
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 
-class DpuCredential(ConfigReconciler[CredentialView]):
+class DpuCredential(TenantReconciler[CredentialView]):
     """Sees to our ServiceAccount in the tenant, the Secret that DPU pods mount, and `DpuCredentialValid`.
 
     Guarantees: in this order, each step in a pass of its own or of a later one: rights reviewed, ServiceAccount and
@@ -85,6 +86,7 @@ class DpuCredential(ConfigReconciler[CredentialView]):
         clients: Callable[[str], Client],
         build_tenant: BuildTenant,
         clock: Clock,
+        gate: WriteGate,
         metrics: Metrics,
     ) -> None:
         """`clients` gives the client of an engaged cluster. Raises: NotEngaged, where it has none."""
@@ -92,21 +94,21 @@ class DpuCredential(ConfigReconciler[CredentialView]):
         self._clients = clients
         self._build_tenant = build_tenant
         self._clock = clock
+        self._gate = gate
         self._expiry = _expiry_gauge(metrics)
         self._answers = ExpiringCache(clock)
 
     def serves(self, config: DpuClusterConfig) -> bool:
-        """See `ConfigController.serves`: host configuration alone needs no tenant."""
+        """See `ConfigReconciler.serves`: host configuration alone needs no tenant."""
         return super().serves(config) and config.kubeconfig_secret is not None
 
     def gather(self, reader: Reader, config: DpuClusterConfig) -> CredentialView:
-        """See `ConfigController.gather`; also asks the tenant what no cache can answer, a new token included."""
+        """See `ConfigReconciler.gather`: what infra has."""
         owner = Owner(config.live, self.owner(reader, config))
         stored = self._secret(reader, config, TENANT_KUBECONFIG)
         secret = self._secret(reader, config, TENANT_CREDENTIAL)
         kubeconfig, held = last_good(stored, owner), parse_held(secret, owner)
         self._show(config, held, kubeconfig)
-        outcome = self._outcome(reader, config, owner, kubeconfig, stored, held)
         return CredentialView(
             config=config,
             owner=owner,
@@ -114,22 +116,27 @@ class DpuCredential(ConfigReconciler[CredentialView]):
             stored=stored,
             secret=secret,
             held=held,
-            trial=outcome.trial,
-            finding=outcome.finding,
-            tenant=outcome.side,
+            trial=TokenTrial.UNTRIED,
+            finding=NotAsked(),
+            tenant=None,
             now=self._clock.now(),
             field_manager=self.manager,
-            who=outcome.who,
-            superseded=outcome.superseded,
-            identity=self._identity(reader, config, kubeconfig, held, outcome),
         )
 
+    def probe(self, reader: Reader, view: CredentialView) -> CredentialView:
+        """See `TenantReconciler.probe`: rights, the credential that pods hold, a new token if that is due. What a right
+        allows to read in the tenant is read after the right was reviewed."""
+        if view.kubeconfig is None:
+            return view
+        asked = self._asked(reader, view, view.kubeconfig)
+        return replace(asked, now=self._clock.now(), identity=self._identity(reader, asked, view.kubeconfig))
+
     def plan(self, view: CredentialView) -> Plan:
-        """See `ConfigController.plan`."""
+        """See `ConfigReconciler.plan`."""
         return plan_credential(view)
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
-        """See `ConfigController.reconcile`; what the tenant refuses to have written, the next pass does without."""
+        """See `ConfigReconciler.reconcile`; what the tenant refuses to have written, the next pass does without."""
         try:
             return super().reconcile(key, stop)
         except (Forbidden, Invalid, NotFound) as err:
@@ -138,7 +145,7 @@ class DpuCredential(ConfigReconciler[CredentialView]):
             raise
 
     def forget(self, key: Key) -> None:
-        """See `ConfigController.forget`: no series and no answer of it is left."""
+        """See `ConfigReconciler.forget`: no series and no answer of it is left."""
         self._expiry.clear(key.namespace, key.name)
         self._answers.forget(tenant_cluster_name(key.namespace, key.name))
 
@@ -155,27 +162,19 @@ class DpuCredential(ConfigReconciler[CredentialView]):
         else:
             self._expiry.set(end.timestamp(), config.namespace, config.name)
 
-    def _identity(
-        self,
-        reader: Reader,
-        config: DpuClusterConfig,
-        kubeconfig: TenantKubeconfig | None,
-        held: Held,
-        outcome: _Outcome,
-    ) -> Identity:
+    def _identity(self, reader: Reader, view: CredentialView, kubeconfig: TenantKubeconfig) -> Identity:
         """Whether what pods hold is admitted, once it is what they work with."""
-        hosts, tenant = self._hosts(reader, config), config.tenant_cluster
-        if kubeconfig is None or not hosts or not self._is_engaged(tenant):
+        hosts, tenant, held = self._hosts(reader, view.config), view.config.tenant_cluster, view.held
+        if not hosts or not self._is_engaged(tenant):
             return Unasked()
-        token_requester = IdentityReviewer(tenant, self._build_tenant, self._answers, self._clock, self.manager)
+        reviewer = IdentityReviewer(tenant, self._build_tenant, self._answers, self._clock, self._gate, self.manager)
         match held:
-            case Minted() if outcome.trial is TokenTrial.ACCEPTED:
+            case Minted() if view.trial is TokenTrial.ACCEPTED:
                 about = (kubeconfig.server, held.account_uid)
-                return token_requester.ask(
-                    as_dpu(kubeconfig, held), about, outcome.who.user(self._namespace(config)), hosts
-                )
+                user = view.who.user(self._namespace(view.config))
+                return reviewer.ask(as_dpu(kubeconfig, held), about, user, hosts)
             case Provided():
-                return token_requester.ask(kubeconfig, fingerprint(kubeconfig), "", hosts)
+                return reviewer.ask(kubeconfig, fingerprint(kubeconfig), "", hosts)
             case _:
                 return Unasked()
 
@@ -204,54 +203,46 @@ class DpuCredential(ConfigReconciler[CredentialView]):
             return False
         return True
 
-    def _outcome(
-        self,
-        reader: Reader,
-        config: DpuClusterConfig,
-        owner: Owner,
-        kubeconfig: TenantKubeconfig | None,
-        stored: Obj | None,
-        held: Held,
-    ) -> _Outcome:
-        if kubeconfig is None:
-            return _Outcome(NotAsked())
+    def _asked(self, reader: Reader, view: CredentialView, kubeconfig: TenantKubeconfig) -> CredentialView:
+        config = view.config
         tenant, namespace = config.tenant_cluster, self._namespace(config)
         try:
             reader.one(tenant, NAMESPACES, "", KUBE_SYSTEM)  # be woken when the tenant comes
-            who = self._who(reader, tenant, namespace)
+            view = replace(view, who=self._who(reader, tenant, namespace))
             client = self._clients(tenant)
-            token_requester = TokenRequester(
-                client, self._build_tenant, self._answers, self._clock, kubeconfig, namespace, who
+            requester = TokenRequester(
+                client, self._build_tenant, self._answers, self._clock, self._gate, kubeconfig, namespace, view.who
             )
             if config.tenant_credential is CredentialChoice.PROVIDED:
-                return _provided(token_requester)
-            verdict = token_requester.review()
-            side = None if verdict else _side(reader, tenant, namespace, who)
-            if isinstance(held, Provided) and verdict is not None and not token_requester.is_silent:
-                return _Outcome(verdict, token_requester.provided(), who=who)
-            trial = TokenTrial.UNTRIED if token_requester.is_silent else token_requester.trial(held, side)
-            others = () if side is None else _others(reader, tenant, namespace, who, owner, stored)
+                return _with_provided(view, requester)
+            if verdict := requester.review():
+                return _without_rights(view, requester, verdict)
+            side = _side(reader, tenant, namespace, view.who)
+            trial = requester.trial(view.held, side)
+            others = _others(reader, tenant, namespace, view.who, view.owner, view.stored)
         except (NotEngaged, NotSynced) as err:
-            return _Outcome(TokenUnanswered("TenantNotRead", f"the tenant has not been read: {blindness(config, err)}"))
-        if verdict is not None or side is None:
-            return _Outcome(verdict or NotAsked(), trial, who=who)
-        return _Outcome(token_requester.minting(held, trial, side, owner.hash), trial, side, who, others)
+            words = f"the tenant has not been read: {blindness(config, err)}"
+            return replace(view, finding=TokenUnanswered("TenantNotRead", words))
+        finding = requester.minting(view.held, trial, side, view.owner.hash)
+        return replace(view, finding=finding, trial=trial, tenant=side, superseded=others)
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    finding: Finding
-    trial: TokenTrial = TokenTrial.UNTRIED
-    side: TenantSide | None = None
-    who: Account = OPENSHIFT_ACCOUNT
-    superseded: tuple[tuple[Resource, Obj], ...] = ()
+def _without_rights(
+    view: CredentialView, requester: TokenRequester, verdict: TokenRefused | TokenUnanswered
+) -> CredentialView:
+    """The kubeconfig may not mint, or the tenant does not say whether it may."""
+    if requester.is_silent:
+        return replace(view, finding=verdict)
+    is_given = isinstance(view.held, Provided)
+    return replace(view, finding=verdict, trial=requester.provided() if is_given else requester.trial(view.held, None))
 
 
-def _provided(token_requester: TokenRequester) -> _Outcome:
-    trial = token_requester.provided()
+def _with_provided(view: CredentialView, requester: TokenRequester) -> CredentialView:
+    trial = requester.provided()
     if trial is TokenTrial.UNTRIED:
-        return _Outcome(TokenUnanswered("NotTried", "the tenant could not be asked about the given kubeconfig"))
-    return _Outcome(NotAsked(), trial)
+        words = "the tenant could not be asked about the given kubeconfig"
+        return replace(view, finding=TokenUnanswered("NotTried", words))
+    return replace(view, trial=trial)
 
 
 def _side(reader: Reader, tenant: str, namespace: str, who: Account) -> TenantSide:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dpunetop.base.clock import Clock
-from dpunetop.controllers.tenant.answercache import ExpiringCache
+from dpunetop.controllers.tenant.answercache import ExpiringCache, Question
 from dpunetop.domain.credential.account import WHO_AM_I, access_review, is_allowed
 from dpunetop.domain.credential.nodeidentity import (
     PODS_LOOKED_AT,
@@ -33,11 +33,13 @@ from dpunetop.kube.keys import SELFSUBJECTACCESSREVIEWS, SELFSUBJECTREVIEWS
 from dpunetop.kube.shapes import at
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.cluster import Cluster
+from dpunetop.runtime.election.gate import WriteGate
 
 _REMEMBERED_SECONDS = 7 * 24 * 3600.0
 _CALL_SECONDS = 5.0
 _TALK_SECONDS = 15.0
-_ASKED, _LAST = "admission", "last admission"
+_ASKED: Question[Identity] = Question("admission")
+_LAST: Question[Identity] = Question("last admission")
 
 BuildTenant = Callable[[str, TenantKubeconfig], Cluster]
 
@@ -50,12 +52,19 @@ class IdentityReviewer:
     """
 
     def __init__(
-        self, cluster: str, build_tenant: BuildTenant, answers: ExpiringCache, clock: Clock, field_manager: str
+        self,
+        cluster: str,
+        build_tenant: BuildTenant,
+        answers: ExpiringCache,
+        clock: Clock,
+        gate: WriteGate,
+        field_manager: str,
     ) -> None:
         self._cluster = cluster
         self._build_tenant = build_tenant
         self._answers = answers
         self._clock = clock
+        self._gate = gate
         self._manager = field_manager
         self._deadline = clock.monotonic() + _TALK_SECONDS
 
@@ -63,13 +72,14 @@ class IdentityReviewer:
         """What the tenant says to `who`, now or a while ago; `about` tells one credential from another, `user` is its
         name as far as it is known."""
         tried = tuple(sorted(hosts)[:TRIED_HOSTS])
-        known: Identity | None = self._answers.get(self._cluster, _ASKED, (about, tried))
+        known = self._answers.get(self._cluster, _ASKED, (about, tried))
         if known is not None:
             return known
         found = self._tried(who, user, tried)
         if found is None:
-            last: Identity | None = self._answers.get(self._cluster, _LAST, about)
-            found = last or Untried("whether the DPU pods may write what they must is not known: no answer")
+            found = self._answers.get(self._cluster, _LAST, about) or Untried(
+                "whether the DPU pods may write what they must is not known: no answer"
+            )
         else:
             self._answers.put(self._cluster, _LAST, about, found, _REMEMBERED_SECONDS)
         self._answers.put(self._cluster, _ASKED, (about, tried), found, next_try(found) or 0.0)
@@ -126,4 +136,4 @@ class IdentityReviewer:
         left = self._deadline - self._clock.monotonic()
         if left <= 0:
             raise Unreachable(0, "Timeout", f"the tenant has not answered everything in {_TALK_SECONDS:g} s")
-        return min(left, _CALL_SECONDS)
+        return min(left, _CALL_SECONDS, self._gate.seconds_left())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
 
 from dpunetop.base.clock import Clock
-from dpunetop.controllers.reconciler import ConfigReconciler, Installation, probed
+from dpunetop.controllers.reconciler import Installation, TenantReconciler, probed
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, tenant_cluster_name
 from dpunetop.domain.names import KUBE_SYSTEM, TENANT_KUBECONFIG
@@ -75,7 +75,43 @@ class Routes(Protocol):
         """The tenant is let go."""
 
 
-class TenantLink(ConfigReconciler[LinkView]):
+@dataclass(frozen=True, slots=True)
+class Engagement:
+    """What the engaged Cluster of a tenant was verified with, and as what."""
+
+    fingerprint: str
+    """Of its kubeconfig."""
+    uid: str
+    root: str
+    """See `link.root_print`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tenant:
+    """What this process knows of the link to one tenant."""
+
+    engagement: Engagement | None = None
+    changed_at: float | None = None
+    """When it last showed itself as another cluster, on the monotonic clock as all below."""
+    doubted: str = ""
+    """Fingerprint of a kubeconfig that is not used for a while, since its server says now this, now that."""
+    doubted_until: float = 0.0
+    unreached: str = ""
+    """The reason that the log was told last."""
+    quiet_until: float = 0.0
+
+    def changed(self, engaged: Engagement | None, now: float) -> _Tenant:
+        """The tenant has shown itself as another cluster than the one that was `engaged`."""
+        noted = replace(self, changed_at=now)
+        if engaged is None or self.changed_at is None or now - self.changed_at >= _DOUBT_SECONDS:
+            return noted
+        return replace(noted, doubted=engaged.fingerprint, doubted_until=now + _DOUBT_SECONDS)
+
+
+_UNKNOWN = _Tenant()
+
+
+class TenantLink(TenantReconciler[LinkView]):
     """Sees to the tenant's Cluster, our copy of its kubeconfig, `CredentialsValid` and `TenantReachable`.
 
     Guarantees: a new kubeconfig takes over only after its cluster has answered and proved to be the remembered one;
@@ -100,55 +136,51 @@ class TenantLink(ConfigReconciler[LinkView]):
         self._clock = clock
         self._routes = routes
         self._log = structlog.get_logger().bind(controller=self.name)
-        self._lock = threading.Lock()  # guards the four below
-        self._unreached: dict[str, tuple[str, float]] = {}  # cluster name -> why, until when it is not logged again
-        self._changed_at: dict[str, float] = {}  # cluster name -> when it last showed itself as another one
-        self._doubted: dict[str, tuple[str, float]] = {}  # cluster name -> fingerprint, until when
-        self._engaged: dict[
-            str, tuple[str, str, str]
-        ] = {}  # cluster name -> print of its kubeconfig, its UID, its root
+        self._lock = threading.Lock()  # guards _tenants
+        self._tenants: dict[str, _Tenant] = {}  # by cluster name; of one key only one pass at a time changes it
 
     def serves(self, config: DpuClusterConfig) -> bool:
-        """See `ConfigController.serves`; also to the very end, since what we made in the tenant is removed then."""
+        """See `ConfigReconciler.serves`; also to the very end, since what we made in the tenant is removed then."""
         return config.refused is None and config.has_finalizer
 
     def gather(self, reader: Reader, config: DpuClusterConfig) -> LinkView:
-        """See `ConfigController.gather`; also asks the tenant who it is, which no cache can answer."""
+        """See `ConfigReconciler.gather`: the kubeconfig to use, and which other configs have the same tenant."""
         owner = Owner(config.live, self.owner(reader, config))
         stored = self._secret(reader, config.namespace, TENANT_KUBECONFIG)
         given = config.kubeconfig_secret and self._secret(reader, config.namespace, config.kubeconfig_secret)
         choice = choose(config, given or None, stored, owner)
-        self._check_identity(reader, config.tenant_cluster)
-        if config.tenant_server:
-            self._routes.recall(config.tenant_cluster, Proven(config.tenant_server, config.tenant_addresses))
-        attempt = self._attempt(config, choice, self.infra_uid(reader))
-        kept = None if isinstance(attempt, Linked) else self._kept(config.tenant_cluster)
         strangers = tuple(f"{each.namespace}/{each.name}" for each in self.strangers(reader, config))
-        trouble = self._routes.trouble(config.tenant_cluster)
-        return LinkView(
-            config,
-            owner,
-            choice,
-            attempt,
-            kept,
-            stored,
-            self.manager,
-            strangers,
-            trouble,
-            self._clock.now(),
-            kept is not None and self._goes_by_another(config.tenant_cluster, choice),
-            self._routes.proven(config.tenant_cluster),
+        return LinkView(config, owner, choice, Unlinked(), None, stored, self.manager, strangers)
+
+    def probe(self, reader: Reader, view: LinkView) -> LinkView:
+        """See `TenantReconciler.probe`: ask the tenant who it is, and engage it if it is the one."""
+        config, name = view.config, view.config.tenant_cluster
+        infra_uid = self.infra_uid(reader)
+        self._check_identity(reader, name)
+        if config.tenant_server:
+            self._routes.recall(name, Proven(config.tenant_server, config.tenant_addresses))
+        attempt = self._attempt(config, view.choice, infra_uid)
+        kept = None if isinstance(attempt, Linked) else self._kept(name)
+        return replace(
+            view,
+            attempt=attempt,
+            kept=kept,
+            address_trouble=self._routes.trouble(name),
+            now=self._clock.now(),
+            has_fallback=kept is not None and self._goes_by_another(name, view.choice),
+            proven=self._routes.proven(name),
         )
 
     def plan(self, view: LinkView) -> Plan:
-        """See `ConfigController.plan`."""
+        """See `ConfigReconciler.plan`."""
         return plan_link(view)
 
     def _goes_by_another(self, name: str, choice: KubeconfigChoice) -> bool:
         """Whether the link in use goes by another kubeconfig than the chosen one."""
-        with self._lock:
-            print_, _, _ = self._engaged.get(name, ("", "", ""))
-        return bool(print_) and choice.kubeconfig is not None and print_ != fingerprint(choice.kubeconfig)
+        engaged = self._engagement(name)
+        if engaged is None or choice.kubeconfig is None:
+            return False
+        return engaged.fingerprint != fingerprint(choice.kubeconfig)
 
     def _refused(self, err: ApiError, doing: str) -> Condition:
         """The rights that are shipped name one Secret: to widen them would show the operator all of a namespace."""
@@ -161,13 +193,11 @@ class TenantLink(ConfigReconciler[LinkView]):
         return replace(said, message=f"{words} {do} ({said.message})")
 
     def forget(self, key: Key) -> None:
-        """See `ConfigController.forget`: the tenant is let go."""
+        """See `ConfigReconciler.forget`: the tenant is let go."""
         name = tenant_cluster_name(key.namespace, key.name)
         self._disengage(name)
         with self._lock:
-            self._changed_at.pop(name, None)
-            self._doubted.pop(name, None)
-            self._unreached.pop(name, None)
+            self._tenants.pop(name, None)
         self._routes.forget(name)
 
     def _secret(self, reader: Reader, namespace: str, name: str) -> Obj | None:
@@ -179,23 +209,16 @@ class TenantLink(ConfigReconciler[LinkView]):
             kube_system = reader.one(name, NAMESPACES, "", KUBE_SYSTEM)
         except (NotEngaged, NotSynced):
             return
-        with self._lock:
-            print_, uid, _ = self._engaged.get(name, ("", "", ""))
-        if kube_system is not None and uid_of(kube_system) != uid:
-            self._disengage(name)
-            self._doubt(name, print_)
-
-    def _doubt(self, name: str, print_: str) -> None:
+        engaged = self._engagement(name)
+        if kube_system is None or (engaged is not None and uid_of(kube_system) == engaged.uid):
+            return
+        self._disengage(name)
         now = self._clock.monotonic()
-        with self._lock:
-            if now - self._changed_at.get(name, -_DOUBT_SECONDS) < _DOUBT_SECONDS:
-                self._doubted[name] = (print_, now + _DOUBT_SECONDS)
-            self._changed_at[name] = now
+        self._note(name, lambda known: known.changed(engaged, now))
 
     def _is_doubted(self, name: str, print_: str) -> bool:
-        with self._lock:
-            doubted, until = self._doubted.get(name, ("", 0.0))
-        return doubted == print_ and self._clock.monotonic() < until
+        known = self._known(name)
+        return known.doubted == print_ and self._clock.monotonic() < known.doubted_until
 
     def _attempt(self, config: DpuClusterConfig, choice: KubeconfigChoice, infra_uid: str) -> Attempt:
         if choice.kubeconfig is None:
@@ -205,9 +228,8 @@ class TenantLink(ConfigReconciler[LinkView]):
         if self._is_doubted(config.tenant_cluster, fingerprint(choice.kubeconfig)):
             words = "the tenant shows itself now as one cluster, now as another; nothing of it is used"
             return WrongCluster("IdentityInDoubt", words)
-        with self._lock:
-            known, _, _ = self._engaged.get(config.tenant_cluster, ("", "", ""))
-        if known == fingerprint(choice.kubeconfig):
+        engaged = self._engagement(config.tenant_cluster)
+        if engaged is not None and engaged.fingerprint == fingerprint(choice.kubeconfig):
             if denied := self._denied(config.tenant_cluster):
                 return denied
             if kept := self._kept(config.tenant_cluster):
@@ -215,12 +237,10 @@ class TenantLink(ConfigReconciler[LinkView]):
         return self._connect(config, choice.kubeconfig, infra_uid)
 
     def _kept(self, name: str) -> Linked | None:
-        cluster = self._clusters.get(name)
-        with self._lock:
-            _, uid, root = self._engaged.get(name, ("", "", ""))
-        if cluster is None or not uid:
+        cluster, engaged = self._clusters.get(name), self._engagement(name)
+        if cluster is None or engaged is None:
             return None
-        return Linked(uid, _silence(probed(cluster)), root)
+        return Linked(engaged.uid, _silence(probed(cluster)), engaged.root)
 
     def _denied(self, name: str) -> TenantDenied | None:
         """What an engaged tenant refuses its probe with, once the credential is no longer accepted."""
@@ -247,7 +267,7 @@ class TenantLink(ConfigReconciler[LinkView]):
             candidate.stop.set()
             return problem
         root = root_print(candidate.client.anchor_pem)
-        self._engage(candidate, fingerprint(kubeconfig), uid, root)
+        self._engage(candidate, Engagement(fingerprint(kubeconfig), uid, root))
         return Linked(uid, None, root)
 
     def _unanswered(self, name: str, err: ApiError) -> TenantUnanswered:
@@ -258,26 +278,32 @@ class TenantLink(ConfigReconciler[LinkView]):
 
     def _is_news(self, name: str, reason: str) -> bool:
         """Whether that was not said of the tenant last, or is long ago: it is asked every few seconds."""
-        now = self._clock.monotonic()
-        with self._lock:
-            last, until = self._unreached.get(name, ("", 0.0))
-            if last == reason and now < until:
-                return False
-            self._unreached[name] = (reason, now + _TOLD_AGAIN_SECONDS)
+        now, known = self._clock.monotonic(), self._known(name)
+        if known.unreached == reason and now < known.quiet_until:
+            return False
+        self._note(name, lambda known: replace(known, unreached=reason, quiet_until=now + _TOLD_AGAIN_SECONDS))
         return True
 
-    def _engage(self, cluster: Cluster, print_: str, uid: str, root: str) -> None:
+    def _engage(self, cluster: Cluster, engagement: Engagement) -> None:
         self._clusters.disengage(cluster.name)
-        with self._lock:
-            self._engaged[cluster.name] = (print_, uid, root)
-            self._unreached.pop(cluster.name, None)
+        self._note(cluster.name, lambda known: replace(known, engagement=engagement, unreached=""))
         self._routes.engage(cluster.name)
         self._clusters.engage(cluster)
 
     def _disengage(self, name: str) -> None:
-        with self._lock:
-            self._engaged.pop(name, None)
+        self._note(name, lambda known: replace(known, engagement=None))
         self._clusters.disengage(name)
+
+    def _engagement(self, name: str) -> Engagement | None:
+        return self._known(name).engagement
+
+    def _known(self, name: str) -> _Tenant:
+        with self._lock:
+            return self._tenants.get(name, _UNKNOWN)
+
+    def _note(self, name: str, change: Callable[[_Tenant], _Tenant]) -> None:
+        with self._lock:
+            self._tenants[name] = change(self._tenants.get(name, _UNKNOWN))
 
 
 def _silence(probe: Probed | None) -> str | None:

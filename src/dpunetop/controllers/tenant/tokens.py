@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
 from dpunetop.base.clock import Clock
 from dpunetop.base.quoting import quoted
-from dpunetop.controllers.tenant.answercache import ExpiringCache
+from dpunetop.controllers.tenant.answercache import ExpiringCache, Question
 from dpunetop.domain.credential.account import (
     RIGHTS_OF_PODS,
     TOKEN_REQUEST,
@@ -42,13 +42,30 @@ from dpunetop.kube.keys import SELFSUBJECTACCESSREVIEWS, SELFSUBJECTREVIEWS, SER
 from dpunetop.kube.meta import Obj
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.cluster import Cluster
+from dpunetop.runtime.election.gate import WriteGate
 
 _CALL_SECONDS = 5.0
 _TALK_SECONDS = 15.0
 _REUSE_SECONDS = 60.0
 _FRESH_SECONDS = 10.0
 """So long a tenant may take to act by bindings that were made a moment ago."""
-_WRITES = "writes"
+
+_TRIAL: Question[TokenTrial] = Question("trial")
+"""Of the token that pods hold."""
+_PROVIDED: Question[TokenTrial] = Question("provided")
+"""Of the given kubeconfig."""
+_MINTING: Question[Fresh | TokenRefused] = Question("minting")
+_BINDINGS_MADE: Question[bool] = Question("bindings made")
+"""Whether bindings were made a moment ago, by which the tenant may not act yet."""
+_WRITES: Question[TokenRefused] = Question("writes")
+"""Whether the tenant has refused a write that it had said it allows."""
+
+
+def _may(right: Right) -> Question[bool]:
+    return Question(f"may {right}")
+
+
+T = TypeVar("T")
 
 BuildTenant = Callable[[str, TenantKubeconfig], Cluster]
 """Makes the Cluster of that name, not yet running, behind that kubeconfig."""
@@ -63,7 +80,9 @@ def write_refused(answers: ExpiringCache, cluster: str, err: ApiError) -> None:
 class TokenRequester:
     """What one pass asks one tenant. Threads: one.
 
-    Guarantees: ends in bounded time, whatever the tenant does; of what it says, only codes are passed on.
+    Guarantees: ends in bounded time, whatever the tenant does; of what it says, only codes are passed on; each request
+        asks the write gate, so no token is minted once leadership is lost.
+    Raises, all of it: LeadershipLost.
     """
 
     def __init__(
@@ -72,6 +91,7 @@ class TokenRequester:
         build_tenant: BuildTenant,
         answers: ExpiringCache,
         clock: Clock,
+        gate: WriteGate,
         kubeconfig: TenantKubeconfig,
         namespace: str,
         who: Account,
@@ -80,6 +100,7 @@ class TokenRequester:
         self._build_tenant = build_tenant
         self._answers = answers
         self._clock = clock
+        self._gate = gate
         self._kubeconfig = kubeconfig
         self._namespace = namespace
         self._who = who
@@ -110,26 +131,26 @@ class TokenRequester:
         if side is not None and side.account_uid != held.account_uid:
             return TokenTrial.REJECTED  # asked, the tenant might still say yes for some seconds
         about = (*self._about, held.token)
-        known: TokenTrial | None = self._get("trial", about)
+        known = self._get(_TRIAL, about)
         if known is not None:
             return known
         try:
             trial = self._try(as_dpu(self._kubeconfig, held))
         except ApiError:
             return TokenTrial.UNTRIED
-        self._put("trial", about, trial, TRY_SECONDS)
+        self._put(_TRIAL, about, trial, TRY_SECONDS)
         return trial
 
     def provided(self) -> TokenTrial:
         """What the tenant says to the given kubeconfig itself, now or a few minutes ago."""
-        known: TokenTrial | None = self._get("provided", self._about)
+        known = self._get(_PROVIDED, self._about)
         if known is not None:
             return known
         try:
             trial = self._try(self._kubeconfig)
         except ApiError:
             return TokenTrial.UNTRIED
-        self._put("provided", self._about, trial, TRY_SECONDS)
+        self._put(_PROVIDED, self._about, trial, TRY_SECONDS)
         return trial
 
     def minting(self, held: Held, trial: TokenTrial, side: TenantSide, owner_hash: str) -> Finding:
@@ -137,9 +158,8 @@ class TokenRequester:
         if stranger := side.stranger(owner_hash):
             return TokenRefused("NotOurs", stranger)
         if not side.is_complete():
-            self._put("made", self._about, value=True, seconds=_FRESH_SECONDS)
-            refused: TokenRefused | None = self._get(_WRITES, "")
-            return refused or Preparing()
+            self._put(_BINDINGS_MADE, self._about, value=True, seconds=_FRESH_SECONDS)
+            return self._get(_WRITES, "") or Preparing()
         if isinstance(held, Minted) and not held.is_due(self._clock.now()) and trial is not TokenTrial.REJECTED:
             silent = trial is TokenTrial.UNTRIED
             return (
@@ -150,17 +170,17 @@ class TokenRequester:
     def _new(self, held: Held, side: TenantSide) -> Finding:
         """A new token, or why there is none, now or a moment ago."""
         about = (*self._about, side.account_uid, held if isinstance(held, Minted) else None)
-        known: Fresh | TokenRefused | None = self._get("minting", about)
+        known = self._get(_MINTING, about)
         if known is not None:
             return known
         found = self._mint(side)
         match found:
             case Fresh(minted):
                 # Our own write, until the cache shows it: a pass in between must not mint once more.
-                self._put("minting", about, found, _REUSE_SECONDS)
-                self._put("trial", (*self._about, minted.token), TokenTrial.ACCEPTED, TRY_SECONDS)
+                self._put(_MINTING, about, found, _REUSE_SECONDS)
+                self._put(_TRIAL, (*self._about, minted.token), TokenTrial.ACCEPTED, TRY_SECONDS)
             case TokenRefused():
-                self._put("minting", about, found, TRY_SECONDS)
+                self._put(_MINTING, about, found, TRY_SECONDS)
         return found
 
     def _mint(self, side: TenantSide) -> Finding:
@@ -193,7 +213,7 @@ class TokenRequester:
             case TokenTrial.ACCEPTED:
                 return Fresh(minted)
             case TokenTrial.POWERLESS:
-                return Preparing() if self._get("made", self._about) else powerless(self._who)
+                return Preparing() if self._get(_BINDINGS_MADE, self._about) else powerless(self._who)
             case TokenTrial.REJECTED | TokenTrial.UNTRIED:
                 return TokenUnanswered(
                     "TokenNotAccepted", "the tenant does not accept the token that it has just given"
@@ -218,8 +238,8 @@ class TokenRequester:
             client.create(SELFSUBJECTREVIEWS, "", WHO_AM_I, timeout_seconds=self._left())
 
     def _may(self, right: Right) -> bool:
-        question = f"may {right}"
-        known: bool | None = self._get(question, self._about)
+        question = _may(right)
+        known = self._get(question, self._about)
         if known is None:
             known = is_allowed(self._ask(self._client, access_review(right)))
             self._put(question, self._about, known, TRY_SECONDS)
@@ -232,12 +252,12 @@ class TokenRequester:
         left = self._deadline - self._clock.monotonic()
         if left <= 0:
             raise Unreachable(0, "Timeout", f"the tenant has not answered everything in {_TALK_SECONDS:g} s")
-        return min(left, _CALL_SECONDS)
+        return min(left, _CALL_SECONDS, self._gate.seconds_left())
 
-    def _get(self, question: str, about: object) -> Any:
+    def _get(self, question: Question[T], about: object) -> T | None:
         return self._answers.get(self._client.name, question, about)
 
-    def _put(self, question: str, about: object, value: object, seconds: float) -> None:
+    def _put(self, question: Question[T], about: object, value: T, seconds: float) -> None:
         self._answers.put(self._client.name, question, about, value, seconds)
 
 

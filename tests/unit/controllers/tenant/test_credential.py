@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+from contextlib import suppress
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.reconciler import Installation
 from dpunetop.controllers.tenant.credential import DpuCredential
+from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.names import (
     CREDENTIAL_ANNOTATION,
     DPU_ACCOUNT,
@@ -38,7 +40,7 @@ from dpunetop.kube.keys import (
     Key,
 )
 from dpunetop.kube.meta import annotations_of
-from dpunetop.runtime.election.gate import OpenGate
+from dpunetop.runtime.election.gate import LeadershipLost, OpenGate
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.metrics import Metrics
 from support.clock import FakeClock
@@ -58,11 +60,14 @@ METRIC = "dpunetop_tenant_credential_expiry_timestamp_seconds"
 class Process:
     """One run of the operator's credential controller: what it holds in memory begins empty."""
 
-    def __init__(self, world):
-        executor = Executor(world.client, OpenGate(), SimpleNamespace(emit=lambda step: None), world.clock)
+    def __init__(self, world, gate=None):
+        self.gate = gate = gate or OpenGate()
+        executor = Executor(world.client, gate, SimpleNamespace(emit=lambda step: None), world.clock)
         self.metrics = Metrics()
         installation = Installation(None, OVN, None, "dpunetop")
-        self.controller = DpuCredential(installation, executor, world.client, world.as_token, world.clock, self.metrics)
+        self.controller = DpuCredential(
+            installation, executor, world.client, world.as_token, world.clock, gate, self.metrics
+        )
         self.controller.read_through(world.readings)
 
     def once(self):
@@ -728,3 +733,89 @@ def test_nothing_secret_is_said():
 
 def _raise(error):
     raise error
+
+
+# --- bad days ---------------------------------------------------------------------------------------------------------
+
+
+class LapsingGate:
+    """Leadership that is lost after so many permits, for good."""
+
+    def __init__(self, permits):
+        self.permits = permits
+
+    def seconds_left(self):
+        self.permits -= 1
+        if self.permits < 0:
+            raise LeadershipLost("another process may be writing")
+        return 30.0
+
+
+@pytest.mark.parametrize("permits", range(30))
+def test_once_leadership_is_lost_no_token_is_minted_and_nothing_is_asked_or_written(permits):
+    world = World()
+    process = Process(world, LapsingGate(permits))
+    for _ in range(20):
+        try:
+            process.once()
+        except LeadershipLost:
+            break
+    before = world.writes(), list(world.tokens), list(world.asked)
+    for _ in range(3):
+        with suppress(LeadershipLost):
+            process.once()
+    assert process.gate.permits < 0
+    assert (world.writes(), list(world.tokens), list(world.asked)) == before
+
+
+def test_what_is_gathered_comes_from_caches_alone():
+    world, process = settled()
+    world.tenant.asked.clear()
+    asked, writes = list(world.asked), world.writes()
+    with world.readings.reading(KEY) as reader:
+        process.controller.gather(reader, parse_config(world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample")))
+        assert {cluster for cluster, _ in world.readings.asked} == {INFRA}
+    assert (world.asked, world.writes(), world.tenant.asked) == (asked, writes, [])
+
+
+def test_a_tenant_that_answers_500_for_ever_is_asked_once_a_pass_and_costs_pods_nothing():
+    world, process = settled()
+    calls = []
+    world.tenant.creates = lambda resource, _: calls.append(resource.kind) or _raise(ApiError(500, "InternalError", ""))
+    world.clock.step(301)
+    token, passes = world.secret()["token"], 10
+    for _ in range(passes):
+        process.once()
+        world.clock.step(301)
+    assert len(calls) == passes
+    assert (world.secret()["token"], world.said()) == (token, ("True", "Minted"))
+
+
+def test_a_tenant_that_hangs_nine_seconds_at_each_call_ends_each_pass_in_bounded_time():
+    world, process = settled()
+    world.clock.step(301)
+
+    def hang(*_):
+        world.clock.step(9.0)
+        raise Unreachable(0, "Timeout", "")
+
+    world.tenant.creates = hang
+    begun = world.clock.monotonic()
+    process.once()
+    assert world.clock.monotonic() - begun <= 18.0
+    assert world.secret()["token"] == "token.1"
+
+
+def test_a_kubeconfig_that_is_rotated_while_a_token_is_minted_reaches_the_pods_with_one_token():
+    world = World()
+    process, mint = Process(world), world.tenant.subs
+
+    def rotating(*place):
+        world.give(render_kubeconfig(parse_kubeconfig(good_kubeconfig("https://elsewhere.example:6443"))))
+        return mint(*place)
+
+    world.tenant.subs = rotating
+    process.until_quiet(world)
+    assert "https://elsewhere.example:6443" in world.secret()["kubeconfig"]
+    assert world.secret()["token"] in world.tokens
+    assert world.said() == ("True", "Minted")

@@ -16,6 +16,7 @@ from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
 from dpunetop.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized, Unreachable
 from dpunetop.kube.keys import SELFSUBJECTACCESSREVIEWS, SELFSUBJECTREVIEWS, Resource
 from dpunetop.kube.requests import Selection
+from dpunetop.runtime.election.gate import OpenGate
 from support.clock import FakeClock
 from support.kubeconfigs import good_kubeconfig
 
@@ -62,7 +63,9 @@ class Desk:
         self.stops: list[Stop] = []
 
     def ask(self, *hosts: str, user: str = USER, about: object = "a") -> Identity:
-        token_requester = IdentityReviewer("tenant/x", cast(Any, self._cluster), self.answers, self.clock, "m")
+        token_requester = IdentityReviewer(
+            "tenant/x", cast(Any, self._cluster), self.answers, self.clock, OpenGate(), "m"
+        )
         return token_requester.ask(WHO, about, user, hosts or ("h1",))
 
     def _cluster(self, *_: object) -> SimpleNamespace:

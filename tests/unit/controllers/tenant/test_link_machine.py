@@ -158,7 +158,10 @@ class Linking(RuleBasedStateMachine):
 
     @rule()
     def reconcile(self) -> None:
-        view = self.link.gather(cast(Any, self.caches), self.config)
+        caches, engaged = cast(Any, self.caches), self.clusters.get(NAME)
+        view = self.link.gather(caches, self.config)
+        assert self.clusters.get(NAME) is engaged  # what may be slow, or changes something, comes after it
+        view = self.link.probe(caches, view)
         if isinstance(view.attempt, Linked) and self.config.tenant_uid is None:
             self.config = replace(self.config, tenant_uid=view.attempt.tenant_uid)
         self._expect_the_last_good_one(view.attempt)
