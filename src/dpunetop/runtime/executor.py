@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, assert_never
@@ -18,7 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop, Stopped
-from dpunetop.kube.conditions import Condition, changed, stamp
+from dpunetop.kube.conditions import Condition, changed, condition_of, stamp
 from dpunetop.kube.errors import Conflict, Invalid, NotFound
 from dpunetop.kube.fieldsets import projection, would_change
 from dpunetop.kube.keys import Resource
@@ -185,17 +185,22 @@ class Executor:
         with _uid_mismatch_as_conflict():
             answer = client.apply_status(step.resource, body, step.field_manager, timeout_seconds=timeout)
         self._learn(write, answer)
-        self._tell(step, place, changed(current, step.conditions))
+        self._tell(step, place, current)
         return True
 
-    def _tell(self, step: ApplyStatus, place: _Place, became: Sequence[Condition]) -> None:
-        """Log and record an Event of each condition whose status or reason this write has changed."""
+    def _tell(self, step: ApplyStatus, place: _Place, before: Obj) -> None:
+        """Log and record an Event of each condition whose status or reason this write has changed. Another reason of the
+        same status is a detail, unless its Event is a Warning."""
+        became = changed(before, step.conditions)
+        telling = [step.telling[each.type] for each in became if each.type in step.telling]
+        turned = [each for each in became if _has_turned(before, each)]
+        warnings = [each for each in telling if each.type == "Warning"]
+        tell = self._log.info if turned or warnings else self._log.debug
         if became:
             words = [f"{each.type}={each.status} {each.reason}" for each in became]
-            self._log.info("conditions changed", conditions=", ".join(words), **place.shown())
-        for condition in became:
-            if condition.type in step.telling:
-                self._recorder.emit(step.telling[condition.type])
+            tell("conditions changed", conditions=", ".join(words), **place.shown())
+        for event in telling:
+            self._recorder.emit(event)
 
     def _desired_status(self, step: ApplyStatus, current: Obj) -> Obj:
         # Times come from the newest state, the generation from the one that the decision saw.
@@ -221,7 +226,7 @@ class Executor:
                 step.resource, place.namespace, place.name, body, PATCH_MANAGER, timeout_seconds=timeout
             )
         self._memory.wrote(place, answer)
-        self._log.info("patched", **place.shown())
+        self._log.debug("patched", **place.shown())
         return answer
 
     def _send_apply(self, step: Apply) -> Obj:
@@ -250,7 +255,7 @@ class Executor:
             self._memory.deleted(place, uid)
             return False
         self._memory.deleted(place, uid)
-        self._log.info("deleted", **place.shown())
+        self._log.debug("deleted", **place.shown())
         return True
 
     def _current(self, place: _Place, seen: Obj | None) -> Obj | None:
@@ -447,6 +452,10 @@ def _expectations(step: Apply, current: Obj | None) -> Mapping[str, str]:
     if step.fence is Fence.UID:
         return {"uid": uid_of(current)}
     return _same_version(step.live) if step.live is not None else {"resourceVersion": CREATE_ONLY}
+
+
+def _has_turned(live: Obj, condition: Condition) -> bool:
+    return (condition_of(live, condition.type) or {}).get("status") != condition.status
 
 
 def _same_version(live: Obj) -> Mapping[str, str]:

@@ -2,6 +2,7 @@ import copy
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.kube.conditions import Condition
@@ -444,6 +445,28 @@ def test_a_status_is_told_of_when_it_is_written(execute, server, recorder):
     step, event = telling(custom_resource())
     execute(step)
     assert recorder.emitted == [event]
+
+
+LOGGED = {  # what stood before, what is written, type of its Event -> level of the line
+    "it turns": (None, ("True", "Good"), "Normal", "info"),
+    "it turns back": ("False", ("True", "Good"), "Normal", "info"),
+    "only its reason changes": ("True", ("True", "Better"), "Normal", "debug"),
+    "only its reason changes, for the worse": ("False", ("False", "Stuck"), "Warning", "info"),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "event", "level"), LOGGED.values(), ids=LOGGED.keys())
+def test_a_status_that_is_written_is_logged_with_what_each_condition_became(
+    execute, server, before, after, event, level
+):
+    live = custom_resource("5", *([{"type": "Ready", "status": before, "reason": "Old"}] if before else []))
+    became = Condition("Ready", *after)
+    telling = {"Ready": Emit(INFRA, CONFIGS, live, event, after[1], "note")}
+    server.answers = [custom_resource("6")]
+    with capture_logs() as lines:
+        execute(ApplyStatus(INFRA, CONFIGS, live, (became,), US, {}, telling))
+    (line,) = [line for line in lines if line["event"] == "conditions changed"]
+    assert (line["conditions"], line["log_level"]) == (f"Ready={after[0]} {after[1]}", level)
 
 
 def test_a_status_that_is_not_written_is_not_told_of(execute, server, recorder):

@@ -246,10 +246,8 @@ class Elector:
             self._phase, self._holder = self._election.phase, self._election.holder
             phase, holder = self._phase, self._holder
             self._metrics.leading(phase is Phase.LEADING)
-        if phase is not before[0]:
-            self._log.info("election", phase=phase.name)
-        if holder != before[1]:
-            self._log.info("lease holder changed", holder=holder)
+        if (phase, holder) != before:
+            self._log.info("election", phase=phase.name, holder=holder)
 
     def _wake(self) -> None:
         with self._cond:
