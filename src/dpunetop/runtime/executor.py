@@ -189,8 +189,8 @@ class Executor:
         return True
 
     def _tell(self, step: ApplyStatus, place: _Place, before: Obj) -> None:
-        """Log and record an Event of each condition whose status or reason this write has changed. Another reason of the
-        same status is a detail, unless its Event is a Warning."""
+        """Log and record an Event of each condition whose status or reason this write has changed. Another reason of
+        the same status is a detail, unless its Event is a Warning."""
         became = changed(before, step.conditions)
         telling = [step.telling[each.type] for each in became if each.type in step.telling]
         turned = [each for each in became if _has_turned(before, each)]
