@@ -59,24 +59,24 @@ class ClusterConfig(ConfigReconciler[ConfigView]):
         self._again_seconds = again_seconds
 
     def judge_new(self, reader: Reader, obj: Obj) -> DpuClusterConfig:
-        """See `ConfigController.judge_new`."""
+        """See `ConfigReconciler.judge_new`."""
         return self._admissions.judge(obj, _Shown(reader, self.installation))
 
     def serves(self, config: DpuClusterConfig) -> bool:
-        """Every one: somebody has to say why one is refused, and to take down one that is deleted."""
+        """Every DpuClusterConfig: this controller reports why one is refused, and takes down one that is deleted."""
         return True
 
     def gather(self, reader: Reader, config: DpuClusterConfig) -> ConfigView:
-        """See `ConfigController.gather`; what teardown has to remove is read only then."""
+        """See `ConfigReconciler.gather`; what teardown has to remove is read only then."""
         leftovers = self._leftovers(reader, config) if config.terminating and config.was_served else None
         return ConfigView(config, leftovers, self.manager, self._again_seconds())
 
     def plan(self, view: ConfigView) -> Plan:
-        """See `ConfigController.plan`."""
+        """See `ConfigReconciler.plan`."""
         return plan_config(view)
 
     def _leftovers(self, reader: Reader, config: DpuClusterConfig) -> Leftovers:
-        """What is left everywhere but in its namespace; that is read only if it is in reach."""
+        """What is left of it. Its namespace is read only where the operator still has rights."""
         owner, access = self.owner(reader, config), self.access(reader, config)
         budgets = self._budgets(reader, owner)
         found = Leftovers(
@@ -119,8 +119,8 @@ class ClusterConfig(ConfigReconciler[ConfigView]):
         return tuple(sorted({name_of(obj) for obj in (*ours, *(read.live for read in budgets))}))
 
     def _maintenances(self, reader: Reader, config: DpuClusterConfig, owner: str) -> tuple[str, ...]:
-        """What drains have left, marks of hosts that nobody else has among it: each is carried out before the end. A
-        tenant that is out of sight holds nothing up, since no drain runs any more."""
+        """Hosts with a NodeMaintenance of ours, or with our mark and served by no other DpuClusterConfig. None where
+        the tenant cannot be seen: no drain runs there, so nothing has to be waited for."""
         cluster, resource = config.tenant_cluster, names.NODEMAINTENANCES
         try:
             found = reader.list(cluster, Selection(resource)) if reader.serves(cluster, resource) else []
@@ -139,7 +139,7 @@ class ClusterConfig(ConfigReconciler[ConfigView]):
     def _in_tenant(
         self, reader: Reader, config: DpuClusterConfig, accounts: Iterable[tuple[str, str]], owner: str
     ) -> tuple[tuple[Resource, Obj], ...] | OutOfSight:
-        """What we made there under the names of `accounts`, unless somebody has forced the end."""
+        """What we made in the tenant under the names of `accounts`; nothing, if the deletion is forced."""
         if not accounts or names.FORCE_DELETE_ANNOTATION in config.annotations:
             return ()
         seen = visibility(config, Unread())

@@ -23,11 +23,11 @@ class TenantObjects(ConfigReconciler[TenantObjectsView]):
     condition = TENANT_OBJS_SYNCED
 
     def serves(self, config: DpuClusterConfig) -> bool:
-        """See `ConfigController.serves`: host configuration alone needs no tenant."""
+        """See `ConfigReconciler.serves`: host configuration alone needs no tenant."""
         return super().serves(config) and config.kubeconfig_secret is not None
 
     def gather(self, reader: Reader, config: DpuClusterConfig) -> TenantObjectsView:
-        """See `ConfigController.gather`."""
+        """See `ConfigReconciler.gather`."""
         owner = Owner(config.live, self.owner(reader, config))
         try:
             sources = self._sources(reader, config)
@@ -38,7 +38,7 @@ class TenantObjects(ConfigReconciler[TenantObjectsView]):
         return TenantObjectsView(config, owner, pairs, blind, self.manager)
 
     def plan(self, view: TenantObjectsView) -> Plan:
-        """See `ConfigController.plan`."""
+        """See `ConfigReconciler.plan`."""
         return plan_tenant_objects(view)
 
     def _sources(self, reader: Reader, config: DpuClusterConfig) -> tuple[Source, ...]:

@@ -29,7 +29,7 @@ class HostConfig(ConfigReconciler[HostConfigView]):
         self._assets = assets
 
     def gather(self, reader: Reader, config: DpuClusterConfig) -> HostConfigView:
-        """See `ConfigController.gather`."""
+        """See `ConfigReconciler.gather`."""
         machine_config = names.machine_config_name(config.pool_name)
         served = reader.serves(INFRA, names.MACHINECONFIGPOOLS)
         return HostConfigView(
@@ -45,7 +45,7 @@ class HostConfig(ConfigReconciler[HostConfigView]):
         )
 
     def plan(self, view: HostConfigView) -> Plan:
-        """See `ConfigController.plan`."""
+        """See `ConfigReconciler.plan`."""
         return plan_host_config(view)
 
     def _machine_config(self, reader: Reader, name: str) -> Obj | None:

@@ -64,16 +64,16 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
         self._settled: dict[Key, Settled] = {}  # what the last look at each tenant's topology has settled to
 
     def forget(self, key: Key) -> None:
-        """See `ConfigController.forget`."""
+        """See `ConfigReconciler.forget`."""
         with self._lock:
             self._settled.pop(key, None)
 
     def serves(self, config: DpuClusterConfig) -> bool:
-        """See `ConfigController.serves`: host configuration alone needs no pods."""
+        """See `ConfigReconciler.serves`: host configuration alone needs no pods."""
         return super().serves(config) and config.kubeconfig_secret is not None
 
     def gather(self, reader: Reader, config: DpuClusterConfig) -> OvnKubeView:
-        """See `ConfigController.gather`."""
+        """See `ConfigReconciler.gather`."""
         blind, tenant = "", None
         tenant_namespace = config.tenant_namespace or self.installation.tenant_namespace
         try:
@@ -105,7 +105,7 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
         )
 
     def plan(self, view: OvnKubeView) -> Plan:
-        """See `ConfigController.plan`."""
+        """See `ConfigReconciler.plan`."""
         return plan_ovnkube(view)
 
     def _hosts(self, reader: Reader, config: DpuClusterConfig, nodes: Iterable[Obj]) -> Mapping[str, str] | None:

@@ -36,27 +36,27 @@ V = TypeVar("V")
 
 SERVED, WAITING, BY_TENANT = "served", "waiting", "tenant"
 ANY = ""
-"""The value of `SERVED` under which all of them are found, beside what each claims."""
+"""The value of the index `SERVED` that every served DpuClusterConfig has, beside its claims."""
 CONFIG_INDEXERS: Mapping[str, Indexer] = {
     SERVED: lambda obj: (ANY, *claims(obj)) if was_served(obj) else (),
     WAITING: lambda obj: () if was_served(obj) or is_terminating(obj) else claims(obj),
     BY_TENANT: lambda obj: (uid,) if was_served(obj) and (uid := parse_config(obj).tenant_uid) else (),
 }
-"""Indexers that infra's caches of DpuClusterConfigs must have. Those that were never served are found by what they
-claim alone: strangers may make as many as they like, and whoever is served reads none of them and is woken by none."""
+"""Indexers that infra's caches of DpuClusterConfigs must have. A DpuClusterConfig that was never served is found by its
+claims alone: anybody may create many of them, and a served one neither reads them nor is woken by them."""
 
 NO_BUG = (ApiError, NotSynced, NotEngaged, Stopped, LeadershipLost, Terminal)
-"""What a reconcile raises as its contract has it; whatever else it raises is a bug, about what it looked at."""
+"""What a reconcile may raise by its contract. Anything else is a bug, about the object that it looked at."""
 
 _PASSING = (Unreachable, Conflict, TooManyRequests)
 """Transient errors: a retry clears them, so a condition reports them only when they last."""
 _MOST_UNTOLD = 11
-"""So many of these in a row are not told, which is some ten seconds."""
+"""A condition reports them after this many failed passes in a row, which take some ten seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What is the same for every DpuClusterConfig that this process serves."""
+    """Settings that apply to every DpuClusterConfig that this process serves."""
 
     served: tuple[str, ...] | None
     """Namespaces in which DpuClusterConfigs are served; None: all."""
@@ -80,7 +80,7 @@ class Installation:
 
 
 def bug_words(controller: str, key: Key, err: Exception) -> str:
-    """What is said of a bug: where it showed and of which kind; not its own words, which may quote anything."""
+    """The message about a bug: controller, key and type of the error; not its text, which may quote secrets."""
     return f"controller {controller} met {type(err).__name__} on {key}; its log says more, and it tries again"
 
 
@@ -161,14 +161,14 @@ class ConfigReconciler(ABC, Generic[V]):
         """Decide; pure."""
 
     def forget(self, key: Key) -> None:
-        """The DpuClusterConfig is gone or no longer served: drop what is held in memory for it."""
+        """Drop what is held in memory for a DpuClusterConfig that is gone or no longer served."""
 
     def serves(self, config: DpuClusterConfig) -> bool:
-        """Whether there is something to do: not before the finalizer stands, nor once the end has begun."""
+        """Whether there is something to do: once the finalizer is set, until the DpuClusterConfig is deleted."""
         return config.refused is None and config.has_finalizer and not config.terminating
 
     def judge_new(self, reader: Reader, obj: Obj) -> DpuClusterConfig:
-        """Whether one that was never served is to be; who alone says yes to that says here when. Raises: ApiError."""
+        """Judge a DpuClusterConfig that was never served: one controller overrides this to admit. Raises: ApiError."""
         return replace(parse_config(obj), refused=NEVER_SERVED)
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
@@ -198,7 +198,7 @@ class ConfigReconciler(ABC, Generic[V]):
             raise
         except NO_BUG:
             raise
-        # A bug, about this one: whoever runs us counts it, logs its traceback and tries again; its owner is told here.
+        # A bug about this object: the Controller counts it, logs its traceback and tries again; a condition says so.
         except Exception as err:
             if live is not None:
                 self._confess(live, ApiError(0, INTERNAL_ERROR, bug_words(self.name, key, err)), "", stop)
@@ -210,7 +210,7 @@ class ConfigReconciler(ABC, Generic[V]):
         return self.gather(reader, config)
 
     def _is_told(self, key: Key, err: ApiError) -> bool:
-        """Count a pass that failed, and say whether a person is to hear of it."""
+        """Count a failed pass; return whether a condition reports it."""
         with self._guard:
             self._in_a_row[key] = count = self._in_a_row.get(key, 0) + 1
         if isinstance(err, Unreachable) and err.cluster != INFRA:
@@ -222,7 +222,7 @@ class ConfigReconciler(ABC, Generic[V]):
             self._in_a_row.pop(key, None)
 
     def _let_go(self, key: Key, live: DpuClusterConfig | None) -> None:
-        """One that is gone is not to be woken by the others any more; should it come back, it is woken as a new one."""
+        """Stop waking a key that is gone; a new object of that name wakes it again."""
         self.forget(key)
         self._passed(key)
         if live is None and self._readings is not None:

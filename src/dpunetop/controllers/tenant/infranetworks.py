@@ -1,4 +1,4 @@
-"""What is known of infra's own networks, so that no tenant's kubeconfig leads into them."""
+"""Infra's own networks, which no tenant's kubeconfig may lead into."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _SERVERS = ("default", "kubernetes")
 class InfraNetworks:
     """Networks that belong to infra: of its API servers, its Services and its pods.
 
-    Guarantees: until infra has answered once, there is no answer; after that, one that is at most as old as the last
-        use of a tenant's kubeconfig plus 5 minutes, or as the last time that infra answered.
+    Guarantees: `refresh` raises until infra has answered once; infra is asked again after 5 minutes, at the next use of
+        a tenant's kubeconfig, and the last answer stays if it does not answer then.
     Threads: any.
     """
 

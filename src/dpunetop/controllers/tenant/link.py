@@ -45,16 +45,16 @@ from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 _VERIFY_SECONDS = 5.0
 _TOLD_AGAIN_SECONDS = 600.0
-"""So long the log is silent about a tenant that cannot be reached for the same reason."""
+"""The log repeats that a tenant cannot be reached, for the same reason, only after this time."""
 _DOUBT_SECONDS = 30.0
-"""A server that twice within this time shows itself as another cluster than it said is left alone for as long."""
+"""A server that answers as another cluster twice within this time is not used for as long."""
 
 BuildTenant = Callable[[str, TenantKubeconfig], Cluster]
 """Makes the Cluster of that name, not yet running, behind that kubeconfig."""
 
 
 class Routes(Protocol):
-    """The addresses that lead to tenants; see `tenantways.TenantWays`."""
+    """The addresses that lead to tenants; see `routes.TenantRoutes`."""
 
     def engage(self, name: str) -> None:
         """The Cluster that was built last is the one in use."""
@@ -183,7 +183,7 @@ class TenantLink(TenantReconciler[LinkView]):
         return engaged.fingerprint != fingerprint(choice.kubeconfig)
 
     def _refused(self, err: ApiError, doing: str) -> Condition:
-        """The rights that are shipped name one Secret: to widen them would show the operator all of a namespace."""
+        """The shipped rights name one Secret: wider ones would let the operator read the whole namespace."""
         said = super()._refused(err, doing)
         is_given = doing.startswith(f"cannot watch {SECRETS.plural}/") and TENANT_KUBECONFIG not in doing
         if not isinstance(err, Forbidden) or not is_given:
@@ -204,7 +204,7 @@ class TenantLink(TenantReconciler[LinkView]):
         return reader.one(INFRA, SECRETS, namespace, name)
 
     def _check_identity(self, reader: Reader, name: str) -> None:
-        """Let go of a cluster that is no longer the one that was verified; wakes us when its health changes, too."""
+        """Disengage a cluster that is not the verified one. Reading it wakes the key when its health changes."""
         try:
             kube_system = reader.one(name, NAMESPACES, "", KUBE_SYSTEM)
         except (NotEngaged, NotSynced):
@@ -243,7 +243,7 @@ class TenantLink(TenantReconciler[LinkView]):
         return Linked(engaged.uid, _silence(probed(cluster)), engaged.root)
 
     def _denied(self, name: str) -> TenantDenied | None:
-        """What an engaged tenant refuses its probe with, once the credential is no longer accepted."""
+        """What an engaged tenant answers to its probe, if it no longer accepts the credential."""
         probe = probed(self._clusters.get(name))
         if probe is None or probe.answer is not Answer.REFUSED:
             return None
@@ -271,13 +271,13 @@ class TenantLink(TenantReconciler[LinkView]):
         return Linked(uid, None, root)
 
     def _unanswered(self, name: str, err: ApiError) -> TenantUnanswered:
-        """The log has it all; the author of the kubeconfig is told what he may know."""
+        """The log has the whole error; the condition says only what the author of the kubeconfig may know."""
         tell = self._log.warning if self._is_news(name, err.reason) else self._log.debug
         tell("tenant not reached", cluster=name, reason=err.reason, error=err.message)
         return told(TenantUnanswered(err.reason, err.message), self._routes.tells(name))
 
     def _is_news(self, name: str, reason: str) -> bool:
-        """Whether that was not said of the tenant last, or is long ago: it is asked every few seconds."""
+        """Whether the log has not said this of the tenant lately: it is asked every few seconds."""
         now, known = self._clock.monotonic(), self._known(name)
         if known.unreached == reason and now < known.quiet_until:
             return False

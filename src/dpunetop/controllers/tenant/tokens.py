@@ -48,7 +48,7 @@ _CALL_SECONDS = 5.0
 _TALK_SECONDS = 15.0
 _REUSE_SECONDS = 60.0
 _FRESH_SECONDS = 10.0
-"""So long a tenant may take to act by bindings that were made a moment ago."""
+"""A tenant may take this long until new bindings have an effect."""
 
 _TRIAL: Question[TokenTrial] = Question("trial")
 """Of the token that pods hold."""
@@ -72,7 +72,7 @@ BuildTenant = Callable[[str, TenantKubeconfig], Cluster]
 
 
 def write_refused(answers: ExpiringCache, cluster: str, err: ApiError) -> None:
-    """A tenant that refuses a write that it said it allows counts as one that does not allow it."""
+    """Remember that a tenant refuses a write that its access review allows: the review no longer counts."""
     message = f"the tenant answers {err.code} to our ServiceAccount or one of its bindings"
     answers.put(cluster, _WRITES, "", TokenRefused("MintingForbidden", message), TRY_SECONDS)
 
