@@ -16,16 +16,8 @@ from dpunetop.controllers.drain.taskrunner import CallFailed, TaskOutcome, TaskR
 from dpunetop.controllers.reconciler import NO_BUG, bug_words
 from dpunetop.domain.clusterconfig.status import INTERNAL_ERROR
 from dpunetop.domain.drain.fleet.roster import Roster, Slot
-from dpunetop.domain.drain.host import (
-    HostDecision,
-    HostReport,
-    decide_host,
-    failed_report,
-    host_events,
-    rechecks,
-    rehearsal,
-    report_host,
-)
+from dpunetop.domain.drain.host import HostDecision, decide_host, rehearsal
+from dpunetop.domain.drain.hostreport import HostReport, failed_report, host_events, rechecks, report_host
 from dpunetop.domain.drain.model.calls import Result, Task, Write
 from dpunetop.domain.drain.model.facts import HoldReason
 from dpunetop.domain.drain.report.failures import unwatched, why_failed

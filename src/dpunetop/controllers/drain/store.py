@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from dpunetop.domain.clusterconfig.types import tenant_cluster_name
 from dpunetop.domain.drain.fleet.roster import Place, Roster
-from dpunetop.domain.drain.host import HostReport
+from dpunetop.domain.drain.hostreport import HostReport
 from dpunetop.kube.keys import INFRA, Key
 
 

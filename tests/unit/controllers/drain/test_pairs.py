@@ -191,7 +191,7 @@ def test_the_entries_are_taken_as_the_last_write_left_them_before_the_caches_sho
         notes = {names.IDLE_PODS_ANNOTATION: render_idle_pods({DPU: "a pod that has gone"})}
         return {**seen, "metadata": {**seen["metadata"], "annotations": notes}}
 
-    monkeypatch.setattr(world.pairs._pairs_snapshot, "_newest", newest)
+    monkeypatch.setattr(world.pairs._gatherer, "_newest", newest)
     world.pairs.reconcile(KEY, Stop())
     assert world.acts() == [f"infra patch {CONFIGMAPS.plural}/{names.OVNKUBE_NODE_ENTRIES}"]
 

@@ -10,7 +10,7 @@ import pytest
 from dpunetop.controllers.drain.store import DrainStore
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.drain.fleet.roster import Member, Mode, PodEntry, Roster, Slot
-from dpunetop.domain.drain.host import HostReport
+from dpunetop.domain.drain.hostreport import HostReport
 from dpunetop.domain.drain.model.facts import Author, DrainSettings, HostRef, Templates
 from dpunetop.domain.drain.protection.blockers import BlockerSettings
 from dpunetop.domain.drain.protection.decision import ProtectionPhase

@@ -1,0 +1,156 @@
+"""What is reported of a host, and which changes of it are told in Events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from dpunetop.domain.drain.fleet.roster import PodEntry
+from dpunetop.domain.drain.host import HostDecision, decide_host
+from dpunetop.domain.drain.hostreport import HostReport, failed_report, host_events, rechecks, report_host
+from dpunetop.domain.drain.model.facts import HoldReason, Reason
+from dpunetop.domain.drain.outages.unplanned import NetworkReason, NetworkState, OutageDecision
+from dpunetop.domain.drain.protection.decision import ProtectionPhase
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, DrainReason, Late
+from dpunetop.domain.drain.rules.cycle import Decision
+from dpunetop.kube.plan import Emit, Step
+from support.drainviews import BLIND, cordoned, dpu, view
+from support.rosters import DPU, ENTRY, HOST, member, roster, slot, snapshot
+
+AT_REST = decide_host(roster(), slot(), snapshot(dpu(), view=view(dpu())), None)
+WAITS = HoldReason(Reason.NO_FREE_SLOT, "all slots are taken")
+FAILS = HoldReason(Reason.TENANT_UNAUTHORIZED, "may not patch nodes")
+IDLE = DpuStatus(DPU, DpuPhase.IDLE, DrainReason.NOBODY, "", "")
+DRAINS = replace(IDLE, stage=DpuPhase.HOST_DRAINING, reason="HostDraining", message="2 pods are left")
+LATE = Late("HostDrainOverdue", "it takes long")
+DOWN = NetworkState(HOST, DPU, NetworkReason.HOST_WITHOUT_NETWORK, "the node is down")
+
+
+def report(*statuses: DpuStatus, network: NetworkState | None = None) -> HostReport:
+    return HostReport((), statuses, (), network=network)
+
+
+def told(steps: Iterable[Step]) -> list[tuple[str, str]]:
+    emits = [step for step in steps if isinstance(step, Emit)]
+    return [(each.reason, each.note) for each in emits]
+
+
+def test_a_host_at_rest_is_reported_with_its_protection_and_nothing_else() -> None:
+    found = report_host(AT_REST, None, {})
+    assert found.guardings == ((DPU, ProtectionPhase.SERVING, HOST),)
+    assert [(each.stage, each.reason) for each in found.dpu_statuses] == [(DpuPhase.IDLE, "")]
+    assert (found.entries, found.causes, found.stray, found.is_looked_at) == ((), (), None, True)
+
+
+def test_the_entry_that_may_be_written_is_reported() -> None:
+    seen = member(entry=PodEntry())
+    found = report_host(decide_host(roster(), slot(seen), snapshot(dpu(), view=view(dpu())), None), None, {})
+    assert [(entry.dpu, entry.text) for entry in found.entries] == [(DPU, ENTRY)]
+
+
+def test_what_fails_for_a_dpu_holds_it_whether_or_not_anything_is_known_of_its_drain() -> None:
+    unknown = decide_host(roster(), slot(), snapshot(dpu()), None)
+    for decided in (AT_REST, unknown):
+        (status,) = report_host(decided, None, {DPU: FAILS}).dpu_statuses
+        assert (status.stage, status.reason, status.message) == (DpuPhase.HELD, str(FAILS.reason), FAILS.message)
+
+
+def test_a_host_whose_tenant_is_not_known_yet_is_not_looked_at_and_a_dpu_without_host_is() -> None:
+    unknown = decide_host(roster(), slot(), snapshot(dpu()), None)
+    alone = decide_host(roster(), slot(host=""), snapshot(dpu()), None)
+    assert [report_host(each, None, {}).is_looked_at for each in (unknown, alone)] == [False, True]
+
+
+def test_a_wait_that_the_status_of_no_dpu_shows_is_reported_of_the_host() -> None:
+    held = replace(AT_REST, drain=Decision(None, WAITS, None))
+    elsewhere = replace(held, slot=slot(replace(member(), is_home=False)))
+    assert report_host(elsewhere, None, {}).stray == HoldReason(WAITS.reason, f"host {HOST}: {WAITS.message}")
+    assert report_host(replace(held, slot=slot()), None, {DPU: FAILS}).stray is None
+
+
+def test_why_a_task_changes_nothing_is_reported_in_place_of_what_was_decided() -> None:
+    blind = view(cordoned(), tenant=BLIND)
+    decided = decide_host(roster(), slot(), snapshot(*blind.dpus, view=blind), None)
+    (status,) = report_host(decided, WAITS, {}).dpu_statuses
+    assert (status.reason, status.message) == (str(WAITS.reason), WAITS.message)
+
+
+def test_of_a_host_that_could_not_be_looked_at_only_the_reason_is_reported() -> None:
+    members = (member(), member("d2", is_home=False))
+    found = failed_report(slot(*members), "InternalError", "a bug")
+    assert [(each.dpu, each.stage, each.reason, each.message) for each in found.dpu_statuses] == [
+        (DPU, DpuPhase.HELD, "InternalError", "a bug")
+    ]
+    assert found.guardings == ((DPU, ProtectionPhase.NOT_SERVING, HOST),)
+
+
+def test_every_cause_to_decide_again_is_named() -> None:
+    decided = replace(
+        AT_REST,
+        snapshot=replace(AT_REST.snapshot, recheck_seconds=5.0),
+        drain=Decision(None, None, 7),
+        network=OutageDecision(recheck_seconds=9),
+    )
+    late = replace(DRAINS, late_at=1011)
+    assert rechecks(decided, report(late)) == (5.0, 7, 9, 11)
+    assert rechecks(AT_REST, report(IDLE)) == ()
+
+
+def test_another_state_of_a_report_is_news_and_the_budget_behind_an_entry_is_not() -> None:
+    seen = member(entry=PodEntry())
+    one = report_host(decide_host(roster(), slot(seen), snapshot(dpu(), view=view(dpu())), None), None, {})
+    other = replace(one, entries=tuple(replace(each, blocker="another pod") for each in one.entries))
+    assert one.outcome() == other.outcome()
+    assert one.outcome() != replace(one, is_looked_at=False).outcome()
+
+
+# before, now -> reasons of the Events
+EVENTS: dict[str, tuple[DpuStatus | None, DpuStatus, list[str]]] = {
+    "a process begins and finds it at rest": (None, IDLE, []),
+    "a process begins and finds a drain": (None, DRAINS, ["HostDraining"]),
+    "nothing has changed": (DRAINS, DRAINS, []),
+    "only the words have changed": (DRAINS, replace(DRAINS, message="1 pod is left"), []),
+    "another reason": (DRAINS, replace(DRAINS, reason="HostAbsent"), ["HostAbsent"]),
+    "something is done between two waits of one stage": (DRAINS, replace(DRAINS, reason="", message=""), []),
+    "another stage without a reason": (DRAINS, replace(IDLE, stage=DpuPhase.VERIFYING), [str(DpuPhase.VERIFYING)]),
+    "it is late": (DRAINS, replace(DRAINS, late=LATE), [LATE.reason]),
+    "it is late still": (replace(DRAINS, late=LATE), replace(DRAINS, late=LATE), []),
+    "a cordon is skipped": (IDLE, replace(IDLE, skipped="drain: skip"), ["DrainSkipped"]),
+    "a cordon is skipped still": (replace(IDLE, skipped="drain: skip"), replace(IDLE, skipped="drain: skip"), []),
+    "a process begins and finds a skipped cordon": (None, replace(IDLE, skipped="drain: skip"), []),
+}
+
+
+@pytest.mark.parametrize(("before", "now", "reasons"), EVENTS.values(), ids=EVENTS.keys())
+def test_an_event_tells_what_is_new_of_a_dpu(before: DpuStatus | None, now: DpuStatus, reasons: list[str]) -> None:
+    last = None if before is None else report(before)
+    assert [reason for reason, _ in told(host_events(AT_REST, last, report(now)))] == reasons
+
+
+# before, now -> reasons of the Events
+NETWORKS: dict[str, tuple[NetworkState | None, NetworkState | None, list[str]]] = {
+    "all is well": (None, None, []),
+    "it fails": (None, DOWN, ["HostWithoutNetwork"]),
+    "it fails still, in other words": (DOWN, replace(DOWN, message="still down"), []),
+    "another thing is wrong": (DOWN, replace(DOWN, reason=NetworkReason.HOST_CORDONED), ["HostCordoned"]),
+    "it is back": (DOWN, None, ["HostNetworkBack"]),
+}
+
+
+@pytest.mark.parametrize(("before", "now", "reasons"), NETWORKS.values(), ids=NETWORKS.keys())
+def test_an_event_tells_what_is_new_of_a_network(
+    before: NetworkState | None, now: NetworkState | None, reasons: list[str]
+) -> None:
+    found = told(host_events(replace(AT_REST, outage=None), report(network=before), report(network=now)))
+    assert [reason for reason, _ in found] == reasons
+
+
+def test_the_events_of_a_network_are_about_the_config_where_the_node_is_gone_and_about_nothing_without_both() -> None:
+    gone = replace(AT_REST, snapshot=replace(AT_REST.snapshot, nodes={}))
+    (event,) = host_events(gone, None, report(network=DOWN))
+    assert isinstance(event, Emit)
+    assert event.regarding["metadata"]["name"] == "c"
+    nowhere: HostDecision = replace(gone, snapshot=replace(gone.snapshot, view=None))
+    assert host_events(nowhere, None, report(network=DOWN)) == ()
