@@ -135,7 +135,7 @@ NETWORKS: dict[str, tuple[NetworkState | None, NetworkState | None, list[str]]] 
     "it fails": (None, DOWN, ["HostWithoutNetwork"]),
     "it fails still, in other words": (DOWN, replace(DOWN, message="still down"), []),
     "another thing is wrong": (DOWN, replace(DOWN, reason=NetworkReason.HOST_CORDONED), ["HostCordoned"]),
-    "it is back": (DOWN, None, ["HostNetworkBack"]),
+    "it is back": (DOWN, None, ["NetworkBack"]),
 }
 
 
