@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from support.trace import Asked, is_counted
 
-_SETTLE_SECONDS = 0.25  # for the kernel to close the connections of a killed process, on a busy machine too
+_DEBOUNCE_SECONDS = 0.25  # for the kernel to close the connections of a killed process, on a busy machine too
 
 
 class Phase(enum.Enum):
@@ -169,7 +169,7 @@ class WriteCounter:
         """A fault has struck and will not again."""
         with self._guard:
             self._armed.remove(fault)
-            self._calm_at = time.monotonic() + _SETTLE_SECONDS
+            self._calm_at = time.monotonic() + _DEBOUNCE_SECONDS
 
     def _due_locked(self, phase: Phase, write: int) -> list[Fault]:
         return [fault for fault in self._armed if fault.phase is phase and fault.at <= write]

@@ -69,7 +69,7 @@ from dpunetop.runtime.election.elector import Elector
 from dpunetop.runtime.election.gate import OpenGate, WriteGate
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.flowcontrol import SETTLE_SECONDS, no_rest, rest_after
+from dpunetop.runtime.flowcontrol import DEBOUNCE_SECONDS, no_rest, rest_after
 from dpunetop.runtime.manager import Group, Manager
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.reading import NotEngaged, Readings
@@ -158,7 +158,7 @@ class _Wiring:
         self._admissions = Admissions(self._rights.review, self._rights.has, lambda key: self._wake_judge(key))
         self._drain_store, self._task_runner = DrainStore(), TaskRunner(self._executor, self._client)
         self._infra_health = InfraHealth(lambda: self._infra.health, self._clock)
-        self._controllers = [self._controller(each, rest_after, SETTLE_SECONDS) for each in self._reconcilers()]
+        self._controllers = [self._controller(each, rest_after, DEBOUNCE_SECONDS) for each in self._reconcilers()]
         self._hosts = self._host_controller()
         self._source = ConfigSource(self._infra, self._installation.selections(), self._wake, self._wake_judge)
 
@@ -212,11 +212,11 @@ class _Wiring:
         )
         controller = self._controller(hosts, no_rest, 0.0)
         pairs = next(each for each in self._controllers if each.name == Pairs.name)
-        self._drain_store.connect(controller.queue.add, pairs.settle)
+        self._drain_store.connect(controller.queue.add, pairs.debounce)
         return controller
 
     def _controller(
-        self, reconciler: ConfigReconciler[Any] | Hosts, rest: Callable[[float], float], settle_seconds: float
+        self, reconciler: ConfigReconciler[Any] | Hosts, rest: Callable[[float], float], debounce_seconds: float
     ) -> Controller:
         controller = Controller(
             reconciler.name,
@@ -226,19 +226,19 @@ class _Wiring:
             workers=workers(type(reconciler), self._settings.max_concurrent_reconciles),
             logger=self._log,
             rest=rest,
-            settle_seconds=settle_seconds,
+            debounce_seconds=debounce_seconds,
         )
-        reconciler.read_through(Readings(self._clusters, controller.queue.add, controller.settle))
+        reconciler.read_through(Readings(self._clusters, controller.queue.add, controller.debounce))
         return controller
 
     def _wake(self, key: Key) -> None:
         for controller in self._controllers:
-            controller.settle(key)
+            controller.debounce(key)
 
     def _wake_judge(self, key: Key) -> None:
         """Whoever judges DpuClusterConfigs that were never served; nobody else has to do with them."""
         judge = next(each for each in self._controllers if each.name == ClusterConfig.name)
-        judge.settle(key)
+        judge.debounce(key)
 
     def _client(self, name: str) -> Client:
         cluster = self._clusters.get(name)

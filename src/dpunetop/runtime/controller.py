@@ -60,10 +60,10 @@ class Controller:
         workers: int,
         logger: FilteringBoundLogger,
         rest: Callable[[float], float] = no_rest,
-        settle_seconds: float = 0.0,
+        debounce_seconds: float = 0.0,
     ) -> None:
-        """`rest` says how long a key rests after a pass, given the CPU seconds that it took; `settle_seconds` is how
-        long it waits after `settle`."""
+        """`rest` says how long a key rests after a pass, given the CPU seconds that it took; `debounce_seconds` is how
+        long it waits after `debounce`."""
         self.name = name
         self.queue: WorkQueue[Key] = WorkQueue(clock, metrics.workqueue(name), ItemBackoff())
         self._reconciler = reconciler
@@ -72,18 +72,18 @@ class Controller:
         self._metrics.max_concurrent(workers)
         self._most_workers = workers
         self._rest = rest
-        self._settle_seconds = settle_seconds
+        self._debounce_seconds = debounce_seconds
         self._log: FilteringBoundLogger = logger
         self._guard = threading.Lock()  # guards the two below
         self._workers: list[threading.Thread] = []  # only grows; who makes one is in it, so whoever joins all sees all
         self._active = 0
 
-    def settle(self, key: Key) -> None:
-        """Something of all that `key` is about has changed: have it looked at once that has settled.
+    def debounce(self, key: Key) -> None:
+        """Something of all that `key` is about has changed: enqueue it after a moment, in which more may change.
 
         Threads: any.
         """
-        self.queue.add_after(key, self._settle_seconds)
+        self.queue.add_after(key, self._debounce_seconds)
 
     def run(self, stop: Stop) -> None:
         """Work until `stop` is set and the passes under way have ended.

@@ -297,11 +297,11 @@ class Executor:
         """Whether sending `write` would change nothing."""
         if not would_change(write.desired, live, write.field_manager, write.subresource):
             return True
-        return self._memory.has_settled(write, live)
+        return self._memory.is_confirmed(write, live)
 
     def _learn(self, write: _Write, answer: dict[str, Any]) -> None:
         self._memory.wrote(write.place, answer)
-        self._memory.settle(write, answer)
+        self._memory.confirm(write, answer)
         self._log.debug("applied", manager=write.field_manager, subresource=write.subresource, **write.place.shown())
 
     def _door(self, place: _Place) -> tuple[Client, float]:
@@ -360,7 +360,7 @@ class _Memory:
         self._guard = threading.Lock()  # guards all below; each holds the most recent few thousand
         self._written: OrderedDict[_Place, _Written] = OrderedDict()
         self._deleted: OrderedDict[_Place, str] = OrderedDict()  # uid
-        self._settled: OrderedDict[tuple[_Place, str, str], tuple[str, str]] = OrderedDict()
+        self._confirmed: OrderedDict[tuple[_Place, str, str], tuple[str, str]] = OrderedDict()
 
     def newer_than(self, place: _Place, seen: Obj | None) -> Obj | None:
         """The newest state after our last write, if `seen` is an older state of the same object, or nothing yet."""
@@ -405,19 +405,19 @@ class _Memory:
         with self._guard:
             return self._deleted.get(place) == uid
 
-    def settle(self, write: _Write, answer: Obj) -> None:
+    def confirm(self, write: _Write, answer: Obj) -> None:
         """Remember a write after which the server still shows something else than what is wanted."""
-        unsettled = would_change(write.desired, answer, write.field_manager, write.subresource)
-        digests = write.digests(answer) if unsettled else None
+        unconfirmed = would_change(write.desired, answer, write.field_manager, write.subresource)
+        digests = write.digests(answer) if unconfirmed else None
         with self._guard:
-            self._settled.pop(write.slot, None)
+            self._confirmed.pop(write.slot, None)
             if digests is not None:
-                _put(self._settled, write.slot, digests)
+                _put(self._confirmed, write.slot, digests)
 
-    def has_settled(self, write: _Write, live: Obj) -> bool:
+    def is_confirmed(self, write: _Write, live: Obj) -> bool:
         """Whether `write` was sent before, and what it left of our fields is what `live` shows of them."""
         with self._guard:
-            known = self._settled.get(write.slot)
+            known = self._confirmed.get(write.slot)
         return known is not None and known == write.digests(live)
 
     def forget(self, cluster: str) -> None:
@@ -427,8 +427,8 @@ class _Memory:
                 del self._written[place]
             for place in [place for place in self._deleted if place.cluster == cluster]:
                 del self._deleted[place]
-            for slot in [slot for slot in self._settled if slot[0].cluster == cluster]:
-                del self._settled[slot]
+            for slot in [slot for slot in self._confirmed if slot[0].cluster == cluster]:
+                del self._confirmed[slot]
 
 
 def _put(entries: OrderedDict[_K, _V], key: _K, value: _V) -> None:

@@ -79,7 +79,7 @@ _REST_FACTOR = 9.0
 _LONGEST_REST_SECONDS = 1.0
 
 
-SETTLE_SECONDS = 0.1
+DEBOUNCE_SECONDS = 0.1
 """How long a key that stands for many objects waits when one of them has changed: for the others that change with it,
 and for whoever acts on that one object, whom it would keep from the processor just then."""
 

@@ -72,17 +72,17 @@ class Readings:
         each announced change of a selection that it read in its last pass, when that can no longer be watched or can
         again, and when a cluster that it read comes, goes or changes its health. It may be enqueued without need, never
         missed.
-    Threads: any; one pass of a key at a time. `enqueue` and `settle` are called without a lock held.
+    Threads: any; one pass of a key at a time. `enqueue` and `debounce` are called without a lock held.
     """
 
     def __init__(
-        self, clusters: Clusters, enqueue: Callable[[Key], None], settle: Callable[[Key], None] | None = None
+        self, clusters: Clusters, enqueue: Callable[[Key], None], debounce: Callable[[Key], None] | None = None
     ) -> None:
-        """`settle` enqueues a key that has read all of a selection, of which something has changed, and maybe is still
-        changing; None: at once, as any other."""
+        """`debounce` enqueues a key that has read all of a selection, of which something has changed, and maybe is
+        still changing; None: at once, as any other."""
         self._clusters = clusters
         self._enqueue = enqueue
-        self._enqueue_settling = settle or enqueue
+        self._enqueue_debounced = debounce or enqueue
         # guards all below; an ask is in _keys as long as a key has it in _asks. Thousands of keys have some asks each,
         # mostly of parts that nobody else asks for: so both hold the same objects, in tuples where there are few.
         self._guard = threading.Lock()
@@ -96,11 +96,11 @@ class Readings:
         """One pass of `key`. On a clean exit, what earlier passes read and this one did not is released."""
         reader = Reader(self, key)
         yield reader
-        self._settle(key, reader.asked)
+        self._drop_unasked(key, reader.asked)
 
     def forget(self, key: Key) -> None:
         """Release all that was read for `key`; it is gone."""
-        self._settle(key, set())
+        self._drop_unasked(key, set())
 
     def interested(self, cluster: str) -> set[Key]:
         """The keys that read something of that cluster."""
@@ -171,7 +171,7 @@ class Readings:
         unneeded.end()
         return used
 
-    def _settle(self, key: Key, asked: set[Ask]) -> None:
+    def _drop_unasked(self, key: Key, asked: set[Ask]) -> None:
         with self._guard:
             asks = self._asks.pop(key, ())
             unneeded = [
@@ -204,11 +204,11 @@ class Readings:
             parts = self._keys.get(want, {})
             found = list(parts.values()) if hit is None else [parts[part] for part in hit if part in parts]
             keys = {key for each in found for key in each}
-            settling = set() if hit is None else set(parts.get(_ALL, ()))
-        for key in keys - settling:
+            debounced = set() if hit is None else set(parts.get(_ALL, ()))
+        for key in keys - debounced:
             self._enqueue(key)
-        for key in settling:
-            self._enqueue_settling(key)
+        for key in debounced:
+            self._enqueue_debounced(key)
 
     def _cluster_changed(self, name: str) -> None:
         cluster = self._clusters.get(name)

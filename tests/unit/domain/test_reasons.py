@@ -162,7 +162,7 @@ def composed(module: ast.Module) -> Iterator[str]:
     """Texts of the form of a reason that are put together of parts."""
     for node in ast.walk(module):
         if isinstance(node, ast.JoinedStr):
-            fixed = "".join(part.value for part in node.values if isinstance(part, ast.Constant))
+            fixed = "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
             yield from [ast.unparse(node)] if CAMEL_CASE.fullmatch(fixed) else []
 
 

@@ -60,7 +60,7 @@ class Bench:
         reconciler: Any,
         workers: int = 1,
         rest: Callable[[float], float] = no_rest,
-        settle_seconds: float = 0.0,
+        debounce_seconds: float = 0.0,
     ) -> Controller:
         logger = structlog.wrap_logger(
             None, processors=[merge_contextvars, self.log], wrapper_class=structlog.make_filtering_bound_logger(0)
@@ -73,7 +73,7 @@ class Bench:
             workers=workers,
             logger=logger,
             rest=rest,
-            settle_seconds=settle_seconds,
+            debounce_seconds=debounce_seconds,
         )
         self.thread = threading.Thread(target=self._run, name="controller")
         self.thread.start()
@@ -186,10 +186,10 @@ def test_a_key_whose_pass_was_costly_rests_before_the_next_one(bench: Bench) -> 
 
 def test_a_key_that_settles_is_looked_at_once_after_what_happens_together(bench: Bench) -> None:
     reconciler = Scripted(None)
-    controller = bench.start(reconciler, settle_seconds=0.1)
-    controller.settle(A)
+    controller = bench.start(reconciler, debounce_seconds=0.1)
+    controller.debounce(A)
     bench.clock.step(0.05)
-    controller.settle(A)
+    controller.debounce(A)
     bench.quiet()
     assert reconciler.passes == []
     bench.clock.step(0.05)
@@ -197,7 +197,7 @@ def test_a_key_that_settles_is_looked_at_once_after_what_happens_together(bench:
     bench.clock.step(0.2)
     bench.quiet()
     assert reconciler.passes == [A]
-    controller.settle(A)
+    controller.debounce(A)
     controller.queue.add(A)
     reconciler.until(2)
 

@@ -39,7 +39,7 @@ class Epoch:
         with self._guard:
             return self._is_shaken
 
-    def settled(self, term: str) -> None:
+    def confirmed(self, term: str) -> None:
         """Every cycle bears `term`."""
         with self._guard:
             if term == self._term:

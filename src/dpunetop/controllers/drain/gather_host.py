@@ -213,7 +213,7 @@ class HostGatherer:
         cycles = [readers.budget(obj, owner).cycle for obj in found if names.OWNER_LABEL in labels_of(obj)]
         if any(cycle is not None and cycle.term != author.term for cycle in cycles):
             return True
-        self._terms.settled(author.term)
+        self._terms.confirmed(author.term)
         return False
 
     # --- tenant -----------------------------------------------------------------------------------------------------

@@ -46,11 +46,11 @@ class MachineState:
     """The last one that the controller has carried out."""
 
     @property
-    def is_settled(self) -> bool:
+    def is_configured(self) -> bool:
         """Whether it runs what it is to run, the image included where one is named.
 
         Source: `isNodeConfigDone` and `isNodeImageDone` in pkg/controller/common/layered_node_state.go; a Node without
-            any of the annotations, which that operator does not manage, is settled.
+            any of the annotations, which that operator does not manage, is configured.
         """
         if self.current_image is None and self.desired_image is None:
             return self.current == self.desired
@@ -59,7 +59,7 @@ class MachineState:
     @property
     def is_done(self) -> bool:
         """Whether the daemon has arrived at a configuration and says so (`IsNodeDone`)."""
-        return self.state == DONE and bool(self.current) and self.is_settled
+        return self.state == DONE and bool(self.current) and self.is_configured
 
     @property
     def is_failing(self) -> bool:
@@ -83,7 +83,7 @@ class MachineState:
         Source: the controller acts on a difference of `asked` and `applied` alone, whatever the state (`syncNode` in
             pkg/controller/drain/drain_controller.go).
         """
-        return self.drains or self.asked != self.applied or self.state == WORKING or not self.is_settled
+        return self.drains or self.asked != self.applied or self.state == WORKING or not self.is_configured
 
     @property
     def is_at_work(self) -> bool:
@@ -117,7 +117,7 @@ class MachineState:
             return self.trouble
         if self.drains or self.asked != self.applied:
             return f"has asked for {quoted(self.asked, 100)}"
-        if not self.is_settled:
+        if not self.is_configured:
             return f"is to go to {quoted(self.desired, 100)}"
         return f"is {WORKING}" if self.state == WORKING else ""
 

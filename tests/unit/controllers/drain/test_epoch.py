@@ -21,7 +21,7 @@ def test_when_time_goes_back_there_is_another_term_until_which_nothing_is_settle
     terms.advance()
     assert terms.needs_takeover
     assert terms.author().term != before
-    terms.settled(before)
+    terms.confirmed(before)
     assert terms.needs_takeover
-    terms.settled(terms.author().term)
+    terms.confirmed(terms.author().term)
     assert not terms.needs_takeover
