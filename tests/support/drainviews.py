@@ -30,7 +30,7 @@ from dpunetop.domain.drain.protection.blockers import BlockerSettings, first_bud
 from dpunetop.domain.names import maintenance_name
 
 SITE = HostRef("host-1", "tenant/a/b", "dpunetop", "owner", Author("dpunetop-drain", "t1", "x1", 1000))
-NODE = DpuNode("d1", "n1", False, True, "b1", False, DrainOverride.NONE, Mco.RESTS)
+NODE = DpuNode("d1", "n1", False, True, "b1", False, DrainOverride.NONE, Mco.IDLE)
 POD = OvnPod({"metadata": {"name": "p", "namespace": "ns"}}, "p1", True, False, True, ("c1",))
 HOST = HostNode({"metadata": {"name": "host-1"}}, "h", False, False, None, False, False)
 CYCLE = Cycle(

@@ -463,7 +463,7 @@ class World:
     def _judge_opening(self, name: str) -> None:
         dpu, own, node, read = self.dpus[name], self.own(), self.node(name), self.budget(name)
         dpu.opened_at = (self.shaken, self.unwished[name])
-        if node.order is facts.DrainOverride.FORCE:
+        if node.override is facts.DrainOverride.FORCE:
             return
         if self._is_updated_since(dpu.marked_at):
             self.violations.append(f"{name} opened although the host's own operator is at work there")
@@ -473,7 +473,7 @@ class World:
             if not excused or own is not None:
                 self.violations.append(f"{name} opened without its maintenance")
             return
-        wanted = node.cordoned and node.order is facts.DrainOverride.NONE and cycle.state is State.DRAINING
+        wanted = node.cordoned and node.override is facts.DrainOverride.NONE and cycle.state is State.DRAINING
         drained = (
             own.phase is facts.MaintenancePhase.SUCCEEDED
             and self.host().cordoned
@@ -491,16 +491,16 @@ class World:
         there = [name for name in self.dpus if self.infra.get(NODES, "", name) is not None]
         for name in there:
             read, node = self.budget(name), self.node(name)
-            if read.is_open and node.order is not facts.DrainOverride.FORCE:
+            if read.is_open and node.override is not facts.DrainOverride.FORCE:
                 self.violations.append(f"the host was given back while the budget of {name} was open")
             aborted = read.cycle is not None and read.cycle.state is State.ABORTED
-            wants = node.cordoned and node.order is not facts.DrainOverride.SKIP and not aborted
+            wants = node.cordoned and node.override is not facts.DrainOverride.SKIP and not aborted
             if wants and not failed and self.wished_at[name] < self._decided:
                 self.violations.append(f"the host was given back although {name} wants its drain")
         cycles = [self.budget(name).cycle for name in self.dpus]
         uncordoned = any(cycle is not None and cycle.reason == Reason.HOST_UNCORDONED for cycle in cycles)
         proofless = (
-            uncordoned or self.serving not in there or self.node(self.serving).order is facts.DrainOverride.FORCE
+            uncordoned or self.serving not in there or self.node(self.serving).override is facts.DrainOverride.FORCE
         )
         server = self.dpus[self.serving]
         is_too_late = server.failed_at > self._decided  # it failed by itself after the decision had looked
@@ -509,7 +509,7 @@ class World:
         is_in_use = self.workloads and not self.updated
         if not (server.net_up or failed or proofless or is_too_late or was_so_before or is_in_use):
             self.violations.append("the host was given back without network")
-        forced = any(self.node(name).order is facts.DrainOverride.FORCE for name in there)
+        forced = any(self.node(name).override is facts.DrainOverride.FORCE for name in there)
         if not (failed or forced) and self._is_updated_since(self._decided):
             self.violations.append("the host was given back although its own operator is at work there")
 
@@ -521,7 +521,7 @@ class World:
     def _judge_reboot(self, name: str) -> None:
         """A DPU goes down because its drain went through: its host must be empty."""
         dpu = self.dpus[name]
-        if not self.workloads or self.hidden or dpu.unguarded or self.node(name).order is facts.DrainOverride.FORCE:
+        if not self.workloads or self.hidden or dpu.unguarded or self.node(name).override is facts.DrainOverride.FORCE:
             return
         if dpu.mark is None or dpu.mark[0] == self.shaken:
             self.violations.append(f"{name} went down under the workloads of its host")
@@ -571,7 +571,7 @@ class World:
 
     def uncordon(self, name: str) -> bool:
         node = self.node(name)
-        if not node.cordoned or node.mco is not facts.Mco.RESTS:
+        if not node.cordoned or node.mco is not facts.Mco.IDLE:
             return False
         self._change_dpu(name, {"spec": {"unschedulable": None}})
         self.unwished[name] += 1
@@ -809,7 +809,7 @@ class World:
 
     def mco_begins(self, name: str) -> bool:
         node = self.node(name)
-        if node.mco is not facts.Mco.RESTS or node.cordoned or self.dpus[name].down:
+        if node.mco is not facts.Mco.IDLE or node.cordoned or self.dpus[name].down:
             return False
         asked = f"drain-c{self.dpus[name].boots + 1}"
         marks = {

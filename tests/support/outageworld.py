@@ -151,7 +151,7 @@ class OutageWorld:
             outage = find_outage(serving, self.now, self.process.outages.get(host))
         self.process.outages[host] = outage
         limit, turns = self._turns(tenant)
-        suspect = self.process.infra_health.see(_nodes(infra)) or self.process.infra_health.suspicion([])
+        suspect = self.process.infra_health.see(_nodes(infra)) or self.process.infra_health.suspicion().value
         spec = UnplannedSpec(self.policy, AFTER, self.limit)
         turn = turns.get(host, Turn.UNDECIDED)
         found = decide_outage(

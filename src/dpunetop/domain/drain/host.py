@@ -195,7 +195,7 @@ def is_active(view: HostView | None, dpu: DpuView) -> bool:
         return True
     if view is None:
         return isinstance(dpu.node, DpuNode) and dpu.node.cordoned
-    return HostState(view).wants(dpu)
+    return HostState(view).wants_drain(dpu)
 
 
 def rehearsal(view: HostView | None, task: Task) -> Apply | None:

@@ -147,7 +147,7 @@ def test_force_on_an_uncordoned_dpu_ends_a_drain_whose_daemon_failed() -> None:
     while world.step(world.nmo, "nmo"):
         world.work()
     world.work()
-    assert (world.own(), world.node(DPU).order) == (None, DrainOverride.FORCE)
+    assert (world.own(), world.node(DPU).override) == (None, DrainOverride.FORCE)
     assert world.host().cordoned, "nothing has shown that its network works"
     assert not world.violations
 

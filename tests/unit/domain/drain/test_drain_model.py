@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dpunetop.domain.drain.model.facts import DrainSettings, OnTimeout, Reason
+from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.report.dpustatus import DpuPhase
 from support.drainfaults import faults
 from support.drainworld import World, finish, walk
@@ -110,6 +111,6 @@ def test_every_stage_is_on_the_page_with_ways_out_that_lead_to_idle() -> None:
 
 def test_every_reason_is_on_the_page_with_what_ends_it() -> None:
     rows = section("Reasons, and what ends them")
-    assert {row[0].strip("`") for row in rows} == {str(reason) for reason in Reason}
+    assert {row[0].strip("`") for row in rows} == {*map(str, Reason), str(ProtectionPhase.NOT_OURS)}
     never = {"HostUncordoned", "Teardown"}
     assert {row[0].strip("`") for row in rows if not row[2] and not row[3]} == never

@@ -129,7 +129,7 @@ def test_a_dpu_that_is_down_when_the_host_is_uncordoned_has_to_prove_its_network
     while world.host_updates.step():
         world.steps += 1
         world.work()
-    while world.node(DPU).mco is not Mco.RESTS:
+    while world.node(DPU).mco is not Mco.IDLE:
         world.mco(DPU)
         world.work()
     assert not world.dpus[DPU].net_up

@@ -8,7 +8,9 @@ from functools import partial
 import pytest
 
 from dpunetop.domain.drain.model.facts import Templates
+from dpunetop.domain.drain.protection.tasks import ChangeEntry
 from dpunetop.domain.drain.rules.cycle import decide
+from dpunetop.domain.drain.rules.returning import EndMaintenance
 from support.drainviews import DONE, DRAINED_HOST, POD, RETURNING, free, view
 from support.drainworld import World
 
@@ -70,6 +72,6 @@ def test_a_pod_of_the_template_before_is_started_anew_once_the_newest_has_proved
 def test_no_working_pod_goes_for_another_entry_while_the_rollout_is_stopped() -> None:
     waiting = replace(free(RETURNING), entry="TENANT_K8S_NODE=host-1\nOVN_LOG_LEVEL=dbg")
     look = partial(view, maintenances=(DONE,), host=DRAINED_HOST)
-    assert type(decide(look(waiting)).task).__name__ == "ChangeEntry"
+    assert isinstance(decide(look(waiting)).task, ChangeEntry)
     stopped = replace(waiting, pods=(replace(POD, newest=False),))
-    assert type(decide(look(stopped)).task).__name__ == "EndMaintenance"
+    assert isinstance(decide(look(stopped)).task, EndMaintenance)

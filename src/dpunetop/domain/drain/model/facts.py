@@ -32,7 +32,8 @@ class DrainOverride(Enum):
 class Mco(Enum):
     """What the machine-config operator is about to do with a DPU's Node."""
 
-    RESTS = auto()
+    IDLE = auto()
+    """It is done with the node, and has nothing for it."""
     PENDING = auto()
     """It is at work here, or has a configuration for the node: a drain may follow without another word."""
     DRAINS = auto()
@@ -50,7 +51,7 @@ class DpuNode:
     ready: bool
     boot_id: str
     terminating: bool
-    order: DrainOverride
+    override: DrainOverride
     """A FORCE that names another boot ID is void, and shows as NONE."""
     mco: Mco
     machine: MachineState = UNMANAGED
@@ -60,7 +61,7 @@ class DpuNode:
     @property
     def held(self) -> bool:
         """Whether a person forbids that anything is opened or given back."""
-        return self.order in (DrainOverride.HOLD, DrainOverride.UNKNOWN)
+        return self.override in (DrainOverride.HOLD, DrainOverride.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class HostState:
 
     @cached_property
     def is_quiet(self) -> bool:
-        """Whether nothing of a drain is there: no wish, no record, no maintenance of ours, no mark on the host."""
+        """Whether nothing of a drain is there: none is wanted, no record, no maintenance of ours, no mark on the host."""
         marked = isinstance(self.host, HostNode) and (self.host.mark is not None or self._is_left_by_us)
         return not self.active and not self.cycles and self.own is None and not marked
 
@@ -115,28 +115,28 @@ class HostState:
         """The record of the DPU's cycle on this host."""
         return dpu.budget.cycle if dpu.budget is not None and self.serves(dpu) else None
 
-    def wants(self, dpu: DpuView) -> bool:
-        """Whether the host is to be drained for it: because its pair ends, or because the DPU is cordoned, which is a
-        wish where it serves under protection, and nobody says otherwise."""
+    def wants_drain(self, dpu: DpuView) -> bool:
+        """Whether the host is to be drained for it: because its pair ends, or because the DPU is cordoned. A cordon
+        asks for a drain only where the DPU serves under protection, and no person says otherwise."""
         node = dpu.node
         if not self.serves(dpu) or not isinstance(node, DpuNode):
             return False
-        return dpu.parting or (node.cordoned and node.order is not DrainOverride.SKIP)
+        return dpu.parting or (node.cordoned and node.override is not DrainOverride.SKIP)
 
     def is_skipped(self, dpu: DpuView) -> bool:
         """Whether a person says that its cordon asks for no drain."""
         node = dpu.node
         is_cordoned = self.serves(dpu) and isinstance(node, DpuNode) and node.cordoned
-        return is_cordoned and isinstance(node, DpuNode) and node.order is DrainOverride.SKIP and not dpu.parting
+        return is_cordoned and isinstance(node, DpuNode) and node.override is DrainOverride.SKIP and not dpu.parting
 
     def is_parting(self, dpu: DpuView) -> bool:
         """Whether the host is drained because the pair ends: then the DPU serves it no more, and nothing is opened."""
-        return dpu.parting and self.wants(dpu)
+        return dpu.parting and self.wants_drain(dpu)
 
     def is_active(self, dpu: DpuView) -> bool:
         """Whether its drain is wanted and not given up."""
         cycle = self.cycle(dpu)
-        return self.wants(dpu) and (cycle is None or cycle.state is not State.ABORTED)
+        return self.wants_drain(dpu) and (cycle is None or cycle.state is not State.ABORTED)
 
     def is_open(self, dpu: DpuView) -> bool:
         """Whether its budget lets its blocker be evicted."""
@@ -156,7 +156,7 @@ class HostState:
 
     def is_forced(self, dpu: DpuView) -> bool:
         """Whether a person named the boot ID that the DPU runs in."""
-        return isinstance(dpu.node, DpuNode) and dpu.node.order is DrainOverride.FORCE
+        return isinstance(dpu.node, DpuNode) and dpu.node.override is DrainOverride.FORCE
 
     def is_held(self, dpu: DpuView) -> bool:
         """Whether a person forbids that anything is opened or given back."""

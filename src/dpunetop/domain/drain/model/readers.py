@@ -59,7 +59,7 @@ def dpu_node(obj: Obj) -> DpuNode:
         ready=(condition_of(obj, "Ready") or {}).get("status") == "True",
         boot_id=boot,
         terminating=is_terminating(obj),
-        order=_override(str(notes.get(DRAIN_ANNOTATION, "")), boot),
+        override=_override(str(notes.get(DRAIN_ANNOTATION, "")), boot),
         mco=_mco(machine),
         machine=machine,
         ready_since=as_seconds((condition_of(obj, "Ready") or {}).get("lastTransitionTime")),
@@ -207,7 +207,7 @@ def _phase(said: str, outdated: str, last_update: str) -> MaintenancePhase:
 def _mco(machine: MachineState) -> Mco:
     if machine.drains:
         return Mco.DRAINED if machine.is_drained else Mco.DRAINS
-    return Mco.PENDING if machine.is_under_way else Mco.RESTS
+    return Mco.PENDING if machine.is_under_way else Mco.IDLE
 
 
 def _override(text: str, boot: str) -> DrainOverride:

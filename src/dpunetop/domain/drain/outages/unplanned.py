@@ -282,7 +282,7 @@ def _unguarded(host_state: HostState) -> Iterable[str]:
             continue
         if dpu.node.held:
             yield f"no annotation that holds {named(dpu.name)}"
-        if dpu.node.mco is not Mco.RESTS:
+        if dpu.node.mco is not Mco.IDLE:
             yield f"a machine-config operator that is done with {named(dpu.name)}"
         if host_state.is_open(dpu) or not dpu.blocker_ready:
             yield f"a blocker that is Ready on {named(dpu.name)}"

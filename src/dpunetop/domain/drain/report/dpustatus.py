@@ -61,7 +61,7 @@ class DpuStatus:
 
     dpu: str
     stage: DpuPhase
-    wish: DrainReason
+    drain_reason: DrainReason
     reason: str
     message: str
     has_opened: bool = False
@@ -105,7 +105,7 @@ def _dpu_status(host_state: HostState, dpu: DpuView, hold: HoldReason | None) ->
     return DpuStatus(
         dpu=dpu.name,
         stage=_stage(host_state, dpu, hold),
-        wish=_wish(host_state, dpu),
+        drain_reason=_drain_reason(host_state, dpu),
         reason="" if hold is None else str(hold.reason),
         message="" if hold is None else hold.message,
         has_opened=cycle is not None and bool(cycle.opened_at),
@@ -123,12 +123,12 @@ def _skipped(host_state: HostState, dpu: DpuView) -> str:
 
 def _is_concerned(host_state: HostState, dpu: DpuView) -> bool:
     """Whether what the host waits for is this DPU's affair: a drain of its own, or, where none has one, any of them."""
-    has_drain = [host_state.cycle(each) is not None or host_state.wants(each) for each in host_state.view.dpus]
-    return not any(has_drain) or host_state.cycle(dpu) is not None or host_state.wants(dpu)
+    has_drain = [host_state.cycle(each) is not None or host_state.wants_drain(each) for each in host_state.view.dpus]
+    return not any(has_drain) or host_state.cycle(dpu) is not None or host_state.wants_drain(dpu)
 
 
 def _stage(host_state: HostState, dpu: DpuView, hold: HoldReason | None) -> DpuPhase:
-    is_unrecorded = host_state.cycle(dpu) is None and not host_state.wants(
+    is_unrecorded = host_state.cycle(dpu) is None and not host_state.wants_drain(
         dpu
     )  # a maintenance of ours with no record of why
     if hold is not None and (not _is_good(host_state, hold) or (is_unrecorded and not host_state.is_to_be_lifted)):
@@ -140,7 +140,7 @@ def _stage(host_state: HostState, dpu: DpuView, hold: HoldReason | None) -> DpuP
     if cycle is None and host_state.is_to_be_lifted and dpu is host_state.prover():
         return DpuPhase.VERIFYING
     if cycle is None:
-        return DpuPhase.HOST_DRAINING if host_state.wants(dpu) else DpuPhase.IDLE
+        return DpuPhase.HOST_DRAINING if host_state.wants_drain(dpu) else DpuPhase.IDLE
     return _stage_of(host_state, dpu, cycle)
 
 
@@ -158,8 +158,8 @@ def _stage_of(host_state: HostState, dpu: DpuView, cycle: Cycle) -> DpuPhase:
     return DpuPhase.HOST_DRAINED if host_state.is_drained_for(dpu) else DpuPhase.HOST_DRAINING
 
 
-def _wish(host_state: HostState, dpu: DpuView) -> DrainReason:
-    if not host_state.wants(dpu) or not isinstance(dpu.node, DpuNode):
+def _drain_reason(host_state: HostState, dpu: DpuView) -> DrainReason:
+    if not host_state.wants_drain(dpu) or not isinstance(dpu.node, DpuNode):
         return DrainReason.NOBODY
     if host_state.is_parting(dpu):
         return DrainReason.DELETION

@@ -155,7 +155,7 @@ class Create:
 
     def _is_cordoned(self) -> Steps[bool]:
         node = yield from read_node(self.dpu)
-        return node is not None and node.cordoned and node.order is not DrainOverride.SKIP
+        return node is not None and node.cordoned and node.override is not DrainOverride.SKIP
 
     def _is_parting(self, ending: Obj) -> Steps[bool]:
         live = yield from fetch(QuorumGet(INFRA, DPUCLUSTERCONFIGS, namespace_of(ending), name_of(ending)))

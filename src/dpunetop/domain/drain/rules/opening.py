@@ -109,7 +109,7 @@ class Seen:
 OpeningGuard = Callable[[Seen], bool]
 OPENING: Mapping[str, OpeningGuard] = {
     "the node is that of the cycle": lambda seen: seen.node.uid == seen.cycle.node,
-    "the drain is wanted": lambda seen: seen.node.cordoned and seen.node.order is not DrainOverride.SKIP,
+    "the drain is wanted": lambda seen: seen.node.cordoned and seen.node.override is not DrainOverride.SKIP,
     "nobody holds it": lambda seen: not seen.node.held,
     "the maintenance is ours": lambda seen: seen.maintenance.ours,
     "the maintenance is of this cycle": lambda seen: seen.maintenance.uid == seen.cycle.maintenance,
@@ -198,7 +198,7 @@ class ForceOpen:
         """See `calls.Task`."""
         node = yield from read_node(self.dpu)
         read = yield from read_budget(self.host_ref, self.dpu)
-        if node is None or read is None or not node.cordoned or node.order is not DrainOverride.FORCE:
+        if node is None or read is None or not node.cordoned or node.override is not DrainOverride.FORCE:
             return Done(Result.STALE, f"{self.dpu}: nobody forces it now")
         own = read.cycle is not None and read.cycle.term == self.host_ref.author.term
         if not own or not read.ours or read.is_open or read.serves != self.host_ref.host:

@@ -218,8 +218,8 @@ def _of_node(node: DpuNode, cycle: Cycle | None) -> tuple[str, ...]:
     missing = []
     if not node.ready or node.terminating:
         missing.append("node Ready")
-    is_no_wish = node.order is DrainOverride.SKIP or (cycle is not None and cycle.state is State.ABORTED)
-    if node.cordoned and not is_no_wish:
+    asks_nothing = node.override is DrainOverride.SKIP or (cycle is not None and cycle.state is State.ABORTED)
+    if node.cordoned and not asks_nothing:
         missing.append("node schedulable")
     return tuple(missing)
 

@@ -124,7 +124,7 @@ def finish(host_state: HostState) -> Move | None:
 
 def seems_taken_back(host_state: HostState, dpu: DpuView, cycle: Cycle) -> bool:
     is_unsure = isinstance(dpu.node, NodeGone) and not dpu.node.confirmed
-    return cycle.state is not State.RETURNING and not host_state.wants(dpu) and not is_unsure
+    return cycle.state is not State.RETURNING and not host_state.wants_drain(dpu) and not is_unsure
 
 
 def _first_record(host_state: HostState, dpu: DpuView) -> Cycle:

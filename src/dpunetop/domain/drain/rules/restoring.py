@@ -18,7 +18,14 @@ from dpunetop.domain.drain.model.maintenances import (
 )
 from dpunetop.domain.drain.model.reads import read_host, read_maintenances
 from dpunetop.domain.drain.rules.proof import ends_unproven, missing_proofs, needs_proof, unproven
-from dpunetop.domain.drain.rules.returning import DpuCheck, Farewell, dpu_checks_of, first_broken, tell_end, what_keeps
+from dpunetop.domain.drain.rules.returning import (
+    DpuCheck,
+    LeftCordoned,
+    dpu_checks_of,
+    first_broken,
+    tell_end,
+    what_keeps,
+)
 from dpunetop.domain.names import CORDONED_BEFORE_ANNOTATION, DPUCLUSTERCONFIGS
 from dpunetop.domain.reasons import event
 from dpunetop.kube.keys import INFRA
@@ -51,7 +58,7 @@ def lead_out(host_state: HostState) -> Move | None:
     if not host_state.is_left_over:
         return None
     unproven = needs_proof(host_state) and ends_unproven(host_state)
-    told = Farewell(host_state.view.config, host_state.is_parted) if unproven else None
+    told = LeftCordoned(host_state.view.config, host_state.is_parted) if unproven else None
     return LeadOut(host_state.view.host_ref, dpu_checks_of(host_state), told)
 
 
@@ -101,7 +108,7 @@ class LeadOut:
 
     host_ref: HostRef
     dpu_checks: tuple[DpuCheck, ...]
-    farewell: Farewell | None
+    left_cordoned: LeftCordoned | None
     """How the host stays cordoned, because nothing proves its network; None: it is proven."""
 
     def run(self) -> Procedure:
@@ -116,15 +123,15 @@ class LeadOut:
             return Done(Result.STALE, f"{self.host_ref.host}: is not as a maintenance leaves it")
         if (yield from read_maintenances(self.host_ref)):
             return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
-        if self.farewell is None:
+        if self.left_cordoned is None:
             yield from store(release_host(self.host_ref, host))
             yield from tell_end(self.host_ref, self.dpu_checks, None)
             return Done(Result.DONE, f"{self.host_ref.host}: is schedulable again, which its maintenance left undone")
-        if self.farewell.is_parted:  # it is cordoned, so that what is left to do shows: the next look restores it
+        if self.left_cordoned.is_parted:  # it is cordoned, so that what is left to do shows: the next look restores it
             yield from store(leave_host(self.host_ref, host))
         else:
             yield from store(restore_host(self.host_ref, host))
-        yield from tell_end(self.host_ref, self.dpu_checks, self.farewell)
+        yield from tell_end(self.host_ref, self.dpu_checks, self.left_cordoned)
         return Done(Result.DONE, f"{self.host_ref.host}: is left cordoned")
 
 

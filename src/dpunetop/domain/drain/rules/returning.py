@@ -68,8 +68,8 @@ def what_keeps(host_state: HostState, dpu: DpuView) -> HoldReason | None:
     if dpu.node.held:
         return HoldReason(Reason.HELD_BY_ANNOTATION, f"a person holds {dpu.name} by annotation")
     cycle = host_state.cycle(dpu)
-    refused = dpu.node.order is DrainOverride.SKIP or (cycle is not None and cycle.state is State.ABORTED)
-    rests = dpu.node.mco is Mco.RESTS or (refused and dpu.node.mco is not Mco.DRAINED)
+    refused = dpu.node.override is DrainOverride.SKIP or (cycle is not None and cycle.state is State.ABORTED)
+    rests = dpu.node.mco is Mco.IDLE or (refused and dpu.node.mco is not Mco.DRAINED)
     if not rests and not host_state.is_forced(dpu):
         return stuck_update(dpu, dpu.node) or pending_update(dpu.node)
     if not dpu.blocker_ready and not host_state.is_forced(dpu):
@@ -105,7 +105,7 @@ def end_maintenance(host_state: HostState) -> Move | None:
     dpu_checks = dpu_checks_of(host_state)
     before = True if unproven else (False if host_state.was_uncordoned else None)
     why = Because.IN_USE if host_state.is_in_use and not host_state.was_uncordoned else Because.DECIDED
-    told = Farewell(view.config, host_state.is_parted) if unproven else None
+    told = LeftCordoned(view.config, host_state.is_parted) if unproven else None
     return EndMaintenance(view.host_ref, host_state.own.uid, dpu_checks, before, told, why)
 
 
@@ -170,20 +170,20 @@ def _wants_nothing(seen: DpuCheckReads) -> bool:
     node = seen.node
     if node is None:
         return seen.dpu_check.gone
-    return not node.cordoned or node.order is DrainOverride.SKIP or seen.is_aborted
+    return not node.cordoned or node.override is DrainOverride.SKIP or seen.is_aborted
 
 
 def _mco_rests(seen: DpuCheckReads) -> bool:
     """A drain that is refused here is held back by the budget and may go on asking; what is drained already reboots."""
     if seen.node is None or seen.dpu_check.forced:
         return True
-    refused = seen.is_aborted or seen.node.order is DrainOverride.SKIP
-    return seen.node.mco is Mco.RESTS or (refused and seen.node.mco is not Mco.DRAINED)
+    refused = seen.is_aborted or seen.node.override is DrainOverride.SKIP
+    return seen.node.mco is Mco.IDLE or (refused and seen.node.mco is not Mco.DRAINED)
 
 
 def _is_forced(seen: DpuCheckReads) -> bool:
     """Whether a person still forces what the decision took for forced."""
-    return seen.dpu_check.forced and seen.node is not None and seen.node.order is DrainOverride.FORCE
+    return seen.dpu_check.forced and seen.node is not None and seen.node.override is DrainOverride.FORCE
 
 
 def _is_the_proven_one(seen: DpuCheckReads) -> bool:
@@ -204,7 +204,7 @@ ENDING: Mapping[str, Guard] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Farewell:
+class LeftCordoned:
     """How a host comes out cordoned."""
 
     config: Obj
@@ -236,7 +236,7 @@ class EndMaintenance:
     dpu_checks: tuple[DpuCheck, ...]
     cordoned_before: bool | None = None
     """What the host is to show; None: what it shows already, or else what the maintenance carries."""
-    farewell: Farewell | None = None
+    left_cordoned: LeftCordoned | None = None
     """How it comes out cordoned although nothing proves its network; None: it is cordoned only if it was before."""
     because: Because = Because.DECIDED
 
@@ -252,12 +252,12 @@ class EndMaintenance:
         host = yield from read_host(self.host_ref)
         if forbidden := self._forbidden(found, host):
             return Done(Result.STALE, f"{self.host_ref.host}: {forbidden}")
-        if self.farewell is not None and self.farewell.is_parted:
+        if self.left_cordoned is not None and self.left_cordoned.is_parted:
             yield from _leave(self.host_ref, found, host)
         else:
             yield from remember_cordon(self.host_ref, found, host, self.cordoned_before)
         yield Write(delete_maintenance(self.host_ref, found))
-        yield from tell_end(self.host_ref, self.dpu_checks, self.farewell)
+        yield from tell_end(self.host_ref, self.dpu_checks, self.left_cordoned)
         return Done(Result.DONE, f"{self.host_ref.host}: is given back")
 
     def _forbidden(self, found: Maintenance, host: HostNode | None) -> str:
@@ -269,25 +269,25 @@ class EndMaintenance:
         return "its own machine-config operator is at work there" if is_at_work else ""
 
 
-def tell_end(host_ref: HostRef, dpu_checks: tuple[DpuCheck, ...], farewell: Farewell | None) -> Steps[None]:
+def tell_end(host_ref: HostRef, dpu_checks: tuple[DpuCheck, ...], left_cordoned: LeftCordoned | None) -> Steps[None]:
     """Say that the host comes out cordoned, on the DpuClusterConfig and on the Nodes of its DPUs; else which of them
     was asked for nothing."""
-    if farewell is None:
+    if left_cordoned is None:
         for dpu_check in dpu_checks:
             if dpu_check.forced:
                 dpu = dpu_check.dpu
                 words = f"host {host_ref.host} is given back, and nothing was asked of {dpu}: its drain ends by force"
                 yield from tell_dpu(dpu_check.dpu, HOST_FORCED_BACK, words)
         return
-    words = f"host {host_ref.host} is left cordoned: {_why(farewell, dpu_checks)}. Uncordon it yourself"
-    yield event(INFRA, DPUCLUSTERCONFIGS, farewell.config, HOST_LEFT_CORDONED, words)
+    words = f"host {host_ref.host} is left cordoned: {_why(left_cordoned, dpu_checks)}. Uncordon it yourself"
+    yield event(INFRA, DPUCLUSTERCONFIGS, left_cordoned.config, HOST_LEFT_CORDONED, words)
     for dpu_check in dpu_checks:
         yield from tell_dpu(dpu_check.dpu, HOST_LEFT_CORDONED, words)
 
 
-def _why(farewell: Farewell, dpu_checks: tuple[DpuCheck, ...]) -> str:
-    if farewell.is_parted:
-        name = f"{namespace_of(farewell.config)}/{name_of(farewell.config)}"
+def _why(left_cordoned: LeftCordoned, dpu_checks: tuple[DpuCheck, ...]) -> str:
+    if left_cordoned.is_parted:
+        name = f"{namespace_of(left_cordoned.config)}/{name_of(left_cordoned.config)}"
         return f"no DPU serves it any more. Served by DpuClusterConfig {name} anew, it becomes schedulable on proof"
     forced = ", ".join(dpu_check.dpu for dpu_check in dpu_checks if dpu_check.forced)
     return "nothing has shown that its network works" + (f", and the drain of {forced} ends by force" if forced else "")

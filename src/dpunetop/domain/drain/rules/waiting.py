@@ -99,7 +99,7 @@ def in_own_drain(host_state: HostState) -> HoldReason:
 def stuck_update(dpu: DpuView, node: DpuNode) -> HoldReason | None:
     """What the machine-config operator says that it cannot go on with by itself."""
     is_failing = node.machine.is_failing and node.mco is not Mco.DRAINS  # of a late drain only the daemon gives up
-    if node.mco is Mco.RESTS or not (dpu.stuck or is_failing):
+    if node.mco is Mco.IDLE or not (dpu.stuck or is_failing):
         return None
     trouble = dpu.stuck or f"the machine-config daemon of {node.name} {node.machine.trouble}"
     return HoldReason(Reason.MACHINE_CONFIG_STUCK, f"{trouble}; {how_to_force(node)}")

@@ -49,7 +49,7 @@ ORDERS = {
 
 @pytest.mark.parametrize(("text", "order"), ORDERS.items(), ids=[text or "none" for text in ORDERS])
 def test_the_annotation_drain_is_read_strictly(text: str, order: DrainOverride) -> None:
-    assert dpu_node(node({DRAIN_ANNOTATION: text})).order is order
+    assert dpu_node(node({DRAIN_ANNOTATION: text})).override is order
 
 
 def test_an_order_that_nobody_understands_holds() -> None:
@@ -75,16 +75,16 @@ def images(current: str | None, desired: str | None) -> dict[str, str]:
 
 
 MCO = {
-    "is not there": ({}, Mco.RESTS),
-    "is done": (marks(), Mco.RESTS),
-    "has given back": (marks(drain="uncordon-c", applied="uncordon-c"), Mco.RESTS),
-    "is degraded where it is": (marks(state="Degraded"), Mco.RESTS),
+    "is not there": ({}, Mco.IDLE),
+    "is done": (marks(), Mco.IDLE),
+    "has given back": (marks(drain="uncordon-c", applied="uncordon-c"), Mco.IDLE),
+    "is degraded where it is": (marks(state="Degraded"), Mco.IDLE),
     "has a new configuration": (marks(desired="d"), Mco.PENDING),
     "works": (marks(state="Working"), Mco.PENDING),
     "has a new image": ({**marks(), **images("i1", "i2")}, Mco.PENDING),
     "has its first image": ({**marks(), **images(None, "i1")}, Mco.PENDING),
     "takes its image away": ({**marks(), **images("i1", None)}, Mco.PENDING),
-    "runs its image": ({**marks(), **images("i1", "i1")}, Mco.RESTS),
+    "runs its image": ({**marks(), **images("i1", "i1")}, Mco.IDLE),
     "is degraded on its way": (marks(desired="d", state="Degraded"), Mco.PENDING),
     "has yet to uncordon": (marks(drain="uncordon-c", applied="drain-c"), Mco.PENDING),
     "asks for a drain": (marks(desired="d", drain="drain-d", applied="uncordon-c"), Mco.DRAINS),

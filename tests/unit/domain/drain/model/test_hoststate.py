@@ -58,7 +58,7 @@ VERIFYING: dict[str, tuple[HostView, bool]] = {
     "the maintenance is gone and has left the host cordoned": (view(free(RETURNING), host=DRAINED_HOST), True),
     "the maintenance is somebody else's": (at_the_end(free(RETURNING), maintenance=FOREIGN), False),
     "the host is gone": (at_the_end(free(RETURNING), host=NodeGone(True)), False),
-    "a person forces it": (at_the_end(free(RETURNING, order=DrainOverride.FORCE)), False),
+    "a person forces it": (at_the_end(free(RETURNING, override=DrainOverride.FORCE)), False),
     "nobody is left to prove it": (at_the_end(replace(free(RETURNING), paired=False)), False),
     "nothing is known of the tenant": (view(free(RETURNING), tenant=BLIND), False),
 }

@@ -122,7 +122,7 @@ CASES: dict[str, tuple[OutageView, tuple[Any, str]]] = {
         outage_view(OURS, None, dpus=(dpu(mco=Mco.PENDING),)),
         (None, "NetworkUnproven"),
     ),
-    "a person holds it": (outage_view(OURS, None, dpus=(dpu(order=DrainOverride.HOLD),)), (None, "NetworkUnproven")),
+    "a person holds it": (outage_view(OURS, None, dpus=(dpu(override=DrainOverride.HOLD),)), (None, "NetworkUnproven")),
     "containers from before a reboot": (
         outage_view(replace(OURS, unplanned=replace(MARK, containers=("c1",))), None, dpus=(dpu(boot_id="b2"),)),
         (None, "NetworkUnproven"),

@@ -37,7 +37,7 @@ LATE = DrainSettings(timeout_seconds=50)
 STAGES: dict[str, tuple[HostView, DpuPhase, str]] = {
     "at rest": (view(free()), DpuPhase.IDLE, ""),
     "at rest and the tenant is away": (view(free(), tenant=BLIND), DpuPhase.IDLE, ""),
-    "skipped": (view(cordoned(order=DrainOverride.SKIP)), DpuPhase.IDLE, ""),
+    "skipped": (view(cordoned(override=DrainOverride.SKIP)), DpuPhase.IDLE, ""),
     "wanted": (view(cordoned()), DpuPhase.HOST_DRAINING, ""),
     "being drained": (view(cordoned(CYCLE), maintenances=(nm(),)), DpuPhase.HOST_DRAINING, "HostDraining"),
     "drained": (view(cordoned(CYCLE), maintenances=(DONE,), host=DRAINED_HOST), DpuPhase.HOST_DRAINED, ""),
@@ -123,7 +123,7 @@ WISHES: dict[str, tuple[Any, DrainReason]] = {
 def test_the_drain_is_wanted_by(dpu: Any, wish: DrainReason) -> None:
     given = view(dpu)
     (found,) = dpu_statuses(given, decide(given))
-    assert found.wish is wish
+    assert found.drain_reason is wish
 
 
 def test_a_dpu_that_has_nothing_to_do_with_the_hold_of_its_neighbour_is_idle() -> None:

@@ -174,7 +174,7 @@ def test_a_limit_counts_from_what_is_recorded(given: HostView, span: LimitedStep
 
 
 def test_what_is_told_at_once_or_rests_is_never_late() -> None:
-    for given in (view(free()), view(cordoned(ABORTED)), view(cordoned(order=DrainOverride.SKIP))):
+    for given in (view(free()), view(cordoned(ABORTED)), view(cordoned(override=DrainOverride.SKIP))):
         assert (look(at(10**9, given)).late, look(at(10**9, given)).late_at) == (None, 0)
 
 

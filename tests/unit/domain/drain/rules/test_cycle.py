@@ -26,7 +26,8 @@ from dpunetop.domain.drain.model.record import Cycle, State
 from dpunetop.domain.drain.rules.cycle import Decision, decide
 from dpunetop.domain.drain.rules.failing import retry_pause
 from dpunetop.domain.drain.rules.records import Reset, Rewrite
-from dpunetop.domain.drain.rules.returning import Farewell
+from dpunetop.domain.drain.rules.restoring import LeadOut
+from dpunetop.domain.drain.rules.returning import EndMaintenance, LeftCordoned
 from dpunetop.domain.names import open_for
 from support.drainviews import (
     ABORTED,
@@ -78,14 +79,14 @@ CASES: dict[str, tuple[HostView, str]] = {
     "nothing is wanted of a host without NMO": (view(free(), maintenances=None), ""),
     "a cordon without a mark is no wish": (view(dpu(read=closed(serves="", is_open=True), cordoned=True)), ""),
     "a cordon under somebody else's budget is no wish": (view(dpu(read=closed(ours=False), cordoned=True)), ""),
-    "skip": (view(cordoned(order=DrainOverride.SKIP)), ""),
+    "skip": (view(cordoned(override=DrainOverride.SKIP)), ""),
     # closing, whatever else
     "open at rest": (view(free(is_open=True)), "Close d1"),
     "open without a record": (view(cordoned(is_open=True)), "Close d1"),
     "open and taken back": (view(free(OPENED, is_open=True), maintenances=(DONE,), host=DRAINED_HOST), "Close d1"),
     "open and the tenant is away": (view(cordoned(OPENED, is_open=True), tenant=BLIND), "Close d1"),
     "open and held": (
-        view(cordoned(OPENED, is_open=True, order=DrainOverride.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
+        view(cordoned(OPENED, is_open=True, override=DrainOverride.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
         "Close d1",
     ),
     "open and all is well": (
@@ -93,7 +94,7 @@ CASES: dict[str, tuple[HostView, str]] = {
         "DpuDraining",
     ),
     "open by force": (
-        view(cordoned(STARTING, is_open=True, order=DrainOverride.FORCE), tenant=BLIND),
+        view(cordoned(STARTING, is_open=True, override=DrainOverride.FORCE), tenant=BLIND),
         "TenantUnreachable",
     ),
     # records
@@ -104,7 +105,7 @@ CASES: dict[str, tuple[HostView, str]] = {
     "taken back": (view(free(CYCLE), maintenances=(nm(),)), "Rewrite d1 returning"),
     "taken back after an abort": (view(free(ABORTED)), "Rewrite d1 returning"),
     "skip in the middle": (
-        view(cordoned(CYCLE, order=DrainOverride.SKIP), maintenances=(nm(),)),
+        view(cordoned(CYCLE, override=DrainOverride.SKIP), maintenances=(nm(),)),
         "Rewrite d1 returning",
     ),
     "wanted again": (view(cordoned(RETURNING), maintenances=(DONE,), host=DRAINED_HOST), "Rewrite d1 starting"),
@@ -118,7 +119,7 @@ CASES: dict[str, tuple[HostView, str]] = {
     ),
     "what runs is not recorded and the tenant is away": (view(free(UNSEEN), tenant=BLIND), "Refresh d1"),
     "what runs is not recorded and held": (
-        view(free(UNSEEN, order=DrainOverride.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
+        view(free(UNSEEN, override=DrainOverride.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
         "Refresh d1",
     ),
     "what runs is not recorded but proves": (
@@ -140,7 +141,7 @@ CASES: dict[str, tuple[HostView, str]] = {
     "wanted and time went back": (view(cordoned(STARTING), unverified=True), "TimeWentBack"),
     "given back and time went back": (view(free(RETURNING), maintenances=(DONE,), unverified=True), "TimeWentBack"),
     "wanted of a host without NMO": (view(cordoned(STARTING), maintenances=None), "NodeMaintenanceNotServed"),
-    "force needs no tenant": (view(cordoned(STARTING, order=DrainOverride.FORCE), tenant=BLIND), "ForceOpen d1"),
+    "force needs no tenant": (view(cordoned(STARTING, override=DrainOverride.FORCE), tenant=BLIND), "ForceOpen d1"),
     # giving up
     "taken back by a person": (
         view(cordoned(OPENED), maintenances=(DONE,), host=TAKEN_BACK),
@@ -204,7 +205,7 @@ CASES: dict[str, tuple[HostView, str]] = {
         "Open d1",
     ),
     "drained and held": (
-        view(cordoned(CYCLE, order=DrainOverride.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
+        view(cordoned(CYCLE, override=DrainOverride.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
         "HeldByAnnotation",
     ),
     "running again with a mark": (view(cordoned(OPENED), maintenances=(nm(marks=MARK),)), "Unmark d1"),
@@ -260,7 +261,7 @@ CASES: dict[str, tuple[HostView, str]] = {
         "EndMaintenance",
     ),
     "held": (
-        view(free(RETURNING, order=DrainOverride.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
+        view(free(RETURNING, override=DrainOverride.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
         "HeldByAnnotation",
     ),
     "mco is not done": (
@@ -276,11 +277,13 @@ CASES: dict[str, tuple[HostView, str]] = {
         "MachineConfigPending",
     ),
     "mco asks in vain for one that is skipped": (
-        view(cordoned(RETURNING, order=DrainOverride.SKIP, mco=Mco.DRAINS), maintenances=(DONE,), host=DRAINED_HOST),
+        view(cordoned(RETURNING, override=DrainOverride.SKIP, mco=Mco.DRAINS), maintenances=(DONE,), host=DRAINED_HOST),
         "EndMaintenance",
     ),
     "mco has drained what is skipped": (
-        view(cordoned(RETURNING, order=DrainOverride.SKIP, mco=Mco.DRAINED), maintenances=(DONE,), host=DRAINED_HOST),
+        view(
+            cordoned(RETURNING, override=DrainOverride.SKIP, mco=Mco.DRAINED), maintenances=(DONE,), host=DRAINED_HOST
+        ),
         "MachineConfigPending",
     ),
     "the blocker is not Ready": (
@@ -289,7 +292,7 @@ CASES: dict[str, tuple[HostView, str]] = {
     ),
     "the blocker is not Ready, and a person forces it": (
         view(
-            replace(free(RETURNING, order=DrainOverride.FORCE, ready=False), blocker=""),
+            replace(free(RETURNING, override=DrainOverride.FORCE, ready=False), blocker=""),
             maintenances=(DONE,),
             host=DRAINED_HOST,
         ),
@@ -325,7 +328,9 @@ CASES: dict[str, tuple[HostView, str]] = {
         "EndMaintenance",
     ),
     "its entry is another and its drain is held": (
-        view(replace(CHANGED, node=replace(NODE, order=DrainOverride.HOLD)), maintenances=(DONE,), host=DRAINED_HOST),
+        view(
+            replace(CHANGED, node=replace(NODE, override=DrainOverride.HOLD)), maintenances=(DONE,), host=DRAINED_HOST
+        ),
         "HeldByAnnotation",
     ),
     "its entry is another but the DPU was never let go": (
@@ -359,7 +364,7 @@ CASES: dict[str, tuple[HostView, str]] = {
     ),
     "no DPU is left at all": (view(maintenances=(DONE,), host=DRAINED_HOST), "EndMaintenance"),
     "forced": (
-        view(free(RETURNING, ready=False, order=DrainOverride.FORCE), maintenances=(DONE,), host=DRAINED_HOST),
+        view(free(RETURNING, ready=False, override=DrainOverride.FORCE), maintenances=(DONE,), host=DRAINED_HOST),
         "EndMaintenance",
     ),
     "the host is gone, its maintenance not": (
@@ -414,7 +419,7 @@ TWO: dict[str, tuple[HostView, str]] = {
     "the other one is dead and forced, and the serving one proves it": (
         two(
             free(RETURNING),
-            replace(free(RETURNING, order=DrainOverride.FORCE, ready=False), blocker=""),
+            replace(free(RETURNING, override=DrainOverride.FORCE, ready=False), blocker=""),
             maintenances=(DONE,),
             host=DRAINED_HOST,
         ),
@@ -423,7 +428,7 @@ TWO: dict[str, tuple[HostView, str]] = {
     "the other one is forced, and the serving one cannot prove it": (
         two(
             free(RETURNING, ready=False),
-            free(RETURNING, order=DrainOverride.FORCE),
+            free(RETURNING, override=DrainOverride.FORCE),
             maintenances=(DONE,),
             host=DRAINED_HOST,
         ),
@@ -495,20 +500,20 @@ TWO: dict[str, tuple[HostView, str]] = {
         "MachineConfigPending",
     ),
     "mco has drained the other one, which is skipped": (
-        two(free(RETURNING), cordoned(RETURNING, mco=Mco.DRAINED, order=DrainOverride.SKIP), maintenances=(DONE,)),
+        two(free(RETURNING), cordoned(RETURNING, mco=Mco.DRAINED, override=DrainOverride.SKIP), maintenances=(DONE,)),
         "MachineConfigPending",
     ),
     "one of two that are drained is held": (
         two(
             cordoned(OPENED, is_open=True),
-            cordoned(CYCLE, order=DrainOverride.HOLD),
+            cordoned(CYCLE, override=DrainOverride.HOLD),
             maintenances=(DONE,),
             host=DRAINED_HOST,
         ),
         "HeldByAnnotation",
     ),
     "one of them is held": (
-        two(free(RETURNING), free(order=DrainOverride.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
+        two(free(RETURNING), free(override=DrainOverride.HOLD), maintenances=(DONE,), host=DRAINED_HOST),
         "HeldByAnnotation",
     ),
     "an abort is of all that want it": (
@@ -584,16 +589,19 @@ def test_who_is_held_for_a_blocker_is_told_how_to_force_it() -> None:
 
 def test_a_host_that_ends_without_proof_is_to_come_out_cordoned_and_somebody_is_told() -> None:
     task = decide(view(replace(free(RETURNING), node=NodeGone(True)), maintenances=(DONE,), host=DRAINED_HOST)).task
-    assert (task.cordoned_before, task.farewell) == (True, Farewell({"metadata": {"name": "c"}}, is_parted=False))
+    assert (task.cordoned_before, task.left_cordoned) == (
+        True,
+        LeftCordoned({"metadata": {"name": "c"}}, is_parted=False),
+    )
 
 
 @pytest.mark.parametrize("maintenances", [(DONE,), ()], ids=["stands", "is gone"])
 def test_force_tells_nobody_of_a_host_of_which_nothing_is_to_be_proven_when_the_maintenance(maintenances: Any) -> None:
     task = decide(
-        view(free(NEVER_OPENED, order=DrainOverride.FORCE), maintenances=maintenances, host=DRAINED_HOST)
+        view(free(NEVER_OPENED, override=DrainOverride.FORCE), maintenances=maintenances, host=DRAINED_HOST)
     ).task
-    assert type(task).__name__ == ("EndMaintenance" if maintenances else "LeadOut")
-    assert task.farewell is None
+    assert isinstance(task, EndMaintenance if maintenances else LeadOut)
+    assert task.left_cordoned is None
 
 
 def test_a_host_that_a_person_uncordoned_comes_out_in_use_whatever_it_was_before() -> None:
@@ -622,7 +630,7 @@ def test_the_write_that_closes_says_that_the_cordon_was_taken_back_only_in_a_rec
 
 def test_a_host_that_was_proven_is_to_come_out_as_it_was() -> None:
     task = decide(view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST)).task
-    assert (task.cordoned_before, task.farewell) == (None, None)
+    assert (task.cordoned_before, task.left_cordoned) == (None, None)
     assert [dpu_check.proven_boot for dpu_check in task.dpu_checks] == ["b1"]
 
 

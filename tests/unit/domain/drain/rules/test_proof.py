@@ -11,7 +11,7 @@ from dpunetop.domain.names import CHASSIS_ANNOTATION, ENCAP_IPS_ANNOTATION, GATE
 from dpunetop.domain.ovnkube.release import Flavour, Release
 from support.hostsigns import dpu_shows
 
-NODE = DpuNode("d", "u", False, True, "b2", False, DrainOverride.NONE, Mco.RESTS)
+NODE = DpuNode("d", "u", False, True, "b2", False, DrainOverride.NONE, Mco.IDLE)
 POD = OvnPod({}, "p", True, False, True, ("c2",))
 DPU = DpuView("d", NODE, None, "b", (POD,))
 CYCLE = Cycle(State.RETURNING, "t", boot="b2", stale=("c1",))
@@ -31,7 +31,7 @@ MISSING: dict[str, tuple[DpuView, tuple[str, ...]]] = {
     "the node is not Ready": (node(ready=False), ("node Ready",)),
     "the node is about to go": (node(terminating=True), ("node Ready",)),
     "the node is cordoned": (node(cordoned=True), ("node schedulable",)),
-    "the node is cordoned and that is no wish": (node(cordoned=True, order=DrainOverride.SKIP), ()),
+    "the node is cordoned and that is no wish": (node(cordoned=True, override=DrainOverride.SKIP), ()),
     "there is no pod": (replace(DPU, pods=()), ("ovnkube-node pod Ready",)),
     "there are two": (replace(DPU, pods=(POD, POD)), ("ovnkube-node pod Ready",)),
     "the pod is not Ready": (pod(ready=False), ("ovnkube-node pod Ready",)),

@@ -11,8 +11,11 @@ from dpunetop.domain.drain.model.calls import QuorumGet, QuorumList, Write
 from dpunetop.domain.drain.model.facts import NodeGone
 from dpunetop.domain.drain.rules import returning
 from dpunetop.domain.drain.rules.cycle import decide
-from dpunetop.domain.drain.rules.restoring import LeadOut
-from dpunetop.domain.drain.rules.returning import ENDING, Farewell
+from dpunetop.domain.drain.rules.failing import EndFailedMaintenance
+from dpunetop.domain.drain.rules.proof import RestartPod
+from dpunetop.domain.drain.rules.records import Reset
+from dpunetop.domain.drain.rules.restoring import LeadOut, Restore
+from dpunetop.domain.drain.rules.returning import ENDING, EndMaintenance, LeftCordoned
 from dpunetop.domain.names import (
     DESIRED_CONFIG_ANNOTATION,
     NODEMAINTENANCES,
@@ -58,7 +61,7 @@ def rebooted(dpus: int = 1, *, cordoned_before: bool = False) -> World:
 
 def before_the_legs() -> World:
     world = rebooted()
-    world.operate_until(lambda call: type(world.process.run.task).__name__ == "EndMaintenance")
+    world.operate_until(lambda call: isinstance(world.process.run.task, EndMaintenance))
     return world.operate_until(is_first_leg) and world
 
 
@@ -172,7 +175,7 @@ def test_without_the_version_the_mark_would_not_hold_it(monkeypatch: pytest.Monk
 
 def test_a_mark_that_stands_forbids_giving_back() -> None:
     world = rebooted()
-    world.operate_until(lambda call: type(world.process.run.task).__name__ == "EndMaintenance")
+    world.operate_until(lambda call: isinstance(world.process.run.task, EndMaintenance))
     mark(world)
     finish_task(world)
     assert "a budget may be open" in world.trace[-1]
@@ -203,7 +206,7 @@ def test_a_maintenance_made_anew_is_not_deleted_for_the_old_one() -> None:
 
 def test_one_of_somebody_else_is_never_deleted() -> None:
     world = rebooted()
-    world.operate_until(lambda call: type(world.process.run.task).__name__ == "EndMaintenance")
+    world.operate_until(lambda call: isinstance(world.process.run.task, EndMaintenance))
     world.tenant.change(NODEMAINTENANCES, "", NAME, {"metadata": {"labels": {OWNER_LABEL: "other"}}})
     finish_task(world)
     world.work()
@@ -271,7 +274,7 @@ def test_an_outdated_pod_of_a_host_in_use_is_left_alone() -> None:
     world = rebooted()
     change = {"metadata": {"annotations": {TEMPLATE_HASH_ANNOTATION: "r0"}}}
     world.infra.change(PODS, PODS_NAMESPACE, f"ovnkube-node-{DPU}", change)
-    world.operate_until(lambda call: type(world.process.run.task).__name__ == "RestartPod")
+    world.operate_until(lambda call: isinstance(world.process.run.task, RestartPod))
     world.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None}})
     finish_task(world)
     assert world.infra.get(PODS, PODS_NAMESPACE, f"ovnkube-node-{DPU}") is not None
@@ -393,7 +396,7 @@ def test_what_an_uninstalled_maintenance_operator_left_is_led_out_without_it() -
 def test_a_host_left_behind_of_a_dpu_that_is_gone_stays_cordoned_and_somebody_is_told() -> None:
     task = decide(view(replace(free(RETURNING), node=NodeGone(True)), host=DRAINED_HOST)).task
     assert isinstance(task, LeadOut)
-    assert task.farewell == Farewell({"metadata": {"name": "c"}}, is_parted=False)
+    assert task.left_cordoned == LeftCordoned({"metadata": {"name": "c"}}, is_parted=False)
 
 
 def dead(world: World, name: str) -> None:
@@ -490,7 +493,7 @@ def test_a_failed_one_is_not_taken_away_while_a_budget_is_open(monkeypatch: pyte
     while world.own().phase.name != "RUNNING":
         world.nmo()
     world.nmo_fails()
-    world.operate_until(lambda call: type(world.process.run.task).__name__ == "EndFailedMaintenance")
+    world.operate_until(lambda call: isinstance(world.process.run.task, EndFailedMaintenance))
     BREAKS["the budget is closed"](world)
     finish_task(world)
     own = world.own()
@@ -510,9 +513,7 @@ def given_back(*, cordoned_before: bool) -> World:
 
 def test_nothing_is_restored_on_a_host_that_has_a_maintenance_again() -> None:
     world = given_back(cordoned_before=True)
-    world.operate_until(
-        lambda call: type(world.process.run.task).__name__ == "Restore" and isinstance(call, QuorumList)
-    )
+    world.operate_until(lambda call: isinstance(world.process.run.task, Restore) and isinstance(call, QuorumList))
     world.tenant.put(NODEMAINTENANCES, {"metadata": {"name": "other"}, "spec": {"nodeName": HOST}})
     finish_task(world)
     assert "there is a maintenance" in world.trace[-1]
@@ -532,7 +533,7 @@ LEFT = {
 @pytest.mark.parametrize("why", LEFT)
 def test_the_record_is_not_dropped_while_the_tenant_shows_that(why: str) -> None:
     world = given_back(cordoned_before=False)
-    world.operate_until(lambda call: type(world.process.run.task).__name__ == "Reset")
+    world.operate_until(lambda call: isinstance(world.process.run.task, Reset))
     LEFT[why](world)
     finish_task(world)
     assert world.trace[-1].split(": ", 1)[1].startswith("ends STALE")
