@@ -22,7 +22,9 @@ NewTrial = Callable[..., Trial]
 @pytest.fixture(scope="session")
 def world(programs: binaries.Binaries) -> Iterator[World]:
     """Two control planes with stand-ins, whose nodes and namespaces the tests bring."""
-    with World(dpus=0, infra=Spec("infra", audit=True), heartbeat_seconds=30.0, boot_seconds=0.2) as running:
+    with World(
+        dpus=0, infra=Spec("infra", audit=True), heartbeat_seconds=30.0, boot_seconds=0.2, retry_seconds=0.2
+    ) as running:
         fence(running)
         yield running
 

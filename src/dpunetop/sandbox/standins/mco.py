@@ -22,7 +22,7 @@ from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, new
 from dpunetop.sandbox.standins import mcorules
 from dpunetop.sandbox.standins.engine import BY_NODE, StandIn, StandInEngine, drainable
 from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION, boot_id
-from dpunetop.sandbox.standins.mcorules import Action, Drain, PoolView
+from dpunetop.sandbox.standins.mcorules import Action, Delays, Drain, PoolView
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class MachineConfigOperator(StandIn):
         and looks at no pod that came later; a node that somebody uncordons is cordoned again with the next round, and
         is not said to be drained before; a node always comes back schedulable, whoever had cordoned it; a node that is
         new has the configuration of the worker pool from the start. Of a node marked `Degraded` only its drain goes on.
+        Nodes are picked, cordoned and uncordoned a while after what asks for it.
         Rendered configurations go with their pool, as by the garbage collector, which infra has none of here; a node
         that runs one which is gone is degraded until it is there again (`prepUpdateFromCluster` in
         pkg/daemon/daemon.go, which is tried again and again).
@@ -53,6 +54,7 @@ class MachineConfigOperator(StandIn):
         # Node -> its drain. Changed by the worker that has the one key; the thread of the pods' cache only looks, and
         # what it misses the next try finds.
         self._drains: dict[str, Drain] = {}
+        self._delays = Delays()
         self._seen: set[str] = set()
         """Names of rendered configurations that were there once. Of the worker that has the one key."""
 
@@ -67,6 +69,7 @@ class MachineConfigOperator(StandIn):
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
         """See `StandIn.reconcile`."""
+        self._delays.begin_pass()
         pools = sorted(self._pools.list(), key=name_of)
         nodes = sorted(self._nodes.list(), key=name_of)
         rendered = self._render(pools, stop)
@@ -80,7 +83,7 @@ class MachineConfigOperator(StandIn):
             self._advance(node)
         for pool in pools:
             self._report(pool, members[name_of(pool)], rendered, stop)
-        return self._pace.retry if self._drains else None
+        return self._pace.retry if self._drains or self._delays.since else None
 
     # --- pools ------------------------------------------------------------------------------------------------------
 
@@ -137,7 +140,10 @@ class MachineConfigOperator(StandIn):
         known = [node for node in members if CURRENT_CONFIG_ANNOTATION in annotations_of(node)]
         if target is None or len(known) != len(members):
             return
-        for node in mcorules.next_nodes(pool, members, target.name):
+        picked = mcorules.next_nodes(pool, members, target.name)
+        if not picked or not self._is_due(f"pick of {name_of(pool)}"):
+            return
+        for node in picked:
             self._mark(node, {DESIRED_CONFIG_ANNOTATION: target.name})
 
     def _advance(self, node: Obj) -> None:
@@ -186,6 +192,8 @@ class MachineConfigOperator(StandIn):
         name, now = name_of(node), self._engine.clock.monotonic()
         drain = self._drains.get(name)
         if drain is None or drain.mark != mark:
+            if not self._is_due(f"drain of {name}"):
+                return
             drain = self._drains[name] = Drain(mark, now)
         if drain.pods is None:
             if not mcorules.is_cordoned(node):
@@ -224,9 +232,13 @@ class MachineConfigOperator(StandIn):
 
     def _uncordon(self, node: Obj, mark: str) -> None:
         if mcorules.is_cordoned(node):
-            self._engine.patch(NODES, node, {"spec": {"unschedulable": None}}, self.manager)
+            if self._is_due(f"uncordon of {name_of(node)}"):
+                self._engine.patch(NODES, node, {"spec": {"unschedulable": None}}, self.manager)
             return
         self._mark(node, {mcorules.LAST_APPLIED_DRAIN_ANNOTATION: mark})
+
+    def _is_due(self, what: str) -> bool:
+        return self._delays.is_due(what, self._pace, self._engine.clock.monotonic())
 
     def _awaits(self, pod: Obj) -> bool:
         return (pod.get("spec") or {}).get("nodeName") in self._drains

@@ -121,10 +121,10 @@ def next_nodes(pool: Obj, members: Sequence[Obj], target: str) -> list[Obj]:
 
 @dataclass(frozen=True)
 class Pace:
-    """How long the controller and the daemon wait in a drain, in seconds.
+    """How long the controllers and the daemon wait, in seconds.
 
     Source: `DefaultConfig` and `syncNode` in pkg/controller/drain/drain_controller.go; `performDrain` in
-        pkg/daemon/drain.go.
+        pkg/daemon/drain.go; `defaultUpdateDelay` in pkg/controller/node/node_controller.go.
     """
 
     retry: float = 5.0
@@ -138,6 +138,8 @@ class Pace:
     """Between two rounds of a drain that has gone on for longer than that."""
     timeout: float = 3600.0
     """How long the daemon waits before it says that it is degraded."""
+    update: float = 5.0
+    """How long after a change of a pool or a Node the controllers look at it (`UpdateDelay`)."""
 
     def scaled(self, retry: float) -> Pace:
         """The same with another pause between two tries, and all others in proportion."""
@@ -146,6 +148,28 @@ class Pace:
 
 
 REAL_PACE = Pace()
+
+
+@dataclass
+class Delays:
+    """What is to be done once the controllers look at it. Of several changes the first one counts: what waits in a
+    queue of client-go keeps its time."""
+
+    since: dict[str, float] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+
+    def begin_pass(self) -> None:
+        """What was not asked for since is not wanted any more."""
+        self.since = {what: when for what, when in self.since.items() if what in self.asked}
+        self.asked = set()
+
+    def is_due(self, what: str, pace: Pace, now: float) -> bool:
+        """Whether it is done now; once it is, it waits anew."""
+        self.asked.add(what)
+        if now < self.since.setdefault(what, now) + pace.update:
+            return False
+        del self.since[what]
+        return True
 
 
 @dataclass

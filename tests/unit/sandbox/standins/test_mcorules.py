@@ -18,7 +18,7 @@ from dpunetop.domain.names import (
 )
 from dpunetop.sandbox.standins import mcorules
 from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION
-from dpunetop.sandbox.standins.mcorules import REAL_PACE, Action, Drain
+from dpunetop.sandbox.standins.mcorules import REAL_PACE, Action, Delays, Drain
 
 NOW = "2026-01-01T00:00:00Z"
 OLD, NEW = "rendered-worker-1", "rendered-dpu-2"
@@ -181,6 +181,18 @@ def test_an_eviction_that_is_refused_is_tried_every_5_s_for_90_s_then_after_a_mi
     pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
     assert pauses[:18] == [5.0] * 18
     assert [pause for pause in pauses if pause > 5.0] == [60.0] * 5 + [300.0] * 2
+
+
+def test_what_a_change_asks_for_is_done_5_s_after_the_first_one_and_not_once_it_is_wanted_no_more() -> None:
+    delays, done = Delays(), []
+    for now in range(13):
+        delays.begin_pass()
+        if delays.is_due("drain of n", REAL_PACE, float(now)):
+            done.append(now)
+    assert done == [5, 11]
+    delays.begin_pass()
+    delays.begin_pass()
+    assert delays.since == {}
 
 
 def test_all_pauses_shrink_alike() -> None:
