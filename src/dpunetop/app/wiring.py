@@ -143,7 +143,8 @@ class _Wiring:
         self._clusters = Clusters()
         self._elector = self._new_elector()
         self._gate: WriteGate = self._elector.gate if self._elector else OpenGate()
-        self._recorder = EventRecorder(self._client, COMPONENT, self._clock, instance=self._identity)
+        lost = self._metrics.events().lost
+        self._recorder = EventRecorder(self._client, COMPONENT, self._clock, instance=self._identity, lost=lost)
         self._executor = Executor(self._client, self._gate, self._recorder, self._clock, self._look, self._kept)
         self._rights = NamespaceRights(lambda: self._infra.client, self._clock)
         self._installation = Installation(
@@ -177,7 +178,7 @@ class _Wiring:
     def _reconcilers(self) -> Sequence[ConfigReconciler[Any]]:
         given = self._installation, self._executor
         return (
-            ClusterConfig(*given, self._admissions, self._rights.again_seconds),
+            ClusterConfig(*given, self._admissions, self._rights.again_seconds, self._untold),
             HostConfig(*given, host_assets()),
             TenantLink(*given, self._clusters, self._tenant, self._clock, self._routes),
             DpuCredential(*given, self._client, self._tenant, self._clock, self._gate, self._metrics),
@@ -239,6 +240,10 @@ class _Wiring:
         """Whoever judges DpuClusterConfigs that were never served; nobody else has to do with them."""
         judge = next(each for each in self._controllers if each.name == ClusterConfig.name)
         judge.debounce(key)
+
+    def _untold(self, namespace: str) -> str:
+        """Why Events about what is in a namespace, or about Nodes, are not written."""
+        return self._recorder.refusal(INFRA, namespace, "default")
 
     def _client(self, name: str) -> Client:
         cluster = self._clusters.get(name)

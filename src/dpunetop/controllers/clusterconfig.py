@@ -52,9 +52,12 @@ class ClusterConfig(ConfigReconciler[ConfigView]):
         executor: Executor,
         admissions: Admissions | None = None,
         again_seconds: Callable[[], float] = lambda: RIGHTS_SECONDS,
+        untold: Callable[[str], str] = lambda _: "",
     ) -> None:
-        """`again_seconds` says when those that are not served are looked at again."""
+        """`again_seconds` says when those that are not served are looked at again; `untold` why Events about one of a
+        namespace are not written."""
         super().__init__(installation, executor)
+        self._untold = untold
         self._admissions = admissions or Admissions(lambda _: None, installation.has_rights, lambda _: None)
         self._again_seconds = again_seconds
 
@@ -69,7 +72,7 @@ class ClusterConfig(ConfigReconciler[ConfigView]):
     def gather(self, reader: Reader, config: DpuClusterConfig) -> ConfigView:
         """See `ConfigReconciler.gather`; what teardown has to remove is read only then."""
         leftovers = self._leftovers(reader, config) if config.terminating and config.was_served else None
-        return ConfigView(config, leftovers, self.manager, self._again_seconds())
+        return ConfigView(config, leftovers, self.manager, self._again_seconds(), self._untold(config.namespace))
 
     def plan(self, view: ConfigView) -> Plan:
         """See `ConfigReconciler.plan`."""

@@ -196,11 +196,22 @@ class EventRecorder:
     Threads: `emit` from any thread; call `run` once.
     """
 
-    def __init__(self, clients: Callable[[str], Client], component: str, clock: Clock, *, instance: str) -> None:
+    def __init__(
+        self,
+        clients: Callable[[str], Client],
+        component: str,
+        clock: Clock,
+        *,
+        instance: str,
+        lost: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`lost` is called for each event that could not be written."""
         self._clients = clients
+        self._lost = lost
+        self._refusals: dict[tuple[str, str], str] = {}  # cluster, namespace -> why it takes none; guarded by _cond
         self._clock = clock
         self._log: FilteringBoundLogger = structlog.get_logger().bind()
-        self._cond = threading.Condition()  # guards _book; told when something may have become due
+        self._cond = threading.Condition()  # guards _book and _refusals; told when something may have become due
         self._book = EventBook(clock, component, instance)
 
     def __repr__(self) -> str:
@@ -212,6 +223,13 @@ class EventRecorder:
         with self._cond:
             self._book.saw(step)
             self._cond.notify_all()
+
+    def refusal(self, cluster: str, *namespaces: str) -> str:
+        """Why one of these namespaces took no event for want of a right; empty: the last one was taken, or there was
+        none."""
+        with self._cond:
+            found = (self._refusals.get((cluster, namespace), "") for namespace in namespaces)
+            return next(filter(None, found), "")
 
     def run(self, stop: Stop) -> None:
         """Write events until `stop` is set; what is not written then is dropped."""
@@ -239,21 +257,36 @@ class EventRecorder:
     def _send(self, post: Post) -> None:
         cluster = post.like[0]
         with self._cond:
-            if self._book.is_muted(cluster, namespace_of(post.event)):
+            is_muted = self._book.is_muted(cluster, namespace_of(post.event))
+            if is_muted:
                 self._book.drop(post)
-                return
+        if is_muted:
+            self._lost()
+            return
         try:
             _request(self._clients(cluster), post)
         except (Forbidden, NotFound) as err:
             with self._cond:
                 self._book.refused(post)
+                self._note(post, err.message if isinstance(err, Forbidden) else "")
             self._tell(post, err)
         except (ApiError, NotEngaged) as err:
             with self._cond:
                 self._book.failed(post)
             self._tell(post, err)
+        else:
+            with self._cond:
+                self._note(post, "")
+
+    def _note(self, post: Post, why: str) -> None:
+        """Under the lock. A namespace that is gone refuses nothing any more."""
+        place = post.like[0], namespace_of(post.event)
+        self._refusals.pop(place, None)
+        if why:
+            self._refusals[place] = why
 
     def _tell(self, post: Post, err: Exception) -> None:
+        self._lost()
         self._log.warning("event not written", cluster=post.like[0], about=post.event["reason"], error=str(err))
 
 

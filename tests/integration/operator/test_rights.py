@@ -183,7 +183,12 @@ def test_without_the_right_to_write_the_status_the_log_tells_and_the_work_goes_o
 def test_without_the_right_to_tell_the_work_goes_on(trial: Trial) -> None:
     with lacking(trial.infra, role_of(trial), ("create", "patch"), "events"):
         trial.ready()
+        words = "Events are not written: events.events.k8s.io is forbidden"
+        eventually(lambda: trial.condition("Ready"), lambda found: words in found["message"], HEALED_SECONDS)
+        assert trial.condition("Ready")["status"] == "True"
         assert trial.events() == []
+    eventually(lambda: trial.condition("Ready"), lambda found: words not in found["message"], 100.0)
+    trial.wait_event("EventsRefused", words)
 
 
 def test_a_right_that_is_missing_at_the_end_is_named_and_the_finalizer_stays(trial: Trial) -> None:

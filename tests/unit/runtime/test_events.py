@@ -174,6 +174,7 @@ class Server:
         self.sent = []
         self.got_one = threading.Event()
         self.failure = None
+        self.lost = []
 
     def create(self, resource, namespace, obj, timeout_seconds):
         self._take("create", resource, namespace, obj["metadata"]["name"], obj)
@@ -200,7 +201,7 @@ def running(clock, server):
             raise NotEngaged(cluster)
         return server
 
-    recorder = EventRecorder(clients, "dpunetop", clock, instance="pod-1")
+    recorder = EventRecorder(clients, "dpunetop", clock, instance="pod-1", lost=lambda: server.lost.append(1))
     stop = Stop()
     thread = threading.Thread(target=recorder.run, args=(stop,), name="events")
     thread.start()
@@ -240,6 +241,22 @@ def test_a_refused_event_is_dropped_and_the_next_one_written(running, server, cl
     running.emit(emit())
     assert server.got_one.wait(5)
     assert [request[0] for request in server.sent] == ["create", "create"]
+
+
+def test_a_refusal_is_known_until_an_event_is_taken_and_what_is_lost_is_counted(running, server, clock):
+    server.failure = Forbidden(403, "Forbidden", "events is forbidden")
+    running.emit(emit())
+    assert server.got_one.wait(5)
+    clock.until_parked(1)
+    assert running.refusal(INFRA, "other", "default") == "events is forbidden"
+    assert (running.refusal(INFRA, "other"), len(server.lost)) == ("", 1)
+    server.failure = None
+    server.got_one.clear()
+    clock.step(30)
+    running.emit(emit())
+    assert server.got_one.wait(5)
+    clock.until_parked(1)
+    assert (running.refusal(INFRA, "default"), len(server.lost)) == ("", 1)
 
 
 def test_an_event_for_a_cluster_that_is_gone_is_dropped(running, server, clock):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from dpunetop.base.quoting import named
+from dpunetop.base.quoting import named, sentence
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.admission import WITHOUT_RIGHTS
 from dpunetop.domain.clusterconfig.poolend import Staying, staying_nodes
@@ -29,6 +29,10 @@ from dpunetop.kube.selectors import matches
 
 POOL_KEPT, LEFT_IN_TENANT = "PoolKept", "LeftInTenant"
 """Reasons of Events about what stays when a DpuClusterConfig is gone."""
+EVENTS_REFUSED = "EventsRefused"
+"""Reason of the first Event that is written after others were refused."""
+UNTOLD_SECONDS = 60.0
+"""So often it is tried whether Events are written again."""
 _SHOWN = 5
 RIGHTS_SECONDS = 60.0
 """When it is looked again whether there are rights in a namespace; nothing shows that of itself."""
@@ -83,6 +87,8 @@ class ConfigView:
     field_manager: str
     again_seconds: float = RIGHTS_SECONDS
     """When one that is not served is looked at again."""
+    untold: str = ""
+    """Why Events about it, or about Nodes, are not written; empty: they are."""
 
     @property
     def is_forced(self) -> bool:
@@ -123,7 +129,13 @@ def _without_finalizer(config: DpuClusterConfig) -> tuple[Step, ...]:
 
 def _serving(view: ConfigView) -> Plan:
     """The finalizer, then the claim; no controller writes anything for it before both are there."""
-    return Plan((_finalizer(view, present=(FINALIZER,)), *_status(view, summary(view.config))))
+    ready, finalizer = summary(view.config), _finalizer(view, present=(FINALIZER,))
+    if not view.untold:
+        return Plan((finalizer, *_status(view, ready)))
+    words = f"Events are not written: {sentence(view.untold)}; apply the operator's roles again"
+    told = replace(ready, message="; ".join(filter(None, (ready.message, words))))
+    again = event(INFRA, DPUCLUSTERCONFIGS, view.config.live, EVENTS_REFUSED, words)  # which shows whether they are now
+    return Plan((finalizer, *_status(view, told), again), UNTOLD_SECONDS)
 
 
 def _teardown(view: ConfigView, left: Leftovers) -> Plan:

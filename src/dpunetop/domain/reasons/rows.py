@@ -187,6 +187,10 @@ ACTION: Rows = {
         "an object has more different Events than it may have",
         "see the conditions of the object, and the operator's log",
     ),
+    "EventsRefused": (
+        "which right the operator lacked to write Events; what happened before was not told",
+        "apply the operator's roles again",
+    ),
     "Expired": ("when the credential ended", "put a new kubeconfig into the Secret that the message names"),
     "Failed": ("why the host could not be drained", "read the message"),
     "FeatureParityDiffers": (

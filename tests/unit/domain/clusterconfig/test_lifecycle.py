@@ -244,6 +244,17 @@ def test_force_leads_nobody_out():
     assert deleted(ending(replace(EVERYTHING, served=("host-1",)), **FORCED)) == ["ovnkube-node"]
 
 
+def test_events_that_are_refused_are_told_in_ready_and_tried_again():
+    said = "events is forbidden: no right"
+    plan = plan_config(ConfigView(parse_config(config()), None, MANAGER, untold=said))
+    assert said in ready(plan)[2]
+    assert plan.requeue_after_seconds == 60.0
+    assert told(plan) == [("EventsRefused", "sample")]
+    well = plan_config(ConfigView(parse_config(config()), None, MANAGER))
+    assert ready(plan)[:2] == ready(well)[:2]
+    assert (told(well), well.requeue_after_seconds) == ([], None)
+
+
 def test_what_stays_in_a_tenant_that_cannot_be_read_is_named():
     plan = ending(replace(NOTHING, access=Access.ENDING, tenant=OutOfSight("Timeout: no answer")))
     assert told(plan) == [("LeftInTenant", "sample")]
