@@ -71,7 +71,7 @@ from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.flowcontrol import DEBOUNCE_SECONDS, no_rest, rest_after
 from dpunetop.runtime.manager import Group, Manager
-from dpunetop.runtime.metrics import Metrics
+from dpunetop.runtime.metrics import GaugeMetrics, Metrics
 from dpunetop.runtime.reading import NotEngaged, Readings
 from dpunetop.runtime.serving.reviews import Reviewer
 from dpunetop.runtime.serving.server import Certificate, Guarded, HealthServer, MetricsServer, Plain
@@ -143,8 +143,8 @@ class _Wiring:
         self._clusters = Clusters()
         self._elector = self._new_elector()
         self._gate: WriteGate = self._elector.gate if self._elector else OpenGate()
-        lost = self._metrics.events().lost
-        self._recorder = EventRecorder(self._client, COMPONENT, self._clock, instance=self._identity, lost=lost)
+        lost = _lost_events(self._metrics)
+        self._recorder = EventRecorder(self._client, COMPONENT, self._clock, instance=self._identity, lost=lost.set)
         self._executor = Executor(self._client, self._gate, self._recorder, self._clock, self._look, self._kept)
         self._rights = NamespaceRights(lambda: self._infra.client, self._clock)
         self._installation = Installation(
@@ -407,3 +407,7 @@ def _allowed_networks(settings: Settings, infra: Connection) -> tuple[Network, .
 
 def _pair(address: Address) -> tuple[str, int]:
     return address.host, address.port
+
+
+def _lost_events(metrics: Metrics) -> GaugeMetrics:
+    return metrics.gauge("dpunetop_events_lost", "Events that could not be written since the operator began.", "name")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -203,11 +203,12 @@ class EventRecorder:
         clock: Clock,
         *,
         instance: str,
-        lost: Callable[[], None] = lambda: None,
+        lost: Callable[[int, str], None] = lambda _, __: None,
     ) -> None:
-        """`lost` is called for each event that could not be written."""
+        """`lost` is told how many events of a cluster could not be written so far, whenever one could not."""
         self._clients = clients
         self._lost = lost
+        self._lost_of: Counter[str] = Counter()  # by cluster; of the one thread that runs
         self._refusals: dict[tuple[str, str], str] = {}  # cluster, namespace -> why it takes none; guarded by _cond
         self._clock = clock
         self._log: FilteringBoundLogger = structlog.get_logger().bind()
@@ -261,7 +262,7 @@ class EventRecorder:
             if is_muted:
                 self._book.drop(post)
         if is_muted:
-            self._lost()
+            self._count(cluster)
             return
         try:
             _request(self._clients(cluster), post)
@@ -285,8 +286,12 @@ class EventRecorder:
         if why:
             self._refusals[place] = why
 
+    def _count(self, cluster: str) -> None:
+        self._lost_of[cluster] += 1
+        self._lost(self._lost_of[cluster], cluster)
+
     def _tell(self, post: Post, err: Exception) -> None:
-        self._lost()
+        self._count(post.like[0])
         self._log.warning("event not written", cluster=post.like[0], about=post.event["reason"], error=str(err))
 
 

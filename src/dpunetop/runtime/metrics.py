@@ -228,17 +228,6 @@ class CertificateMetrics:
         self._errors.inc()
 
 
-class EventMetrics:
-    """What the recorder of events reports. Threads: any."""
-
-    def __init__(self, families: _Families) -> None:
-        self._lost = families.events_lost
-
-    def lost(self) -> None:
-        """An event could not be written."""
-        self._lost.inc()
-
-
 class GaugeMetrics:
     """One number for each of those that its labels name. Threads: any."""
 
@@ -325,10 +314,6 @@ class Metrics:
     def certificate(self) -> CertificateMetrics:
         """The recorder of the serving certificate."""
         return CertificateMetrics(self._families)
-
-    def events(self) -> EventMetrics:
-        """The recorder of the recorder of events."""
-        return EventMetrics(self._families)
 
     def gauge(self, name: str, text: str, *labels: str) -> GaugeMetrics:
         """The recorder of a metric that the engine does not know; the first who asks for `name` says what it is."""
@@ -442,7 +427,6 @@ class _Families:
         self.informer_version = self._gauge(
             "informer_store_resource_version", "Last 15 digits of the version that the store holds.", *by
         )
-        self.events_lost = self._counter("event_recorder_lost_total", "Events that could not be written.")
         self.certificate_reads = self._counter(
             "certwatcher_read_certificate_total", "Times that the serving certificate was read."
         )
