@@ -31,8 +31,8 @@ POOL_KEPT, LEFT_IN_TENANT = "PoolKept", "LeftInTenant"
 """Reasons of Events about what stays when a DpuClusterConfig is gone."""
 EVENTS_REFUSED = "EventsRefused"
 """Reason of the first Event that is written after others were refused."""
-UNTOLD_SECONDS = 60.0
-"""So often it is tried whether Events are written again."""
+UNTOLD_SECONDS = 35.0
+"""So often it is tried whether Events are written again: not before the recorder of Events tries the namespace anew."""
 _SHOWN = 5
 RIGHTS_SECONDS = 60.0
 """When it is looked again whether there are rights in a namespace; nothing shows that of itself."""

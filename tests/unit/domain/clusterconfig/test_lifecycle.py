@@ -248,7 +248,7 @@ def test_events_that_are_refused_are_told_in_ready_and_tried_again():
     said = "events is forbidden: no right"
     plan = plan_config(ConfigView(parse_config(config()), None, MANAGER, untold=said))
     assert said in ready(plan)[2]
-    assert plan.requeue_after_seconds == 60.0
+    assert plan.requeue_after_seconds == 35.0
     assert told(plan) == [("EventsRefused", "sample")]
     well = plan_config(ConfigView(parse_config(config()), None, MANAGER))
     assert ready(plan)[:2] == ready(well)[:2]
