@@ -28,7 +28,7 @@ SAID_SECONDS = 120.0
 BACK_SECONDS = 300.0
 """The pause between two tries has grown by then."""
 LOOKED_SECONDS = 60.0
-WRITES = 20
+WRITES = 15
 """Of a minute without a webhook; there were 424."""
 
 
