@@ -72,7 +72,7 @@ class HostState:
 
     @cached_property
     def is_quiet(self) -> bool:
-        """Whether nothing of a drain is there: none is wanted, no record, no maintenance of ours, no mark on the host."""
+        """Whether nothing of a drain is there: none is wanted, no record, no maintenance of ours, no mark of ours."""
         marked = isinstance(self.host, HostNode) and (self.host.mark is not None or self._is_left_by_us)
         return not self.active and not self.cycles and self.own is None and not marked
 
