@@ -98,6 +98,8 @@ TENANT_LANES = 128
 """So many tenants may be slow at once before one waits for another; a worker is made only when all others are busy."""
 _INFRA_PARTS, _INFRA_PART_BYTES = 1024, 4096
 """Of infra whole blockers: so that the answer to a write and the event that shows it become one object."""
+_MOST_INFRA_WORKERS = 32  # each tenant has caches there too
+_MOST_TENANT_WORKERS = 8  # so many threads a tenant that is away costs at most
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 _INDEXERS = {**INDEXERS, DPUCLUSTERCONFIGS: CONFIG_INDEXERS}
@@ -304,6 +306,7 @@ class _Wiring:
             transforms=_TRANSFORMS if is_trusted else _TENANT_TRANSFORMS,
             indexers=_INDEXERS,
             most_weight=(lambda _: None) if is_trusted else _tenant_weight,
+            most_workers=_MOST_INFRA_WORKERS if is_trusted else _MOST_TENANT_WORKERS,
             commons=Commons(_INFRA_PARTS, _INFRA_PART_BYTES) if is_trusted else None,
         )
         cluster.on_time_went_back(lambda: self._time_went_back(name))

@@ -28,7 +28,7 @@ from dpunetop.runtime.cache.reflector import Wake
 from dpunetop.runtime.cache.sharing import Commons
 from dpunetop.runtime.cache.store import Indexer, Lister
 from dpunetop.runtime.cache.transform import Transform, strip_foreign_managed_fields, strip_node
-from dpunetop.runtime.cache.workers import Workers
+from dpunetop.runtime.cache.workers import MOST_WORKERS, Workers
 from dpunetop.runtime.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -136,9 +136,11 @@ class Cluster:
         indexers: Mapping[Resource, Mapping[str, Indexer]] | None = None,
         most_weight: Callable[[Selection], int | None] = lambda _: None,
         commons: Commons | None = None,
+        most_workers: int = MOST_WORKERS,
     ) -> None:
         """`most_weight` says what the cache of a selection may weigh, see `Informer`; None: any number of bytes.
         `commons` is what its caches have in common; None: a small one, which cannot be made to cost much.
+        `most_workers` is how many of its caches may wait for the server at a time.
         """
         self.name = name
         self.client = client
@@ -153,7 +155,7 @@ class Cluster:
         self._commons = commons or Commons()
         self._log = structlog.get_logger().bind(cluster=name)
         self._failures = 0  # of the thread in run
-        self._workers: Workers[_Entry] = Workers(name, clock, _step, self._break)
+        self._workers: Workers[_Entry] = Workers(name, clock, _step, self._break, most_workers)
         self._is_broken = False  # set by the thread in which an informer broke, before it sets stop; never taken back
         self._history = History(client.close_connections)  # who waits on a silent watch of before looks again
         self._guard = threading.Lock()  # guards all below

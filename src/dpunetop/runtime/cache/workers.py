@@ -13,8 +13,8 @@ from dpunetop.runtime.workqueue import QueueState
 
 K = TypeVar("K", bound=Hashable)
 
-MOST_WORKERS = 8
-"""So many wait for a slow server at a time, and as many threads an outage costs at most."""
+MOST_WORKERS = 32
+"""So many wait for a server at a time, and as many threads an outage costs at most."""
 
 
 class Workers(Generic[K]):
