@@ -40,6 +40,7 @@ def _abort(host_state: HostState, reason: Reason) -> Abort:
 
 
 def wait_for_uncordon(host_state: HostState) -> Move | None:
+    """An aborted drain waits for its cordon to be taken back; nothing begins before."""
     for dpu, cycle in host_state.cycles:
         if cycle.state is State.ABORTED and host_state.is_parting(dpu):
             words = f"somebody has uncordoned {host_state.view.host_ref.host} while it was led out; cordon it to go on"

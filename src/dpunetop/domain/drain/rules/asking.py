@@ -47,6 +47,7 @@ def drain_again(host_state: HostState) -> Move | None:
 
 
 def wait_for_foreign(host_state: HostState) -> Move | None:
+    """Another owner's NodeMaintenance is waited for, never deleted."""
     if host_state.foreign is None:
         return None
     host = host_state.view.host_ref.host
@@ -68,6 +69,7 @@ def resume(host_state: HostState) -> Move | None:
 
 
 def wait_for_host(host_state: HostState) -> Move | None:
+    """A host whose Node is absent is waited for, until its DPU is unpaired or forced."""
     if not isinstance(host_state.host, NodeGone) or (host_state.host.confirmed and not host_state.active):
         return None
     words = f"the tenant has no node {host_state.view.host_ref.host}; unpair its DPU, or force it"
@@ -75,6 +77,7 @@ def wait_for_host(host_state: HostState) -> Move | None:
 
 
 def adopt(host_state: HostState) -> Move | None:
+    """The NodeMaintenance of the host becomes that of every cycle that wants the drain."""
     own = host_state.own
     for dpu in host_state.active if own is not None else ():
         cycle = host_state.cycle(dpu)
@@ -84,6 +87,7 @@ def adopt(host_state: HostState) -> Move | None:
 
 
 def ask(host_state: HostState) -> Move | None:
+    """The host is asked to drain, or the reason why it is not asked now."""
     if host_state.own is not None or not host_state.active:
         return None
     if host_state.is_in_own_drain:

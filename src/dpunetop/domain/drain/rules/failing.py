@@ -82,6 +82,7 @@ def retry_pause(failures: int) -> int:
 
 
 def pause_left(host_state: HostState) -> int:
+    """Seconds until the next try after failures; 0: it may be tried now."""
     now = host_state.view.host_ref.author.now
     ends = [
         cycle.failed_at + retry_pause(cycle.failures) for dpu, cycle in host_state.cycles if host_state.is_active(dpu)
@@ -91,6 +92,7 @@ def pause_left(host_state: HostState) -> int:
 
 
 def backing_off(host_state: HostState) -> HoldReason | None:
+    """Why the host is not asked to drain again yet; None: it may be asked."""
     left = pause_left(host_state)
     if not left:
         return None

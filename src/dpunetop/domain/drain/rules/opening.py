@@ -34,6 +34,7 @@ from dpunetop.kube.plan import Apply, Patch
 
 
 def close_budget(host_state: HostState) -> Move | None:
+    """An open budget that must not be open is closed, before anything else and without the tenant."""
     for dpu in host_state.view.dpus:
         if (
             dpu.budget is not None
@@ -49,6 +50,7 @@ def close_budget(host_state: HostState) -> Move | None:
 
 
 def force_open(host_state: HostState) -> Move | None:
+    """The budget of a DPU that a person forces opens, whatever its host does."""
     for dpu in host_state.active:
         if host_state.is_forced(dpu) and not host_state.is_open(dpu) and not host_state.is_parting(dpu):
             return ForceOpen(host_state.view.host_ref, dpu.name)
@@ -70,6 +72,7 @@ def take_mark_off(host_state: HostState) -> Move | None:
 
 
 def open_budget(host_state: HostState) -> Move | None:
+    """The budget of a DPU opens once its host is drained for it."""
     own = host_state.own
     for dpu in host_state.active:
         cycle = host_state.cycle(dpu)

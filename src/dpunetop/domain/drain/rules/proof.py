@@ -117,6 +117,7 @@ def _is_marked_for_outage(host_state: HostState) -> bool:
 
 
 def prove(host_state: HostState) -> Move | None:
+    """What is missing of the proof is waited for; a pod that can prove nothing is started anew."""
     if not host_state.is_to_be_returned or not needs_proof(host_state) or ends_unproven(host_state):
         return None
     prover = host_state.prover()

@@ -27,6 +27,7 @@ def take_over(host_state: HostState) -> Move | None:
 
 
 def begin(host_state: HostState) -> Move | None:
+    """Every DPU whose drain is wanted gets a record, or begins anew on the one that it has."""
     host_ref = host_state.view.host_ref
     for dpu in host_state.active:
         cycle = host_state.cycle(dpu)
@@ -123,6 +124,7 @@ def finish(host_state: HostState) -> Move | None:
 
 
 def seems_taken_back(host_state: HostState, dpu: DpuView, cycle: Cycle) -> bool:
+    """Whether the drain is no longer wanted, as the caches show; a Node that may come back does not count."""
     is_unsure = isinstance(dpu.node, NodeGone) and not dpu.node.confirmed
     return cycle.state is not State.RETURNING and not host_state.wants_drain(dpu) and not is_unsure
 
@@ -228,10 +230,12 @@ class Reset:
 
 
 def is_ours(read: Budget, host_ref: HostRef) -> bool:
+    """Whether the budget is ours and serves this host."""
     return read.ours and read.serves == host_ref.host
 
 
 def is_own(read: Budget, host_ref: HostRef) -> bool:
+    """Whether the record on the budget was written under this leadership."""
     return is_ours(read, host_ref) and read.cycle is not None and read.cycle.term == host_ref.author.term
 
 

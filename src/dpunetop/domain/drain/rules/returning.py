@@ -59,6 +59,7 @@ def wait_to_return(host_state: HostState) -> Move | None:
 
 
 def what_keeps(host_state: HostState, dpu: DpuView) -> HoldReason | None:
+    """What one DPU shows that forbids giving its host back; None: nothing."""
     if isinstance(dpu.node, NodeGone):
         return (
             None
@@ -110,6 +111,7 @@ def end_maintenance(host_state: HostState) -> Move | None:
 
 
 def dpu_checks_of(host_state: HostState) -> tuple[DpuCheck, ...]:
+    """Every DPU that serves the host, as this decision saw it."""
     return tuple(_dpu_check(host_state, dpu) for dpu in host_state.view.dpus if host_state.serves(dpu))
 
 
@@ -294,6 +296,7 @@ def _why(left_cordoned: LeftCordoned, dpu_checks: tuple[DpuCheck, ...]) -> str:
 
 
 def deletable(host_ref: HostRef, uid: str) -> Steps[Maintenance | Done]:
+    """The NodeMaintenance as read now, or why it must not be deleted."""
     found = yield from read_maintenance(host_ref)
     if found is None or not found.ours or found.terminating or found.uid != uid:
         return Done(Result.STALE, f"{host_ref.host}: the maintenance is not as it was seen")
@@ -353,4 +356,5 @@ def _was_cordoned(found: Maintenance, host: HostNode) -> bool:
 
 
 def delete_maintenance(host_ref: HostRef, found: Maintenance) -> Delete:
+    """Delete the NodeMaintenance as it was read; fails if it changed since."""
     return Delete(host_ref.tenant_cluster, NODEMAINTENANCES, found.live, Fence.VERSION)

@@ -19,10 +19,12 @@ from dpunetop.domain.names import DRAIN_ANNOTATION
 
 
 def wait_for_tenant(host_state: HostState) -> Move | None:
+    """A tenant that cannot be seen is waited for."""
     return host_state.view.tenant.hold if isinstance(host_state.view.tenant, Blind) else None
 
 
 def wait_for_takeover(host_state: HostState) -> Move | None:
+    """After a cluster's time went back every record is taken over before anything goes on."""
     if not host_state.view.unverified:
         return None
     return HoldReason(
@@ -41,6 +43,7 @@ def wait_for_operator(host_state: HostState) -> Move | None:
 
 
 def wait_for_end(host_state: HostState) -> Move | None:
+    """A NodeMaintenance that is being deleted is waited for."""
     if host_state.own is None or not host_state.own.terminating:
         return None
     return HoldReason(Reason.MAINTENANCE_TERMINATING, f"the maintenance of {host_state.view.host_ref.host} is ending")
@@ -62,6 +65,7 @@ def wait_for_drain(host_state: HostState) -> Move | None:
 
 
 def is_overdue(host_state: HostState) -> bool:
+    """Whether a wanted drain takes longer than `spec.drain.timeout`."""
     timeout, now = host_state.view.settings.timeout_seconds, host_state.view.host_ref.author.now
     found = (host_state.cycle(dpu) for dpu in host_state.active)
     return timeout is not None and any(cycle is not None and now - cycle.since > timeout for cycle in found)
@@ -106,6 +110,7 @@ def stuck_update(dpu: DpuView, node: DpuNode) -> HoldReason | None:
 
 
 def pending_update(node: DpuNode) -> HoldReason:
+    """The machine-config operator is not done with the DPU's node."""
     story = f": it {node.machine.story}" if node.machine.story else ""
     return HoldReason(Reason.MACHINE_CONFIG_PENDING, f"the machine-config operator is not done with {node.name}{story}")
 
@@ -145,5 +150,6 @@ def _left_of(own: Maintenance) -> str:
 
 
 def failure(error: str) -> HoldReason:
+    """The host could not be drained, and what its operator says."""
     why = sentence(error) if error else "no reason given"
     return HoldReason(Reason.MAINTENANCE_FAILED, f"the host could not be drained: {why}")
