@@ -1,4 +1,4 @@
-"""Who decides: the term of this leadership, drawn anew when a cluster's time went back."""
+"""The term of this leadership, as each decision bears it; replaced when a cluster was set back in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks that are done again and again and change nothing: slowed down, said, and then all is read anew."""
+"""Tasks that are done again and again and change nothing: slowed down, reported, and then all is listed again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dpunetop.domain.drain.model.facts import HoldReason, Reason
 from dpunetop.kube.keys import INFRA, Key
 
 SAID_SECONDS = 10.0
-"""Longer than a watch lags behind by a server's load; until then it is nothing to speak of."""
+"""Longer than a watch lags behind on a loaded server; until then it is not reported."""
 READ_ANEW_SECONDS = 30.0
 _APART_SECONDS = 600.0
 """All of a cluster is read anew no more often: whatever is wrong, its server is not to be the next that suffers."""
@@ -33,9 +33,9 @@ class _Trial:
 class StallDetector:
     """Counts for each host how long the same task has been wanted, however often it was done.
 
-    A task looks everything up before it writes. Where that is not what made it necessary, a watch lags, or it follows
-    another history than the server's: a cluster was restored from an older state, and by the time it was asked as much
-    was written as was lost. No watch tells that, and nothing would ever end it.
+    A task looks everything up before it writes. Where the server shows another state than the cache, a watch lags,
+    or it follows another history than the server's: a cluster was restored from an older state, and by the time it was
+    asked as much was written as was lost. No watch shows that, and nothing would ever end it.
     Threads: any; one at a time a key.
     """
 

@@ -25,7 +25,7 @@ class DrainStore:
         self._wake_config: Callable[[Key], None] = lambda _: None
 
     def connect(self, wake_host: Callable[[Key], None], wake_config: Callable[[Key], None]) -> None:
-        """Say whom to wake; once, before anything is published."""
+        """Take the callbacks that enqueue a key; once, before anything is published."""
         self._wake_host, self._wake_config = wake_host, wake_config
 
     # --- of a whole DpuClusterConfig --------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ class DrainStore:
             return list(self._rosters.values())
 
     def wake_all(self) -> None:
-        """Have every host looked at."""
+        """Enqueue every host."""
         for roster in self.rosters():
             for place in roster.slots:
                 self._wake_host(key_of(roster.config.tenant_cluster, place))

@@ -23,7 +23,7 @@ _PAGE = 500
 
 
 class CallFailed(Exception):
-    """A call failed in a way that its task knows no way around. Raised from the error."""
+    """A call failed, and its task does not handle the error. Raised from the error."""
 
     def __init__(self, call: Call, error: ApiError) -> None:
         super().__init__(call, error)
@@ -43,7 +43,7 @@ class TaskOutcome:
 
 
 class TaskRunner:
-    """Threads: any."""
+    """Carries out tasks against the servers themselves. Threads: any."""
 
     def __init__(self, executor: Executor, clients: Callable[[str], Client]) -> None:
         self._executor = executor

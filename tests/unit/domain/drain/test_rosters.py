@@ -1,0 +1,154 @@
+"""How the roster of a DpuClusterConfig follows from what the clusters show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dpunetop.domain.clusterconfig.access import Access
+from dpunetop.domain.clusterconfig.grants import Rights
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
+from dpunetop.domain.drain.fleet.roster import Mode
+from dpunetop.domain.drain.protection.blockers import blocker, first_budget
+from dpunetop.domain.drain.rosters import (
+    FleetView,
+    NamespaceView,
+    TenantFleet,
+    budgets_by_dpu,
+    build_roster,
+    left_hosts,
+    mode_of,
+)
+from dpunetop.domain.names import CORDONED_BEFORE_ANNOTATION, FORCE_DELETE_ANNOTATION, OVNKUBE_NODE_ENTRIES
+from dpunetop.domain.pairing.pairing import Claims
+from support.drainviews import nm
+from support.objects import NAMESPACE, config, node
+from support.rosters import BLOCKERS, DPU, ENTRY, HOST, roster, slot
+
+OTHER = "another-host"
+
+
+def parsed(
+    name: str = "sample", *, ends: bool = False, annotations: Mapping[str, str] | None = None
+) -> DpuClusterConfig:
+    obj = config(name=name)
+    ending = {"deletionTimestamp": "2026-01-02T00:00:00Z"} if ends else {}
+    return parse_config({**obj, "metadata": {**obj["metadata"], **ending, "annotations": dict(annotations or {})}})
+
+
+def namespace(entries: Mapping[str, str] | None = None) -> NamespaceView:
+    metadata = {"name": OVNKUBE_NODE_ENTRIES, "namespace": NAMESPACE, "uid": "entries"}
+    live = {"metadata": metadata, "data": dict(entries)} if entries is not None else None
+    return NamespaceView(Rights(owner="owner"), live, None, None, None, Claims(), None)
+
+
+def fleet(**but: Any) -> FleetView:
+    view = FleetView(
+        config=parsed(),
+        access=Access.GIVEN,
+        siblings=(),
+        blockers=BLOCKERS,
+        nodes=[node(DPU)],
+        deployments=[blocker(BLOCKERS, DPU)],
+        budgets=[first_budget(BLOCKERS, DPU, HOST)],
+        tenant=TenantFleet({HOST: node(HOST)}),
+        tenant_namespace="ovn",
+        before=None,
+        rosters={},
+        namespace=namespace({DPU: ENTRY}),
+    )
+    return replace(view, **but)
+
+
+FORCED = {FORCE_DELETE_ANNOTATION: ""}
+MODES: dict[str, tuple[FleetView, Mode]] = {
+    "it is not deleted": (fleet(), Mode.SERVING),
+    "it is forced before it is deleted": (fleet(config=parsed(annotations=FORCED)), Mode.SERVING),
+    "a budget says that a host is served": (fleet(config=parsed(ends=True), namespace=namespace()), Mode.LEADING_OUT),
+    "an entry names a host": (fleet(config=parsed(ends=True), budgets=[]), Mode.LEADING_OUT),
+    "no host is served": (fleet(config=parsed(ends=True), budgets=[], namespace=namespace({})), Mode.LEAVING),
+    "the end is forced": (fleet(config=parsed(ends=True, annotations=FORCED)), Mode.LEAVING),
+    "its namespace ends": (fleet(config=parsed(ends=True), access=Access.ENDING, namespace=None), Mode.LEAVING),
+}
+
+
+@pytest.mark.parametrize(("view", "expected"), MODES.values(), ids=MODES.keys())
+def test_a_config_that_is_deleted_is_led_out_as_long_as_a_host_is_served_and_nobody_forces_it(
+    view: FleetView, expected: Mode
+) -> None:
+    assert mode_of(view, budgets_by_dpu(view).values()) is expected
+    assert build_roster(view).mode is expected
+
+
+def test_a_dpu_that_serves_a_host_is_at_home_there() -> None:
+    found = build_roster(fleet()).slots["host", HOST]
+    assert [(each.dpu, each.entry.text, each.is_home) for each in found.members] == [(DPU, ENTRY, True)]
+    assert found.serving == DPU
+
+
+def test_one_whose_namespace_is_out_of_reach_keeps_whom_it_protects_and_nothing_else() -> None:
+    found = build_roster(fleet(access=Access.ENDING, config=parsed(ends=True), namespace=None))
+    assert (list(found.slots), found.has_entries, found.access) == ([("host", HOST)], False, Access.ENDING)
+    (seen,) = found.slots["host", HOST].members
+    assert (seen.dpu, seen.pairing, seen.text, seen.entry.text) == (DPU, None, "", "")
+
+
+def test_an_entry_counts_only_for_a_node_that_is_granted_or_serves() -> None:
+    found = build_roster(fleet(namespace=namespace({DPU: ENTRY, "stranger": ENTRY})))
+    assert [each.dpu for each in found.slots["host", HOST].members] == [DPU]
+    assert any("stranger" in problem for problem in found.problems)
+
+
+def test_a_budget_is_known_by_the_dpu_whose_name_it_bears_and_only_if_it_is_ours() -> None:
+    theirs = first_budget(replace(BLOCKERS, owner="another"), "d2", HOST)
+    assert list(budgets_by_dpu(fleet(budgets=[theirs, first_budget(BLOCKERS, DPU, HOST)]))) == [DPU]
+    long = "d" * 70
+    assert list(budgets_by_dpu(fleet(nodes=[node(long)], budgets=[first_budget(BLOCKERS, long, HOST)]))) == [long]
+
+
+MARKED = TenantFleet({HOST: node(HOST, {}, **{CORDONED_BEFORE_ANNOTATION: "no"})})
+KNOWN = roster(slots={("host", HOST): slot()})
+# what of ours is left on the host
+LEFT: dict[str, tuple[FleetView, frozenset[str]]] = {
+    "nothing": (fleet(), frozenset()),
+    "a maintenance": (fleet(tenant=TenantFleet({}, (nm(),))), frozenset({HOST})),
+    "somebody else's maintenance": (fleet(tenant=TenantFleet({}, (replace(nm(), ours=False),))), frozenset()),
+    "a mark on a host that was not ours": (fleet(tenant=MARKED), frozenset()),
+    "a mark on a host that was ours": (fleet(tenant=MARKED, before=KNOWN), frozenset({HOST})),
+    "a mark at the end": (fleet(tenant=MARKED, config=parsed(ends=True)), frozenset({HOST})),
+    "a mark at the end, and another has the host": (
+        fleet(tenant=MARKED, config=parsed(ends=True), rosters={"tenant/a/b": KNOWN}),
+        frozenset(),
+    ),
+}
+
+
+@pytest.mark.parametrize(("view", "expected"), LEFT.values(), ids=LEFT.keys())
+def test_a_host_on_which_something_of_ours_is_left_has_a_slot(view: FleetView, expected: frozenset[str]) -> None:
+    assert left_hosts(view) == expected
+    assert expected <= {each.host for each in build_roster(view).slots.values()}
+
+
+def limited(**but: Any) -> FleetView:
+    known = parsed()
+    return fleet(config=replace(known, drain=replace(known.drain, max_unavailable="1")), **but)
+
+
+HOLDS: dict[str, tuple[FleetView, str | None]] = {
+    "without a limit nobody waits": (fleet(), None),
+    "at the end no drain begins": (fleet(config=parsed(ends=True, annotations=FORCED)), "Teardown"),
+    "another of the tenant is not known yet": (
+        limited(siblings=(parsed("other"),), rosters={"tenant/dpu-one/other": None}),
+        "NoFreeSlot",
+    ),
+    "there is a limit, and it has not asked yet": (limited(), "HostDraining"),
+}
+
+
+@pytest.mark.parametrize(("view", "reason"), HOLDS.values(), ids=HOLDS.keys())
+def test_a_drain_may_not_begin_where(view: FleetView, reason: str | None) -> None:
+    hold = build_roster(view).slots["host", HOST].not_now
+    assert (None if hold is None else str(hold.reason)) == reason
