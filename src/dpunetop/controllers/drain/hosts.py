@@ -194,7 +194,8 @@ class Hosts:
         if failure is None:
             return self._failures.failed(key, job)
         why = why_failed(failure.call, failure.error)
-        self._log.info("drain job failed", **{**subject(key), "job": job.kind, "dpu": job.dpu, "error": why.message})
+        about = subject(key) | ({"dpu": job.dpu} if job.dpu else {})
+        self._log.info("drain job failed", **about, job=job.kind, error=why.message)
         return self._failures.failed(key, job, failure.error, why)
 
     def _troubles(self, key: Key, decided: HostDecision) -> Mapping[str, HoldReason]:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from dpunetop.base.stop import Stop
 from dpunetop.domain import names
@@ -236,6 +237,17 @@ def test_what_fails_no_more_is_done_and_told_no_more() -> None:
     world.tenant.refuses.clear()
     Workers(world).run(31)
     assert (world.state(), world.said()) == (State.DRAINING, ("True", "Draining"))
+
+
+def test_the_line_of_the_log_names_the_host_the_dpu_the_config_and_the_cluster() -> None:
+    world = serving()
+    world.infra.refuses["apply poddisruptionbudgets"] = ERRORS["500"]
+    world.cordon()
+    with capture_logs() as lines:
+        Workers(world).run(2)
+    failed = next(line for line in lines if line["event"] == "drain job failed")
+    about = {"cluster": TENANT, "config": f"{NAMESPACE}/sample", "host": HOST, "dpu": DPU}
+    assert about.items() <= failed.items()
 
 
 def test_a_host_is_marked_once_for_a_maintenance_that_cannot_be_made_however_often_that_is_tried() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.controllers.drain.store import DrainStore
+from dpunetop.controllers.drain.store import DrainStore, key_of, subject
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.drain.fleet.roster import Member, Mode, PodEntry, Roster, Slot
 from dpunetop.domain.drain.hostreport import HostReport
@@ -152,3 +152,10 @@ def test_that_a_decision_was_made_anew_is_no_news() -> None:
     for told, woken in ((entry("1", "a"), 1), (entry("2", "a"), 1), (entry("3", "b"), 2)):
         desk.drain_store.report(key, HostReport((), (), (told,)))
         assert len(desk.configs) == woken
+
+
+def test_a_line_of_the_log_names_the_tenant_the_config_and_the_host_or_dpu() -> None:
+    shared = {"cluster": "tenant/ns/one", "config": "ns/one"}
+    assert subject(Key(INFRA, "ns", "one")) == shared
+    assert subject(key_of("tenant/ns/one", ("host", "h"))) == {**shared, "host": "h"}
+    assert subject(key_of("tenant/ns/one", ("dpu", "d"))) == {**shared, "dpu": "d"}
