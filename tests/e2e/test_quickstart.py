@@ -224,10 +224,8 @@ def test_each_dpu_serves_under_protection(run: Run) -> None:
         budget = run.world.infra.admin.get(get(names.PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, name).target)
         assert budget["spec"]["maxUnavailable"] == 0
         notes = budget["metadata"]["annotations"]
-        assert (notes.keys(), notes[names.SERVES_ANNOTATION]) == (
-            {names.SERVES_ANNOTATION, names.SINCE_ANNOTATION},
-            host,
-        )
+        assert notes[names.SERVES_ANNOTATION] == host
+        assert notes.keys() <= {names.SERVES_ANNOTATION, names.SINCE_ANNOTATION}  # made closed, it says when by itself
         blocker = run.world.infra.admin.get(get(DEPLOYMENTS, OPERATOR_NAMESPACE, name).target)
         assert blocker["status"]["readyReplicas"] == 1
         assert blocker["metadata"]["labels"][names.OWNER_LABEL] == run.owner()
@@ -280,7 +278,8 @@ def test_each_object_is_written_once(run: Run) -> None:
     assert counts[("daemonsets", "default/ovnkube-node")] == 2  # made, and its template noted once a DPU serves with it
     assert counts[("configmaps", "default/ovnkube-node-entries")] <= 1 + 2 * len(DPUS)  # an entry comes, its pod goes
     assert sum(counts[key] for key in counts if key[0] == "pods") <= len(DPUS)
-    assert {counts["poddisruptionbudgets", blocker] for blocker in BLOCKERS} == {2}  # made open, then closed
+    # Made open, then closed; or closed at once, if all is known when it is made.
+    assert {counts["poddisruptionbudgets", blocker] for blocker in BLOCKERS} <= {1, 2}
 
 
 def test_nothing_else_is_written_and_in_the_tenant_nothing_at_all(run: Run) -> None:

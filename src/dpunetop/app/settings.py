@@ -254,5 +254,6 @@ def _proxy(text: str, source: str) -> str | None:
         return None
     url = urlsplit(text)
     if url.scheme != "http" or not url.hostname:
-        raise SettingsError(f"{source}: {text!r} is not a proxy URL, such as http://proxy.example:3128")
+        shown = text.rpartition("@")[2]  # what stands before it may be a password
+        raise SettingsError(f"{source}: {shown!r} is not a proxy URL, such as http://proxy.example:3128")
     return text

@@ -98,6 +98,13 @@ def test_a_wrong_value_is_one_line_that_names_it(arguments, environment, named):
     assert "\n" not in text
 
 
+@pytest.mark.parametrize("text", ["https://user:secret@proxy:3128", "user:secret@proxy:3128"])
+def test_a_wrong_proxy_is_told_without_its_password(text):
+    with pytest.raises(SettingsError) as caught:
+        parse_settings([], {**ENV, "TENANT_PROXY_URL": text})
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "entries"),
     {
