@@ -19,7 +19,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
-_USER_OF_URL = re.compile(r"//.*@")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -71,7 +70,14 @@ class Settings:
 
     def shown(self) -> dict[str, str]:
         """For the log: each setting as text, without the user and password that a URL may carry."""
-        return {each.name: _USER_OF_URL.sub("//...@", str(getattr(self, each.name))) for each in fields(self)}
+        return {each.name: _without_user(str(getattr(self, each.name))) for each in fields(self)}
+
+
+def _without_user(text: str) -> str:
+    """All from the first `//` to the last `@` goes: a password may hold either."""
+    scheme, found, rest = text.partition("//")
+    _, ends, host = rest.rpartition("@")
+    return f"{scheme}//...@{host}" if found and ends else text
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
