@@ -26,7 +26,7 @@ from dpunetop.runtime.reading import NotSynced, Reader
 def gather_claims(
     reader: Reader, siblings: Iterable[DpuClusterConfig], rights: Callable[[DpuClusterConfig], Rights], namespace: str
 ) -> Claims:
-    """By host whose it is besides; of several siblings the first by name is told.
+    """Host to the other DpuClusterConfig that claims it; of several the first by name.
 
     From caches, not from what workers have found: at a start they may not have looked yet. What people can edit counts
     only for nodes that the sibling has; whom it protects, budgets say, which are in the operator's `namespace`.

@@ -88,9 +88,7 @@ class StallDetector:
         vain = next((trial for trial in trials if trial.last - trial.since >= SAID_SECONDS), None)
         if vain is None:
             return None
-        return HoldReason(
-            Reason.CACHE_CONTRADICTED, f"the servers say something else than what is watched: {vain.note}"
-        )
+        return HoldReason(Reason.CACHE_CONTRADICTED, f"the watch cache contradicts the API server: {vain.note}")
 
     def _due_locked(self, now: float, key: Key) -> list[str]:
         last = {name: self._read_at.get(name) for name in (INFRA, key.cluster)}

@@ -48,7 +48,7 @@ def test_a_watch_that_lags_a_little_is_nothing_to_speak_of(it: Doubting) -> None
 def test_what_lasts_is_said_in_the_words_that_it_began_with(it: Doubting, result: Result) -> None:
     it.tried(0, done=Done(result, STALE.note))
     it.tried(SAID_SECONDS, done=Done(Result.STALE, "something else"))
-    words = "the servers say something else than what is watched: dpu0: not as it was seen"
+    words = "the watch cache contradicts the API server: dpu0: not as it was seen"
     assert it.stall_detector.hold(HOST) == HoldReason(Reason.CACHE_CONTRADICTED, words)
     assert it.stall_detector.hold(OTHER) is None
 

@@ -71,7 +71,7 @@ def no_free_slot(allowed: int) -> HoldReason:
 
 def undecided() -> HoldReason:
     """What a host waits for whose wish has just been written down, as every drain does for a moment."""
-    return HoldReason(Reason.HOST_DRAINING, "whether the host may be drained now is about to be decided")
+    return HoldReason(Reason.HOST_DRAINING, "waiting for a drain slot (spec.drain.maxUnavailable)")
 
 
 def limit_of(said: int | str) -> Limit:

@@ -28,7 +28,8 @@ def wait_for_takeover(host_state: HostState) -> Move | None:
     if not host_state.view.unverified:
         return None
     return HoldReason(
-        Reason.TIME_WENT_BACK, "a cluster was set back in time; every cycle is checked before anything goes on"
+        Reason.TIME_WENT_BACK,
+        "an API server shows older data than before (was etcd restored?); drains wait until each is verified",
     )
 
 
