@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from dpunetop.app.wiring import TENANT_LANES
 from dpunetop.sandbox.controlplane import ControlPlane
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.pki import Authority
@@ -190,7 +191,8 @@ def test_each_controller_reports_what_became_of_its_work_also_where_that_is_noth
     assert total(families["controller_runtime_reconcile_errors"], controller=controller) == 0
     assert total(families["controller_runtime_reconcile_panics"], controller=controller) == 0
     assert total(families["controller_runtime_terminal_reconcile_errors"], controller=controller) == 0
-    assert total(families["controller_runtime_max_concurrent_reconciles"], controller=controller) == 16
+    most = TENANT_LANES if controller == "tenantlink" else 16
+    assert total(families["controller_runtime_max_concurrent_reconciles"], controller=controller) == most
 
 
 def test_the_leader_says_that_it_leads(scraped: Scraped) -> None:

@@ -45,8 +45,8 @@ def _run(settings: Settings) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # before any thread is started: all inherit it
     stop, ended = Stop(), Stop()
     log, identity = structlog.get_logger().bind(), process_identity()
-    log.info("starting", version=__version__, identity=identity, settings=settings.shown())
     manager = wire(settings, stop, identity)
+    log.info("starting", version=__version__, identity=identity, settings=settings.shown())
     watcher = threading.Thread(target=_wait_for_signals, args=(stop, ended), name="signals")
     watcher.start()
     outcome = manager.run(stop)
