@@ -6,6 +6,7 @@ import configparser
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,8 @@ def test_hooks_before_a_commit_are_local_programs_that_are_pinned() -> None:
     pinned = (ROOT / "requirements-dev.txt").read_text()
     assert [repo["repo"] for repo in repos] == ["local"]
     assert [name for name in programs if f"\n{packages.get(name, name)}==" not in pinned] == []
+
+
+def test_settings_of_tools_are_in_setup_cfg_and_the_makefile() -> None:
+    """One place to look: pyproject.toml says how the package is built, and nothing else."""
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text()).keys() == {"build-system"}
