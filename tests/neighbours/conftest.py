@@ -52,7 +52,7 @@ def measured(request: pytest.FixtureRequest) -> Measured:
 def neighbours() -> Iterator[Neighbours]:
     """The programs to be tested with."""
     mcc, nmo = from_environment("MCC"), from_environment("NMO")
-    if mcc is None and nmo is None:
+    if mcc is None and nmo is None:  # other projects' programs: built by hand, never part of this repository
         pytest.skip("run by `make test-real NMO=/path/to/manager MCC=/path/to/machine-config-controller`")
     with contextlib.ExitStack() as made:
         controller = MachineConfigNeighbour(mcc) if mcc else None

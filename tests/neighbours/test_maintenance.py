@@ -35,7 +35,7 @@ WRITES = 15
 @pytest.fixture
 def maintenance(neighbours: Neighbours) -> NodeMaintenanceNeighbour:
     """The real operator."""
-    if neighbours.maintenance is None:
+    if neighbours.maintenance is None:  # the machine-config-controller alone is tested, which is a use of its own
         pytest.skip("NMO names no node maintenance operator")
     return neighbours.maintenance
 

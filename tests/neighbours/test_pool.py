@@ -23,7 +23,7 @@ BAD = "99-somebody"
 @pytest.fixture(autouse=True)
 def real(neighbours: Neighbours) -> None:
     """Only with the real controller."""
-    if neighbours.machine_config is None:
+    if neighbours.machine_config is None:  # the maintenance operator alone is tested, which is a use of its own
         pytest.skip("MCC names no machine-config-controller")
 
 

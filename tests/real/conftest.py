@@ -52,7 +52,7 @@ def measured(request: pytest.FixtureRequest) -> Measured:
 def ovnkube() -> Ovnkube:
     """The program to be tested with."""
     path = os.environ.get(VARIABLE, "")
-    if not (path and is_inside()):
+    if not (path and is_inside()):  # another project's program, which needs namespaces that `make test-real` makes
         pytest.skip("run by `make test-real OVNKUBE=/path/to/ovnkube`")
     return ovnkube_at(path)
 

@@ -698,7 +698,8 @@ class _Connection(HTTPSConnection):
         self.bound(self._deadline)
         super().request(*args, **kwargs)
 
-    # urllib3's answer is none of http.client's, from which its connection is derived: it departs from the base so too.
+    # http.client declares an HTTPResponse of its own here. urllib3's connection returns urllib3's, which is not derived
+    # from it, and breaks the declaration of its base in the same way; nothing else can be returned to urllib3's pool.
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         self.bound(self._deadline)
         self.answering = self.sock

@@ -137,6 +137,20 @@ def test_a_cordon_of_a_person_is_not_taken_back() -> None:
     assert (is_cordoned(world), notes(world)) == (True, {})
 
 
+def test_a_cordon_of_a_person_is_not_taken_back_when_the_host_has_lost_its_mark() -> None:
+    """Rule 10: what the maintenance carries counts then."""
+    world = serving()
+    world.change(world.tenant, NODES, "", HOST, spec={"unschedulable": True})
+    world.settle()
+    world.delete_config()
+    world.settle()
+    assert notes(world) == {names.CORDONED_BEFORE_ANNOTATION: "yes"}
+    world.change(world.tenant, NODES, "", HOST, metadata={**world.host()["metadata"], "annotations": {}})
+    led_out(world)
+    assert names.LEFT_BY_ANNOTATION not in notes(world)
+    assert is_cordoned(world)
+
+
 def test_a_host_that_was_unpaired_is_left_with_the_mark_too_and_taken_back_when_it_is_paired_again() -> None:
     world = serving()
     world.pair_up()
