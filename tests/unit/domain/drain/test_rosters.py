@@ -10,7 +10,7 @@ import pytest
 
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.grants import Rights
-from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, OutagePolicy, UnplannedSpec, parse_config
 from dpunetop.domain.drain.fleet.roster import Mode
 from dpunetop.domain.drain.protection.blockers import blocker, first_budget
 from dpunetop.domain.drain.rosters import (
@@ -152,3 +152,20 @@ HOLDS: dict[str, tuple[FleetView, str | None]] = {
 def test_a_drain_may_not_begin_where(view: FleetView, reason: str | None) -> None:
     hold = build_roster(view).slots["host", HOST].not_now
     assert (None if hold is None else str(hold.reason)) == reason
+
+
+CORDONING = replace(parsed(), unplanned=UnplannedSpec(OutagePolicy.CORDON, max_hosts=1))
+LIMITS: dict[str, tuple[FleetView, int]] = {
+    "the spec says so": (fleet(config=CORDONING), 1),
+    "a sibling is known": (fleet(config=CORDONING, siblings=[parsed("b")], rosters={"b": roster()}), 1),
+    "the spec says that it is only reported": (fleet(siblings=[CORDONING], rosters={"b": roster()}), 0),
+    "the tenant is not seen": (fleet(config=CORDONING, tenant=TenantFleet({}, is_seen=False)), 0),
+    "a sibling is not known yet": (fleet(config=CORDONING, siblings=[parsed("b")], rosters={"b": None}), 0),
+}
+
+
+@pytest.mark.parametrize(("view", "limit"), LIMITS.values(), ids=LIMITS.keys())
+def test_no_host_is_cordoned_for_an_outage_before_all_hosts_of_the_tenant_are_known(
+    view: FleetView, limit: int
+) -> None:
+    assert build_roster(view).cordons.limit == limit
