@@ -36,9 +36,10 @@ from dpunetop.domain.credential.plan import (
     parse_minted,
     powerless,
 )
+from dpunetop.domain.names import DPU_ROLE
 from dpunetop.domain.tenant.kubeconfig import TenantKubeconfig, fingerprint
 from dpunetop.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized, Unreachable
-from dpunetop.kube.keys import SELFSUBJECTACCESSREVIEWS, SELFSUBJECTREVIEWS, SERVICEACCOUNTS
+from dpunetop.kube.keys import CLUSTERROLES, SELFSUBJECTACCESSREVIEWS, SELFSUBJECTREVIEWS, SERVICEACCOUNTS
 from dpunetop.kube.meta import Obj
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.cluster import Cluster
@@ -213,12 +214,25 @@ class TokenRequester:
             case TokenTrial.ACCEPTED:
                 return Fresh(minted)
             case TokenTrial.POWERLESS:
-                return Preparing() if self._get(_BINDINGS_MADE, self._about) else powerless(self._who)
+                return Preparing() if self._may_get_power() else powerless(self._who)
             case TokenTrial.REJECTED | TokenTrial.UNTRIED:
                 return TokenUnanswered(
                     "TokenNotAccepted", "the tenant does not accept the token that it has just given"
                 )
         assert_never(trial)
+
+    def _may_get_power(self) -> bool:
+        """Whether it takes the tenant only a moment to act by the bindings that it has shown: not where the role that
+        they name is known to be absent. Whoever may not look at it does not know."""
+        if not self._get(_BINDINGS_MADE, self._about):
+            return False
+        try:
+            self._client.get(CLUSTERROLES, "", DPU_ROLE, self._left())
+        except NotFound:
+            return False
+        except ApiError:
+            return True
+        return True
 
     def _try(self, kubeconfig: TenantKubeconfig) -> TokenTrial:
         """Ask with the credential itself. Raises: ApiError, when nothing can be said."""

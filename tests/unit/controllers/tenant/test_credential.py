@@ -16,6 +16,7 @@ from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.names import (
     CREDENTIAL_ANNOTATION,
     DPU_ACCOUNT,
+    DPU_ROLE,
     DPUCLUSTERCONFIGS,
     MINTED_AT_ANNOTATION,
     MINTED_IN_ANNOTATION,
@@ -30,6 +31,7 @@ from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized, Unreachable
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
+    CLUSTERROLES,
     DAEMONSETS,
     INFRA,
     NAMESPACES,
@@ -106,6 +108,7 @@ class World:
         self.infra.put(DPUCLUSTERCONFIGS, config(**spec))
         self.infra.put(NAMESPACES, named("kube-system", uid="infra-uid"))
         self.tenant.put(NAMESPACES, named("kube-system", uid="tenant-uid"))
+        self.tenant.put(CLUSTERROLES, named(DPU_ROLE))
         self.give(GIVEN)
         self.tenant.creates, self.tenant.subs = self._review, self._token
         self._numbers = itertools.count(1)
@@ -553,7 +556,7 @@ def test_what_a_stranger_has_made_is_left_alone_and_named(resource):
     assert world.tenant.writes == []
 
 
-def test_a_role_that_the_tenant_does_not_have_leads_to_the_given_kubeconfig():
+def test_a_role_that_does_not_give_what_pods_need_leads_to_the_given_kubeconfig():
     world = World()
     world.powerless = True
     process = Process(world)
@@ -562,6 +565,26 @@ def test_a_role_that_the_tenant_does_not_have_leads_to_the_given_kubeconfig():
     process.until_quiet(world)
     assert (given(world), world.said()) == ("token-of-a-test", ("True", "MintedWithoutRights"))
     assert len(world.tokens) == 1
+
+
+def test_a_role_that_the_tenant_does_not_have_leads_to_the_given_kubeconfig_at_once():
+    world = World()
+    world.tenant.drop(CLUSTERROLES, "", DPU_ROLE)
+    world.powerless = True
+    before = world.clock.monotonic()
+    Process(world).until_quiet(world)
+    assert (given(world), world.said()) == ("token-of-a-test", ("True", "MintedWithoutRights"))
+    assert (len(world.tokens), world.clock.monotonic()) == (1, before)
+
+
+def test_who_may_not_look_whether_the_role_is_there_waits_as_for_one_that_is():
+    world = World()
+    world.tenant.get = lambda *_: _raise(Forbidden(403, "Forbidden", "no"))
+    world.powerless = True
+    process = Process(world)
+    process.once()
+    assert process.once() == 1.0
+    assert (world.secret(), world.said()) == ({}, ("False", "Progressing"))
 
 
 @pytest.mark.parametrize(
