@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -8,13 +10,16 @@ from dpunetop.kube.errors import Gone, TooManyRequests, Unreachable
 from dpunetop.kube.keys import LEASES, NODES, TOKENREVIEWS
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.watch import interpret
-from dpunetop.runtime.client.transport import TokenFile
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.client.transport import TokenFile, Transport
 from support.lyingserver import Asked, LyingServer, Wire
 
 NODE = {"metadata": {"name": "dpu-1", "resourceVersion": "7"}}
 
 
-def test_a_token_that_was_replaced_is_read_when_the_old_one_is_refused(connect, client_of, tmp_path):
+def test_a_token_that_was_replaced_is_read_when_the_old_one_is_refused(
+    connect: Callable[..., Transport], client_of: Callable[[Transport], Client], tmp_path: Path
+) -> None:
     file = tmp_path / "token"
     file.write_text("old")
 
@@ -32,7 +37,9 @@ def test_a_token_that_was_replaced_is_read_when_the_old_one_is_refused(connect, 
     assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer old", "Bearer old", "Bearer new"]
 
 
-def test_an_overloaded_server_is_waited_for(connect, client_of):
+def test_an_overloaded_server_is_waited_for(
+    connect: Callable[..., Transport], client_of: Callable[[Transport], Client]
+) -> None:
     answers = iter((429, 200))
 
     def once_too_many(wire: Wire, asked: Asked) -> None:
@@ -45,14 +52,18 @@ def test_an_overloaded_server_is_waited_for(connect, client_of):
         assert client_of(connect(server)).get(NODES, "", "dpu-1") == NODE
 
 
-def test_a_budget_that_forbids_an_eviction_is_said_at_once(connect, client_of):
+def test_a_budget_that_forbids_an_eviction_is_said_at_once(
+    connect: Callable[..., Transport], client_of: Callable[[Transport], Client]
+) -> None:
     status = {"kind": "Status", "code": 429, "details": {"causes": [{"reason": "DisruptionBudget"}]}}
     with LyingServer(lambda wire, _: wire.json(429, status)) as server, pytest.raises(TooManyRequests) as caught:
         client_of(connect(server)).create_sub(NODES, "", "p", "eviction", {})
     assert caught.value.causes == ({"reason": "DisruptionBudget"},)
 
 
-def test_a_watch_whose_version_expired_says_so_in_its_first_line(connect, client_of):
+def test_a_watch_whose_version_expired_says_so_in_its_first_line(
+    connect: Callable[..., Transport], client_of: Callable[[Transport], Client]
+) -> None:
     def expired(wire: Wire, asked: Asked) -> None:
         wire.begin_stream()
         wire.event("ERROR", {"kind": "Status", "code": 410, "reason": "Expired"})
@@ -64,7 +75,9 @@ def test_a_watch_whose_version_expired_says_so_in_its_first_line(connect, client
         interpret(event)
 
 
-def test_a_renewal_does_not_wait_for_calls_that_hang(connect, client_of):
+def test_a_renewal_does_not_wait_for_calls_that_hang(
+    connect: Callable[..., Transport], client_of: Callable[[Transport], Client]
+) -> None:
     def hang_but_for_leases(wire: Wire, asked: Asked) -> None:
         wire.json(200, NODE) if "leases" in asked.target else wire.silence()
 
@@ -80,7 +93,9 @@ def test_a_renewal_does_not_wait_for_calls_that_hang(connect, client_of):
     assert [asked.target.rsplit("/", 1)[-1] for asked in server.asked] == ["dpu-1", "l"]
 
 
-def test_calls_do_not_wait_for_reviews_that_hang_and_those_take_four_connections(connect, client_of):
+def test_calls_do_not_wait_for_reviews_that_hang_and_those_take_four_connections(
+    connect: Callable[..., Transport], client_of: Callable[[Transport], Client]
+) -> None:
     def hang_but_for_nodes(wire: Wire, asked: Asked) -> None:
         wire.json(200, NODE) if "nodes" in asked.target else wire.silence()
 

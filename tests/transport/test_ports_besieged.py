@@ -3,6 +3,8 @@
 import http.client
 import ssl
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,14 +21,14 @@ PROBER = ("127.0.9.9", 0)
 
 
 @pytest.fixture
-def ports(tmp_path):
+def ports(tmp_path: Path) -> Iterator[PortsProcess]:
     (tmp_path / "tls.crt").write_bytes(pair().cert)
     (tmp_path / "tls.key").write_bytes(pair().key)
     with PortsProcess(tmp_path) as process:
         yield process
 
 
-def probe(address, path):
+def probe(address: tuple[str, int], path: str) -> bool:
     """Whether the kubelet would count the answer."""
     connection = http.client.HTTPConnection(*address, timeout=PROBE_SECONDS, source_address=PROBER)
     try:
@@ -38,7 +40,7 @@ def probe(address, path):
         connection.close()
 
 
-def scrape(address, token="good"):
+def scrape(address: tuple[str, int], token: str = "good") -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     connection = http.client.HTTPSConnection(*address, timeout=PROBE_SECONDS, context=context, source_address=PROBER)
@@ -51,7 +53,7 @@ def scrape(address, token="good"):
         connection.close()
 
 
-def answers(*asks):
+def answers(*asks: Callable[..., object]) -> list[int]:
     """How often each was answered."""
     seen = []
     for _ in range(PROBES):
@@ -61,7 +63,7 @@ def answers(*asks):
 
 
 @pytest.fixture
-def growth(ports):
+def growth(ports: PortsProcess) -> Callable[[], int]:
     """How much more memory the process has had at most than when all of it had been used once."""
     assert scrape(ports.metrics)
     assert probe(ports.health, "/healthz")
@@ -73,13 +75,15 @@ CROWDS = [*((habit,) for habit in hostilecallers.ON_ANY_PORT), hostilecallers.ON
 TLS_CROWDS = [*((habit,) for habit in hostilecallers.ON_TLS), hostilecallers.ON_TLS]
 
 
-def name_of(value):
+def name_of(value: tuple[hostilecallers.Habit, ...]) -> str:
     return value[0].name if len(value) == 1 else "all kinds"
 
 
 @pytest.mark.parametrize("sources", [1, 200], ids=["from one address", "each from its own address"])
 @pytest.mark.parametrize("habits", CROWDS, ids=name_of)
-def test_probes_are_answered_whatever_two_hundred_others_do(ports, growth, habits, sources):
+def test_probes_are_answered_whatever_two_hundred_others_do(
+    ports: PortsProcess, growth: Callable[[], int], habits: tuple[hostilecallers.Habit, ...], sources: int
+) -> None:
     with besieged(ports.health, habits, 200, sources):
         counts = answers(lambda: probe(ports.health, "/healthz"), lambda: probe(ports.health, "/readyz"))
     assert counts == [PROBES, PROBES]
@@ -88,7 +92,9 @@ def test_probes_are_answered_whatever_two_hundred_others_do(ports, growth, habit
 
 @pytest.mark.parametrize("sources", [1, 200], ids=["from one address", "each from its own address"])
 @pytest.mark.parametrize("habits", TLS_CROWDS, ids=name_of)
-def test_scrapes_are_answered_whatever_two_hundred_others_do(ports, growth, habits, sources):
+def test_scrapes_are_answered_whatever_two_hundred_others_do(
+    ports: PortsProcess, growth: Callable[[], int], habits: tuple[hostilecallers.Habit, ...], sources: int
+) -> None:
     with besieged(ports.metrics, habits, 200, sources):
         counts = answers(lambda: scrape(ports.metrics), lambda: probe(ports.health, "/healthz"))
     assert counts == [PROBES, PROBES]
@@ -96,7 +102,9 @@ def test_scrapes_are_answered_whatever_two_hundred_others_do(ports, growth, habi
 
 
 @pytest.mark.parametrize("port", ["health", "metrics"])
-def test_fourteen_callers_with_headers_of_megabytes_cost_no_memory(ports, growth, port):
+def test_fourteen_callers_with_headers_of_megabytes_cost_no_memory(
+    ports: PortsProcess, growth: Callable[[], int], port: str
+) -> None:
     with besieged(getattr(ports, port), (hostilecallers.GIANT_HEADERS,), 14, 14):
         time.sleep(3)
     assert growth() <= MOST_GROWTH_MIB

@@ -1,10 +1,15 @@
+from __future__ import annotations
+
 import http.client
 import os
 import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +20,10 @@ from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.serving import listener, server
 from dpunetop.runtime.serving.reviews import Verdict
 from dpunetop.runtime.serving.server import Certificate, Guarded, HealthServer, MetricsServer, Plain
-from support.pki import pair
+from support.pki import Pair, pair
+
+Serve = Callable[[HealthServer | MetricsServer], tuple[str, int]]
+Call = Callable[..., socket.socket]
 
 ANYWHERE = ("127.0.0.1", 0)
 VERDICTS = {"good": Verdict.ALLOWED, "weak": Verdict.DENIED, "lost": Verdict.UNDECIDED}
@@ -24,29 +32,30 @@ VERDICTS = {"good": Verdict.ALLOWED, "weak": Verdict.DENIED, "lost": Verdict.UND
 class Judge:
     """A reviewer that knows its tokens by heart."""
 
-    def __init__(self):
-        self.asked = []
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, str]] = []
 
-    def judge(self, token, path, verb, stop, *, peer):
+    def judge(self, token: str, path: str, verb: str, stop: Stop, *, peer: str) -> Verdict:
         self.asked.append((token, path, verb))
         return VERDICTS.get(token, Verdict.UNKNOWN_CALLER)
 
 
 @pytest.fixture
-def metrics():
+def metrics() -> Metrics:
     return Metrics()
 
 
 @pytest.fixture
-def judge():
+def judge() -> Judge:
     return Judge()
 
 
 @pytest.fixture
-def serve():
-    stop, threads = Stop(), []
+def serve() -> Iterator[Serve]:
+    stop = Stop()
+    threads: list[threading.Thread] = []
 
-    def start(listening):
+    def start(listening: HealthServer | MetricsServer) -> tuple[str, int]:
         thread = threading.Thread(target=listening.run, args=(stop,), name="server")
         thread.start()
         threads.append(thread)
@@ -60,24 +69,30 @@ def serve():
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
 @pytest.fixture
-def guarded(serve, metrics, judge, folder):
+def guarded(serve: Serve, metrics: Metrics, judge: Judge, folder: Path) -> tuple[str, int]:
     certificate = Certificate(str(folder), metrics.certificate(), RealClock())
     return serve(MetricsServer(ANYWHERE, metrics, Guarded(judge, certificate), clock=RealClock()))
 
 
-def trusting_anyone():
+def trusting_anyone() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def ask(connection, path="/metrics", method="GET", body=None, **headers):
+def ask(
+    connection: http.client.HTTPConnection | http.client.HTTPSConnection,
+    path: str = "/metrics",
+    method: str = "GET",
+    body: bytes | None = None,
+    **headers: str,
+) -> tuple[int, str, dict[str, str]]:
     """Status, body and headers of one request."""
     try:
         connection.request(method, path, body, headers)
@@ -87,82 +102,82 @@ def ask(connection, path="/metrics", method="GET", body=None, **headers):
         connection.close()
 
 
-def ask_https(address, token=None, **more):
+def ask_https(address: tuple[str, int], token: str | None = None, **more: Any | str) -> tuple[int, str, dict[str, str]]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return ask(http.client.HTTPSConnection(*address, timeout=5, context=trusting_anyone()), **more, **headers)
 
 
-def ask_http(address, path):
+def ask_http(address: tuple[str, int], path: str) -> tuple[int, str, dict[str, str]]:
     return ask(http.client.HTTPConnection(*address, timeout=5), path)
 
 
 @pytest.mark.parametrize(("token", "status"), {None: 401, "bad": 401, "weak": 403, "good": 200, "lost": 500}.items())
-def test_metrics_are_for_those_who_may_read_them(guarded, token, status):
+def test_metrics_are_for_those_who_may_read_them(guarded: tuple[str, int], token: str | None, status: int) -> None:
     assert ask_https(guarded, token)[0] == status
 
 
-def test_the_right_to_get_the_path_is_asked_for(guarded, judge):
+def test_the_right_to_get_the_path_is_asked_for(guarded: tuple[str, int], judge: Judge) -> None:
     ask_https(guarded, "good", path="/metrics?name=x")
     assert judge.asked == [("good", "/metrics", "get")]
 
 
-def test_a_reader_gets_the_metrics(guarded, metrics):
+def test_a_reader_gets_the_metrics(guarded: tuple[str, int], metrics: Metrics) -> None:
     metrics.elector("lease").leading(True)
     _, body, headers = ask_https(guarded, "good")
     assert 'leader_election_master_status{name="lease"} 1' in body
     assert headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
-def test_a_refusal_tells_nothing_but_what_is_needed(guarded):
+def test_a_refusal_tells_nothing_but_what_is_needed(guarded: tuple[str, int]) -> None:
     assert ask_https(guarded)[1] == "401 a bearer token is needed\n"
     assert ask_https(guarded)[2]["WWW-Authenticate"] == "Bearer"
     assert ask_https(guarded, "weak")[1] == "403 forbidden\n"
 
 
 @pytest.mark.parametrize("authorization", ["Basic Z29vZDo=", "good", "Bearer", ""])
-def test_only_a_bearer_token_counts(guarded, authorization):
+def test_only_a_bearer_token_counts(guarded: tuple[str, int], authorization: str) -> None:
     connection = http.client.HTTPSConnection(*guarded, timeout=5, context=trusting_anyone())
     assert ask(connection, Authorization=authorization)[0] == 401
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_only_get_is_served(guarded, method):
+def test_only_get_is_served(guarded: tuple[str, int], method: str) -> None:
     status, _, headers = ask_https(guarded, "good", method=method, body=b"x" * 100)
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
 
 
-def test_head_is_answered_as_get_is_but_for_the_body(guarded):
+def test_head_is_answered_as_get_is_but_for_the_body(guarded: tuple[str, int]) -> None:
     status, body, headers = ask_https(guarded, "good", method="HEAD")
     assert (status, body) == (200, "")
     assert int(headers["Content-Length"]) > 1000
 
 
-def test_head_tells_strangers_no_more_than_get(guarded):
+def test_head_tells_strangers_no_more_than_get(guarded: tuple[str, int]) -> None:
     assert ask_https(guarded, method="HEAD")[:2] == (401, "")
     assert ask_https(guarded, "weak", method="HEAD")[:2] == (403, "")
 
 
-def test_an_unknown_path_is_not_found(guarded):
+def test_an_unknown_path_is_not_found(guarded: tuple[str, int]) -> None:
     assert ask_https(guarded, "good", path="/debug")[0] == 404
 
 
-def test_a_caller_who_stays_silent_holds_nobody_up(guarded):
+def test_a_caller_who_stays_silent_holds_nobody_up(guarded: tuple[str, int]) -> None:
     with socket.create_connection(guarded), socket.create_connection(guarded):
         assert ask_https(guarded, "good")[0] == 200
 
 
-def test_a_caller_who_speaks_no_tls_holds_nobody_up(guarded):
+def test_a_caller_who_speaks_no_tls_holds_nobody_up(guarded: tuple[str, int]) -> None:
     with socket.create_connection(guarded, timeout=5) as plain:
         plain.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
         assert ask_https(guarded, "good")[0] == 200
 
 
 @pytest.fixture
-def plain(serve, metrics):
+def plain(serve: Serve, metrics: Metrics) -> tuple[str, int]:
     return serve(MetricsServer(ANYWHERE, metrics, Plain(), clock=RealClock()))
 
 
-def is_closed(caller, within=5):
+def is_closed(caller: socket.socket | ssl.SSLSocket, within: float = 5) -> bool:
     """Whether the server ends the connection before `within` seconds are over."""
     caller.settimeout(within)
     try:
@@ -174,11 +189,11 @@ def is_closed(caller, within=5):
 
 
 @pytest.fixture
-def call():
+def call() -> Iterator[Call]:
     """Connects, from any address of this machine's."""
     opened = []
 
-    def connect(address, source="127.0.0.1"):
+    def connect(address: tuple[str, int], source: str = "127.0.0.1") -> socket.socket:
         opened.append(socket.create_connection(address, timeout=5, source_address=(source, 0)))
         return opened[-1]
 
@@ -187,12 +202,14 @@ def call():
         caller.close()
 
 
-def test_a_silent_connection_is_ended(plain, call, monkeypatch):
+def test_a_silent_connection_is_ended(plain: tuple[str, int], call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "HEAD_SECONDS", 0.1)
     assert is_closed(call(plain))
 
 
-def test_a_head_that_never_ends_is_cut_off_however_steadily_it_comes(plain, call, monkeypatch):
+def test_a_head_that_never_ends_is_cut_off_however_steadily_it_comes(
+    plain: tuple[str, int], call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listener, "HEAD_SECONDS", 0.5)
     slow = call(plain)
     slow.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
@@ -203,14 +220,18 @@ def test_a_head_that_never_ends_is_cut_off_however_steadily_it_comes(plain, call
     assert drips < 20
 
 
-def test_a_handshake_that_never_ends_is_cut_off(guarded, call, monkeypatch):
+def test_a_handshake_that_never_ends_is_cut_off(
+    guarded: tuple[str, int], call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listener, "HEAD_SECONDS", 0.5)
     stalled = call(guarded)
     stalled.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
     assert is_closed(stalled)
 
 
-def test_a_head_that_is_late_after_a_handshake_is_cut_off(guarded, call, monkeypatch):
+def test_a_head_that_is_late_after_a_handshake_is_cut_off(
+    guarded: tuple[str, int], call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listener, "HEAD_SECONDS", 0.5)
     with trusting_anyone().wrap_socket(call(guarded)) as secured:
         assert is_closed(secured)
@@ -225,13 +246,13 @@ NO_HELLOS = {
 
 
 @pytest.mark.parametrize("start", NO_HELLOS.values(), ids=NO_HELLOS.keys())
-def test_what_begins_no_ordinary_handshake_is_ended_at_once(guarded, call, start):
+def test_what_begins_no_ordinary_handshake_is_ended_at_once(guarded: tuple[str, int], call: Call, start: bytes) -> None:
     caller = call(guarded)
     caller.sendall(start)
     assert is_closed(caller, within=2)
 
 
-def test_a_hello_that_comes_in_pieces_is_a_hello(guarded, call):
+def test_a_hello_that_comes_in_pieces_is_a_hello(guarded: tuple[str, int], call: Call) -> None:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     pieces = trusting_anyone().wrap_bio(incoming, outgoing)
     with pytest.raises(ssl.SSLWantReadError):
@@ -246,7 +267,7 @@ def test_a_hello_that_comes_in_pieces_is_a_hello(guarded, call):
     assert pieces.version() == "TLSv1.3"
 
 
-def test_a_connection_that_takes_no_answer_is_ended(serve, call, monkeypatch):
+def test_a_connection_that_takes_no_answer_is_ended(serve: Serve, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "CONNECTION_SECONDS", 0.5)
     lengthy = HealthServer(ANYWHERE, healthy=lambda: "x" * (32 << 20), ready=lambda: "", clock=RealClock())
     slow = call(serve(lengthy))
@@ -255,7 +276,7 @@ def test_a_connection_that_takes_no_answer_is_ended(serve, call, monkeypatch):
     assert read_to_the_end(slow) < 32 << 20
 
 
-def read_to_the_end(caller):
+def read_to_the_end(caller: socket.socket) -> int:
     """How many bytes come before the connection ends, in whatever way."""
     count = 0
     with suppress(ConnectionResetError):
@@ -264,7 +285,9 @@ def read_to_the_end(caller):
     return count
 
 
-def test_for_one_more_than_allowed_the_oldest_idle_one_is_closed(plain, call, monkeypatch):
+def test_for_one_more_than_allowed_the_oldest_idle_one_is_closed(
+    plain: tuple[str, int], call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listener, "MAX_CONNECTIONS", 2)
     oldest, older = call(plain, "127.0.0.2"), call(plain, "127.0.0.3")
     newest = call(plain, "127.0.0.4")
@@ -274,7 +297,9 @@ def test_for_one_more_than_allowed_the_oldest_idle_one_is_closed(plain, call, mo
     assert newest.recv(100).startswith(b"HTTP/1.1 200")
 
 
-def test_an_address_that_came_for_nothing_makes_room_before_others_do(plain, call, monkeypatch):
+def test_an_address_that_came_for_nothing_makes_room_before_others_do(
+    plain: tuple[str, int], call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listener, "MAX_CONNECTIONS", 2)
     call(plain, "127.0.0.9").sendall(b"nonsense\r\n\r\n")
     patient = call(plain, "127.0.0.2")
@@ -284,7 +309,9 @@ def test_an_address_that_came_for_nothing_makes_room_before_others_do(plain, cal
     assert not is_closed(patient, within=0.2)
 
 
-def test_a_full_peer_makes_room_for_itself_and_nobody_else_does(plain, call, monkeypatch):
+def test_a_full_peer_makes_room_for_itself_and_nobody_else_does(
+    plain: tuple[str, int], call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listener, "MAX_CONNECTIONS_OF_A_PEER", 2)
     other = call(plain, "127.0.0.2")
     first, second, third = (call(plain, "127.0.0.3") for _ in range(3))
@@ -292,11 +319,11 @@ def test_a_full_peer_makes_room_for_itself_and_nobody_else_does(plain, call, mon
     assert not any(is_closed(caller, within=0.1) for caller in (other, second, third))
 
 
-def test_whoever_is_being_answered_makes_no_room(serve, call, monkeypatch):
+def test_whoever_is_being_answered_makes_no_room(serve: Serve, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "MAX_CONNECTIONS", 1)
     asked, told = threading.Event(), threading.Event()
 
-    def slowly():
+    def slowly() -> str:
         asked.set()
         assert told.wait(5)
         return ""
@@ -310,10 +337,10 @@ def test_whoever_is_being_answered_makes_no_room(serve, call, monkeypatch):
     assert first.recv(100).startswith(b"HTTP/1.1 200")
 
 
-def test_a_page_that_fails_is_an_answer_and_the_server_goes_on(serve):
+def test_a_page_that_fails_is_an_answer_and_the_server_goes_on(serve: Serve) -> None:
     failures = [ValueError("a bug")]
 
-    def failing():
+    def failing() -> str | None:
         if failures:
             raise failures.pop()
         return ""
@@ -323,8 +350,8 @@ def test_a_page_that_fails_is_an_answer_and_the_server_goes_on(serve):
     assert ask_http(address, "/healthz")[0] == 200
 
 
-def test_no_more_threads_than_said_come_from_many_callers(plain, call):
-    def threads():
+def test_no_more_threads_than_said_come_from_many_callers(plain: tuple[str, int], call: Call) -> None:
+    def threads() -> int:
         return sum("answer" in thread.name for thread in threading.enumerate())
 
     callers = [call(plain, f"127.0.1.{n + 1}") for n in range(60)]
@@ -344,13 +371,15 @@ IMPROPER = {
 
 
 @pytest.mark.parametrize(("request_bytes", "status"), IMPROPER.values(), ids=IMPROPER.keys())
-def test_what_is_no_proper_request_is_refused(plain, call, request_bytes, status):
+def test_what_is_no_proper_request_is_refused(
+    plain: tuple[str, int], call: Call, request_bytes: bytes, status: int
+) -> None:
     caller = call(plain)
     caller.sendall(request_bytes)
     assert caller.recv(100).startswith(f"HTTP/1.1 {status} ".encode())
 
 
-def test_a_request_may_come_a_byte_at_a_time(plain, call):
+def test_a_request_may_come_a_byte_at_a_time(plain: tuple[str, int], call: Call) -> None:
     caller = call(plain)
     caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for byte in b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n":
@@ -359,22 +388,24 @@ def test_a_request_may_come_a_byte_at_a_time(plain, call):
     assert caller.recv(100).startswith(b"HTTP/1.1 200")
 
 
-def subject(address):
+def subject(address: tuple[str, int]) -> str:
     with socket.create_connection(address, timeout=5) as plain, trusting_anyone().wrap_socket(plain) as secured:
         return ssl.DER_cert_to_PEM_cert(secured.getpeercert(binary_form=True))
 
 
-def lay_down(folder, made, moment):
+def lay_down(folder: Path, made: Pair, moment: int) -> None:
     for name, content in (("tls.crt", made.cert), ("tls.key", made.key)):
         (folder / name).write_bytes(content)
         os.utime(folder / name, (moment, moment))
 
 
-def test_without_files_the_certificate_is_self_signed_and_stays_the_same(guarded):
+def test_without_files_the_certificate_is_self_signed_and_stays_the_same(guarded: tuple[str, int]) -> None:
     assert subject(guarded) == subject(guarded)
 
 
-def test_the_certificate_is_read_when_it_comes_and_when_it_changes(guarded, folder, metrics):
+def test_the_certificate_is_read_when_it_comes_and_when_it_changes(
+    guarded: tuple[str, int], folder: Path, metrics: Metrics
+) -> None:
     lay_down(folder, pair("one"), 1)
     assert subject(guarded).encode() == pair("one").cert
     lay_down(folder, pair("two"), 2)
@@ -393,7 +424,9 @@ SPOILED = {
 
 
 @pytest.mark.parametrize(("cert", "key"), SPOILED.values(), ids=SPOILED.keys())
-def test_a_spoiled_certificate_leaves_the_one_before(guarded, folder, metrics, cert, key):
+def test_a_spoiled_certificate_leaves_the_one_before(
+    guarded: tuple[str, int], folder: Path, metrics: Metrics, cert: bytes, key: bytes
+) -> None:
     lay_down(folder, pair("one"), 1)
     subject(guarded)
     (folder / "tls.crt").write_bytes(cert)
@@ -407,11 +440,13 @@ class Waiting(RealClock):
 
     ahead = 0.0
 
-    def monotonic(self):
+    def monotonic(self) -> float:
         return super().monotonic() + self.ahead
 
 
-def test_a_certificate_that_could_not_be_used_is_tried_again_though_nothing_changed(folder, metrics):
+def test_a_certificate_that_could_not_be_used_is_tried_again_though_nothing_changed(
+    folder: Path, metrics: Metrics
+) -> None:
     lay_down(folder, pair("one"), 1)
     clock, whole = Waiting(), (folder / "tls.key").read_bytes()
     (folder / "tls.key").write_bytes(bytes(len(whole)))
@@ -429,39 +464,39 @@ def test_a_certificate_that_could_not_be_used_is_tried_again_though_nothing_chan
     assert metrics.registry.get_sample_value("certwatcher_read_certificate_total") == 2
 
 
-def test_vanished_files_leave_the_certificate_before(guarded, folder):
+def test_vanished_files_leave_the_certificate_before(guarded: tuple[str, int], folder: Path) -> None:
     lay_down(folder, pair("one"), 1)
     subject(guarded)
     (folder / "tls.crt").unlink()
     assert subject(guarded).encode() == pair("one").cert
 
 
-def test_old_tls_is_refused(guarded):
+def test_old_tls_is_refused(guarded: tuple[str, int]) -> None:
     context = trusting_anyone()
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
     assert ask(http.client.HTTPSConnection(*guarded, timeout=5, context=context))[0] == 401
 
 
-def test_plain_metrics_ask_for_nothing_and_are_on_loopback(serve, metrics):
+def test_plain_metrics_ask_for_nothing_and_are_on_loopback(serve: Serve, metrics: Metrics) -> None:
     address = serve(MetricsServer(("", 0), metrics, Plain(), clock=RealClock()))
     assert address[0] == "127.0.0.1"
     assert ask_http(address, "/metrics")[0] == 200
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.org"])
-def test_plain_metrics_refuse_other_addresses(metrics, host):
+def test_plain_metrics_refuse_other_addresses(metrics: Metrics, host: str) -> None:
     with pytest.raises(ConfigurationError, match="loopback"):
         MetricsServer((host, 0), metrics, Plain(), clock=RealClock())
 
 
-def test_an_address_in_use_is_told_in_one_line(serve, metrics):
+def test_an_address_in_use_is_told_in_one_line(serve: Serve, metrics: Metrics) -> None:
     host, port = serve(MetricsServer(ANYWHERE, metrics, Plain(), clock=RealClock()))
     with pytest.raises(ConfigurationError) as caught:
         MetricsServer((host, port), metrics, Plain(), clock=RealClock())
     assert str(caught.value) == f"cannot listen on 127.0.0.1:{port}: Address already in use"
 
 
-def test_health_tells_what_is_wrong(serve):
+def test_health_tells_what_is_wrong(serve: Serve) -> None:
     reasons = {"ready": "caches are not filled"}
     health = HealthServer(("", 0), healthy=lambda: "", ready=lambda: reasons.get("ready", ""), clock=RealClock())
     _, port = serve(health)
@@ -473,7 +508,7 @@ def test_health_tells_what_is_wrong(serve):
     assert ask_http(address, "/metrics")[0] == 404
 
 
-def test_stopping_ends_open_connections(metrics):
+def test_stopping_ends_open_connections(metrics: Metrics) -> None:
     stop = Stop()
     listening = MetricsServer(ANYWHERE, metrics, Plain(), clock=RealClock())
     thread = threading.Thread(target=listening.run, args=(stop,), name="server")
@@ -486,7 +521,7 @@ def test_stopping_ends_open_connections(metrics):
     assert not thread.is_alive()
 
 
-def test_stopping_waits_for_no_caller(metrics, judge, call):
+def test_stopping_waits_for_no_caller(metrics: Metrics, judge: Judge, call: Call) -> None:
     stop = Stop()
     certificate = Certificate(None, metrics.certificate(), RealClock())
     listening = MetricsServer(ANYWHERE, metrics, Guarded(judge, certificate), clock=RealClock())

@@ -131,7 +131,9 @@ def until(holds: Callable[[], bool]) -> None:
         threading.Event().wait(0.005)
 
 
-def test_many_streams_are_one_thread_which_ends_with_the_last(connect, server, script):
+def test_many_streams_are_one_thread_which_ends_with_the_last(
+    connect: Callable[..., Transport], server: LyingServer, script: Script
+) -> None:
     transport = connect(server)
     with ExitStack() as open_streams:
         readers = [Reader(open_streams, transport, f"w{number}") for number in range(30)]
@@ -149,7 +151,9 @@ def test_many_streams_are_one_thread_which_ends_with_the_last(connect, server, s
         assert len(loops()) == 1
 
 
-def test_who_is_not_waiting_is_not_woken_and_who_waits_is_woken_once(connect, server, script, open_streams):
+def test_who_is_not_waiting_is_not_woken_and_who_waits_is_woken_once(
+    connect: Callable[..., Transport], server: LyingServer, script: Script, open_streams: ExitStack
+) -> None:
     reader = Reader(open_streams, connect(server), "one")
     script.send("one", b"1\n")
     assert reader.next() == b"1"
@@ -162,7 +166,9 @@ def test_who_is_not_waiting_is_not_woken_and_who_waits_is_woken_once(connect, se
     assert reader.wakes <= before + 2
 
 
-def test_the_end_of_a_stream_wakes_and_is_told_after_its_lines(connect, server, script, open_streams):
+def test_the_end_of_a_stream_wakes_and_is_told_after_its_lines(
+    connect: Callable[..., Transport], server: LyingServer, script: Script, open_streams: ExitStack
+) -> None:
     reader = Reader(open_streams, connect(server), "one")
     assert next(reader.lines) is QUIET
     script.send("one", b"1\n")
@@ -171,7 +177,9 @@ def test_the_end_of_a_stream_wakes_and_is_told_after_its_lines(connect, server, 
     assert [line for line in reader.lines if line is not QUIET] == [b"1"]
 
 
-def test_a_server_whose_reader_takes_nothing_is_made_to_wait_and_nobody_else(connect, script):
+def test_a_server_whose_reader_takes_nothing_is_made_to_wait_and_nobody_else(
+    connect: Callable[..., Transport], script: Script
+) -> None:
     sent = [0]
 
     def flood(wire: Wire, asked: Asked) -> None:
@@ -201,7 +209,9 @@ def test_a_server_whose_reader_takes_nothing_is_made_to_wait_and_nobody_else(con
 
 
 @pytest.mark.parametrize("end", ["close_connections", "stop"])
-def test_all_streams_are_cut_at_once_also_one_that_waits_for_its_reader(connect, script, end):
+def test_all_streams_are_cut_at_once_also_one_that_waits_for_its_reader(
+    connect: Callable[..., Transport], script: Script, end: str
+) -> None:
     def flood(wire: Wire, asked: Asked) -> None:
         if "quiet" in asked.target:
             script(wire, asked)
@@ -225,7 +235,9 @@ def test_all_streams_are_cut_at_once_also_one_that_waits_for_its_reader(connect,
     until(lambda: loops() == [])
 
 
-def test_only_silent_streams_are_cut_where_something_in_between_went_silent(connect, server, script, open_streams):
+def test_only_silent_streams_are_cut_where_something_in_between_went_silent(
+    connect: Callable[..., Transport], server: LyingServer, script: Script, open_streams: ExitStack
+) -> None:
     transport = connect(server)
     silent, lively = (Reader(open_streams, transport, name) for name in ("silent", "lively"))
     assert [next(silent.lines), next(lively.lines)] == [QUIET, QUIET]
@@ -245,7 +257,9 @@ def test_only_silent_streams_are_cut_where_something_in_between_went_silent(conn
     "garbage",
     [b"what is this?\r\n", b"-5\r\nhello\r\n", b"fffffffffffffffff\r\n", b"5\r\nhello, and more\r\n", b"\0" * 4096],
 )
-def test_garbage_in_one_stream_is_its_own_bad_answer_and_no_other_stream_knows(connect, script, garbage):
+def test_garbage_in_one_stream_is_its_own_bad_answer_and_no_other_stream_knows(
+    connect: Callable[..., Transport], script: Script, garbage: bytes
+) -> None:
     def lie(wire: Wire, asked: Asked) -> None:
         if "quiet" in asked.target:
             script(wire, asked)
@@ -266,13 +280,15 @@ def test_garbage_in_one_stream_is_its_own_bad_answer_and_no_other_stream_knows(c
         script.close()
 
 
-def test_an_answer_that_is_empty_from_the_start_is_a_stream_that_is_over(connect):
+def test_an_answer_that_is_empty_from_the_start_is_a_stream_that_is_over(connect: Callable[..., Transport]) -> None:
     with LyingServer(lambda wire, _: wire.answer(200, b"")) as server, connect(server).stream(watch("one")) as lines:
         assert list(lines) == []
 
 
 @pytest.mark.parametrize("headers", [{"Connection": "close"}, {}])
-def test_a_stream_of_a_known_length_is_read_to_its_end(connect, headers):
+def test_a_stream_of_a_known_length_is_read_to_its_end(
+    connect: Callable[..., Transport], headers: dict[str, Any]
+) -> None:
     with (
         LyingServer(lambda wire, _: wire.answer(200, b"1\n22\n", headers)) as server,
         connect(server).stream(watch("one")) as lines,
@@ -280,7 +296,7 @@ def test_a_stream_of_a_known_length_is_read_to_its_end(connect, headers):
         assert list(lines) == [b"1", b"22"]
 
 
-def test_a_stream_cannot_begin_after_the_stop(connect, server):
+def test_a_stream_cannot_begin_after_the_stop(connect: Callable[..., Transport], server: LyingServer) -> None:
     transport = connect(server)
     transport.stop.set()
     with pytest.raises(Unreachable, match="Stopped"), transport.stream(watch("one")):

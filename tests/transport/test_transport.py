@@ -16,6 +16,7 @@ from dpunetop.domain.tenant.pem import certificates
 from dpunetop.kube.errors import ApiError, Gone, TooManyRequests, Unreachable
 from dpunetop.kube.keys import NODES
 from dpunetop.kube.requests import APPLY, Request, Selection
+from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.pace import Pace
 from dpunetop.runtime.client.transport import (
     ClientCertificate,
@@ -57,7 +58,7 @@ def lines_of(transport: Transport) -> list[bytes]:
 # -- what is sent ------------------------------------------------------------------------------------------------------
 
 
-def test_a_request_arrives_as_it_was_described(connect):
+def test_a_request_arrives_as_it_was_described(connect: Callable[..., Transport]) -> None:
     with LyingServer(honest) as server:
         transport = connect(server, StaticToken(Redacted("abc")))
         answer = transport.call(Request("PATCH", "/api/v1/nodes/one?force=true", b'{"a":1}', APPLY), PATIENCE)
@@ -70,19 +71,19 @@ def test_a_request_arrives_as_it_was_described(connect):
     assert asked.headers["accept-encoding"] == "identity"
 
 
-def test_the_path_of_the_url_goes_before_each_request(connect):
+def test_the_path_of_the_url_goes_before_each_request(connect: Callable[..., Transport]) -> None:
     with LyingServer(honest) as server:
         connect(server.url + "/clusters/c-1/").call(GET, PATIENCE)
     assert server.asked[0].target == "/clusters/c-1/api/v1/nodes/one"
 
 
-def test_an_answer_that_is_no_success_is_an_answer(connect):
+def test_an_answer_that_is_no_success_is_an_answer(connect: Callable[..., Transport]) -> None:
     with LyingServer(lambda wire, _: wire.answer(404, b"nothing", {"Retry-After": "3"})) as server:
         answer = connect(server).call(GET, PATIENCE)
     assert (answer.status, answer.body, answer.headers["retry-after"]) == (404, b"nothing", "3")
 
 
-def test_a_redirect_is_an_answer_and_is_not_followed(connect):
+def test_a_redirect_is_an_answer_and_is_not_followed(connect: Callable[..., Transport]) -> None:
     with LyingServer(honest) as target:
         location = {"Location": target.url + GET.target}
         with LyingServer(lambda wire, _: wire.answer(307, b"", location)) as server:
@@ -94,14 +95,18 @@ def test_a_redirect_is_an_answer_and_is_not_followed(connect):
     assert target.asked == []
 
 
-def test_a_proxy_of_the_environment_is_not_used(connect, monkeypatch):
+def test_a_proxy_of_the_environment_is_not_used(
+    connect: Callable[..., Transport], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "HTTP_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     with LyingServer(honest) as server:
         assert connect(server).call(GET, PATIENCE).status == 200
 
 
-def test_the_proxy_that_was_given_is_used_and_the_server_still_has_to_prove_itself(connect):
+def test_the_proxy_that_was_given_is_used_and_the_server_still_has_to_prove_itself(
+    connect: Callable[..., Transport],
+) -> None:
     with LyingServer(honest) as server, ConnectProxy() as proxy:
         url = f"http://user:pass%20word@127.0.0.1:{proxy.port}"
         assert connect(server, proxy_url=url).call(GET, PATIENCE).status == 200
@@ -109,7 +114,7 @@ def test_the_proxy_that_was_given_is_used_and_the_server_still_has_to_prove_itse
     assert proxy.asked[0] == ("CONNECT", f"127.0.0.1:{server.port}", "Basic dXNlcjpwYXNzIHdvcmQ=")
 
 
-def test_behind_a_proxy_an_address_in_the_url_is_still_checked(connect):
+def test_behind_a_proxy_an_address_in_the_url_is_still_checked(connect: Callable[..., Transport]) -> None:
     with LyingServer(honest) as server, ConnectProxy() as proxy:
         transport = connect(server, proxy_url=f"http://127.0.0.1:{proxy.port}", address_policy=lambda _: "loopback")
         assert reason_of(lambda: transport.call(GET, PATIENCE)) == "AddressRefused"
@@ -119,7 +124,7 @@ def test_behind_a_proxy_an_address_in_the_url_is_still_checked(connect):
 # -- connections -------------------------------------------------------------------------------------------------------
 
 
-def test_calls_share_few_connections_and_keep_them(connect):
+def test_calls_share_few_connections_and_keep_them(connect: Callable[..., Transport]) -> None:
     with LyingServer(honest) as server:
         transport = connect(server, max_calls=2)
         threads = [threading.Thread(target=transport.call, args=(GET, PATIENCE)) for _ in range(12)]
@@ -131,7 +136,9 @@ def test_calls_share_few_connections_and_keep_them(connect):
     assert len(server.peers) <= 2
 
 
-def test_a_call_that_finds_all_connections_busy_gives_up_in_time_and_sends_nothing(connect, metrics):
+def test_a_call_that_finds_all_connections_busy_gives_up_in_time_and_sends_nothing(
+    connect: Callable[..., Transport], metrics: Metrics
+) -> None:
     with LyingServer(silent) as server:
         transport = connect(server, max_calls=1)
         holder = threading.Thread(target=reason_of, args=(lambda: transport.call(GET, PATIENCE),))
@@ -145,7 +152,7 @@ def test_a_call_that_finds_all_connections_busy_gives_up_in_time_and_sends_nothi
     assert (len(server.asked), waited) == (2, 1)
 
 
-def test_a_kept_connection_that_died_meanwhile_is_replaced(connect):
+def test_a_kept_connection_that_died_meanwhile_is_replaced(connect: Callable[..., Transport]) -> None:
     with LyingServer(honest) as server:
         transport = connect(server)
         transport.call(GET, PATIENCE)
@@ -155,7 +162,7 @@ def test_a_kept_connection_that_died_meanwhile_is_replaced(connect):
     assert len(server.peers) == 2
 
 
-def test_of_the_two_probes_one_keeps_its_connection_and_one_dials_each_time(connect):
+def test_of_the_two_probes_one_keeps_its_connection_and_one_dials_each_time(connect: Callable[..., Transport]) -> None:
     def closing(wire: Wire, asked: Asked) -> None:
         wire.json(200, {}, {"Connection": asked.headers.get("connection", "keep-alive")})
 
@@ -169,7 +176,7 @@ def test_of_the_two_probes_one_keeps_its_connection_and_one_dials_each_time(conn
     assert counts == [1, 4]
 
 
-def test_a_server_is_heard_of_by_what_it_does_and_not_by_probes(connect):
+def test_a_server_is_heard_of_by_what_it_does_and_not_by_probes(connect: Callable[..., Transport]) -> None:
     def refusing(wire: Wire, asked: Asked) -> None:
         wire.json(503 if asked.target == "/broken" else 200, {})
 
@@ -183,7 +190,7 @@ def test_a_server_is_heard_of_by_what_it_does_and_not_by_probes(connect):
     assert (set(heard), transport.heard_at > 0) == ({-math.inf}, True)
 
 
-def test_a_server_is_heard_of_by_what_it_streams(connect):
+def test_a_server_is_heard_of_by_what_it_streams(connect: Callable[..., Transport]) -> None:
     def streaming(wire: Wire, asked: Asked) -> None:
         wire.begin_stream()
         wire.event("ADDED", {})
@@ -195,7 +202,7 @@ def test_a_server_is_heard_of_by_what_it_streams(connect):
     assert transport.heard_at > 0
 
 
-def test_a_dead_peer_is_found_by_the_kernel_too(connect):
+def test_a_dead_peer_is_found_by_the_kernel_too(connect: Callable[..., Transport]) -> None:
     with LyingServer(honest) as server:
         transport = connect(server)
         transport.call(GET, PATIENCE)
@@ -207,7 +214,9 @@ def test_a_dead_peer_is_found_by_the_kernel_too(connect):
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
-def test_closing_connections_wakes_who_waits_for_an_answer_and_the_next_call_connects_anew(connect):
+def test_closing_connections_wakes_who_waits_for_an_answer_and_the_next_call_connects_anew(
+    connect: Callable[..., Transport],
+) -> None:
     answers = iter((silent, honest))
     with LyingServer(lambda wire, asked: next(answers)(wire, asked)) as server:
         transport = connect(server)
@@ -218,7 +227,7 @@ def test_closing_connections_wakes_who_waits_for_an_answer_and_the_next_call_con
         assert transport.call(GET, PATIENCE).status == 200
 
 
-def test_closing_connections_wakes_who_reads_a_stream(connect):
+def test_closing_connections_wakes_who_reads_a_stream(connect: Callable[..., Transport]) -> None:
     def one_line(wire: Wire, asked: Asked) -> None:
         wire.begin_stream()
         wire.chunk(b"{}\n")
@@ -232,7 +241,7 @@ def test_closing_connections_wakes_who_reads_a_stream(connect):
             assert reason_of(lambda: next(lines)) == "Reset"
 
 
-def test_stop_wakes_who_is_still_shaking_hands_and_nothing_is_sent_after_it(connect):
+def test_stop_wakes_who_is_still_shaking_hands_and_nothing_is_sent_after_it(connect: Callable[..., Transport]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         transport = connect(f"https://127.0.0.1:{deaf.getsockname()[1]}")
         reasons = in_thread(lambda: reason_of(lambda: transport.call(GET, 30)))
@@ -245,7 +254,9 @@ def test_stop_wakes_who_is_still_shaking_hands_and_nothing_is_sent_after_it(conn
     assert repr(transport).endswith("0 sockets>")
 
 
-def test_closing_connections_wakes_who_waits_for_a_connection_that_nobody_takes(connect):
+def test_closing_connections_wakes_who_waits_for_a_connection_that_nobody_takes(
+    connect: Callable[..., Transport],
+) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
         transport = connect(f"https://127.0.0.1:{full.getsockname()[1]}")
         reasons = in_thread(lambda: reason_of(lambda: transport.call(GET, 30)))
@@ -254,7 +265,7 @@ def test_closing_connections_wakes_who_waits_for_a_connection_that_nobody_takes(
         assert reasons() == "Reset"
 
 
-def test_a_connection_that_nobody_takes_is_given_up_in_time(connect):
+def test_a_connection_that_nobody_takes_is_given_up_in_time(connect: Callable[..., Transport]) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
         transport = connect(f"https://127.0.0.1:{full.getsockname()[1]}")
         started = time.monotonic()
@@ -262,7 +273,7 @@ def test_a_connection_that_nobody_takes_is_given_up_in_time(connect):
         assert time.monotonic() - started < 0.8
 
 
-def test_the_same_failure_is_told_in_the_same_words_and_names_the_server(connect):
+def test_the_same_failure_is_told_in_the_same_words_and_names_the_server(connect: Callable[..., Transport]) -> None:
     def told(transport: Transport, seconds: float) -> str:
         with pytest.raises(Unreachable) as caught:
             transport.call(GET, seconds)
@@ -277,7 +288,7 @@ def test_the_same_failure_is_told_in_the_same_words_and_names_the_server(connect
 # -- addresses ---------------------------------------------------------------------------------------------------------
 
 
-def test_all_addresses_of_a_name_are_tried_in_order(connect):
+def test_all_addresses_of_a_name_are_tried_in_order(connect: Callable[..., Transport]) -> None:
     with LyingServer(honest) as server:
         judged: list[str] = []
         transport = connect(
@@ -289,7 +300,9 @@ def test_all_addresses_of_a_name_are_tried_in_order(connect):
     assert judged == ["127.0.0.9", "::1", "127.0.0.1"]
 
 
-def test_who_asks_for_it_is_told_of_each_address_before_it_is_connected_to_and_of_none_that_is_refused(connect):
+def test_who_asks_for_it_is_told_of_each_address_before_it_is_connected_to_and_of_none_that_is_refused(
+    connect: Callable[..., Transport],
+) -> None:
     with LyingServer(honest) as server:
         told: list[str] = []
         transport = connect(
@@ -302,7 +315,7 @@ def test_who_asks_for_it_is_told_of_each_address_before_it_is_connected_to_and_o
     assert told == ["127.0.0.1"]
 
 
-def test_a_refused_address_is_not_connected_to_whatever_name_led_there(connect):
+def test_a_refused_address_is_not_connected_to_whatever_name_led_there(connect: Callable[..., Transport]) -> None:
     with LyingServer(honest) as server:
         refuse = {"127.0.0.1": "loopback"}.get
         direct = connect(server, address_policy=refuse)
@@ -315,7 +328,7 @@ def test_a_refused_address_is_not_connected_to_whatever_name_led_there(connect):
     assert server.peers == []
 
 
-def test_a_name_that_changes_its_address_is_checked_at_each_connection(connect):
+def test_a_name_that_changes_its_address_is_checked_at_each_connection(connect: Callable[..., Transport]) -> None:
     with LyingServer(honest) as good, LyingServer(honest, address="127.0.0.2") as evil:
         addresses = iter([("127.0.0.1", good.port), ("127.0.0.2", evil.port)])
         transport = connect(
@@ -330,13 +343,13 @@ def test_a_name_that_changes_its_address_is_checked_at_each_connection(connect):
     assert (len(good.asked), evil.peers) == (1, [])
 
 
-def test_nobody_listening_is_refused(connect):
+def test_nobody_listening_is_refused(connect: Callable[..., Transport]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert reason_of(lambda: connect(f"https://127.0.0.1:{port}").call(GET, PATIENCE)) == "Refused"
 
 
-def test_a_name_that_does_not_resolve_is_dns(connect):
+def test_a_name_that_does_not_resolve_is_dns(connect: Callable[..., Transport]) -> None:
     def unknown(host: str, port: int) -> list[Any]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -344,7 +357,7 @@ def test_a_name_that_does_not_resolve_is_dns(connect):
     assert reason_of(lambda: connect(f"https://{'x' * 70}.invalid").call(GET, PATIENCE)) == "DNS"
 
 
-def test_a_resolver_that_hangs_does_not_hold_the_call_and_is_asked_once(connect):
+def test_a_resolver_that_hangs_does_not_hold_the_call_and_is_asked_once(connect: Callable[..., Transport]) -> None:
     release, asked = threading.Event(), []
 
     def hang(host: str, port: int) -> list[Any]:
@@ -365,19 +378,21 @@ def test_a_resolver_that_hangs_does_not_hold_the_call_and_is_asked_once(connect)
 # -- who it is ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_server_certified_by_someone_else_is_refused(connect):
+def test_a_server_certified_by_someone_else_is_refused(connect: Callable[..., Transport]) -> None:
     with LyingServer(honest, certified_by="other") as server:
         assert reason_of(lambda: connect(server).call(GET, PATIENCE)) == "TLS"
     assert server.asked == []
 
 
-def test_a_server_with_another_name_is_refused_unless_that_name_is_the_one_wanted(connect):
+def test_a_server_with_another_name_is_refused_unless_that_name_is_the_one_wanted(
+    connect: Callable[..., Transport],
+) -> None:
     with LyingServer(honest, names=("kubernetes.default.svc",)) as server:
         assert reason_of(lambda: connect(server).call(GET, PATIENCE)) == "TLS"
         assert connect(server, tls_server_name="kubernetes.default.svc").call(GET, PATIENCE).status == 200
 
 
-def test_a_client_certificate_is_shown(connect):
+def test_a_client_certificate_is_shown(connect: Callable[..., Transport]) -> None:
     mine = authority().issue_cert("operator@example.test")
     credential = ClientCertificate(
         "".join(pem.bytes().decode() for pem in mine.cert_chain_pems), Redacted(mine.private_key_pem.bytes().decode())
@@ -387,7 +402,7 @@ def test_a_client_certificate_is_shown(connect):
     assert ("email", "operator@example.test") in server.peers[0]["subjectAltName"]
 
 
-def test_a_key_that_does_not_match_is_a_mistake_in_the_configuration(connect):
+def test_a_key_that_does_not_match_is_a_mistake_in_the_configuration(connect: Callable[..., Transport]) -> None:
     mine, other = authority().issue_cert("a.test"), authority().issue_cert("b.test")
     credential = ClientCertificate(
         mine.cert_chain_pems[0].bytes().decode(), Redacted(other.private_key_pem.bytes().decode())
@@ -400,17 +415,19 @@ def test_a_key_that_does_not_match_is_a_mistake_in_the_configuration(connect):
     "url",
     ["http://h", "https://", "https://u:p@h", "https://h?x=1", "https://h#f", "https://h:0", "https://h:x", "h:6443"],
 )
-def test_a_url_that_is_not_plain_https_is_a_mistake_in_the_configuration(connect, url):
+def test_a_url_that_is_not_plain_https_is_a_mistake_in_the_configuration(
+    connect: Callable[..., Transport], url: str
+) -> None:
     with pytest.raises(ConfigurationError):
         connect(url)
 
 
-def test_a_ca_that_is_none_is_a_mistake_in_the_configuration(connect):
+def test_a_ca_that_is_none_is_a_mistake_in_the_configuration(connect: Callable[..., Transport]) -> None:
     with pytest.raises(ConfigurationError):
         connect("https://127.0.0.1:1", ca_pem="-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n")
 
 
-def test_no_secret_shows_in_any_repr(connect):
+def test_no_secret_shows_in_any_repr(connect: Callable[..., Transport]) -> None:
     credential = StaticToken(Redacted("hunter2"))
     transport = connect("https://127.0.0.1:1", credential)
     shown = f"{transport!r} {transport._connection!r} {credential!r} {transport._connection}"
@@ -529,7 +546,9 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.__name__)
-def test_a_bad_answer_is_unreachable_with_a_reason_and_in_time(connect, lie):
+def test_a_bad_answer_is_unreachable_with_a_reason_and_in_time(
+    connect: Callable[..., Transport], lie: Callable[..., object]
+) -> None:
     reason, timeout = LIES[lie]
     with LyingServer(lie) as server:
         transport = connect(server, max_response_bytes=1 << 20)
@@ -541,7 +560,9 @@ def test_a_bad_answer_is_unreachable_with_a_reason_and_in_time(connect, lie):
     assert [asked.method for asked in server.asked] == ["PUT", "GET"]  # and nothing was sent twice
 
 
-def test_what_a_hostile_server_can_make_us_hold_is_bounded(connect, client_of):
+def test_what_a_hostile_server_can_make_us_hold_is_bounded(
+    connect: Callable[..., Transport], client_of: Callable[[Transport], Client]
+) -> None:
     """S8: two gigabytes announced or sent, and the JSON that grows most when it is decoded."""
     nested = b'{"metadata":{"resourceVersion":"1"},"items":[' + b"[]," * 300_000 + b"[]]}"
     limit = 900 << 10
@@ -565,7 +586,7 @@ def endless_line(wire: Wire, asked: Asked) -> None:
         wire.chunk(b"x" * 65536)
 
 
-def test_what_was_requested_is_counted_by_code(connect, metrics):
+def test_what_was_requested_is_counted_by_code(connect: Callable[..., Transport], metrics: Metrics) -> None:
     with LyingServer(honest) as server:
         transport = connect(server)
         transport.call(GET, PATIENCE)
@@ -575,7 +596,9 @@ def test_what_was_requested_is_counted_by_code(connect, metrics):
     assert sample(metrics, "rest_client_requests_total", code="<error>", method="GET") == 1
 
 
-def test_the_page_of_an_old_proxy_that_ends_with_its_connection_is_still_an_answer(connect):
+def test_the_page_of_an_old_proxy_that_ends_with_its_connection_is_still_an_answer(
+    connect: Callable[..., Transport],
+) -> None:
     def unframed(wire: Wire, asked: Asked) -> None:
         wire.send(b"HTTP/1.0 503 Service Unavailable\r\n\r\n<html>503</html>")
         wire._sock.unwrap()
@@ -588,7 +611,7 @@ def test_the_page_of_an_old_proxy_that_ends_with_its_connection_is_still_an_answ
 # -- streams -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_stream_hands_out_lines_however_they_are_cut(connect):
+def test_a_stream_hands_out_lines_however_they_are_cut(connect: Callable[..., Transport]) -> None:
     def sliced(wire: Wire, asked: Asked) -> None:
         wire.begin_stream()
         for part in (b'{"a":', b'1}\n{"b"', b":2}\n", b'{"c":3}\n{"d":4}\n'):
@@ -602,7 +625,7 @@ def test_a_stream_hands_out_lines_however_they_are_cut(connect):
     assert len(server.peers) == 1  # read to its end, so its connection is used again
 
 
-def test_a_stream_that_is_left_early_does_not_leave_its_rest_to_the_next(connect):
+def test_a_stream_that_is_left_early_does_not_leave_its_rest_to_the_next(connect: Callable[..., Transport]) -> None:
     def endless(wire: Wire, asked: Asked) -> None:
         wire.begin_stream()
         while True:
@@ -624,7 +647,7 @@ def trickle(wire: Wire, asked: Asked) -> None:
         wire.chunk(b"{}\n")
 
 
-def test_a_list_that_comes_too_slowly_is_told_from_silence(connect):
+def test_a_list_that_comes_too_slowly_is_told_from_silence(connect: Callable[..., Transport]) -> None:
     with LyingServer(trickle) as server:
         transport = connect(server)
         with pytest.raises(Unreachable) as caught, transport.stream(WATCH, Pace(RealClock(), 60.0, 0.5)) as lines:
@@ -633,7 +656,7 @@ def test_a_list_that_comes_too_slowly_is_told_from_silence(connect):
         assert (caught.value.reason, caught.value.message) == ("Timeout", told)
 
 
-def test_a_list_that_is_complete_may_be_followed_for_long(connect):
+def test_a_list_that_is_complete_may_be_followed_for_long(connect: Callable[..., Transport]) -> None:
     with LyingServer(trickle) as server:
         transport, pace = connect(server), Pace(RealClock(), 60.0, 10.0)
         with transport.stream(WATCH, pace) as lines:
@@ -642,7 +665,7 @@ def test_a_list_that_is_complete_may_be_followed_for_long(connect):
         assert pace.bound(90.0) - time.monotonic() > 45.0
 
 
-def test_a_stream_that_the_server_does_not_end_is_ended(connect):
+def test_a_stream_that_the_server_does_not_end_is_ended(connect: Callable[..., Transport]) -> None:
     with LyingServer(trickle) as server:
         transport = connect(server)
         with transport.stream(WATCH, Pace(RealClock(), 0.5)) as lines:
@@ -651,7 +674,7 @@ def test_a_stream_that_the_server_does_not_end_is_ended(connect):
         assert reason_of(lambda: transport.call(GET, 0.3)) == "Timeout"  # not the rest of the stream
 
 
-def test_of_a_refusal_no_more_is_passed_on_than_is_wanted(connect):
+def test_of_a_refusal_no_more_is_passed_on_than_is_wanted(connect: Callable[..., Transport]) -> None:
     refusal = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "m" * 5000}
     with LyingServer(lambda wire, _: wire.json(403, refusal)) as server:
         with pytest.raises(ApiError) as caught:
@@ -659,7 +682,7 @@ def test_of_a_refusal_no_more_is_passed_on_than_is_wanted(connect):
         assert caught.value.message == "m" * 196 + " ..."
 
 
-def test_an_answer_that_began_is_told_from_none(connect):
+def test_an_answer_that_began_is_told_from_none(connect: Callable[..., Transport]) -> None:
     with LyingServer(dripping_body) as server:
         with pytest.raises(Unreachable) as caught:
             connect(server).call(GET, 1.0)
@@ -670,7 +693,7 @@ def test_an_answer_that_began_is_told_from_none(connect):
         assert caught.value.message == f"127.0.0.1:{server.port}: no answer within 1 s"
 
 
-def test_a_stream_cut_within_a_line_is_a_reset_after_the_whole_lines(connect):
+def test_a_stream_cut_within_a_line_is_a_reset_after_the_whole_lines(connect: Callable[..., Transport]) -> None:
     read = threading.Event()  # a RST takes with it what was not read yet
 
     def cut(wire: Wire, asked: Asked) -> None:
@@ -685,7 +708,7 @@ def test_a_stream_cut_within_a_line_is_a_reset_after_the_whole_lines(connect):
         assert reason_of(lambda: next(lines)) == "Reset"
 
 
-def test_a_stream_that_ends_within_a_line_is_a_reset(connect):
+def test_a_stream_that_ends_within_a_line_is_a_reset(connect: Callable[..., Transport]) -> None:
     def half(wire: Wire, asked: Asked) -> None:
         wire.begin_stream()
         wire.chunk(b'{"b"')
@@ -695,7 +718,7 @@ def test_a_stream_that_ends_within_a_line_is_a_reset(connect):
         assert reason_of(lambda: lines_of(connect(server))) == "Reset"
 
 
-def test_a_silent_stream_is_given_up_after_the_idle_limit(connect):
+def test_a_silent_stream_is_given_up_after_the_idle_limit(connect: Callable[..., Transport]) -> None:
     def quiet(wire: Wire, asked: Asked) -> None:
         wire.begin_stream()
         wire.chunk(b"{}\n")
@@ -706,7 +729,7 @@ def test_a_silent_stream_is_given_up_after_the_idle_limit(connect):
         assert reason_of(lambda: next(lines)) == "IdleTimeout"
 
 
-def test_a_line_that_never_gets_complete_does_not_count_as_life(connect):
+def test_a_line_that_never_gets_complete_does_not_count_as_life(connect: Callable[..., Transport]) -> None:
     def dripping(wire: Wire, asked: Asked) -> None:
         wire.begin_stream()
         for _ in range(1000):
@@ -716,7 +739,7 @@ def test_a_line_that_never_gets_complete_does_not_count_as_life(connect):
         assert reason_of(lambda: lines_of(connect(server, idle_seconds=0.3))) == "IdleTimeout"
 
 
-def test_the_time_that_the_reader_takes_is_not_silence(connect):
+def test_the_time_that_the_reader_takes_is_not_silence(connect: Callable[..., Transport]) -> None:
     def two_lines(wire: Wire, asked: Asked) -> None:
         wire.begin_stream()
         wire.chunk(b"{}\n{}\n")
@@ -729,24 +752,26 @@ def test_the_time_that_the_reader_takes_is_not_silence(connect):
             busy.wait(0.15)
 
 
-def test_a_line_without_end_is_too_large(connect):
+def test_a_line_without_end_is_too_large(connect: Callable[..., Transport]) -> None:
     with LyingServer(endless_line) as server:
         assert reason_of(lambda: lines_of(connect(server))) == "TooLarge"
 
 
-def test_a_compressed_stream_is_a_bad_answer(connect):
+def test_a_compressed_stream_is_a_bad_answer(connect: Callable[..., Transport]) -> None:
     with LyingServer(gzip_garbage) as server:
         assert reason_of(lambda: lines_of(connect(server))) == "BadAnswer"
 
 
-def test_a_stream_refused_as_expired_is_gone(connect):
+def test_a_stream_refused_as_expired_is_gone(connect: Callable[..., Transport]) -> None:
     status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
     with LyingServer(lambda wire, _: wire.json(410, status)) as server, pytest.raises(Gone) as caught:
         lines_of(connect(server))
     assert (caught.value.code, caught.value.reason) == (410, "Expired")
 
 
-def test_the_plain_text_of_an_overloaded_server_is_an_error_with_the_time_to_come_back(connect):
+def test_the_plain_text_of_an_overloaded_server_is_an_error_with_the_time_to_come_back(
+    connect: Callable[..., Transport],
+) -> None:
     text = b"Too many requests, please try again later.\n"
     with (
         LyingServer(
@@ -759,7 +784,7 @@ def test_the_plain_text_of_an_overloaded_server_is_an_error_with_the_time_to_com
     assert (error.reason, error.retry_after_seconds, error.message) == ("TooManyRequests", 1.0, text.decode().strip())
 
 
-def test_the_page_of_a_proxy_in_between_is_cut_short_and_made_printable(connect):
+def test_the_page_of_a_proxy_in_between_is_cut_short_and_made_printable(connect: Callable[..., Transport]) -> None:
     page = "<html>\x1b[31m502\r\nBad Gatewäy" + "x" * 5000
     with LyingServer(lambda wire, _: wire.answer(502, page.encode())) as server, pytest.raises(ApiError) as caught:
         lines_of(connect(server))
@@ -803,7 +828,9 @@ def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(name, {"host": "server", **labels})
 
 
-def test_the_authority_that_a_server_was_verified_by_is_known_whatever_else_is_trusted(connect):
+def test_the_authority_that_a_server_was_verified_by_is_known_whatever_else_is_trusted(
+    connect: Callable[..., Transport],
+) -> None:
     with LyingServer(honest) as server:
         transport = connect(server, ca_pem=ca_pem("another") + ca_pem())
         assert transport.anchor_pem == b""
@@ -811,7 +838,7 @@ def test_the_authority_that_a_server_was_verified_by_is_known_whatever_else_is_t
         assert certificates(transport.anchor_pem) == certificates(ca_pem().encode())
 
 
-def test_where_a_server_was_verified_is_told_and_where_it_was_not_is_not(connect):
+def test_where_a_server_was_verified_is_told_and_where_it_was_not_is_not(connect: Callable[..., Transport]) -> None:
     seen: list[str] = []
     with LyingServer(honest) as server:
         connect(server, on_verified=seen.append).call(GET, PATIENCE)

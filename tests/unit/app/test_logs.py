@@ -1,10 +1,14 @@
+from __future__ import annotations
+
 import json
 import logging
 import os
 import sys
 import threading
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import structlog
@@ -14,7 +18,7 @@ from dpunetop.runtime.client.connection import Redacted
 
 
 @pytest.fixture(autouse=True)
-def restored():
+def restored() -> Iterator[None]:
     """Leave the process's logging as it was."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
@@ -26,20 +30,20 @@ def restored():
 
 
 @pytest.fixture
-def lines(capfd):
+def lines(capfd: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
     return lambda: capfd.readouterr().err.splitlines()
 
 
-def logged(lines):
+def logged(lines: Callable[[], list[str]]) -> list[dict[str, Any] | dict[str, str]]:
     return [json.loads(line) for line in lines()]
 
 
-def without_time(entry):
+def without_time(entry: dict[str, str]) -> dict[str, str]:
     assert entry.pop("timestamp").endswith("Z")
     return entry
 
 
-def test_json_is_one_object_a_line(lines):
+def test_json_is_one_object_a_line(lines: Callable[[], list[str]]) -> None:
     configure("info", "json")
     structlog.get_logger().bind(controller="pools").info("applied", object="n/m")
     assert [without_time(entry) for entry in logged(lines)] == [
@@ -47,11 +51,11 @@ def test_json_is_one_object_a_line(lines):
     ]
 
 
-def test_lines_of_many_threads_do_not_mix_however_long(lines):
+def test_lines_of_many_threads_do_not_mix_however_long(lines: Callable[[], list[str]]) -> None:
     configure("info", "json")
     log, begin = structlog.get_logger().bind(), threading.Barrier(4)
 
-    def work(name):
+    def work(name: str) -> None:
         begin.wait()
         for number in range(200):
             log.info("step", by=name, padding="x" * (6000 if number % 50 == 0 else 10))
@@ -64,7 +68,7 @@ def test_lines_of_many_threads_do_not_mix_however_long(lines):
     assert sorted(entry["by"] for entry in logged(lines)) == sorted("abcd" * 200)
 
 
-def test_what_cannot_be_written_stops_nobody(monkeypatch):
+def test_what_cannot_be_written_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as broken:
@@ -74,7 +78,7 @@ def test_what_cannot_be_written_stops_nobody(monkeypatch):
 
 
 @pytest.mark.parametrize(("level", "shown"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
-def test_only_lines_from_the_level_on_are_shown(lines, level, shown):
+def test_only_lines_from_the_level_on_are_shown(lines: Callable[[], list[str]], level: str, shown: int) -> None:
     configure(level, "json")
     log = structlog.get_logger().bind()
     log.debug("a")
@@ -84,7 +88,7 @@ def test_only_lines_from_the_level_on_are_shown(lines, level, shown):
     assert len(lines()) == shown
 
 
-def test_console_lines_are_for_people(lines):
+def test_console_lines_are_for_people(lines: Callable[[], list[str]]) -> None:
     configure("info", "console")
     structlog.get_logger().bind().info("applied", object="n/m")
     (line,) = lines()
@@ -93,7 +97,7 @@ def test_console_lines_are_for_people(lines):
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_libraries_are_heard_from_warning_on_in_the_same_form(lines, log_format):
+def test_libraries_are_heard_from_warning_on_in_the_same_form(lines: Callable[[], list[str]], log_format: str) -> None:
     configure("debug", log_format)
     library = logging.getLogger("kubernetes.client.rest")
     library.info("unheard")
@@ -103,7 +107,7 @@ def test_libraries_are_heard_from_warning_on_in_the_same_form(lines, log_format)
     assert "kubernetes.client.rest" in line
 
 
-def test_warnings_of_python_are_logged(lines):
+def test_warnings_of_python_are_logged(lines: Callable[[], list[str]]) -> None:
     configure("info", "json")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -118,7 +122,7 @@ def test_warnings_of_python_are_logged(lines):
 class Hiding:
     text: str
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "***"
 
 
@@ -132,7 +136,9 @@ HIDDEN = {
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 @pytest.mark.parametrize("value", HIDDEN.values(), ids=HIDDEN.keys())
-def test_what_hides_itself_stays_hidden(lines, log_format, value):
+def test_what_hides_itself_stays_hidden(
+    lines: Callable[[], list[str]], log_format: str, value: dict[str, Redacted] | Redacted | list[Redacted] | Hiding
+) -> None:
     configure("info", log_format)
     structlog.get_logger().bind().info("connected", credential=value)
     (line,) = lines()
@@ -141,7 +147,7 @@ def test_what_hides_itself_stays_hidden(lines, log_format, value):
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_a_traceback_is_shown_without_the_values_of_variables(lines, log_format):
+def test_a_traceback_is_shown_without_the_values_of_variables(lines: Callable[[], list[str]], log_format: str) -> None:
     configure("info", log_format)
     token = "".join(("hunter", "2"))
     try:
@@ -153,7 +159,7 @@ def test_a_traceback_is_shown_without_the_values_of_variables(lines, log_format)
     assert "hunter2" not in text
 
 
-def test_what_is_no_data_is_shown_as_its_repr(lines):
+def test_what_is_no_data_is_shown_as_its_repr(lines: Callable[[], list[str]]) -> None:
     configure("info", "json")
     structlog.get_logger().bind().info("odd", value=sys, keys={1: 2})
     (entry,) = logged(lines)
@@ -165,7 +171,9 @@ HOSTILE = "a\x1b[31mb\x07\u202ec\nlevel=info forged\r\x00é" + "x" * 10_000
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_words_of_strangers_are_one_short_line_of_plain_characters(lines, log_format):
+def test_words_of_strangers_are_one_short_line_of_plain_characters(
+    lines: Callable[[], list[str]], log_format: str
+) -> None:
     configure("info", log_format)
     structlog.get_logger().bind(of=HOSTILE).warning("refused", error=HOSTILE)
     logging.getLogger("library").warning("refused %s", HOSTILE)
@@ -178,7 +186,9 @@ def test_words_of_strangers_are_one_short_line_of_plain_characters(lines, log_fo
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_words_of_strangers_in_a_traceback_pass_for_no_line_of_the_log(lines, log_format):
+def test_words_of_strangers_in_a_traceback_pass_for_no_line_of_the_log(
+    lines: Callable[[], list[str]], log_format: str
+) -> None:
     configure("info", log_format)
     try:
         raise ValueError(HOSTILE)

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from dpunetop.domain.ovnkube.image import AllowedImages
 ENV = {"NAMESPACE": "default"}
 
 
-def test_the_defaults_are_those_that_are_documented():
+def test_the_defaults_are_those_that_are_documented() -> None:
     settings = parse_settings([], ENV)
     assert settings.metrics == Address("", 49555)
     assert settings.health == Address("", 49556)
@@ -20,7 +21,7 @@ def test_the_defaults_are_those_that_are_documented():
     assert settings.log_format == "json"
 
 
-def test_election_has_the_timings_of_client_go():
+def test_election_has_the_timings_of_client_go() -> None:
     assert parse_settings(["--leader-elect"], ENV).leader_election == LeaderElection(15.0, 10.0, 2.0)
 
 
@@ -34,15 +35,17 @@ def test_election_has_the_timings_of_client_go():
         "the flag wins": (["--watch-namespaces=c"], {"WATCH_NAMESPACE": "a"}, ("c",)),
     }.values(),
 )
-def test_which_namespaces_are_served(arguments, environment, namespaces):
+def test_which_namespaces_are_served(
+    arguments: list[str], environment: dict[str, Any], namespaces: tuple[str, str] | None
+) -> None:
     assert parse_settings(arguments, {**ENV, **environment}).watch_namespaces == namespaces
 
 
-def test_a_flag_wins_over_the_environment():
+def test_a_flag_wins_over_the_environment() -> None:
     assert parse_settings(["--kubeconfig", "a"], {**ENV, "KUBECONFIG": "b"}).kubeconfig == "a"
 
 
-def test_go_durations_are_understood():
+def test_go_durations_are_understood() -> None:
     flags = ["--leader-elect", "--leader-elect-lease-duration=1m30s", "--leader-elect-retry-period=500ms"]
     election = parse_settings(flags, ENV).leader_election
     assert election == LeaderElection(90.0, 10.0, 0.5)
@@ -90,7 +93,7 @@ def test_go_durations_are_understood():
         "bad watched namespace": ([], {"WATCH_NAMESPACE": "a,B"}, "WATCH_NAMESPACE"),
     }.values(),
 )
-def test_a_wrong_value_is_one_line_that_names_it(arguments, environment, named):
+def test_a_wrong_value_is_one_line_that_names_it(arguments: list[str], environment: dict[str, Any], named: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_settings(arguments, {**ENV, **environment})
     text = str(caught.value)
@@ -99,7 +102,7 @@ def test_a_wrong_value_is_one_line_that_names_it(arguments, environment, named):
 
 
 @pytest.mark.parametrize("text", ["https://user:secret@proxy:3128", "user:secret@proxy:3128"])
-def test_a_wrong_proxy_is_told_without_its_password(text):
+def test_a_wrong_proxy_is_told_without_its_password(text: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_settings([], {**ENV, "TENANT_PROXY_URL": text})
     assert "secret" not in str(caught.value)
@@ -115,17 +118,17 @@ def test_a_wrong_proxy_is_told_without_its_password(text):
         "this machine": ("localhost/ovn", ("localhost/ovn",)),
     }.values(),
 )
-def test_repositories_and_paths_may_be_allowed(text, entries):
+def test_repositories_and_paths_may_be_allowed(text: str, entries: tuple[str, str]) -> None:
     assert parse_settings([f"--allowed-images={text}"], ENV).allowed_images == AllowedImages(entries)
     assert parse_settings([], {**ENV, "ALLOWED_IMAGES": text}).allowed_images == AllowedImages(entries)
 
 
-def test_each_setting_is_shown_and_no_password_with_it():
+def test_each_setting_is_shown_and_no_password_with_it() -> None:
     parsed = parse_settings(["--tenant-proxy-url", "http://user:pass@proxy.example:3128", "--log-level", "debug"], ENV)
     shown = parsed.shown()
     assert shown.keys() == {each.name for each in dataclasses.fields(parsed)}
     assert (shown["tenant_proxy_url"], shown["log_level"]) == ("http://...@proxy.example:3128", "debug")
 
 
-def test_without_a_list_of_allowed_images_there_is_none():
+def test_without_a_list_of_allowed_images_there_is_none() -> None:
     assert parse_settings([], {**ENV, "ALLOWED_IMAGES": ""}).allowed_images is None

@@ -5,14 +5,14 @@ from dpunetop.base.clock import RealClock
 from support.clock import FakeClock
 
 
-def test_the_real_clock_tells_utc_and_never_goes_back():
+def test_the_real_clock_tells_utc_and_never_goes_back() -> None:
     clock = RealClock()
     first = clock.monotonic()
     assert clock.monotonic() >= first
     assert clock.now().tzinfo is UTC
 
 
-def test_a_thread_that_works_uses_cpu_and_one_that_waits_does_not():
+def test_a_thread_that_works_uses_cpu_and_one_that_waits_does_not() -> None:
     clock, never = RealClock(), threading.Event()
     begun = clock.thread_cpu()
     never.wait(0.05)
@@ -22,16 +22,16 @@ def test_a_thread_that_works_uses_cpu_and_one_that_waits_does_not():
     assert waited < 0.04
 
 
-def test_waiting_ends_when_the_time_is_up():
+def test_waiting_ends_when_the_time_is_up() -> None:
     cond = threading.Condition()
     with cond:
         RealClock().wait(cond, 0.01)
 
 
-def test_waiting_ends_when_told():
+def test_waiting_ends_when_told() -> None:
     cond, waiting = threading.Condition(), threading.Event()
 
-    def wait():
+    def wait() -> None:
         with cond:
             waiting.set()
             RealClock().wait(cond, None)
@@ -45,10 +45,10 @@ def test_waiting_ends_when_told():
     assert not thread.is_alive()
 
 
-def test_the_fake_clock_wakes_who_waits_when_it_is_moved():
+def test_the_fake_clock_wakes_who_waits_when_it_is_moved() -> None:
     clock, cond = FakeClock(), threading.Condition()
 
-    def wait():
+    def wait() -> None:
         with cond:
             while clock.monotonic() < 5:
                 clock.wait(cond, 5)

@@ -1,6 +1,10 @@
 """Who of the DpuClusterConfigs that were never served is served next."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -8,6 +12,7 @@ from dpunetop.base import jsonio
 from dpunetop.controllers.admissions import Admissions
 from dpunetop.controllers.reconciler import CONFIG_INDEXERS, SERVED, WAITING, key_of
 from dpunetop.domain.clusterconfig.admission import MOST_WAITING
+from dpunetop.kube.keys import Key
 from support.objects import config
 
 
@@ -16,11 +21,11 @@ class Counted(dict):
 
     looks = 0
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: str) -> dict[str, Any]:
         Counted.looks += 1
         return super().__getitem__(key)
 
-    def get(self, key, default=None):
+    def get(self, key: str, default: None = None) -> dict[str, Any]:
         Counted.looks += 1
         return super().get(key, default)
 
@@ -28,13 +33,13 @@ class Counted(dict):
 class Shown:
     """The caches, indexed as the real ones are."""
 
-    def __init__(self, *objects):
+    def __init__(self, *objects: dict[str, Any]) -> None:
         self.objects = {}
         self.index = {SERVED: {}, WAITING: {}}
         for obj in objects:
             self.put(obj)
 
-    def put(self, obj):
+    def put(self, obj: dict[str, Any]) -> None:
         key = key_of(obj)
         self.drop(key)
         self.objects[key] = Counted(obj)
@@ -42,47 +47,47 @@ class Shown:
             for value in CONFIG_INDEXERS[name](obj):
                 values.setdefault(value, {})[key] = self.objects[key]
 
-    def drop(self, key):
+    def drop(self, key: Key) -> None:
         self.objects.pop(key, None)
         for values in self.index.values():
             for found in values.values():
                 found.pop(key, None)
 
-    def one(self, key):
+    def one(self, key: Key) -> Counted | None:
         return self.objects.get(key)
 
-    def served(self, claim):
+    def served(self, claim: str) -> list[Counted]:
         return list(self.index[SERVED].get(claim, {}).values())
 
-    def waiting(self, claim):
+    def waiting(self, claim: str) -> list[Counted]:
         return list(self.index[WAITING].get(claim, {}).values())
 
 
-def waiting(namespace, name="c", second=0, **spec):
+def waiting(namespace: str, name: str = "c", second: int = 0, **spec: str) -> dict[str, Any]:
     """One that was never served."""
     made = jsonio.deep_copy(config(name, namespace, **spec))
     made["metadata"] |= {"finalizers": [], "creationTimestamp": f"2026-01-01T00:{second // 60:02d}:{second % 60:02d}Z"}
     return {**made, "status": {}}
 
 
-def served(obj):
+def served(obj: dict[str, Any]) -> dict[str, Any]:
     return {**obj, "status": {"claimedPool": obj["spec"]["poolName"]}}
 
 
 class Judge:
-    def __init__(self, *objects, without=()):
+    def __init__(self, *objects: dict[str, Any], without: set[str] | tuple[()] = ()) -> None:
         self.shown = Shown(*objects)
         self.asked, self.woken = [], []
         self.known = set()
         self.without = set(without)
         self.admissions = Admissions(self.ask, lambda namespace: namespace in self.known, self.woken.append)
 
-    def ask(self, namespace):
+    def ask(self, namespace: str) -> None:
         self.asked.append(namespace)
         if namespace not in self.without:
             self.known.add(namespace)
 
-    def __call__(self, obj):
+    def __call__(self, obj: dict[str, Any]) -> str | None:
         judged = self.admissions.judge(self.shown.objects.get(key_of(obj), obj), self.shown)
         return judged.refused and judged.refused.reason
 
@@ -91,19 +96,21 @@ A, B = waiting("ns-a"), waiting("ns-b")
 
 
 @pytest.mark.parametrize("order", [(A, B), (B, A)], ids=["the winner is looked at first", "and last"])
-def test_of_two_made_in_one_second_the_first_by_name_is_served_whoever_is_looked_at_first(order):
+def test_of_two_made_in_one_second_the_first_by_name_is_served_whoever_is_looked_at_first(
+    order: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
     judge = Judge(A, B)
     assert {obj["metadata"]["namespace"]: judge(obj) for obj in order} == {"ns-a": None, "ns-b": "PoolTaken"}
 
 
-def test_the_other_of_two_is_told_who_has_won_and_the_winner_is_looked_at():
+def test_the_other_of_two_is_told_who_has_won_and_the_winner_is_looked_at() -> None:
     judge = Judge(A, B)
     refused = judge.admissions.judge(judge.shown.objects[key_of(B)], judge.shown).refused
     assert "belongs to ns-a/c" in refused.message
     assert judge.woken == [key_of(A)]
 
 
-def test_who_has_heard_yes_keeps_it_though_an_older_one_shows_before_the_caches_show_that_it_is_served():
+def test_who_has_heard_yes_keeps_it_though_an_older_one_shows_before_the_caches_show_that_it_is_served() -> None:
     judge = Judge(B)
     assert judge(B) is None
     judge.shown.put(A)
@@ -113,7 +120,7 @@ def test_who_has_heard_yes_keeps_it_though_an_older_one_shows_before_the_caches_
 
 
 @pytest.mark.parametrize("end", ["gone", "made anew", "terminating", "without rights"])
-def test_a_promise_to_one_that_cannot_be_served_any_more_is_void(end):
+def test_a_promise_to_one_that_cannot_be_served_any_more_is_void(end: str) -> None:
     judge = Judge(B)
     assert judge(B) is None
     judge.shown.put(A)
@@ -129,18 +136,18 @@ def test_a_promise_to_one_that_cannot_be_served_any_more_is_void(end):
     assert judge(A) is None
 
 
-def test_an_older_one_that_could_not_be_served_is_not_in_the_way():
+def test_an_older_one_that_could_not_be_served_is_not_in_the_way() -> None:
     older = waiting("ns-0"), waiting("ns-1", poolName="master"), waiting("ns-a", "a", poolName="taken")
     judge = Judge(*older, A, served(waiting("ns-x", poolName="taken")), without={"ns-0"})
     assert judge(A) is None
 
 
 @pytest.mark.parametrize("holder", [served(waiting("ns-z")), served(waiting("ns-a", "z", poolName="other"))])
-def test_one_that_is_served_keeps_what_it_has_from_an_older_one(holder):
+def test_one_that_is_served_keeps_what_it_has_from_an_older_one(holder: dict[str, Any]) -> None:
     assert Judge(A, holder)(A) in {"PoolTaken", "NamespaceTaken"}
 
 
-def test_of_very_many_in_one_namespace_the_oldest_alone_are_looked_at_and_the_others_are_told():
+def test_of_very_many_in_one_namespace_the_oldest_alone_are_looked_at_and_the_others_are_told() -> None:
     many = [waiting("ns-a", f"c{n}", n, poolName=f"p{n}") for n in range(MOST_WAITING + 3)]
     judge = Judge(*many, without={"ns-a"})
     said = [judge(obj) for obj in many]
@@ -149,11 +156,11 @@ def test_of_very_many_in_one_namespace_the_oldest_alone_are_looked_at_and_the_ot
     assert judge(many[MOST_WAITING]) == "NamespaceNotServed"
 
 
-def one_pool(number):
+def one_pool(number: int) -> list[dict[str, Any]]:
     return [waiting(f"ns-{n:04d}", second=n) for n in range(number)]
 
 
-def one_namespace(number):
+def one_namespace(number: int) -> list[dict[str, Any]]:
     return [waiting("ns", f"c{n:04d}", n, poolName=f"p{n}") for n in range(number)]
 
 
@@ -167,8 +174,10 @@ CROWDS = {
 
 @pytest.mark.parametrize(("crowd", "without"), CROWDS.values(), ids=CROWDS)
 @pytest.mark.parametrize("backwards", [False, True], ids=["the oldest first", "the youngest first"])
-def test_what_judging_a_crowd_costs_in_all_grows_with_its_number_and_hardly_faster(crowd, without, backwards):
-    def steps(number):
+def test_what_judging_a_crowd_costs_in_all_grows_with_its_number_and_hardly_faster(
+    crowd: Callable[..., object], without: Callable[..., object], backwards: bool
+) -> None:
+    def steps(number: int) -> int:
         objects = crowd(number)
         judge = Judge(*objects, without=without(objects))
         Counted.looks = 0
@@ -181,7 +190,7 @@ def test_what_judging_a_crowd_costs_in_all_grows_with_its_number_and_hardly_fast
     assert lots <= few * 16 * math.log(1600) / math.log(100) * 1.1
 
 
-def test_one_that_is_served_looks_at_none_that_never_was():
+def test_one_that_is_served_looks_at_none_that_never_was() -> None:
     victim, crowd = served(waiting("ns-v")), one_pool(500)
     for value in CONFIG_INDEXERS[SERVED](victim):
         assert [obj for obj in crowd if value in CONFIG_INDEXERS[SERVED](obj)] == []

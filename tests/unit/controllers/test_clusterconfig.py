@@ -1,7 +1,10 @@
 """The end of a DpuClusterConfig whose operator has written to the tenant."""
 
+from __future__ import annotations
+
 import copy
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -21,7 +24,17 @@ from dpunetop.domain.names import (
     owner_hash,
 )
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.keys import CLUSTERROLEBINDINGS, INFRA, NAMESPACES, ROLEBINDINGS, SECRETS, SERVICEACCOUNTS, Key
+from dpunetop.kube.keys import (
+    CLUSTERROLEBINDINGS,
+    INFRA,
+    NAMESPACES,
+    ROLEBINDINGS,
+    SECRETS,
+    SERVICEACCOUNTS,
+    Key,
+    Resource,
+)
+from dpunetop.kube.requests import Selection
 from dpunetop.runtime.election.gate import OpenGate
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.reading import NotEngaged
@@ -46,14 +59,16 @@ VALID = condition("CredentialsValid", "True", "Verified")
 class Blind(ScriptedReadings):
     """Caches of infra alone."""
 
-    def get(self, cluster, selection, namespace, name):
+    def get(self, cluster: str, selection: Selection, namespace: str, name: str) -> dict[str, Any] | None:
         if cluster != INFRA:
             raise NotEngaged(cluster)
         return super().get(cluster, selection, namespace, name)
 
 
 class World:
-    def __init__(self, *conditions, minted_in="ovn", blind=False, **annotations):
+    def __init__(
+        self, *conditions: dict[str, Any], minted_in: str = "ovn", blind: bool = False, **annotations: str
+    ) -> None:
         clock, fuse = FakeClock(), Fuse()
         self.infra, self.tenant = (
             ScriptedCluster(name, fuse, lambda: clock.now().isoformat()) for name in (INFRA, TENANT)
@@ -74,26 +89,26 @@ class World:
         self.controller = ClusterConfig(Installation(None, "ovn", None, "dpunetop"), executor)
         self.controller.read_through(readings)
 
-    def once(self):
+    def once(self) -> None:
         self.controller.reconcile(Key(INFRA, NAMESPACE, "sample"), Stop())
 
-    def message(self):
+    def message(self) -> str:
         live = self.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample")
         return condition_of(live, "Ready")["message"]
 
-    def deletes(self):
+    def deletes(self) -> list[str]:
         return [write for write in (*self.tenant.writes, *self.infra.writes) if " delete " in write]
 
-    def has_let_go(self):
+    def has_let_go(self) -> bool:
         return f"{INFRA} apply dpuclusterconfigs/sample" in self.infra.writes
 
 
-def ours(name, namespace, **metadata):
+def ours(name: str, namespace: str, **metadata: dict[str, Any]) -> dict[str, dict[str, Any]]:
     where = {"namespace": namespace} if namespace else {}
     return {"metadata": {"name": name, **where, "labels": {OWNER_LABEL: OWNER}, **metadata}}
 
 
-def test_what_was_made_in_the_tenant_goes_accounts_last_and_then_the_way_there():
+def test_what_was_made_in_the_tenant_goes_accounts_last_and_then_the_way_there() -> None:
     world = World(REACHABLE, VALID)
     for _ in range(3):
         world.once()
@@ -106,7 +121,7 @@ def test_what_was_made_in_the_tenant_goes_accounts_last_and_then_the_way_there()
     assert world.has_let_go()
 
 
-def test_accounts_of_every_name_that_was_noted_go():
+def test_accounts_of_every_name_that_was_noted_go() -> None:
     world = World(REACHABLE, VALID, minted_in="ovn,ovn/ovnkube-node-dpu")
     for resource, namespace in OURS:
         world.tenant.put(resource, ours("ovnkube-node-dpu", namespace))
@@ -118,7 +133,7 @@ def test_accounts_of_every_name_that_was_noted_go():
     assert world.has_let_go()
 
 
-def test_what_a_stranger_has_made_there_stays():
+def test_what_a_stranger_has_made_there_stays() -> None:
     world = World(REACHABLE, VALID)
     world.tenant.put(SERVICEACCOUNTS, {"metadata": {"name": DPU_ACCOUNT, "namespace": "ovn"}})
     for _ in range(3):
@@ -146,14 +161,16 @@ SILENT = {  # conditions -> what is told
 
 
 @pytest.mark.parametrize(("conditions", "words"), SILENT.values(), ids=SILENT.keys())
-def test_a_tenant_that_cannot_be_read_is_waited_for_and_the_way_out_is_told(conditions, words):
+def test_a_tenant_that_cannot_be_read_is_waited_for_and_the_way_out_is_told(
+    conditions: tuple[dict[str, Any], dict[str, Any]], words: str
+) -> None:
     world = World(*conditions, blind=True)
     world.once()
     assert f"cannot be read: {words}. Annotate {FORCE_DELETE_ANNOTATION}=yes" in world.message()
     assert (world.deletes(), world.has_let_go()) == ([], False)
 
 
-def test_the_start_of_a_process_is_no_reason_to_complain():
+def test_the_start_of_a_process_is_no_reason_to_complain() -> None:
     world = World(REACHABLE, VALID, blind=True)
     with pytest.raises(NotEngaged):
         world.once()
@@ -170,7 +187,7 @@ FREE = {
 
 
 @pytest.mark.parametrize("given", FREE.values(), ids=FREE.keys())
-def test_nobody_waits_for_the_tenant_without_need(given):
+def test_nobody_waits_for_the_tenant_without_need(given: dict[str, Any]) -> None:
     conditions = given["conditions"]
     world = World(*conditions, blind=True, **{key: value for key, value in given.items() if key != "conditions"})
     for _ in range(2):
@@ -182,16 +199,16 @@ def test_nobody_waits_for_the_tenant_without_need(given):
 class Asked:
     """Infra, asked about rights."""
 
-    def __init__(self, allowed):
+    def __init__(self, allowed: bool) -> None:
         self.allowed = allowed
         self.namespaces = []
 
-    def create(self, _, __, body):
+    def create(self, _: Resource, __: str, body: dict[str, Any]) -> dict[str, dict[str, bool]]:
         self.namespaces.append(body["spec"]["resourceAttributes"]["namespace"])
         return {"status": {"allowed": self.allowed}}
 
 
-def beginning(allowed):
+def beginning(allowed: bool) -> tuple[World, Asked, FakeClock]:
     """A DpuClusterConfig that is new, its controller, and what infra was asked."""
     world, asked, clock = World(), Asked(allowed), FakeClock()
     rights = NamespaceRights(lambda: asked, clock)
@@ -204,14 +221,14 @@ def beginning(allowed):
     return world, asked, clock
 
 
-def new(**metadata):
+def new(**metadata: Any | list[str]) -> dict[str, Any]:
     """A DpuClusterConfig as its author has made it."""
     made = copy.deepcopy(config())
     made["metadata"] = {**made["metadata"], "finalizers": [], **metadata}
     return {**made, "status": {}}
 
 
-def test_one_that_was_never_served_gets_a_condition_and_nothing_else_without_rights_in_its_namespace():
+def test_one_that_was_never_served_gets_a_condition_and_nothing_else_without_rights_in_its_namespace() -> None:
     world, asked, clock = beginning(allowed=False)
     again = world.controller.reconcile(Key(INFRA, NAMESPACE, "sample"), Stop())
     live = world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample")
@@ -225,7 +242,7 @@ def test_one_that_was_never_served_gets_a_condition_and_nothing_else_without_rig
     assert asked.namespaces == [NAMESPACE, NAMESPACE]
 
 
-def test_the_rights_in_a_namespace_are_asked_for_once_in_a_while_and_not_for_what_is_served():
+def test_the_rights_in_a_namespace_are_asked_for_once_in_a_while_and_not_for_what_is_served() -> None:
     world, asked, _ = beginning(allowed=True)
     for _ in range(3):
         world.once()
@@ -247,7 +264,7 @@ LEFT = {  # what an older release, or the author, has left on one that was never
 
 
 @pytest.mark.parametrize("metadata", LEFT.values(), ids=LEFT)
-def test_a_finalizer_on_one_that_was_never_served_is_taken_off(metadata):
+def test_a_finalizer_on_one_that_was_never_served_is_taken_off(metadata: dict[str, Any]) -> None:
     world, _, _ = beginning(allowed=False)
     made = new(**metadata)
     made["status"] = {
@@ -260,7 +277,7 @@ def test_a_finalizer_on_one_that_was_never_served_is_taken_off(metadata):
     assert "claimedPool" not in live["status"]
 
 
-def test_one_that_was_never_served_ends_without_a_look_at_what_it_might_have():
+def test_one_that_was_never_served_ends_without_a_look_at_what_it_might_have() -> None:
     world, asked, _ = beginning(allowed=True)
     world.infra.put(DPUCLUSTERCONFIGS, new(finalizers=[FINALIZER], deletionTimestamp="2026-01-01T00:00:00Z"))
     world.once()
@@ -276,7 +293,9 @@ SERVED_ONCE = {
 
 
 @pytest.mark.parametrize("given", SERVED_ONCE.values(), ids=SERVED_ONCE)
-def test_one_that_was_served_stays_claimed_whatever_becomes_of_the_rights_and_of_its_finalizer(given):
+def test_one_that_was_served_stays_claimed_whatever_becomes_of_the_rights_and_of_its_finalizer(
+    given: dict[str, Any],
+) -> None:
     world, asked, _ = beginning(allowed=False)
     world.infra.put(DPUCLUSTERCONFIGS, {**new(finalizers=given.get("finalizers", [])), "status": given["status"]})
     world.once()
@@ -287,7 +306,7 @@ def test_one_that_was_served_stays_claimed_whatever_becomes_of_the_rights_and_of
     assert asked.namespaces == []
 
 
-def test_the_more_namespaces_are_without_rights_the_less_often_each_is_asked_about():
+def test_the_more_namespaces_are_without_rights_the_less_often_each_is_asked_about() -> None:
     asked, clock = Asked(False), FakeClock()
     rights = NamespaceRights(lambda: asked, clock)
     for number in range(3000):
@@ -298,7 +317,7 @@ def test_the_more_namespaces_are_without_rights_the_less_often_each_is_asked_abo
     assert len(asked.namespaces) == 3000
 
 
-def test_what_is_told_of_one_that_was_never_served_is_a_condition_and_no_event():
+def test_what_is_told_of_one_that_was_never_served_is_a_condition_and_no_event() -> None:
     world, _, _ = beginning(allowed=False)
     told = []
     world.controller._executor._recorder.emit = told.append

@@ -1,3 +1,8 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 from dpunetop.controllers.configsource import ConfigSource
 from dpunetop.controllers.reconciler import CONFIG_INDEXERS
 from dpunetop.domain.names import DPUCLUSTERCONFIGS
@@ -14,33 +19,35 @@ NOT_YET = {"metadata": {"name": "dpuclusterconfigs.dpu.openshift.io"}, "status":
 
 
 class Hold:
-    def __init__(self, cluster, selection):
+    def __init__(self, cluster: Cluster, selection: Selection) -> None:
         self.cluster, self.selection = cluster, selection
         self.lister = self
 
-    def by_index(self, index, value):
+    def by_index(self, index: str, value: str) -> list[dict[str, Any]]:
         return [obj for obj in self.cluster.objects if value in CONFIG_INDEXERS[index](obj)]
 
-    def has_synced(self):
+    def has_synced(self) -> bool:
         return self.selection in self.cluster.synced
 
 
 class Cluster:
     """Holds what it is asked to, and is told what to tell."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.handlers = {}
         self.synced = set()
         self.objects = []
 
-    def hold(self, selection, handler, on_synced=lambda: None):
+    def hold(
+        self, selection: Selection, handler: Callable[..., object], on_synced: Callable[..., object] = lambda: None
+    ) -> Hold:
         self.handlers[selection] = handler, on_synced
         return Hold(self, selection)
 
-    def shows(self, selection, obj):
+    def shows(self, selection: Selection, obj: dict[str, Any]) -> None:
         self.handlers[selection][0](Change(None, obj, False))
 
-    def has_read(self, selection):
+    def has_read(self, selection: Selection) -> None:
         self.synced.add(selection)
         self.handlers[selection][1]()
 
@@ -48,7 +55,7 @@ class Cluster:
 CONFIGS = (Selection(DPUCLUSTERCONFIGS, "a"), Selection(DPUCLUSTERCONFIGS, "b"))
 
 
-def started():
+def started() -> tuple[Cluster, ConfigSource, list[object], Selection]:
     cluster, woken = Cluster(), []
     cluster.judged = []
     source = ConfigSource(cluster, CONFIGS, woken.append, cluster.judged.append)
@@ -57,7 +64,7 @@ def started():
     return cluster, source, woken, definition
 
 
-def test_only_the_definition_is_watched_until_it_is_established():
+def test_only_the_definition_is_watched_until_it_is_established() -> None:
     cluster, source, _, definition = started()
     cluster.shows(definition, NOT_YET)
     cluster.has_read(definition)
@@ -65,7 +72,7 @@ def test_only_the_definition_is_watched_until_it_is_established():
     assert "waiting for the CustomResourceDefinition" in source.trouble()
 
 
-def test_configs_are_watched_once_the_definition_is_established():
+def test_configs_are_watched_once_the_definition_is_established() -> None:
     cluster, source, _, definition = started()
     cluster.has_read(definition)
     cluster.shows(definition, ESTABLISHED)
@@ -74,7 +81,7 @@ def test_configs_are_watched_once_the_definition_is_established():
     assert source.trouble() == "DpuClusterConfigs have not been read yet"
 
 
-def test_there_is_no_trouble_once_all_has_been_read():
+def test_there_is_no_trouble_once_all_has_been_read() -> None:
     cluster, source, _, definition = started()
     cluster.shows(definition, ESTABLISHED)
     for selection in (definition, *CONFIGS):
@@ -82,12 +89,12 @@ def test_there_is_no_trouble_once_all_has_been_read():
     assert source.trouble() is None
 
 
-def test_before_anything_was_read_that_is_the_trouble():
+def test_before_anything_was_read_that_is_the_trouble() -> None:
     _, source, _, _ = started()
     assert source.trouble() == "the infra API server has not been read yet"
 
 
-def test_every_change_of_a_config_wakes_its_key_and_its_end_does_too():
+def test_every_change_of_a_config_wakes_its_key_and_its_end_does_too() -> None:
     cluster, _, woken, definition = started()
     cluster.shows(definition, ESTABLISHED)
     cluster.shows(CONFIGS[0], config())
@@ -95,12 +102,12 @@ def test_every_change_of_a_config_wakes_its_key_and_its_end_does_too():
     assert woken == [Key(INFRA, "dpu-one", "sample")] * 2
 
 
-def fresh(name, namespace="a", **spec):
+def fresh(name: str, namespace: str = "a", **spec: str) -> dict[str, Any]:
     """One that was never served."""
     return {**config(name, namespace, **spec), "status": {}}
 
 
-def test_one_that_was_never_served_wakes_whoever_judges_it_alone():
+def test_one_that_was_never_served_wakes_whoever_judges_it_alone() -> None:
     cluster, _, woken, definition = started()
     cluster.shows(definition, ESTABLISHED)
     cluster.shows(CONFIGS[0], fresh("new"))
@@ -109,7 +116,7 @@ def test_one_that_was_never_served_wakes_whoever_judges_it_alone():
     assert woken == [Key(INFRA, "a", "new")]
 
 
-def test_the_end_of_one_that_was_served_has_those_judged_that_wait_for_what_it_had():
+def test_the_end_of_one_that_was_served_has_those_judged_that_wait_for_what_it_had() -> None:
     cluster, _, _, definition = started()
     cluster.shows(definition, ESTABLISHED)
     cluster.objects = [

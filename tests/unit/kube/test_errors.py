@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from dpunetop.kube.errors import (
@@ -29,11 +31,11 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("code", "kind"), KINDS.items())
-def test_the_code_decides_what_kind_of_error_it_is(code, kind):
+def test_the_code_decides_what_kind_of_error_it_is(code: int, kind: object) -> None:
     assert type(error_from_status({"code": code})) is kind
 
 
-def test_an_error_carries_what_the_server_says():
+def test_an_error_carries_what_the_server_says() -> None:
     causes = [{"field": "metadata.uid", "message": "no"}]
     err = error_from_status(
         {
@@ -49,12 +51,12 @@ def test_an_error_carries_what_the_server_says():
 
 
 @pytest.mark.parametrize("status", [{}, {"code": 0}, {"code": None}, {"code": "410"}])
-def test_the_http_status_counts_where_the_object_names_none(status):
+def test_the_http_status_counts_where_the_object_names_none(status: dict[str, Any]) -> None:
     err = error_from_status(status, code=410)
     assert (type(err), err.code, err.reason) == (Gone, 410, "Unknown")
 
 
-def test_the_header_wins_over_the_body_in_when_to_come_back():
+def test_the_header_wins_over_the_body_in_when_to_come_back() -> None:
     err = error_from_status({"code": 429, "details": {"retryAfterSeconds": 2}}, retry_after_seconds=7.0)
     assert err.retry_after_seconds == 7.0
 
@@ -70,17 +72,17 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("status", MALFORMED.values(), ids=MALFORMED.keys())
-def test_a_malformed_status_is_an_error_like_others(status):
+def test_a_malformed_status_is_an_error_like_others(status: dict[str, Any]) -> None:
     err = error_from_status(status)
     assert (err.code, err.retry_after_seconds, err.causes) == (500, None, ())
 
 
-def test_long_texts_are_cut():
+def test_long_texts_are_cut() -> None:
     err = error_from_status({"code": 500, "reason": "r" * 5000, "message": "m" * 5000})
     assert (len(err.reason), len(err.message)) == (100, 1000)
 
 
-def test_of_a_server_that_is_not_trusted_less_is_passed_on():
+def test_of_a_server_that_is_not_trusted_less_is_passed_on() -> None:
     assert error_from_status({"code": 403, "message": "m" * 5000}, most_chars=200).message == "m" * 196 + " ..."
 
 
@@ -93,7 +95,7 @@ def test_what_is_cut_is_cut_between_words() -> None:
 @pytest.mark.parametrize(
     ("asked", "granted"), [(7, 7.0), (10**12, 60.0), (float("inf"), 60.0), (float("nan"), 0.0), (-5, 0.0)]
 )
-def test_no_server_puts_us_off_for_long(asked, granted):
+def test_no_server_puts_us_off_for_long(asked: float, granted: float) -> None:
     assert error_from_status({"code": 429, "details": {"retryAfterSeconds": asked}}).retry_after_seconds == granted
     assert error_from_status({"code": 429}, 429, float(asked)).retry_after_seconds == granted
 
@@ -102,12 +104,12 @@ HOSTILE = ["a b", "x\ny", "\x1b[2J", "-x", "9", "Foo'", "\u043edd", "", "$(id)",
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_reason_is_a_word_that_a_condition_may_bear(text):
+def test_a_reason_is_a_word_that_a_condition_may_bear(text: str) -> None:
     assert error_from_status({"code": 403, "reason": text}).reason == "Unknown"
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_message_is_one_line_that_no_terminal_obeys(text):
+def test_a_message_is_one_line_that_no_terminal_obeys(text: str) -> None:
     message = error_from_status({"code": 403, "message": f"a {text}\n\x1b]0;b\x07"}).message
     assert message.isascii()
     assert message.isprintable()
@@ -120,5 +122,5 @@ TEXTS = {
 
 
 @pytest.mark.parametrize(("text", "err"), TEXTS.items(), ids=TEXTS.keys())
-def test_an_error_reads_as_one_line(text, err):
+def test_an_error_reads_as_one_line(text: str, err: Forbidden | Unreachable) -> None:
     assert str(err) == text

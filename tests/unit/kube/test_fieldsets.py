@@ -1,5 +1,7 @@
 import copy
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,7 @@ US = "dpunetop-ovnkube"
 TCP_80 = 'k:{"containerPort":80,"protocol":"TCP"}'
 
 
-def desired():
+def desired() -> dict[str, Any]:
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
@@ -65,7 +67,7 @@ FIELDS = {  # as a kube-apiserver wrote it for `desired`
 }
 
 
-def live():
+def live() -> dict[str, Any]:
     obj = copy.deepcopy(desired())
     obj["metadata"].update(uid="u-1", resourceVersion="7", generation=1)
     obj["metadata"]["managedFields"] = [
@@ -79,11 +81,11 @@ def live():
     return obj
 
 
-def pod(obj):
+def pod(obj: dict[str, Any]) -> dict[str, Any]:
     return obj["spec"]["template"]["spec"]
 
 
-def fields(obj):
+def fields(obj: dict[str, Any]) -> dict[str, Any]:
     return obj["metadata"]["managedFields"][1]["fieldsV1"]
 
 
@@ -117,7 +119,7 @@ WANTS = {  # change of what we want, after it was applied
 
 
 @pytest.mark.parametrize(("change", "expected"), WANTS.values(), ids=WANTS.keys())
-def test_wanting_something_else_is_a_change(change, expected):
+def test_wanting_something_else_is_a_change(change: Callable[..., object], expected: bool) -> None:
     wanted = desired()
     change(wanted)
     assert would_change(wanted, live(), US) is expected
@@ -151,22 +153,22 @@ SEEN = {  # what happened to the live object since we applied
 
 
 @pytest.mark.parametrize(("change", "expected"), SEEN.values(), ids=SEEN.keys())
-def test_only_what_touches_our_fields_is_a_change(change, expected):
+def test_only_what_touches_our_fields_is_a_change(change: Callable[..., object], expected: bool) -> None:
     seen = live()
     change(seen)
     assert would_change(desired(), seen, US) is expected
 
 
-def test_another_managers_entry_is_not_ours():
+def test_another_managers_entry_is_not_ours() -> None:
     assert would_change(desired(), live(), "dpunetop-hostconfig")
 
 
-def test_wanting_nothing_of_an_object_that_holds_nothing_of_ours_changes_nothing():
+def test_wanting_nothing_of_an_object_that_holds_nothing_of_ours_changes_nothing() -> None:
     nothing = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d"}}
     assert not would_change(nothing, live(), "dpunetop-hostconfig")
 
 
-def test_two_owned_keys_that_both_fit_an_incomplete_item_count_as_a_change():
+def test_two_owned_keys_that_both_fit_an_incomplete_item_count_as_a_change() -> None:
     wanted, seen = desired(), live()
     ports = fields(seen)["f:spec"]["f:template"]["f:spec"]["f:containers"]['k:{"name":"c2"}']["f:ports"]
     ports['k:{"containerPort":80,"protocol":"UDP"}'] = {".": {}, "f:containerPort": {}, "f:protocol": {}}
@@ -175,11 +177,11 @@ def test_two_owned_keys_that_both_fit_an_incomplete_item_count_as_a_change():
     assert would_change(wanted, seen, US)
 
 
-def condition(type_, status="True"):
+def condition(type_: str, status: str = "True") -> dict[str, str]:
     return {"type": type_, "status": status, "reason": "Good", "message": ""}
 
 
-def custom_resource(*conditions):
+def custom_resource(*conditions: dict[str, str]) -> dict[str, Any]:
     entry = {
         "manager": US,
         "operation": "Apply",
@@ -211,7 +213,7 @@ STATUS = {
 
 
 @pytest.mark.parametrize(("seen", "expected"), STATUS.values(), ids=STATUS.keys())
-def test_a_condition_is_compared_with_our_entry_of_the_status(seen, expected):
+def test_a_condition_is_compared_with_our_entry_of_the_status(seen: dict[str, Any], expected: bool) -> None:
     wanted = {
         "apiVersion": "dpu/v1",
         "kind": "C",
@@ -221,7 +223,7 @@ def test_a_condition_is_compared_with_our_entry_of_the_status(seen, expected):
     assert would_change(wanted, seen, US, "status") is expected
 
 
-def test_the_projection_holds_our_fields_and_no_others():
+def test_the_projection_holds_our_fields_and_no_others() -> None:
     seen = live()
     pod(seen)["containers"].insert(0, {"name": "sidecar"})
     seen["metadata"]["finalizers"].append("z/z")
@@ -233,21 +235,21 @@ def test_the_projection_holds_our_fields_and_no_others():
     assert projection(seen, US) == expected
 
 
-def test_the_projection_is_the_same_whatever_others_do_and_differs_once_our_field_does():
+def test_the_projection_is_the_same_whatever_others_do_and_differs_once_our_field_does() -> None:
     touched, foreign = live(), live()
     pod(touched)["containers"][0]["image"] = "j"
     foreign["metadata"]["labels"]["other"] = "1"
     assert projection(foreign, US) == projection(live(), US) != projection(touched, US)
 
 
-def test_there_is_no_projection_without_our_entry():
+def test_there_is_no_projection_without_our_entry() -> None:
     assert projection(live(), "dpunetop-hostconfig") is None
 
 
-def test_to_compare_an_object_costs_less_than_to_copy_it():
+def test_to_compare_an_object_costs_less_than_to_copy_it() -> None:
     wanted, seen = desired(), live()
 
-    def cost(work):
+    def cost(work: Callable[..., object]) -> float:
         """CPU seconds of this thread for 300 times, at best."""
         spent = []
         for _ in range(5):

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from dpunetop.kube import meta
@@ -30,16 +33,18 @@ READERS = {  # reader -> of a full object, of a bare one
 
 
 @pytest.mark.parametrize(("reader", "expected"), READERS.items(), ids=[reader.__name__ for reader in READERS])
-def test_metadata_is_read_and_its_absence_too(reader, expected):
+def test_metadata_is_read_and_its_absence_too(
+    reader: Callable[..., object], expected: tuple[dict[str, str], dict[str, Any]]
+) -> None:
     assert (reader(FULL), reader(BARE)) == expected
 
 
 @pytest.mark.parametrize("reader", [meta.labels_of, meta.annotations_of])
-def test_null_counts_as_absent(reader):
+def test_null_counts_as_absent(reader: Callable[..., object]) -> None:
     assert reader({"metadata": {"labels": None, "annotations": None}}) == {}
 
 
-def test_a_new_object_knows_its_type_and_place():
+def test_a_new_object_knows_its_type_and_place() -> None:
     assert meta.new_object(CONFIGMAPS, "n", "x", data={"a": "1"}) == {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -48,11 +53,11 @@ def test_a_new_object_knows_its_type_and_place():
     }
 
 
-def test_a_new_object_of_the_cluster_has_no_namespace():
+def test_a_new_object_of_the_cluster_has_no_namespace() -> None:
     assert meta.new_object(NODES, "n", "x")["metadata"] == {"name": "x"}
 
 
-def test_an_owner_reference_does_not_block_the_owners_deletion():
+def test_an_owner_reference_does_not_block_the_owners_deletion() -> None:
     assert meta.owner_reference(CONFIGMAPS, FULL) == {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -70,5 +75,5 @@ KEYS = {
 
 
 @pytest.mark.parametrize(("key", "text"), KEYS.items(), ids=KEYS.values())
-def test_a_key_reads_as_cluster_and_place(key, text):
+def test_a_key_reads_as_cluster_and_place(key: Key, text: str) -> None:
     assert str(key) == text

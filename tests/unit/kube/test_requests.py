@@ -1,4 +1,5 @@
 import json
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -37,7 +38,7 @@ TARGETS = {
 
 
 @pytest.mark.parametrize(("request_", "expected"), TARGETS.values(), ids=TARGETS.keys())
-def test_a_request_goes_to_its_path(request_, expected):
+def test_a_request_goes_to_its_path(request_: requests.Request, expected: str) -> None:
     assert f"{request_.method} {request_.target.partition('?')[0]}" == expected
 
 
@@ -83,7 +84,7 @@ QUERIES = {
 
 
 @pytest.mark.parametrize(("request_", "expected"), QUERIES.values(), ids=QUERIES.keys())
-def test_a_request_asks_for_no_more_than_it_says(request_, expected):
+def test_a_request_asks_for_no_more_than_it_says(request_: requests.Request, expected: dict[str, Any]) -> None:
     query = parse_qs(urlsplit(request_.target).query)
     assert {key: value for key, [value] in query.items()} == expected
 
@@ -98,18 +99,18 @@ TYPES = {
 
 
 @pytest.mark.parametrize(("request_", "expected"), TYPES.values(), ids=TYPES.keys())
-def test_a_body_is_json_of_its_type(request_, expected):
+def test_a_body_is_json_of_its_type(request_: requests.Request, expected: str) -> None:
     assert request_.content_type == expected
     assert json.loads(request_.body) == OBJ
 
 
 @pytest.mark.parametrize(("version", "more"), [("", {}), ("7", {"resourceVersion": "7"})])
-def test_a_delete_names_what_it_is_for(version, more):
+def test_a_delete_names_what_it_is_for(version: str, more: dict[str, Any]) -> None:
     body = json.loads(requests.delete(CONFIGMAPS, "n", "x", "u-1", version).body)
     assert body["preconditions"] == {"uid": "u-1", **more}
 
 
-def test_a_selection_reads_as_one_word():
+def test_a_selection_reads_as_one_word() -> None:
     assert str(ONE) == "secrets/n/metadata.name=x"
     assert str(Selection(DAEMONSETS)) == "daemonsets.apps"
 
@@ -139,10 +140,14 @@ ALL_OF = {
 
 
 @pytest.mark.parametrize(("selection", "namespace", "name", "is_all"), ALL_OF.values(), ids=ALL_OF.keys())
-def test_a_selection_tells_where_nothing_is_left_out(selection, namespace, name, is_all):
+def test_a_selection_tells_where_nothing_is_left_out(
+    selection: Selection, namespace: str, name: str, is_all: bool
+) -> None:
     assert selection.is_all_of(namespace, name) is is_all
 
 
 @pytest.mark.parametrize(("selection", "namespace", "name", "covered"), COVERED.values(), ids=COVERED.keys())
-def test_a_selection_tells_by_the_place_what_cannot_be_in_it(selection, namespace, name, covered):
+def test_a_selection_tells_by_the_place_what_cannot_be_in_it(
+    selection: Selection, namespace: str, name: str, covered: bool
+) -> None:
     assert selection.covers(namespace, name) is covered

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from dpunetop.kube.selectors import by_labels, by_name, matches, parse_selector
@@ -5,7 +7,7 @@ from dpunetop.kube.selectors import by_labels, by_name, matches, parse_selector
 LABELS = {"role": "dpu", "zone": "a"}
 
 
-def expression(key, operator, *values):
+def expression(key: str, operator: str, *values: str) -> dict[str, list[dict[str, Any]]]:
     return {"matchExpressions": [{"key": key, "operator": operator, "values": list(values)}]}
 
 
@@ -34,11 +36,11 @@ SELECTORS = {
 
 
 @pytest.mark.parametrize(("selector", "expected"), SELECTORS.values(), ids=SELECTORS.keys())
-def test_a_selector_matches_as_the_api_says(selector, expected):
+def test_a_selector_matches_as_the_api_says(selector: dict[str, Any], expected: bool) -> None:
     assert matches(selector, LABELS) is expected
 
 
-def test_selectors_are_written_as_the_server_reads_them():
+def test_selectors_are_written_as_the_server_reads_them() -> None:
     assert by_name("ovn-ca") == "metadata.name=ovn-ca"
     assert by_labels({"b": "2", "a": "1"}) == "a=1,b=2"
 
@@ -68,7 +70,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize(("text", "expected"), TEXTS.values(), ids=TEXTS.keys())
-def test_a_selector_in_words_matches_as_kubectl_reads_it(text, expected):
+def test_a_selector_in_words_matches_as_kubectl_reads_it(text: str, expected: bool) -> None:
     selector = parse_selector(text)
     assert selector is not None
     assert matches(selector, LABELS) is expected
@@ -92,5 +94,5 @@ def test_a_selector_in_words_matches_as_kubectl_reads_it(text, expected):
         "a" * 2001,
     ],
 )
-def test_what_is_no_selector_is_none(text):
+def test_what_is_no_selector_is_none(text: str) -> None:
     assert parse_selector(text) is None

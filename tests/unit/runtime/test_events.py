@@ -1,36 +1,40 @@
+from __future__ import annotations
+
 import dataclasses
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import Forbidden, NotFound, Unreachable
-from dpunetop.kube.keys import EVENTS, INFRA, NODES, PODS
+from dpunetop.kube.keys import EVENTS, INFRA, NODES, PODS, Resource
 from dpunetop.kube.plan import Emit
-from dpunetop.runtime.events import EVENTS_LEFT_OUT, EventBook, EventRecorder
+from dpunetop.runtime.events import EVENTS_LEFT_OUT, EventBook, EventRecorder, Post
 from dpunetop.runtime.reading import NotEngaged
 from support.clock import FakeClock
 
 
-def emit(reason="Held", note="host is not drained", uid="u-1", cluster=INFRA):
+def emit(reason: str = "Held", note: str = "host is not drained", uid: str = "u-1", cluster: str = INFRA) -> Emit:
     return Emit(cluster, NODES, {"metadata": {"name": "dpu-1", "uid": uid}}, "Warning", reason, note)
 
 
 @pytest.fixture
-def clock():
+def clock() -> FakeClock:
     return FakeClock()
 
 
 @pytest.fixture
-def book(clock):
+def book(clock: FakeClock) -> EventBook:
     return EventBook(clock, "dpunetop", "pod-1")
 
 
-def counts(posts):
+def counts(posts: list[Post]) -> list[tuple[str, int]]:
     return [(post.event["reason"], post.count) for post in posts]
 
 
-def test_what_goes_well_never_takes_the_place_of_what_does_not(book):
+def test_what_goes_well_never_takes_the_place_of_what_does_not(book: EventBook) -> None:
     for number in range(100):
         book.saw(dataclasses.replace(emit(note=f"step {number}"), type="Normal"))
     assert len(book.take_due()) == 26
@@ -38,13 +42,13 @@ def test_what_goes_well_never_takes_the_place_of_what_does_not(book):
     assert counts(book.take_due()) == [("Held", 1)]
 
 
-def test_an_event_is_due_at_once(book):
+def test_an_event_is_due_at_once(book: EventBook) -> None:
     book.saw(emit())
     assert counts(book.take_due()) == [("Held", 1)]
     assert book.take_due() == []
 
 
-def test_an_event_says_what_happened_to_what_and_who_says_so(book):
+def test_an_event_says_what_happened_to_what_and_who_says_so(book: EventBook) -> None:
     book.saw(emit())
     event = book.take_due()[0].event
     assert event["metadata"].pop("name").startswith("dpu-1.")
@@ -63,7 +67,7 @@ def test_an_event_says_what_happened_to_what_and_who_says_so(book):
     }
 
 
-def test_an_event_about_a_namespaced_object_lies_in_its_namespace(book):
+def test_an_event_about_a_namespaced_object_lies_in_its_namespace(book: EventBook) -> None:
     pod = {"metadata": {"name": "p", "namespace": "n", "uid": "u"}}
     book.saw(Emit(INFRA, PODS, pod, "Normal", "Started", ""))
     event = book.take_due()[0].event
@@ -71,7 +75,7 @@ def test_an_event_about_a_namespaced_object_lies_in_its_namespace(book):
 
 
 @pytest.mark.parametrize("cut", ["n", "-", "."])
-def test_an_event_about_a_node_with_the_longest_name_has_a_valid_one(book, cut):
+def test_an_event_about_a_node_with_the_longest_name_has_a_valid_one(book: EventBook, cut: str) -> None:
     node = {"metadata": {"name": "n" * 199 + cut + "n" * 53, "uid": "u-1"}}
     book.saw(dataclasses.replace(emit(), regarding=node))
     name = book.take_due()[0].event["metadata"]["name"]
@@ -79,12 +83,12 @@ def test_an_event_about_a_node_with_the_longest_name_has_a_valid_one(book, cut):
     assert all(part[0].isalnum() and part[-1].isalnum() for part in name.split("."))
 
 
-def test_a_note_is_cut_to_what_the_api_takes(book):
+def test_a_note_is_cut_to_what_the_api_takes(book: EventBook) -> None:
     book.saw(emit(note="x" * 5000))
     assert len(book.take_due()[0].event["note"]) == 1024
 
 
-def test_alike_events_become_one_with_a_count(book, clock):
+def test_alike_events_become_one_with_a_count(book: EventBook, clock: FakeClock) -> None:
     book.saw(emit())
     book.take_due()
     for _ in range(99):
@@ -94,7 +98,7 @@ def test_alike_events_become_one_with_a_count(book, clock):
     assert counts(book.take_due()) == [("Held", 100)]
 
 
-def test_what_is_counted_before_the_event_exists_follows_later(book, clock):
+def test_what_is_counted_before_the_event_exists_follows_later(book: EventBook, clock: FakeClock) -> None:
     book.saw(emit())
     book.saw(emit())
     assert counts(book.take_due()) == [("Held", 1)]
@@ -104,13 +108,13 @@ def test_what_is_counted_before_the_event_exists_follows_later(book, clock):
     assert book.take_due() == []
 
 
-def test_an_unlike_event_is_another_one(book):
+def test_an_unlike_event_is_another_one(book: EventBook) -> None:
     for step in (emit(), emit(reason="Opened"), emit(note="other"), emit(uid="u-2"), emit(cluster="tenant/n/t")):
         book.saw(step)
     assert len(book.take_due()) == 5
 
 
-def test_a_series_ends_after_ten_quiet_minutes(book, clock):
+def test_a_series_ends_after_ten_quiet_minutes(book: EventBook, clock: FakeClock) -> None:
     book.saw(emit())
     first = book.take_due()[0]
     clock.step(600)
@@ -120,7 +124,7 @@ def test_a_series_ends_after_ten_quiet_minutes(book, clock):
     assert second.event["metadata"]["name"] != first.event["metadata"]["name"]
 
 
-def test_one_object_cannot_flood_the_cluster(book, clock):
+def test_one_object_cannot_flood_the_cluster(book: EventBook, clock: FakeClock) -> None:
     for number in range(100):
         book.saw(emit(note=str(number)))
     book.saw(emit(uid="u-2"))
@@ -134,7 +138,7 @@ def test_one_object_cannot_flood_the_cluster(book, clock):
     assert counts(book.take_due()) == [("EventsLeftOut", 174), ("Held", 1)]
 
 
-def test_a_cluster_that_refuses_events_gets_none_for_a_while(book, clock):
+def test_a_cluster_that_refuses_events_gets_none_for_a_while(book: EventBook, clock: FakeClock) -> None:
     book.saw(emit())
     book.failed(book.take_due()[0])
     book.saw(emit())
@@ -144,8 +148,8 @@ def test_a_cluster_that_refuses_events_gets_none_for_a_while(book, clock):
     assert counts(book.take_due()) == [("Held", 1)]
 
 
-def test_a_namespace_that_refuses_events_silences_no_other(book, clock):
-    def about(namespace):
+def test_a_namespace_that_refuses_events_silences_no_other(book: EventBook, clock: FakeClock) -> None:
+    def about(namespace: str) -> Emit:
         return Emit(
             INFRA, PODS, {"metadata": {"name": "p", "namespace": namespace, "uid": namespace}}, "Normal", "A", ""
         )
@@ -160,7 +164,7 @@ def test_a_namespace_that_refuses_events_silences_no_other(book, clock):
     assert [post.event["metadata"]["namespace"] for post in book.take_due()] == ["ending"]
 
 
-def test_only_so_many_series_are_remembered(book):
+def test_only_so_many_series_are_remembered(book: EventBook) -> None:
     for number in range(5000):
         book.saw(emit(uid=str(number)))
         book.take_due()
@@ -170,19 +174,27 @@ def test_only_so_many_series_are_remembered(book):
 class Server:
     """Notes what it is sent, and fails with what it is told to."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.sent = []
         self.got_one = threading.Event()
         self.failure = None
         self.lost = []
 
-    def create(self, resource, namespace, obj, timeout_seconds):
+    def create(self, resource: Resource, namespace: str, obj: dict[str, Any], timeout_seconds: float) -> None:
         self._take("create", resource, namespace, obj["metadata"]["name"], obj)
 
-    def merge_patch(self, resource, namespace, name, patch, field_manager, timeout_seconds):
+    def merge_patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        patch: dict[str, dict[str, Any]],
+        field_manager: str,
+        timeout_seconds: float,
+    ) -> None:
         self._take("patch", resource, namespace, name, patch)
 
-    def _take(self, *request):
+    def _take(self, *request: Resource | str | dict[str, Any]) -> None:
         self.sent.append(request)
         self.got_one.set()
         if self.failure is not None:
@@ -190,13 +202,13 @@ class Server:
 
 
 @pytest.fixture
-def server():
+def server() -> Server:
     return Server()
 
 
 @pytest.fixture
-def running(clock, server):
-    def clients(cluster):
+def running(clock: FakeClock, server: Server) -> Iterator[EventRecorder]:
+    def clients(cluster: str) -> Server | None:
         if cluster != INFRA:
             raise NotEngaged(cluster)
         return server
@@ -212,7 +224,9 @@ def running(clock, server):
     assert not thread.is_alive()
 
 
-def test_an_emitted_event_is_created_and_its_series_patched(running, server, clock):
+def test_an_emitted_event_is_created_and_its_series_patched(
+    running: EventRecorder, server: Server, clock: FakeClock
+) -> None:
     running.emit(emit())
     assert server.got_one.wait(5)
     clock.until_parked(1)
@@ -230,7 +244,9 @@ def test_an_emitted_event_is_created_and_its_series_patched(running, server, clo
 @pytest.mark.parametrize(
     "failure", [Forbidden(403, "Forbidden", "no"), NotFound(404, "NotFound", ""), Unreachable(0, "Timeout", "")]
 )
-def test_a_refused_event_is_dropped_and_the_next_one_written(running, server, clock, failure):
+def test_a_refused_event_is_dropped_and_the_next_one_written(
+    running: EventRecorder, server: Server, clock: FakeClock, failure: Forbidden | NotFound | Unreachable
+) -> None:
     server.failure = failure
     running.emit(emit())
     assert server.got_one.wait(5)
@@ -243,7 +259,9 @@ def test_a_refused_event_is_dropped_and_the_next_one_written(running, server, cl
     assert [request[0] for request in server.sent] == ["create", "create"]
 
 
-def test_a_refusal_is_known_until_an_event_is_taken_and_what_is_lost_is_counted(running, server, clock):
+def test_a_refusal_is_known_until_an_event_is_taken_and_what_is_lost_is_counted(
+    running: EventRecorder, server: Server, clock: FakeClock
+) -> None:
     server.failure = Forbidden(403, "Forbidden", "events is forbidden")
     running.emit(emit())
     assert server.got_one.wait(5)
@@ -259,7 +277,9 @@ def test_a_refusal_is_known_until_an_event_is_taken_and_what_is_lost_is_counted(
     assert (running.refusal(INFRA, "default"), len(server.lost)) == ("", 1)
 
 
-def test_an_event_for_a_cluster_that_is_gone_is_dropped(running, server, clock):
+def test_an_event_for_a_cluster_that_is_gone_is_dropped(
+    running: EventRecorder, server: Server, clock: FakeClock
+) -> None:
     running.emit(emit(cluster="tenant/n/t"))
     running.emit(emit())
     assert server.got_one.wait(5)

@@ -1,5 +1,9 @@
+from __future__ import annotations
+
 import copy
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -21,27 +25,41 @@ CONFIGS = Resource("dpu.openshift.io", "v1alpha1", "dpuclusterconfigs", "DpuClus
 class Script:
     """A client that answers with what the test prepared, in order, and notes what it was asked."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.answers = []
         self.asked = []
         self.timeouts = []
 
-    def get(self, resource, namespace, name, timeout_seconds):
+    def get(self, resource: Resource, namespace: str, name: str, timeout_seconds: float) -> dict[str, Any] | None:
         return self._answer(timeout_seconds, "get", name)
 
-    def apply(self, resource, body, field_manager, timeout_seconds):
+    def apply(
+        self, resource: Resource, body: dict[str, Any], field_manager: str, timeout_seconds: float
+    ) -> dict[str, Any] | None:
         return self._answer(timeout_seconds, "apply", body)
 
-    def apply_status(self, resource, body, field_manager, timeout_seconds):
+    def apply_status(
+        self, resource: Resource, body: dict[str, Any], field_manager: str, timeout_seconds: float
+    ) -> dict[str, Any] | None:
         return self._answer(timeout_seconds, "apply_status", body)
 
-    def merge_patch(self, resource, namespace, name, patch, field_manager, timeout_seconds):
+    def merge_patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        patch: dict[str, Any],
+        field_manager: str,
+        timeout_seconds: float,
+    ) -> dict[str, Any]:
         return self._answer(timeout_seconds, "merge_patch", patch)
 
-    def delete(self, resource, namespace, name, uid, resource_version, timeout_seconds):
+    def delete(
+        self, resource: Resource, namespace: str, name: str, uid: str, resource_version: str, timeout_seconds: float
+    ) -> None:
         return self._answer(timeout_seconds, "delete", uid, resource_version)
 
-    def _answer(self, timeout_seconds, *request):
+    def _answer(self, timeout_seconds: float, *request: str | dict[str, Any]) -> dict[str, Any] | None:
         self.asked.append(request)
         self.timeouts.append(timeout_seconds)
         answer = self.answers.pop(0)
@@ -51,53 +69,53 @@ class Script:
 
 
 class Recorder:
-    def __init__(self):
+    def __init__(self) -> None:
         self.emitted = []
 
-    def emit(self, step):
+    def emit(self, step: Emit) -> None:
         self.emitted.append(step)
 
 
 class Gate:
-    def __init__(self, seconds):
+    def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
-    def seconds_left(self):
+    def seconds_left(self) -> float | None:
         if self.seconds <= 0:
             raise LeadershipLost
         return self.seconds
 
 
 @pytest.fixture
-def clock():
+def clock() -> FakeClock:
     return FakeClock()
 
 
 @pytest.fixture
-def server():
+def server() -> Script:
     return Script()
 
 
 @pytest.fixture
-def recorder():
+def recorder() -> Recorder:
     return Recorder()
 
 
 @pytest.fixture
-def executor(server, recorder, clock):
+def executor(server: Script, recorder: Recorder, clock: FakeClock) -> Executor:
     return Executor(lambda cluster: server, OpenGate(), recorder, clock)
 
 
 @pytest.fixture
-def execute(executor):
+def execute(executor: Executor) -> Callable[..., bool]:
     return lambda *steps: executor.execute(Plan(steps), Stop())
 
 
-def config_map(**data):
+def config_map(**data: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "n"}, "data": data}
 
 
-def stored(version, uid="u-1", owned=("a",), **data):
+def stored(version: str, uid: str = "u-1", owned: tuple[str, ...] = ("a",), **data: str) -> dict[str, Any]:
     """`config_map` as the server shows it; we own the keys `owned`."""
     obj = config_map(**data)
     entry = {
@@ -110,11 +128,11 @@ def stored(version, uid="u-1", owned=("a",), **data):
     return obj
 
 
-def apply(live, fence=Fence.UID, **data):
+def apply(live: dict[str, Any] | None, fence: Fence = Fence.UID, **data: str) -> Apply:
     return Apply(INFRA, CONFIGMAPS, config_map(**data), live, US, fence)
 
 
-def expectations(request):
+def expectations(request: tuple[str, dict[str, Any]]) -> dict[str, str]:
     """What an apply says of the live object."""
     return {name: value for name, value in request[1]["metadata"].items() if name in ("uid", "resourceVersion")}
 
@@ -127,8 +145,10 @@ EXPECTATIONS = {
 }
 
 
-def test_of_an_answer_is_remembered_what_its_cache_will_keep(server, recorder, clock):
-    def kept(cluster, resource, answer):
+def test_of_an_answer_is_remembered_what_its_cache_will_keep(
+    server: Script, recorder: Recorder, clock: FakeClock
+) -> None:
+    def kept(cluster: str, resource: Resource, answer: dict[str, Any]) -> dict[str, Any]:
         assert (cluster, resource) == (INFRA, CONFIGMAPS)
         return {**answer, "data": {"a": answer["data"]["a"]}}
 
@@ -140,13 +160,15 @@ def test_of_an_answer_is_remembered_what_its_cache_will_keep(server, recorder, c
 
 
 @pytest.mark.parametrize(("live", "fence", "expected"), EXPECTATIONS.values(), ids=EXPECTATIONS.keys())
-def test_an_apply_says_what_it_expects(execute, server, live, fence, expected):
+def test_an_apply_says_what_it_expects(
+    execute: Callable[..., bool], server: Script, live: dict[str, Any] | None, fence: Fence, expected: dict[str, str]
+) -> None:
     server.answers = [stored("8", a="1")]
     assert execute(apply(live, fence, a="1"))
     assert expectations(server.asked[0]) == expected
 
 
-def test_an_apply_sends_what_is_wanted_and_nothing_else(execute, server):
+def test_an_apply_sends_what_is_wanted_and_nothing_else(execute: Callable[..., bool], server: Script) -> None:
     server.answers = [stored("8", a="1")]
     execute(apply(stored("7", a="0"), a="1"))
     expected = config_map(a="1")
@@ -154,12 +176,12 @@ def test_an_apply_sends_what_is_wanted_and_nothing_else(execute, server):
     assert server.asked == [("apply", expected)]
 
 
-def test_an_apply_that_would_change_nothing_is_not_sent(execute, server):
+def test_an_apply_that_would_change_nothing_is_not_sent(execute: Callable[..., bool], server: Script) -> None:
     assert not execute(apply(stored("7", a="1"), a="1"))
     assert server.asked == []
 
 
-def test_our_last_write_is_known_before_the_cache_shows_it(execute, server):
+def test_our_last_write_is_known_before_the_cache_shows_it(execute: Callable[..., bool], server: Script) -> None:
     server.answers = [stored("8", a="1")]
     behind = stored("7", a="0")
     execute(apply(behind, a="1"))
@@ -167,7 +189,9 @@ def test_our_last_write_is_known_before_the_cache_shows_it(execute, server):
     assert len(server.asked) == 1
 
 
-def test_what_our_last_write_left_is_newer_than_a_cache_that_is_behind_it(executor, execute, server):
+def test_what_our_last_write_left_is_newer_than_a_cache_that_is_behind_it(
+    executor: Executor, execute: Callable[..., bool], server: Script
+) -> None:
     server.answers = [stored("8", a="1")]
     execute(apply(stored("7", a="0"), a="1"))
     assert executor.newest(INFRA, CONFIGMAPS, stored("7", a="0")) == stored("8", a="1")
@@ -175,13 +199,15 @@ def test_what_our_last_write_left_is_newer_than_a_cache_that_is_behind_it(execut
     assert executor.newest(INFRA, CONFIGMAPS, stored("7", uid="u-2", a="0")) == stored("7", uid="u-2", a="0")
 
 
-def test_a_cache_that_is_past_our_last_write_is_believed(execute, server):
+def test_a_cache_that_is_past_our_last_write_is_believed(execute: Callable[..., bool], server: Script) -> None:
     server.answers = [stored("8", a="1"), stored("10", a="1")]
     execute(apply(stored("7", a="0"), a="1"))
     assert execute(apply(stored("9", a="0"), a="1"))
 
 
-def test_a_view_that_was_gathered_before_another_caught_up_does_not_repeat_a_write(execute, server):
+def test_a_view_that_was_gathered_before_another_caught_up_does_not_repeat_a_write(
+    execute: Callable[..., bool], server: Script
+) -> None:
     server.answers = [stored("7", a="2")]
     assert execute(apply(stored("5", a="1"), a="2"))
     assert not execute(apply(stored("8", a="2"), a="2"))
@@ -189,14 +215,18 @@ def test_a_view_that_was_gathered_before_another_caught_up_does_not_repeat_a_wri
     assert len(server.asked) == 1
 
 
-def test_a_cache_that_stays_behind_is_believed_in_the_end(execute, server, clock):
+def test_a_cache_that_stays_behind_is_believed_in_the_end(
+    execute: Callable[..., bool], server: Script, clock: FakeClock
+) -> None:
     server.answers = [stored("8", a="1"), stored("8", a="1")]
     execute(apply(stored("7", a="0"), a="1"))
     clock.step(30)
     assert execute(apply(stored("7", a="0"), a="1"))
 
 
-def test_a_cluster_whose_time_went_back_is_believed_at_once(execute, executor, server):
+def test_a_cluster_whose_time_went_back_is_believed_at_once(
+    execute: Callable[..., bool], executor: Executor, server: Script
+) -> None:
     server.answers = [stored("8", a="1"), stored("8", a="1")]
     execute(apply(stored("7", a="0"), a="1"))
     executor.forget("tenant/n/t")
@@ -205,14 +235,16 @@ def test_a_cluster_whose_time_went_back_is_believed_at_once(execute, executor, s
     assert execute(apply(stored("7", a="0"), a="1"))
 
 
-def test_another_object_under_the_name_is_not_taken_for_our_last_write(execute, server):
+def test_another_object_under_the_name_is_not_taken_for_our_last_write(
+    execute: Callable[..., bool], server: Script
+) -> None:
     server.answers = [stored("8", a="1"), stored("12", uid="u-2", a="1")]
     execute(apply(stored("7", a="0"), a="1"))
     execute(apply(stored("10", uid="u-2", a="0"), a="1"))
     assert expectations(server.asked[1]) == {"uid": "u-2"}
 
 
-def test_a_fence_names_the_version_that_the_decision_saw(execute, server):
+def test_a_fence_names_the_version_that_the_decision_saw(execute: Callable[..., bool], server: Script) -> None:
     server.answers = [stored("8", a="1"), Conflict(409, "Conflict", "")]
     behind = stored("7", a="0")
     execute(apply(behind, a="1"))
@@ -221,7 +253,9 @@ def test_a_fence_names_the_version_that_the_decision_saw(execute, server):
     assert expectations(server.asked[1]) == {"uid": "u-1", "resourceVersion": "7"}
 
 
-def test_an_object_that_we_made_and_the_cache_does_not_show_is_asked_for_and_not_made_again(execute, server):
+def test_an_object_that_we_made_and_the_cache_does_not_show_is_asked_for_and_not_made_again(
+    execute: Callable[..., bool], server: Script
+) -> None:
     server.answers = [stored("8", a="1"), stored("8", a="1")]
     execute(apply(None, a="1"))
     assert not execute(apply(None, a="1"))
@@ -238,11 +272,11 @@ LOOKED = {
 
 @pytest.mark.parametrize(("looked", "sent"), LOOKED.values(), ids=LOOKED.keys())
 def test_of_an_object_that_we_made_and_the_view_does_not_show_the_caches_know_more(
-    server, recorder, clock, looked, sent
-):
+    server: Script, recorder: Recorder, clock: FakeClock, looked: dict[str, Any] | Absence, sent: list[dict[str, str]]
+) -> None:
     asked = []
 
-    def look(*place):
+    def look(*place: Resource | int | str) -> dict[str, Any] | Absence:
         asked.append(place)
         return looked
 
@@ -254,7 +288,7 @@ def test_of_an_object_that_we_made_and_the_view_does_not_show_the_caches_know_mo
     assert [expectations(request) for request in server.asked[1:]] == sent
 
 
-def test_a_version_that_is_no_number_cannot_be_compared(server, recorder, clock):
+def test_a_version_that_is_no_number_cannot_be_compared(server: Script, recorder: Recorder, clock: FakeClock) -> None:
     executor = Executor(lambda cluster: server, OpenGate(), recorder, clock, lambda *_: Absence.GONE)
     server.answers = [stored("x8", a="1"), stored("x8", a="1")]
     for _ in range(2):
@@ -262,14 +296,14 @@ def test_a_version_that_is_no_number_cannot_be_compared(server, recorder, clock)
     assert server.asked[1:] == [("get", "m")]
 
 
-def test_an_object_that_we_made_and_someone_deleted_is_made_again(execute, server):
+def test_an_object_that_we_made_and_someone_deleted_is_made_again(execute: Callable[..., bool], server: Script) -> None:
     server.answers = [stored("8", a="1"), NotFound(404, "NotFound", ""), stored("11", uid="u-2", a="1")]
     execute(apply(None, a="1"))
     assert execute(apply(None, a="1"))
     assert expectations(server.asked[2]) == {"resourceVersion": "1"}
 
 
-def test_a_stranger_in_the_place_of_what_we_made_is_not_touched(execute, server):
+def test_a_stranger_in_the_place_of_what_we_made_is_not_touched(execute: Callable[..., bool], server: Script) -> None:
     server.answers = [stored("8", a="1"), stored("12", uid="u-2", owned=(), b="1"), Conflict(409, "Conflict", "")]
     execute(apply(None, a="1"))
     with pytest.raises(Conflict):
@@ -277,7 +311,7 @@ def test_a_stranger_in_the_place_of_what_we_made_is_not_touched(execute, server)
     assert expectations(server.asked[2]) == {"resourceVersion": "1"}
 
 
-def test_what_the_server_makes_something_else_of_is_written_once(execute, server):
+def test_what_the_server_makes_something_else_of_is_written_once(execute: Callable[..., bool], server: Script) -> None:
     server.answers = [stored("8", owned=(), a="changed by a webhook")]
     execute(apply(stored("7", a="0"), a="1"))
     assert not execute(apply(stored("8", owned=(), a="changed by a webhook"), a="1"))
@@ -292,33 +326,37 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("live", "wanted"), CHANGES.values(), ids=CHANGES.keys())
-def test_it_is_written_again_once(execute, server, live, wanted):
+def test_it_is_written_again_once(
+    execute: Callable[..., bool], server: Script, live: dict[str, Any], wanted: dict[str, str]
+) -> None:
     server.answers = [stored("8", a="1"), stored("10", a="1")]
     execute(apply(stored("7", a="0"), a="01"))
     assert execute(apply(live, **wanted))
     assert not execute(apply(stored("10", a="1"), **wanted))
 
 
-def test_an_apply_to_another_object_than_the_expected_is_a_conflict(execute, server):
+def test_an_apply_to_another_object_than_the_expected_is_a_conflict(
+    execute: Callable[..., bool], server: Script
+) -> None:
     server.answers = [Invalid(422, "Invalid", "no", causes=({"field": "metadata.uid"},))]
     with pytest.raises(Conflict):
         execute(apply(stored("7", a="0"), a="1"))
 
 
-def test_an_invalid_object_stays_invalid(execute, server):
+def test_an_invalid_object_stays_invalid(execute: Callable[..., bool], server: Script) -> None:
     server.answers = [Invalid(422, "Invalid", "no", causes=({"field": "data"},))]
     with pytest.raises(Invalid):
         execute(apply(stored("7", a="0"), a="1"))
 
 
-def test_an_unknown_outcome_is_not_tried_again_by_itself(execute, server):
+def test_an_unknown_outcome_is_not_tried_again_by_itself(execute: Callable[..., bool], server: Script) -> None:
     server.answers = [Unreachable(0, "Timeout", "")]
     with pytest.raises(Unreachable):
         execute(apply(stored("7", a="0"), a="1"))
     assert len(server.asked) == 1
 
 
-def custom_resource(version="5", *conditions):
+def custom_resource(version: str = "5", *conditions: dict[str, Any]) -> dict[str, Any]:
     entry = {
         "manager": US,
         "operation": "Apply",
@@ -352,7 +390,7 @@ def custom_resource(version="5", *conditions):
     }
 
 
-def condition(status, since, generation=3):
+def condition(status: str, since: str, generation: int = 3) -> dict[str, Any]:
     return {
         "type": "Ready",
         "status": status,
@@ -363,11 +401,13 @@ def condition(status, since, generation=3):
     }
 
 
-def ready(live, status="True"):
+def ready(live: dict[str, Any], status: str = "True") -> ApplyStatus:
     return ApplyStatus(INFRA, CONFIGS, live, (Condition("Ready", status, "Good"),), US)
 
 
-def test_a_status_is_stamped_with_time_and_generation(execute, server, clock):
+def test_a_status_is_stamped_with_time_and_generation(
+    execute: Callable[..., bool], server: Script, clock: FakeClock
+) -> None:
     clock.step(60)
     server.answers = [custom_resource("6")]
     assert execute(ready(custom_resource()))
@@ -384,13 +424,17 @@ def test_a_status_is_stamped_with_time_and_generation(execute, server, clock):
     ]
 
 
-def test_a_status_that_says_so_already_is_not_written(execute, server, clock):
+def test_a_status_that_says_so_already_is_not_written(
+    execute: Callable[..., bool], server: Script, clock: FakeClock
+) -> None:
     clock.step(60)
     assert not execute(ready(custom_resource("5", condition("True", "2025-12-31T00:00:00Z"))))
     assert server.asked == []
 
 
-def test_a_status_keeps_its_transition_time_while_only_the_generation_changes(execute, server, clock):
+def test_a_status_keeps_its_transition_time_while_only_the_generation_changes(
+    execute: Callable[..., bool], server: Script, clock: FakeClock
+) -> None:
     clock.step(60)
     server.answers = [custom_resource("6")]
     execute(ready(custom_resource("5", condition("True", "2025-12-31T00:00:00Z", generation=2))))
@@ -398,14 +442,16 @@ def test_a_status_keeps_its_transition_time_while_only_the_generation_changes(ex
     assert (written["observedGeneration"], written["lastTransitionTime"]) == (3, "2025-12-31T00:00:00Z")
 
 
-def test_a_status_that_we_wrote_keeps_its_time_before_the_cache_shows_it(execute, server, clock):
+def test_a_status_that_we_wrote_keeps_its_time_before_the_cache_shows_it(
+    execute: Callable[..., bool], server: Script, clock: FakeClock
+) -> None:
     server.answers = [custom_resource("6", condition("True", "2026-01-01T00:00:00Z"))]
     execute(ready(custom_resource()))
     clock.step(10)
     assert not execute(ready(custom_resource()))
 
 
-def test_a_status_is_tried_on_what_others_have_made_of_the_object(execute, server):
+def test_a_status_is_tried_on_what_others_have_made_of_the_object(execute: Callable[..., bool], server: Script) -> None:
     other = {**condition("True", "2025-12-31T00:00:00Z"), "type": "McpReady"}
     theirs = {**custom_resource("6"), "status": {"conditions": [other]}}
     server.answers = [Conflict(409, "Conflict", ""), theirs, custom_resource("7")]
@@ -414,7 +460,7 @@ def test_a_status_is_tried_on_what_others_have_made_of_the_object(execute, serve
     assert [request[1]["metadata"]["resourceVersion"] for request in server.asked[::2]] == ["5", "6"]
 
 
-def test_a_status_that_others_have_written_for_us_stands(execute, server):
+def test_a_status_that_others_have_written_for_us_stands(execute: Callable[..., bool], server: Script) -> None:
     server.answers = [Conflict(409, "Conflict", ""), custom_resource("6", condition("True", "2025-12-31T00:00:00Z"))]
     assert not execute(ready(custom_resource("5")))
 
@@ -427,7 +473,9 @@ BEATEN = {
 
 
 @pytest.mark.parametrize(("found", "tries"), BEATEN.values(), ids=BEATEN.keys())
-def test_a_status_that_cannot_be_written_is_a_conflict_in_the_end(execute, server, found, tries):
+def test_a_status_that_cannot_be_written_is_a_conflict_in_the_end(
+    execute: Callable[..., bool], server: Script, found: dict[str, Any] | NotFound, tries: int
+) -> None:
     server.answers = [Conflict(409, "Conflict", ""), found] * STATUS_TRIES
     with pytest.raises(Conflict):
         execute(ready(custom_resource("5")))
@@ -435,12 +483,14 @@ def test_a_status_that_cannot_be_written_is_a_conflict_in_the_end(execute, serve
     assert [request[1]["metadata"]["uid"] for request in written] == ["u-1"] * tries
 
 
-def telling(live, status="True"):
+def telling(live: dict[str, Any], status: str = "True") -> tuple[ApplyStatus, Emit]:
     event = Emit(INFRA, CONFIGS, live, "Normal", "Good", f"Ready is {status}")
     return replace(ready(live, status), telling={"Ready": event}), event
 
 
-def test_a_status_is_told_of_when_it_is_written(execute, server, recorder):
+def test_a_status_is_told_of_when_it_is_written(
+    execute: Callable[..., bool], server: Script, recorder: Recorder
+) -> None:
     server.answers = [custom_resource("6", condition("True", "2026-01-01T00:00:00Z"))]
     step, event = telling(custom_resource())
     execute(step)
@@ -457,8 +507,8 @@ LOGGED = {  # what stood before, what is written, type of its Event -> level of 
 
 @pytest.mark.parametrize(("before", "after", "event", "level"), LOGGED.values(), ids=LOGGED.keys())
 def test_a_status_that_is_written_is_logged_with_what_each_condition_became(
-    execute, server, before, after, event, level
-):
+    execute: Callable[..., bool], server: Script, before: str | None, after: tuple[str, str], event: str, level: str
+) -> None:
     live = custom_resource("5", *([{"type": "Ready", "status": before, "reason": "Old"}] if before else []))
     became = Condition("Ready", *after)
     telling = {"Ready": Emit(INFRA, CONFIGS, live, event, after[1], "note")}
@@ -469,13 +519,17 @@ def test_a_status_that_is_written_is_logged_with_what_each_condition_became(
     assert (line["conditions"], line["log_level"]) == (f"Ready={after[0]} {after[1]}", level)
 
 
-def test_a_status_that_is_not_written_is_not_told_of(execute, server, recorder):
+def test_a_status_that_is_not_written_is_not_told_of(
+    execute: Callable[..., bool], server: Script, recorder: Recorder
+) -> None:
     step, _ = telling(custom_resource("5", condition("True", "2025-12-31T00:00:00Z")))
     execute(step)
     assert recorder.emitted == []
 
 
-def test_a_status_that_cannot_be_written_is_not_told_of(execute, server, recorder):
+def test_a_status_that_cannot_be_written_is_not_told_of(
+    execute: Callable[..., bool], server: Script, recorder: Recorder
+) -> None:
     server.answers = [Unreachable(0, "Timeout", "")]
     step, _ = telling(custom_resource())
     with pytest.raises(Unreachable):
@@ -483,7 +537,9 @@ def test_a_status_that_cannot_be_written_is_not_told_of(execute, server, recorde
     assert recorder.emitted == []
 
 
-def test_other_words_for_the_same_are_written_and_not_told(execute, server, recorder):
+def test_other_words_for_the_same_are_written_and_not_told(
+    execute: Callable[..., bool], server: Script, recorder: Recorder
+) -> None:
     before = {**condition("True", "2025-12-31T00:00:00Z"), "message": "in other words"}
     server.answers = [custom_resource("6", condition("True", "2025-12-31T00:00:00Z"))]
     step, _ = telling(custom_resource("5", before))
@@ -491,7 +547,9 @@ def test_other_words_for_the_same_are_written_and_not_told(execute, server, reco
     assert recorder.emitted == []
 
 
-def test_a_view_that_was_gathered_before_our_last_write_tells_nothing_again(execute, server, recorder):
+def test_a_view_that_was_gathered_before_our_last_write_tells_nothing_again(
+    execute: Callable[..., bool], server: Script, recorder: Recorder
+) -> None:
     server.answers = [custom_resource("6", condition("True", "2026-01-01T00:00:00Z"))]
     step, event = telling(custom_resource("5"))
     execute(step)
@@ -499,13 +557,13 @@ def test_a_view_that_was_gathered_before_our_last_write_tells_nothing_again(exec
     assert recorder.emitted == [event]
 
 
-def test_other_members_of_the_status_are_written_with_it(execute, server):
+def test_other_members_of_the_status_are_written_with_it(execute: Callable[..., bool], server: Script) -> None:
     server.answers = [custom_resource("6")]
     execute(ApplyStatus(INFRA, CONFIGS, custom_resource(), (), US, {"tenantUID": "t"}))
     assert server.asked[0][1]["status"] == {"tenantUID": "t"}
 
 
-def node(version="5", **spec):
+def node(version: str = "5", **spec: bool) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Node",
@@ -526,13 +584,15 @@ PATCHES = {
 
 
 @pytest.mark.parametrize(("patch", "sent"), PATCHES.values(), ids=PATCHES.keys())
-def test_a_patch_is_sent_if_it_changes_something(execute, server, patch, sent):
+def test_a_patch_is_sent_if_it_changes_something(
+    execute: Callable[..., bool], server: Script, patch: dict[str, Any], sent: bool
+) -> None:
     server.answers = [node("6")]
     assert execute(Patch(INFRA, NODES, node(unschedulable=True), patch)) is sent
     assert len(server.asked) == sent
 
 
-def test_a_patch_is_for_exactly_the_state_that_was_seen(execute, server):
+def test_a_patch_is_for_exactly_the_state_that_was_seen(execute: Callable[..., bool], server: Script) -> None:
     server.answers = [node("6")]
     execute(Patch(INFRA, NODES, node(), {"metadata": {"annotations": {"a": "2"}}, "spec": {"unschedulable": True}}))
     assert server.asked == [
@@ -550,32 +610,36 @@ FENCES = {"object": (Fence.UID, ""), "state": (Fence.VERSION, "7")}
 
 
 @pytest.mark.parametrize(("fence", "version"), FENCES.values(), ids=FENCES.keys())
-def test_a_delete_is_for_exactly_the_object_or_state_that_was_seen(execute, server, fence, version):
+def test_a_delete_is_for_exactly_the_object_or_state_that_was_seen(
+    execute: Callable[..., bool], server: Script, fence: Fence, version: str
+) -> None:
     server.answers = [None]
     assert execute(Delete(INFRA, CONFIGMAPS, stored("7"), fence))
     assert server.asked == [("delete", "u-1", version)]
 
 
-def test_what_is_gone_counts_as_deleted(execute, server):
+def test_what_is_gone_counts_as_deleted(execute: Callable[..., bool], server: Script) -> None:
     server.answers = [NotFound(404, "NotFound", "")]
     assert not execute(Delete(INFRA, CONFIGMAPS, stored("7")))
 
 
-def test_what_is_terminating_counts_as_deleted(execute, server):
+def test_what_is_terminating_counts_as_deleted(execute: Callable[..., bool], server: Script) -> None:
     live = stored("7")
     live["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     assert not execute(Delete(INFRA, CONFIGMAPS, live))
     assert server.asked == []
 
 
-def test_a_delete_is_known_before_the_cache_shows_it(execute, server):
+def test_a_delete_is_known_before_the_cache_shows_it(execute: Callable[..., bool], server: Script) -> None:
     server.answers = [None, None]
     execute(Delete(INFRA, CONFIGMAPS, stored("7")))
     assert not execute(Delete(INFRA, CONFIGMAPS, stored("7")))
     assert execute(Delete(INFRA, CONFIGMAPS, stored("9", uid="u-2")))
 
 
-def test_an_object_that_we_made_and_deleted_is_made_again_without_asking(execute, server):
+def test_an_object_that_we_made_and_deleted_is_made_again_without_asking(
+    execute: Callable[..., bool], server: Script
+) -> None:
     server.answers = [stored("8", a="1"), None, stored("11", uid="u-2", a="1")]
     execute(apply(None, a="1"))
     execute(Delete(INFRA, CONFIGMAPS, stored("8", a="1")))
@@ -583,14 +647,16 @@ def test_an_object_that_we_made_and_deleted_is_made_again_without_asking(execute
     assert [request[0] for request in server.asked] == ["apply", "delete", "apply"]
 
 
-def test_steps_are_carried_out_in_order_and_end_at_the_first_that_fails(execute, server):
+def test_steps_are_carried_out_in_order_and_end_at_the_first_that_fails(
+    execute: Callable[..., bool], server: Script
+) -> None:
     server.answers = [stored("8", a="1"), Conflict(409, "Conflict", "")]
     with pytest.raises(Conflict):
         execute(apply(None, a="1"), Delete(INFRA, NODES, node()), ready(custom_resource()))
     assert [request[0] for request in server.asked] == ["apply", "delete"]
 
 
-def test_no_step_begins_once_it_is_time_to_stop(executor, server):
+def test_no_step_begins_once_it_is_time_to_stop(executor: Executor, server: Script) -> None:
     stop = Stop()
     stop.set()
     with pytest.raises(Stopped):
@@ -598,31 +664,33 @@ def test_no_step_begins_once_it_is_time_to_stop(executor, server):
     assert server.asked == []
 
 
-def test_an_empty_plan_writes_nothing(execute):
+def test_an_empty_plan_writes_nothing(execute: Callable[..., bool]) -> None:
     assert not execute()
 
 
-def test_an_event_goes_to_the_recorder_and_is_no_write(execute, recorder):
+def test_an_event_goes_to_the_recorder_and_is_no_write(execute: Callable[..., bool], recorder: Recorder) -> None:
     step = Emit(INFRA, NODES, node(), "Normal", "Opened", "")
     assert not execute(step)
     assert recorder.emitted == [step]
 
 
 @pytest.mark.parametrize(("left", "timeout"), [(100.0, 10.0), (2.5, 2.5)])
-def test_no_request_lasts_longer_than_the_gate_allows(server, recorder, clock, left, timeout):
+def test_no_request_lasts_longer_than_the_gate_allows(
+    server: Script, recorder: Recorder, clock: FakeClock, left: float, timeout: float
+) -> None:
     server.answers = [stored("8", a="1")]
     Executor(lambda cluster: server, Gate(left), recorder, clock).execute(Plan((apply(None, a="1"),)), Stop())
     assert server.timeouts == [timeout]
 
 
-def test_nothing_is_written_once_the_gate_is_closed(server, recorder, clock):
+def test_nothing_is_written_once_the_gate_is_closed(server: Script, recorder: Recorder, clock: FakeClock) -> None:
     steps = (apply(None, a="1"),)
     with pytest.raises(LeadershipLost):
         Executor(lambda cluster: server, Gate(0.0), recorder, clock).execute(Plan(steps), Stop())
     assert server.asked == []
 
 
-def test_the_objects_of_a_plan_are_left_as_they_are(execute, server):
+def test_the_objects_of_a_plan_are_left_as_they_are(execute: Callable[..., bool], server: Script) -> None:
     live = stored("7", a="0")
     step = apply(live, a="1")
     before = copy.deepcopy(step)
@@ -631,7 +699,7 @@ def test_the_objects_of_a_plan_are_left_as_they_are(execute, server):
     assert step == before
 
 
-def test_what_is_sent_is_sent_even_if_it_changes_nothing(executor, server):
+def test_what_is_sent_is_sent_even_if_it_changes_nothing(executor: Executor, server: Script) -> None:
     live = stored("7", a="1")
     server.answers = [live, live, None]
     assert executor.send(apply(live, Fence.VERSION, a="1")) == live
@@ -642,7 +710,7 @@ def test_what_is_sent_is_sent_even_if_it_changes_nothing(executor, server):
     assert server.asked[2][1:] == ("u-1", "7")
 
 
-def test_what_is_sent_expects_what_it_carries_and_not_what_we_wrote_last(executor, server):
+def test_what_is_sent_expects_what_it_carries_and_not_what_we_wrote_last(executor: Executor, server: Script) -> None:
     server.answers = [stored("8", a="1"), Conflict(409, "Conflict", "changed")]
     executor.send(apply(stored("7", a="0"), Fence.VERSION, a="1"))
     with pytest.raises(Conflict):
@@ -650,13 +718,17 @@ def test_what_is_sent_expects_what_it_carries_and_not_what_we_wrote_last(executo
     assert expectations(server.asked[1]) == {"uid": "u-1", "resourceVersion": "7"}
 
 
-def test_what_was_sent_is_known_before_the_cache_shows_it(executor, execute, server):
+def test_what_was_sent_is_known_before_the_cache_shows_it(
+    executor: Executor, execute: Callable[..., bool], server: Script
+) -> None:
     server.answers = [stored("8", a="1")]
     executor.send(apply(stored("7", a="0"), a="1"))
     assert execute(apply(stored("7", a="0"), a="1")) is False
 
 
-def test_what_is_gone_counts_as_deleted_and_nothing_is_sent_without_leadership(executor, server, recorder, clock):
+def test_what_is_gone_counts_as_deleted_and_nothing_is_sent_without_leadership(
+    executor: Executor, server: Script, recorder: Recorder, clock: FakeClock
+) -> None:
     server.answers = [NotFound(404, "NotFound", "")]
     assert executor.send(Delete(INFRA, CONFIGMAPS, stored("7"))) is None
     deposed = Executor(lambda cluster: server, Gate(0), recorder, clock)

@@ -137,6 +137,8 @@ TestBucket: Any = BucketMachine.TestCase
 @pytest.mark.parametrize(
     ("cpu", "rest"), [(0.0, 0.0), (0.0009, 0.0), (0.001, 0.2), (0.03, 0.27), (0.1, 0.9), (0.5, 1.0)]
 )
-def test_what_was_worked_on_rests_for_nine_times_as_long_from_a_fifth_of_a_second_up_to_a_whole_one(cpu, rest):
+def test_what_was_worked_on_rests_for_nine_times_as_long_from_a_fifth_of_a_second_up_to_a_whole_one(
+    cpu: float, rest: float
+) -> None:
     assert rest_after(cpu) == pytest.approx(rest)
     assert no_rest(cpu) == 0

@@ -9,7 +9,7 @@ from dpunetop.runtime.http1 import MAX_HEADERS, Answer, Refusal, Request, parse,
 NOW = datetime(2026, 11, 30, 2, 0, tzinfo=UTC)
 
 
-def head(*lines):
+def head(*lines: str) -> bytes:
     return "\r\n".join(lines).encode("latin-1")
 
 
@@ -28,7 +28,7 @@ PROPER = {
 
 
 @pytest.mark.parametrize(("lines", "found"), PROPER.values(), ids=PROPER.keys())
-def test_a_proper_head_says_what_is_asked_for(lines, found):
+def test_a_proper_head_says_what_is_asked_for(lines: tuple[str, ...], found: tuple[str, str, str]) -> None:
     assert parse(head(*lines), "192.0.2.1") == Request(*found, "192.0.2.1")
 
 
@@ -52,13 +52,13 @@ IMPROPER = {
 
 
 @pytest.mark.parametrize("lines", IMPROPER.values(), ids=IMPROPER.keys())
-def test_an_improper_head_is_refused(lines):
+def test_an_improper_head_is_refused(lines: tuple[str, str, str]) -> None:
     with pytest.raises(Refusal) as caught:
         parse(head(*lines), "")
     assert caught.value.status == 400
 
 
-def test_more_headers_than_may_be_are_refused_as_such():
+def test_more_headers_than_may_be_are_refused_as_such() -> None:
     with pytest.raises(Refusal) as caught:
         parse(head("GET / HTTP/1.1", *["a: b"] * (MAX_HEADERS + 1)), "")
     assert caught.value.status == 431
@@ -67,7 +67,7 @@ def test_more_headers_than_may_be_are_refused_as_such():
 PIECES = ["GET ", "/", " HTTP/1.1", "\r\n", "\r", "\n", ":", " ", "a", "Authorization: Bearer t", "\x00", "\xff", "\t"]
 
 
-def outcome(given):
+def outcome(given: bytes) -> int:
     """What was asked for, or the status of the refusal."""
     try:
         return parse(given, "")
@@ -78,7 +78,7 @@ def outcome(given):
 @given(
     st.binary(max_size=200) | st.lists(st.sampled_from(PIECES)).map(lambda pieces: "".join(pieces).encode("latin-1"))
 )
-def test_whatever_comes_is_understood_or_refused(given):
+def test_whatever_comes_is_understood_or_refused(given: bytes) -> None:
     found = outcome(given)
     if isinstance(found, Request):
         assert found.path.startswith("/")
@@ -87,7 +87,7 @@ def test_whatever_comes_is_understood_or_refused(given):
         assert found in (400, 431)
 
 
-def test_an_answer_is_whole_and_the_last_one():
+def test_an_answer_is_whole_and_the_last_one() -> None:
     answer = Answer(405, b"no\n", headers=(("Allow", "GET, HEAD"),))
     assert render(answer, NOW) == (
         b"HTTP/1.1 405 Method Not Allowed\r\nDate: Mon, 30 Nov 2026 02:00:00 GMT\r\n"
@@ -96,11 +96,11 @@ def test_an_answer_is_whole_and_the_last_one():
     )
 
 
-def test_to_head_goes_the_head():
+def test_to_head_goes_the_head() -> None:
     whole = render(Answer(200, b"ok\n"), NOW)
     assert render(Answer(200, b"ok\n"), NOW, method="HEAD") == whole.removesuffix(b"ok\n")
 
 
 @pytest.mark.parametrize("status", [400, 431, 500])
-def test_a_refusal_repeats_nothing(status):
+def test_a_refusal_repeats_nothing(status: int) -> None:
     assert refused(status).body.startswith(f"{status} ".encode())

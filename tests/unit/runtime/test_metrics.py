@@ -1,4 +1,5 @@
 import re
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ REFERENCE = {  # name -> type, labels, `le` values; what client-go and controlle
 }
 
 
-def families(text):
+def families(text: str) -> dict[str, Any]:
     """Name -> (type, label names without `le`, `le` values in order) of an exposition."""
     found = {}
     for line in text.splitlines():
@@ -66,19 +67,19 @@ def families(text):
 
 
 @pytest.fixture
-def metrics():
+def metrics() -> Metrics:
     return Metrics()
 
 
-def text_of(metrics):
+def text_of(metrics: Metrics) -> str:
     return metrics.exposition()[0].decode()
 
 
-def value(metrics, metric, /, **labels):
+def value(metrics: Metrics, metric: str, /, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(metric, labels)
 
 
-def test_names_types_labels_and_buckets_are_those_of_controller_runtime(metrics):
+def test_names_types_labels_and_buckets_are_those_of_controller_runtime(metrics: Metrics) -> None:
     metrics.workqueue("pools")
     metrics.controller("pools")
     client = metrics.client("infra:6443")
@@ -97,7 +98,7 @@ def test_names_types_labels_and_buckets_are_those_of_controller_runtime(metrics)
     }
 
 
-def test_label_sets_exist_at_zero_from_the_start(metrics):
+def test_label_sets_exist_at_zero_from_the_start(metrics: Metrics) -> None:
     metrics.controller("pools")
     metrics.workqueue("pools")
     metrics.elector("lease")
@@ -107,19 +108,19 @@ def test_label_sets_exist_at_zero_from_the_start(metrics):
     assert value(metrics, "leader_election_master_status", name="lease") == 0
 
 
-def test_there_are_no_created_series(metrics):
+def test_there_are_no_created_series(metrics: Metrics) -> None:
     metrics.controller("pools").reconciled("success", 0.1)
     assert "_created" not in text_of(metrics)
 
 
-def test_a_failed_reconcile_counts_as_result_and_as_error(metrics):
+def test_a_failed_reconcile_counts_as_result_and_as_error(metrics: Metrics) -> None:
     metrics.controller("pools").reconciled("error", 0.3)
     assert value(metrics, "controller_runtime_reconcile_total", controller="pools", result="error") == 1
     assert value(metrics, "controller_runtime_reconcile_errors_total", controller="pools") == 1
     assert value(metrics, "controller_runtime_reconcile_time_seconds_sum", controller="pools") == 0.3
 
 
-def test_queue_recorder_moves_its_own_series(metrics):
+def test_queue_recorder_moves_its_own_series(metrics: Metrics) -> None:
     queue = metrics.workqueue("pools")
     metrics.workqueue("links").added()
     queue.added()
@@ -140,12 +141,12 @@ def test_queue_recorder_moves_its_own_series(metrics):
     assert value(metrics, "workqueue_longest_running_processor_seconds", **by) == 2.0
 
 
-def test_a_request_without_an_answer_counts_as_error(metrics):
+def test_a_request_without_an_answer_counts_as_error(metrics: Metrics) -> None:
     metrics.client("tenant:6443").requested("PATCH", 0, 10.0, 500, 0)
     assert value(metrics, "rest_client_requests_total", code="<error>", method="PATCH", host="tenant:6443") == 1
 
 
-def test_recorders_of_the_same_name_share_their_series(metrics):
+def test_recorders_of_the_same_name_share_their_series(metrics: Metrics) -> None:
     metrics.elector("lease").leading(True)
     metrics.elector("lease").slow_path()
     assert value(metrics, "leader_election_master_status", name="lease") == 1
@@ -156,7 +157,7 @@ def test_recorders_of_the_same_name_share_their_series(metrics):
     ("version", "shown"),
     {"short": ("4711", 4711), "longer than 15 digits": ("12345678901234567890", 678901234567890)}.values(),
 )
-def test_the_store_version_shows_its_last_15_digits(metrics, version, shown):
+def test_the_store_version_shows_its_last_15_digits(metrics: Metrics, version: str, shown: int) -> None:
     metrics.informer("infra", DAEMONSETS).resource_version(version)
     by = {"name": "infra", "group": "apps", "version": "v1", "resource": "daemonsets"}
     assert value(metrics, "informer_store_resource_version", **by) == shown
@@ -180,21 +181,21 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize(("number", "printed"), NUMBERS.items(), ids=NUMBERS.values())
-def test_numbers_are_printed_as_go_prints_them(metrics, number, printed):
+def test_numbers_are_printed_as_go_prints_them(metrics: Metrics, number: float, printed: str) -> None:
     metrics.workqueue("q").unfinished(number)
     assert f'workqueue_unfinished_work_seconds{{name="q",controller="q"}} {printed}\n' in text_of(metrics)
 
 
-def test_label_values_are_escaped(metrics):
+def test_label_values_are_escaped(metrics: Metrics) -> None:
     metrics.elector('a"b\\c\nd').leading(True)
     assert r'leader_election_master_status{name="a\"b\\c\nd"} 1' in text_of(metrics)
 
 
-def test_the_content_type_is_the_text_format(metrics):
+def test_the_content_type_is_the_text_format(metrics: Metrics) -> None:
     assert metrics.exposition()[1] == "text/plain; version=0.0.4; charset=utf-8"
 
 
-def test_whoever_uses_the_engine_can_have_a_gauge_of_its_own(metrics):
+def test_whoever_uses_the_engine_can_have_a_gauge_of_its_own(metrics: Metrics) -> None:
     gauge = metrics.gauge("x_seconds", "How long.", "name")
     assert metrics.gauge("x_seconds", "How long.", "name") is gauge
     gauge.clear("a")

@@ -1,11 +1,14 @@
 """The credential of the DPU pods against scripted clusters: its way there, whatever ends a process on the way."""
 
+from __future__ import annotations
+
 import base64
 import itertools
 import json
 from contextlib import suppress
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -26,7 +29,7 @@ from dpunetop.domain.names import (
     UPSTREAM_DPU_ACCOUNT,
     owner_hash,
 )
-from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig, render_kubeconfig
+from dpunetop.domain.tenant.kubeconfig import TenantKubeconfig, parse_kubeconfig, render_kubeconfig
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized, Unreachable
 from dpunetop.kube.keys import (
@@ -40,6 +43,7 @@ from dpunetop.kube.keys import (
     SELFSUBJECTACCESSREVIEWS,
     SERVICEACCOUNTS,
     Key,
+    Resource,
 )
 from dpunetop.kube.meta import annotations_of
 from dpunetop.runtime.election.gate import LeadershipLost, OpenGate
@@ -62,7 +66,7 @@ METRIC = "dpunetop_tenant_credential_expiry_timestamp_seconds"
 class Process:
     """One run of the operator's credential controller: what it holds in memory begins empty."""
 
-    def __init__(self, world, gate=None):
+    def __init__(self, world: World, gate: LapsingGate | None = None) -> None:
         self.gate = gate = gate or OpenGate()
         executor = Executor(world.client, gate, SimpleNamespace(emit=lambda step: None), world.clock)
         self.metrics = Metrics()
@@ -72,10 +76,10 @@ class Process:
         )
         self.controller.read_through(world.readings)
 
-    def once(self):
+    def once(self) -> float | None:
         return self.controller.reconcile(KEY, Stop())
 
-    def until_quiet(self, world):
+    def until_quiet(self, world: World) -> float | None:
         """Pass after pass, as changes of what it reads would wake it, until one writes nothing; its pause then."""
         for _ in range(20):
             before = world.writes()
@@ -87,14 +91,14 @@ class Process:
                 return pause
         raise AssertionError("it never comes to rest")
 
-    def expiry(self):
+    def expiry(self) -> float | None:
         return self.metrics.registry.get_sample_value(METRIC, {"namespace": NAMESPACE, "name": "sample"})
 
 
 class World:
     """Two clusters. The tenant knows the tokens that it has given, until their ServiceAccount is another one."""
 
-    def __init__(self, **spec):
+    def __init__(self, **spec: str) -> None:
         self.clock, self.fuse = FakeClock(), Fuse()
         self.infra, self.tenant = (ScriptedCluster(name, self.fuse, self._time) for name in (INFRA, TENANT))
         self.readings = ScriptedReadings(self.infra, self.tenant)
@@ -113,48 +117,48 @@ class World:
         self.tenant.creates, self.tenant.subs = self._review, self._token
         self._numbers = itertools.count(1)
 
-    def give(self, kubeconfig):
+    def give(self, kubeconfig: bytes) -> None:
         secret = named(TENANT_KUBECONFIG, NAMESPACE, {OWNER_LABEL: OWNER})
         live = self.infra.shown(SECRETS, NAMESPACE, TENANT_KUBECONFIG)
         secret["metadata"] = live["metadata"] if live else secret["metadata"]
         self.infra.put(SECRETS, {**secret, "data": {"kubeconfig": base64.b64encode(kubeconfig).decode()}})
 
-    def client(self, name):
+    def client(self, name: str) -> ScriptedCluster:
         return self.readings.clusters[name]
 
-    def as_token(self, name, kubeconfig):
+    def as_token(self, name: str, kubeconfig: TenantKubeconfig) -> SimpleNamespace:
         """The tenant as the bearer of that token sees it."""
         seen = ScriptedCluster(name, self.fuse, self._time)
         seen.creates = lambda resource, obj: self._review_of(kubeconfig.token.reveal(), resource, obj)
         return SimpleNamespace(client=seen, stop=Stop())
 
-    def writes(self):
+    def writes(self) -> list[str]:
         return [*self.infra.writes, *self.tenant.writes]
 
-    def secret(self):
+    def secret(self) -> dict[str, Any]:
         found = self.infra.shown(SECRETS, NAMESPACE, TENANT_CREDENTIAL) or {}
         return {key: base64.b64decode(text).decode() for key, text in found.get("data", {}).items()}
 
-    def said(self):
+    def said(self) -> tuple[str, str]:
         found = condition_of(self.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample"), "DpuCredentialValid")
         return found["status"], found["reason"]
 
-    def said_or_nothing(self):
+    def said_or_nothing(self) -> tuple[str, str] | None:
         found = condition_of(self.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample"), "DpuCredentialValid")
         return (found["status"], found["reason"]) if found else None
 
-    def message(self):
+    def message(self) -> str:
         found = condition_of(self.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample"), "DpuCredentialValid")
         return found["message"]
 
-    def is_accepted(self, token):
+    def is_accepted(self, token: str) -> bool:
         if token == "token-of-a-test":
             return not self.is_given_dead
         uid, end = self.tokens.get(token, ("", 0.0))
         account = self.tenant.shown(SERVICEACCOUNTS, OVN, self.account)
         return account is not None and account["metadata"]["uid"] == uid and self.clock.monotonic() < end
 
-    def content(self):
+    def content(self) -> str:
         """Both clusters, but for which of the tokens it is."""
         content = {**self.infra.content(), **self.tenant.content()}
         text = json.dumps([[*place, value] for place, value in sorted(content.items())], sort_keys=True)
@@ -162,23 +166,23 @@ class World:
             text = text.replace(base64.b64encode(token.encode()).decode(), "TOKEN")
         return text
 
-    def _time(self):
+    def _time(self) -> str:
         return self.clock.now().isoformat()
 
-    def _review(self, resource, obj):
+    def _review(self, resource: Resource, obj: dict[str, Any]) -> dict[str, dict[str, bool]]:
         assert resource == SELFSUBJECTACCESSREVIEWS
         attributes = obj["spec"]["resourceAttributes"]
         what = "/".join(filter(None, (attributes["resource"], attributes.get("subresource"))))
         self.asked.append(f"{attributes['verb']} {what}")
         return {"status": {"allowed": self.asked[-1] not in self.denied}}
 
-    def _review_of(self, token, resource, obj):
+    def _review_of(self, token: str, resource: Resource, obj: dict[str, Any]) -> dict[str, dict[str, bool]] | None:
         self.asked.append(f"{resource.kind} of the pods")
         if not self.is_accepted(token):
             raise Unauthorized(401, "Unauthorized", "")
         return {"status": {"allowed": not self.powerless}}
 
-    def _token(self, resource, namespace, name):
+    def _token(self, resource: Resource, namespace: str, name: str) -> dict[str, dict[str, str]]:
         token = f"token.{next(self._numbers)}"
         uid = self.tenant.shown(resource, namespace, name)["metadata"]["uid"]
         self.tokens[token] = uid, self.clock.monotonic() + self.lifetime
@@ -186,23 +190,23 @@ class World:
         return {"status": {"token": token, "expirationTimestamp": end.isoformat()}}
 
 
-def named(name, namespace="", labels=None, **metadata):
+def named(name: str, namespace: str = "", labels: dict[str, str] | None = None, **metadata: str) -> dict[str, Any]:
     where = {"namespace": namespace} if namespace else {}
     return {"apiVersion": "v1", "kind": "X", "metadata": {"name": name, **where, "labels": labels or {}, **metadata}}
 
 
-def settled(**spec):
+def settled(**spec: str) -> tuple[World, Process]:
     world = World(**spec)
     process = Process(world)
     process.until_quiet(world)
     return world, process
 
 
-def user(world):
+def user(world: World) -> dict[str, str]:
     return json.loads(world.secret()["kubeconfig"])["users"][0]["user"]
 
 
-def kind(world):
+def kind(world: World) -> str:
     """Whose credential pods hold, as the mark on the Secret says."""
     marks = annotations_of(world.infra.shown(SECRETS, NAMESPACE, TENANT_CREDENTIAL))
     return (
@@ -213,7 +217,7 @@ def kind(world):
 TOKEN_FILE = {"tokenFile": "/var/run/secrets/tenant-kubeconfig/token"}
 
 
-def given(world):
+def given(world: World) -> str:
     """The token of the given kubeconfig, as pods hold it; None: they hold something else."""
     return world.secret()["token"] if (kind(world), user(world)) == ("given", TOKEN_FILE) else None
 
@@ -221,7 +225,7 @@ def given(world):
 # --- the way there ----------------------------------------------------------------------------------------------------
 
 
-def test_a_credential_is_minted_in_the_one_order_that_is_safe():
+def test_a_credential_is_minted_in_the_one_order_that_is_safe() -> None:
     world, process = settled()
     assert world.tenant.writes == [
         f"{TENANT} apply serviceaccounts/{DPU_ACCOUNT}",
@@ -240,7 +244,7 @@ def test_a_credential_is_minted_in_the_one_order_that_is_safe():
     assert note == {MINTED_IN_ANNOTATION: OVN}
 
 
-def test_nothing_is_written_at_rest_and_little_is_asked():
+def test_nothing_is_written_at_rest_and_little_is_asked() -> None:
     world, process = settled()
     world.asked.clear()
     before = world.writes()
@@ -256,7 +260,7 @@ STOPS = [(at, is_carried_out) for at in range(1, 31) for is_carried_out in (Fals
 
 
 @pytest.mark.parametrize(("at", "is_carried_out"), STOPS)
-def test_a_process_may_end_at_any_request(at, is_carried_out):
+def test_a_process_may_end_at_any_request(at: int, is_carried_out: bool) -> None:
     reference, _ = settled()
     world = World()
     world.fuse.arm(at, is_carried_out)
@@ -276,12 +280,12 @@ def test_a_process_may_end_at_any_request(at, is_carried_out):
     assert world.writes() == before
 
 
-def test_every_request_on_the_way_is_one_that_the_crash_test_ends_at():
+def test_every_request_on_the_way_is_one_that_the_crash_test_ends_at() -> None:
     world, _ = settled()
     assert world.fuse.requests == STOPS[-1][0]
 
 
-def test_pods_never_get_a_token_that_the_tenant_has_not_accepted():
+def test_pods_never_get_a_token_that_the_tenant_has_not_accepted() -> None:
     world = World()
     world.powerless = True
     process = Process(world)
@@ -296,7 +300,7 @@ def test_pods_never_get_a_token_that_the_tenant_has_not_accepted():
 # --- time -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_token_is_renewed_daily_and_pods_follow_without_a_restart():
+def test_the_token_is_renewed_daily_and_pods_follow_without_a_restart() -> None:
     world, process = settled()
     kubeconfig = world.secret()["kubeconfig"]
     world.clock.step(DAY - MINUTE)
@@ -311,7 +315,7 @@ def test_the_token_is_renewed_daily_and_pods_follow_without_a_restart():
     assert process.expiry() == world.clock.now().timestamp() + WEEK
 
 
-def test_an_operator_that_is_down_for_three_days_costs_nothing():
+def test_an_operator_that_is_down_for_three_days_costs_nothing() -> None:
     world, _ = settled()
     world.clock.step(DAY - 1)  # the worst moment: just before the renewal
     world.clock.step(72 * HOUR)
@@ -321,7 +325,7 @@ def test_an_operator_that_is_down_for_three_days_costs_nothing():
 
 
 @pytest.mark.parametrize("lifetime", [WEEK, 96 * HOUR], ids=["a week", "the least that is enough"])
-def test_at_whatever_hour_an_operator_vanishes_three_days_cost_nothing(lifetime):
+def test_at_whatever_hour_an_operator_vanishes_three_days_cost_nothing(lifetime: int) -> None:
     world = World()
     world.lifetime = lifetime
     process = Process(world)
@@ -337,14 +341,14 @@ def test_at_whatever_hour_an_operator_vanishes_three_days_cost_nothing(lifetime)
     assert len(world.tokens) == 1 + 8
 
 
-def test_what_has_expired_meanwhile_is_minted_anew():
+def test_what_has_expired_meanwhile_is_minted_anew() -> None:
     world, _ = settled()
     world.clock.step(WEEK + 1)
     Process(world).until_quiet(world)
     assert (world.secret()["token"], world.said()) == ("token.2", ("True", "Minted"))
 
 
-def test_a_server_that_gives_less_is_believed_and_named():
+def test_a_server_that_gives_less_is_believed_and_named() -> None:
     world = World()
     world.lifetime = 48 * HOUR
     process = Process(world)
@@ -358,7 +362,7 @@ def test_a_server_that_gives_less_is_believed_and_named():
 # --- trust that is taken back -----------------------------------------------------------------------------------------
 
 
-def test_a_token_that_is_rejected_is_minted_anew():
+def test_a_token_that_is_rejected_is_minted_anew() -> None:
     world, process = settled()
     world.tokens.clear()
     process.once()
@@ -368,7 +372,7 @@ def test_a_token_that_is_rejected_is_minted_anew():
     assert (world.secret()["token"], world.said()) == ("token.2", ("True", "Minted"))
 
 
-def test_a_deleted_service_account_is_made_anew_and_so_is_the_token():
+def test_a_deleted_service_account_is_made_anew_and_so_is_the_token() -> None:
     world, process = settled()
     world.tenant.drop(SERVICEACCOUNTS, OVN, DPU_ACCOUNT)
     process.until_quiet(world)
@@ -376,7 +380,7 @@ def test_a_deleted_service_account_is_made_anew_and_so_is_the_token():
     assert world.is_accepted("token.2")
 
 
-def test_a_deleted_service_account_is_noticed_although_the_tenant_still_accepts_its_token():
+def test_a_deleted_service_account_is_noticed_although_the_tenant_still_accepts_its_token() -> None:
     world, process = settled()
     world.tenant.drop(SERVICEACCOUNTS, OVN, DPU_ACCOUNT)
     world.is_accepted = lambda token: True
@@ -385,7 +389,7 @@ def test_a_deleted_service_account_is_noticed_although_the_tenant_still_accepts_
     assert world.is_accepted(world.secret()["token"])
 
 
-def test_a_right_that_is_lost_costs_no_pod_its_token():
+def test_a_right_that_is_lost_costs_no_pod_its_token() -> None:
     world, process = settled()
     before = world.secret()
     world.denied = {"create serviceaccounts/token"}
@@ -401,7 +405,7 @@ def test_a_right_that_is_lost_costs_no_pod_its_token():
     assert (world.secret()["token"], world.said()) == ("token.2", ("True", "Minted"))
 
 
-def test_a_dead_token_that_cannot_be_replaced_makes_way_for_the_given_kubeconfig():
+def test_a_dead_token_that_cannot_be_replaced_makes_way_for_the_given_kubeconfig() -> None:
     world, process = settled()
     world.denied = {"create serviceaccounts/token"}
     world.tokens.clear()
@@ -412,7 +416,7 @@ def test_a_dead_token_that_cannot_be_replaced_makes_way_for_the_given_kubeconfig
     assert process.expiry() is None
 
 
-def test_a_dead_token_stays_where_only_minted_ones_are_wanted():
+def test_a_dead_token_stays_where_only_minted_ones_are_wanted() -> None:
     world, process = settled(tenantCredential="Minted")
     before = world.secret()
     world.denied = {"create serviceaccounts/token"}
@@ -422,7 +426,7 @@ def test_a_dead_token_stays_where_only_minted_ones_are_wanted():
     assert (world.secret(), world.said()) == (before, ("False", "Revoked"))
 
 
-def test_a_silent_tenant_changes_nothing():
+def test_a_silent_tenant_changes_nothing() -> None:
     world, process = settled()
     before = world.secret()
     silence = Unreachable(0, "Timeout", "")
@@ -446,7 +450,9 @@ KINDS = {  # spec, what is denied -> what pods hold, what is said
 
 
 @pytest.mark.parametrize(("choice", "denied", "holds", "said"), KINDS.values(), ids=KINDS.keys())
-def test_the_kind_is_chosen_by_spec_and_rights(choice, denied, holds, said):
+def test_the_kind_is_chosen_by_spec_and_rights(
+    choice: str, denied: set[str], holds: str | None, said: tuple[str, str]
+) -> None:
     world = World(tenantCredential=choice)
     world.denied = denied
     Process(world).until_quiet(world)
@@ -455,7 +461,7 @@ def test_the_kind_is_chosen_by_spec_and_rights(choice, denied, holds, said):
     assert bool(world.tenant.writes) == (holds == "minted")
 
 
-def test_a_given_kubeconfig_is_tried_and_its_end_is_told_with_its_secret():
+def test_a_given_kubeconfig_is_tried_and_its_end_is_told_with_its_secret() -> None:
     world, process = settled(tenantCredential="Provided")
     assert "SelfSubjectReview of the pods" in world.asked
     assert "tenant-cluster-1-kubeconf itself, which does not say until when it is good" in world.message()
@@ -471,7 +477,7 @@ def test_a_given_kubeconfig_is_tried_and_its_end_is_told_with_its_secret():
     assert world.said() == ("True", "Provided")
 
 
-def test_a_given_kubeconfig_that_is_used_for_want_of_rights_is_tried_too():
+def test_a_given_kubeconfig_that_is_used_for_want_of_rights_is_tried_too() -> None:
     world = World()
     world.denied = {"bind clusterroles"}
     process = Process(world)
@@ -482,7 +488,7 @@ def test_a_given_kubeconfig_that_is_used_for_want_of_rights_is_tried_too():
     assert world.said() == ("False", "Revoked")
 
 
-def test_rights_that_come_later_are_used():
+def test_rights_that_come_later_are_used() -> None:
     world = World()
     world.denied = {"bind roles"}
     process = Process(world)
@@ -495,7 +501,7 @@ def test_rights_that_come_later_are_used():
     assert "token-of-a-test" not in world.secret()["kubeconfig"]
 
 
-def upstream(world):
+def upstream(world: World) -> None:
     """The tenant has OVN-Kubernetes from its own charts."""
     world.account = UPSTREAM_DPU_ACCOUNT
     variable = {"name": "OVN_DAEMONSET_VERSION", "value": "1.3.0"}
@@ -503,14 +509,14 @@ def upstream(world):
     world.tenant.put(DAEMONSETS, {**named("ovnkube-node", OVN), "spec": {"template": template}})
 
 
-def in_tenant(world):
+def in_tenant(world: World) -> list[str]:
     kinds = (SERVICEACCOUNTS, ROLEBINDINGS, CLUSTERROLEBINDINGS)
     places = [(each, OVN if each.namespaced else "") for each in kinds]
     accounts = (DPU_ACCOUNT, UPSTREAM_DPU_ACCOUNT)
     return [name for name in accounts for each, place in places if world.tenant.shown(each, place, name)]
 
 
-def test_whom_pods_are_follows_the_release_of_the_tenant():
+def test_whom_pods_are_follows_the_release_of_the_tenant() -> None:
     world = World()
     upstream(world)
     Process(world).until_quiet(world)
@@ -521,7 +527,7 @@ def test_whom_pods_are_follows_the_release_of_the_tenant():
     assert note == {MINTED_IN_ANNOTATION: f"{OVN}/{UPSTREAM_DPU_ACCOUNT}"}
 
 
-def test_an_account_of_the_name_before_is_taken_away_once_pods_hold_the_new_token():
+def test_an_account_of_the_name_before_is_taken_away_once_pods_hold_the_new_token() -> None:
     world, process = settled()
     before = world.secret()["token"]
     upstream(world)
@@ -534,7 +540,7 @@ def test_an_account_of_the_name_before_is_taken_away_once_pods_hold_the_new_toke
     assert world.writes() == writes
 
 
-def test_the_tenants_own_account_for_dpus_is_left_alone_and_the_way_out_is_told():
+def test_the_tenants_own_account_for_dpus_is_left_alone_and_the_way_out_is_told() -> None:
     world = World()
     upstream(world)
     world.tenant.put(SERVICEACCOUNTS, named(UPSTREAM_DPU_ACCOUNT, OVN))
@@ -545,7 +551,7 @@ def test_the_tenants_own_account_for_dpus_is_left_alone_and_the_way_out_is_told(
 
 
 @pytest.mark.parametrize("resource", [SERVICEACCOUNTS, ROLEBINDINGS, CLUSTERROLEBINDINGS], ids=str)
-def test_what_a_stranger_has_made_is_left_alone_and_named(resource):
+def test_what_a_stranger_has_made_is_left_alone_and_named(resource: Resource) -> None:
     world = World()
     namespace = OVN if resource.namespaced else ""
     world.tenant.put(resource, named(DPU_ACCOUNT, namespace))
@@ -556,7 +562,7 @@ def test_what_a_stranger_has_made_is_left_alone_and_named(resource):
     assert world.tenant.writes == []
 
 
-def test_a_role_that_does_not_give_what_pods_need_leads_to_the_given_kubeconfig():
+def test_a_role_that_does_not_give_what_pods_need_leads_to_the_given_kubeconfig() -> None:
     world = World()
     world.powerless = True
     process = Process(world)
@@ -567,7 +573,7 @@ def test_a_role_that_does_not_give_what_pods_need_leads_to_the_given_kubeconfig(
     assert len(world.tokens) == 1
 
 
-def test_a_role_that_the_tenant_does_not_have_leads_to_the_given_kubeconfig_at_once():
+def test_a_role_that_the_tenant_does_not_have_leads_to_the_given_kubeconfig_at_once() -> None:
     world = World()
     world.tenant.drop(CLUSTERROLES, "", DPU_ROLE)
     world.powerless = True
@@ -577,7 +583,7 @@ def test_a_role_that_the_tenant_does_not_have_leads_to_the_given_kubeconfig_at_o
     assert (len(world.tokens), world.clock.monotonic()) == (1, before)
 
 
-def test_who_may_not_look_whether_the_role_is_there_waits_as_for_one_that_is():
+def test_who_may_not_look_whether_the_role_is_there_waits_as_for_one_that_is() -> None:
     world = World()
     world.tenant.get = lambda *_: _raise(Forbidden(403, "Forbidden", "no"))
     world.powerless = True
@@ -592,7 +598,9 @@ def test_who_may_not_look_whether_the_role_is_there_waits_as_for_one_that_is():
     [Forbidden(403, "Forbidden", "a webhook says no"), Invalid(422, "Invalid", "a policy says no")],
     ids=str,
 )
-def test_a_tenant_that_gives_no_token_although_one_may_ask_gets_the_given_kubeconfig(error):
+def test_a_tenant_that_gives_no_token_although_one_may_ask_gets_the_given_kubeconfig(
+    error: Forbidden | Invalid,
+) -> None:
     world = World()
     world.tenant.subs = lambda *_: _raise(error)
     process = Process(world)
@@ -606,7 +614,7 @@ def test_a_tenant_that_gives_no_token_although_one_may_ask_gets_the_given_kubeco
      {"token": "t", "expirationTimestamp": "soon"}, "status"],
     ids=str,
 )  # fmt: skip
-def test_a_tenant_that_answers_nonsense_when_asked_for_a_token_is_asked_again(status):
+def test_a_tenant_that_answers_nonsense_when_asked_for_a_token_is_asked_again(status: str | dict[str, Any]) -> None:
     world = World()
     honest, world.tenant.subs = world.tenant.subs, lambda *_: {"status": status}
     process = Process(world)
@@ -617,7 +625,7 @@ def test_a_tenant_that_answers_nonsense_when_asked_for_a_token_is_asked_again(st
     assert world.said() == ("True", "Minted")
 
 
-def test_bindings_that_a_tenant_acts_by_only_after_a_while_are_waited_for_whatever_its_clock_says():
+def test_bindings_that_a_tenant_acts_by_only_after_a_while_are_waited_for_whatever_its_clock_says() -> None:
     world = World()
     world.powerless, world.tenant._now = True, lambda: "2001-01-01T00:00:00Z"
     process = Process(world)
@@ -633,11 +641,11 @@ def test_bindings_that_a_tenant_acts_by_only_after_a_while_are_waited_for_whatev
     ]
 
 
-def test_a_tenant_that_is_slow_is_asked_in_parts_until_it_has_said_everything():
+def test_a_tenant_that_is_slow_is_asked_in_parts_until_it_has_said_everything() -> None:
     world = World()
     answer = world.tenant.creates
 
-    def slowly(resource, obj):
+    def slowly(resource: Resource, obj: dict[str, Any]) -> dict[str, dict[str, bool]]:
         world.clock.step(4.0)
         return answer(resource, obj)
 
@@ -650,7 +658,7 @@ def test_a_tenant_that_is_slow_is_asked_in_parts_until_it_has_said_everything():
     assert world.asked.count("create serviceaccounts/token") == 1
 
 
-def test_a_given_credential_that_was_revoked_says_so_and_costs_no_pod_its_token():
+def test_a_given_credential_that_was_revoked_says_so_and_costs_no_pod_its_token() -> None:
     world, process = settled()
     world.tenant.creates = lambda *_: _raise(Unauthorized(401, "Unauthorized", ""))
     world.clock.step(301)
@@ -664,14 +672,14 @@ def test_a_given_credential_that_was_revoked_says_so_and_costs_no_pod_its_token(
     [Forbidden(403, "Forbidden", "a webhook says no"), NotFound(404, "NotFound", "there is no such namespace")],
     ids=str,
 )
-def test_a_tenant_that_refuses_what_it_said_it_allows_gets_the_given_kubeconfig(error):
+def test_a_tenant_that_refuses_what_it_said_it_allows_gets_the_given_kubeconfig(error: Forbidden | NotFound) -> None:
     world = World()
     world.tenant.refuses["rolebindings"] = error
     Process(world).until_quiet(world)
     assert (given(world), world.said()) == ("token-of-a-test", ("True", "MintingForbidden"))
 
 
-def test_a_refusal_of_infra_is_no_refusal_of_the_tenant():
+def test_a_refusal_of_infra_is_no_refusal_of_the_tenant() -> None:
     world = World()
     process = Process(world)
     process.once()
@@ -684,7 +692,7 @@ def test_a_refusal_of_infra_is_no_refusal_of_the_tenant():
     assert world.said() == ("True", "Minted")
 
 
-def test_a_refusal_of_infra_before_anything_is_written_is_not_laid_to_the_tenant():
+def test_a_refusal_of_infra_before_anything_is_written_is_not_laid_to_the_tenant() -> None:
     world = World()
     world.infra.refuses["secrets"] = Forbidden(403, "Forbidden", "")
     process = Process(world)
@@ -700,7 +708,7 @@ def test_a_refusal_of_infra_before_anything_is_written_is_not_laid_to_the_tenant
     ]
 
 
-def test_a_new_way_to_the_tenant_reaches_the_pods_with_the_same_token():
+def test_a_new_way_to_the_tenant_reaches_the_pods_with_the_same_token() -> None:
     world, process = settled()
     world.give(render_kubeconfig(parse_kubeconfig(good_kubeconfig("https://elsewhere.example:6443"))))
     process.until_quiet(world)
@@ -708,7 +716,7 @@ def test_a_new_way_to_the_tenant_reaches_the_pods_with_the_same_token():
     assert world.secret()["token"] == "token.1"
 
 
-def test_a_new_given_credential_reaches_the_pods_although_the_tenant_is_silent():
+def test_a_new_given_credential_reaches_the_pods_although_the_tenant_is_silent() -> None:
     world, process = settled(tenantCredential="Auto")
     world = World()
     world.denied = {"bind roles"}
@@ -720,7 +728,7 @@ def test_a_new_given_credential_reaches_the_pods_although_the_tenant_is_silent()
     assert given(world) == "another"
 
 
-def test_a_token_that_an_earlier_version_wrote_inline_moves_to_its_file_even_if_the_tenant_is_silent():
+def test_a_token_that_an_earlier_version_wrote_inline_moves_to_its_file_even_if_the_tenant_is_silent() -> None:
     world = World()
     world.denied = {"bind roles"}
     process = Process(world)
@@ -735,26 +743,26 @@ def test_a_token_that_an_earlier_version_wrote_inline_moves_to_its_file_even_if_
     assert given(world) == "token-of-a-test"
 
 
-def test_what_is_not_served_any_more_leaves_no_series():
+def test_what_is_not_served_any_more_leaves_no_series() -> None:
     _, process = settled()
     assert process.expiry() is not None
     process.controller.forget(KEY)
     assert process.expiry() is None
 
 
-def test_a_secret_of_somebody_else_is_left_alone():
+def test_a_secret_of_somebody_else_is_left_alone() -> None:
     world = World()
     world.infra.put(SECRETS, named(TENANT_CREDENTIAL, NAMESPACE))
     Process(world).until_quiet(world)
     assert (world.secret(), world.said()) == ({}, ("False", "NotOurs"))
 
 
-def test_nothing_secret_is_said():
+def test_nothing_secret_is_said() -> None:
     world, _ = settled()
     assert "token.1" not in json.dumps(world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample"))
 
 
-def _raise(error):
+def _raise(error: ApiError | Forbidden | Invalid | Unauthorized | Unreachable) -> None:
     raise error
 
 
@@ -764,10 +772,10 @@ def _raise(error):
 class LapsingGate:
     """Leadership that is lost after so many permits, for good."""
 
-    def __init__(self, permits):
+    def __init__(self, permits: int) -> None:
         self.permits = permits
 
-    def seconds_left(self):
+    def seconds_left(self) -> float | None:
         self.permits -= 1
         if self.permits < 0:
             raise LeadershipLost("another process may be writing")
@@ -775,7 +783,7 @@ class LapsingGate:
 
 
 @pytest.mark.parametrize("permits", range(30))
-def test_once_leadership_is_lost_no_token_is_minted_and_nothing_is_asked_or_written(permits):
+def test_once_leadership_is_lost_no_token_is_minted_and_nothing_is_asked_or_written(permits: int) -> None:
     world = World()
     process = Process(world, LapsingGate(permits))
     for _ in range(20):
@@ -791,7 +799,7 @@ def test_once_leadership_is_lost_no_token_is_minted_and_nothing_is_asked_or_writ
     assert (world.writes(), list(world.tokens), list(world.asked)) == before
 
 
-def test_what_is_gathered_comes_from_caches_alone():
+def test_what_is_gathered_comes_from_caches_alone() -> None:
     world, process = settled()
     world.tenant.asked.clear()
     asked, writes = list(world.asked), world.writes()
@@ -801,7 +809,7 @@ def test_what_is_gathered_comes_from_caches_alone():
     assert (world.asked, world.writes(), world.tenant.asked) == (asked, writes, [])
 
 
-def test_a_tenant_that_answers_500_for_ever_is_asked_once_a_pass_and_costs_pods_nothing():
+def test_a_tenant_that_answers_500_for_ever_is_asked_once_a_pass_and_costs_pods_nothing() -> None:
     world, process = settled()
     calls = []
     world.tenant.creates = lambda resource, _: calls.append(resource.kind) or _raise(ApiError(500, "InternalError", ""))
@@ -814,11 +822,11 @@ def test_a_tenant_that_answers_500_for_ever_is_asked_once_a_pass_and_costs_pods_
     assert (world.secret()["token"], world.said()) == (token, ("True", "Minted"))
 
 
-def test_a_tenant_that_hangs_nine_seconds_at_each_call_ends_each_pass_in_bounded_time():
+def test_a_tenant_that_hangs_nine_seconds_at_each_call_ends_each_pass_in_bounded_time() -> None:
     world, process = settled()
     world.clock.step(301)
 
-    def hang(*_):
+    def hang(*_: dict[str, Any] | Resource) -> None:
         world.clock.step(9.0)
         raise Unreachable(0, "Timeout", "")
 
@@ -829,11 +837,11 @@ def test_a_tenant_that_hangs_nine_seconds_at_each_call_ends_each_pass_in_bounded
     assert world.secret()["token"] == "token.1"
 
 
-def test_a_kubeconfig_that_is_rotated_while_a_token_is_minted_reaches_the_pods_with_one_token():
+def test_a_kubeconfig_that_is_rotated_while_a_token_is_minted_reaches_the_pods_with_one_token() -> None:
     world = World()
     process, mint = Process(world), world.tenant.subs
 
-    def rotating(*place):
+    def rotating(*place: Resource | str) -> dict[str, dict[str, str]]:
         world.give(render_kubeconfig(parse_kubeconfig(good_kubeconfig("https://elsewhere.example:6443"))))
         return mint(*place)
 

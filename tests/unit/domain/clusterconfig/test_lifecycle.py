@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.lifecycle import ConfigView, Leftovers, OutOfSight, plan_config
 from dpunetop.domain.clusterconfig.types import ConfigRefused, DeletionPolicy, parse_config
 from dpunetop.kube.keys import CONFIGMAPS, ROLEBINDINGS, SERVICEACCOUNTS
-from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit
+from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Plan
 from support.objects import config, node
 
 MANAGER = "dpunetop-clusterconfig"
@@ -33,7 +34,7 @@ NOTHING = Leftovers(
 )
 
 
-def named(name):
+def named(name: str) -> dict[str, dict[str, str]]:
     return {"metadata": {"name": name, "namespace": "dpu-one", "uid": f"uid-of-{name}"}}
 
 
@@ -57,7 +58,7 @@ EVERYTHING = Leftovers(
 UNPROTECTED = replace(EVERYTHING, daemonset=None, pods=(), protections=(), maintenances=())
 
 
-def unlabelled(name, current, desired):
+def unlabelled(name: str, current: str, desired: str) -> dict[str, dict[str, Any]]:
     return {"metadata": {"name": name, "uid": f"uid-of-{name}", "annotations": {CURRENT: current, DESIRED: desired}}}
 
 
@@ -66,39 +67,39 @@ TAKEN_AWAY = replace(NOTHING, access=Access.TAKEN, protections=EVERYTHING.protec
 HERE_IS_NOTHING = replace(UNPROTECTED, copies=(), service_account=None, blocker_account=None)
 
 
-def ending(left, policy=DeletionPolicy.RETAIN, **annotations):
+def ending(left: Leftovers, policy: DeletionPolicy = DeletionPolicy.RETAIN, **annotations: str) -> Plan:
     doomed = replace(parse_config(config()), terminating=True, deletion_policy=policy, annotations=annotations)
     return plan_config(ConfigView(doomed, left, MANAGER))
 
 
-def deleted(plan):
+def deleted(plan: Plan) -> list[str]:
     return [step.live["metadata"]["name"] for step in plan.steps if isinstance(step, Delete)]
 
 
-def ready(plan):
+def ready(plan: Plan) -> tuple[str, str, str]:
     (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
     (condition,) = status.conditions
     return condition.status, condition.reason, condition.message
 
 
-def finalizers(plan):
+def finalizers(plan: Plan) -> list[list[str] | None]:
     return [step.desired["metadata"].get("finalizers") for step in plan.steps if isinstance(step, Apply)]
 
 
-def test_the_finalizer_comes_before_everything_else():
+def test_the_finalizer_comes_before_everything_else() -> None:
     plan = plan_config(ConfigView(parse_config(config()), None, MANAGER))
     assert isinstance(plan.steps[0], Apply)
     assert finalizers(plan) == [["dpu.openshift.io/teardown"]]
 
 
-def test_a_refused_config_gets_a_reason_and_no_finalizer():
+def test_a_refused_config_gets_a_reason_and_no_finalizer() -> None:
     refused = replace(parse_config(config()), refused=ConfigRefused("PoolTaken", "another one has it"))
     plan = plan_config(ConfigView(refused, None, MANAGER))
     assert finalizers(plan) == []
     assert ready(plan) == ("False", "PoolTaken", "another one has it")
 
 
-def test_the_observed_generation_and_the_claim_are_said():
+def test_the_observed_generation_and_the_claim_are_said() -> None:
     plan = plan_config(ConfigView(parse_config(config()), None, MANAGER))
     (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
     assert status.members == {"observedGeneration": 3, "claimedPool": "dpu"}
@@ -181,7 +182,9 @@ TEARDOWN = {
 
 
 @pytest.mark.parametrize(("left", "policy", "deletes", "releases"), TEARDOWN.values(), ids=TEARDOWN.keys())
-def test_teardown_goes_stage_by_stage(left, policy, deletes, releases):
+def test_teardown_goes_stage_by_stage(
+    left: Leftovers, policy: DeletionPolicy, deletes: list[str], releases: list[None]
+) -> None:
     plan = ending(left, policy)
     assert deleted(plan) == deletes
     assert finalizers(plan) == releases
@@ -189,12 +192,12 @@ def test_teardown_goes_stage_by_stage(left, policy, deletes, releases):
         assert ready(plan)[:2] == ("False", "Terminating")
 
 
-def test_only_what_is_in_the_tenant_is_deleted_there():
+def test_only_what_is_in_the_tenant_is_deleted_there() -> None:
     deletes = [step for step in ending(HERE_IS_NOTHING).steps if isinstance(step, Delete)]
     assert {step.cluster for step in deletes} == {"tenant/dpu-one/sample"}
 
 
-def test_who_waits_for_a_tenant_is_told_how_not_to():
+def test_who_waits_for_a_tenant_is_told_how_not_to() -> None:
     message = ready(ending(replace(HERE_IS_NOTHING, tenant=OutOfSight("Timeout: no answer"))))[2]
     assert "cannot be read: Timeout: no answer" in message
     assert message.endswith("Annotate dpu.openshift.io/force-delete=yes to leave them there")
@@ -203,7 +206,7 @@ def test_who_waits_for_a_tenant_is_told_how_not_to():
 @pytest.mark.parametrize(
     "left", [replace(EVERYTHING, served=("host-1",)), replace(UNPROTECTED, maintenances=("host-1",))]
 )
-def test_who_waits_for_hosts_is_told_which_and_how_not_to(left):
+def test_who_waits_for_hosts_is_told_which_and_how_not_to(left: Leftovers) -> None:
     said = ready(ending(left))[2]
     assert "host-1" in said
     assert "force-delete=yes" in said
@@ -215,11 +218,11 @@ LABELLED = {**node("bf2-1"), "metadata": {"name": "bf2-1", "labels": {"node-role
 MOVES = unlabelled("bf2-2", "rendered-dpu-1", "rendered-worker-1")
 
 
-def told(plan):
+def told(plan: Plan) -> list[tuple[str, str]]:
     return [(step.reason, step.regarding["metadata"]["name"]) for step in plan.steps if isinstance(step, Emit)]
 
 
-def test_a_pool_waits_for_its_nodes_and_each_is_told_how_it_comes_out():
+def test_a_pool_waits_for_its_nodes_and_each_is_told_how_it_comes_out() -> None:
     left = replace(EVERYTHING, pool=POOL, nodes=(MOVES, LABELLED))
     said = ready(ending(left, DeletionPolicy.DELETE))[2]
     assert said.startswith("2 nodes have not left pool dpu, which goes after them; take them out one by one: bf2-1: ")
@@ -227,7 +230,7 @@ def test_a_pool_waits_for_its_nodes_and_each_is_told_how_it_comes_out():
     assert 'it is to run "rendered-worker-1"' in said
 
 
-def test_force_keeps_a_pool_that_nodes_run_and_names_it():
+def test_force_keeps_a_pool_that_nodes_run_and_names_it() -> None:
     left = replace(NOTHING, pool=POOL, machine_config=named("00-dpu"), nodes=(MOVES,))
     plan = ending(left, DeletionPolicy.DELETE, **FORCED)
     assert (deleted(plan), finalizers(plan)) == ([], [None])
@@ -235,16 +238,16 @@ def test_force_keeps_a_pool_that_nodes_run_and_names_it():
     assert told(ending(left, DeletionPolicy.RETAIN, **FORCED)) == []
 
 
-def test_force_takes_a_pool_that_no_node_runs():
+def test_force_takes_a_pool_that_no_node_runs() -> None:
     left = replace(NOTHING, pool=POOL, nodes=(ELSEWHERE,))
     assert deleted(ending(left, DeletionPolicy.DELETE, **FORCED)) == ["dpu"]
 
 
-def test_force_leads_nobody_out():
+def test_force_leads_nobody_out() -> None:
     assert deleted(ending(replace(EVERYTHING, served=("host-1",)), **FORCED)) == ["ovnkube-node"]
 
 
-def test_events_that_are_refused_are_told_in_ready_and_tried_again():
+def test_events_that_are_refused_are_told_in_ready_and_tried_again() -> None:
     said = "events is forbidden: no right"
     plan = plan_config(ConfigView(parse_config(config()), None, MANAGER, untold=said))
     assert said in ready(plan)[2]
@@ -255,7 +258,7 @@ def test_events_that_are_refused_are_told_in_ready_and_tried_again():
     assert (told(well), well.requeue_after_seconds) == ([], None)
 
 
-def test_what_stays_in_a_tenant_that_cannot_be_read_is_named():
+def test_what_stays_in_a_tenant_that_cannot_be_read_is_named() -> None:
     plan = ending(replace(NOTHING, access=Access.ENDING, tenant=OutOfSight("Timeout: no answer")))
     assert told(plan) == [("LeftInTenant", "sample")]
     [note] = [step.note for step in plan.steps if isinstance(step, Emit)]
@@ -264,7 +267,7 @@ def test_what_stays_in_a_tenant_that_cannot_be_read_is_named():
     assert f"{names.OWNER_LABEL}={OWNER}" in note
 
 
-def test_hosts_that_are_led_out_are_told_with_what_they_wait_for():
+def test_hosts_that_are_led_out_are_told_with_what_they_wait_for() -> None:
     said = "hosts are led out: host-1: the tenant has no node maintenance operator to drain its host (DPU bf2-1)"
     doomed = parse_config(config())
     live = {**doomed.live, "status": {"conditions": [{"type": "PairsHealthy", "status": "False", "message": said}]}}
@@ -274,7 +277,7 @@ def test_hosts_that_are_led_out_are_told_with_what_they_wait_for():
     assert "force-delete=yes" in message
 
 
-def test_nodes_of_a_pool_with_a_longer_name_hold_up_nothing():
+def test_nodes_of_a_pool_with_a_longer_name_hold_up_nothing() -> None:
     other = node("bf2-1", **{CURRENT: "rendered-dpu-east-1"})
     plan = ending(replace(EVERYTHING, nodes=(other,)), DeletionPolicy.DELETE)
     assert deleted(plan) == ["00-dpu-bluefield-switchdev", "dpu"]

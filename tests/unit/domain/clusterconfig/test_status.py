@@ -1,9 +1,10 @@
 from itertools import groupby, permutations
+from typing import Any
 
 import pytest
 
 from dpunetop.domain.clusterconfig.status import confession, overruled, report, summary
-from dpunetop.domain.clusterconfig.types import parse_config
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.plan import ApplyStatus, Plan
 from support.objects import condition, config
@@ -19,25 +20,25 @@ ALL = (
 )
 
 
-def with_conditions(obj, *conditions):
+def with_conditions(obj: dict[str, Any], *conditions: dict[str, Any]) -> DpuClusterConfig:
     return parse_config({**obj, "status": {"conditions": list(conditions)}})
 
 
-def all_true(**but):
+def all_true(**but: dict[str, Any]) -> list[dict[str, Any]]:
     return [but.get(type_) or condition(type_, "True", "Fine") for type_ in ALL]
 
 
-def short(judged):
+def short(judged: Condition) -> tuple[str, str, str]:
     return judged.status, judged.reason, judged.message
 
 
-def test_ready_when_all_is_true():
+def test_ready_when_all_is_true() -> None:
     said = short(summary(with_conditions(config(), *all_true())))
     assert said[:2] == ("True", "AllReady")
     assert "deleting this DpuClusterConfig drains the hosts that it serves" in said[2]
 
 
-def test_ready_says_the_first_thing_that_is_not():
+def test_ready_says_the_first_thing_that_is_not() -> None:
     conditions = all_true(
         TenantReachable=condition("TenantReachable", "False", "Refused", "nobody listens"),
         OvnKubeReady=condition("OvnKubeReady", "False", "Progressing"),
@@ -49,12 +50,12 @@ def test_ready_says_the_first_thing_that_is_not():
     )
 
 
-def test_ready_does_not_repeat_how_far_something_is():
+def test_ready_does_not_repeat_how_far_something_is() -> None:
     conditions = all_true(McpReady=condition("McpReady", "False", "RollingOut", "1 updated of 2"))
     assert short(summary(with_conditions(config(), *conditions))) == ("False", "RollingOut", "waiting for McpReady")
 
 
-def test_what_does_not_pass_by_itself_comes_before_what_is_not_known():
+def test_what_does_not_pass_by_itself_comes_before_what_is_not_known() -> None:
     conditions = all_true(
         CredentialsValid=condition("CredentialsValid", "Unknown", "NotVerified", "no answer"),
         TenantReachable=condition("TenantReachable", "False", "Refused", "nobody listens"),
@@ -62,7 +63,7 @@ def test_what_does_not_pass_by_itself_comes_before_what_is_not_known():
     assert short(summary(with_conditions(config(), *conditions)))[:2] == ("False", "Refused")
 
 
-def test_on_the_way_ready_never_says_again_what_it_has_said_whichever_condition_moves_first():
+def test_on_the_way_ready_never_says_again_what_it_has_said_whichever_condition_moves_first() -> None:
     moving = ("McpReady", "PairsHealthy", "OvnKubeReady")
     steps = {type_: [condition(type_, "False", "Progressing"), condition(type_, "True", "Fine")] for type_ in moving}
     for order in {*permutations(moving * 2)}:
@@ -77,21 +78,21 @@ def test_on_the_way_ready_never_says_again_what_it_has_said_whichever_condition_
         assert changes[-1][:2] == ("True", "AllReady")
 
 
-def test_what_was_judged_for_an_older_generation_is_not_known_yet():
+def test_what_was_judged_for_an_older_generation_is_not_known_yet() -> None:
     conditions = all_true(McpReady=condition("McpReady", "True", "RolledOut", generation=2))
     assert short(summary(with_conditions(config(), *conditions)))[:2] == ("Unknown", "Progressing")
 
 
-def test_a_condition_that_is_absent_is_not_known_yet():
+def test_a_condition_that_is_absent_is_not_known_yet() -> None:
     assert summary(with_conditions(config(), *all_true()[:-1])).message == "PairsHealthy is not known yet"
 
 
-def test_without_a_tenant_only_the_host_configuration_counts():
+def test_without_a_tenant_only_the_host_configuration_counts() -> None:
     host_only = with_conditions(config(kubeConfigFile=None), condition("McpReady", "True", "RolledOut"))
     assert summary(host_only).status == "True"
 
 
-def test_an_infra_without_machine_configs_can_be_ready():
+def test_an_infra_without_machine_configs_can_be_ready() -> None:
     conditions = all_true(McpReady=condition("McpReady", "False", "ApiNotServed"))
     assert summary(with_conditions(config(), *conditions)).status == "True"
 
@@ -107,8 +108,8 @@ def test_an_infra_without_machine_configs_can_be_ready():
     ],
 )
 def test_a_condition_is_reported_with_an_event_that_warns_only_of_what_does_not_pass_by_itself(
-    status, reason, severity
-):
+    status: str, reason: str, severity: str
+) -> None:
     (step,) = report("infra", config(), (Condition("McpReady", status, reason, "words"),), "dpunetop-x", tenantUID="t")
     assert isinstance(step, ApplyStatus)
     assert step.members == {"tenantUID": "t"}
@@ -116,12 +117,12 @@ def test_a_condition_is_reported_with_an_event_that_warns_only_of_what_does_not_
     assert (event.type, event.reason, event.note) == (severity, reason, f"McpReady is {status}: words")
 
 
-def test_a_condition_without_a_message_is_told_in_short():
+def test_a_condition_without_a_message_is_told_in_short() -> None:
     (step,) = report("infra", config(), (Condition("Ready", "True", "AllReady"),), "dpunetop-x")
     assert step.telling["Ready"].note == "Ready is True"
 
 
-def test_what_is_overruled_is_neither_said_nor_told():
+def test_what_is_overruled_is_neither_said_nor_told() -> None:
     conditions = (Condition("CredentialsValid", "True", "Verified"), Condition("TenantReachable", "True", "Reachable"))
     plan = Plan(report("infra", config(), conditions, "dpunetop-x", tenantUID="t"), 3.0)
     refused = Condition("CredentialsValid", "False", "Forbidden", "cannot watch")
@@ -133,7 +134,7 @@ def test_what_is_overruled_is_neither_said_nor_told():
     assert overruled(plan, Condition("Ready", "False", "Forbidden")) == plan
 
 
-def test_a_confession_keeps_what_else_its_manager_has_said():
+def test_a_confession_keeps_what_else_its_manager_has_said() -> None:
     said = [
         condition("CredentialsValid", "True", "Verified"),
         condition("TenantReachable", "True", "Reachable"),

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from dpunetop.domain.credential.account import (
@@ -15,7 +17,7 @@ from dpunetop.domain.ovnkube.release import Flavour, Release
 from dpunetop.kube.keys import CLUSTERROLEBINDINGS
 
 
-def live(owner="0123", **metadata):
+def live(owner: str = "0123", **metadata: str) -> dict[str, Any]:
     labels = {OWNER_LABEL: owner} if owner else {}
     named = {"name": "dpunetop-dpu", "uid": "u", "labels": labels, **metadata}
     return {"metadata": named, "roleRef": {"name": DPU_ROLE}}
@@ -24,7 +26,7 @@ def live(owner="0123", **metadata):
 ALL = TenantSide("ovn", live(), live(), live())
 
 
-def test_the_account_is_bound_to_the_roles_of_config_tenant_and_is_ours():
+def test_the_account_is_bound_to_the_roles_of_config_tenant_and_is_ours() -> None:
     account, role_binding, cluster_role_binding = (desired for _, desired, _ in ALL.objects("0123"))
     subject = {"kind": "ServiceAccount", "name": "dpunetop-dpu", "namespace": "ovn"}
     for binding, kind in ((role_binding, "Role"), (cluster_role_binding, "ClusterRole")):
@@ -48,12 +50,12 @@ FOR = {
 }
 
 
-def test_every_flavour_has_an_account():
+def test_every_flavour_has_an_account() -> None:
     assert set(ACCOUNTS) == set(Flavour) == set(FOR) - {None}
 
 
 @pytest.mark.parametrize(("flavour", "expected"), FOR.items(), ids=str)
-def test_whom_pods_are_follows_the_release_and_what_they_may_does_not(flavour, expected):
+def test_whom_pods_are_follows_the_release_and_what_they_may_does_not(flavour: Flavour | None, expected: str) -> None:
     who = account_for(None if flavour is None else Release(flavour, (1, 3)))
     assert who.name == expected
     account, local, wide = (desired for _, desired, _ in TenantSide("ovn", None, None, None, who).objects("0123"))
@@ -64,7 +66,7 @@ def test_whom_pods_are_follows_the_release_and_what_they_may_does_not(flavour, e
     assert {right.name for right in rights_to_mint("ovn", who)} == {expected, DPU_ROLE}
 
 
-def test_a_stranger_is_named():
+def test_a_stranger_is_named() -> None:
     assert ALL.stranger("0123") is None
     assert TenantSide("ovn", None, None, None).stranger("0123") is None
     words = TenantSide("ovn", live(), live(owner=""), live()).stranger("0123")
@@ -75,13 +77,13 @@ def test_a_stranger_is_named():
     assert "spec.tenantCredential: Provided" in words
 
 
-def test_it_is_complete_when_all_stand():
+def test_it_is_complete_when_all_stand() -> None:
     assert ALL.is_complete()
     assert not TenantSide("ovn", live(), None, live()).is_complete()
     assert not TenantSide("ovn", live(deletionTimestamp="2026-01-01T00:00:00Z"), live(), live()).is_complete()
 
 
-def test_a_binding_to_the_role_that_older_releases_bound_to_makes_way():
+def test_a_binding_to_the_role_that_older_releases_bound_to_makes_way() -> None:
     old = {**live(), "roleRef": {"name": "openshift-ovn-kubernetes-node-limited"}}
     side = TenantSide("ovn", live(), live(), old)
     assert not side.is_complete()
@@ -89,7 +91,7 @@ def test_a_binding_to_the_role_that_older_releases_bound_to_makes_way():
     assert ALL.misbound() == ()
 
 
-def test_a_right_is_asked_for_as_the_api_spells_it():
+def test_a_right_is_asked_for_as_the_api_spells_it() -> None:
     review = access_review(Right("create", "", "serviceaccounts/token", "a", "n"))
     assert review["spec"]["resourceAttributes"] == {
         "verb": "create",
@@ -110,11 +112,11 @@ def test_a_right_is_asked_for_as_the_api_spells_it():
         ({}, False),
     ],
 )
-def test_only_a_clear_yes_is_a_yes(answer, expected):
+def test_only_a_clear_yes_is_a_yes(answer: dict[str, Any], expected: bool) -> None:
     assert is_allowed(answer) is expected
 
 
-def test_the_first_missing_rights_are_named():
+def test_the_first_missing_rights_are_named() -> None:
     words = named(rights_to_mint("ovn"))
     assert words.startswith("create serviceaccounts/token dpunetop-dpu in ovn, bind roles")
     assert words.endswith(" and 15 more")

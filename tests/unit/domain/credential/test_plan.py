@@ -1,7 +1,8 @@
 import base64
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -52,11 +53,11 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 WEEK = timedelta(seconds=TOKEN_SECONDS)
 
 
-def minted(life=WEEK, at=EPOCH):
+def minted(life: timedelta = WEEK, at: datetime = EPOCH) -> Minted:
     return Minted(Sensitive("to.ken"), at, at + life, "uid-of-account")
 
 
-def secret(data, annotations=None, owner="0123"):
+def secret(data: dict[str, Any], annotations: dict[str, str] | None = None, owner: str = "0123") -> dict[str, Any]:
     encoded = {key: base64.b64encode(text.encode()).decode() for key, text in data.items()}
     metadata = {"name": "s", "namespace": "dpu-one", "uid": "u", "labels": {OWNER_LABEL: owner}}
     return {"metadata": {**metadata, "annotations": annotations or {}}, "data": encoded}
@@ -92,7 +93,7 @@ HELD = {
 
 
 @pytest.mark.parametrize(("stored", "held"), HELD.values(), ids=HELD.keys())
-def test_what_pods_hold_is_read_from_the_secret(stored, held):
+def test_what_pods_hold_is_read_from_the_secret(stored: dict[str, Any] | None, held: Minted | Provided | None) -> None:
     assert parse_held(stored, OWNER) == held
 
 
@@ -110,12 +111,12 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize(("status", "is_good"), ANSWERS.values(), ids=ANSWERS.keys())
-def test_only_a_whole_answer_is_a_token(status, is_good):
+def test_only_a_whole_answer_is_a_token(status: dict[str, Any] | None, is_good: bool) -> None:
     found = parse_minted({"status": status}, EPOCH + timedelta(milliseconds=7), "uid-of-account")
     assert found == minted() if is_good else isinstance(found, TokenUnanswered)
 
 
-def test_the_end_of_the_credential_is_that_of_the_token_or_of_the_certificate():
+def test_the_end_of_the_credential_is_that_of_the_token_or_of_the_certificate() -> None:
     material = pair()
     certificate = parse_kubeconfig(
         good_kubeconfig(
@@ -134,7 +135,7 @@ def test_the_end_of_the_credential_is_that_of_the_token_or_of_the_certificate():
 # --- time -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_week_less_a_day_leaves_three_days():
+def test_a_week_less_a_day_leaves_three_days() -> None:
     token = minted()
     assert token.renewal == EPOCH + DAY
     assert token.slack(EPOCH) == 6 * DAY >= SLACK
@@ -153,14 +154,14 @@ LIVES = {  # life -> renewed after
 
 
 @pytest.mark.parametrize(("life", "renewed_after"), LIVES.values(), ids=LIVES.keys())
-def test_a_token_is_renewed_long_before_its_end_but_not_all_the_time(life, renewed_after):
+def test_a_token_is_renewed_long_before_its_end_but_not_all_the_time(life: timedelta, renewed_after: timedelta) -> None:
     token = minted(life)
     assert token.renewal - token.minted_at == renewed_after
     assert not token.is_due(token.renewal - timedelta(seconds=1))
     assert token.is_due(token.renewal)
 
 
-def test_a_token_from_the_future_is_due():
+def test_a_token_from_the_future_is_due() -> None:
     assert minted(at=EPOCH + DAY).is_due(EPOCH)
 
 
@@ -170,7 +171,14 @@ STORED = secret({"kubeconfig": "{}"})
 SIDE = TenantSide("ovn", None, None, None)
 
 
-def view(finding, held=None, trial=TokenTrial.UNTRIED, now=EPOCH, choice="Auto", **changes):
+def view(
+    finding: Fresh | NotAsked | Preparing | TokenKept | TokenRefused | TokenUnanswered,
+    held: Minted | Provided | None = None,
+    trial: TokenTrial = TokenTrial.UNTRIED,
+    now: datetime = EPOCH,
+    choice: str = "Auto",
+    **changes: object,
+) -> CredentialView:
     given = {
         "config": parse_config(config(tenantCredential=choice)),
         "owner": OWNER,
@@ -187,13 +195,13 @@ def view(finding, held=None, trial=TokenTrial.UNTRIED, now=EPOCH, choice="Auto",
     return CredentialView(**{**given, **changes})
 
 
-def said(plan):
+def said(plan: Plan) -> tuple[str, str]:
     (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
     (condition,) = status.conditions
     return condition.status, condition.reason
 
 
-def written(plan):
+def written(plan: Plan) -> list[str]:
     """Cluster and name of each object, in order; of the pods' Secret, which kind it is."""
     names = []
     for step in plan.steps:
@@ -273,7 +281,15 @@ DECISIONS = {  # finding, held, trial, now -> written, said, pause
 @pytest.mark.parametrize(
     ("finding", "held", "trial", "now", "writes", "says", "pause"), DECISIONS.values(), ids=DECISIONS.keys()
 )
-def test_what_is_written_and_said(finding, held, trial, now, writes, says, pause):
+def test_what_is_written_and_said(
+    finding: Fresh | NotAsked | Preparing | TokenKept | TokenRefused | TokenUnanswered,
+    held: Minted | Provided | None,
+    trial: TokenTrial,
+    now: datetime,
+    writes: list[str],
+    says: tuple[str, str],
+    pause: float,
+) -> None:
     plan = plan_credential(view(finding, held, trial, now))
     assert (written(plan), said(plan), plan.requeue_after_seconds) == (writes, says, pause)
 
@@ -286,19 +302,21 @@ MINTED_ONLY = {
 
 
 @pytest.mark.parametrize(("held", "trial", "writes", "says"), MINTED_ONLY.values(), ids=MINTED_ONLY.keys())
-def test_where_only_a_minted_one_is_wanted_nothing_makes_way_for_the_given_one(held, trial, writes, says):
+def test_where_only_a_minted_one_is_wanted_nothing_makes_way_for_the_given_one(
+    held: Minted | Provided | None, trial: TokenTrial, writes: list[str], says: tuple[str, str]
+) -> None:
     plan = plan_credential(view(NO, held, trial, choice="Minted"))
     assert (written(plan), said(plan)) == (writes, says)
 
 
-def test_without_a_kubeconfig_nothing_is_written_and_nothing_said_unless_it_is_not_coming():
+def test_without_a_kubeconfig_nothing_is_written_and_nothing_said_unless_it_is_not_coming() -> None:
     assert plan_credential(view(NotAsked(), kubeconfig=None, stored=None)) == Plan()
     refused = {**config(), "status": {"conditions": [condition("CredentialsValid", "False", "SecretNotFound")]}}
     plan = plan_credential(view(NotAsked(), kubeconfig=None, stored=None, config=parse_config(refused)))
     assert (written(plan), said(plan)) == ([], ("Unknown", "NoKubeconfig"))
 
 
-def test_a_secret_of_somebody_else_or_on_its_way_out_is_left_alone():
+def test_a_secret_of_somebody_else_or_on_its_way_out_is_left_alone() -> None:
     strangers = secret(FULL, owner="other")
     for plan in (
         plan_credential(view(Fresh(minted()), secret=strangers)),
@@ -311,7 +329,7 @@ def test_a_secret_of_somebody_else_or_on_its_way_out_is_left_alone():
     assert (written(plan), said(plan)) == ([], ("Unknown", "Terminating"))
 
 
-def test_the_pods_secret_names_the_token_file_and_when_it_ends():
+def test_the_pods_secret_names_the_token_file_and_when_it_ends() -> None:
     plan = plan_credential(view(Fresh(minted())))
     desired = plan.steps[0].desired
     files = {key: base64.b64decode(text) for key, text in desired["data"].items()}
@@ -323,7 +341,7 @@ def test_the_pods_secret_names_the_token_file_and_when_it_ends():
     assert b"token-of-a-test" not in files["kubeconfig"]
 
 
-def files_given(**user):
+def files_given(**user: str) -> dict[str, bytes]:
     """The given credential as pods mount it."""
     model = replace(parse_kubeconfig(good_kubeconfig(**user)), ca_pem=MODEL.ca_pem)
     desired = plan_credential(view(NotAsked(), kubeconfig=model)).steps[0].desired
@@ -331,7 +349,7 @@ def files_given(**user):
     return {key: base64.b64decode(text) for key, text in desired["data"].items()}
 
 
-def certificate_of(name):
+def certificate_of(name: str) -> dict[str, str]:
     material = pair(name)
     return {
         "client-certificate-data": base64.b64encode(material.cert).decode(),
@@ -339,11 +357,11 @@ def certificate_of(name):
     }
 
 
-def digest(files):
+def digest(files: dict[str, bytes]) -> str:
     return credential_digest(secret({key: content.decode() for key, content in files.items()}))
 
 
-def test_a_given_token_is_a_file_of_its_own_and_a_new_one_rolls_nothing():
+def test_a_given_token_is_a_file_of_its_own_and_a_new_one_rolls_nothing() -> None:
     one, other = files_given(token="token-of-one"), files_given(token="token-of-another")
     assert (one["token"], other["token"]) == (b"token-of-one", b"token-of-another")
     assert one["kubeconfig"] == other["kubeconfig"]
@@ -353,28 +371,28 @@ def test_a_given_token_is_a_file_of_its_own_and_a_new_one_rolls_nothing():
     assert digest(one) == digest(other)
 
 
-def test_a_given_certificate_stands_in_the_kubeconfig_and_a_new_one_is_rolled_out():
+def test_a_given_certificate_stands_in_the_kubeconfig_and_a_new_one_is_rolled_out() -> None:
     one, other = files_given(**certificate_of("one")), files_given(**certificate_of("other"))
     assert set(one) == set(other) == {"kubeconfig"}
     assert set(json.loads(one["kubeconfig"])["users"][0]["user"]) == set(certificate_of("one"))
     assert digest(one) != digest(other)
 
 
-def test_a_given_token_beside_a_certificate_rolls_nothing_and_the_certificate_does():
+def test_a_given_token_beside_a_certificate_rolls_nothing_and_the_certificate_does() -> None:
     one = files_given(token="token-of-one", **certificate_of("one"))
     assert digest(one) == digest(files_given(token="token-of-another", **certificate_of("one")))
     assert digest(one) != digest(files_given(token="token-of-one", **certificate_of("other")))
     assert b"token-of-one" not in one["kubeconfig"]
 
 
-def test_every_namespace_that_held_an_account_is_remembered():
+def test_every_namespace_that_held_an_account_is_remembered() -> None:
     stored = secret({"kubeconfig": "{}"}, {MINTED_IN_ANNOTATION: "before"})
     plan = plan_credential(view(Preparing(), stored=stored))
     note = plan.steps[0].desired["metadata"]["annotations"]
     assert note == {MINTED_IN_ANNOTATION: "before,ovn"}
 
 
-def test_an_account_of_another_name_is_remembered_by_it():
+def test_an_account_of_another_name_is_remembered_by_it() -> None:
     stored = secret({"kubeconfig": "{}"}, {MINTED_IN_ANNOTATION: "before,ovn"})
     side = TenantSide("ovn", None, None, None, ACCOUNTS[Flavour.UPSTREAM])
     plan = plan_credential(view(Preparing(), stored=stored, tenant=side, who=side.who))
@@ -386,13 +404,13 @@ def test_an_account_of_another_name_is_remembered_by_it():
 
 
 @pytest.mark.parametrize(("trial", "goes"), [(trial, trial is TokenTrial.ACCEPTED) for trial in TokenTrial], ids=str)
-def test_an_account_of_another_name_goes_once_pods_hold_a_token_that_works(trial, goes):
+def test_an_account_of_another_name_goes_once_pods_hold_a_token_that_works(trial: TokenTrial, goes: bool) -> None:
     left = ((SERVICEACCOUNTS, {"metadata": {"name": "dpunetop-dpu", "namespace": "ovn", "uid": "u"}}),)
     plan = plan_credential(view(TokenKept(), held=minted(), trial=trial, superseded=left))
     assert [step.live["metadata"]["name"] for step in plan.steps if isinstance(step, Delete)] == ["dpunetop-dpu"] * goes
 
 
-def test_a_binding_to_another_role_is_deleted_and_what_else_there_is_stays():
+def test_a_binding_to_another_role_is_deleted_and_what_else_there_is_stays() -> None:
     old = {"metadata": {"name": "dpunetop-dpu", "uid": "u"}, "roleRef": {"name": "another"}}
     side = TenantSide("ovn", None, None, old)
     plan = plan_credential(view(Preparing(), held=minted(), trial=TokenTrial.ACCEPTED, tenant=side))
@@ -410,12 +428,14 @@ ASKED = {
 
 
 @pytest.mark.parametrize(("identity", "expected", "pause"), ASKED.values(), ids=ASKED.keys())
-def test_what_admission_says_of_the_pods_is_part_of_it(identity, expected, pause):
+def test_what_admission_says_of_the_pods_is_part_of_it(
+    identity: AdmissionDenied | Admitted | Untried, expected: tuple[str, str], pause: float
+) -> None:
     plan = plan_credential(view(TokenKept(), held=minted(), trial=TokenTrial.ACCEPTED, identity=identity))
     assert (said(plan), plan.requeue_after_seconds) == (expected, pause)
 
 
-def test_a_given_certificate_that_has_ended_is_named():
+def test_a_given_certificate_that_has_ended_is_named() -> None:
     material = pair()
     user = {
         "client-certificate-data": base64.b64encode(material.cert).decode(),
@@ -428,6 +448,6 @@ def test_a_given_certificate_that_has_ended_is_named():
     assert said(plan_credential(view(NotAsked(), kubeconfig=model, now=end - 8 * DAY))) == ("True", "Provided")
 
 
-def test_the_choice_is_auto_unless_something_else_is_said():
+def test_the_choice_is_auto_unless_something_else_is_said() -> None:
     assert parse_config(config()).tenant_credential is CredentialChoice.AUTO
     assert parse_config(config(tenantCredential="Minted")).tenant_credential is CredentialChoice.MINTED

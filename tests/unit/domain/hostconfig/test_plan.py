@@ -1,13 +1,14 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from dpunetop.domain.clusterconfig.grants import Claim, Rights, Tie
-from dpunetop.domain.clusterconfig.types import parse_config
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
 from dpunetop.domain.hostconfig.ignition import File
 from dpunetop.domain.hostconfig.machineconfig import HostAssets, content_hash, machine_config, machine_config_pool
 from dpunetop.domain.hostconfig.plan import HostConfigView, plan_host_config
-from dpunetop.kube.plan import Apply, ApplyStatus
+from dpunetop.kube.plan import Apply, ApplyStatus, Plan
 from support.objects import DPU_LABELS, config, node
 
 ASSETS = HostAssets(files=(File("/etc/a", 0o644, "a"),), units=())
@@ -15,7 +16,7 @@ OWNER = "0123"
 SELECTOR = config()["spec"]["nodeSelector"]
 
 
-def live(obj, **metadata):
+def live(obj: dict[str, Any], **metadata: dict[str, Any]) -> dict[str, Any]:
     return {**obj, "metadata": {**obj["metadata"], "uid": "u", "resourceVersion": "1", "generation": 1, **metadata}}
 
 
@@ -23,7 +24,9 @@ POOL = live(machine_config_pool("dpu", SELECTOR, OWNER))
 CONFIG = live(machine_config("dpu", ASSETS, OWNER))
 
 
-def view(**but):
+def view(
+    **but: Any | dict[str, Any] | Rights | DpuClusterConfig | str | tuple[dict[str, Any]] | None,
+) -> HostConfigView:
     base = HostConfigView(
         config=parse_config(config()),
         owner=OWNER,
@@ -37,16 +40,16 @@ def view(**but):
     return replace(base, **but)
 
 
-def written(plan):
+def written(plan: Plan) -> list[str]:
     return [step.desired["kind"] for step in plan.steps if isinstance(step, Apply)]
 
 
-def said(plan):
+def said(plan: Plan) -> tuple[str, str]:
     (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
     return status.conditions[0].status, status.conditions[0].reason
 
 
-def test_the_machine_config_is_written_before_the_pool_that_would_roll_without_it():
+def test_the_machine_config_is_written_before_the_pool_that_would_roll_without_it() -> None:
     plan = plan_host_config(view(pools=(), machine_config=None))
     assert written(plan) == ["MachineConfig", "MachineConfigPool"]
     assert [step.live for step in plan.steps if isinstance(step, Apply)] == [None, None]
@@ -66,20 +69,20 @@ NOTHING_WRITTEN = {
 
 
 @pytest.mark.parametrize(("given", "reason"), NOTHING_WRITTEN.values(), ids=NOTHING_WRITTEN.keys())
-def test_nothing_is_written_and_a_reason_is_given(given, reason):
+def test_nothing_is_written_and_a_reason_is_given(given: HostConfigView, reason: str) -> None:
     plan = plan_host_config(given)
     assert written(plan) == []
     assert said(plan) == ("False", reason)
 
 
-def test_content_that_differs_waits_to_be_asked_for_because_it_reboots_every_dpu():
+def test_content_that_differs_waits_to_be_asked_for_because_it_reboots_every_dpu() -> None:
     other = live(machine_config("dpu", HostAssets(files=(File("/etc/a", 0o644, "b"),), units=()), OWNER))
     plan = plan_host_config(view(machine_config=other))
     assert written(plan) == ["MachineConfigPool"]
     assert said(plan) == ("False", "RollPending")
 
 
-def test_content_that_was_asked_for_by_its_hash_is_written():
+def test_content_that_was_asked_for_by_its_hash_is_written() -> None:
     other = live(machine_config("dpu", HostAssets(files=(), units=()), OWNER))
     asked = config()
     asked["metadata"]["annotations"] = {"dpu.openshift.io/roll": content_hash(CONFIG)}
@@ -87,7 +90,7 @@ def test_content_that_was_asked_for_by_its_hash_is_written():
     assert written(plan) == ["MachineConfig", "MachineConfigPool"]
 
 
-def test_a_selector_that_drops_a_dpu_that_serves_reaches_no_pool():
+def test_a_selector_that_drops_a_dpu_that_serves_reaches_no_pool() -> None:
     narrow = parse_config(config(nodeSelector={"matchLabels": {"no": "such"}}))
     plan = plan_host_config(view(config=narrow, serving=frozenset({"bf2-1"})))
     assert written(plan) == ["MachineConfig"]
@@ -98,32 +101,32 @@ EVERYTHING = parse_config(config(nodeSelector={"matchExpressions": [{"key": "os"
 MIXED = (node("bf2-1", {**DPU_LABELS, "os": ""}), node("master-0", {"node-role.kubernetes.io/master": "", "os": ""}))
 
 
-def message(plan):
+def message(plan: Plan) -> str:
     (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
     return status.conditions[0].message
 
 
-def test_no_pool_is_made_for_nodes_that_are_not_granted_and_they_are_named():
+def test_no_pool_is_made_for_nodes_that_are_not_granted_and_they_are_named() -> None:
     plan = plan_host_config(view(pools=(), machine_config=None, config=EVERYTHING, nodes=MIXED))
     assert written(plan) == []
     assert said(plan) == ("False", "NodeNotGranted")
     assert message(plan).endswith("master-0 is a node of the control plane; nothing is written")
 
 
-def test_a_pool_that_is_there_does_not_come_to_hold_nodes_that_are_not_granted():
+def test_a_pool_that_is_there_does_not_come_to_hold_nodes_that_are_not_granted() -> None:
     plan = plan_host_config(view(config=EVERYTHING, nodes=MIXED))
     assert written(plan) == []
     assert said(plan) == ("False", "NodeNotGranted")
     assert message(plan).endswith("the pool stays as it is")
 
 
-def test_a_pool_as_it_was_written_stays_and_what_it_should_not_hold_is_named():
+def test_a_pool_as_it_was_written_stays_and_what_it_should_not_hold_is_named() -> None:
     plan = plan_host_config(view(nodes=(node("bf2-1", {**DPU_LABELS, "node-role.kubernetes.io/master": ""}),)))
     assert written(plan) == ["MachineConfig", "MachineConfigPool"]
     assert said(plan) == ("False", "NodeNotGranted")
 
 
-def test_who_has_a_node_is_told_who_else_selects_it():
+def test_who_has_a_node_is_told_who_else_selects_it() -> None:
     claims = {
         "bf2-1": (
             Claim("other", "DpuClusterConfig b/c", Tie.WISH, ("2", "", "")),
@@ -135,7 +138,7 @@ def test_who_has_a_node_is_told_who_else_selects_it():
     assert message(plan).endswith("; not given to others: bf2-1 is selected by DpuClusterConfig b/c too")
 
 
-def test_a_node_that_somebody_else_holds_is_not_taken():
+def test_a_node_that_somebody_else_holds_is_not_taken() -> None:
     claims = {
         "bf2-1": (
             Claim("other", "DpuClusterConfig b/c", Tie.POOL, ("9", "", "")),
@@ -147,7 +150,7 @@ def test_a_node_that_somebody_else_holds_is_not_taken():
     assert "bf2-1 is held by DpuClusterConfig b/c" in message(plan)
 
 
-def test_the_condition_follows_what_the_nodes_run():
+def test_the_condition_follows_what_the_nodes_run() -> None:
     name = {"name": "rendered-dpu-1", "source": [{"name": "00-dpu-bluefield-switchdev"}]}
     rolled = {
         **POOL,

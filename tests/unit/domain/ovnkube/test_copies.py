@@ -165,7 +165,9 @@ NEEDED = {   # topologies, flavour -> names
 
 
 @pytest.mark.parametrize(("topologies", "flavour", "expected"), NEEDED.values(), ids=NEEDED.keys())
-def test_a_tenant_keeps_what_its_topology_does_not_share(topologies, flavour, expected):
+def test_a_tenant_keeps_what_its_topology_does_not_share(
+    topologies: set[Topology], flavour: Flavour, expected: list[str]
+) -> None:
     assert [source.name for source in needed_sources(topologies, flavour)] == expected
 
 

@@ -1,5 +1,6 @@
 import base64
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -8,14 +9,14 @@ from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.names import OWNER_LABEL
 from dpunetop.domain.ovnkube.copies import AUTHORITY, CERTIFICATE, SOURCES
 from dpunetop.domain.ovnkube.copying import CopiedObject, TenantObjectsView, plan_tenant_objects
-from dpunetop.kube.plan import Apply, ApplyStatus, Delete
+from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Plan
 from support.objects import config
 from support.pki import pair
 
 OWNER = Owner(config(), "0123")
 
 
-def text(data):
+def text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
@@ -33,25 +34,25 @@ VIEW = TenantObjectsView(
 )
 
 
-def copy(name, labels=None, **members):
+def copy(name: str, labels: dict[str, Any] | None = None, **members: Any | str) -> dict[str, Any]:
     metadata = {"name": name, "uid": "u", "labels": {OWNER_LABEL: "0123"} if labels is None else labels}
     return {"metadata": metadata, **members}
 
 
-def with_pair(pair_):
+def with_pair(pair_: CopiedObject) -> TenantObjectsView:
     return replace(VIEW, pairs=tuple(pair_ if pair_.source is other.source else other for other in VIEW.pairs))
 
 
-def written(plan):
+def written(plan: Plan) -> list[str]:
     return [step.desired["metadata"]["name"] for step in plan.steps if isinstance(step, Apply)]
 
 
-def said(plan):
+def said(plan: Plan) -> tuple[str, str]:
     (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
     return status.conditions[0].status, status.conditions[0].reason
 
 
-def test_all_three_are_copied_with_listed_keys_only():
+def test_all_three_are_copied_with_listed_keys_only() -> None:
     plan = plan_tenant_objects(VIEW)
     assert written(plan) == ["ovn-cert", "ovn-ca", "ovnkube-config"]
     assert said(plan) == ("True", "Synced")
@@ -59,7 +60,7 @@ def test_all_three_are_copied_with_listed_keys_only():
     assert sorted(cert["data"]) == ["tls.crt", "tls.key"]
 
 
-def test_a_tenant_that_cannot_be_read_changes_nothing():
+def test_a_tenant_that_cannot_be_read_changes_nothing() -> None:
     plan = plan_tenant_objects(replace(VIEW, pairs=(), blind="not engaged"))
     assert written(plan) == []
     assert said(plan) == ("Unknown", "TenantNotRead")
@@ -81,7 +82,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("bad", "reason"), BAD.values(), ids=BAD.keys())
-def test_one_that_is_bad_keeps_its_last_copy_and_holds_up_no_other(bad, reason):
+def test_one_that_is_bad_keeps_its_last_copy_and_holds_up_no_other(bad: CopiedObject, reason: str) -> None:
     plan = plan_tenant_objects(with_pair(bad))
     assert written(plan) == ["ovn-cert", "ovnkube-config"]
     assert not [step for step in plan.steps if isinstance(step, Delete)]
@@ -91,7 +92,7 @@ def test_one_that_is_bad_keeps_its_last_copy_and_holds_up_no_other(bad, reason):
 @pytest.mark.parametrize(
     "live", [copy("ovn-cert", type="Opaque"), copy("ovn-cert", type="kubernetes.io/tls", immutable=True)]
 )
-def test_a_copy_that_cannot_become_what_it_should_be_makes_way(live):
+def test_a_copy_that_cannot_become_what_it_should_be_makes_way(live: dict[str, Any]) -> None:
     plan = plan_tenant_objects(with_pair(CopiedObject(CERTIFICATE, SEEN["ovn-cert"], live)))
     assert [step.live for step in plan.steps if isinstance(step, Delete)] == [live]
     assert written(plan) == ["ovn-ca", "ovnkube-config"]

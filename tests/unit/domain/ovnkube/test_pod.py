@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -27,27 +28,27 @@ CHANGES = {
 }
 
 
-def pod_of(made):
+def pod_of(made: dict[str, Any]) -> dict[str, dict[str, dict[str, str]]]:
     """What the DaemonSet controller makes of it, and an admission webhook after that."""
     metadata = made["spec"]["template"]["metadata"]
     return {"metadata": {"annotations": {**metadata["annotations"], "webhook.example/was-here": "yes"}}}
 
 
-def test_a_pod_is_known_by_the_template_it_was_made_from():
+def test_a_pod_is_known_by_the_template_it_was_made_from() -> None:
     assert has_newest_template(daemonset(SHAPE), pod_of(daemonset(SHAPE)))
 
 
 @pytest.mark.parametrize("changed", CHANGES.values(), ids=CHANGES)
-def test_a_pod_of_another_template_is_not_of_the_newest(changed):
+def test_a_pod_of_another_template_is_not_of_the_newest(changed: Shape) -> None:
     assert not has_newest_template(daemonset(changed), pod_of(daemonset(SHAPE)))
 
 
-def test_a_pod_or_a_daemonset_that_somebody_else_made_has_no_template_of_ours():
+def test_a_pod_or_a_daemonset_that_somebody_else_made_has_no_template_of_ours() -> None:
     foreign = {"spec": {"template": {"metadata": {}}}}
     assert not has_newest_template(daemonset(SHAPE), {"metadata": {}})
     assert not has_newest_template(foreign, {"metadata": {}})
 
 
-def test_other_namespaces_and_owners_do_not_change_the_template():
+def test_other_namespaces_and_owners_do_not_change_the_template() -> None:
     other = replace(SHAPE, namespace="dpu-two", owner=Owner(config(), "4567"))
     assert daemonset(other)["spec"]["template"] == daemonset(SHAPE)["spec"]["template"]

@@ -192,8 +192,10 @@ CANDIDATES = {   # choice, containers in the tenant, containers of ours -> topol
 
 
 @pytest.mark.parametrize(("choice", "theirs", "ours", "expected"), CANDIDATES.values(), ids=CANDIDATES.keys())
-def test_what_a_tenant_may_have_counts_what_was_written_for(choice, theirs, ours, expected):
-    def written(containers):
+def test_what_a_tenant_may_have_counts_what_was_written_for(
+    choice: TopologyChoice, theirs: list[str] | None, ours: list[str] | None, expected: set[Topology]
+) -> None:
+    def written(containers: list[str] | None) -> dict[str, dict[str, dict[str, dict[str, Any]]]] | None:
         pods = {"containers": [{"name": name} for name in containers or []]}
         return None if containers is None else {"spec": {"template": {"spec": pods}}}
 

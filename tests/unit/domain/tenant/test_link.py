@@ -2,6 +2,7 @@ import base64
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from dpunetop.domain.tenant.link import (
     root_print,
     told,
 )
-from dpunetop.kube.plan import Apply, ApplyStatus
+from dpunetop.kube.plan import Apply, ApplyStatus, Plan
 from dpunetop.sandbox.pki import Authority
 from support.kubeconfigs import good_kubeconfig
 from support.objects import config
@@ -33,7 +34,7 @@ GOOD = good_kubeconfig()
 MODEL = parse_kubeconfig(GOOD)
 
 
-def secret(data, labels=None, key="config"):
+def secret(data: bytes | None, labels: dict[str, Any] | None = None, key: str = "config") -> dict[str, Any]:
     encoded = {key: base64.b64encode(data).decode()} if data is not None else {}
     return {"metadata": {"name": "s", "namespace": "dpu-one", "uid": "u", "labels": labels or {}}, "data": encoded}
 
@@ -41,11 +42,17 @@ def secret(data, labels=None, key="config"):
 STORED = secret(render_kubeconfig(MODEL), {OWNER_LABEL: "0123"}, TENANT_CREDENTIAL_KEY)
 
 
-def view(choice, attempt, kept=None, stored=None, **spec):
+def view(
+    choice: KubeconfigChoice,
+    attempt: Linked | TenantDenied | TenantUnanswered | WrongCluster,
+    kept: Linked | None = None,
+    stored: dict[str, Any] | None = None,
+    **spec: None,
+) -> LinkView:
     return LinkView(parse_config(config(**spec)), OWNER, choice, attempt, kept, stored, "dpunetop-tenantlink")
 
 
-def said(plan):
+def said(plan: Plan) -> dict[str, Any]:
     (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
     return {condition.type: (condition.status, condition.reason) for condition in status.conditions}
 
@@ -68,7 +75,9 @@ CHOICES = {  # given, stored -> kubeconfig used, reason
 
 
 @pytest.mark.parametrize(("given", "stored", "usable", "reason"), CHOICES.values(), ids=CHOICES.keys())
-def test_which_kubeconfig_is_used(given, stored, usable, reason):
+def test_which_kubeconfig_is_used(
+    given: dict[str, Any] | None, stored: dict[str, Any] | None, usable: bool, reason: str | None
+) -> None:
     choice = choose(parse_config(config()), given, stored, OWNER)
     assert (choice.kubeconfig is not None) == usable
     assert (choice.problem.reason if choice.problem else None) == reason
@@ -91,7 +100,9 @@ IDENTITIES = {  # remembered, accepted, seen -> reason
 
 
 @pytest.mark.parametrize(("remembered", "accepted", "seen", "reason"), IDENTITIES.values(), ids=IDENTITIES.keys())
-def test_which_cluster_may_be_the_tenant(remembered, accepted, seen, reason):
+def test_which_cluster_may_be_the_tenant(
+    remembered: str | None, accepted: str | None, seen: str, reason: str | None
+) -> None:
     obj = {**config(), "status": {"tenantUID": remembered}}
     if accepted:
         obj["metadata"]["annotations"] = {"dpu.openshift.io/accept-tenant": accepted}
@@ -115,17 +126,23 @@ LINKS = {   # attempt, kept -> CredentialsValid, TenantReachable, seconds to the
 
 
 @pytest.mark.parametrize(("attempt", "kept", "valid", "reachable", "retry"), LINKS.values(), ids=LINKS.keys())
-def test_what_is_said_of_the_link(attempt, kept, valid, reachable, retry):
+def test_what_is_said_of_the_link(
+    attempt: Linked | TenantDenied | TenantUnanswered | WrongCluster,
+    kept: Linked | None,
+    valid: tuple[str, str],
+    reachable: tuple[str, str],
+    retry: float | None,
+) -> None:
     plan = plan_link(view(GOOD_CHOICE, attempt, kept))
     assert said(plan) == {"CredentialsValid": valid, "TenantReachable": reachable}
     assert plan.requeue_after_seconds == retry
 
 
-def test_without_a_secret_asked_for_nothing_is_said():
+def test_without_a_secret_asked_for_nothing_is_said() -> None:
     assert said(plan_link(view(KubeconfigChoice(None, None), Linked("t1", None), kubeConfigFile=None))) == {}
 
 
-def test_a_kubeconfig_that_worked_is_kept_rebuilt():
+def test_a_kubeconfig_that_worked_is_kept_rebuilt() -> None:
     (apply,) = [step for step in plan_link(view(GOOD_CHOICE, Linked("t1", None))).steps if isinstance(step, Apply)]
     assert base64.b64decode(apply.desired["data"][TENANT_CREDENTIAL_KEY]) == render_kubeconfig(MODEL)
     assert apply.live is None
@@ -139,24 +156,26 @@ def test_a_kubeconfig_that_worked_is_kept_rebuilt():
         "a stranger's Secret in our place": (Linked("t1", None), secret(b"x")),
     }.values(),
 )
-def test_a_kubeconfig_that_did_not_prove_itself_replaces_nothing(attempt, stored):
+def test_a_kubeconfig_that_did_not_prove_itself_replaces_nothing(
+    attempt: Linked | TenantUnanswered | WrongCluster, stored: dict[str, Any] | None
+) -> None:
     plan = plan_link(view(GOOD_CHOICE, attempt, stored=stored))
     assert not [step for step in plan.steps if isinstance(step, Apply)]
 
 
-def test_once_the_end_has_begun_no_kubeconfig_is_kept_any_more():
+def test_once_the_end_has_begun_no_kubeconfig_is_kept_any_more() -> None:
     linked = replace(view(GOOD_CHOICE, Linked("t1", None)), config=replace(parse_config(config()), terminating=True))
     plan = plan_link(linked)
     assert not [step for step in plan.steps if isinstance(step, Apply)]
     assert said(plan)["TenantReachable"] == ("True", "Reachable")
 
 
-def test_the_kubeconfig_that_is_kept_is_mounted_by_no_pod():
+def test_the_kubeconfig_that_is_kept_is_mounted_by_no_pod() -> None:
     (apply,) = [step for step in plan_link(view(GOOD_CHOICE, Linked("t1", None))).steps if isinstance(step, Apply)]
     assert apply.desired["metadata"]["name"] == "dpunetop-tenant-kubeconfig"
 
 
-def test_the_authority_of_the_tenant_is_remembered_and_a_namesake_behind_another_is_told():
+def test_the_authority_of_the_tenant_is_remembered_and_a_namesake_behind_another_is_told() -> None:
     linked = plan_link(replace(view(GOOD_CHOICE, Linked("t1", None, "r1")), strangers=("b/c",)))
     (status,) = [step for step in linked.steps if isinstance(step, ApplyStatus)]
     assert status.members == {"tenantUID": "t1", "tenantRoot": "r1"}
@@ -168,14 +187,14 @@ def test_the_authority_of_the_tenant_is_remembered_and_a_namesake_behind_another
     assert status.members == {"tenantUID": "t1", "tenantRoot": "r1"}
 
 
-def test_the_authority_is_known_by_its_key_and_nothing_is_known_of_what_is_no_certificate():
+def test_the_authority_is_known_by_its_key_and_nothing_is_known_of_what_is_no_certificate() -> None:
     one, other = Authority("a"), Authority("a")
     assert root_print(one.pem) == root_print(one.pem) != root_print(other.pem)
     assert len(root_print(one.pem)) == 64
     assert root_print(b"") == root_print(b"no certificate") == ""
 
 
-def test_the_identity_of_the_tenant_is_remembered_and_stays_while_it_is_silent():
+def test_the_identity_of_the_tenant_is_remembered_and_stays_while_it_is_silent() -> None:
     linked = plan_link(view(GOOD_CHOICE, Linked("t1", None)))
     assert [step.members for step in linked.steps if isinstance(step, ApplyStatus)] == [{"tenantUID": "t1"}]
     obj = {**config(), "status": {"tenantUID": "t1"}}
@@ -187,19 +206,19 @@ UNKNOWN = ["Refused", "Timeout", "TLS", "Reset", "BadAnswer", "TooLarge"]
 
 
 @pytest.mark.parametrize("reason", UNKNOWN)
-def test_what_is_at_an_address_that_nobody_knows_is_not_told(reason):
+def test_what_is_at_an_address_that_nobody_knows_is_not_told(reason: str) -> None:
     failure = TenantUnanswered(reason, f"10.0.0.1:22: {reason}")
     assert told(failure, True) is failure
     assert told(failure, False) == told(TenantUnanswered("Refused", "x"), False)
 
 
 @pytest.mark.parametrize("reason", ["DNS", "AddressRefused", "Forbidden"])
-def test_what_says_nothing_of_an_address_is_told(reason):
+def test_what_says_nothing_of_an_address_is_told(reason: str) -> None:
     failure = TenantUnanswered(reason, "why")
     assert told(failure, False) is failure
 
 
-def test_a_link_at_an_address_that_is_refused_by_now_stays_and_says_so():
+def test_a_link_at_an_address_that_is_refused_by_now_stays_and_says_so() -> None:
     shown = replace(
         view(KubeconfigChoice(MODEL, None), Linked("t", None)), address_trouble="address 10.0.0.1 is loopback by now"
     )
@@ -207,8 +226,8 @@ def test_a_link_at_an_address_that_is_refused_by_now_stays_and_says_so():
     assert said(plan_link(shown))["CredentialsValid"] == ("True", "Verified")
 
 
-def jwt(**claims):
-    def part(obj):
+def jwt(**claims: int | str) -> str:
+    def part(obj: dict[str, Any]) -> str:
         return base64.urlsafe_b64encode(json.dumps(obj).encode()).decode().rstrip("=")
 
     return f"{part({'alg': 'none'})}.{part(claims)}.sig"
@@ -218,7 +237,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR, HOUR = 365 * 86_400, 3600
 
 
-def message_of(plan, type_="CredentialsValid"):
+def message_of(plan: Plan, type_: str = "CredentialsValid") -> str:
     (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
     return next(c.message for c in status.conditions if c.type == type_)
 
@@ -234,7 +253,9 @@ ENDS = {  # token lives from, to (seconds from NOW) -> status, reason, words, se
 
 
 @pytest.mark.parametrize(("begins", "ends", "status", "reason", "words", "again"), ENDS.values(), ids=ENDS.keys())
-def test_until_when_a_kubeconfig_is_good_is_told_with_its_secret(begins, ends, status, reason, words, again):
+def test_until_when_a_kubeconfig_is_good_is_told_with_its_secret(
+    begins: int, ends: int, status: str, reason: str, words: str, again: float | None
+) -> None:
     at = NOW.timestamp()
     token = jwt(iat=int(at + begins), exp=int(at + ends))
     model = parse_kubeconfig(good_kubeconfig(token=token))
@@ -250,7 +271,7 @@ NO_END = ("opaque", "a.b", "a.b.c", f"a.{'x' * 20_000}.c", jwt(exp="soon"), jwt(
 
 
 @pytest.mark.parametrize("token", NO_END)
-def test_a_token_that_says_no_end_is_accepted_and_that_is_told(token):
+def test_a_token_that_says_no_end_is_accepted_and_that_is_told(token: str) -> None:
     model = parse_kubeconfig(good_kubeconfig(token=token))
     plan = plan_link(replace(view(KubeconfigChoice(model, None), Linked("t1", None)), now=NOW))
     assert said(plan)["CredentialsValid"] == ("True", "Verified")
@@ -261,7 +282,9 @@ def test_a_token_that_says_no_end_is_accepted_and_that_is_told(token):
 @pytest.mark.parametrize(
     "attempt", [TenantDenied("Unauthorized", "m"), TenantUnanswered("Timeout", "m"), WrongCluster("W", "m")]
 )
-def test_a_kubeconfig_that_does_not_serve_is_told_with_its_secret_and_what_stays_in_use(attempt, has_fallback):
+def test_a_kubeconfig_that_does_not_serve_is_told_with_its_secret_and_what_stays_in_use(
+    attempt: TenantDenied | TenantUnanswered | WrongCluster, has_fallback: bool
+) -> None:
     kept = Linked("t1", None) if has_fallback else None
     message = message_of(plan_link(replace(view(GOOD_CHOICE, attempt, kept), has_fallback=has_fallback)))
     assert "Secret tenant-cluster-1-kubeconf" in message
@@ -274,7 +297,9 @@ PRINT = {"tenantServer": "print", "tenantAddresses": ["10.0.0.1"]}
 @pytest.mark.parametrize(
     "attempt", [Linked("t", None), TenantUnanswered("Refused", "m"), TenantDenied("Unauthorized", "m")]
 )
-def test_where_the_tenant_has_proved_who_it_is_stands_in_the_status_whatever_comes(attempt):
+def test_where_the_tenant_has_proved_who_it_is_stands_in_the_status_whatever_comes(
+    attempt: Linked | TenantDenied | TenantUnanswered,
+) -> None:
     proven = replace(view(KubeconfigChoice(MODEL, None), attempt), proven=Proven("print", ("10.0.0.1",)))
     assert {key: members(plan_link(proven))[key] for key in PRINT} == PRINT
     started_anew = view(KubeconfigChoice(MODEL, None), attempt)
@@ -283,6 +308,6 @@ def test_where_the_tenant_has_proved_who_it_is_stands_in_the_status_whatever_com
     assert PRINT.keys().isdisjoint(members(plan_link(started_anew)))
 
 
-def members(plan):
+def members(plan: Plan) -> dict[str, Any]:
     (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
     return status.members

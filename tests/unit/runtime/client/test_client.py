@@ -14,7 +14,7 @@ from dpunetop.kube.keys import CONFIGMAPS, NODES, PODS, SECRETS, Resource
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.watch import WatchEvent
 from dpunetop.runtime.client.client import Client
-from dpunetop.runtime.client.transport import Pool, Transport
+from dpunetop.runtime.client.transport import Pool, Response, Transport
 from dpunetop.runtime.metrics import Metrics
 from support.clock import FakeClock
 from support.scriptedtransport import ScriptedTransport, response, status_object
@@ -48,7 +48,7 @@ def line(kind: str, obj: Any) -> bytes:
 # -- lists and watches -------------------------------------------------------------------------------------------------
 
 
-def test_a_list_is_read_page_by_page_and_its_items_know_their_type():
+def test_a_list_is_read_page_by_page_and_its_items_know_their_type() -> None:
     made, transport, _ = client(page("a", "b", following="t=="), page("c"))
     pages = list(made.pages(Selection(CONFIGMAPS, "ns", "metadata.name=a"), 2))
     assert [(p.resource_version, p.remaining) for p in pages] == [("9", True), ("9", False)]
@@ -60,18 +60,18 @@ def test_a_list_is_read_page_by_page_and_its_items_know_their_type():
     ]
 
 
-def test_the_version_of_a_collection_costs_one_object():
+def test_the_version_of_a_collection_costs_one_object() -> None:
     made, transport, _ = client(page("a", version="77", following="t"))
     assert made.present_version(Selection(CONFIGMAPS, "ns", "metadata.name=a")) == "77"
     assert transport.targets == ["/api/v1/namespaces/ns/configmaps?limit=1&fieldSelector=metadata.name%3Da"]
 
 
-def test_a_list_without_items_is_empty():
+def test_a_list_without_items_is_empty() -> None:
     made, _, _ = client(response(200, {"metadata": {"resourceVersion": "9"}, "items": None}))
     assert [p.items for p in made.pages(Selection(NODES), 5)] == [[]]
 
 
-def test_a_page_that_is_too_large_is_asked_for_again_smaller():
+def test_a_page_that_is_too_large_is_asked_for_again_smaller() -> None:
     too_large = Unreachable(0, "TooLarge", "")
     made, transport, _ = client(too_large, too_large, page("a", following="t"), page("b"))
     assert [len(p.items) for p in made.pages(Selection(NODES), 100)] == [1, 1]
@@ -84,13 +84,13 @@ def frugal(*answers: Any) -> tuple[Client, ScriptedTransport]:
     return over(transport, FakeClock(), most_weight=10_000), transport
 
 
-def test_a_page_that_would_take_too_much_memory_is_asked_for_again_smaller():
+def test_a_page_that_would_take_too_much_memory_is_asked_for_again_smaller() -> None:
     made, transport = frugal(page(*map(str, range(100))), page("a", following="t"), page("b"))
     assert [len(p.items) for p in made.pages(Selection(NODES), 100)] == [1, 1]
     assert [t.split("limit=")[1] for t in transport.targets] == ["100", "25", "25&continue=t"]
 
 
-def test_an_object_or_event_that_would_take_too_much_memory_is_an_error():
+def test_an_object_or_event_that_would_take_too_much_memory_is_an_error() -> None:
     stuffed = {**NODE, "x": [{}] * 200}
     made, _ = frugal(response(200, stuffed))
     with pytest.raises(Unreachable, match="TooLarge"):
@@ -100,13 +100,13 @@ def test_an_object_or_event_that_would_take_too_much_memory_is_an_error():
         list(made.watch(Selection(NODES), "7"))
 
 
-def test_one_object_that_is_too_large_is_an_error():
+def test_one_object_that_is_too_large_is_an_error() -> None:
     made, _, _ = client(Unreachable(0, "TooLarge", ""))
     with pytest.raises(Unreachable, match="TooLarge"):
         list(made.pages(Selection(NODES), 1))
 
 
-def test_a_list_that_goes_in_circles_ends():
+def test_a_list_that_goes_in_circles_ends() -> None:
     made, _, _ = client(page("a", following="t"), page("b", following="t"))
     with pytest.raises(Unreachable, match="BadAnswer"):
         list(made.pages(Selection(NODES), 1))
@@ -125,7 +125,7 @@ class Endless(ScriptedTransport):
         return super().call(request, timeout_seconds, pool)
 
 
-def test_a_list_that_never_ends_is_given_up():
+def test_a_list_that_never_ends_is_given_up() -> None:
     clock = FakeClock()
     transport = Endless(clock)
     made = over(transport, clock)
@@ -134,7 +134,7 @@ def test_a_list_that_never_ends_is_given_up():
     assert len(transport.sent) == 15
 
 
-def test_what_a_server_says_when_it_refuses_is_cut_as_its_transport_wants():
+def test_what_a_server_says_when_it_refuses_is_cut_as_its_transport_wants() -> None:
     words = status_object(500, "InternalError", message="m" * 500)
     made, transport, _ = client(*[response(500, words)] * 3, [line("ERROR", words)])
     transport.max_error_chars = 200
@@ -146,13 +146,13 @@ def test_what_a_server_says_when_it_refuses_is_cut_as_its_transport_wants():
     assert event.object["message"] == "m" * 196 + " ..."
 
 
-def test_a_continue_token_that_expired_is_gone():
+def test_a_continue_token_that_expired_is_gone() -> None:
     made, _, _ = client(page("a", following="t"), response(410, status_object(410, "Expired")))
     with pytest.raises(Gone):
         list(made.pages(Selection(NODES), 1))
 
 
-def test_a_watch_asks_for_bookmarks_and_an_end_and_hands_out_events():
+def test_a_watch_asks_for_bookmarks_and_an_end_and_hands_out_events() -> None:
     made, transport, _ = client([line("ADDED", NODE), line("BOOKMARK", {"metadata": {"resourceVersion": "8"}})])
     assert list(made.watch(Selection(NODES), "7")) == [
         WatchEvent("ADDED", NODE),
@@ -161,20 +161,20 @@ def test_a_watch_asks_for_bookmarks_and_an_end_and_hands_out_events():
     assert transport.targets == ["/api/v1/nodes?watch=1&allowWatchBookmarks=true&resourceVersion=7&timeoutSeconds=450"]
 
 
-def test_an_error_in_a_watch_is_an_event_for_whoever_interprets_events():
+def test_an_error_in_a_watch_is_an_event_for_whoever_interprets_events() -> None:
     status = status_object(410, "Expired")
     made, _, _ = client([line("ERROR", status)])
     assert list(made.watch(Selection(NODES), "7")) == [WatchEvent("ERROR", dict(status))]
 
 
-def test_a_watch_list_that_the_server_refuses_is_its_error():
+def test_a_watch_list_that_the_server_refuses_is_its_error() -> None:
     made, transport, _ = client(response(422, status_object(422, "Invalid")))
     with pytest.raises(Invalid):
         next(made.watch_list(Selection(NODES)))
     assert "sendInitialEvents=true&resourceVersionMatch=NotOlderThan" in transport.targets[0]
 
 
-def test_a_watch_is_opened_once_more_with_a_new_token():
+def test_a_watch_is_opened_once_more_with_a_new_token() -> None:
     refused = Unauthorized(401, "Unauthorized", "")
     made, transport, _ = client(refused, [line("ADDED", NODE)], renewals=(True,))
     assert len(list(made.watch(Selection(NODES), "7"))) == 1
@@ -206,7 +206,7 @@ def test_a_watch_is_opened_once_more_with_a_new_token():
     ],
     ids=lambda bad: bad[:60].decode(),
 )
-def test_a_watch_line_without_the_shape_of_an_event_is_a_bad_answer(bad):
+def test_a_watch_line_without_the_shape_of_an_event_is_a_bad_answer(bad: bytes) -> None:
     made, _, _ = client([bad])
     with pytest.raises(Unreachable, match="BadAnswer"):
         list(made.watch(Selection(NODES), "7"))
@@ -227,7 +227,7 @@ def test_a_watch_line_without_the_shape_of_an_event_is_a_bad_answer(bad):
         b'{"metadata":{"resourceVersion":"9","continue":1},"items":[]}',
     ],
 )
-def test_a_page_without_the_shape_of_a_list_is_a_bad_answer(bad):
+def test_a_page_without_the_shape_of_a_list_is_a_bad_answer(bad: bytes) -> None:
     made, _, _ = client(response(200, bad))
     with pytest.raises(Unreachable, match="BadAnswer"):
         list(made.pages(Selection(NODES), 1))
@@ -236,7 +236,7 @@ def test_a_page_without_the_shape_of_a_list_is_a_bad_answer(bad):
 # -- single objects ----------------------------------------------------------------------------------------------------
 
 
-def test_an_apply_names_itself_by_the_body_and_goes_by_its_manager():
+def test_an_apply_names_itself_by_the_body_and_goes_by_its_manager() -> None:
     body = {"metadata": {"name": "a/b", "namespace": "ns", "resourceVersion": "1"}, "data": {"k": "v"}}
     made, transport, _ = client(response(201, NODE), response(200, NODE))
     assert made.apply(CONFIGMAPS, body, "dpunetop-x", 3.0) == NODE
@@ -249,7 +249,7 @@ def test_an_apply_names_itself_by_the_body_and_goes_by_its_manager():
     assert (sent.request.method, jsonio.loads(sent.request.body or b""), sent.timeout_seconds) == ("PATCH", body, 3.0)
 
 
-def test_a_delete_says_which_object_it_means():
+def test_a_delete_says_which_object_it_means() -> None:
     made, transport, _ = client(response(200, {}), response(200, {}))
     made.delete(PODS, "ns", "p", "uid-1")
     made.delete(PODS, "ns", "p", "uid-1", "17")
@@ -259,7 +259,7 @@ def test_a_delete_says_which_object_it_means():
     ]
 
 
-def test_what_is_created_need_not_have_a_name():
+def test_what_is_created_need_not_have_a_name() -> None:
     made, transport, _ = client(response(201, {"metadata": {}, "status": {"allowed": True}}), response(201, {}))
     assert made.create(NODES, "", {})["status"] == {"allowed": True}
     made.create_sub(PODS, "ns", "p", "eviction", {})
@@ -275,7 +275,9 @@ def test_what_is_created_need_not_have_a_name():
         (500, "InternalError", ApiError),
     ],
 )
-def test_an_answer_that_is_no_success_is_an_error_of_its_kind(code, reason, kind):
+def test_an_answer_that_is_no_success_is_an_error_of_its_kind(
+    code: int, reason: str, kind: type[ApiError] | type[Conflict] | type[Invalid] | type[NotFound]
+) -> None:
     causes = [{"reason": "FieldValueInvalid", "field": "metadata.uid"}]
     made, _, _ = client(response(code, status_object(code, reason, message="m\x00m", details={"causes": causes})))
     with pytest.raises(kind) as caught:
@@ -284,21 +286,21 @@ def test_an_answer_that_is_no_success_is_an_error_of_its_kind(code, reason, kind
     assert (error.code, error.reason, error.message, error.causes) == (code, reason, "m m", tuple(causes))
 
 
-def test_the_code_of_an_error_is_that_of_the_answer_whatever_its_body_claims():
+def test_the_code_of_an_error_is_that_of_the_answer_whatever_its_body_claims() -> None:
     made, _, _ = client(response(403, status_object(404, "NotFound")))
     with pytest.raises(ApiError) as caught:
         made.get(NODES, "", "dpu-1")
     assert caught.value.code == 403
 
 
-def test_a_success_with_a_truncated_body_is_a_bad_answer_and_is_not_repeated():
+def test_a_success_with_a_truncated_body_is_a_bad_answer_and_is_not_repeated() -> None:
     made, transport, _ = client(response(200, b'{"metadata":{"na'))
     with pytest.raises(Unreachable, match="BadAnswer"):
         made.update(SECRETS, "ns", "s", {})
     assert len(transport.sent) == 1
 
 
-def test_a_resource_is_served_if_its_version_lists_it():
+def test_a_resource_is_served_if_its_version_lists_it() -> None:
     things = Resource("example.test", "v1", "things", "Thing", True)
     listing = response(200, {"resources": [{"name": "others"}, {"name": "things"}, 3]})
     made, transport, _ = client(listing, response(200, {"resources": []}), response(404, b"404 page not found"))
@@ -309,7 +311,7 @@ def test_a_resource_is_served_if_its_version_lists_it():
 RESET = Unreachable(0, "Reset", "reset")
 
 
-def test_the_version_is_asked_for_once_more_where_the_connection_was_gone_and_not_where_none_answers():
+def test_the_version_is_asked_for_once_more_where_the_connection_was_gone_and_not_where_none_answers() -> None:
     listing = response(200, {"metadata": {"resourceVersion": "9"}, "items": []})
     made, _, _ = client(RESET, listing)
     assert made.present_version(Selection(NODES)) == "9"
@@ -327,7 +329,9 @@ SILENCE = Unreachable(0, "Timeout", "silence")
     ("first", "second_took", "cut"),
     [(SILENCE, 0.9, [0.0]), (SILENCE, 1.1, []), (RESET, 0.1, []), (response(500, b"etcd failed"), 0.1, [])],
 )
-def test_streams_that_are_silent_are_cut_where_only_a_new_connection_is_answered_at_once(first, second_took, cut):
+def test_streams_that_are_silent_are_cut_where_only_a_new_connection_is_answered_at_once(
+    first: Unreachable | Response, second_took: float, cut: list[float]
+) -> None:
     made, transport, clock = client(first, response(200, b"ok"))
     transport.took = [0.0, second_took]
     transport.clock = clock
@@ -336,7 +340,7 @@ def test_streams_that_are_silent_are_cut_where_only_a_new_connection_is_answered
 
 
 @pytest.mark.parametrize("status", [200, 403, 404])
-def test_a_probe_is_content_with_a_server_that_answers(status):
+def test_a_probe_is_content_with_a_server_that_answers(status: int) -> None:
     made, transport, _ = client(response(status, b"ok"))
     made.probe(5.0)
     assert (transport.targets, transport.sent[0].timeout_seconds) == (["/readyz"], 2.0)
@@ -347,21 +351,23 @@ FAILURES = [(response(500, b"etcd failed"), ApiError), (UNREACHABLE, Unreachable
 
 
 @pytest.mark.parametrize("first", [answer for answer, _ in FAILURES])
-def test_a_probe_that_fails_is_sent_once_more_on_a_new_connection(first):
+def test_a_probe_that_fails_is_sent_once_more_on_a_new_connection(first: Unreachable | Response) -> None:
     made, transport, _ = client(first, response(200, b"ok"))
     made.probe(5.0)
     assert [(sent.pool, sent.timeout_seconds) for sent in transport.sent] == [(Pool.PROBE, 2.0), (Pool.NEW_PROBE, 5.0)]
 
 
 @pytest.mark.parametrize(("answer", "kind"), FAILURES)
-def test_a_probe_says_when_the_server_is_not_there_or_not_ready(answer, kind):
+def test_a_probe_says_when_the_server_is_not_there_or_not_ready(
+    answer: Unreachable | Response, kind: type[ApiError] | type[Unreachable]
+) -> None:
     made, transport, _ = client(response(503, b""), answer)
     with pytest.raises(kind):
         made.probe(5.0)
     assert len(transport.sent) == 2
 
 
-def test_a_probe_without_a_valid_credential_is_not_repeated():
+def test_a_probe_without_a_valid_credential_is_not_repeated() -> None:
     made, transport, _ = client(response(401, b""))
     with pytest.raises(Unauthorized):
         made.probe(5.0)
@@ -371,14 +377,14 @@ def test_a_probe_without_a_valid_credential_is_not_repeated():
 # -- trying again ------------------------------------------------------------------------------------------------------
 
 
-def test_a_request_without_an_answer_is_never_sent_again():
+def test_a_request_without_an_answer_is_never_sent_again() -> None:
     made, transport, _ = client(UNREACHABLE)
     with pytest.raises(Unreachable):
         made.get(NODES, "", "dpu-1")
     assert len(transport.sent) == 1
 
 
-def test_an_overloaded_server_is_asked_again_when_it_said():
+def test_an_overloaded_server_is_asked_again_when_it_said() -> None:
     made, transport, clock = client(LATER, response(503, b"", Retry_After="1"), response(200, NODE))
     got: list[Any] = []
     thread = threading.Thread(target=lambda: got.append(made.get(NODES, "", "dpu-1")))
@@ -412,14 +418,14 @@ def wait_for(transport: ScriptedTransport, requests: int) -> None:
     ],
     ids=["429 without a time", "503 without a time", "500", "a time beyond the call's own", "a date"],
 )
-def test_nothing_else_is_asked_again(answer):
+def test_nothing_else_is_asked_again(answer: Response) -> None:
     made, transport, _ = client(answer)
     with pytest.raises(ApiError):
         made.get(NODES, "", "dpu-1")
     assert len(transport.sent) == 1
 
 
-def test_a_call_is_asked_again_only_so_often():
+def test_a_call_is_asked_again_only_so_often() -> None:
     now = response(429, b"later", Retry_After="0")
     made, transport, _ = client(*[now] * 10)
     with pytest.raises(TooManyRequests):
@@ -427,7 +433,7 @@ def test_a_call_is_asked_again_only_so_often():
     assert len(transport.sent) == 4
 
 
-def test_all_calls_together_have_one_budget_of_retries():
+def test_all_calls_together_have_one_budget_of_retries() -> None:
     now = response(429, b"later", Retry_After="0")
     made, transport, clock = client(*[now] * 100)
     for _ in range(20):
@@ -440,7 +446,7 @@ def test_all_calls_together_have_one_budget_of_retries():
     assert len(transport.sent) == 20 + 10 + 1 + 2
 
 
-def test_a_refused_token_is_read_again_and_tried_once():
+def test_a_refused_token_is_read_again_and_tried_once() -> None:
     refused = response(401, status_object(401, "Unauthorized"))
     made, transport, _ = client(refused, response(200, NODE), renewals=(True,))
     assert made.get(NODES, "", "dpu-1") == NODE
@@ -453,14 +459,14 @@ def test_a_refused_token_is_read_again_and_tried_once():
     assert len(transport.sent) == 1
 
 
-def test_the_lease_has_connections_of_its_own_and_waits_for_nothing():
+def test_the_lease_has_connections_of_its_own_and_waits_for_nothing() -> None:
     made, transport, _ = client(response(429, b"later", Retry_After="0"))
     with pytest.raises(TooManyRequests):
         made.for_lease().get(NODES, "", "dpu-1")
     assert [sent.pool for sent in transport.sent] == [Pool.LEASE]
 
 
-def test_a_stop_ends_the_waiting():
+def test_a_stop_ends_the_waiting() -> None:
     made, transport, clock = client(LATER, Unreachable(0, "Stopped", ""))
     errors: list[ApiError] = []
 
@@ -485,7 +491,7 @@ def ask(client: Client) -> None:
 @pytest.mark.parametrize(
     "answer", [response(200, NODE), response(404, status_object(404, "NotFound"))], ids=["answered", "refused"]
 )
-def test_a_request_leaves_nothing_behind_that_only_the_garbage_collector_can_free(answer):
+def test_a_request_leaves_nothing_behind_that_only_the_garbage_collector_can_free(answer: Response) -> None:
     asking = client(*[answer] * 11)[0]
     ask(asking)  # what is made once
     gc.collect()

@@ -43,7 +43,7 @@ def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def test_a_kubeconfig_with_a_certificate_leaves_no_file_behind(tmp_path, monkeypatch):
+def test_a_kubeconfig_with_a_certificate_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     mine = pair("me")
     user = {"client-certificate-data": encoded(mine.cert), "client-key-data": encoded(mine.key)}
@@ -59,7 +59,7 @@ def test_a_kubeconfig_with_a_certificate_leaves_no_file_behind(tmp_path, monkeyp
     assert [file.name for file in tmp_path.iterdir()] == ["config"]
 
 
-def test_a_kubeconfig_with_a_token(tmp_path):
+def test_a_kubeconfig_with_a_token(tmp_path: Path) -> None:
     connection = infra_connection(kubeconfig(tmp_path, {"token": "abc"}))
     assert isinstance(connection.credential, TokenSource)
     assert connection.credential.read() == "abc"
@@ -67,7 +67,7 @@ def test_a_kubeconfig_with_a_token(tmp_path):
     assert "abc" not in repr(connection)
 
 
-def test_a_kubeconfig_with_a_plugin_asks_it_again_when_its_token_has_expired(tmp_path):
+def test_a_kubeconfig_with_a_plugin_asks_it_again_when_its_token_has_expired(tmp_path: Path) -> None:
     plugin = tmp_path / "plugin"
     told = {"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1"}
     answer = json.dumps({**told, "status": {"token": "t-COUNT", "expirationTimestamp": "2020-01-01T00:00:00Z"}})
@@ -83,11 +83,11 @@ def test_a_kubeconfig_with_a_plugin_asks_it_again_when_its_token_has_expired(tmp
     assert first != second
 
 
-def test_a_kubeconfig_without_a_user_is_anonymous(tmp_path):
+def test_a_kubeconfig_without_a_user_is_anonymous(tmp_path: Path) -> None:
     assert infra_connection(kubeconfig(tmp_path, {})).credential == Anonymous()
 
 
-def test_no_proxy_comes_from_the_environment(tmp_path, monkeypatch):
+def test_no_proxy_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     assert infra_connection(kubeconfig(tmp_path, {})).proxy_url is None
 
@@ -102,7 +102,9 @@ def test_no_proxy_comes_from_the_environment(tmp_path, monkeypatch):
         ({"client-certificate": "/nowhere/c.crt", "client-key": "/nowhere/c.key"}, {}, "/nowhere/c.crt"),
     ],
 )
-def test_a_kubeconfig_that_cannot_be_used_is_one_line(tmp_path, user, cluster, word):
+def test_a_kubeconfig_that_cannot_be_used_is_one_line(
+    tmp_path: Path, user: dict[str, Any], cluster: dict[str, Any], word: str
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         infra_connection(kubeconfig(tmp_path, user, **cluster))
     message = str(caught.value)
@@ -112,7 +114,7 @@ def test_a_kubeconfig_that_cannot_be_used_is_one_line(tmp_path, user, cluster, w
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "kind: Config", "a: [b", "contexts: 3", "\x00"])
-def test_a_kubeconfig_that_is_none_is_one_line(tmp_path, text):
+def test_a_kubeconfig_that_is_none_is_one_line(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config"
     file.write_text(text)
     with pytest.raises(ConfigurationError) as caught:
@@ -120,12 +122,12 @@ def test_a_kubeconfig_that_is_none_is_one_line(tmp_path, text):
     assert "\n" not in str(caught.value)
 
 
-def test_a_kubeconfig_that_does_not_exist_is_one_line():
+def test_a_kubeconfig_that_does_not_exist_is_one_line() -> None:
     with pytest.raises(ConfigurationError, match="/nowhere/config"):
         infra_connection("/nowhere/config")
 
 
-def test_in_a_pod_the_service_account_is_used_and_its_token_read_from_its_file(tmp_path):
+def test_in_a_pod_the_service_account_is_used_and_its_token_read_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("abc")
     (tmp_path / "ca.crt").write_text(CA)
     environ = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"}
@@ -134,13 +136,13 @@ def test_in_a_pod_the_service_account_is_used_and_its_token_read_from_its_file(t
     )
 
 
-def test_in_a_pod_without_a_service_account_is_one_line(tmp_path):
+def test_in_a_pod_without_a_service_account_is_one_line(tmp_path: Path) -> None:
     environ = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
     with pytest.raises(ConfigurationError, match="ServiceAccount"):
         infra_connection(None, environ, tmp_path)
 
 
-def test_the_kubeconfig_at_home_is_the_last_resort(tmp_path):
+def test_the_kubeconfig_at_home_is_the_last_resort(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--kubeconfig"):
         infra_connection(None, {"HOME": str(tmp_path)}, tmp_path)
     (tmp_path / ".kube").mkdir()

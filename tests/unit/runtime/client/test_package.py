@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +32,7 @@ print(kubernetes.__version__, kubernetes.config.load_kube_config.__name__, kuber
 
 
 @pytest.fixture
-def service_account(tmp_path):
+def service_account(tmp_path: Path) -> Path:
     from support.pki import pair
 
     (tmp_path / "token").write_text("token")
@@ -44,12 +45,12 @@ def said(program: str, *arguments: str) -> list[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=20).stdout.split()
 
 
-def test_a_connection_of_a_pod_is_made_without_what_it_does_not_need(service_account):
+def test_a_connection_of_a_pod_is_made_without_what_it_does_not_need(service_account: Path) -> None:
     url, *packages = said(_IN_A_POD, str(service_account))
     assert url == "https://infra.test:443"
     assert "urllib3" in packages
     assert not {"pydantic", "requests", "oauthlib", "websocket", "dateutil"} & set(packages)
 
 
-def test_a_package_that_somebody_else_has_imported_stays_whole():
+def test_a_package_that_somebody_else_has_imported_stays_whole() -> None:
     assert said(_BEFORE)[1:] == ["load_kube_config", "1"]
