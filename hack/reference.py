@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from dpunetop.domain.reasons import CONDITIONS, REASONS, Gravity
+from dpunetop.domain.reasons import CONDITIONS, DPU_NODE_CONDITIONS, REASONS, Gravity
 from dpunetop.runtime.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
@@ -107,6 +107,8 @@ def reasons() -> str:
     )
     types = ((f"`{each}`", row.true_when, "yes" if row.counts else "no") for each, row in CONDITIONS.items())
     text += table(("type", "True when", "counts for `Ready`"), types)
+    text += "\n## Conditions of a DpuNode\n\nWhat was not looked at is Unknown.\n\n"
+    text += table(("type", "True when"), ((f"`{each}`", when) for each, when in DPU_NODE_CONDITIONS.items()))
     for gravity, (title, what) in GRAVITIES.items():
         text += f"\n## {title}\n\n{what}\n\n"
         text += table(("reason", "the message says", "what to do", "more"), reasons_of(gravity))

@@ -11,6 +11,7 @@ import pytest
 
 import dpunetop
 from dpunetop.domain import names
+from dpunetop.domain.dpunode.status import Phase
 from dpunetop.domain.drain.model import facts
 from dpunetop.domain.drain.model.limits import LimitedStep
 from dpunetop.domain.drain.outages import unplanned
@@ -19,7 +20,7 @@ from dpunetop.domain.drain.report.dpustatus import DpuPhase, DrainReason
 from dpunetop.domain.hostconfig import machineconfig
 from dpunetop.domain.ovnkube import copies, databases, unready
 from dpunetop.domain.pairing import entries
-from dpunetop.domain.reasons import CONDITIONS, REASONS, Gravity, event, good_event, meaning
+from dpunetop.domain.reasons import CONDITIONS, DPU_NODE_CONDITIONS, REASONS, Gravity, event, good_event, meaning
 from dpunetop.domain.tenant.kubeconfig import Rejection
 from dpunetop.kube import keys
 from dpunetop.kube.keys import INFRA, NODES, Resource
@@ -43,6 +44,7 @@ OTHERS: dict[str, frozenset[str]] = {
     "what a kubeconfig is refused for, within the message of InvalidKubeconfig": frozenset(Rejection),
     "who wants a drain, in status.dpus": frozenset(DrainReason) - {""},
     "steps of the worker of a host, in its failures": frozenset({"Sweeping", "Upkeep"}),
+    "phases of a DpuNode": frozenset(Phase) - REASONS.keys(),
     "values of spec": frozenset({"Auto", "Retain", "Delete", "Cordon", "Report", "Hold", "Abort"}),
     "kinds, groups and fields of the API": frozenset(
         {
@@ -123,7 +125,7 @@ def refused_settings() -> Set[str]:
 
 
 def test_a_word_that_may_be_a_reason_is_in_the_table_or_is_known_to_be_none() -> None:
-    known = {*REASONS, *CONDITIONS, *(each.kind for each in resources())}.union(*OTHERS.values())
+    known = {*REASONS, *CONDITIONS, *DPU_NODE_CONDITIONS, *(each.kind for each in resources())}.union(*OTHERS.values())
     assert {word: files for word, files in literals("domain", "controllers").items() if word not in known} == {}
 
 

@@ -35,6 +35,7 @@ from dpunetop.domain.drain.outages.unplanned import Cordons, NetworkState, Turn,
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, blocked_node
 from dpunetop.domain.drain.report.mistakes import AskedView, mistakes
 from dpunetop.domain.hostconfig.machineconfig import configured_nodes, stuck_nodes
+from dpunetop.domain.ovnkube.image import running_image
 from dpunetop.domain.ovnkube.pod import newest_template, proven_template
 from dpunetop.domain.ovnkube.release import Release
 from dpunetop.domain.ovnkube.settings import deployed_renewal
@@ -174,6 +175,7 @@ def build_roster(view: FleetView) -> Roster:
         mistakes=_mistakes(view, paired),
         has_zones=running_topology(own.daemonset) is Topology.INTERCONNECT,
         release=own.release,
+        image=running_image(own.daemonset) or "",
         renewal=deployed_renewal(own.daemonset),
         slots=in_turn(_with_turns(view, mode, found), turns),
         cordons=Cordons(limit, view.suspect),

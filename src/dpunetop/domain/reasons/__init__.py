@@ -27,6 +27,13 @@ OVN_KUBE_READY: Final = "OvnKubeReady"
 TOPOLOGY_SUPPORTED: Final = "TopologySupported"
 FEATURE_PARITY: Final = "FeatureParity"
 
+PAIRED: Final = "Paired"
+PROTECTED: Final = "Protected"
+HOST_CONFIGURED: Final = "HostConfigured"
+NETWORK_READY: Final = "NetworkReady"
+CREDENTIAL_CURRENT: Final = "CredentialCurrent"
+DRAIN_ALLOWED: Final = "DrainAllowed"
+
 
 @dataclass(frozen=True, slots=True)
 class ConditionType:
@@ -50,6 +57,16 @@ CONDITIONS: Mapping[str, ConditionType] = {
     READY: ConditionType("all conditions that count are True", counts=False),
 }
 """All condition types, in the order in which `Ready` reports what is wrong: a later one may follow from an earlier."""
+
+DPU_NODE_CONDITIONS: Mapping[str, str] = {
+    PAIRED: "a host is validly named for the DPU",
+    PROTECTED: "nothing drains the DPU before its host: its budget is closed, and its blocker Ready",
+    HOST_CONFIGURED: "the DPU's Node runs the host configuration, or infra has no machine-config operator",
+    NETWORK_READY: "the host has a network through the DPU that serves it, as infra shows that one",
+    CREDENTIAL_CURRENT: "the tenant accepts the credential that the DPU's pods hold",
+    DRAIN_ALLOWED: "the DPU may be drained now: its host is drained, or it serves none",
+}
+"""All condition types of a DpuNode, each with when it is True. What was not looked at is Unknown."""
 
 
 class Gravity(Enum):

@@ -62,6 +62,8 @@ class Member:
     """Whether it is there and `spec.nodeSelector` does not pick it."""
     stuck: str = ""
     """Why the machine-config operator does nothing for its node; empty: nothing is known."""
+    problem: str = ""
+    """Why what is said of its pair is not followed; see `pairing`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class Roster:
     """Whether the tenant shows what each DPU makes of its host's network: one of the interconnect topology does."""
     release: Release | None = None
     """Of the image that the DPUs run; None: nobody knows."""
+    image: str = ""
+    """That ovnkube-node pods are made from; empty: nobody knows."""
     tenant_namespace: str = OVN_KUBERNETES_NAMESPACE
     """Of OVN-Kubernetes in the tenant."""
     access: Access = Access.GIVEN
@@ -214,6 +218,7 @@ def _member(view: RosterView, dpu: str, *, is_home: bool) -> Member:
         is_home=is_home,
         is_dropped=dpu in view.dropped,
         stuck=view.stuck.get(dpu, ""),
+        problem="" if pair is None else pair.problem,
     )
 
 

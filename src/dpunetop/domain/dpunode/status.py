@@ -1,0 +1,104 @@
+"""What is said of one DPU in its `DpuNode`: the phase, the conditions, what runs there and how its last drain went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dpunetop.domain.drain.model.record import Cycle
+from dpunetop.domain.reasons import NETWORK_READY
+from dpunetop.kube.conditions import Condition, Status
+
+
+class Phase(StrEnum):
+    """Where a DPU stands, the worst first."""
+
+    NO_NETWORK = "NoNetwork"
+    """Its host has no network, and no drain accounts for that."""
+    HELD = "Held"
+    """What is to happen next does not: a person or another operator has to act."""
+    UNPROTECTED = "Unprotected"
+    """It serves its host, and nothing would hold its drain before that of the host."""
+    UNKNOWN = "Unknown"
+    """It was not looked at."""
+    DOWN = "Down"
+    """It reboots, its host drained."""
+    RECOVERING = "Recovering"
+    """It is back and still cordoned."""
+    VERIFYING = "Verifying"
+    """Its network is to be proven before the host is given back."""
+    DRAINED = "Drained"
+    """Its host is drained, so that it may be drained itself."""
+    DRAINING = "Draining"
+    """Its host is being drained."""
+    LEAVING = "Leaving"
+    """It serves a host that it is no longer paired with, until that is drained."""
+    WAITING = "Waiting"
+    """It is paired and comes to serve."""
+    UNPAIRED = "Unpaired"
+    """No host is named for it."""
+    SPARE = "Spare"
+    """Another DPU serves its host."""
+    SERVING = "Serving"
+    """Its host has a network through it, under protection."""
+
+
+IN_DRAIN = frozenset({Phase.DRAINING, Phase.DRAINED, Phase.DOWN, Phase.RECOVERING, Phase.VERIFYING})
+"""Phases of a drain that goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrainTimes:
+    """When the steps of a drain began, in seconds of the epoch; 0: it has not come so far, or left that out."""
+
+    wanted: int
+    asked: int = 0
+    """When the tenant was asked to drain the host."""
+    opened: int = 0
+    """When the DPU was let be drained."""
+    returned: int = 0
+    """When the DPU was seen to be back and uncordoned."""
+
+    @classmethod
+    def of(cls, cycle: Cycle) -> DrainTimes:
+        """As the record says."""
+        return cls(cycle.since, cycle.asked_at, cycle.opened_at, cycle.returned_at)
+
+
+@dataclass(frozen=True, slots=True)
+class DpuNodeStatus:
+    """One DPU: where it stands, and all that is known of it.
+
+    Guarantees: a condition is True only if what it is about was looked at and is good; what was not looked at is
+        Unknown. Every type of condition is there, once.
+    """
+
+    dpu: str
+    host: str
+    """That it serves, else that it is paired with; empty: none."""
+    phase: Phase
+    reason: str
+    """In one word of the table of reasons, where nothing is wrong as well."""
+    message: str
+    """In one line, with what to do next where somebody has to; empty: the phase says all."""
+    conditions: tuple[Condition, ...]
+    ovn_image: str = ""
+    """That its ovnkube-node pod is made from; empty: it runs none, or an older one."""
+    machine_config: str = ""
+    """That its Node runs; empty: no machine-config operator says."""
+    drain: DrainTimes | None = None
+    """Of the drain that runs."""
+
+    @property
+    def has_network(self) -> Status:
+        """Whether its host has a network; Unknown: that was not looked at, or is not proven."""
+        return self.condition(NETWORK_READY).status
+
+    @property
+    def lacks_network(self) -> bool:
+        """Whether it has a host, and that is known to have no network."""
+        return bool(self.host) and self.has_network == "False"
+
+    def condition(self, type_: str) -> Condition:
+        """The condition of that type. Raises: StopIteration for what is no type of them."""
+        return next(each for each in self.conditions if each.type == type_)
