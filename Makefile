@@ -222,6 +222,7 @@ lock: $(READY) ## Choose versions anew within the ranges of setup.cfg (run it on
 	$(LOCK) -o requirements.txt setup.py
 	$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt setup.py
 	$(LOCK) --extra docs -c requirements-dev.txt -o requirements-docs.txt setup.py
+	$(LOCK) --extra cli -c requirements-dev.txt -o requirements-cli.txt setup.py
 	$(LOCK) -c requirements-dev.txt --only-build-deps --build-deps-for wheel -o requirements-build.txt setup.py
 	$(LOCK) -o requirements-supply.txt requirements-supply.in
 

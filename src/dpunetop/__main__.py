@@ -1,4 +1,4 @@
-"""`python -m dpunetop [run|sweep|sandbox]`: the operator, what removes what is left of it, or a playground for it."""
+"""`python -m dpunetop [COMMAND]`: the operator, questions about it, what removes what it left, a playground."""
 
 from __future__ import annotations
 
@@ -7,56 +7,65 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from dpunetop import __version__
+from dpunetop.app.commands.table import COMMANDS, find_command
+from dpunetop.base.quoting import quoted
 
-_USAGE = """usage: python -m dpunetop [run] [flags]     the operator; `run --help` lists its flags
-       python -m dpunetop sweep [flags]     remove what is left of DpuClusterConfigs that are gone
-       python -m dpunetop sandbox [flags]   two real API servers with stand-ins, to play with
-       python -m dpunetop --version"""
 _NO_SANDBOX = "the sandbox is not part of the installed package; run `make sandbox` in a checkout of the project"
+_USAGE_EXIT = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Pick the command and run it; returns the exit code."""
+    """Pick the command and run it, without one `run`; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     match given:
         case ["--version", *_]:
             print(f"dpunetop {__version__}")
             return 0
-        case ["-h" | "--help", *_]:
-            print(_USAGE)
+        case ["-h" | "--help" | "help", *_]:
+            print(_usage())
             return 0
-        case ["sandbox", *rest]:
-            return _sandbox(rest)
-        case ["run", *rest]:
-            return _run(rest)
-        case ["sweep", *rest]:
-            return _sweep(rest)
-        case [str(word), *_] if not word.startswith("-"):
-            print(f"dpunetop: unknown command {word!r}; there are run, sweep and sandbox", file=sys.stderr)
-            return 2
+        case ["__complete", *rest]:
+            return _complete(rest)
+        case [str(word), *rest] if not word.startswith("-"):
+            return _command(word, rest)
         case _:
-            return _run(given)
+            return _command("run", given)
 
 
-def _run(arguments: Sequence[str]) -> int:
-    from dpunetop.app.cli import run
-
-    return run(arguments)
-
-
-def _sweep(arguments: Sequence[str]) -> int:
-    from dpunetop.app.sweepcli import sweep
-
-    return sweep(arguments)
+def kubectl_dpu() -> int:
+    """The program `kubectl-dpu`, as which kubectl runs `kubectl dpu …`; without a command it lists them."""
+    return main(sys.argv[1:] or ["--help"])
 
 
-def _sandbox(arguments: Sequence[str]) -> int:
-    if find_spec("dpunetop.sandbox") is None:
+def _command(name: str, arguments: Sequence[str]) -> int:
+    command = find_command(name)
+    if command is None:
+        there_are = ", ".join(each.name for each in COMMANDS)
+        print(f"dpunetop: unknown command {quoted(name)}; there are {there_are}", file=sys.stderr)
+        return _USAGE_EXIT
+    if find_spec(command.module.rpartition(".")[0]) is None:
         print(f"dpunetop: {_NO_SANDBOX}", file=sys.stderr)
-        return 2
-    from dpunetop.sandbox.cli import sandbox  # only here: the operator never needs its sandbox
+        return _USAGE_EXIT
+    return command.function()(arguments)
 
-    return sandbox(arguments)
+
+def _complete(arguments: Sequence[str]) -> int:
+    from dpunetop.app.commands.completion import print_completions
+
+    return print_completions(arguments)
+
+
+def _usage() -> str:
+    lines = [f"  {each.name:<20}{each.summary}" for each in COMMANDS]
+    return "\n".join(
+        [
+            "usage: python -m dpunetop [COMMAND] [flags]     without a command: run",
+            "",
+            *lines,
+            "",
+            "COMMAND --help lists its flags",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from dpunetop.base import jsonio
 from dpunetop.kube.keys import Resource
@@ -14,6 +15,12 @@ from dpunetop.kube.selectors import by_name
 APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
+_REVIEWS = re.compile(
+    r"/apis/(authorization\.k8s\.io/v1/(namespaces/[^/]+/local|self)?subjectaccessreviews"
+    r"|authorization\.k8s\.io/v1/selfsubjectrulesreviews"
+    r"|authentication\.k8s\.io/v1/(selfsubjectreviews|tokenreviews))"
+)
+"""Collections that keep nothing: whoever posts to them asks a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +151,14 @@ def delete(resource: Resource, namespace: str, name: str, uid: str, resource_ver
     preconditions = {"uid": uid, **({"resourceVersion": resource_version} if resource_version else {})}
     options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
     return Request("DELETE", _path(resource, namespace, name), jsonio.dumps(options))
+
+
+def changes_nothing(request: Request) -> bool:
+    """Whether the server keeps nothing of it: a read, a review, or a dry run."""
+    target = urlsplit(request.target)
+    if request.method == "GET" or parse_qs(target.query).get("dryRun") == ["All"]:
+        return True
+    return request.method == "POST" and _REVIEWS.fullmatch(target.path) is not None
 
 
 def _apply(path: str, body: Mapping[str, Any], field_manager: str, **more: str) -> Request:

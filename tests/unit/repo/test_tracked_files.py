@@ -25,6 +25,7 @@ PINNED = (
     "requirements-build.txt",
     "requirements-supply.txt",
     "requirements-docs.txt",
+    "requirements-cli.txt",
 )
 # Spelled in parts, so that this file does not find itself.
 FOREIGN = [

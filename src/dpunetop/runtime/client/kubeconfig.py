@@ -32,19 +32,24 @@ _IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
 
 
 def infra_connection(
-    kubeconfig: str | None, environ: Mapping[str, str] = os.environ, service_account: Path = SERVICE_ACCOUNT
+    kubeconfig: str | None,
+    environ: Mapping[str, str] = os.environ,
+    service_account: Path = SERVICE_ACCOUNT,
+    context: str | None = None,
 ) -> Connection:
     """The connection to infra: by the kubeconfig, without one by the pod's ServiceAccount, else by `~/.kube/config`.
+
+    `context` is that of the kubeconfig; None: its current one.
 
     Raises: ConfigurationError, in one line, when there is none of these, or what there is cannot be used.
     """
     if kubeconfig:
-        return _from_kubeconfig(kubeconfig)
+        return _from_kubeconfig(kubeconfig, context)
     if environ.get(_IN_CLUSTER):
         return _from_pod(environ, service_account)
     default = Path(environ.get("HOME", "/")) / ".kube" / "config"
     if default.is_file():
-        return _from_kubeconfig(str(default))
+        return _from_kubeconfig(str(default), context)
     raise ConfigurationError("no cluster: give --kubeconfig or KUBECONFIG, or run in a pod with a ServiceAccount")
 
 
@@ -63,7 +68,7 @@ def _from_pod(environ: Mapping[str, str], service_account: Path) -> Connection:
         raise ConfigurationError(_line("the pod's ServiceAccount cannot be used", err)) from err
 
 
-def _from_kubeconfig(path: str) -> Connection:
+def _from_kubeconfig(path: str, context: str | None) -> Connection:
     import_bare()
     from kubernetes.config.config_exception import ConfigException
     from kubernetes.config.kube_config import load_kube_config
@@ -73,7 +78,7 @@ def _from_kubeconfig(path: str) -> Connection:
     # The loader writes embedded certificates and keys to files; they are read back and go with the folder.
     with tempfile.TemporaryDirectory(prefix="dpunetop-") as folder:
         try:
-            load_kube_config(path, client_configuration=settings, persist_config=False, temp_file_path=folder)
+            load_kube_config(path, context, client_configuration=settings, persist_config=False, temp_file_path=folder)
             return _connection(path, settings)
         except (ConfigException, OSError, YAMLError, ValueError, TypeError, AttributeError) as err:
             raise ConfigurationError(_line(f"kubeconfig {path} cannot be used", err)) from err

@@ -1,0 +1,1 @@
+"""Commands for people: what both clusters show, told without an operator and without a write."""

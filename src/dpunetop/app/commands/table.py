@@ -1,0 +1,37 @@
+"""All commands: name, one line of help, and where the function is, which is imported only when the command runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import cast
+
+Function = Callable[[Sequence[str]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command; `module` has a function of the command's name, with `_` for `-`."""
+
+    name: str
+    summary: str
+    module: str
+
+    def function(self) -> Function:
+        """The function, imported now: arguments in, exit code out."""
+        return cast("Function", getattr(import_module(self.module), self.name.replace("-", "_")))
+
+
+COMMANDS = (
+    Command("run", "the operator; `run --help` lists its flags", "dpunetop.app.cli"),
+    Command("completion", "completion for bash or zsh", f"{__package__}.completion"),
+    Command("sweep", "remove what is left of DpuClusterConfigs that are gone", "dpunetop.app.sweepcli"),
+    Command("sandbox", "two real API servers with stand-ins, to play with", "dpunetop.sandbox.cli"),
+)
+"""In the order of the help."""
+
+
+def find_command(name: str) -> Command | None:
+    """The command of that name, if there is one."""
+    return next((each for each in COMMANDS if each.name == name), None)
