@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from dpunetop.domain.clusterconfig.types import parse_config
-from dpunetop.domain.drain.fleet.roster import Member, Mode, PodEntry, Roster, Slot
+from dpunetop.domain.drain.fleet.roster import HostScope, Member, Mode, PodEntry, Roster, Slot
 from dpunetop.domain.drain.host import HostSnapshot
 from dpunetop.domain.drain.model.facts import DpuView, DrainSettings, HostView, Templates
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, blocker
@@ -28,10 +28,14 @@ def roster(mode: Mode = Mode.SERVING, **but: Any) -> Roster:
     return replace(Roster(known, mode, DrainSettings(), BLOCKERS, Templates("t1"), {}), **but)
 
 
+def scope(of: Roster | None = None, place: Slot | None = None) -> HostScope:
+    return HostScope(of or roster(), place or slot())
+
+
 def snapshot(*dpus: DpuView, view: HostView | None = None, **but: Any) -> HostSnapshot:
     names = [each.name for each in dpus]
     nodes, deployments = {name: node(name) for name in names}, {name: blocker(BLOCKERS, name) for name in names}
-    return replace(HostSnapshot(SITE, dpus, nodes, deployments, view), **but)
+    return replace(HostSnapshot(scope(), SITE, dpus, nodes, deployments, view), **but)
 
 
 def slot(*members: Member, host: str = HOST) -> Slot:

@@ -10,9 +10,10 @@ from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.failures import Failures
-from dpunetop.controllers.drain.gather_host import HostGatherer
+from dpunetop.controllers.drain.gather_host import FirstLooks, HostSources
 from dpunetop.controllers.drain.hosts import MANAGER, Hosts
 from dpunetop.controllers.drain.infrahealth import InfraHealth
+from dpunetop.controllers.drain.leases import Leases
 from dpunetop.controllers.drain.nodeabsence import NodeAbsences
 from dpunetop.controllers.drain.pairs import Pairs
 from dpunetop.controllers.drain.stalls import StallDetector
@@ -85,11 +86,14 @@ class World:
         clusters = cast(Clusters, SimpleNamespace(get=lambda _: SimpleNamespace(health=self.health)))
         absences, self.terms = NodeAbsences(self._client, self.clock), Epoch(self.clock, MANAGER)
         evictions, infra = Evictions(self._client, self.clock), InfraHealth(lambda: self.infra_health, self.clock)
-        gatherer = HostGatherer(clusters, absences, self.terms, self.clock, self.executor.newest, evictions, infra)
+        leases, first_looks = Leases(self.clock), FirstLooks(self.clock)
+        sources = HostSources(
+            clusters, absences, self.terms, self.executor.newest, evictions, infra, leases, first_looks
+        )
         self.read_anew: list[str] = []
         stall_detector = StallDetector(self.clock, self.read_anew.append)
         self.drain_store = drain_store
-        self.hosts = Hosts(drain_store, gatherer, task_runner, self.executor, stall_detector, Failures(self.clock))
+        self.hosts = Hosts(drain_store, sources, task_runner, self.executor, stall_detector, Failures(self.clock))
         failures = Failures(self.clock)
         installation = Installation(None, OVN, None, OPERATOR, has_rights=lambda _: self.has_rights)
         self.pairs = Pairs(installation, self.executor, drain_store, task_runner, failures, "image", infra)

@@ -24,9 +24,10 @@ from dpunetop.controllers.copies import TenantObjects
 from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.failures import Failures
-from dpunetop.controllers.drain.gather_host import INDEXERS, HostGatherer
+from dpunetop.controllers.drain.gather_host import INDEXERS, FirstLooks, HostSources
 from dpunetop.controllers.drain.hosts import MANAGER, Hosts
 from dpunetop.controllers.drain.infrahealth import InfraHealth
+from dpunetop.controllers.drain.leases import Leases
 from dpunetop.controllers.drain.nodeabsence import NodeAbsences
 from dpunetop.controllers.drain.pairs import Pairs
 from dpunetop.controllers.drain.stalls import StallDetector
@@ -198,20 +199,19 @@ class _Wiring:
 
     def _host_controller(self) -> Controller:
         """Its keys are not those of DpuClusterConfigs: the board says which there are."""
-        absences = NodeAbsences(self._client, self._clock)
-        evictions = Evictions(self._client, self._clock)
-        gatherer = HostGatherer(
+        sources = HostSources(
             self._clusters,
-            absences,
+            NodeAbsences(self._client, self._clock),
             self._terms,
-            self._clock,
             self._executor.newest,
-            evictions,
+            Evictions(self._client, self._clock),
             self._infra_health,
+            Leases(self._clock),
+            FirstLooks(self._clock),
         )
         stall_detector = StallDetector(self._clock, self._read_anew)
         hosts = Hosts(
-            self._drain_store, gatherer, self._task_runner, self._executor, stall_detector, Failures(self._clock)
+            self._drain_store, sources, self._task_runner, self._executor, stall_detector, Failures(self._clock)
         )
         controller = self._controller(hosts, no_rest, 0.0)
         pairs = next(each for each in self._controllers if each.name == Pairs.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dpunetop.base.clock import Clock
@@ -16,19 +16,15 @@ from dpunetop.controllers.drain.nodeabsence import DPU_SECONDS, HOST_SECONDS, No
 from dpunetop.controllers.reconciler import probed, unread
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
-from dpunetop.domain.drain.fleet.roster import Member, Roster, Slot
+from dpunetop.domain.drain.fleet.roster import HostScope, Member
 from dpunetop.domain.drain.host import (
     Finding,
     HostSnapshot,
-    changed_entry,
-    is_parting,
-    may_act_on_outage,
     soonest,
 )
 from dpunetop.domain.drain.model import facts, readers
 from dpunetop.domain.drain.model.calls import QuorumGet
 from dpunetop.domain.drain.model.facts import (
-    Author,
     Blind,
     DpuView,
     HoldReason,
@@ -74,198 +70,225 @@ INDEXERS = {
 """What the clusters' caches must be indexed by; a tenant's objects may have any shape."""
 
 
+class FirstLooks:
+    """Which tenants this process has seen, and since when it waits for those that cannot be read yet. Threads: any."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._guard = threading.Lock()  # guards the two below
+        self._seen: set[str] = set()
+        self._waiting_since: dict[str, float] = {}  # cluster -> monotonic
+
+    def waited(self, cluster: str) -> float:
+        """For how many seconds the tenant is waited for; from now on, if it was not."""
+        now = self._clock.monotonic()
+        with self._guard:
+            return now - self._waiting_since.setdefault(cluster, now)
+
+    def can_be_read(self, cluster: str) -> None:
+        """The tenant is waited for no more."""
+        with self._guard:
+            self._waiting_since.pop(cluster, None)
+
+    def is_unseen(self, cluster: str, tenant: TenantSeen | Blind | None) -> bool:
+        """Whether no look has shown the tenant yet; `tenant` is what this one shows."""
+        with self._guard:
+            if isinstance(tenant, TenantSeen):
+                self._seen.add(cluster)
+            return cluster not in self._seen
+
+
+@dataclass(frozen=True, slots=True)
+class HostSources:
+    """What a look at a host reads beside the caches; one for all hosts, and all of it is for any thread."""
+
+    clusters: Clusters
+    absences: NodeAbsences
+    epoch: Epoch
+    newest: Newest
+    """Gives the newest state that is known of what a cache shows, see `Executor.newest`."""
+    evictions: Evictions
+    infra: InfraHealth
+    leases: Leases
+    first_looks: FirstLooks
+
+    def forget(self, cluster: str, host: str) -> None:
+        """The host is nobody's any more."""
+        self.evictions.forget(cluster, host)
+        self.leases.forget(cluster, host)
+
+
 class HostGatherer:
-    """Reads caches, and where a Node is missing asks the server.
+    """One look at one host: what caches show of it, and where a Node is missing the server.
 
     Guarantees: budgets, maintenances and tenant Nodes are never shown as they were before our own last write.
-    Threads: any; one at a time a key.
+    Threads: one, and one at a time a host.
     """
 
-    def __init__(
-        self,
-        clusters: Clusters,
-        absences: NodeAbsences,
-        terms: Epoch,
-        clock: Clock,
-        newest: Newest,
-        evictions: Evictions,
-        infra: InfraHealth,
-    ) -> None:
-        """`newest` gives the newest state that is known of what a cache shows, see `Executor.newest`."""
-        self._newest = newest
-        self._infra = infra
-        self._clusters = clusters
-        self._absences = absences
-        self._evictions = evictions
-        self._terms = terms
-        self._clock = clock
-        self._leases = Leases(clock)
-        self._guard = threading.Lock()  # guards the two below
-        self._seen: set[str] = set()  # tenant clusters of which this process has seen something
-        self._waiting_since: dict[str, float] = {}  # tenant cluster of which nothing is known yet -> monotonic
+    def __init__(self, sources: HostSources, reader: Reader, scope: HostScope) -> None:
+        self._sources = sources
+        self._reader = reader
+        self._scope = scope
+        self._roster = scope.roster
+        self._slot = scope.slot
+        self._blockers = scope.roster.blockers
+        self._host_ref = HostRef(
+            scope.slot.host, scope.cluster, self._blockers.namespace, self._blockers.owner, sources.epoch.author()
+        )
 
-    def host_snapshot(self, reader: Reader, roster: Roster, slot: Slot) -> HostSnapshot:
-        """Look at one slot. Raises: NotSynced and NotEngaged about infra."""
-        author = self._terms.author()
-        cluster, settings = roster.config.tenant_cluster, roster.blockers
-        host_ref = HostRef(slot.host, cluster, settings.namespace, settings.owner, author)
-        nodes = {member.dpu: self._node(reader, INFRA, member.dpu, DPU_SECONDS) for member in slot.members}
-        dpus = tuple(self._dpu(reader, roster, slot, member, nodes[member.dpu].value) for member in slot.members)
-        deployments = {dpu: _blocker(reader, settings.namespace, dpu) for dpu in nodes}
-        tenant = self._tenant(reader, roster, slot.host) if slot.host else Finding(None)
-        view = self._view(reader, roster, slot, host_ref, tenant.value, dpus)
-        suspicion = self._infra.suspicion() if may_act_on_outage(roster, tenant.value) else Finding("")
+    def snapshot(self) -> HostSnapshot:
+        """All that this look shows. Raises: NotSynced and NotEngaged about infra."""
+        nodes = {member.dpu: self._node(INFRA, member.dpu, DPU_SECONDS) for member in self._slot.members}
+        dpus = tuple(self._dpu(member, nodes[member.dpu].value) for member in self._slot.members)
+        deployments = {dpu: self._blocker(dpu) for dpu in nodes}
+        tenant = self._tenant() if self._slot.host else Finding(None)
+        view = Finding(None) if tenant.value is None else self._view(tenant.value, dpus)
+        may_act = self._scope.may_act_on_outage(tenant.value)
+        suspicion = self._sources.infra.suspicion() if may_act else Finding("")
+        is_unseen = self._sources.first_looks.is_unseen(self._scope.cluster, tenant.value)
         found: tuple[Finding[Any], ...] = (*nodes.values(), tenant, view, suspicion)
         return HostSnapshot(
-            host_ref=host_ref,
+            scope=self._scope,
+            host_ref=self._host_ref,
             dpus=dpus,
             nodes={dpu: each.value for dpu, each in nodes.items() if not isinstance(each.value, NodeGone)},
             deployments={dpu: each for dpu, each in deployments.items() if each is not None},
             view=view.value,
             recheck_seconds=soonest(found),
             trouble=next((each.trouble for each in found if each.trouble is not None), None),
-            unseen=self._unseen(cluster, tenant.value),
+            unseen=tenant.value.hold if isinstance(tenant.value, Blind) and is_unseen else None,
             suspicion=suspicion.value,
         )
 
-    def _view(
-        self,
-        reader: Reader,
-        roster: Roster,
-        slot: Slot,
-        host_ref: HostRef,
-        tenant: TenantSeen | Blind | None,
-        dpus: tuple[DpuView, ...],
-    ) -> Finding[HostView | None]:
-        if tenant is None:
-            return Finding(None)
+    def _view(self, tenant: TenantSeen | Blind, dpus: tuple[DpuView, ...]) -> Finding[HostView | None]:
         view = HostView(
-            host_ref=host_ref,
+            host_ref=self._host_ref,
             tenant=tenant,
             dpus=dpus,
-            serving=slot.serving,
-            pods_namespace=roster.config.namespace,
-            config=roster.config.live,
-            not_now=slot.not_now,
-            settings=roster.settings,
-            unverified=self._is_unverified(reader, roster, host_ref.author),
+            serving=self._slot.serving,
+            pods_namespace=self._roster.config.namespace,
+            config=self._roster.config.live,
+            not_now=self._slot.not_now,
+            settings=self._roster.settings,
+            unverified=self._is_unverified(),
         )
-        evictions, signals = self._evictions.look(view), self._signals(reader, roster, view)
+        evictions, signals = self._sources.evictions.look(view), self._signals(view)
         return Finding(replace(view, signals=signals.value, evictions=evictions.value), soonest((evictions, signals)))
-
-    def _unseen(self, cluster: str, tenant: TenantSeen | Blind | None) -> HoldReason | None:
-        with self._guard:
-            if isinstance(tenant, TenantSeen):
-                self._seen.add(cluster)
-            is_seen = cluster in self._seen
-        return tenant.hold if isinstance(tenant, Blind) and not is_seen else None
-
-    def forget(self, cluster: str, host: str) -> None:
-        """The host is nobody's any more."""
-        self._evictions.forget(cluster, host)
-        self._leases.forget(cluster, host)
 
     # --- infra ------------------------------------------------------------------------------------------------------
 
-    def _node(self, reader: Reader, cluster: str, name: str, apart: float) -> Finding[Obj | NodeGone]:
-        node = reader.get(cluster, Selection(NODES), "", name)
+    def _node(self, cluster: str, name: str, apart_seconds: float) -> Finding[Obj | NodeGone]:
+        node, absences = self._reader.get(cluster, Selection(NODES), "", name), self._sources.absences
         if node is not None:
-            self._absences.seen(cluster, name)
-            return Finding(self._newest(cluster, NODES, node))
-        absence = self._absences.look(cluster, name, apart)
+            absences.seen(cluster, name)
+            return Finding(self._sources.newest(cluster, NODES, node))
+        absence = absences.look(cluster, name, apart_seconds)
         found = absence.found if absence.found is not None else NodeGone(absence.confirmed)
         error = absence.error
         trouble = None if error is None else why_failed(QuorumGet(cluster, NODES, "", name), error)
         return Finding(found, absence.recheck_seconds, trouble)
 
-    def _dpu(self, reader: Reader, roster: Roster, slot: Slot, member: Member, node: Obj | NodeGone) -> DpuView:
-        settings, name = roster.blockers, member.dpu
-        blockers = _blocker_pods(reader, settings.namespace, name)
-        budget = reader.get(
-            INFRA,
-            Selection(names.PODDISRUPTIONBUDGETS, settings.namespace),
-            settings.namespace,
-            names.blocker_name(name),
-        )
-        read = None if budget is None else self._budget(budget, settings.owner)
+    def _dpu(self, member: Member, node: Obj | NodeGone) -> DpuView:
+        name = member.dpu
+        blocker_pods, budget = self._blocker_pods(name), self._budget(name)
         return DpuView(
             name=name,
             node=node if isinstance(node, NodeGone) else readers.dpu_node(node),
-            budget=read,
-            blocker=readers.ready_blocker(blockers),
-            trouble=why_not_running(_blocker(reader, settings.namespace, name), blockers),
-            pods=_pods(reader, roster, member),
-            paired=bool(slot.host) and member.pairing == slot.host,
-            entry=changed_entry(slot, member),
+            budget=budget,
+            blocker=readers.ready_blocker(blocker_pods),
+            trouble=why_not_running(self._blocker(name), blocker_pods),
+            pods=self._pods(member),
+            paired=bool(self._slot.host) and member.pairing == self._slot.host,
+            entry=self._slot.changed_entry(member),
             stuck=member.stuck,
-            parting=is_parting(roster, slot, member, read),
+            parting=self._scope.is_parting(member, budget),
         )
 
-    def _budget(self, seen: Obj, owner: str) -> facts.Budget:
-        return readers.budget(self._newest(INFRA, names.PODDISRUPTIONBUDGETS, seen), owner)
+    def _budget(self, dpu: str) -> facts.Budget | None:
+        selection = Selection(names.PODDISRUPTIONBUDGETS, self._blockers.namespace)
+        seen = self._reader.get(INFRA, selection, selection.namespace, names.blocker_name(dpu))
+        if seen is None:
+            return None
+        return readers.budget(self._sources.newest(INFRA, names.PODDISRUPTIONBUDGETS, seen), self._blockers.owner)
 
-    def _is_unverified(self, reader: Reader, roster: Roster, author: Author) -> bool:
+    def _blocker(self, dpu: str) -> Obj | None:
+        selection = Selection(DEPLOYMENTS, self._blockers.namespace)
+        return self._reader.get(INFRA, selection, selection.namespace, names.blocker_name(dpu))
+
+    def _blocker_pods(self, dpu: str) -> list[Obj]:
+        wanted, selection = blocker_labels(dpu), Selection(PODS, self._blockers.namespace)
+        pods = self._reader.by_index(INFRA, selection, BY_BLOCKER, names.blocker_name(dpu))
+        on_it = (pod for pod in pods if at(pod, "spec", "nodeName") in (None, "", dpu))  # or nowhere yet
+        return [pod for pod in on_it if wanted.items() <= labels_of(pod).items()]
+
+    def _pods(self, member: Member) -> tuple[OvnPod, ...]:
+        if self._roster.access is not Access.GIVEN:
+            return ()  # nobody asks for them
+        selection = Selection(PODS, self._roster.config.namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
+        pods = (pod for pod in self._reader.by_index(INFRA, selection, BY_NODE, member.dpu) if not _has_ended(pod))
+        in_order = sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
+        return tuple(readers.ovn_pod(pod, self._roster.templates, member.entry.idle) for pod in in_order)
+
+    def _is_unverified(self) -> bool:
         """Whether, after a cluster's time went back, a cycle is left that has not been taken over."""
-        if not self._terms.needs_takeover:
+        epoch, term = self._sources.epoch, self._host_ref.author.term
+        if not epoch.needs_takeover:
             return False
-        namespace, owner = roster.blockers.namespace, roster.blockers.owner
-        found = reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, namespace))
-        cycles = [readers.budget(obj, owner).cycle for obj in found if names.OWNER_LABEL in labels_of(obj)]
-        if any(cycle is not None and cycle.term != author.term for cycle in cycles):
+        found = self._reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, self._blockers.namespace))
+        ours = (obj for obj in found if names.OWNER_LABEL in labels_of(obj))
+        cycles = [readers.budget(obj, self._blockers.owner).cycle for obj in ours]
+        if any(cycle is not None and cycle.term != term for cycle in cycles):
             return True
-        self._terms.confirmed(author.term)
+        epoch.confirmed(term)
         return False
 
     # --- tenant -----------------------------------------------------------------------------------------------------
 
-    def _tenant(self, reader: Reader, roster: Roster, host: str) -> Finding[TenantSeen | Blind | None]:
+    def _tenant(self) -> Finding[TenantSeen | Blind | None]:
         """None: nothing is known of the tenant yet, and it is not waited for too long."""
-        cluster = roster.config.tenant_cluster
+        cluster = self._scope.cluster
         node: Finding[Obj | NodeGone] = Finding(NodeGone(False))
         try:
-            node = self._node(reader, cluster, host, HOST_SECONDS)
-            maintenances = self._maintenances(reader, cluster, roster.blockers.owner, host)
+            node = self._node(cluster, self._slot.host, HOST_SECONDS)
+            maintenances = self._maintenances()
         except (NotEngaged, NotSynced) as err:
             if err.cluster == INFRA:
                 raise
-            hidden = self._out_of_sight(roster, err)
+            hidden = self._out_of_sight(err)
             return Finding(hidden.value, soonest((node, hidden)), node.trouble)
-        with self._guard:
-            self._waiting_since.pop(cluster, None)
-        judged, found = visibility(roster.config, probed(self._clusters.get(cluster))), node.value
+        self._sources.first_looks.can_be_read(cluster)
+        judged, found = visibility(self._roster.config, probed(self._sources.clusters.get(cluster))), node.value
         if isinstance(judged, Invisible):
             return Finding(_blind(judged), node.recheck_seconds, node.trouble)
         seen = found if isinstance(found, NodeGone) else readers.host_node(found)
         return Finding(TenantSeen(seen, maintenances), node.recheck_seconds, node.trouble)
 
-    def _maintenances(
-        self, reader: Reader, cluster: str, owner: str, host: str
-    ) -> tuple[facts.Maintenance, ...] | None:
-        if not serves_maintenances(reader, cluster):
+    def _maintenances(self) -> tuple[facts.Maintenance, ...] | None:
+        cluster, kind = self._scope.cluster, names.NODEMAINTENANCES
+        if not serves_maintenances(self._reader, cluster):
             return None
-        shown = reader.by_index(cluster, Selection(names.NODEMAINTENANCES), BY_HOST, host)
-        found = (self._newest(cluster, names.NODEMAINTENANCES, obj) for obj in shown)
-        seen = sorted((readers.maintenance(obj, owner) for obj in found), key=lambda each: each.name)
-        return tuple(seen)
+        shown = self._reader.by_index(cluster, Selection(kind), BY_HOST, self._slot.host)
+        newest = (self._sources.newest(cluster, kind, obj) for obj in shown)
+        found = (readers.maintenance(obj, self._blockers.owner) for obj in newest)
+        return tuple(sorted(found, key=lambda each: each.name))
 
-    def _signals(self, reader: Reader, roster: Roster, view: HostView) -> Finding[tuple[Signal, ...]]:
+    def _signals(self, view: HostView) -> Finding[tuple[Signal, ...]]:
         """What the tenant shows of the host's network."""
-        if not roster.has_zones or isinstance(view.tenant, Blind) or isinstance(view.tenant.node, NodeGone):
-            self._leases.forget(roster.config.tenant_cluster, view.host_ref.host)
+        leases, host = self._sources.leases, self._slot.host
+        if not self._roster.has_zones or isinstance(view.tenant, Blind) or isinstance(view.tenant.node, NodeGone):
+            leases.forget(self._scope.cluster, host)
             return Finding(())
-        lease, annotations = self._leases.look(reader, roster, view), annotations_of(view.tenant.node.live)
-        found = tenant_signals(Evidence(view.host_ref.host, lease.value, annotations, roster.release))
+        lease, annotations = leases.look(self._reader, self._roster, view), annotations_of(view.tenant.node.live)
+        found = tenant_signals(Evidence(host, lease.value, annotations, self._roster.release))
         return Finding(found, lease.recheck_seconds)
 
-    def _out_of_sight(self, roster: Roster, err: NotEngaged | NotSynced) -> Finding[Blind | None]:
+    def _out_of_sight(self, err: NotEngaged | NotSynced) -> Finding[Blind | None]:
         """Why the tenant cannot be read, once that is more than the first moments of a start; an error of a single read
         may be one of them."""
-        seen = visibility(roster.config, unread(err))
+        seen = visibility(self._roster.config, unread(err))
         if isinstance(seen, Invisible) and seen.obstacle is not Obstacle.UNREADABLE:
             return Finding(_blind(seen))
-        cluster, now = roster.config.tenant_cluster, self._clock.monotonic()
-        with self._guard:
-            waited = now - self._waiting_since.setdefault(cluster, now)
+        waited = self._sources.first_looks.waited(self._scope.cluster)
         if waited >= PATIENCE_SECONDS:
             return Finding(Blind(HoldReason(Reason.TENANT_NOT_SYNCED, f"the tenant has not been read yet: {err}")))
         return Finding(None, PATIENCE_SECONDS - waited)
@@ -291,29 +314,6 @@ def serves_maintenances(reader: Reader, cluster: str) -> bool:
         return False
     versions = mappings(at(found, "spec", "versions"))
     return any(v.get("name") == names.NODEMAINTENANCES.version and v.get("served") for v in versions)
-
-
-def _blocker(reader: Reader, namespace: str, dpu: str) -> Obj | None:
-    return reader.get(INFRA, Selection(DEPLOYMENTS, namespace), namespace, names.blocker_name(dpu))
-
-
-def _blocker_pods(reader: Reader, namespace: str, dpu: str) -> list[Obj]:
-    wanted = blocker_labels(dpu)
-    pods = reader.by_index(INFRA, Selection(PODS, namespace), BY_BLOCKER, names.blocker_name(dpu))
-    on_it = (pod for pod in pods if at(pod, "spec", "nodeName") in (None, "", dpu))  # or nowhere yet
-    return [pod for pod in on_it if wanted.items() <= labels_of(pod).items()]
-
-
-def _pods(reader: Reader, roster: Roster, member: Member) -> tuple[OvnPod, ...]:
-    if roster.access is not Access.GIVEN:
-        return ()  # nobody asks for them
-    namespace = roster.config.namespace
-    selection = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
-    found = (pod for pod in reader.by_index(INFRA, selection, BY_NODE, member.dpu) if not _has_ended(pod))
-    return tuple(
-        readers.ovn_pod(pod, roster.templates, member.entry.idle)
-        for pod in sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
-    )
 
 
 def _has_ended(pod: Obj) -> bool:

@@ -44,7 +44,7 @@ class PairsGatherer:
         operator_image: str | None,
         infra: InfraHealth,
     ) -> None:
-        """`newest` as for the `HostGatherer`."""
+        """`newest` as for the `HostSources`."""
         self._drain_store = drain_store
         self._infra = infra
         self._newest = newest

@@ -9,13 +9,13 @@ import structlog
 
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.failures import Failures, Job
-from dpunetop.controllers.drain.gather_host import HostGatherer
+from dpunetop.controllers.drain.gather_host import HostGatherer, HostSources
 from dpunetop.controllers.drain.stalls import StallDetector, identity
 from dpunetop.controllers.drain.store import DrainStore, subject
 from dpunetop.controllers.drain.taskrunner import CallFailed, TaskOutcome, TaskRunner
 from dpunetop.controllers.reconciler import NO_BUG, bug_words
 from dpunetop.domain.clusterconfig.status import INTERNAL_ERROR
-from dpunetop.domain.drain.fleet.roster import Roster, Slot
+from dpunetop.domain.drain.fleet.roster import HostScope
 from dpunetop.domain.drain.host import HostDecision, decide_host, rehearsal
 from dpunetop.domain.drain.hostreport import HostReport, failed_report, host_events, rechecks, report_host
 from dpunetop.domain.drain.model.calls import Result, Task, Write
@@ -63,7 +63,7 @@ class Hosts:
     def __init__(
         self,
         drain_store: DrainStore,
-        gatherer: HostGatherer,
+        sources: HostSources,
         task_runner: TaskRunner,
         executor: Executor,
         stall_detector: StallDetector,
@@ -72,7 +72,7 @@ class Hosts:
         self._stall_detector = stall_detector
         self._failures = failures
         self._drain_store = drain_store
-        self._gatherer = gatherer
+        self._sources = sources
         self._task_runner = task_runner
         self._executor = executor
         self._readings: Readings | None = None
@@ -85,26 +85,25 @@ class Hosts:
     def reconcile(self, key: Key, stop: Stop) -> float | None:
         """See `runtime.controller.Reconciler`. Raises: ApiError, NotSynced, NotEngaged, Stopped, LeadershipLost."""
         assert self._readings is not None
-        roster = self._drain_store.roster(key.cluster)
-        slot = roster.slots.get((key.namespace, key.name)) if roster is not None else None
-        if roster is None or slot is None:
+        scope = self._drain_store.scope(key)
+        if scope is None:
             self._readings.forget(key)
-            self._gatherer.forget(key.cluster, key.name)
+            self._sources.forget(key.cluster, key.name)
             self._drain_store.forget(key)
             self._stall_detector.forget(key)
             self._failures.forget(key)
             return None
         try:
-            steps = self._go_on(key, roster, slot, stop)
+            steps = self._go_on(key, scope, stop)
         except NotSynced as err:
             if err.error is not None:
                 why = unwatched(err.cluster, err.selection, err.error)
-                self._drain_store.report(key, failed_report(slot, str(why.reason), why.message))
+                self._drain_store.report(key, failed_report(scope.slot, str(why.reason), why.message))
             raise
         except NO_BUG:
             raise
         except Exception as err:
-            self._drain_store.report(key, failed_report(slot, INTERNAL_ERROR, bug_words(NAME, key, err)))
+            self._drain_store.report(key, failed_report(scope.slot, INTERNAL_ERROR, bug_words(NAME, key, err)))
             raise
         for decided, outcome in steps:  # afterwards: no drain waits for its report
             report = self._report(key, decided, outcome, stop)
@@ -112,29 +111,28 @@ class Hosts:
 
     # --- doing ------------------------------------------------------------------------------------------------------
 
-    def _go_on(self, key: Key, roster: Roster, slot: Slot, stop: Stop) -> list[tuple[HostDecision, _Outcome]]:
+    def _go_on(self, key: Key, scope: HostScope, stop: Stop) -> list[tuple[HostDecision, _Outcome]]:
         """Decide and act, and that again after each task of the drain that was done: what it wrote is known, so the
         next one need not wait until the caches show it. A task that seems to be wanted still is one whose effect does
         not show yet. All decisions and their outcomes, in order; at least one."""
-        decided = self._decide(key, roster, slot)
+        decided = self._decide(key, scope)
         steps = [(decided, self._act(key, decided, stop))]
         while (done := steps[-1][1].done) is not None and len(steps) < _MOST_TASKS:
-            decided = self._decide(key, roster, slot)
+            decided = self._decide(key, scope)
             if decided.drain_task is not None and identity(decided.drain_task) == identity(done):
                 break
             steps.append((decided, self._act(key, decided, stop)))
         return steps
 
-    def _decide(self, key: Key, roster: Roster, slot: Slot) -> HostDecision:
+    def _decide(self, key: Key, scope: HostScope) -> HostDecision:
         assert self._readings is not None
         with self._readings.reading(key) as reader:
-            snapshot = self._gatherer.host_snapshot(reader, roster, slot)
+            snapshot = HostGatherer(self._sources, reader, scope).snapshot()
             refusal = reader.refusal()
         if refusal is not None and refusal.selection.resource != LEASES:  # the signals of a host say that of its Lease
             why = unwatched(refusal.cluster, refusal.selection, refusal.error)
             snapshot = replace(snapshot, trouble=snapshot.trouble or why)
-        before = self._drain_store.last(key)
-        return decide_host(roster, slot, snapshot, None if before is None else before.outage)
+        return decide_host(snapshot)
 
     def _act(self, key: Key, decided: HostDecision, stop: Stop) -> _Outcome:
         """Everything that is to be done now. Each job looks for itself: one that changes nothing stops no other."""

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from dpunetop.domain.clusterconfig.types import tenant_cluster_name
-from dpunetop.domain.drain.fleet.roster import Place, Roster
+from dpunetop.domain.drain.fleet.roster import HostScope, Place, Roster
 from dpunetop.domain.drain.hostreport import HostReport
 from dpunetop.kube.keys import INFRA, Key
 
@@ -58,6 +58,15 @@ class DrainStore:
         with self._guard:
             return list(self._rosters.values())
 
+    def scope(self, key: Key) -> HostScope | None:
+        """What is known of the host of `key`; None: it is in no roster."""
+        with self._guard:
+            roster, report = self._rosters.get(key.cluster), self._reports.get(key)
+        slot = roster.slots.get((key.namespace, key.name)) if roster is not None else None
+        if roster is None or slot is None:
+            return None
+        return HostScope(roster, slot, report.outage if report is not None else None)
+
     def wake_all(self) -> None:
         """Enqueue every host."""
         for roster in self.rosters():
@@ -81,11 +90,6 @@ class DrainStore:
         if roster is not None and (before is None or before.outcome() != report.outcome()):
             self._wake_config(Key(INFRA, roster.config.namespace, roster.config.name))
         return before
-
-    def last(self, key: Key) -> HostReport | None:
-        """What was made known of a host last."""
-        with self._guard:
-            return self._reports.get(key)
 
     def forget(self, key: Key) -> None:
         """A host is gone from its roster."""

@@ -6,13 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from dpunetop.domain.clusterconfig.access import Access
-from dpunetop.domain.clusterconfig.types import OutagePolicy
-from dpunetop.domain.drain.fleet.roster import Member, Mode, Roster, Slot
+from dpunetop.domain.drain.fleet.roster import HostScope, Member, Mode, Roster
 from dpunetop.domain.drain.model.calls import Task
 from dpunetop.domain.drain.model.facts import (
-    Blind,
-    Budget,
     DpuNode,
     DpuView,
     HoldReason,
@@ -62,6 +58,8 @@ def soonest(findings: Iterable[Finding[Any]]) -> float | None:
 class HostSnapshot:
     """What one look at a host shows."""
 
+    scope: HostScope
+    """What was looked at."""
     host_ref: HostRef
     dpus: tuple[DpuView, ...]
     nodes: Mapping[str, Obj]
@@ -83,7 +81,6 @@ class HostSnapshot:
 class HostDecision:
     """What follows from one snapshot of a host."""
 
-    slot: Slot
     snapshot: HostSnapshot
     protections: Mapping[str, Protection]
     """Of each DPU that is at home here and stays."""
@@ -107,54 +104,27 @@ class HostDecision:
         return tuple(task for task in found if task is not None)
 
 
-# --- what a snapshot is made of ---------------------------------------------------------------------------------------
-
-
-def is_parting(roster: Roster, slot: Slot, member: Member, budget: Budget | None) -> bool:
-    """Whether the host is to be drained for this DPU: one whose entry names it serves it, whether or not its pod
-    is there at the moment; and what has begun goes on until it is let go."""
-    if roster.mode is not Mode.LEADING_OUT:
-        return False
-    has_entry = roster.access is not Access.GIVEN or host_of(member.dpu, member.entry.text) == slot.host
-    return has_entry or (budget is not None and budget.cycle is not None)
-
-
-def changed_entry(slot: Slot, member: Member) -> str:
-    """What the pods of a DPU have yet to read; another host is no change of an entry, but another pair."""
-    before, after = member.entry.text, member.text
-    stays = bool(before and after) and host_of(member.dpu, before) == host_of(member.dpu, after) == slot.host
-    return after if stays and after != before else ""
-
-
-def may_act_on_outage(roster: Roster, tenant: TenantSeen | Blind | None) -> bool:
-    """Whether anything may be done to a host that has no network: it is to be cordoned, or bears our mark."""
-    node = tenant.node if isinstance(tenant, TenantSeen) else None
-    marked = isinstance(node, HostNode) and node.unplanned is not None
-    return marked or roster.config.unplanned.policy is OutagePolicy.CORDON
-
-
 # --- deciding ---------------------------------------------------------------------------------------------------------
 
 
-def decide_host(roster: Roster, slot: Slot, snapshot: HostSnapshot, before: Outage | None) -> HostDecision:
-    """What to do now for a slot of the roster; `before` is the outage that was found last.
+def decide_host(snapshot: HostSnapshot) -> HostDecision:
+    """What to do now for a host, or for a DPU that has none.
 
-    Guarantees: of equal arguments equal decisions; each task looks for itself, so a snapshot may be stale. Protection
+    Guarantees: of equal snapshots equal decisions; each task looks for itself, so a snapshot may be stale. Protection
         is decided also where the tenant is not known.
     """
-    outage = _outage(slot, snapshot, before)
+    outage = _outage(snapshot)
     dpus = {dpu.name: dpu for dpu in snapshot.dpus}
-    at_home = [member for member in slot.members if member.is_home]
-    leaving = [member for member in at_home if is_to_go(roster, member, dpus[member.dpu])]
+    at_home = [member for member in snapshot.scope.slot.members if member.is_home]
+    leaving = [member for member in at_home if is_to_go(snapshot.scope.roster, member, dpus[member.dpu])]
     staying = [member for member in at_home if member not in leaving]
     return HostDecision(
-        slot=slot,
         snapshot=snapshot,
-        protections={member.dpu: _protect(roster, member, dpus[member.dpu], snapshot) for member in staying},
+        protections={member.dpu: _protect(snapshot, member, dpus[member.dpu]) for member in staying},
         sweeping={member.dpu: sweeping(dpus[member.dpu], snapshot) for member in leaving},
         drain=None if snapshot.view is None else decide(snapshot.view),
         outage=outage,
-        network=_about_network(roster, slot, snapshot, outage),
+        network=_about_network(snapshot, outage),
     )
 
 
@@ -207,8 +177,8 @@ def rehearsal(view: HostView | None, task: Task) -> Apply | None:
     return new_maintenance(task.host_ref, host.cordoned, host)
 
 
-def _protect(roster: Roster, member: Member, dpu: DpuView, snapshot: HostSnapshot) -> Protection:
-    entry = member.entry
+def _protect(snapshot: HostSnapshot, member: Member, dpu: DpuView) -> Protection:
+    roster, entry = snapshot.scope.roster, member.entry
     return decide_protection(
         ProtectionView(
             dpu=dpu,
@@ -233,18 +203,20 @@ def _protect(roster: Roster, member: Member, dpu: DpuView, snapshot: HostSnapsho
     )
 
 
-def _outage(slot: Slot, snapshot: HostSnapshot, before: Outage | None) -> Outage | None:
+def _outage(snapshot: HostSnapshot) -> Outage | None:
     """What is wrong with the DPU that serves the host, as infra shows it."""
+    slot = snapshot.scope.slot
     member = next((member for member in slot.members if member.dpu == slot.serving), None)
     dpu = next((dpu for dpu in snapshot.dpus if dpu.name == slot.serving), None)
     if member is None or dpu is None:
         return None
     pods = tuple(pod.live for pod in dpu.pods)
     serving = Serving(slot.host, dpu.name, snapshot.nodes.get(dpu.name), pods, member.entry.idle)
-    return find_outage(serving, snapshot.host_ref.author.now, before)
+    return find_outage(serving, snapshot.host_ref.author.now, snapshot.scope.outage)
 
 
-def _about_network(roster: Roster, slot: Slot, snapshot: HostSnapshot, outage: Outage | None) -> OutageDecision:
+def _about_network(snapshot: HostSnapshot, outage: Outage | None) -> OutageDecision:
+    roster, slot = snapshot.scope.roster, snapshot.scope.slot
     if not slot.host:
         return OutageDecision()
     suspect = roster.cordons.suspect or snapshot.suspicion

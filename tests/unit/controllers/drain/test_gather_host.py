@@ -10,12 +10,13 @@ import pytest
 
 from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
-from dpunetop.controllers.drain.gather_host import INDEXERS, PATIENCE_SECONDS, HostGatherer
+from dpunetop.controllers.drain.gather_host import INDEXERS, PATIENCE_SECONDS, FirstLooks, HostGatherer, HostSources
 from dpunetop.controllers.drain.infrahealth import InfraHealth
+from dpunetop.controllers.drain.leases import Leases
 from dpunetop.controllers.drain.nodeabsence import NodeAbsences
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.types import parse_config
-from dpunetop.domain.drain.fleet.roster import Member, Mode, PodEntry, Roster, Slot
+from dpunetop.domain.drain.fleet.roster import HostScope, Member, Mode, PodEntry, Roster, Slot
 from dpunetop.domain.drain.host import HostSnapshot
 from dpunetop.domain.drain.model.facts import (
     Blind,
@@ -105,8 +106,9 @@ class Desk:
         evictions = Evictions(lambda _: cast(Client, Servers()), self.clock)
         terms = Epoch(self.clock, "dpunetop-drain")
         infra = InfraHealth(lambda: None, self.clock)
-        self.gatherer = HostGatherer(
-            cast(Clusters, clusters), absences, terms, self.clock, self.newest, evictions, infra
+        leases, first_looks = Leases(self.clock), FirstLooks(self.clock)
+        self.sources = HostSources(
+            cast(Clusters, clusters), absences, terms, self.newest, evictions, infra, leases, first_looks
         )
         self.written: dict[tuple[str, Resource], Obj] = {}
         self.conditions: list[Any] = [condition("TenantReachable", "True", "Reachable")]
@@ -127,7 +129,8 @@ class Desk:
         roster = Roster(
             parse_config(obj), Mode.SERVING, DrainSettings(), BLOCKERS, Templates("t1"), {("host", HOST): slot}
         )
-        return self.gatherer.host_snapshot(cast(Reader, self.caches), replace(roster, **but), slot)
+        scope = HostScope(replace(roster, **but), slot)
+        return HostGatherer(self.sources, cast(Reader, self.caches), scope).snapshot()
 
     def tenant(self) -> TenantSeen | Blind | None:
         view = self.look().view

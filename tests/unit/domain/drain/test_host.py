@@ -13,13 +13,10 @@ from dpunetop.domain.clusterconfig.types import OutagePolicy
 from dpunetop.domain.drain.fleet.roster import Member, Mode, PodEntry
 from dpunetop.domain.drain.host import (
     Finding,
-    changed_entry,
     decide_host,
     is_active,
     is_drained,
-    is_parting,
     is_to_go,
-    may_act_on_outage,
     rehearsal,
     soonest,
     sweeping,
@@ -30,7 +27,7 @@ from dpunetop.domain.names import OWNER_LABEL, blocker_name
 from dpunetop.kube.plan import Apply, Delete, Fence
 from support.drainviews import BLIND, CYCLE, DONE, DRAINED_HOST, closed, cordoned, dpu, view
 from support.drainviews import HOST as HOST_NODE
-from support.rosters import DPU, ENTRY, HOST, member, roster, slot, snapshot
+from support.rosters import DPU, ENTRY, HOST, member, roster, scope, slot, snapshot
 
 IDLE = replace(member(), pairing=None, text="", entry=PodEntry())
 SERVES_NOBODY = dpu(read=closed(serves=""))
@@ -57,12 +54,12 @@ def test_a_blocker_goes_once_its_dpu_serves_nobody_and_is_not_wanted(
     mode: Mode, seen: Member, found: DpuView, goes: bool
 ) -> None:
     assert is_to_go(roster(mode), seen, found) is goes
-    decided = decide_host(roster(mode), slot(seen), snapshot(found), None)
+    decided = decide_host(snapshot(found, scope=scope(roster(mode), slot(seen))))
     assert (list(decided.sweeping), list(decided.protections)) == (([DPU], []) if goes else ([], [DPU]))
 
 
 def test_the_protection_of_a_dpu_is_decided_where_it_is_at_home_alone() -> None:
-    decided = decide_host(roster(), slot(replace(member(), is_home=False)), snapshot(dpu()), None)
+    decided = decide_host(snapshot(dpu(), scope=scope(place=slot(replace(member(), is_home=False)))))
     assert (decided.protections, decided.sweeping) == ({}, {})
 
 
@@ -135,7 +132,7 @@ def test_at_the_end_the_host_is_drained_for_the_dpu_that_serves_it(
     mode: Mode, access: Access, text: str, cycle: Any, expected: bool
 ) -> None:
     seen = member(entry=PodEntry(text))
-    assert is_parting(roster(mode, access=access), slot(seen), seen, closed(cycle)) is expected
+    assert scope(roster(mode, access=access), slot(seen)).is_parting(seen, closed(cycle)) is expected
 
 
 CHANGES: dict[str, tuple[str, str, str]] = {  # read by the pods, wanted -> yet to be read
@@ -150,7 +147,7 @@ CHANGES: dict[str, tuple[str, str, str]] = {  # read by the pods, wanted -> yet 
 @pytest.mark.parametrize(("before", "after", "expected"), CHANGES.values(), ids=CHANGES.keys())
 def test_an_entry_has_changed_only_if_the_host_is_the_same(before: str, after: str, expected: str) -> None:
     seen = member(text=after, entry=PodEntry(before))
-    assert changed_entry(slot(seen), seen) == expected
+    assert slot(seen).changed_entry(seen) == expected
 
 
 def test_infra_is_suspected_only_where_an_outage_may_have_anything_done() -> None:
@@ -160,17 +157,17 @@ def test_infra_is_suspected_only_where_an_outage_may_have_anything_done() -> Non
     cordons = replace(
         cordons, config=replace(cordons.config, unplanned=replace(cordons.config.unplanned, policy=OutagePolicy.CORDON))
     )
-    assert [may_act_on_outage(roster(), each) for each in (None, BLIND, seen, marked)] == [False, False, False, True]
-    assert may_act_on_outage(cordons, None)
+    assert [scope().may_act_on_outage(each) for each in (None, BLIND, seen, marked)] == [False, False, False, True]
+    assert scope(cordons).may_act_on_outage(None)
 
 
 def test_only_a_maintenance_is_rehearsed_and_only_where_the_host_is_seen() -> None:
     starting = view(cordoned(replace(CYCLE, state=CYCLE.state.STARTING, maintenance="")), maintenances=())
-    task = decide_host(roster(), slot(), snapshot(*starting.dpus, view=starting), None).drain_task
+    task = decide_host(snapshot(*starting.dpus, view=starting)).drain_task
     assert task is not None
     assert isinstance(rehearsal(starting, task), Apply)
     assert [rehearsal(each, task) for each in (None, view(host=NodeGone(True)), view(tenant=BLIND))] == [None] * 3
-    other = decide_host(roster(), slot(), snapshot(cordoned(), view=view(cordoned())), None).drain_task
+    other = decide_host(snapshot(cordoned(), view=view(cordoned()))).drain_task
     assert other is not None
     assert rehearsal(starting, other) is None
 
@@ -188,13 +185,13 @@ def test_the_drain_goes_on_only_where_the_tenant_is_known(
 ) -> None:
     found = seen()
     dpus = found.dpus if found is not None else (cordoned(),)
-    decided = decide_host(roster(), slot(), snapshot(*dpus, view=found), None)
+    decided = decide_host(snapshot(*dpus, view=found))
     assert [type(task).__name__ for task in decided.tasks] == expected
     assert list(decided.protections) == [DPU]
 
 
 def test_a_dpu_without_a_host_has_no_drain_and_no_outage() -> None:
-    decided = decide_host(roster(), slot(IDLE, host=""), snapshot(SERVES_NOBODY), None)
+    decided = decide_host(snapshot(SERVES_NOBODY, scope=scope(place=slot(IDLE, host=""))))
     assert (decided.drain, decided.outage, decided.network.task, decided.network.state) == (None, None, None, None)
 
 

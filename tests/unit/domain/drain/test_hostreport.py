@@ -17,9 +17,9 @@ from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, DrainRea
 from dpunetop.domain.drain.rules.cycle import Decision
 from dpunetop.kube.plan import Emit, Step
 from support.drainviews import BLIND, cordoned, dpu, view
-from support.rosters import DPU, ENTRY, HOST, member, roster, slot, snapshot
+from support.rosters import DPU, ENTRY, HOST, member, scope, slot, snapshot
 
-AT_REST = decide_host(roster(), slot(), snapshot(dpu(), view=view(dpu())), None)
+AT_REST = decide_host(snapshot(dpu(), view=view(dpu())))
 WAITS = HoldReason(Reason.NO_FREE_SLOT, "all slots are taken")
 FAILS = HoldReason(Reason.TENANT_UNAUTHORIZED, "may not patch nodes")
 IDLE = DpuStatus(DPU, DpuPhase.IDLE, DrainReason.NOBODY, "", "")
@@ -46,33 +46,34 @@ def test_a_host_at_rest_is_reported_with_its_protection_and_nothing_else() -> No
 
 def test_the_entry_that_may_be_written_is_reported() -> None:
     seen = member(entry=PodEntry())
-    found = report_host(decide_host(roster(), slot(seen), snapshot(dpu(), view=view(dpu())), None), None, {})
+    found = report_host(decide_host(snapshot(dpu(), view=view(dpu()), scope=scope(place=slot(seen)))), None, {})
     assert [(entry.dpu, entry.text) for entry in found.entries] == [(DPU, ENTRY)]
 
 
 def test_what_fails_for_a_dpu_holds_it_whether_or_not_anything_is_known_of_its_drain() -> None:
-    unknown = decide_host(roster(), slot(), snapshot(dpu()), None)
+    unknown = decide_host(snapshot(dpu()))
     for decided in (AT_REST, unknown):
         (status,) = report_host(decided, None, {DPU: FAILS}).dpu_statuses
         assert (status.stage, status.reason, status.message) == (DpuPhase.HELD, str(FAILS.reason), FAILS.message)
 
 
 def test_a_host_whose_tenant_is_not_known_yet_is_not_looked_at_and_a_dpu_without_host_is() -> None:
-    unknown = decide_host(roster(), slot(), snapshot(dpu()), None)
-    alone = decide_host(roster(), slot(host=""), snapshot(dpu()), None)
+    unknown = decide_host(snapshot(dpu()))
+    alone = decide_host(snapshot(dpu(), scope=scope(place=slot(host=""))))
     assert [report_host(each, None, {}).is_looked_at for each in (unknown, alone)] == [False, True]
 
 
 def test_a_wait_that_the_status_of_no_dpu_shows_is_reported_of_the_host() -> None:
     held = replace(AT_REST, drain=Decision(None, WAITS, None))
-    elsewhere = replace(held, slot=slot(replace(member(), is_home=False)))
+    away = scope(place=slot(replace(member(), is_home=False)))
+    elsewhere = replace(held, snapshot=replace(held.snapshot, scope=away))
     assert report_host(elsewhere, None, {}).stray == HoldReason(WAITS.reason, f"host {HOST}: {WAITS.message}")
-    assert report_host(replace(held, slot=slot()), None, {DPU: FAILS}).stray is None
+    assert report_host(held, None, {DPU: FAILS}).stray is None
 
 
 def test_why_a_task_changes_nothing_is_reported_in_place_of_what_was_decided() -> None:
     blind = view(cordoned(), tenant=BLIND)
-    decided = decide_host(roster(), slot(), snapshot(*blind.dpus, view=blind), None)
+    decided = decide_host(snapshot(*blind.dpus, view=blind))
     (status,) = report_host(decided, WAITS, {}).dpu_statuses
     assert (status.reason, status.message) == (str(WAITS.reason), WAITS.message)
 
@@ -100,7 +101,7 @@ def test_every_cause_to_decide_again_is_named() -> None:
 
 def test_another_state_of_a_report_is_news_and_the_budget_behind_an_entry_is_not() -> None:
     seen = member(entry=PodEntry())
-    one = report_host(decide_host(roster(), slot(seen), snapshot(dpu(), view=view(dpu())), None), None, {})
+    one = report_host(decide_host(snapshot(dpu(), view=view(dpu()), scope=scope(place=slot(seen)))), None, {})
     other = replace(one, entries=tuple(replace(each, blocker="another pod") for each in one.entries))
     assert one.outcome() == other.outcome()
     assert one.outcome() != replace(one, is_looked_at=False).outcome()

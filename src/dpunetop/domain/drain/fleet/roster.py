@@ -7,8 +7,17 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from dpunetop.domain.clusterconfig.access import Access
-from dpunetop.domain.clusterconfig.types import DpuClusterConfig
-from dpunetop.domain.drain.model.facts import Budget, DrainSettings, HoldReason, Templates
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, OutagePolicy
+from dpunetop.domain.drain.model.facts import (
+    Blind,
+    Budget,
+    DrainSettings,
+    HoldReason,
+    HostNode,
+    Templates,
+    TenantSeen,
+)
+from dpunetop.domain.drain.outages.detection import Outage
 from dpunetop.domain.drain.outages.unplanned import NO_CORDONS, Cordons, Turn
 from dpunetop.domain.drain.protection.blockers import BlockerSettings
 from dpunetop.domain.names import OVN_KUBERNETES_NAMESPACE
@@ -80,8 +89,17 @@ class Slot:
     @property
     def serving(self) -> str | None:
         """The DPU whose entry names the host."""
-        found = (member.dpu for member in self.members if host_of(member.dpu, member.entry.text) == self.host)
-        return next(found, None) if self.host else None
+        return next((member.dpu for member in self.members if self.is_served_by(member)), None) if self.host else None
+
+    def is_served_by(self, member: Member) -> bool:
+        """Whether the entry of the DPU names the host."""
+        return host_of(member.dpu, member.entry.text) == self.host
+
+    def changed_entry(self, member: Member) -> str:
+        """What the pods of a DPU have yet to read; another host is no change of an entry, but another pair."""
+        before, after = member.entry.text, member.text
+        stays = bool(before and after) and self.is_served_by(member) and host_of(member.dpu, after) == self.host
+        return after if stays and after != before else ""
 
 
 Place = tuple[str, str]
@@ -143,6 +161,35 @@ class Roster:
 
 
 _TENANT = ("TenantReachable", "CredentialsValid")
+
+
+@dataclass(frozen=True, slots=True)
+class HostScope:
+    """One slot of a roster, and all that is known of its host before it is looked at."""
+
+    roster: Roster
+    slot: Slot
+    outage: Outage | None = None
+    """What was found wrong with it last."""
+
+    @property
+    def cluster(self) -> str:
+        """Name of the tenant's cluster."""
+        return self.roster.config.tenant_cluster
+
+    def is_parting(self, member: Member, budget: Budget | None) -> bool:
+        """Whether the host is to be drained for this DPU: one whose entry names it serves it, whether or not its pod
+        is there at the moment; and what has begun goes on until it is let go."""
+        if self.roster.mode is not Mode.LEADING_OUT:
+            return False
+        has_entry = self.roster.access is not Access.GIVEN or self.slot.is_served_by(member)
+        return has_entry or (budget is not None and budget.cycle is not None)
+
+    def may_act_on_outage(self, tenant: TenantSeen | Blind | None) -> bool:
+        """Whether anything may be done to a host that has no network: it is to be cordoned, or bears our mark."""
+        node = tenant.node if isinstance(tenant, TenantSeen) else None
+        marked = isinstance(node, HostNode) and node.unplanned is not None
+        return marked or self.roster.config.unplanned.policy is OutagePolicy.CORDON
 
 
 @dataclass(frozen=True, slots=True)
