@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from dpunetop.domain.drain.fleet.roster import HostScope, Member, Mode, Roster
+from dpunetop.domain.drain.fleet.roster import HostScope, Member, Mode, Roster, Slot
 from dpunetop.domain.drain.model.calls import Task
 from dpunetop.domain.drain.model.facts import (
     DpuNode,
@@ -91,6 +91,11 @@ class HostDecision:
     outage: Outage | None
     network: OutageDecision
     """What is said and done about the network of the host, outside a drain."""
+
+    @property
+    def slot(self) -> Slot:
+        """What it is about."""
+        return self.snapshot.scope.slot
 
     @property
     def drain_task(self) -> Task | None:

@@ -61,8 +61,7 @@ def report_host(decided: HostDecision, hold: HoldReason | None, troubles: Mappin
     """How far the host is. `hold` is why its drain waits, if that is not what was decided; `troubles` are what fails,
     by DPU: such a DPU is held, be it in a drain or not."""
     snapshot = decided.snapshot
-    slot = snapshot.scope.slot
-    pairings = {member.dpu: member.pairing for member in slot.members}
+    pairings = {member.dpu: member.pairing for member in decided.slot.members}
     statuses = _statuses(decided, hold, troubles)
     return HostReport(
         guardings=tuple((dpu, found.guarding, pairings[dpu]) for dpu, found in decided.protections.items()),
@@ -70,7 +69,7 @@ def report_host(decided: HostDecision, hold: HoldReason | None, troubles: Mappin
         entries=tuple(found.entry for found in decided.protections.values() if found.entry is not None),
         causes=tuple((dpu.name, dpu.trouble) for dpu in snapshot.dpus if dpu.trouble),
         stray=_stray(decided, statuses),
-        is_looked_at=snapshot.view is not None or not slot.host,
+        is_looked_at=snapshot.view is not None or not decided.slot.host,
         unseen=snapshot.unseen,
         network=decided.network.state,
         outage=decided.outage,
@@ -127,10 +126,10 @@ def _held(dpu: str, reason: str, message: str) -> DpuStatus:
 def _stray(decided: HostDecision, statuses: Iterable[DpuStatus]) -> HoldReason | None:
     """Why the drain waits, if the status of no DPU shows it: every wait has its reason in the status."""
     hold = None if decided.drain is None else decided.drain.hold
-    at_home = {member.dpu for member in decided.snapshot.scope.slot.members if member.is_home}
+    at_home = {member.dpu for member in decided.slot.members if member.is_home}
     if hold is None or any(each.dpu in at_home and each.reason for each in statuses):
         return None
-    return HoldReason(hold.reason, f"host {named(decided.snapshot.scope.slot.host)}: {hold.message}")
+    return HoldReason(hold.reason, f"host {named(decided.slot.host)}: {hold.message}")
 
 
 def _dpu_events(node: Obj | None, last: DpuStatus | None, now: DpuStatus) -> Iterable[Step]:
@@ -172,6 +171,6 @@ def _network_events(decided: HostDecision, last: NetworkState | None, now: Netwo
         return
     if now is not None:
         yield event(INFRA, resource, obj, str(now.reason), now.message)
-    elif decided.snapshot.scope.slot.serving is not None and decided.outage is None:
+    elif decided.slot.serving is not None and decided.outage is None:
         note = f"host {named(state.host)} is told to be without a network no more"
         yield event(INFRA, resource, obj, NETWORK_BACK, note)

@@ -21,7 +21,7 @@ from dpunetop.domain.reasons import DPU_NODE_CONDITIONS, REASONS
 from dpunetop.kube.conditions import Status
 from support.drainviews import CYCLE, OPENED, closed, cordoned, dpu, view
 from support.objects import condition, node
-from support.rosters import DPU, ENTRY, HOST, member, roster, slot, snapshot
+from support.rosters import DPU, ENTRY, HOST, member, roster, scope, slot, snapshot
 
 NO_ENTRY = {"entry": PodEntry()}
 UNPAIRED = {"pairing": None, "text": "", **NO_ENTRY}
@@ -45,7 +45,7 @@ def working(found: DpuView) -> DpuView:
 def decide(of: Roster, at: Slot, *dpus: DpuView, seen: HostView | None = None) -> HostDecision:
     shown = tuple(map(working, dpus))
     nodes = {each.name: {**node(each.name), "status": READY} for each in shown}
-    return decide_host(of, at, snapshot(*shown, view=seen or view(*shown), nodes=nodes), None)
+    return decide_host(snapshot(*shown, view=seen or view(*shown), nodes=nodes, scope=scope(of, at)))
 
 
 def judged(decided: HostDecision, report: HostReport | None = None, of: Roster = GIVEN) -> DpuNodeStatus:
@@ -86,7 +86,7 @@ def test_a_pair_that_serves_is_good_in_every_condition_but_that_it_may_be_draine
 
 
 def test_a_host_that_was_not_looked_at_yet_is_not_spoken_of() -> None:
-    decided = decide_host(GIVEN, slot(), snapshot(dpu()), None)
+    decided = decide_host(snapshot(dpu(), scope=scope(GIVEN)))
     assert dpu_node_statuses(GIVEN, decided, report_host(decided, None, {})) == ()
 
 
