@@ -63,6 +63,8 @@ class Settings:
     health: Address | None
     leader_election: LeaderElection | None
     max_concurrent_reconciles: int
+    resync_seconds: float
+    """After how long a key is looked at again though nothing has woken it, at the latest."""
     log_level: str
     log_format: str
     tenant_allowed_cidrs: tuple[Network, ...]
@@ -116,6 +118,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         health=read("health_probe_bind_address", None, f":{DEFAULT_HEALTH_PORT}", _address),
         leader_election=_leader_election(read) if read("leader_elect", None, "false", _truth) else None,
         max_concurrent_reconciles=read("max_concurrent_reconciles", None, "16", _count),
+        resync_seconds=read("resync_period", None, "10m", _duration),
         log_level=read("log_level", None, "info", _one_of("debug", "info", "warning", "error")),
         log_format=read("log_format", None, "json", _one_of("json", "console")),
         tenant_allowed_cidrs=read("tenant_allowed_cidrs", "TENANT_ALLOWED_CIDRS", "", _networks),
@@ -147,6 +150,7 @@ _FLAGS = {
     "leader-elect-renew-deadline": "how long a leader tries to renew before it gives up; default 10s",
     "leader-elect-retry-period": "pause between two tries; default 2s",
     "max-concurrent-reconciles": "workers a controller; default 16",
+    "resync-period": "how long nothing goes without a look, though nothing has changed; default 10m",
     "log-level": "debug, info, warning or error; default info",
     "log-format": "json or console; default json",
     "watch-namespaces": "namespaces to serve, comma-separated, * for all [WATCH_NAMESPACE]; default: NAMESPACE",

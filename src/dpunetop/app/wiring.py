@@ -230,8 +230,10 @@ class _Wiring:
             logger=self._log,
             rest=rest,
             debounce_seconds=debounce_seconds,
+            resync_seconds=self._settings.resync_seconds,
         )
-        reconciler.read_through(Readings(self._clusters, controller.queue.add, controller.debounce))
+        readings = Readings(self._clusters, controller.queue.add, controller.debounce, controller.forget)
+        reconciler.read_through(readings)
         return controller
 
     def _wake(self, key: Key) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random as _random
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -17,6 +18,7 @@ from dpunetop.runtime.election.gate import LeadershipLost
 from dpunetop.runtime.flowcontrol import ItemBackoff, no_rest
 from dpunetop.runtime.metrics import Metrics, Result
 from dpunetop.runtime.reading import NotEngaged, NotSynced
+from dpunetop.runtime.resync import RESYNC_SECONDS, Resync
 from dpunetop.runtime.workqueue import WorkQueue
 
 _REFRESH_SECONDS = 0.5
@@ -45,8 +47,9 @@ class Controller:
     """A queue and its workers, of which there are no more than have ever been busy at once, and one that waits.
 
     Guarantees: each key that is added is reconciled after that; a pass that fails, in whatever way, is tried again with
-        a pause that grows until a pass succeeds; after `stop` is set no new pass begins; a key that was costly rests;
-        each line that a pass logs, whoever writes it, carries controller, cluster, namespace and name of its key.
+        a pause that grows until a pass succeeds; a key is looked at again before the resync period is over, behind all
+        that is woken, until it is forgotten; after `stop` is set no new pass begins; a key that was costly rests; each
+        line that a pass logs, whoever writes it, carries controller, cluster, namespace and name of its key.
     Threads: `queue` from any thread; call `run` once.
     """
 
@@ -61,9 +64,11 @@ class Controller:
         logger: FilteringBoundLogger,
         rest: Callable[[float], float] = no_rest,
         debounce_seconds: float = 0.0,
+        resync_seconds: float = RESYNC_SECONDS,
+        random: Callable[[], float] = _random.random,
     ) -> None:
         """`rest` says how long a key rests after a pass, given the CPU seconds that it took; `debounce_seconds` is how
-        long it waits after `debounce`."""
+        long it waits after `debounce`; `resync_seconds` after how long it is looked at unwoken, at the latest."""
         self.name = name
         self.queue: WorkQueue[Key] = WorkQueue(clock, metrics.workqueue(name), ItemBackoff())
         self._reconciler = reconciler
@@ -73,6 +78,7 @@ class Controller:
         self._most_workers = workers
         self._rest = rest
         self._debounce_seconds = debounce_seconds
+        self._resync: Resync[Key] = Resync(resync_seconds, random)
         self._log: FilteringBoundLogger = logger
         self._guard = threading.Lock()  # guards the two below
         self._workers: list[threading.Thread] = []  # only grows; who makes one is in it, so whoever joins all sees all
@@ -85,6 +91,13 @@ class Controller:
         """
         self.queue.add_after(key, self._debounce_seconds)
 
+    def forget(self, key: Key) -> None:
+        """`key` is gone: it is not looked at any more unless it is woken.
+
+        Threads: any; for the pass that finds it out the one that makes it.
+        """
+        self._resync.forget(key)
+
     def run(self, stop: Stop) -> None:
         """Work until `stop` is set and the passes under way have ended.
 
@@ -95,6 +108,8 @@ class Controller:
             self._add_worker_locked(stop, ended)
         while not ended.wait(_REFRESH_SECONDS):
             self.queue.refresh()
+            for key in self._resync.take(self._clock.monotonic()):
+                self.queue.add_behind(key)
         self.queue.shut_down()
         for worker in self._workers:
             worker.join()
@@ -135,6 +150,7 @@ class Controller:
 
     def _process(self, key: Key, stop: Stop) -> None:
         started = self._clock.monotonic()
+        self._resync.looked(key, started)  # first: the pass may find that it is gone
         with bound_contextvars(controller=self.name, cluster=key.cluster, namespace=key.namespace, name=key.name):
             result = self._outcome(key, stop)
         if result is not None:

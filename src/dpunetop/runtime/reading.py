@@ -76,13 +76,18 @@ class Readings:
     """
 
     def __init__(
-        self, clusters: Clusters, enqueue: Callable[[Key], None], debounce: Callable[[Key], None] | None = None
+        self,
+        clusters: Clusters,
+        enqueue: Callable[[Key], None],
+        debounce: Callable[[Key], None] | None = None,
+        on_forgotten: Callable[[Key], None] = lambda _: None,
     ) -> None:
         """`debounce` enqueues a key that has read all of a selection, of which something has changed, and maybe is
-        still changing; None: at once, as any other."""
+        still changing; None: at once, as any other. `on_forgotten` is told of a key that is gone."""
         self._clusters = clusters
         self._enqueue = enqueue
         self._enqueue_debounced = debounce or enqueue
+        self._on_forgotten = on_forgotten
         # guards all below; an ask is in _keys as long as a key has it in _asks. Thousands of keys have some asks each,
         # mostly of parts that nobody else asks for: so both hold the same objects, in tuples where there are few.
         self._guard = threading.Lock()
@@ -100,6 +105,7 @@ class Readings:
 
     def forget(self, key: Key) -> None:
         """Release all that was read for `key`; it is gone."""
+        self._on_forgotten(key)
         self._drop_unasked(key, set())
 
     def interested(self, cluster: str) -> set[Key]:

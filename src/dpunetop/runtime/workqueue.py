@@ -23,16 +23,18 @@ class QueueState(Generic[K]):
 
     A key is *queued* (to be handed out), *in hand*, or *waiting* for its time; in hand it may be *dirty*, which means
     that it is queued again when it is done. A key may wait besides being any of the others. A key that *rests* is not
-    queued before its time: whatever adds it meanwhile has it wait.
+    queued before its time: whatever adds it meanwhile has it wait. What is to be looked at though nothing has happened
+    stands *behind* all that is queued.
     Threads: one owner; the queue calls it under its lock.
     Units: seconds, on one monotonic clock.
     """
 
     def __init__(self) -> None:
-        # Invariant: _order holds each key of _queued exactly once; _queued and _in_hand share no key; _dirty is part of
-        # _in_hand; for each key of _waiting the heap has an entry with that time, and maybe outdated ones.
+        # Invariant: _order holds each key of _queued exactly once; _queued, _behind and _in_hand share no key; _dirty
+        # is part of _in_hand; for each key of _waiting the heap has an entry with that time, and maybe outdated ones.
         self._order: deque[K] = deque()
         self._queued: dict[K, float] = {}  # since when
+        self._behind: dict[K, float] = {}  # since when
         self._in_hand: dict[K, float] = {}  # since when
         self._dirty: dict[K, float] = {}  # since when
         self._waiting: dict[K, float] = {}  # until when
@@ -42,10 +44,10 @@ class QueueState(Generic[K]):
         self.closed = False
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._order) + len(self._behind)
 
     def __repr__(self) -> str:
-        return f"{len(self._order)} queued, {len(self._waiting)} waiting, {len(self._in_hand)} in hand"
+        return f"{len(self)} queued, {len(self._waiting)} waiting, {len(self._in_hand)} in hand"
 
     def add(self, key: K, now: float) -> bool:
         """Want `key` handed out; whether that is news. If it rests, it is not yet: it waits until then."""
@@ -55,6 +57,16 @@ class QueueState(Generic[K]):
             self._dirty[key] = now
             return True
         return self._enqueue(key, now)
+
+    def add_behind(self, key: K, now: float) -> bool:
+        """Want `key` handed out when nothing else is; whether that is news. In hand, or when it rests, it has just been
+        looked at."""
+        if self.closed or key in self._queued or key in self._in_hand or key in self._behind:
+            return False
+        if self._resting.get(key, now) > now:
+            return False
+        self._behind[key] = now
+        return True
 
     def add_at(self, key: K, due: float) -> bool:
         """Want `key` added at `due`, or earlier if it waits already; whether it is now the first to come due."""
@@ -83,11 +95,16 @@ class QueueState(Generic[K]):
 
     def take(self, now: float) -> tuple[K, float] | None:
         """Hand out the key that has been queued longest, and since when; None if none is."""
-        if not self._order:
+        if self._order:
+            key = self._order.popleft()
+            since = self._queued.pop(key)
+        elif self._behind:
+            key = next(iter(self._behind))
+            since = self._behind.pop(key)
+        else:
             return None
-        key = self._order.popleft()
         self._in_hand[key] = now
-        return key, self._queued.pop(key)
+        return key, since
 
     def done(self, key: K, now: float, rest_seconds: float = 0.0) -> tuple[float, bool]:
         """Take `key` back, and have it rest so long: since when it was in hand, and whether it is queued again.
@@ -104,8 +121,9 @@ class QueueState(Generic[K]):
         return since, self._enqueue(key, now)
 
     def close(self) -> None:
-        """Accept no more keys and drop those that wait; what is queued or dirty stays."""
+        """Accept no more keys and drop those that wait or stand behind; what is queued or dirty stays."""
         self.closed = True
+        self._behind.clear()
         self._resting.clear()
         self._waiting.clear()
         self._heap.clear()
@@ -120,6 +138,7 @@ class QueueState(Generic[K]):
             self.add_at(key, until)
             return False
         self._resting.pop(key, None)
+        self._behind.pop(key, None)
         self._queued[key] = now
         self._order.append(key)
         return True
@@ -134,8 +153,8 @@ class WorkQueue(Generic[K]):
 
     Guarantees: a key is in one pair of hands at a time; after every `add` that returns before `shut_down` there is a
         `get` of that key that began later, unless it rests when that comes; keys come out in the order in which they
-        were first added; a waiting key holds up nobody; of several delays of one key the earliest counts; a key that
-        rests comes out once when it has rested.
+        were first added, those of `add_behind` when there is no other; a waiting key holds up nobody; of several delays
+        of one key the earliest counts; a key that rests comes out once when it has rested.
     Threads: all methods from any thread. The metrics are told under the lock, so that the depth shown last is the true
         one; they only touch memory.
     Units: seconds.
@@ -160,6 +179,14 @@ class WorkQueue(Generic[K]):
         """Have `key` looked at; no effect if it is queued already, or after shut-down."""
         with self._work:
             self._add_locked(key)
+
+    def add_behind(self, key: K) -> None:
+        """Have `key` looked at when no other key wants to be; no effect if it is about to be, or has just been."""
+        with self._work:
+            if self._state.add_behind(key, self._clock.monotonic()):
+                self._metrics.added()
+                self._metrics.depth(len(self._state))
+                self._work.notify()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Have `key` looked at in so many seconds, or earlier if it waits already."""
@@ -229,6 +256,7 @@ class WorkQueue(Generic[K]):
         """Accept no more keys and drop those that wait; those already queued may still be taken."""
         with self._work:
             self._state.close()
+            self._metrics.depth(len(self._state))
             self._work.notify_all()
 
     def refresh(self) -> None:

@@ -16,6 +16,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
     assert settings.metrics_secure is True
     assert settings.leader_election is None
     assert settings.max_concurrent_reconciles == 16
+    assert settings.resync_seconds == 600.0
     assert settings.tenant_namespace == "openshift-ovn-kubernetes"
     assert settings.watch_namespaces == ("default",)
     assert settings.log_format == "json"
@@ -63,6 +64,7 @@ def test_go_durations_are_understood() -> None:
         "bad address": (["--metrics-bind-address=49555"], {}, "--metrics-bind-address"),
         "port too high": (["--health-probe-bind-address=:70000"], {}, "--health-probe-bind-address"),
         "bad truth": (["--leader-elect=maybe"], {}, "--leader-elect"),
+        "no resync period": (["--resync-period=0s"], {}, "--resync-period"),
         "bad count": (["--max-concurrent-reconciles=0"], {}, "--max-concurrent-reconciles"),
         "bad duration": (["--leader-elect", "--leader-elect-retry-period=2"], {}, "--leader-elect-retry-period"),
         "renew too slow": (["--leader-elect", "--leader-elect-renew-deadline=20s"], {}, "longer than"),

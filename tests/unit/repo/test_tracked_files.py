@@ -140,6 +140,7 @@ def test_every_flag_that_the_readme_lists_is_taken() -> None:
         "--leader-elect": "true",
         "--leader-elect-lease-duration": "15s",
         "--max-concurrent-reconciles": "16",
+        "--resync-period": "10m",
         "--log-level": "info",
         "--log-format": "json",
         "--allowed-images": "registry.example/ovn/",

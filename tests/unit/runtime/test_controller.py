@@ -53,6 +53,7 @@ class Bench:
         self.metrics = Metrics()
         self.log = LogCapture()
         self.raised: list[BaseException] = []
+        self.draw = 0.5
         self.thread: threading.Thread | None = None
 
     def start(
@@ -61,6 +62,7 @@ class Bench:
         workers: int = 1,
         rest: Callable[[float], float] = no_rest,
         debounce_seconds: float = 0.0,
+        resync_seconds: float = 600.0,
     ) -> Controller:
         logger = structlog.wrap_logger(
             None, processors=[merge_contextvars, self.log], wrapper_class=structlog.make_filtering_bound_logger(0)
@@ -74,6 +76,8 @@ class Bench:
             logger=logger,
             rest=rest,
             debounce_seconds=debounce_seconds,
+            resync_seconds=resync_seconds,
+            random=lambda: self.draw,
         )
         self.thread = threading.Thread(target=self._run, name="controller")
         self.thread.start()
@@ -168,6 +172,66 @@ def test_a_key_that_asks_for_it_is_looked_at_again_later(bench: Bench) -> None:
     reconciler.until(2)
     bench.quiet()
     assert bench.results() == {"requeue_after": 1, "success": 1}
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [None, 1800.0, Terminal("spec is wrong"), NotSynced("infra", Selection(NODES)), NotEngaged("tenant/ns/a")],
+    ids=["done", "later", "gave up", "no cache", "no cluster"],
+)
+def test_each_key_is_looked_at_again_within_the_resync_period_whatever_came_of_it(bench: Bench, outcome: Any) -> None:
+    reconciler = Scripted(outcome)
+    bench.start(reconciler).queue.add(A)
+    for passes, draw, seconds in ((1, 0.0, 300.0), (2, 0.5, 450.0), (3, 1.0, 600.0)):
+        bench.draw = draw
+        reconciler.until(passes)
+        bench.quiet()
+        bench.clock.step(seconds - 1.0)
+        bench.quiet()
+        assert len(reconciler.passes) == passes
+        bench.clock.step(1.0)
+    reconciler.until(4)
+
+
+def test_a_key_that_was_forgotten_is_looked_at_again_only_when_it_is_woken(bench: Bench) -> None:
+    reconciler = Scripted(lambda _: bench.controller.forget(A))
+    bench.start(reconciler).queue.add(A)
+    reconciler.until(1)
+    bench.quiet()
+    bench.clock.step(10_000.0)
+    bench.quiet()
+    assert len(reconciler.passes) == 1
+    bench.controller.queue.add(A)
+    reconciler.until(2)
+
+
+def test_a_key_that_was_looked_at_meanwhile_is_not_due_yet(bench: Bench) -> None:
+    reconciler = Scripted(None)
+    controller = bench.start(reconciler)
+    for passes in (1, 2):
+        controller.queue.add(A)
+        reconciler.until(passes)
+        bench.quiet()
+        bench.clock.step(400.0)
+        bench.quiet()
+    assert len(reconciler.passes) == 2
+
+
+def test_the_resync_of_many_keys_stands_behind_what_is_woken(bench: Bench) -> None:
+    go_on = threading.Event()
+    reconciler = Scripted(*[None] * 4, lambda _: go_on.wait(5) and None, None)
+    controller = bench.start(reconciler)
+    many = [Key(INFRA, "ns", str(number)) for number in range(4)]
+    for key in many:
+        controller.queue.add(key)
+    reconciler.until(4)
+    bench.quiet()
+    bench.clock.step(600.0)  # all are due; the first is being looked at
+    reconciler.until(5)
+    controller.queue.add(B)
+    go_on.set()
+    reconciler.until(9)
+    assert reconciler.passes[4:] == [many[0], B, *many[1:]]
 
 
 def test_a_key_whose_pass_was_costly_rests_before_the_next_one(bench: Bench) -> None:
@@ -277,12 +341,12 @@ def test_a_panic_is_an_error_that_is_counted_shown_and_tried_again(bench: Bench)
     assert (entry["log_level"], entry["kind"], bool(entry["exc_info"])) == ("error", "ZeroDivisionError", True)
 
 
-def test_a_terminal_error_is_counted_and_not_tried_again(bench: Bench) -> None:
+def test_a_terminal_error_is_counted_and_not_tried_again_before_the_resync(bench: Bench) -> None:
     reconciler = Scripted(Terminal("spec is wrong"))
     bench.start(reconciler).queue.add(A)
     reconciler.until(1)
     bench.quiet()
-    bench.clock.step(2000.0)
+    bench.clock.step(400.0)
     bench.quiet()
     assert reconciler.passes == [A]
     assert bench.results() == {"error": 1}
@@ -295,7 +359,7 @@ def test_a_pass_without_its_caches_ends_quietly_and_is_woken_by_them(bench: Benc
     bench.start(reconciler).queue.add(A)
     reconciler.until(1)
     bench.quiet()
-    bench.clock.step(2000.0)
+    bench.clock.step(400.0)
     bench.quiet()
     assert reconciler.passes == [A]
     assert bench.results() == {"requeue": 1}

@@ -24,6 +24,7 @@ class Model:
     def __init__(self) -> None:
         self.now = 0.0
         self.queued: list[str] = []
+        self.behind: list[str] = []
         self.in_hand: set[str] = set()
         self.dirty: list[str] = []
         self.waiting: list[tuple[float, int, str]] = []
@@ -39,7 +40,20 @@ class Model:
             self.add_after(key, self.resting[key] - self.now)
             return
         self.adds += 1
-        (self.dirty if key in self.in_hand else self.queued).append(key)
+        if key in self.in_hand:
+            self.dirty.append(key)
+        else:
+            self.enqueue(key)
+
+    def enqueue(self, key: str) -> None:
+        self.queued.append(key)
+        self.behind = [other for other in self.behind if other != key]
+
+    def add_behind(self, key: str) -> None:
+        known = {*self.queued, *self.behind, *self.in_hand}
+        if not self.closed and key not in known and not self.rests(key):
+            self.adds += 1
+            self.behind.append(key)
 
     def rests(self, key: str) -> bool:
         return self.resting.get(key, 0.0) > self.now
@@ -70,13 +84,13 @@ class Model:
 
     def has_work(self) -> bool:
         due = [key for at, _, key in self.waiting if at <= self.now]
-        return bool(self.queued) or any(key not in self.in_hand and not self.rests(key) for key in due)
+        return bool(self.queued or self.behind) or any(key not in self.in_hand and not self.rests(key) for key in due)
 
     def get(self) -> str | None:
         self.promote()
-        if not self.queued:
+        if not self.queued and not self.behind:
             return None
-        key = self.queued.pop(0)
+        key = (self.queued or self.behind).pop(0)
         self.in_hand.add(key)
         return key
 
@@ -90,10 +104,11 @@ class Model:
         if self.rests(key):
             self.add_after(key, self.resting[key] - self.now)
         else:
-            self.queued.append(key)
+            self.enqueue(key)
 
     def close(self) -> None:
         self.closed = True
+        self.behind.clear()
         self.resting.clear()
         self.waiting.clear()
 
@@ -114,6 +129,11 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.add(key)
         if not self.model.closed:
             self.wanted.add(key)
+
+    @rule(key=keys)
+    def add_behind(self, key: str) -> None:
+        self.queue.add_behind(key)
+        self.model.add_behind(key)
 
     @rule(key=keys, seconds=delays)
     def add_after(self, key: str, seconds: float) -> None:
@@ -163,7 +183,8 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def state_is_the_model_s(self) -> None:
         # Keys that are due are added by the next get; until then they count as waiting.
-        queued, waiting, in_hand = len(self.model.queued), len(self.model.waiting), len(self.model.in_hand)
+        queued = len(self.model.queued) + len(self.model.behind)
+        waiting, in_hand = len(self.model.waiting), len(self.model.in_hand)
         state: QueueState[str] = self.queue._state
         assert len(self.queue) == queued
         assert sorted(state._in_hand) == sorted(self.model.in_hand)
@@ -176,7 +197,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def metrics_are_the_model_s(self) -> None:
-        assert self._shown("workqueue_depth", priority="") == len(self.model.queued)
+        assert self._shown("workqueue_depth", priority="") == len(self.model.queued) + len(self.model.behind)
         assert self._shown("workqueue_adds_total") == self.model.adds
         assert self._shown("workqueue_retries_total") == self.model.retries
         assert all(self.queue.retries(key) == self.model.failures.get(key, 0) for key in "abcd")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from abc import ABC, abstractmethod
@@ -233,6 +234,7 @@ class StandIns:
             metrics=self._engine.metrics,
             workers=_WORKERS,
             logger=structlog.get_logger().bind(cluster=self._engine.cluster),
+            resync_seconds=math.inf,  # they say of no key that it is gone
         )
         stand_in.attach(self._engine, controller.queue.add)
         return controller

@@ -1,0 +1,69 @@
+"""When keys are looked at again though nothing has woken them: so no wake that was lost is lost for good."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import threading
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+RESYNC_SECONDS = 600.0
+"""No key goes without a look for longer, unless more are woken than can be looked at."""
+_LEAST_SHARE = 0.5
+"""Of the period, before a key is due; the rest is drawn for each key and look, so that keys of one start part."""
+
+
+class Resync(Generic[K]):
+    """For each key when it is due.
+
+    Guarantees: a key is due between half the period and all of it after it was last looked at, and once a look; one
+        that was forgotten is not, until it is looked at again.
+    Threads: any. Units: seconds, on one monotonic clock.
+    Source: controllers of kube-controller-manager draw the resync period of each informer from one to two times the
+        least one (`ResyncPeriod`); here it is drawn for each key, since one pass costs more than one comparison.
+    """
+
+    def __init__(self, period_seconds: float, random: Callable[[], float]) -> None:
+        self._period = period_seconds
+        self._random = random
+        self._guard = threading.Lock()  # guards the three below
+        self._due: dict[K, float] = {}  # never: forgotten
+        self._heap: list[tuple[float, int, K]] = []  # one entry for each in _due, maybe too early, never too late
+        self._entries = 0
+
+    def looked(self, key: K, now: float) -> None:
+        """`key` is being looked at."""
+        due = now + self._period * (_LEAST_SHARE + (1 - _LEAST_SHARE) * self._random())
+        with self._guard:
+            is_new = key not in self._due
+            self._due[key] = due
+            if is_new:
+                self._push_locked(key, due)
+
+    def forget(self, key: K) -> None:
+        """`key` is gone."""
+        with self._guard:
+            if key in self._due:
+                self._due[key] = math.inf
+
+    def take(self, now: float) -> list[K]:
+        """The keys that are due, the earliest first; each of them once, until it is looked at again."""
+        taken = []
+        with self._guard:
+            while self._heap and self._heap[0][0] <= now:
+                _, _, key = heapq.heappop(self._heap)
+                due = self._due[key]
+                if now < due < math.inf:
+                    self._push_locked(key, due)
+                    continue
+                del self._due[key]
+                if due <= now:
+                    taken.append(key)
+        return taken
+
+    def _push_locked(self, key: K, due: float) -> None:
+        self._entries += 1
+        heapq.heappush(self._heap, (due, self._entries, key))
