@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from dpunetop.domain.drain.model import facts, readers
-from dpunetop.domain.drain.model.calls import Call, Done, QuorumGet, QuorumList, Run, Write
+from dpunetop.domain.drain.model.calls import Call, Done, QuorumGet, QuorumList, Run, Task, Write
 from dpunetop.domain.drain.model.facts import (
     Author,
     Blind,
@@ -30,6 +30,7 @@ from dpunetop.domain.drain.model.facts import (
 )
 from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.model.record import State
+from dpunetop.domain.drain.outages.detection import spelled
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, first_budget
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, dpu_statuses
 from dpunetop.domain.drain.rules import records, returning
@@ -54,6 +55,7 @@ from dpunetop.kube.errors import ApiError, Forbidden, NotFound, Unreachable
 from dpunetop.kube.keys import INFRA, NODES, PODS
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, uid_of, version_of
 from dpunetop.kube.plan import Apply, Delete, Patch
+from dpunetop.kube.shapes import at
 from support import hostupdates
 from support.twoclusters import Server
 
@@ -109,10 +111,12 @@ class Dpu:
 class World:
     """Everything there is. `violations` lists what must never happen, as sentences."""
 
+    tenant_server: type[Server] = Server
+
     def __init__(
         self, dpus: int = 1, *, cordoned_before: bool = False, settings: DrainSettings = NO_SETTINGS, serving: int = 0
     ) -> None:
-        self.infra, self.tenant = Server(), Server()
+        self.infra, self.tenant = Server(), self.tenant_server()
         self.servers = {INFRA: self.infra, TENANT: self.tenant}
         self.dpus = {f"dpu-{i + 1}": Dpu(f"dpu-{i + 1}") for i in range(dpus)}
         self.serving = f"dpu-{serving + 1}"
@@ -187,12 +191,12 @@ class World:
             "kind": "Node",
             "metadata": {"name": name, "annotations": marks},
             "spec": {},
-            "status": {"nodeInfo": {"bootID": f"{name}-b1"}, "conditions": [_ready(True)]},
+            "status": {"nodeInfo": {"bootID": f"{name}-b1"}, "conditions": [self.ready(True)]},
         }
 
     def _new_blocker(self, name: str, ready: bool) -> None:
         pod_name = f"{blocker_name(name)}-{self.steps}-{len(self.infra.objects)}"
-        status = {"phase": "Running", "conditions": [_ready(True)]} if ready else {"phase": "Pending"}
+        status = {"phase": "Running", "conditions": [self.ready(True)]} if ready else {"phase": "Pending"}
         metadata = {"name": pod_name, "namespace": OPERATOR_NAMESPACE, "labels": dict(blocker_labels(name))}
         self.infra.put(PODS, {"metadata": metadata, "spec": {"nodeName": name}, "status": status})
 
@@ -201,8 +205,11 @@ class World:
         dpu = self.dpus[name]
         template = self.template_of(name) or self.template
         notes = {TEMPLATE_HASH_ANNOTATION: template}
+        live = self.infra.get(PODS, PODS_NAMESPACE, f"ovnkube-node-{name}")
+        made = spelled(self.now if self.steps else self.now - 86_400)
         return {
             "metadata": {
+                "creationTimestamp": made if live is None else at(live, "metadata", "creationTimestamp"),
                 "name": f"ovnkube-node-{name}",
                 "namespace": PODS_NAMESPACE,
                 "labels": {"app": "ovnkube-node"},
@@ -211,10 +218,14 @@ class World:
             "spec": {"nodeName": name},
             "status": {
                 "phase": "Running",
-                "conditions": [_ready(template not in self.broken)],
+                "conditions": [self.ready(template not in self.broken)],
                 "containerStatuses": [{"name": "ovnkube-node", "containerID": f"{name}-c{dpu.containers}"}],
             },
         }
+
+    def ready(self, yes: bool) -> dict[str, str]:
+        """The condition, as it is written when it changes."""
+        return {"type": "Ready", "status": "True" if yes else "False", "lastTransitionTime": spelled(self.now)}
 
     def template_of(self, name: str) -> str:
         """Of the ovnkube-node pod on a DPU; empty: there is none."""
@@ -288,11 +299,16 @@ class World:
         self.last = decide(view)
         _check_ending(HostState(view))
         self._note(view, self.last)
-        if self.last.task is None:
+        task = self.choose(view, self.last)
+        if task is None:
             return False
-        self._log(f"begins {type(self.last.task).__name__}")
-        self.process.run, self.process.began = Run(self.last.task), self.steps
+        self._log(f"begins {type(task).__name__}")
+        self.process.run, self.process.began = Run(task), self.steps
         return True
+
+    def choose(self, view: HostView, decision: Decision) -> Task | None:
+        """What is carried out of all that was decided."""
+        return decision.task
 
     def _note(self, view: HostView, decision: Decision) -> None:
         for found in dpu_statuses(view, decision):
@@ -768,6 +784,8 @@ class World:
             return False
         if host.tainted and not host.cordoned:
             self.disputed = True  # uncordoned by a person, or about to be cordoned by the operator: nothing tells
+        if host.cordoned and host.mark is None:
+            self.disputed = True  # registered anew: the maintenance alone knew whether it was cordoned before
         self.tenant.remove(NODEMAINTENANCES, "", own.name)
         self.looked.pop("ended", None)
         self.advance()
@@ -871,7 +889,7 @@ class World:
     def _reboot(self, name: str, config: str) -> bool:
         self._goes_down(name)
         current = {"metadata": {"annotations": {CURRENT_CONFIG_ANNOTATION: config}}}
-        self._change_dpu(name, {**current, "status": {"conditions": [_ready(False)]}})
+        self._change_dpu(name, {**current, "status": {"conditions": [self.ready(False)]}})
         return True
 
     def reboots_by_itself(self, name: str) -> bool:
@@ -880,7 +898,7 @@ class World:
             return False
         self._goes_down(name)
         dpu.failed_at = self.steps
-        self._change_dpu(name, {"status": {"conditions": [_ready(False)]}})
+        self._change_dpu(name, {"status": {"conditions": [self.ready(False)]}})
         return True
 
     def _goes_down(self, name: str) -> None:
@@ -895,7 +913,7 @@ class World:
             dpu.failed_at = self.steps
 
     def _show_pod(self, name: str, ready: bool) -> None:
-        change, pod = {"status": {"conditions": [_ready(ready)]}}, f"ovnkube-node-{name}"
+        change, pod = {"status": {"conditions": [self.ready(ready)]}}, f"ovnkube-node-{name}"
         if self.infra.get(PODS, PODS_NAMESPACE, pod) is not None:
             self.infra.change(PODS, PODS_NAMESPACE, pod, change)
 
@@ -910,7 +928,7 @@ class World:
     def _boot(self, name: str) -> bool:
         dpu = self.dpus[name]
         dpu.down, dpu.boots = False, dpu.boots + 1
-        boot = {"nodeInfo": {"bootID": f"{name}-b{dpu.boots}"}, "conditions": [_ready(True)]}
+        boot = {"nodeInfo": {"bootID": f"{name}-b{dpu.boots}"}, "conditions": [self.ready(True)]}
         self._change_dpu(name, {"status": boot})
         return True
 
@@ -931,7 +949,7 @@ class World:
         if dpu.down:
             return self.node(name).mco is not facts.Mco.DRAINED and self._boot(name)
         if blocker is not None and not readers.is_ready_pod(blocker):
-            status = {"phase": "Running", "conditions": [_ready(True)]}
+            status = {"phase": "Running", "conditions": [self.ready(True)]}
             self.infra.change(PODS, OPERATOR_NAMESPACE, name_of(blocker), {"status": status})
             dpu.unguarded = False
             return True
@@ -1063,7 +1081,7 @@ class World:
 
     def _round(self) -> bool:
         busy = self.work() > 0
-        self.now += 400
+        self.tick(400)
         busy = self.step(self.foreign_end, "foreign ends") or busy
         while self.step(self.nmo, "nmo"):
             busy = True
@@ -1094,10 +1112,6 @@ def _check_ending(host_state: HostState) -> None:
     is_next = isinstance(move, EndMaintenance)
     if not any(host_state.is_open(dpu) and host_state.serves(dpu) for dpu in host_state.view.dpus):
         assert returning.may_end_maintenance(host_state) == is_next, (move, host_state.view)
-
-
-def _ready(yes: bool) -> dict[str, str]:
-    return {"type": "Ready", "status": "True" if yes else "False"}
 
 
 def _told(step: Apply | Patch | Delete) -> str:

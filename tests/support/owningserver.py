@@ -38,6 +38,11 @@ class OwningServer(Server):
         managed = [{"manager": each, "fieldsV1": fields} for each in sorted(self.owners.get(name, ()))]
         return {**obj, "metadata": {**obj["metadata"], "managedFields": managed}}
 
+    def remove(self, resource: Resource, namespace: str, name: str) -> None:
+        super().remove(resource, namespace, name)
+        if resource is NODES:
+            self.owners.pop(name, None)
+
     def co_apply(self, name: str, manager: str, yes: bool) -> None:
         """Somebody else's tool applies the cordon, or gives it up; that it owns it as well is a change of the Node."""
         live = self.get(NODES, "", name)

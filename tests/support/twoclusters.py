@@ -74,7 +74,9 @@ class Server:
         return self.put(resource, merged(found, change))
 
     def remove(self, resource: Resource, namespace: str, name: str) -> None:
-        self.objects.pop(place(resource, namespace, name), None)
+        where = place(resource, namespace, name)
+        self.objects.pop(where, None)
+        self._applied = {key: applied for key, applied in self._applied.items() if key[0] != where}
 
     def _write(self, step: Apply | Patch | Delete) -> Obj | None:
         match step:

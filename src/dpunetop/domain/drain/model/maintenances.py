@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dpunetop.domain.drain.model.cordonmark import CordonStage
 from dpunetop.domain.drain.model.facts import HostNode, HostRef, Maintenance, MaintenancePhase, NodeGone
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
@@ -64,6 +65,11 @@ def is_stuck_cordoned(host: HostNode) -> bool:
     """Whether a host that no maintenance holds any more is cordoned, should be in use, and nobody can tell who wants
     that: a node maintenance operator that ended half-way, or a person."""
     return host.mark is False and host.cordoned and not host.tainted
+
+
+def bears_outage_cordon(host: HostNode) -> bool:
+    """Whether the host is cordoned, as far as our mark says, because its network failed outside a drain."""
+    return host.cordoned and host.unplanned is not None and host.unplanned.stage is CordonStage.CORDONED
 
 
 def has_drained(found: Maintenance) -> bool:

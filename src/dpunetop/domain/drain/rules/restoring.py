@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dpunetop.base.quoting import named
-from dpunetop.domain.drain.model.calls import Done, Procedure, Result, store
+from dpunetop.domain.drain.model.calls import Done, Procedure, Result, Steps, store
+from dpunetop.domain.drain.model.cordonmark import write_mark
 from dpunetop.domain.drain.model.facts import HoldReason, HostNode, HostRef, Reason
 from dpunetop.domain.drain.model.hoststate import HostState, Move
 from dpunetop.domain.drain.model.maintenances import (
+    bears_outage_cordon,
     is_left_over,
     is_stuck_cordoned,
     leave_host,
@@ -42,8 +44,9 @@ def restore(host_state: HostState) -> Move | None:
 
 
 def _still_cordoned(host_state: HostState, host: HostNode) -> HoldReason | None:
-    """A cordon without the taint may be a person's: it is neither taken off, nor is the mark that says it should be."""
-    if host_state.maintenances or not is_stuck_cordoned(host):
+    """A cordon without the taint may be a person's: it is neither taken off, nor is the mark that says it should be.
+    One of ours for an outage stays until the network is proven, and is no reason to wait."""
+    if host_state.maintenances or not is_stuck_cordoned(host) or bears_outage_cordon(host):
         return None
     name = named(host_state.view.host_ref.host)
     words = f"{name} is cordoned although its maintenance is gone and it was not cordoned before"
@@ -92,10 +95,17 @@ class Restore:
             return Done(Result.STALE, f"{self.host_ref.host}: nothing to restore")
         if (yield from read_maintenances(self.host_ref)):
             return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
-        if is_stuck_cordoned(host):
-            return Done(Result.STALE, f"{self.host_ref.host}: is cordoned, and nobody knows by whom")
+        if is_stuck_cordoned(host) and not host.has_outage_cordon:
+            return (yield from self._disown(host))
         yield from store(restore_host(self.host_ref, host))
         return Done(Result.DONE, f"{self.host_ref.host}: is as it was before")
+
+    def _disown(self, host: HostNode) -> Steps[Done]:
+        """A cordon that somebody has put in the place of ours: what says that it is ours goes, so that it is told."""
+        if host.unplanned is None:
+            return Done(Result.STALE, f"{self.host_ref.host}: is cordoned, and nobody knows by whom")
+        yield from store(write_mark(self.host_ref.tenant_cluster, host.live, None))
+        return Done(Result.DONE, f"{self.host_ref.host}: is cordoned by somebody else, the mark of ours is taken off")
 
 
 @dataclass(frozen=True, slots=True)
