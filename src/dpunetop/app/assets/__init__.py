@@ -5,11 +5,17 @@ The text lies in files of its own kind, so that an editor, a linter and a test t
 
 from importlib.resources import files
 
+import yaml
+
 from dpunetop.domain.hostconfig.ignition import DropIn, File, Unit
 from dpunetop.domain.hostconfig.machineconfig import HostAssets
 from dpunetop.domain.ovnkube.central import OvnkubeScripts
 from dpunetop.domain.ovnkube.interconnect import InterconnectScripts
 from dpunetop.domain.ovnkube.pod import ContainerScripts
+from dpunetop.kube.meta import Obj
+
+SAMPLE_NAMESPACE, SAMPLE_SECRET = "tenant-cluster-1", "tenant-cluster-1-kubeconf"
+"""Parameters of config/tenant-namespace, as its rendered form has them."""
 
 _PLAIN = 0o644
 _EXECUTABLE = 0o755
@@ -73,3 +79,22 @@ def _text(path: str) -> str:
 
 def _host_text(name: str) -> str:
     return _text(f"host/{name}")
+
+
+def operator_manifests() -> list[Obj]:
+    """Kind, rights and Deployment of the operator, as deploy/dpunetop.yaml has them."""
+    return _objects("dpunetop.yaml")
+
+
+def namespace_manifests() -> list[Obj]:
+    """What a served namespace gives, for the namespace `SAMPLE_NAMESPACE` and its Secret `SAMPLE_SECRET`."""
+    return _objects("tenant-namespace.yaml")
+
+
+def tenant_manifests() -> list[Obj]:
+    """What a tenant gives: a ServiceAccount and its rights, as deploy/tenant-rights.yaml has them."""
+    return _objects("tenant-rights.yaml")
+
+
+def _objects(name: str) -> list[Obj]:
+    return list(yaml.safe_load_all(_text(f"manifests/{name}")))

@@ -281,6 +281,10 @@ class Client:
             return False
         return any(isinstance(r, dict) and r.get("name") == resource.plural for r in _listed(found))
 
+    def release(self, timeout_seconds: float = CALL_SECONDS) -> str:
+        """Which release the server says it is: `gitVersion` of /version."""
+        return str(self._document(Request("GET", "/version"), timeout_seconds).get("gitVersion"))
+
     def probe(self, timeout_seconds: float) -> None:
         """Return if the server is there and ready to serve.
 

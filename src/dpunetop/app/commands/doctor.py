@@ -1,0 +1,148 @@
+"""The command `doctor`: whether both clusters are as the operator needs them, before and after it is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+
+from dpunetop.app.commands.exits import Exit
+from dpunetop.app.commands.flags import DEFAULT_OPERATOR_NAMESPACE, CommandParser
+from dpunetop.app.commands.invocation import Invocation, invoke
+from dpunetop.app.commands.output import Output, Tone
+
+from dpunetop.app.commands.facts import OPERATOR_ACCOUNT, InfraLook, facts, look_at_infra, look_at_tenant
+from dpunetop.app.commands.looking import Asked, Looker
+from dpunetop.base.quoting import sentence
+from dpunetop.domain.doctor.model import ClusterFacts, Diagnosis, Facts, Grants, Outcome, Unseen, Verdict, examine
+from dpunetop.domain.doctor.table import CHECKS
+from dpunetop.domain.names import OVN_KUBERNETES_NAMESPACE
+from dpunetop.kube.errors import ApiError
+from dpunetop.kube.keys import INFRA
+from dpunetop.kube.meta import Obj, name_of, namespace_of
+from dpunetop.kube.shapes import at
+
+_ABOUT = """It looks, and writes nothing; some objects are tried as server-side dry runs. It has the rights of whoever
+calls: what may not be looked at is told as not looked at, with exit code 3."""
+_TONES = {
+    Verdict.OK: Tone.GOOD,
+    Verdict.WARN: Tone.WARN,
+    Verdict.FAIL: Tone.BAD,
+    Verdict.NOT_LOOKED_AT: Tone.WARN,
+}
+_WITHOUT = Unseen("no kubeconfig of it was given", "add --tenant-kubeconfig PATH")
+_EXITS = {
+    Verdict.OK: Exit.GOOD,
+    Verdict.WARN: Exit.GOOD,
+    Verdict.FAIL: Exit.WRONG,
+    Verdict.NOT_LOOKED_AT: Exit.UNSEEN,
+}
+_WIDTH = max(len(verdict.value) for verdict in Verdict)
+
+
+def doctor(arguments: Sequence[str]) -> int:
+    """Examine both clusters; 0: in order, 1: something fails, 3: nothing fails, but not all was looked at."""
+    parser = CommandParser("doctor", "Whether both clusters are as the operator needs them.", _ABOUT)
+    parser.add_argument(
+        "--service-account", default=OPERATOR_ACCOUNT, help="of the operator, in its namespace; default %(default)s"
+    )
+    parser.add_argument(
+        "--tenant-namespace",
+        default=OVN_KUBERNETES_NAMESPACE,
+        help="of OVN-Kubernetes in tenants, where no DpuClusterConfig says another; default %(default)s",
+    )
+    return invoke(parser, arguments, _body)
+
+
+def _body(invocation: Invocation) -> Exit:
+    namespace = invocation.flags.operator_namespace or DEFAULT_OPERATOR_NAMESPACE
+    infra = look_at_infra(Looker(invocation.infra(), INFRA), namespace, invocation.given.service_account)
+    outcomes = examine(CHECKS, views(invocation, infra, namespace))
+    report(invocation.out, outcomes)
+    return exit_of(outcomes)
+
+
+def views(invocation: Invocation, infra: InfraLook, namespace: str) -> list[Facts]:
+    """What was seen, once for each tenant; what no kubeconfig was given for is one that was not looked at."""
+    now = datetime.now(UTC)
+    home = invocation.given.tenant_namespace
+    asking = [config for config in infra.configs if at(config, "spec", "kubeConfigFile")]
+    if not asking:
+        seen, grants = _tenant(invocation.tenant("", "", "tenant"), home)
+        return [facts(infra, now, namespace, seen, home, grants, "the tenant", None)]
+    found = []
+    for (_, within), group in groupby(sorted(asking, key=_place(invocation)), _place(invocation)):
+        configs = list(group)
+        first = configs[0]
+        names = [(namespace_of(each), name_of(each)) for each in configs]
+        seen, grants = _tenant(invocation.tenant(*names[0], "tenant"), within)
+        whose = f"the tenant of {namespace_of(first)}/{name_of(first)}"
+        found.append(facts(infra, now, namespace, seen, within, grants, whose, frozenset(names)))
+    return found
+
+
+def _place(invocation: Invocation) -> Callable[[Obj], tuple[str, str]]:
+    """By which kubeconfig the tenant of a DpuClusterConfig is looked at, and in which namespace there."""
+
+    def place(config: Obj) -> tuple[str, str]:
+        path = invocation.flags.tenants.of(namespace_of(config), name_of(config))
+        return path or "", str(at(config, "spec", "tenantNamespace") or invocation.given.tenant_namespace)
+
+    return place
+
+
+def _tenant(client: Asked | None, namespace: str) -> tuple[ClusterFacts | Unseen, tuple[Grants, ...]]:
+    if client is None:
+        return _WITHOUT, ()
+    try:
+        return look_at_tenant(Looker(client, "tenant"), namespace)
+    except ApiError as err:
+        return Unseen(f"it does not answer: {err.code or err.reason} {sentence(err.message)}"), ()
+
+
+def exit_of(outcomes: Sequence[Outcome]) -> Exit:
+    """The exit code: what fails is said before what was not looked at."""
+    found = {finding.verdict for outcome in outcomes for finding in outcome.findings}
+    return next((_EXITS[each] for each in (Verdict.FAIL, Verdict.NOT_LOOKED_AT) if each in found), Exit.GOOD)
+
+
+def report(out: Output, outcomes: Sequence[Outcome]) -> None:
+    """Print what was found; what is in order in full only with `--output wide`, and in documents."""
+    if out.format.is_document:
+        out.document({"checks": [_document(outcome) for outcome in outcomes]})
+        return
+    for outcome in outcomes:
+        verdict = outcome.verdict
+        out.line(f"{verdict.value:<{_WIDTH}}  {outcome.check.title}", _TONES[verdict])
+        for finding in outcome.findings:
+            if finding.verdict is not Verdict.OK or out.format.value == "wide":
+                _tell(out, finding)
+    out.line()
+    out.line(_summary(outcomes))
+
+
+def _tell(out: Output, finding: Diagnosis) -> None:
+    indent = " " * (_WIDTH + 2)
+    out.line(f"{indent}{finding.verdict.value}: {finding.about}: {finding.message}")
+    if finding.mend:
+        out.line(f"{indent}  -> {finding.mend}")
+
+
+def _summary(outcomes: Sequence[Outcome]) -> str:
+    verdicts = [outcome.verdict for outcome in outcomes]
+    counts = [f"{verdicts.count(each)} {each.value}" for each in Verdict if each in verdicts]
+    return f"{len(outcomes)} checks: {', '.join(counts)}"
+
+
+def _document(outcome: Outcome) -> dict[str, object]:
+    check = outcome.check
+    return {
+        "id": check.id,
+        "title": check.title,
+        "looksAt": check.looks_at,
+        "verdict": outcome.verdict.value,
+        "findings": [
+            {"verdict": each.verdict.value, "about": each.about, "says": each.message, "mend": each.mend}
+            for each in outcome.findings
+        ],
+    }

@@ -1,0 +1,231 @@
+"""What a preflight looks at in both clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from dpunetop.app import assets
+from dpunetop.app.commands.looking import Looker
+from dpunetop.domain.credential.account import account_for
+from dpunetop.domain.doctor import cluster, rehearsals, tenants
+from dpunetop.domain.doctor.model import ClusterFacts, Facts, Grants, Place, Unseen
+from dpunetop.domain.doctor.rights import grants, grants_of_role, renamed, user_of
+from dpunetop.domain.names import (
+    CLUSTER_NETWORK,
+    CLUSTERVERSION,
+    CLUSTERVERSIONS,
+    DPU_ROLE,
+    DPUCLUSTERCONFIGS,
+    DRAIN_BLOCKER,
+    ENV_OVERRIDES,
+    KUBE_SYSTEM,
+    MACHINECONFIGPOOLS,
+    MACHINECONFIGS,
+    NETWORKS,
+    NODEMAINTENANCES,
+    OPERATOR_LEASE,
+    OVN_CONFIG,
+    OVN_KUBERNETES_NAMESPACE,
+    OVNKUBE_CONFIG,
+    OVNKUBE_CONTROL_PLANE,
+    OVNKUBE_NODE,
+    OVNKUBE_NODE_DPU_HOST,
+    OVNKUBE_NODE_ENTRIES,
+    OVNKUBE_SCRIPT_LIB,
+    OVNKUBE_SERVICE_ACCOUNT,
+    PODDISRUPTIONBUDGETS,
+    TENANT_CREDENTIAL,
+    TENANT_KUBECONFIG,
+)
+from dpunetop.domain.ovnkube.release import release_of
+from dpunetop.kube.keys import (
+    CONFIGMAPS,
+    CUSTOMRESOURCEDEFINITIONS,
+    DAEMONSETS,
+    DEPLOYMENTS,
+    LEASES,
+    NAMESPACES,
+    NODES,
+    SECRETS,
+    SERVICEACCOUNTS,
+    crd_name,
+)
+from dpunetop.kube.meta import Obj, namespace_of
+from dpunetop.kube.requests import Selection
+from dpunetop.kube.shapes import at
+
+OPERATOR_ACCOUNT = "dpunetop"
+TENANT_ACCOUNT = "dpunetop-operator"
+_SHIPPED_NAMESPACE = "openshift-dpu-network-operator"
+_APPLY_TENANT = "kubectl --kubeconfig TENANT-ADMIN apply -f deploy/tenant-rights.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class InfraLook:
+    """What was seen of infra, and what the tenants' part needs of it."""
+
+    seen: ClusterFacts
+    grants: tuple[Grants, ...]
+    configs: tuple[Obj, ...]
+
+
+def look_at_infra(looker: Looker, namespace: str, account: str) -> InfraLook:
+    """Look at infra. `namespace` is the operator's, `account` its ServiceAccount's name there.
+
+    Raises: ApiError, where infra does not answer at all.
+    """
+    looker.meet()
+    configs = _infra_kinds(looker)
+    _operator(looker, namespace)
+    homes = sorted({namespace_of(config) for config in configs})
+    for home in homes:
+        _served_namespace(looker, home, _secrets(configs, home))
+    given = _infra_grants(namespace, account, configs)
+    looker.ask_rights((each.user, right) for each in given for right in each.rights)
+    if looker.serves(cluster.SCC):
+        looker.ask_rights(cluster.constraints_rights(namespace, homes))
+    _rehearse_pods(looker, namespace, homes)
+    return InfraLook(looker.seen(), given, configs)
+
+
+def _infra_kinds(looker: Looker) -> tuple[Obj, ...]:
+    looker.serves(cluster.SCC)
+    looker.serves(PODDISRUPTIONBUDGETS)
+    looker.serves(MACHINECONFIGS)
+    looker.get(CUSTOMRESOURCEDEFINITIONS, "", crd_name(DPUCLUSTERCONFIGS))
+    looker.list(Selection(NODES))
+    looker.get(NAMESPACES, "", KUBE_SYSTEM)
+    looker.get(DAEMONSETS, OVN_KUBERNETES_NAMESPACE, OVNKUBE_NODE)
+    if looker.serves(MACHINECONFIGPOOLS):
+        looker.list(Selection(MACHINECONFIGPOOLS))
+    if looker.serves(NETWORKS):
+        looker.get(NETWORKS, "", CLUSTER_NETWORK)
+    return looker.list(Selection(DPUCLUSTERCONFIGS)) if looker.serves(DPUCLUSTERCONFIGS) else ()
+
+
+def _operator(looker: Looker, namespace: str) -> None:
+    looker.get(NAMESPACES, "", namespace)
+    looker.get(DEPLOYMENTS, namespace, cluster.OPERATOR_DEPLOYMENT)
+    looker.get(LEASES, namespace, OPERATOR_LEASE)
+    looker.list(Selection(PODDISRUPTIONBUDGETS, namespace))
+
+
+def _served_namespace(looker: Looker, home: str, secrets: Iterable[str]) -> None:
+    looker.get(NAMESPACES, "", home)
+    for name in (*secrets, TENANT_CREDENTIAL, TENANT_KUBECONFIG):
+        looker.get(SECRETS, home, name)
+    for name in (ENV_OVERRIDES, OVNKUBE_NODE_ENTRIES):
+        looker.get(CONFIGMAPS, home, name)
+    looker.get(DAEMONSETS, home, OVNKUBE_NODE)
+
+
+def _secrets(configs: Iterable[Obj], home: str) -> list[str]:
+    found = {at(config, "spec", "kubeConfigFile") for config in configs if namespace_of(config) == home}
+    return sorted(name for name in found if isinstance(name, str) and name)
+
+
+def _infra_grants(namespace: str, account: str, configs: Iterable[Obj]) -> tuple[Grants, ...]:
+    user, shipped = user_of(namespace, account), (namespace, OPERATOR_ACCOUNT)
+    moved = {_SHIPPED_NAMESPACE: namespace}
+    found = list(grants(renamed(assets.operator_manifests(), moved), shipped, user, cluster.INSTALL))
+    places = {(namespace_of(each), name) for each in configs for name in _secrets((each,), namespace_of(each))}
+    for home, secret in sorted(places):
+        names = {**moved, assets.SAMPLE_NAMESPACE: home, assets.SAMPLE_SECRET: secret}
+        found += grants(renamed(assets.namespace_manifests(), names), shipped, user, _namespace_mend(home, secret))
+    return tuple(found)
+
+
+def _namespace_mend(home: str, secret: str) -> str:
+    copy = f"cp -r config/samples/tenant-namespace {home}"
+    edit = f"edit {home}/parameters.yaml: namespace: {home}, kubeConfigFile: {secret}"
+    return f"{copy}; {edit}; kubectl apply -k {home}"
+
+
+def _rehearse_pods(looker: Looker, namespace: str, homes: Iterable[str]) -> None:
+    blockers = rehearsals.blocker_spec(namespace, looker.serves(cluster.SCC))
+    _rehearse_pod(looker, cluster.blocker_rehearsal(namespace), DRAIN_BLOCKER, blockers)
+    for home in homes:
+        live = looker.get(DAEMONSETS, home, OVNKUBE_NODE)
+        spec = rehearsals.ovnkube_spec(live)
+        _rehearse_pod(looker, cluster.pod_rehearsal(home), OVNKUBE_SERVICE_ACCOUNT, spec)
+
+
+def _rehearse_pod(looker: Looker, place: Place, account: str, spec: Mapping[str, Any]) -> None:
+    """With the account of the real pod, or before that exists with the namespace's default."""
+    names = (account, "default")
+    found = next((name for name in names if looker.get(SERVICEACCOUNTS, place.namespace, name) is not None), None)
+    if found is None:
+        looker.not_rehearsed(place, f"namespace {place.namespace} has no ServiceAccount that a dry run could use")
+    else:
+        looker.rehearse(place, rehearsals.pod(place, found, spec))
+
+
+# --- tenants ---
+
+
+def look_at_tenant(looker: Looker, namespace: str) -> tuple[ClusterFacts, tuple[Grants, ...]]:
+    """Look at a tenant. `namespace` is that of its OVN-Kubernetes.
+
+    Raises: ApiError, where it does not answer at all.
+    """
+    looker.meet()
+    looker.get(NAMESPACES, "", KUBE_SYSTEM)
+    hosts = looker.list(Selection(NODES))
+    cluster_version = looker.get(CLUSTERVERSIONS, "", CLUSTERVERSION) if looker.serves(CLUSTERVERSIONS) else None
+    node = looker.get(DAEMONSETS, namespace, OVNKUBE_NODE)
+    looker.get(DAEMONSETS, namespace, OVNKUBE_NODE_DPU_HOST)
+    looker.get(DEPLOYMENTS, namespace, OVNKUBE_CONTROL_PLANE)
+    for name in (OVNKUBE_CONFIG, OVN_CONFIG, OVNKUBE_SCRIPT_LIB):
+        looker.get(CONFIGMAPS, namespace, name)
+    looker.list(tenants.masters(namespace))
+    _maintenances(looker, hosts)
+    given = _tenant_grants(namespace, account_for(release_of(node, cluster_version)).name)
+    looker.ask_rights((each.user, right) for each in given for right in each.rights)
+    return looker.seen(), given
+
+
+def _maintenances(looker: Looker, hosts: Sequence[Obj]) -> None:
+    if not looker.serves(NODEMAINTENANCES):
+        return
+    under_way = {at(each, "spec", "nodeName") for each in looker.list(Selection(NODEMAINTENANCES))}
+    place = tenants.maintenance_rehearsal()
+    body = rehearsals.maintenance(place, hosts, under_way)
+    if body is None:
+        looker.not_rehearsed(place, "the tenant has no host that is not in maintenance, to try it with")
+    else:
+        looker.rehearse(place, body)
+
+
+def _tenant_grants(namespace: str, pods: str) -> tuple[Grants, ...]:
+    shipped = renamed(assets.tenant_manifests(), {OVN_KUBERNETES_NAMESPACE: namespace})
+    own = grants(shipped, (namespace, TENANT_ACCOUNT), "", _APPLY_TENANT)
+    return (*own, *grants_of_role(shipped, DPU_ROLE, user_of(namespace, pods), _APPLY_TENANT))
+
+
+def facts(
+    infra: InfraLook,
+    now: datetime,
+    namespace: str,
+    tenant: ClusterFacts | Unseen,
+    tenant_namespace: str,
+    tenant_grants: tuple[Grants, ...],
+    whose: str,
+    configs: frozenset[tuple[str, str]] | None,
+) -> Facts:
+    """What the checks judge."""
+    definition = next(obj for obj in assets.operator_manifests() if obj["kind"] == CUSTOMRESOURCEDEFINITIONS.kind)
+    return Facts(
+        infra=infra.seen,
+        tenant=tenant,
+        now=now,
+        namespace=namespace,
+        tenant_namespace=tenant_namespace,
+        definition=definition,
+        whose=whose,
+        configs=configs,
+        infra_grants=infra.grants,
+        tenant_grants=tenant_grants,
+    )

@@ -1,0 +1,120 @@
+"""Every right that the shipped manifests give, read from the manifests themselves, and whether each is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from dpunetop.domain.credential.account import Right, access_review, named
+from dpunetop.domain.doctor.model import ClusterFacts, Diagnosis, Facts, Grants, NotLookedAt, each, fail, ok
+from dpunetop.kube.keys import SUBJECTACCESSREVIEWS
+from dpunetop.kube.meta import Obj, name_of, namespace_of
+from dpunetop.kube.shapes import at, mappings
+
+
+def grants(manifests: Iterable[Obj], account: tuple[str, str], user: str, mend: str) -> tuple[Grants, ...]:
+    """What the manifests give the ServiceAccount `account` (namespace, name), by binding.
+
+    Guarantees: each rule of each role that is bound to it and that is in the manifests; a role of somebody else's,
+        such as those of OpenShift, is not ours to know.
+    Raises: ValueError for a rule that cannot be asked about, so that a new form of rule is not passed over.
+    """
+    shipped = list(manifests)
+    roles = {(obj["kind"], namespace_of(obj), name_of(obj)): obj for obj in shipped if obj["kind"] in _ROLES}
+    found = []
+    for binding in shipped:
+        if binding["kind"] not in _BINDINGS or not _binds(binding, account):
+            continue
+        kind, home = at(binding, "roleRef", "kind"), namespace_of(binding)
+        name = str(at(binding, "roleRef", "name"))
+        role = roles.get((str(kind), home if kind == "Role" else "", name))
+        if role is not None:
+            found.append(_given(role, home, user, mend))
+    return tuple(found)
+
+
+def grants_of_role(manifests: Iterable[Obj], name: str, user: str, mend: str) -> tuple[Grants, ...]:
+    """What the roles of that name give, to whom a binding is made only later. Raises: as `grants`."""
+    roles = [obj for obj in manifests if obj["kind"] in _ROLES and name_of(obj) == name]
+    return tuple(_given(role, namespace_of(role), user, mend) for role in roles)
+
+
+def renamed(manifests: Iterable[Obj], names: Mapping[str, str]) -> list[Obj]:
+    """The manifests with some values exchanged, wherever such a value stands alone."""
+    return [_exchanged(obj, names) for obj in manifests]
+
+
+def user_of(namespace: str, name: str) -> str:
+    """A ServiceAccount as a user."""
+    return f"system:serviceaccount:{namespace}:{name}"
+
+
+def review(user: str, right: Right) -> dict[str, Any]:
+    """The question for `right`: a SubjectAccessReview, or of who asks a SelfSubjectAccessReview."""
+    asked = access_review(right)
+    if not user:
+        return asked
+    groups = ["system:authenticated", "system:serviceaccounts", f"system:serviceaccounts:{user.split(':')[2]}"]
+    spec = {**asked["spec"], "user": user, "groups": groups}
+    return {"apiVersion": SUBJECTACCESSREVIEWS.api_version, "kind": SUBJECTACCESSREVIEWS.kind, "spec": spec}
+
+
+def judge_infra(facts: Facts) -> Iterable[Diagnosis]:
+    """The operator's ServiceAccount has every right that config/rbac and config/tenant-namespace give."""
+    return each(facts.infra_grants, lambda given: _judge(facts.infra, given))
+
+
+def judge_tenant(facts: Facts) -> Iterable[Diagnosis]:
+    """The tenant's kubeconfig has every right that config/tenant gives, and the pods' account its own."""
+    tenant = facts.of_tenant()
+    return each(facts.tenant_grants, lambda given: _judge(tenant, given))
+
+
+_ROLES = ("Role", "ClusterRole")
+_BINDINGS = ("RoleBinding", "ClusterRoleBinding")
+
+
+def _binds(binding: Obj, account: tuple[str, str]) -> bool:
+    subjects = mappings(binding.get("subjects"))
+    return any((each.get("namespace"), each.get("name")) == account for each in subjects)
+
+
+def _given(role: Obj, namespace: str, user: str, mend: str) -> Grants:
+    within = f" in {namespace}" if namespace else ""
+    return Grants(user, f"{role['kind']} {name_of(role)}{within}", tuple(_rights(role, namespace)), mend)
+
+
+def _rights(role: Obj, namespace: str) -> Iterator[Right]:
+    for rule in mappings(role.get("rules")):
+        if set(rule) - {"apiGroups", "resources", "resourceNames", "verbs"}:
+            raise ValueError(f"{role['kind']} {name_of(role)} has a rule of another form: {sorted(rule)}")
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                for name in rule.get("resourceNames") or [""]:
+                    yield from (Right(verb, group, resource, name, namespace) for verb in rule["verbs"])
+
+
+def _judge(seen: ClusterFacts, given: Grants) -> Iterator[Diagnosis]:
+    about = f"{given.user or 'the kubeconfig'} in {seen.cluster}"
+    answers: dict[Right, bool] = {}
+    unseen: NotLookedAt | None = None
+    for right in given.rights:
+        try:
+            answers[right] = seen.may(given.user, right)
+        except NotLookedAt as err:
+            unseen = err
+    lacking = [right for right, is_given in answers.items() if not is_given]
+    if lacking:
+        yield fail(about, f"may not {named(lacking)}, which {given.role} gives", given.mend)
+    if unseen is not None:
+        yield NotLookedAt(f"{about}: rights of {given.role}", unseen.unseen).finding
+    elif not lacking:
+        yield ok(about, f"has all {len(given.rights)} rights of {given.role}")
+
+
+def _exchanged(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _exchanged(each, names) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_exchanged(each, names) for each in value]
+    return names.get(value, value) if isinstance(value, str) else value
