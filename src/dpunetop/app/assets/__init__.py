@@ -3,6 +3,7 @@
 The text lies in files of its own kind, so that an editor, a linter and a test take it for what it is.
 """
 
+from functools import cache
 from importlib.resources import files
 
 import yaml
@@ -81,20 +82,21 @@ def _host_text(name: str) -> str:
     return _text(f"host/{name}")
 
 
-def operator_manifests() -> list[Obj]:
+def operator_manifests() -> tuple[Obj, ...]:
     """Kind, rights and Deployment of the operator, as deploy/dpunetop.yaml has them."""
     return _objects("dpunetop.yaml")
 
 
-def namespace_manifests() -> list[Obj]:
+def namespace_manifests() -> tuple[Obj, ...]:
     """What a served namespace gives, for the namespace `SAMPLE_NAMESPACE` and its Secret `SAMPLE_SECRET`."""
     return _objects("tenant-namespace.yaml")
 
 
-def tenant_manifests() -> list[Obj]:
+def tenant_manifests() -> tuple[Obj, ...]:
     """What a tenant gives: a ServiceAccount and its rights, as deploy/tenant-rights.yaml has them."""
     return _objects("tenant-rights.yaml")
 
 
-def _objects(name: str) -> list[Obj]:
-    return list(yaml.safe_load_all(_text(f"manifests/{name}")))
+@cache
+def _objects(name: str) -> tuple[Obj, ...]:
+    return tuple(yaml.load_all(_text(f"manifests/{name}"), Loader=yaml.CSafeLoader))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 
 from dpunetop.app.commands.exits import Exit
+from dpunetop.app.commands.facts import OPERATOR_ACCOUNT, InfraLook, TenantLook, facts, look_at_infra, look_at_tenant
 from dpunetop.app.commands.flags import DEFAULT_OPERATOR_NAMESPACE, CommandParser
 from dpunetop.app.commands.invocation import Invocation, invoke
-from dpunetop.app.commands.output import Output, Tone
-
-from dpunetop.app.commands.facts import OPERATOR_ACCOUNT, InfraLook, facts, look_at_infra, look_at_tenant
 from dpunetop.app.commands.looking import Asked, Looker
+from dpunetop.app.commands.output import Format, Output, Tone
 from dpunetop.base.quoting import sentence
-from dpunetop.domain.doctor.model import ClusterFacts, Diagnosis, Facts, Grants, Outcome, Unseen, Verdict, examine
+from dpunetop.domain.doctor.model import ClusterFacts, Diagnosis, Facts, Outcome, Unseen, Verdict, examine
 from dpunetop.domain.doctor.table import CHECKS
 from dpunetop.domain.names import OVN_KUBERNETES_NAMESPACE
 from dpunetop.kube.errors import ApiError
@@ -65,20 +64,19 @@ def _body(invocation: Invocation) -> Exit:
 def views(invocation: Invocation, infra: InfraLook, namespace: str) -> list[Facts]:
     """What was seen, once for each tenant; what no kubeconfig was given for is one that was not looked at."""
     now = datetime.now(UTC)
-    home = invocation.given.tenant_namespace
-    asking = [config for config in infra.configs if at(config, "spec", "kubeConfigFile")]
+    return [facts(infra, tenant, now, namespace) for tenant in _tenants(invocation, infra.configs)]
+
+
+def _tenants(invocation: Invocation, configs: Sequence[Obj]) -> Iterator[TenantLook]:
+    place = _place(invocation)
+    asking = sorted((each for each in configs if at(each, "spec", "kubeConfigFile")), key=place)
     if not asking:
-        seen, grants = _tenant(invocation.tenant("", "", "tenant"), home)
-        return [facts(infra, now, namespace, seen, home, grants, "the tenant", None)]
-    found = []
-    for (_, within), group in groupby(sorted(asking, key=_place(invocation)), _place(invocation)):
-        configs = list(group)
-        first = configs[0]
-        names = [(namespace_of(each), name_of(each)) for each in configs]
-        seen, grants = _tenant(invocation.tenant(*names[0], "tenant"), within)
-        whose = f"the tenant of {namespace_of(first)}/{name_of(first)}"
-        found.append(facts(infra, now, namespace, seen, within, grants, whose, frozenset(names)))
-    return found
+        home = invocation.given.tenant_namespace
+        yield TenantLook(_seen(invocation.tenant("", "", "tenant"), home), home, "the tenant", None)
+    for (_, home), group in groupby(asking, place):
+        names = [(namespace_of(each), name_of(each)) for each in group]
+        seen = _seen(invocation.tenant(*names[0], "tenant"), home)
+        yield TenantLook(seen, home, f"the tenant of {'/'.join(names[0])}", frozenset(names))
 
 
 def _place(invocation: Invocation) -> Callable[[Obj], tuple[str, str]]:
@@ -91,13 +89,13 @@ def _place(invocation: Invocation) -> Callable[[Obj], tuple[str, str]]:
     return place
 
 
-def _tenant(client: Asked | None, namespace: str) -> tuple[ClusterFacts | Unseen, tuple[Grants, ...]]:
+def _seen(client: Asked | None, namespace: str) -> ClusterFacts | Unseen:
     if client is None:
-        return _WITHOUT, ()
+        return _WITHOUT
     try:
         return look_at_tenant(Looker(client, "tenant"), namespace)
     except ApiError as err:
-        return Unseen(f"it does not answer: {err.code or err.reason} {sentence(err.message)}"), ()
+        return Unseen(f"it does not answer: {err.code or err.reason} {sentence(err.message)}")
 
 
 def exit_of(outcomes: Sequence[Outcome]) -> Exit:
@@ -111,21 +109,23 @@ def report(out: Output, outcomes: Sequence[Outcome]) -> None:
     if out.format.is_document:
         out.document({"checks": [_document(outcome) for outcome in outcomes]})
         return
+    told: set[Diagnosis] = set()
     for outcome in outcomes:
         verdict = outcome.verdict
         out.line(f"{verdict.value:<{_WIDTH}}  {outcome.check.title}", _TONES[verdict])
-        for finding in outcome.findings:
-            if finding.verdict is not Verdict.OK or out.format.value == "wide":
-                _tell(out, finding)
+        for each in outcome.findings:
+            if each not in told and (each.verdict is not Verdict.OK or out.format is Format.WIDE):
+                _tell(out, each)
+        told.update(outcome.findings)  # what keeps a whole cluster from being looked at is told once
     out.line()
     out.line(_summary(outcomes))
 
 
-def _tell(out: Output, finding: Diagnosis) -> None:
+def _tell(out: Output, diagnosis: Diagnosis) -> None:
     indent = " " * (_WIDTH + 2)
-    out.line(f"{indent}{finding.verdict.value}: {finding.about}: {finding.message}")
-    if finding.mend:
-        out.line(f"{indent}  -> {finding.mend}")
+    out.line(f"{indent}{diagnosis.verdict.value}: {diagnosis.about}: {diagnosis.message}")
+    if diagnosis.mend:
+        out.line(f"{indent}  -> {diagnosis.mend}")
 
 
 def _summary(outcomes: Sequence[Outcome]) -> str:

@@ -9,10 +9,9 @@ from typing import Any
 
 from dpunetop.app import assets
 from dpunetop.app.commands.looking import Looker
-from dpunetop.domain.credential.account import account_for
 from dpunetop.domain.doctor import cluster, rehearsals, tenants
-from dpunetop.domain.doctor.model import ClusterFacts, Facts, Grants, Place, Unseen
-from dpunetop.domain.doctor.rights import grants, grants_of_role, renamed, user_of
+from dpunetop.domain.doctor.model import ClusterFacts, Facts, Grants, Place, Unseen, annotation
+from dpunetop.domain.doctor.rights import APPLY_TENANT, grants, renamed, role_place, roles_of, user_of
 from dpunetop.domain.names import (
     CLUSTER_NETWORK,
     CLUSTERVERSION,
@@ -21,6 +20,7 @@ from dpunetop.domain.names import (
     DPUCLUSTERCONFIGS,
     DRAIN_BLOCKER,
     ENV_OVERRIDES,
+    EXPIRES_AT_ANNOTATION,
     KUBE_SYSTEM,
     MACHINECONFIGPOOLS,
     MACHINECONFIGS,
@@ -40,7 +40,6 @@ from dpunetop.domain.names import (
     TENANT_CREDENTIAL,
     TENANT_KUBECONFIG,
 )
-from dpunetop.domain.ovnkube.release import release_of
 from dpunetop.kube.keys import (
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
@@ -60,16 +59,26 @@ from dpunetop.kube.shapes import at
 OPERATOR_ACCOUNT = "dpunetop"
 TENANT_ACCOUNT = "dpunetop-operator"
 _SHIPPED_NAMESPACE = "openshift-dpu-network-operator"
-_APPLY_TENANT = "kubectl --kubeconfig TENANT-ADMIN apply -f deploy/tenant-rights.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class InfraLook:
-    """What was seen of infra, and what the tenants' part needs of it."""
+    """What was seen of infra, and what it was judged by."""
 
     seen: ClusterFacts
     grants: tuple[Grants, ...]
     configs: tuple[Obj, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TenantLook:
+    """What was seen of a tenant, and what it is judged by; `namespace` is that of its OVN-Kubernetes."""
+
+    seen: ClusterFacts | Unseen
+    namespace: str
+    whose: str
+    configs: frozenset[tuple[str, str]] | None
+    """See `Facts.configs`."""
 
 
 def look_at_infra(looker: Looker, namespace: str, account: str) -> InfraLook:
@@ -115,8 +124,11 @@ def _operator(looker: Looker, namespace: str) -> None:
 
 def _served_namespace(looker: Looker, home: str, secrets: Iterable[str]) -> None:
     looker.get(NAMESPACES, "", home)
-    for name in (*secrets, TENANT_CREDENTIAL, TENANT_KUBECONFIG):
+    for name in secrets:
         looker.get(SECRETS, home, name)
+    held = looker.get(SECRETS, home, TENANT_CREDENTIAL)
+    if held is not None and not annotation(held, EXPIRES_AT_ANNOTATION):
+        looker.get(SECRETS, home, TENANT_KUBECONFIG)  # what pods hold then is of this one
     for name in (ENV_OVERRIDES, OVNKUBE_NODE_ENTRIES):
         looker.get(CONFIGMAPS, home, name)
     looker.get(DAEMONSETS, home, OVNKUBE_NODE)
@@ -166,7 +178,7 @@ def _rehearse_pod(looker: Looker, place: Place, account: str, spec: Mapping[str,
 # --- tenants ---
 
 
-def look_at_tenant(looker: Looker, namespace: str) -> tuple[ClusterFacts, tuple[Grants, ...]]:
+def look_at_tenant(looker: Looker, namespace: str) -> ClusterFacts:
     """Look at a tenant. `namespace` is that of its OVN-Kubernetes.
 
     Raises: ApiError, where it does not answer at all.
@@ -174,17 +186,20 @@ def look_at_tenant(looker: Looker, namespace: str) -> tuple[ClusterFacts, tuple[
     looker.meet()
     looker.get(NAMESPACES, "", KUBE_SYSTEM)
     hosts = looker.list(Selection(NODES))
-    cluster_version = looker.get(CLUSTERVERSIONS, "", CLUSTERVERSION) if looker.serves(CLUSTERVERSIONS) else None
-    node = looker.get(DAEMONSETS, namespace, OVNKUBE_NODE)
-    looker.get(DAEMONSETS, namespace, OVNKUBE_NODE_DPU_HOST)
+    if looker.serves(CLUSTERVERSIONS):
+        looker.get(CLUSTERVERSIONS, "", CLUSTERVERSION)
+    for name in (OVNKUBE_NODE, OVNKUBE_NODE_DPU_HOST):
+        looker.get(DAEMONSETS, namespace, name)
     looker.get(DEPLOYMENTS, namespace, OVNKUBE_CONTROL_PLANE)
     for name in (OVNKUBE_CONFIG, OVN_CONFIG, OVNKUBE_SCRIPT_LIB):
         looker.get(CONFIGMAPS, namespace, name)
     looker.list(tenants.masters(namespace))
     _maintenances(looker, hosts)
-    given = _tenant_grants(namespace, account_for(release_of(node, cluster_version)).name)
-    looker.ask_rights((each.user, right) for each in given for right in each.rights)
-    return looker.seen(), given
+    looker.ask_rights((each.user, right) for each in _tenant_grants(namespace) for right in each.rights)
+    for role in _pod_roles(namespace):
+        place = role_place(role)
+        looker.get(place.resource, place.namespace, place.name)
+    return looker.seen()
 
 
 def _maintenances(looker: Looker, hosts: Sequence[Obj]) -> None:
@@ -199,33 +214,31 @@ def _maintenances(looker: Looker, hosts: Sequence[Obj]) -> None:
         looker.rehearse(place, body)
 
 
-def _tenant_grants(namespace: str, pods: str) -> tuple[Grants, ...]:
-    shipped = renamed(assets.tenant_manifests(), {OVN_KUBERNETES_NAMESPACE: namespace})
-    own = grants(shipped, (namespace, TENANT_ACCOUNT), "", _APPLY_TENANT)
-    return (*own, *grants_of_role(shipped, DPU_ROLE, user_of(namespace, pods), _APPLY_TENANT))
+def _tenant_grants(namespace: str) -> tuple[Grants, ...]:
+    return grants(_tenant_manifests(namespace), (namespace, TENANT_ACCOUNT), "", APPLY_TENANT)
 
 
-def facts(
-    infra: InfraLook,
-    now: datetime,
-    namespace: str,
-    tenant: ClusterFacts | Unseen,
-    tenant_namespace: str,
-    tenant_grants: tuple[Grants, ...],
-    whose: str,
-    configs: frozenset[tuple[str, str]] | None,
-) -> Facts:
-    """What the checks judge."""
+def _pod_roles(namespace: str) -> tuple[Obj, ...]:
+    return roles_of(_tenant_manifests(namespace), DPU_ROLE)
+
+
+def _tenant_manifests(namespace: str) -> tuple[Obj, ...]:
+    return renamed(assets.tenant_manifests(), {OVN_KUBERNETES_NAMESPACE: namespace})
+
+
+def facts(infra: InfraLook, tenant: TenantLook, now: datetime, namespace: str) -> Facts:
+    """What the checks judge. `namespace` is the operator's."""
     definition = next(obj for obj in assets.operator_manifests() if obj["kind"] == CUSTOMRESOURCEDEFINITIONS.kind)
     return Facts(
         infra=infra.seen,
-        tenant=tenant,
+        tenant=tenant.seen,
         now=now,
         namespace=namespace,
-        tenant_namespace=tenant_namespace,
+        tenant_namespace=tenant.namespace,
         definition=definition,
-        whose=whose,
-        configs=configs,
+        whose=tenant.whose,
+        configs=tenant.configs,
         infra_grants=infra.grants,
-        tenant_grants=tenant_grants,
+        tenant_grants=_tenant_grants(tenant.namespace),
+        pod_roles=_pod_roles(tenant.namespace),
     )

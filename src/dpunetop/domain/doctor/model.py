@@ -25,10 +25,10 @@ class Verdict(Enum):
 
     FAIL = "fail"
     """The operator cannot do its work with it."""
-    WARN = "warn"
-    """It works, and should be looked at."""
     NOT_LOOKED_AT = "not looked at"
     """Nothing is known: it could not be looked at."""
+    WARN = "warn"
+    """It works, and should be looked at."""
     OK = "ok"
 
 
@@ -183,6 +183,8 @@ class Facts:
     """Namespace and name of the DpuClusterConfigs whose tenant this is; None: of all that may be."""
     infra_grants: tuple[Grants, ...] = ()
     tenant_grants: tuple[Grants, ...] = ()
+    pod_roles: tuple[Obj, ...] = ()
+    """As shipped, of the tenant: what the operator binds the account of the DPU pods to."""
 
     def of_tenant(self) -> ClusterFacts:
         """What was seen of the tenant. Raises: NotLookedAt."""

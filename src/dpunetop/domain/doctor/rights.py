@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dpunetop.domain.credential.account import Right, access_review, named
-from dpunetop.domain.doctor.model import ClusterFacts, Diagnosis, Facts, Grants, NotLookedAt, each, fail, ok
-from dpunetop.kube.keys import SUBJECTACCESSREVIEWS
+from dpunetop.domain.doctor.model import ClusterFacts, Diagnosis, Facts, Grants, NotLookedAt, Place, each, fail, ok
+from dpunetop.kube.keys import CLUSTERROLES, ROLES, SUBJECTACCESSREVIEWS
 from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.shapes import at, mappings
+
+APPLY_TENANT = "kubectl --kubeconfig TENANT-ADMIN apply -f deploy/tenant-rights.yaml"
 
 
 def grants(manifests: Iterable[Obj], account: tuple[str, str], user: str, mend: str) -> tuple[Grants, ...]:
@@ -33,15 +35,14 @@ def grants(manifests: Iterable[Obj], account: tuple[str, str], user: str, mend: 
     return tuple(found)
 
 
-def grants_of_role(manifests: Iterable[Obj], name: str, user: str, mend: str) -> tuple[Grants, ...]:
-    """What the roles of that name give, to whom a binding is made only later. Raises: as `grants`."""
-    roles = [obj for obj in manifests if obj["kind"] in _ROLES and name_of(obj) == name]
-    return tuple(_given(role, namespace_of(role), user, mend) for role in roles)
+def roles_of(manifests: Iterable[Obj], name: str) -> tuple[Obj, ...]:
+    """The roles of that name, to which somebody is bound only later."""
+    return tuple(obj for obj in manifests if obj["kind"] in _ROLES and name_of(obj) == name)
 
 
-def renamed(manifests: Iterable[Obj], names: Mapping[str, str]) -> list[Obj]:
+def renamed(manifests: Iterable[Obj], names: Mapping[str, str]) -> tuple[Obj, ...]:
     """The manifests with some values exchanged, wherever such a value stands alone."""
-    return [_exchanged(obj, names) for obj in manifests]
+    return tuple(_exchanged(obj, names) for obj in manifests)
 
 
 def user_of(namespace: str, name: str) -> str:
@@ -65,9 +66,43 @@ def judge_infra(facts: Facts) -> Iterable[Diagnosis]:
 
 
 def judge_tenant(facts: Facts) -> Iterable[Diagnosis]:
-    """The tenant's kubeconfig has every right that config/tenant gives, and the pods' account its own."""
+    """The tenant's kubeconfig has every right that config/tenant gives it."""
     tenant = facts.of_tenant()
     return each(facts.tenant_grants, lambda given: _judge(tenant, given))
+
+
+def judge_pods(facts: Facts) -> Iterable[Diagnosis]:
+    """The roles in the tenant to which the operator binds the account of the DPU pods are those of config/tenant."""
+    tenant = facts.of_tenant()
+    return each(facts.pod_roles, lambda role: _role(tenant, role))
+
+
+def _role(tenant: ClusterFacts, shipped: Obj) -> Iterator[Diagnosis]:
+    place = role_place(shipped)
+    live, about = tenant.get(place.resource, place.namespace, place.name), f"{place} of the tenant"
+    if live is None:
+        yield fail(about, "does not exist: the pods of the DPUs may do nothing in the tenant", APPLY_TENANT)
+        return
+    rules = mappings(live.get("rules"))
+    wanted = tuple(_rights(shipped, place.namespace))
+    lacking = [right for right in wanted if not any(_covers(rule, right) for rule in rules)]
+    if lacking:
+        yield fail(about, f"does not give the pods of the DPUs: {named(lacking)}", APPLY_TENANT)
+    else:
+        yield ok(about, f"gives the pods of the DPUs all {len(wanted)} rights")
+
+
+def role_place(shipped: Obj) -> Place:
+    """Where a role of the manifests is in its cluster."""
+    resource = ROLES if shipped["kind"] == ROLES.kind else CLUSTERROLES
+    return Place(resource, namespace_of(shipped), name_of(shipped))
+
+
+def _covers(rule: Mapping[str, Any], right: Right) -> bool:
+    asked = (("verbs", right.verb), ("apiGroups", right.group), ("resources", right.resource))
+    if any(text not in (found := rule.get(key) or ()) and "*" not in found for key, text in asked):
+        return False
+    return not rule.get("resourceNames") or right.name in rule["resourceNames"]
 
 
 _ROLES = ("Role", "ClusterRole")

@@ -95,6 +95,13 @@ CHECKS: Final = (
         rights.judge_tenant,
     ),
     Check(
+        "pod-rights",
+        "Rights of the DPU pods in the tenant",
+        "Role and ClusterRole dpunetop-dpu, against those of deploy/tenant-rights.yaml",
+        Side.TENANT,
+        rights.judge_pods,
+    ),
+    Check(
         "topology",
         "OVN-Kubernetes of the tenant",
         "DaemonSet ovnkube-node, Deployment ovnkube-control-plane, ConfigMap ovnkube-script-lib, ClusterVersion",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from dpunetop.base.quoting import named, quoted, sentence
 from dpunetop.domain.clusterconfig.types import TopologyChoice
@@ -36,6 +37,7 @@ from dpunetop.domain.names import (
     OVNKUBE_NODE_DPU_HOST,
     OVNKUBE_SCRIPT_LIB,
 )
+from dpunetop.domain.ovnkube.conf import BadOvnkubeConf, SettingRefused, read_ovnkube_conf
 from dpunetop.domain.ovnkube.release import flavour_of, release_of, unsupported
 from dpunetop.domain.ovnkube.settings import (
     SettingsReading,
@@ -60,7 +62,8 @@ INSTALL_NMO = (
 OVERHEAD = 100
 """Of Geneve, as OpenShift reckons it: what the uplink must carry beside the MTU of the pods."""
 _LEASE = "dpu-node-lease-"
-_MTU = re.compile(r"^\s*mtu\s*=\s*([0-9]{2,5})\s*$", re.MULTILINE)
+_MTU = ("default", "mtu")
+_NUMBER = re.compile("[0-9]{2,5}")
 _IDLE_SECONDS = 60.0
 
 
@@ -187,13 +190,15 @@ def judge_mtu(facts: Facts) -> Iterator[Diagnosis]:
 
 def _tenant_mtu(facts: Facts) -> int:
     home, tenant = facts.tenant_namespace, facts.of_tenant()
-    conf = at(tenant.get(CONFIGMAPS, home, OVNKUBE_CONFIG), "data", "ovnkube.conf")
-    chart = at(tenant.get(CONFIGMAPS, home, OVN_CONFIG), "data", "mtu")
-    match = _MTU.search(conf[:65536]) if isinstance(conf, str) else None
-    text = match.group(1) if match else chart
-    if not isinstance(text, str) or not re.fullmatch("[0-9]{2,5}", text):
+    text = at(tenant.get(CONFIGMAPS, home, OVNKUBE_CONFIG), "data", "ovnkube.conf")
+    said = [at(tenant.get(CONFIGMAPS, home, OVN_CONFIG), "data", "mtu")]
+    if isinstance(text, str):
+        with suppress(BadOvnkubeConf, SettingRefused):  # told by the check of settings
+            said[:0] = [value for section, key, value in read_ovnkube_conf(text).values if (section, key) == _MTU]
+    found = next((each for each in said if isinstance(each, str) and _NUMBER.fullmatch(each)), None)
+    if found is None:
         raise NotLookedAt("MTU of the tenant", Unseen(f"no ConfigMap of namespace {home} in the tenant says it"))
-    return int(text)
+    return int(found)
 
 
 def _infra_mtu(facts: Facts) -> int:
