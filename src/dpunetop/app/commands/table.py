@@ -25,6 +25,7 @@ class Command:
 
 COMMANDS = (
     Command("run", "the operator; `run --help` lists its flags", "dpunetop.app.cli"),
+    Command("doctor", "whether both clusters are as the operator needs them", f"{__package__}.doctor"),
     Command("completion", "completion for bash or zsh", f"{__package__}.completion"),
     Command("sweep", "remove what is left of DpuClusterConfigs that are gone", "dpunetop.app.sweepcli"),
     Command("sandbox", "two real API servers with stand-ins, to play with", "dpunetop.sandbox.cli"),

@@ -72,10 +72,18 @@ def masters(namespace: str) -> Selection:
     return Selection(PODS, namespace, "", by_labels({"app": OVNKUBE_MASTER}))
 
 
-def judge_topology(facts: Facts) -> Iterator[Diagnosis]:
+def judge_topology(facts: Facts) -> Iterable[Diagnosis]:
     """The tenant's OVN-Kubernetes is of a topology and a release that is served."""
-    about = f"OVN-Kubernetes of the tenant, namespace {facts.tenant_namespace}"
     tenant = facts.of_tenant()
+    return each((_release, _ovnkube), lambda part: part(facts, tenant))
+
+
+def _release(_: Facts, tenant: ClusterFacts) -> Iterator[Diagnosis]:
+    yield ok("the API server of the tenant", f"is {quoted(tenant.version())}")
+
+
+def _ovnkube(facts: Facts, tenant: ClusterFacts) -> Iterator[Diagnosis]:
+    about = f"OVN-Kubernetes of the tenant, namespace {facts.tenant_namespace}"
     found, release = _topology(facts, tenant), release_of(_node_daemonset(facts, tenant), _cluster_version(tenant))
     where = f"kubectl --kubeconfig TENANT get daemonset ovnkube-node --namespace {facts.tenant_namespace} --output yaml"
     if found.topology not in (Topology.CENTRAL, Topology.INTERCONNECT):
