@@ -235,10 +235,10 @@ def _admission(
     if refused is None:
         yield ok(about, f"admits pods such as {place.name.removesuffix('-doctor')}")
     else:
-        level = labels_of(live).get(ENFORCE_LABEL, "none")
-        words = f"does not admit pods of ServiceAccount {account} ({ENFORCE_LABEL}: {named(level)})"
+        level = labels_of(live).get(ENFORCE_LABEL, "")
+        words = f"does not admit pods of ServiceAccount {account} ({ENFORCE_LABEL}: {named(level or 'none')})"
         label = f"kubectl label namespace {namespace} --overwrite {ENFORCE_LABEL}=privileged"
-        mend = label if "PodSecurity" in refused.words else f"kubectl describe resourcequota --namespace {namespace}"
+        mend = f"kubectl describe resourcequota --namespace {namespace}" if level == "privileged" else label
         yield fail(about, f"{words}: {sentence(refused.words, 300)}", mend)
     yield from _constraints(infra, namespace, account, constraints)
 

@@ -19,6 +19,7 @@ from dpunetop.app.commands.facts import TenantLook, facts, look_at_infra, look_a
 from dpunetop.app.commands.looking import Looker
 from dpunetop.app.commands.output import Format, Output
 from dpunetop.domain import names
+from dpunetop.domain.doctor.cluster import ENFORCE_LABEL
 from dpunetop.domain.doctor.model import Outcome, Place, Unseen, Verdict, examine
 from dpunetop.domain.doctor.table import CHECKS
 from dpunetop.kube.errors import Forbidden, Invalid
@@ -66,7 +67,7 @@ def an_infra() -> LookedAt:
     infra.put(CUSTOMRESOURCEDEFINITIONS, [shipped["CustomResourceDefinition"]])
     deployment = {**shipped["Deployment"], "status": {"readyReplicas": 2}}
     infra.put(DEPLOYMENTS, [deployment])
-    infra.put(NAMESPACES, [new_object(NAMESPACES, "", name) for name in (OPERATOR, NAMESPACE)])
+    infra.put(NAMESPACES, [namespace(name) for name in (OPERATOR, NAMESPACE)])
     infra.put(NAMESPACES, [kube_system("uid-of-infra")])
     lease = {"holderIdentity": "dpunetop-0", "renewTime": text(NOW - timedelta(seconds=2))}
     infra.put(LEASES, [new_object(LEASES, OPERATOR, names.OPERATOR_LEASE, spec=lease)])
@@ -97,6 +98,12 @@ def a_tenant() -> LookedAt:
         if obj["kind"] in kinds:
             tenant.put(kinds[obj["kind"]], [obj])
     return tenant
+
+
+def namespace(name: str, **annotations: str) -> dict[str, Any]:
+    made = new_object(NAMESPACES, "", name)
+    made["metadata"] |= {"labels": {ENFORCE_LABEL: "privileged"}, "annotations": annotations}
+    return made
 
 
 def kube_system(uid: str) -> Obj:
@@ -264,9 +271,7 @@ def own_kubeconfig(infra: LookedAt, tenant: LookedAt) -> None:
 
 
 def bad_grant(infra: LookedAt, tenant: LookedAt) -> None:
-    namespace = new_object(NAMESPACES, "", NAMESPACE)
-    namespace["metadata"]["annotations"] = {names.NODE_GRANT_ANNOTATION: "a b c"}
-    infra.put(NAMESPACES, [namespace])
+    infra.put(NAMESPACES, [namespace(NAMESPACE, **{names.NODE_GRANT_ANNOTATION: "a b c"})])
 
 
 def no_dpus(infra: LookedAt, tenant: LookedAt) -> None:
