@@ -7,10 +7,12 @@ the phases take turns. All cases play on one stage, which is cleared in between.
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -101,7 +103,7 @@ class Stage:
         seen = -1
         while seen != (seen := len(self.writes())):
             with contextlib.suppress(TimeoutError):
-                eventually(lambda: len(self.writes()), lambda now, before=seen: now != before, QUIET_SECONDS)
+                eventually(lambda: len(self.writes()), partial(operator.ne, seen), QUIET_SECONDS)
 
     def writes(self) -> list[TraceEntry]:
         asked = self.proxies.infra.trace.writes() + self.proxies.tenant.trace.writes()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pytest
 
@@ -125,6 +126,6 @@ def test_a_tenant_out_of_sight_opens_nothing_and_gives_nobody_back(
     assert drains.state() == before
 
 
-def phase_of(maintenance: dict[str, object]) -> str:
+def phase_of(maintenance: Mapping[str, Any]) -> str:
     status = maintenance.get("status")
     return str(status.get("phase", "")) if isinstance(status, dict) else ""

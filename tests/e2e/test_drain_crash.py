@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -187,7 +187,7 @@ def test_a_leader_that_was_stopped_at_a_write_harms_nothing_when_it_goes_on(
             drains.close()
 
 
-def phase_of(maintenance: dict[str, Any]) -> str:
+def phase_of(maintenance: Mapping[str, Any]) -> str:
     return str((maintenance.get("status") or {}).get("phase", ""))
 
 

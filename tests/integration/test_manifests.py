@@ -27,7 +27,7 @@ def documents(name: str) -> list[Obj]:
 
 
 def test_deploy_is_what_config_renders_to(programs: binaries.Binaries) -> None:
-    command = [ROOT / "hack" / "render", "--check", programs.path("kubectl")]
+    command = [str(ROOT / "hack" / "render"), "--check", str(programs.path("kubectl"))]
     environment = {**os.environ, "PYTHON": sys.executable}
     check = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (check.returncode, check.stdout + check.stderr) == (0, "")
@@ -88,7 +88,7 @@ def rendered(programs: binaries.Binaries, folder: Path, component: str) -> list[
     here = {name: os.path.relpath(ROOT / "config" / name, folder) for name in ("default", component)}
     overlay = {"resources": [here["default"]], "components": [here[component]]}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
-    command = [programs.path("kubectl"), "kustomize", folder]
+    command = [str(programs.path("kubectl")), "kustomize", str(folder)]
     return list(yaml.safe_load_all(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
 
 

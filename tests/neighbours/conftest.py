@@ -66,9 +66,14 @@ def neighbours() -> Iterator[Neighbours]:
 @pytest.fixture(scope="session")
 def world(programs: binaries.Binaries, neighbours: Neighbours) -> Iterator[World]:
     """Two control planes with what was named, and stand-ins for the rest."""
-    specs = {name: Spec(name, audit=True) for name in ("infra", "tenant")}
-    real = {"machine_config": neighbours.machine_config, "maintenance": neighbours.maintenance}
-    with World(dpus=0, boot_seconds=2.0, **specs, **real) as running:
+    with World(
+        dpus=0,
+        boot_seconds=2.0,
+        infra=Spec("infra", audit=True),
+        tenant=Spec("tenant", audit=True),
+        machine_config=neighbours.machine_config,
+        maintenance=neighbours.maintenance,
+    ) as running:
         yield running
 
 

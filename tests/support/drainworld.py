@@ -54,7 +54,7 @@ from dpunetop.domain.names import (
 from dpunetop.kube.errors import ApiError, Forbidden, NotFound, Unreachable
 from dpunetop.kube.keys import INFRA, NODES, PODS
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, uid_of, version_of
-from dpunetop.kube.plan import Apply, Delete, Patch
+from dpunetop.kube.plan import Apply, Delete, Emit, Patch
 from dpunetop.kube.shapes import at
 from support import hostupdates
 from support.twoclusters import Server
@@ -424,7 +424,7 @@ class World:
             return Forbidden(403, "Forbidden", "the webhook says no")
         if isinstance(call, Write):
             return self._write(call, who)
-        if not hasattr(call, "resource") or not hasattr(call, "namespace"):
+        if isinstance(call, Emit):
             self.events.append(call.reason)
             return None
         return self.servers[cluster].perform(call)

@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from re import _constants as sre
-from re import _parser as parser
+from importlib import import_module
 from typing import Any
+
+sre: Any = import_module("re._constants")
+parser: Any = import_module("re._parser")
 
 FEW = 10
 """A repetition of at most so many is no repetition here, unless it stands directly around another."""
@@ -73,7 +75,7 @@ class _Automaton:
             return _Part(first=self._sequence(argument[1]).first)
         if op is sre.ASSERT_NOT and argument[0] != _AHEAD and not self.chars and len(argument[1]) == 1:
             inner = argument[1][0]
-            self.behind = frozenset(i for i, char in enumerate(_ALPHABET) if self._takes(*inner, char))
+            self.behind = frozenset(i for i, char in enumerate(_ALPHABET) if self._takes(inner[0], inner[1], char))
             return _Part()
         self.problems.append(f"{op} is not understood here")
         return _Part()
@@ -114,12 +116,12 @@ class _Automaton:
             case sre.ANY:
                 return char != "\n" or bool(self._flags & re.DOTALL)
             case sre.RANGE:
-                return argument[0] <= ord(char) <= argument[1]
+                return bool(argument[0] <= ord(char) <= argument[1])
             case sre.CATEGORY:
                 return re.fullmatch(_CATEGORIES[argument], char, self._flags & re.ASCII) is not None
             case sre.IN:
                 negated = argument[0][0] is sre.NEGATE
-                return any(self._takes(*item, char) for item in argument[negated:]) is not negated
+                return any(self._takes(item[0], item[1], char) for item in argument[negated:]) is not negated
         raise AssertionError(op)
 
     def _same(self, code: int, char: str) -> bool:

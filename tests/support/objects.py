@@ -35,7 +35,7 @@ def config(name: str = "sample", namespace: str = NAMESPACE, **spec: Any) -> dic
     }
 
 
-def node(name: str, labels: dict[str, str] | None = None, **annotations: str) -> dict[str, Any]:
+def node(name: str, labels: dict[str, str] | None = None, /, **annotations: str) -> dict[str, Any]:
     """A Node as the cache keeps it."""
     return {
         "apiVersion": "v1",

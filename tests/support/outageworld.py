@@ -49,7 +49,7 @@ from dpunetop.kube.shapes import at
 from dpunetop.runtime.cluster import Health, Reach
 from support.clock import FakeClock
 from support.owningserver import OwningServer
-from support.twoclusters import Server
+from support.twoclusters import Server, place
 
 TENANT, OWNER = "tenant/dpu-one/sample", "owner-hash"
 OPERATOR_NAMESPACE, PODS_NAMESPACE = "dpunetop", "dpu-one"
@@ -303,7 +303,9 @@ class OutageWorld:
 
     def _judge(self, host: str, before: tuple[bool, frozenset[str]], began: int) -> None:
         now, truth = self._cordon(host)[0], self.hosts[host]
-        self._log(f"{host} written: cordoned {before[0]} -> {now}, {self.tenant.get(NODES, '', host)['metadata']}")
+        self._log(
+            f"{host} written: cordoned {before[0]} -> {now}, {self.tenant.objects[place(NODES, '', host)]['metadata']}"
+        )
         if now == before[0]:
             return
         if 0 <= self.disrupted_since < began:

@@ -34,7 +34,7 @@ class OwningServer(Server):
         before, now = _cordon(old), _cordon(obj)
         if self._applier is None and before != now:
             self.owners[name] = frozenset({SOMEBODY}) if now else frozenset()
-        fields = {"f:spec": {"f:unschedulable": {}}}
+        fields: dict[str, dict[str, Any]] = {"f:spec": {"f:unschedulable": {}}}
         managed = [{"manager": each, "fieldsV1": fields} for each in sorted(self.owners.get(name, ()))]
         return {**obj, "metadata": {**obj["metadata"], "managedFields": managed}}
 

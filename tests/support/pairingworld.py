@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dpunetop.domain.drain.model import facts, readers
@@ -387,18 +388,18 @@ class World:
     def actions(self, dice: random.Random) -> list[Action]:
         """What may happen in one walk: all that goes well, and some of what does not, so that neither hides the
         other."""
-        well: list[Action] = [lambda c=name: self.sync(c) for name in self.servers]
-        well += [lambda w=worker: self.operate(w) for worker in WORKERS] * 2
-        well += [lambda d=dpu: self.kubelet(d) for dpu in DPUS] + [lambda d=dpu: self.run_blocker(d) for dpu in DPUS]
+        well: list[Action] = [partial(self.sync, name) for name in self.servers]
+        well += [partial(self.operate, worker) for worker in WORKERS] * 2
+        well += [partial(self.kubelet, dpu) for dpu in DPUS] + [partial(self.run_blocker, dpu) for dpu in DPUS]
         people: list[Action] = [*[self.drain] * 3, self.give_back]
         for dpu in DPUS:
-            people += [lambda d=dpu, h=host: self.wish(d, h) for host in (HOST, None)]
-            people += [lambda d=dpu, h=host: self.annotate(d, h) for host in (HOST, None)]
+            people += [partial(self.wish, dpu, host) for host in (HOST, None)]
+            people += [partial(self.annotate, dpu, host) for host in (HOST, None)]
         bad: list[Action] = [self.crash]
-        bad += [lambda w=worker: self.pause(w) for worker in WORKERS]
-        bad += [lambda w=worker: self.unheard(w) for worker in WORKERS]
-        bad += [lambda d=dpu: self.stop_blocker(d) for dpu in DPUS] + [lambda d=dpu: self.restart(d) for dpu in DPUS]
-        bad += [lambda d=dpu, y=yes: self.cordon(d, y) for dpu in DPUS for yes in (True, False)]
+        bad += [partial(self.pause, worker) for worker in WORKERS]
+        bad += [partial(self.unheard, worker) for worker in WORKERS]
+        bad += [partial(self.stop_blocker, dpu) for dpu in DPUS] + [partial(self.restart, dpu) for dpu in DPUS]
+        bad += [partial(self.cordon, dpu, yes) for dpu in DPUS for yes in (True, False)]
         some = [each for each in bad if dice.random() < 0.3]
         return [*well * dice.choice((2, 4, 8)), *people, *some, self.deliver]
 
@@ -426,12 +427,12 @@ class World:
             before = self._content()
             for _ in range(12):
                 for name in self.servers:
-                    self.step(lambda c=name: self.sync(c))
+                    self.step(partial(self.sync, name))
                 for worker in WORKERS:
-                    self.step(lambda w=worker: self.operate(w))
+                    self.step(partial(self.operate, worker))
             for dpu in DPUS:
-                self.step(lambda d=dpu: self.run_blocker(d))
-                self.step(lambda d=dpu: self.kubelet(d))
+                self.step(partial(self.run_blocker, dpu))
+                self.step(partial(self.kubelet, dpu))
             if self._content() == before and not self.process.doing and not any(map(self._tasks, WORKERS)):
                 return
         left = [type(task).__name__ for worker in WORKERS for task in self._tasks(worker)]

@@ -10,23 +10,44 @@ import copy
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from dpunetop.base import jsonio
+from dpunetop.base.clock import Clock
 from dpunetop.controllers.drain import gather_host as gather
 from dpunetop.controllers.reconciler import CONFIG_INDEXERS
 from dpunetop.kube.errors import ApiError, Conflict, Invalid, NotFound
 from dpunetop.kube.keys import Key, Resource
 from dpunetop.kube.meta import Obj, labels_of, name_of, namespace_of, uid_of, version_of
+from dpunetop.kube.plan import Emit
 from dpunetop.kube.requests import Selection
-from dpunetop.runtime.client.client import Page
-from dpunetop.runtime.executor import CREATE_ONLY
+from dpunetop.runtime.cache.store import Indexer
+from dpunetop.runtime.client.client import Client, Page
+from dpunetop.runtime.election.gate import WriteGate
+from dpunetop.runtime.events import EventRecorder
+from dpunetop.runtime.executor import CREATE_ONLY, Executor
 from dpunetop.runtime.reading import Unwatched
 from support.readers import ReadsByName
 from support.twoclusters import merged
 
+T = TypeVar("T")
 Place = tuple[str, str, str]
-_INDEXERS = {**CONFIG_INDEXERS, **{name: index for each in gather.INDEXERS.values() for name, index in each.items()}}
+_INDEXERS: dict[str, Indexer] = {
+    **CONFIG_INDEXERS,
+    **{name: index for each in gather.INDEXERS.values() for name, index in each.items()},
+}
+
+
+class NoRecorder:
+    """Takes every Event and keeps none."""
+
+    def emit(self, step: Emit) -> None:
+        """See `EventRecorder.emit`."""
+
+
+def executor_over(clients: Callable[[str], ScriptedCluster], gate: WriteGate, clock: Clock) -> Executor:
+    """An executor that writes to scripted clusters."""
+    return Executor(cast(Callable[[str], Client], clients), gate, cast(EventRecorder, NoRecorder()), clock)
 
 
 class Crash(BaseException):
@@ -44,7 +65,7 @@ class Fuse:
     def arm(self, at: int, is_carried_out: bool) -> None:
         self.requests, self.at, self.is_carried_out = 0, at, is_carried_out
 
-    def around(self, request: Callable[[], Any]) -> Any:
+    def around(self, request: Callable[[], T]) -> T:
         self.requests += 1
         if self.requests != self.at:
             return request()
@@ -192,9 +213,9 @@ class ScriptedCluster:
         stored = merged(live, {**patch, "metadata": asked})
         self.writes.append(f"{self.name} patch {resource.plural}/{name}")
         entries = stored["metadata"].get("managedFields", [])
-        known = next((e["fieldsV1"] for e in entries if e["manager"] == manager), {})
+        known: dict[str, Any] = next((e["fieldsV1"] for e in entries if e["manager"] == manager), {})
         ours = {*known.get("f:data", {}), *(f"f:{key}" for key in patch.get("data", {}))}
-        fields = {"f:data": {each: {} for each in sorted(ours) if each[2:] in stored.get("data", {})}}
+        fields: dict[str, Any] = {"f:data": {each: {} for each in sorted(ours) if each[2:] in stored.get("data", {})}}
         entry = {"manager": manager, "operation": "Update", "subresource": "", "fieldsV1": fields}
         stored["metadata"]["managedFields"] = [*(e for e in entries if e["manager"] != manager), entry]
         stored["metadata"]["resourceVersion"] = str(next(self._versions))

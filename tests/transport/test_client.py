@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,7 +102,7 @@ def test_calls_do_not_wait_for_reviews_that_hang_and_those_take_four_connections
 
     with LyingServer(hang_but_for_nodes) as server:
         client = client_of(connect(server, max_calls=1))
-        ask = (client.for_reviews().create, TOKENREVIEWS, "", {})
+        ask: tuple[Any, ...] = (client.for_reviews().create, TOKENREVIEWS, "", {})
         hanging = [threading.Thread(target=pytest.raises, args=(Unreachable, *ask)) for _ in range(4)]
         for thread in hanging:
             thread.start()

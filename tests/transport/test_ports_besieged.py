@@ -63,7 +63,7 @@ def answers(*asks: Callable[..., object]) -> list[int]:
 
 
 @pytest.fixture
-def growth(ports: PortsProcess) -> Callable[[], int]:
+def growth(ports: PortsProcess) -> Callable[[], float]:
     """How much more memory the process has had at most than when all of it had been used once."""
     assert scrape(ports.metrics)
     assert probe(ports.health, "/healthz")
@@ -82,7 +82,7 @@ def name_of(value: tuple[hostilecallers.Habit, ...]) -> str:
 @pytest.mark.parametrize("sources", [1, 200], ids=["from one address", "each from its own address"])
 @pytest.mark.parametrize("habits", CROWDS, ids=name_of)
 def test_probes_are_answered_whatever_two_hundred_others_do(
-    ports: PortsProcess, growth: Callable[[], int], habits: tuple[hostilecallers.Habit, ...], sources: int
+    ports: PortsProcess, growth: Callable[[], float], habits: tuple[hostilecallers.Habit, ...], sources: int
 ) -> None:
     with besieged(ports.health, habits, 200, sources):
         counts = answers(lambda: probe(ports.health, "/healthz"), lambda: probe(ports.health, "/readyz"))
@@ -93,7 +93,7 @@ def test_probes_are_answered_whatever_two_hundred_others_do(
 @pytest.mark.parametrize("sources", [1, 200], ids=["from one address", "each from its own address"])
 @pytest.mark.parametrize("habits", TLS_CROWDS, ids=name_of)
 def test_scrapes_are_answered_whatever_two_hundred_others_do(
-    ports: PortsProcess, growth: Callable[[], int], habits: tuple[hostilecallers.Habit, ...], sources: int
+    ports: PortsProcess, growth: Callable[[], float], habits: tuple[hostilecallers.Habit, ...], sources: int
 ) -> None:
     with besieged(ports.metrics, habits, 200, sources):
         counts = answers(lambda: scrape(ports.metrics), lambda: probe(ports.health, "/healthz"))
@@ -103,7 +103,7 @@ def test_scrapes_are_answered_whatever_two_hundred_others_do(
 
 @pytest.mark.parametrize("port", ["health", "metrics"])
 def test_fourteen_callers_with_headers_of_megabytes_cost_no_memory(
-    ports: PortsProcess, growth: Callable[[], int], port: str
+    ports: PortsProcess, growth: Callable[[], float], port: str
 ) -> None:
     with besieged(getattr(ports, port), (hostilecallers.GIANT_HEADERS,), 14, 14):
         time.sleep(3)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,7 +18,7 @@ from dpunetop.base.stop import Stop
 from dpunetop.runtime.client.connection import ConfigurationError
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.serving import listener, server
-from dpunetop.runtime.serving.reviews import Verdict
+from dpunetop.runtime.serving.reviews import Reviewer, Verdict
 from dpunetop.runtime.serving.server import Certificate, Guarded, HealthServer, MetricsServer, Plain
 from support.pki import Pair, pair
 
@@ -76,7 +76,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def guarded(serve: Serve, metrics: Metrics, judge: Judge, folder: Path) -> tuple[str, int]:
     certificate = Certificate(str(folder), metrics.certificate(), RealClock())
-    return serve(MetricsServer(ANYWHERE, metrics, Guarded(judge, certificate), clock=RealClock()))
+    return serve(MetricsServer(ANYWHERE, metrics, Guarded(cast(Reviewer, judge), certificate), clock=RealClock()))
 
 
 def trusting_anyone() -> ssl.SSLContext:
@@ -102,9 +102,9 @@ def ask(
         connection.close()
 
 
-def ask_https(address: tuple[str, int], token: str | None = None, **more: Any | str) -> tuple[int, str, dict[str, str]]:
+def ask_https(address: tuple[str, int], token: str | None = None, **more: Any) -> tuple[int, str, dict[str, str]]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return ask(http.client.HTTPSConnection(*address, timeout=5, context=trusting_anyone()), **more, **headers)
+    return ask(http.client.HTTPSConnection(*address, timeout=5, context=trusting_anyone()), **{**more, **headers})
 
 
 def ask_http(address: tuple[str, int], path: str) -> tuple[int, str, dict[str, str]]:
@@ -340,7 +340,7 @@ def test_whoever_is_being_answered_makes_no_room(serve: Serve, call: Call, monke
 def test_a_page_that_fails_is_an_answer_and_the_server_goes_on(serve: Serve) -> None:
     failures = [ValueError("a bug")]
 
-    def failing() -> str | None:
+    def failing() -> str:
         if failures:
             raise failures.pop()
         return ""
@@ -390,7 +390,9 @@ def test_a_request_may_come_a_byte_at_a_time(plain: tuple[str, int], call: Call)
 
 def subject(address: tuple[str, int]) -> str:
     with socket.create_connection(address, timeout=5) as plain, trusting_anyone().wrap_socket(plain) as secured:
-        return ssl.DER_cert_to_PEM_cert(secured.getpeercert(binary_form=True))
+        shown = secured.getpeercert(binary_form=True)
+    assert shown is not None
+    return ssl.DER_cert_to_PEM_cert(shown)
 
 
 def lay_down(folder: Path, made: Pair, moment: int) -> None:
@@ -524,7 +526,7 @@ def test_stopping_ends_open_connections(metrics: Metrics) -> None:
 def test_stopping_waits_for_no_caller(metrics: Metrics, judge: Judge, call: Call) -> None:
     stop = Stop()
     certificate = Certificate(None, metrics.certificate(), RealClock())
-    listening = MetricsServer(ANYWHERE, metrics, Guarded(judge, certificate), clock=RealClock())
+    listening = MetricsServer(ANYWHERE, metrics, Guarded(cast(Reviewer, judge), certificate), clock=RealClock())
     thread = threading.Thread(target=listening.run, args=(stop,), name="server")
     thread.start()
     callers = [call(listening.address, f"127.0.2.{n + 1}") for n in range(40)]

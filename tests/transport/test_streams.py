@@ -12,7 +12,7 @@ import pytest
 
 from dpunetop.kube.errors import Unreachable
 from dpunetop.kube.requests import Request
-from dpunetop.kube.watch import QUIET
+from dpunetop.kube.watch import QUIET, Quiet
 from dpunetop.runtime.client.streams import MOST_WAITING_BYTES
 from dpunetop.runtime.client.transport import Transport
 from support.lyingserver import Asked, LyingServer, Wire
@@ -30,7 +30,9 @@ class Reader:
     def __init__(self, open_streams: ExitStack, transport: Transport, name: str) -> None:
         self._guard = threading.Condition()  # guards wakes
         self.wakes = 0
-        self.lines: Iterator[Any] = open_streams.enter_context(transport.stream(watch(name), None, self._wake))
+        self.lines: Iterator[bytes | Quiet] = open_streams.enter_context(
+            transport.stream(watch(name), None, self._wake)
+        )
 
     def _wake(self) -> None:
         with self._guard:
@@ -45,7 +47,8 @@ class Reader:
         """The next line, however long it takes."""
         while True:
             seen = self.wakes
-            if (line := next(self.lines)) is not QUIET:
+            line = next(self.lines)
+            if not isinstance(line, Quiet):
                 return line
             self.until_woken(seen + 1)
 

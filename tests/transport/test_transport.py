@@ -16,6 +16,7 @@ from dpunetop.domain.tenant.pem import certificates
 from dpunetop.kube.errors import ApiError, Gone, TooManyRequests, Unreachable
 from dpunetop.kube.keys import NODES
 from dpunetop.kube.requests import APPLY, Request, Selection
+from dpunetop.kube.watch import Quiet
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.pace import Pace
 from dpunetop.runtime.client.transport import (
@@ -52,7 +53,7 @@ def reason_of(action: Callable[[], Any]) -> str:
 
 def lines_of(transport: Transport) -> list[bytes]:
     with transport.stream(WATCH) as lines:
-        return list(lines)
+        return [line for line in lines if not isinstance(line, Quiet)]
 
 
 # -- what is sent ------------------------------------------------------------------------------------------------------
@@ -399,7 +400,9 @@ def test_a_client_certificate_is_shown(connect: Callable[..., Transport]) -> Non
     )
     with LyingServer(honest, asks_client_certificate=True) as server:
         assert connect(server, credential).call(GET, PATIENCE).status == 200
-    assert ("email", "operator@example.test") in server.peers[0]["subjectAltName"]
+    [peer] = server.peers
+    assert peer is not None
+    assert ("email", "operator@example.test") in peer["subjectAltName"]
 
 
 def test_a_key_that_does_not_match_is_a_mistake_in_the_configuration(connect: Callable[..., Transport]) -> None:
@@ -522,7 +525,7 @@ def endless_continue(wire: Wire, asked: Asked) -> None:
         wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-LIES = {
+LIES: dict[Callable[[Wire, Asked], None], tuple[str, float]] = {
     length_in_other_digits: ("BadAnswer", PATIENCE),
     negative_length: ("BadAnswer", PATIENCE),
     status_out_of_range: ("BadAnswer", PATIENCE),
@@ -547,7 +550,7 @@ LIES = {
 
 @pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.__name__)
 def test_a_bad_answer_is_unreachable_with_a_reason_and_in_time(
-    connect: Callable[..., Transport], lie: Callable[..., object]
+    connect: Callable[..., Transport], lie: Callable[[Wire, Asked], None]
 ) -> None:
     reason, timeout = LIES[lie]
     with LyingServer(lie) as server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -240,9 +241,7 @@ def test_a_namespace_grants_other_roles_and_narrows(trial: Trial) -> None:
     for granted, status in (("test.example/rack=b", "False"), ("test.example/rack in (a, b)", "True")):
         notes = {names.NODE_GRANT_ANNOTATION: granted}
         trial.infra.patch(trial.path(NAMESPACES, trial.namespace), {"metadata": {"annotations": notes}})
-        found = eventually(
-            trial.config, lambda config, status=status: (condition_of(config, "McpReady") or {}).get("status") == status
-        )
+        found = eventually(trial.config, partial(_is_pool_ready, status))
         assert found
     trial.wait("Ready", "True")
 
@@ -262,3 +261,7 @@ def test_a_server_that_gives_the_uid_of_another_tenant_claims_none_of_its_hosts(
         eventually(lambda: victim.condition("TenantReachable"), lambda found: told in found["message"])
         assert victim.condition("Ready")["status"] == "True"
         assert victim.config()["status"]["tenantRoot"] != stranger.config()["status"]["tenantRoot"]
+
+
+def _is_pool_ready(status: str, config: dict[str, Any]) -> bool:
+    return (condition_of(config, "McpReady") or {}).get("status") == status

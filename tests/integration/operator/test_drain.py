@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -145,7 +146,7 @@ def is_cordoned(node: Obj) -> bool:
     return bool((node.get("spec") or {}).get("unschedulable"))
 
 
-def is_ready(obj: Obj) -> bool:
+def is_ready(obj: Mapping[str, Any]) -> bool:
     return (condition_of(obj, "Ready") or {}).get("status") == "True"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_a_deleted_config_leads_its_hosts_out_one_by_one_and_one_made_anew_takes
     trial.create_config()
     trial.wait("Ready", "True", within=SLOW)
     for host in trial.names.pairs.values():
-        found = eventually(lambda host=host: host_node(trial, host), lambda node: not is_cordoned(node), SLOW)
+        found = eventually(partial(host_node, trial, host), lambda node: not is_cordoned(node), SLOW)
         assert names.LEFT_BY_ANNOTATION not in annotations_of(found)
 
 

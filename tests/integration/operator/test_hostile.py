@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,7 +79,7 @@ def reaction(trial: Trial) -> float:
         began = time.monotonic()
         trial.tenant.patch(trial.tenant_path(CONFIGMAPS, names.OVN_CA), {"data": {"ca-bundle.crt": text}})
         copy = trial.path(CONFIGMAPS, names.OVN_CA)
-        trial.infra.wait_for(copy, lambda obj, text=text: (obj.get("data") or {}).get("ca-bundle.crt") == text, 30.0)
+        trial.infra.wait_for(copy, partial(_has_bundle, text), 30.0)
         took.append(time.monotonic() - began)
     return statistics.median(took)
 
@@ -237,3 +239,7 @@ def test_what_a_tenant_says_when_it_refuses_is_shown_as_one_short_harmless_line(
     everywhere = "\n".join([*shown, operator.log_text()[began:]])
     assert "x" * 100 in everywhere
     assert "x" * 200 not in everywhere  # of what it says, 200 characters at most
+
+
+def _has_bundle(text: str, config_map: dict[str, Any]) -> bool:
+    return (config_map.get("data") or {}).get("ca-bundle.crt") == text

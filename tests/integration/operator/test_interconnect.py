@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from dpunetop.domain import names
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, SECRETS
 from dpunetop.sandbox.standins.ovnkube import interconnect_tenant, upstream_tenant
 from support.trial import Trial, eventually
+
+NewTrial = Callable[..., Trial]
 
 ZONE = {"nbdb", "sbdb", "northd", "ovn-controller", "ovn-acl-logging", "ovnkube-controller"}
 
@@ -21,7 +24,7 @@ def containers(trial: Trial) -> set[str]:
     return {container["name"] for container in spec.get("template", {}).get("spec", {}).get("containers", [])}
 
 
-def test_an_interconnect_tenant_is_served_by_zones_on_its_dpus(new_trial):
+def test_an_interconnect_tenant_is_served_by_zones_on_its_dpus(new_trial: NewTrial) -> None:
     trial = new_trial(dpus=2, shows=interconnect_tenant)
     trial.ready()
     assert containers(trial) == ZONE
@@ -31,7 +34,7 @@ def test_an_interconnect_tenant_is_served_by_zones_on_its_dpus(new_trial):
     assert not trial.get(CONFIGMAPS, names.OVN_CA)
 
 
-def test_settings_of_the_tenant_reach_the_command_of_the_zone(new_trial):
+def test_settings_of_the_tenant_reach_the_command_of_the_zone(new_trial: NewTrial) -> None:
     trial = new_trial(shows=interconnect_tenant)
     trial.ready()
     pods = trial.get(DAEMONSETS, names.OVNKUBE_NODE)["spec"]["template"]["spec"]
@@ -39,7 +42,7 @@ def test_settings_of_the_tenant_reach_the_command_of_the_zone(new_trial):
     assert {"--enable-multicast", "--acl-logging-rate-limit=20"} <= set(controller["args"])
 
 
-def test_a_tenant_of_the_chart_is_served_with_the_rights_that_are_shipped(new_trial):
+def test_a_tenant_of_the_chart_is_served_with_the_rights_that_are_shipped(new_trial: NewTrial) -> None:
     trial = new_trial(shows=upstream_tenant)
     trial.ready()
     pods = trial.get(DAEMONSETS, names.OVNKUBE_NODE)["spec"]["template"]["spec"]
@@ -48,7 +51,7 @@ def test_a_tenant_of_the_chart_is_served_with_the_rights_that_are_shipped(new_tr
     assert not any("healthcheck" in option for option in controller["args"])
 
 
-def test_an_unsupported_release_is_named_and_gets_nothing(new_trial):
+def test_an_unsupported_release_is_named_and_gets_nothing(new_trial: NewTrial) -> None:
     trial = new_trial(shows=lambda namespace: interconnect_tenant(namespace, "4.16.2"))
     trial.quick_start()
     trial.wait("TopologySupported", "False", "VersionNotSupported")
@@ -56,7 +59,7 @@ def test_an_unsupported_release_is_named_and_gets_nothing(new_trial):
     assert not trial.get(DAEMONSETS, names.OVNKUBE_NODE)
 
 
-def test_a_chosen_topology_is_written_at_once(new_trial):
+def test_a_chosen_topology_is_written_at_once(new_trial: NewTrial) -> None:
     trial = new_trial(shows=lambda namespace: interconnect_tenant(namespace, "4.16.2"))
     trial.quick_start(topology="Interconnect")
     trial.wait("OvnKubeReady", "True", within=40.0)
@@ -64,7 +67,7 @@ def test_a_chosen_topology_is_written_at_once(new_trial):
 
 
 @pytest.mark.timeout(180)
-def test_a_tenant_that_migrates_keeps_what_runs_until_that_is_certain(new_trial):
+def test_a_tenant_that_migrates_keeps_what_runs_until_that_is_certain(new_trial: NewTrial) -> None:
     trial = new_trial()
     trial.ready()
     before = trial.roll_mark()

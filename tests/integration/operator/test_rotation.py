@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -31,6 +33,11 @@ def held(trial: Trial) -> str:
     """What our Secrets hold of the given credential: the pods' kubeconfig names a file, where the token stands."""
     pods, operators = (trial.get(SECRETS, name) for name in OURS)
     return decoded(pods, names.CREDENTIAL_FILE_KEY) + decoded(operators, "kubeconfig")
+
+
+def holds(token: str, times: int, found: str) -> bool:
+    """Whether the token stands there that often."""
+    return found.count(token) == times
 
 
 def copied_authority(trial: Trial) -> str:
@@ -61,9 +68,9 @@ def test_twenty_rotations_under_way_switch_in_time_write_once_and_lose_nothing(t
         token = trial.token(3600 + number)
         began = time.monotonic()
         trial.store_kubeconfig(trial.kubeconfig(token=token))
-        eventually(lambda: held(trial), lambda found, token=token: token in found, SWITCH_SECONDS + 2.0)
+        eventually(lambda: held(trial), partial(holds, token, 1), SWITCH_SECONDS + 2.0)
         took.append(time.monotonic() - began)
-        eventually(lambda: copied_authority(trial), lambda found, text=text: found == text, COPY_SECONDS)
+        eventually(lambda: copied_authority(trial), partial(operator.eq, text), COPY_SECONDS)
     trial.wait("Ready", "True", within=40.0)
     asked = audit.requests()
     written = [len(writes(asked, trial, "secrets", name)) for name in OURS]
@@ -87,9 +94,7 @@ def test_a_new_given_token_reaches_the_pods_and_rolls_nothing(trial: Trial, worl
     for number in range(3):
         token = trial.token(3600 + number)
         trial.store_kubeconfig(trial.kubeconfig(token=token))
-        eventually(
-            lambda: held(trial), lambda found, token=token: found.count(token) == len(OURS), SWITCH_SECONDS + 2.0
-        )
+        eventually(lambda: held(trial), partial(holds, token, len(OURS)), SWITCH_SECONDS + 2.0)
     trial.store_overrides({**trial.entries(), "_later": ""})  # once that is told, nothing is under way
     eventually(lambda: trial.condition("OvnKubeReady")["message"], lambda message: "_later" in message)
     assert trial.roll_mark() == roll

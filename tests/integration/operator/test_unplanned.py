@@ -65,7 +65,7 @@ class Tenant:
             said = found.get("message", "")
             return (found.get("status"), found.get("reason")) == ("False", reason) and all(w in said for w in words)
 
-        return eventually(lambda: self.trial.condition("PairsHealthy"), fits, SLOW)["message"]
+        return str(eventually(lambda: self.trial.condition("PairsHealthy"), fits, SLOW)["message"])
 
     def events(self, number: int) -> dict[str, str]:
         """Reasons and notes of the Events about a DPU's Node."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -83,7 +84,7 @@ def write(own: ControlPlane, name: str, number: int = 0) -> None:
     own.admin.apply_at(path, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
 
 
-def seen(told: Told, name: str) -> bool:
+def seen(name: str, told: Told) -> bool:
     return any(name_of(change.new or {}) == name for change in told.changes)
 
 
@@ -99,7 +100,7 @@ def test_events_come_at_once_however_often_what_is_idle_is_cut(
         began = time.monotonic()
         write(own, name)
         for one in each:
-            one.told.until(lambda told, name=name: seen(told, name), WITHIN)
+            one.told.until(partial(seen, name), WITHIN)
         assert time.monotonic() - began < 4.0
     for one in each:
         assert one.proxy.cuts >= 4 * len(SELECTIONS)
@@ -114,7 +115,7 @@ def test_a_way_that_loses_everything_without_a_word_is_left_before_fifteen_secon
     time.sleep(PROBE_SECONDS / 2)
     assert one.proxy.swallow() > len(SELECTIONS)
     write(own, "swallowed", 7)
-    one.told.until(lambda told: seen(told, "swallowed"), 15.0)
+    one.told.until(partial(seen, "swallowed"), 15.0)
     assert (one.told.troubles, one.cluster.health.reach) == (0, Reach.REACHABLE)
 
 
@@ -134,7 +135,7 @@ def test_twenty_caches_at_rest_take_three_threads_and_their_sockets(
         assert time.monotonic() < deadline, ours()
         time.sleep(0.05)
     write(own, "rest", 3)
-    one.told.until(lambda told: seen(told, "rest"), WITHIN)
+    one.told.until(partial(seen, "rest"), WITHIN)
     assert "streams" in ours()
     sockets = len(one.cluster.client._transport._sockets)
     assert len(SELECTIONS) < sockets <= len(SELECTIONS) + 4 + 8  # calls keep one connection a thread that made one

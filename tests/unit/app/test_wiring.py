@@ -37,7 +37,8 @@ def test_a_lease_of_a_tenant_is_cut_and_then_fits_in_what_it_may_weigh() -> None
 
 def kinds(kind: type = ConfigReconciler) -> list[type[Any]]:
     """All controllers of DpuClusterConfigs that there are."""
-    below = [each for sub in kind.__subclasses__() for each in kinds(sub)]
+    subclasses: list[type[Any]] = kind.__subclasses__()
+    below = [each for sub in subclasses for each in kinds(sub)]
     return below if inspect.isabstract(kind) else [kind, *below]
 
 

@@ -1,10 +1,11 @@
 import tracemalloc
+from typing import Any
 
 import pytest
 
 from dpunetop.base import jsonio
 
-VALUE = {"b": [1, 2.5, None, True], "a": {"ä": "“x”"}}
+VALUE: dict[str, Any] = {"b": [1, 2.5, None, True], "a": {"ä": "“x”"}}
 
 
 def test_what_is_encoded_is_decoded_to_the_same() -> None:
@@ -19,7 +20,8 @@ def test_equal_values_have_one_canonical_form_and_one_digest() -> None:
 
 
 def test_unequal_values_have_other_digests_of_16_digits() -> None:
-    digests = {jsonio.digest(value) for value in ({}, [], "", 0, None, {"a": 1}, {"a": 2})}
+    values: tuple[object, ...] = ({}, [], "", 0, None, {"a": 1}, {"a": 2})
+    digests = {jsonio.digest(value) for value in values}
     assert len(digests) == 7
     assert all(len(digest) == 16 and int(digest, 16) >= 0 for digest in digests)
 

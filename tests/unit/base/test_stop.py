@@ -83,7 +83,10 @@ def test_a_callback_that_is_taken_back_does_not_run(stop: Stop) -> None:
 
 
 def test_callbacks_run_without_the_lock_held(stop: Stop) -> None:
-    stop.on_set(lambda: stop.on_set(lambda: None))
+    def nested() -> None:
+        stop.on_set(lambda: None)
+
+    stop.on_set(nested)
     stop.set()
     assert stop.is_set()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -13,19 +13,20 @@ from dpunetop.controllers.admissions import Admissions
 from dpunetop.controllers.reconciler import CONFIG_INDEXERS, SERVED, WAITING, key_of
 from dpunetop.domain.clusterconfig.admission import MOST_WAITING
 from dpunetop.kube.keys import Key
+from dpunetop.kube.meta import Obj
 from support.objects import config
 
 
-class Counted(dict):
+class Counted(dict[str, Any]):
     """A resource that counts how often anybody looks into it."""
 
     looks = 0
 
-    def __getitem__(self, key: str) -> dict[str, Any]:
+    def __getitem__(self, key: str) -> Any:
         Counted.looks += 1
         return super().__getitem__(key)
 
-    def get(self, key: str, default: None = None) -> dict[str, Any]:
+    def get(self, key: str, default: Any = None, /) -> Any:
         Counted.looks += 1
         return super().get(key, default)
 
@@ -34,8 +35,8 @@ class Shown:
     """The caches, indexed as the real ones are."""
 
     def __init__(self, *objects: dict[str, Any]) -> None:
-        self.objects = {}
-        self.index = {SERVED: {}, WAITING: {}}
+        self.objects: dict[Key, Counted] = {}
+        self.index: dict[str, dict[str, dict[Key, Obj]]] = {SERVED: {}, WAITING: {}}
         for obj in objects:
             self.put(obj)
 
@@ -53,13 +54,13 @@ class Shown:
             for found in values.values():
                 found.pop(key, None)
 
-    def one(self, key: Key) -> Counted | None:
+    def one(self, key: Key) -> Obj | None:
         return self.objects.get(key)
 
-    def served(self, claim: str) -> list[Counted]:
+    def served(self, claim: str) -> list[Obj]:
         return list(self.index[SERVED].get(claim, {}).values())
 
-    def waiting(self, claim: str) -> list[Counted]:
+    def waiting(self, claim: str) -> list[Obj]:
         return list(self.index[WAITING].get(claim, {}).values())
 
 
@@ -75,10 +76,11 @@ def served(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 class Judge:
-    def __init__(self, *objects: dict[str, Any], without: set[str] | tuple[()] = ()) -> None:
+    def __init__(self, *objects: dict[str, Any], without: Collection[str] = ()) -> None:
         self.shown = Shown(*objects)
-        self.asked, self.woken = [], []
-        self.known = set()
+        self.asked: list[str] = []
+        self.woken: list[Key] = []
+        self.known: set[str] = set()
         self.without = set(without)
         self.admissions = Admissions(self.ask, lambda namespace: namespace in self.known, self.woken.append)
 
@@ -89,7 +91,7 @@ class Judge:
 
     def __call__(self, obj: dict[str, Any]) -> str | None:
         judged = self.admissions.judge(self.shown.objects.get(key_of(obj), obj), self.shown)
-        return judged.refused and judged.refused.reason
+        return judged.refused.reason if judged.refused else None
 
 
 A, B = waiting("ns-a"), waiting("ns-b")
@@ -106,6 +108,7 @@ def test_of_two_made_in_one_second_the_first_by_name_is_served_whoever_is_looked
 def test_the_other_of_two_is_told_who_has_won_and_the_winner_is_looked_at() -> None:
     judge = Judge(A, B)
     refused = judge.admissions.judge(judge.shown.objects[key_of(B)], judge.shown).refused
+    assert refused is not None
     assert "belongs to ns-a/c" in refused.message
     assert judge.woken == [key_of(A)]
 
@@ -175,7 +178,9 @@ CROWDS = {
 @pytest.mark.parametrize(("crowd", "without"), CROWDS.values(), ids=CROWDS)
 @pytest.mark.parametrize("backwards", [False, True], ids=["the oldest first", "the youngest first"])
 def test_what_judging_a_crowd_costs_in_all_grows_with_its_number_and_hardly_faster(
-    crowd: Callable[..., object], without: Callable[..., object], backwards: bool
+    crowd: Callable[[int], list[dict[str, Any]]],
+    without: Callable[[list[dict[str, Any]]], Collection[str]],
+    backwards: bool,
 ) -> None:
     def steps(number: int) -> int:
         objects = crowd(number)

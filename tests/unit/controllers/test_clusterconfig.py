@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -34,13 +33,14 @@ from dpunetop.kube.keys import (
     Key,
     Resource,
 )
+from dpunetop.kube.plan import Emit
 from dpunetop.kube.requests import Selection
+from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.election.gate import OpenGate
-from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.reading import NotEngaged
+from dpunetop.runtime.reading import NotEngaged, Readings
 from support.clock import FakeClock
 from support.objects import NAMESPACE, condition, config
-from support.scriptedcluster import Fuse, ScriptedCluster, ScriptedReadings
+from support.scriptedcluster import Fuse, ScriptedCluster, ScriptedReadings, executor_over
 
 TENANT = f"tenant/{NAMESPACE}/sample"
 OWNER = owner_hash("infra-uid", NAMESPACE, "sample")
@@ -62,7 +62,8 @@ class Blind(ScriptedReadings):
     def get(self, cluster: str, selection: Selection, namespace: str, name: str) -> dict[str, Any] | None:
         if cluster != INFRA:
             raise NotEngaged(cluster)
-        return super().get(cluster, selection, namespace, name)
+        found: dict[str, Any] | None = super().get(cluster, selection, namespace, name)
+        return found
 
 
 class World:
@@ -85,16 +86,16 @@ class World:
         for resource, namespace in OURS:
             self.tenant.put(resource, ours(DPU_ACCOUNT, namespace))
         readings = (Blind if blind else ScriptedReadings)(self.infra, self.tenant)
-        executor = Executor(readings.clusters.__getitem__, OpenGate(), SimpleNamespace(emit=lambda step: None), clock)
+        executor = executor_over(readings.clusters.__getitem__, OpenGate(), clock)
         self.controller = ClusterConfig(Installation(None, "ovn", None, "dpunetop"), executor)
-        self.controller.read_through(readings)
+        self.controller.read_through(cast(Readings, readings))
 
     def once(self) -> None:
         self.controller.reconcile(Key(INFRA, NAMESPACE, "sample"), Stop())
 
     def message(self) -> str:
-        live = self.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample")
-        return condition_of(live, "Ready")["message"]
+        found = condition_of(self.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample"), "Ready")
+        return str(found and found["message"])
 
     def deletes(self) -> list[str]:
         return [write for write in (*self.tenant.writes, *self.infra.writes) if " delete " in write]
@@ -201,7 +202,7 @@ class Asked:
 
     def __init__(self, allowed: bool) -> None:
         self.allowed = allowed
-        self.namespaces = []
+        self.namespaces: list[str] = []
 
     def create(self, _: Resource, __: str, body: dict[str, Any]) -> dict[str, dict[str, bool]]:
         self.namespaces.append(body["spec"]["resourceAttributes"]["namespace"])
@@ -211,14 +212,21 @@ class Asked:
 def beginning(allowed: bool) -> tuple[World, Asked, FakeClock]:
     """A DpuClusterConfig that is new, its controller, and what infra was asked."""
     world, asked, clock = World(), Asked(allowed), FakeClock()
-    rights = NamespaceRights(lambda: asked, clock)
+    rights = NamespaceRights(lambda: cast(Client, asked), clock)
     world.infra.put(DPUCLUSTERCONFIGS, new())
     installation = Installation(None, "ovn", None, "dpunetop", has_rights=rights.has)
     readings, executor = world.controller._readings, world.controller._executor
     admissions = Admissions(rights.review, rights.has, lambda _: None)
     world.controller = ClusterConfig(installation, executor, admissions, rights.again_seconds)
+    assert readings is not None
     world.controller.read_through(readings)
     return world, asked, clock
+
+
+def reason_of(live: dict[str, Any]) -> str:
+    """Of Ready."""
+    found = condition_of(live, "Ready")
+    return str(found and found["reason"])
 
 
 def new(**metadata: Any | list[str]) -> dict[str, Any]:
@@ -233,9 +241,10 @@ def test_one_that_was_never_served_gets_a_condition_and_nothing_else_without_rig
     again = world.controller.reconcile(Key(INFRA, NAMESPACE, "sample"), Stop())
     live = world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample")
     assert not live["metadata"].get("finalizers")
-    assert condition_of(live, "Ready")["reason"] == "NamespaceNotServed"
+    assert reason_of(live) == "NamespaceNotServed"
     assert not world.has_let_go()
     asked.allowed = True
+    assert again is not None
     clock.step(again)
     world.once()
     assert world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample")["metadata"]["finalizers"]
@@ -302,13 +311,13 @@ def test_one_that_was_served_stays_claimed_whatever_becomes_of_the_rights_and_of
     live = world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample")
     assert live["metadata"]["finalizers"] == [FINALIZER]
     assert live["status"]["claimedPool"] == "dpu"
-    assert condition_of(live, "Ready")["reason"] != "NamespaceNotServed"
+    assert reason_of(live) != "NamespaceNotServed"
     assert asked.namespaces == []
 
 
 def test_the_more_namespaces_are_without_rights_the_less_often_each_is_asked_about() -> None:
     asked, clock = Asked(False), FakeClock()
-    rights = NamespaceRights(lambda: asked, clock)
+    rights = NamespaceRights(lambda: cast(Client, asked), clock)
     for number in range(3000):
         rights.review(f"ns-{number}")
     assert rights.again_seconds() == 600.0
@@ -317,10 +326,12 @@ def test_the_more_namespaces_are_without_rights_the_less_often_each_is_asked_abo
     assert len(asked.namespaces) == 3000
 
 
-def test_what_is_told_of_one_that_was_never_served_is_a_condition_and_no_event() -> None:
+def test_what_is_told_of_one_that_was_never_served_is_a_condition_and_no_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world, _, _ = beginning(allowed=False)
-    told = []
-    world.controller._executor._recorder.emit = told.append
+    told: list[Emit] = []
+    monkeypatch.setattr(world.controller._executor._recorder, "emit", told.append)
     world.once()
     assert told == []
     assert world.infra.writes == [f"{INFRA} status dpuclusterconfigs/sample"]

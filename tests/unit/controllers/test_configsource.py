@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from dpunetop.controllers.configsource import ConfigSource
 from dpunetop.controllers.reconciler import CONFIG_INDEXERS
 from dpunetop.domain.names import DPUCLUSTERCONFIGS
 from dpunetop.kube.keys import INFRA, Key
+from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change
+from dpunetop.runtime.cluster import Cluster as RealCluster
 from support.objects import config
 
 ESTABLISHED = {
@@ -23,24 +25,26 @@ class Hold:
         self.cluster, self.selection = cluster, selection
         self.lister = self
 
-    def by_index(self, index: str, value: str) -> list[dict[str, Any]]:
+    def by_index(self, index: str, value: str) -> list[Obj]:
         return [obj for obj in self.cluster.objects if value in CONFIG_INDEXERS[index](obj)]
 
     def has_synced(self) -> bool:
         return self.selection in self.cluster.synced
 
 
+Handler = Callable[[Change], None]
+
+
 class Cluster:
     """Holds what it is asked to, and is told what to tell."""
 
     def __init__(self) -> None:
-        self.handlers = {}
-        self.synced = set()
-        self.objects = []
+        self.handlers: dict[Selection, tuple[Handler, Callable[[], None]]] = {}
+        self.synced: set[Selection] = set()
+        self.objects: list[Obj] = []
+        self.judged: list[Key] = []
 
-    def hold(
-        self, selection: Selection, handler: Callable[..., object], on_synced: Callable[..., object] = lambda: None
-    ) -> Hold:
+    def hold(self, selection: Selection, handler: Handler, on_synced: Callable[[], None] = lambda: None) -> Hold:
         self.handlers[selection] = handler, on_synced
         return Hold(self, selection)
 
@@ -55,10 +59,10 @@ class Cluster:
 CONFIGS = (Selection(DPUCLUSTERCONFIGS, "a"), Selection(DPUCLUSTERCONFIGS, "b"))
 
 
-def started() -> tuple[Cluster, ConfigSource, list[object], Selection]:
-    cluster, woken = Cluster(), []
-    cluster.judged = []
-    source = ConfigSource(cluster, CONFIGS, woken.append, cluster.judged.append)
+def started() -> tuple[Cluster, ConfigSource, list[Key], Selection]:
+    cluster = Cluster()
+    woken: list[Key] = []
+    source = ConfigSource(cast(RealCluster, cluster), CONFIGS, woken.append, cluster.judged.append)
     source.start()
     (definition,) = cluster.handlers
     return cluster, source, woken, definition
@@ -69,7 +73,7 @@ def test_only_the_definition_is_watched_until_it_is_established() -> None:
     cluster.shows(definition, NOT_YET)
     cluster.has_read(definition)
     assert list(cluster.handlers) == [definition]
-    assert "waiting for the CustomResourceDefinition" in source.trouble()
+    assert "waiting for the CustomResourceDefinition" in (source.trouble() or "")
 
 
 def test_configs_are_watched_once_the_definition_is_established() -> None:

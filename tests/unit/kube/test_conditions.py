@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from dpunetop.kube.conditions import MESSAGE_LIMIT, Condition, changed, condition_of, stamp
+from dpunetop.kube.conditions import MESSAGE_LIMIT, Condition, Status, changed, condition_of, stamp
 
 OLD, NOW = "2025-12-31T00:00:00Z", "2026-01-01T00:00:00Z"
 
 
-def stored(status: str = "True", since: str = OLD, **members: object) -> dict[str, str]:
+def stored(status: str = "True", since: str = OLD, **members: object) -> dict[str, object]:
     return {"type": "Ready", "status": status, "lastTransitionTime": since, **members}
 
 
@@ -31,7 +31,7 @@ TIMES = {  # what is stored, what is now said -> since when
 
 
 @pytest.mark.parametrize(("seen", "status", "since"), TIMES.values(), ids=TIMES.keys())
-def test_the_transition_time_moves_only_with_the_status(seen: dict[str, Any], status: str, since: str) -> None:
+def test_the_transition_time_moves_only_with_the_status(seen: dict[str, Any], status: Status, since: str) -> None:
     (stamped,) = stamp(seen, [Condition("Ready", status, "Good")], 1, NOW)
     assert stamped["lastTransitionTime"] == since
 
@@ -91,7 +91,7 @@ class Conditions(RuleBasedStateMachine):
         super().__init__()
         self.now = 0
         self.object = live()
-        self.turned = {}  # type -> (status, since)
+        self.turned: dict[str, tuple[str, str]] = {}  # type -> (status, since)
 
     @rule(said=st.lists(CONDITIONS, min_size=1).map(one_each), generation=st.integers(1, 3))
     def say(self, said: list[Condition], generation: int) -> None:

@@ -81,11 +81,11 @@ def live() -> dict[str, Any]:
     return obj
 
 
-def pod(obj: dict[str, Any]) -> dict[str, Any]:
+def pod(obj: dict[str, Any]) -> Any:
     return obj["spec"]["template"]["spec"]
 
 
-def fields(obj: dict[str, Any]) -> dict[str, Any]:
+def fields(obj: dict[str, Any]) -> Any:
     return obj["metadata"]["managedFields"][1]["fieldsV1"]
 
 

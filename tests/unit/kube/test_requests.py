@@ -101,12 +101,12 @@ TYPES = {
 @pytest.mark.parametrize(("request_", "expected"), TYPES.values(), ids=TYPES.keys())
 def test_a_body_is_json_of_its_type(request_: requests.Request, expected: str) -> None:
     assert request_.content_type == expected
-    assert json.loads(request_.body) == OBJ
+    assert json.loads(request_.body or b"") == OBJ
 
 
 @pytest.mark.parametrize(("version", "more"), [("", {}), ("7", {"resourceVersion": "7"})])
 def test_a_delete_names_what_it_is_for(version: str, more: dict[str, Any]) -> None:
-    body = json.loads(requests.delete(CONFIGMAPS, "n", "x", "u-1", version).body)
+    body = json.loads(requests.delete(CONFIGMAPS, "n", "x", "u-1", version).body or b"")
     assert body["preconditions"] == {"uid": "u-1", **more}
 
 

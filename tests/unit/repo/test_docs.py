@@ -56,7 +56,7 @@ def test_each_reason_that_a_page_names_in_a_table_of_causes_is_one_of_ours(name:
     tables = re.findall(r"^\| you see \|.*?\n((?:\|.*\n)+)", (DOCS / name).read_text(), re.MULTILINE)
     cells = [row.split("|")[1] for table in tables for row in table.splitlines()[1:]]
     named = {word for cell in cells for word in re.findall(r"`([A-Z][a-z]+[A-Z]\w*)`", cell)}
-    assert named <= set(reference.REASONS)
+    assert named <= set(REASONS)
 
 
 DASHBOARD = ROOT / "config" / "prometheus" / "dashboard.json"

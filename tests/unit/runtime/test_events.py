@@ -3,14 +3,15 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from dpunetop.base.stop import Stop
-from dpunetop.kube.errors import Forbidden, NotFound, Unreachable
+from dpunetop.kube.errors import ApiError, Forbidden, NotFound, Unreachable
 from dpunetop.kube.keys import EVENTS, INFRA, NODES, PODS, Resource
 from dpunetop.kube.plan import Emit
+from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.events import EVENTS_LEFT_OUT, EventBook, EventRecorder, Post
 from dpunetop.runtime.reading import NotEngaged
 from support.clock import FakeClock
@@ -175,10 +176,10 @@ class Server:
     """Notes what it is sent, and fails with what it is told to."""
 
     def __init__(self) -> None:
-        self.sent = []
+        self.sent: list[tuple[Any, ...]] = []
         self.got_one = threading.Event()
-        self.failure = None
-        self.lost = []
+        self.failure: ApiError | None = None
+        self.lost: list[tuple[Any, ...]] = []
 
     def create(self, resource: Resource, namespace: str, obj: dict[str, Any], timeout_seconds: float) -> None:
         self._take("create", resource, namespace, obj["metadata"]["name"], obj)
@@ -208,10 +209,10 @@ def server() -> Server:
 
 @pytest.fixture
 def running(clock: FakeClock, server: Server) -> Iterator[EventRecorder]:
-    def clients(cluster: str) -> Server | None:
+    def clients(cluster: str) -> Client:
         if cluster != INFRA:
             raise NotEngaged(cluster)
-        return server
+        return cast(Client, server)
 
     recorder = EventRecorder(clients, "dpunetop", clock, instance="pod-1", lost=lambda *told: server.lost.append(told))
     stop = Stop()

@@ -3,18 +3,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, cast
 
 import pytest
 from structlog.testing import capture_logs
 
 from dpunetop.base.stop import Stop, Stopped
-from dpunetop.kube.conditions import Condition
-from dpunetop.kube.errors import Conflict, Invalid, NotFound, Unreachable
+from dpunetop.kube.conditions import Condition, Status
+from dpunetop.kube.errors import ApiError, Conflict, Invalid, NotFound, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES, Resource
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Fence, Patch, Plan
 from dpunetop.runtime.cache.informer import Absence
+from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.election.gate import LeadershipLost, OpenGate
+from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import STATUS_TRIES, Executor
 from support.clock import FakeClock
 
@@ -26,9 +28,9 @@ class Script:
     """A client that answers with what the test prepared, in order, and notes what it was asked."""
 
     def __init__(self) -> None:
-        self.answers = []
-        self.asked = []
-        self.timeouts = []
+        self.answers: list[dict[str, Any] | ApiError | None] = []
+        self.asked: list[tuple[Any, ...]] = []
+        self.timeouts: list[float] = []
 
     def get(self, resource: Resource, namespace: str, name: str, timeout_seconds: float) -> dict[str, Any] | None:
         return self._answer(timeout_seconds, "get", name)
@@ -51,13 +53,13 @@ class Script:
         patch: dict[str, Any],
         field_manager: str,
         timeout_seconds: float,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | None:
         return self._answer(timeout_seconds, "merge_patch", patch)
 
     def delete(
         self, resource: Resource, namespace: str, name: str, uid: str, resource_version: str, timeout_seconds: float
     ) -> None:
-        return self._answer(timeout_seconds, "delete", uid, resource_version)
+        self._answer(timeout_seconds, "delete", uid, resource_version)
 
     def _answer(self, timeout_seconds: float, *request: str | dict[str, Any]) -> dict[str, Any] | None:
         self.asked.append(request)
@@ -70,7 +72,7 @@ class Script:
 
 class Recorder:
     def __init__(self) -> None:
-        self.emitted = []
+        self.emitted: list[Emit] = []
 
     def emit(self, step: Emit) -> None:
         self.emitted.append(step)
@@ -80,7 +82,7 @@ class Gate:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
-    def seconds_left(self) -> float | None:
+    def seconds_left(self) -> float:
         if self.seconds <= 0:
             raise LeadershipLost
         return self.seconds
@@ -103,7 +105,7 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 def executor(server: Script, recorder: Recorder, clock: FakeClock) -> Executor:
-    return Executor(lambda cluster: server, OpenGate(), recorder, clock)
+    return Executor(lambda _: cast(Client, server), OpenGate(), cast(EventRecorder, recorder), clock)
 
 
 @pytest.fixture
@@ -152,7 +154,7 @@ def test_of_an_answer_is_remembered_what_its_cache_will_keep(
         assert (cluster, resource) == (INFRA, CONFIGMAPS)
         return {**answer, "data": {"a": answer["data"]["a"]}}
 
-    executor = Executor(lambda cluster: server, OpenGate(), recorder, clock, kept=kept)
+    executor = Executor(lambda _: cast(Client, server), OpenGate(), cast(EventRecorder, recorder), clock, kept=kept)
     server.answers = [stored("8", a="1", theirs="x"), stored("9", a="2")]
     executor.execute(Plan((apply(stored("7", a="0"), a="1"),)), Stop())
     executor.execute(Plan((Patch(INFRA, CONFIGMAPS, stored("7", a="0"), {"data": {"theirs": None}}),)), Stop())
@@ -280,7 +282,7 @@ def test_of_an_object_that_we_made_and_the_view_does_not_show_the_caches_know_mo
         asked.append(place)
         return looked
 
-    executor = Executor(lambda cluster: server, OpenGate(), recorder, clock, look)
+    executor = Executor(lambda _: cast(Client, server), OpenGate(), cast(EventRecorder, recorder), clock, look)
     server.answers = [stored("8", a="1"), stored("11", uid="u-3", a="1")]
     for _ in range(2):
         executor.execute(Plan((apply(None, a="1"),)), Stop())
@@ -289,7 +291,9 @@ def test_of_an_object_that_we_made_and_the_view_does_not_show_the_caches_know_mo
 
 
 def test_a_version_that_is_no_number_cannot_be_compared(server: Script, recorder: Recorder, clock: FakeClock) -> None:
-    executor = Executor(lambda cluster: server, OpenGate(), recorder, clock, lambda *_: Absence.GONE)
+    executor = Executor(
+        lambda _: cast(Client, server), OpenGate(), cast(EventRecorder, recorder), clock, lambda *_: Absence.GONE
+    )
     server.answers = [stored("x8", a="1"), stored("x8", a="1")]
     for _ in range(2):
         executor.execute(Plan((apply(None, a="1"),)), Stop())
@@ -320,19 +324,19 @@ def test_what_the_server_makes_something_else_of_is_written_once(execute: Callab
 
 
 CHANGES = {
-    "our field changes": (stored("9", owned=("a",), a="other"), {"a": "01"}),
-    "we want something else": (stored("8", a="1"), {"a": "02"}),
+    "our field changes": (stored("9", owned=("a",), a="other"), "01"),
+    "we want something else": (stored("8", a="1"), "02"),
 }
 
 
 @pytest.mark.parametrize(("live", "wanted"), CHANGES.values(), ids=CHANGES.keys())
 def test_it_is_written_again_once(
-    execute: Callable[..., bool], server: Script, live: dict[str, Any], wanted: dict[str, str]
+    execute: Callable[..., bool], server: Script, live: dict[str, Any], wanted: str
 ) -> None:
     server.answers = [stored("8", a="1"), stored("10", a="1")]
     execute(apply(stored("7", a="0"), a="01"))
-    assert execute(apply(live, **wanted))
-    assert not execute(apply(stored("10", a="1"), **wanted))
+    assert execute(apply(live, a=wanted))
+    assert not execute(apply(stored("10", a="1"), a=wanted))
 
 
 def test_an_apply_to_another_object_than_the_expected_is_a_conflict(
@@ -401,7 +405,7 @@ def condition(status: str, since: str, generation: int = 3) -> dict[str, Any]:
     }
 
 
-def ready(live: dict[str, Any], status: str = "True") -> ApplyStatus:
+def ready(live: dict[str, Any], status: Status = "True") -> ApplyStatus:
     return ApplyStatus(INFRA, CONFIGS, live, (Condition("Ready", status, "Good"),), US)
 
 
@@ -483,7 +487,7 @@ def test_a_status_that_cannot_be_written_is_a_conflict_in_the_end(
     assert [request[1]["metadata"]["uid"] for request in written] == ["u-1"] * tries
 
 
-def telling(live: dict[str, Any], status: str = "True") -> tuple[ApplyStatus, Emit]:
+def telling(live: dict[str, Any], status: Status = "True") -> tuple[ApplyStatus, Emit]:
     event = Emit(INFRA, CONFIGS, live, "Normal", "Good", f"Ready is {status}")
     return replace(ready(live, status), telling={"Ready": event}), event
 
@@ -507,7 +511,12 @@ LOGGED = {  # what stood before, what is written, type of its Event -> level of 
 
 @pytest.mark.parametrize(("before", "after", "event", "level"), LOGGED.values(), ids=LOGGED.keys())
 def test_a_status_that_is_written_is_logged_with_what_each_condition_became(
-    execute: Callable[..., bool], server: Script, before: str | None, after: tuple[str, str], event: str, level: str
+    execute: Callable[..., bool],
+    server: Script,
+    before: str | None,
+    after: tuple[Status, str],
+    event: Literal["Normal", "Warning"],
+    level: str,
 ) -> None:
     live = custom_resource("5", *([{"type": "Ready", "status": before, "reason": "Old"}] if before else []))
     became = Condition("Ready", *after)
@@ -679,14 +688,18 @@ def test_no_request_lasts_longer_than_the_gate_allows(
     server: Script, recorder: Recorder, clock: FakeClock, left: float, timeout: float
 ) -> None:
     server.answers = [stored("8", a="1")]
-    Executor(lambda cluster: server, Gate(left), recorder, clock).execute(Plan((apply(None, a="1"),)), Stop())
+    Executor(lambda _: cast(Client, server), Gate(left), cast(EventRecorder, recorder), clock).execute(
+        Plan((apply(None, a="1"),)), Stop()
+    )
     assert server.timeouts == [timeout]
 
 
 def test_nothing_is_written_once_the_gate_is_closed(server: Script, recorder: Recorder, clock: FakeClock) -> None:
     steps = (apply(None, a="1"),)
     with pytest.raises(LeadershipLost):
-        Executor(lambda cluster: server, Gate(0.0), recorder, clock).execute(Plan(steps), Stop())
+        Executor(lambda _: cast(Client, server), Gate(0.0), cast(EventRecorder, recorder), clock).execute(
+            Plan(steps), Stop()
+        )
     assert server.asked == []
 
 
@@ -731,7 +744,7 @@ def test_what_is_gone_counts_as_deleted_and_nothing_is_sent_without_leadership(
 ) -> None:
     server.answers = [NotFound(404, "NotFound", "")]
     assert executor.send(Delete(INFRA, CONFIGMAPS, stored("7"))) is None
-    deposed = Executor(lambda cluster: server, Gate(0), recorder, clock)
+    deposed = Executor(lambda _: cast(Client, server), Gate(0), cast(EventRecorder, recorder), clock)
     with pytest.raises(LeadershipLost):
         deposed.send(Patch(INFRA, CONFIGMAPS, stored("7"), {}))
     assert len(server.asked) == 1

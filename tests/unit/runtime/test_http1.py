@@ -67,7 +67,7 @@ def test_more_headers_than_may_be_are_refused_as_such() -> None:
 PIECES = ["GET ", "/", " HTTP/1.1", "\r\n", "\r", "\n", ":", " ", "a", "Authorization: Bearer t", "\x00", "\xff", "\t"]
 
 
-def outcome(given: bytes) -> int:
+def outcome(given: bytes) -> Request | int:
     """What was asked for, or the status of the refusal."""
     try:
         return parse(given, "")

@@ -56,7 +56,8 @@ def families(text: str) -> dict[str, Any]:
     for line in text.splitlines():
         if line.startswith("# TYPE "):
             _, _, name, kind = line.split(" ")
-            labels, bounds = set(), []
+            labels: set[str] = set()
+            bounds: list[str] = []
             found[name] = (kind, labels, bounds)
         elif not line.startswith("#"):
             pairs = dict(re.findall(r'(\w+)="([^"]*)"', line))

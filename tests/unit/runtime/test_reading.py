@@ -18,7 +18,7 @@ from dpunetop.runtime.cluster import Cluster, Clusters
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings, Unwatched
 from support.clock import FakeClock
-from support.scriptedsource import Gate, Hang, LossySource, ScriptedSource, modified, obj, pages
+from support.scriptedsource import Gate, Hang, LossySource, Part, ScriptedSource, modified, obj, pages
 
 MAPS, OTHERS = Selection(CONFIGMAPS, "ns"), Selection(SECRETS, "ns")
 ONE, TWO = Key(INFRA, "ns", "one"), Key(INFRA, "ns", "two")
@@ -157,7 +157,7 @@ def test_why_a_cache_cannot_be_filled_is_said_and_wakes(desk: Desk) -> None:
 def test_a_cache_that_may_no_longer_be_watched_is_named_and_wakes_when_that_begins_and_ends(desk: Desk) -> None:
     forbidden = Forbidden(403, "Forbidden", "cannot watch")
     refusing, granting = Gate(), Gate()
-    watches = [[refusing, forbidden], [granting, modified("a", 11), Hang()]]
+    watches: list[list[Part]] = [[refusing, forbidden], [granting, modified("a", 11), Hang()]]
     cluster = desk.engage(INFRA, ScriptedSource(lists=[pages(10, [obj("a", 5)])], watches=watches))
     assert desk.read(ONE, lambda reader: (maps(reader), reader.refusal())) == (["a"], None)
     desk.woken(ONE)

@@ -44,7 +44,8 @@ def maintenance(*, phase: str = "Succeeded", mark: str = "", ending: bool = Fals
 
 def story(*happened: tuple[Place, dict[str, Any] | None]) -> Story:
     """Told one second apart, in this order."""
-    seen, last = [], {}
+    last: dict[Place, dict[str, Any]] = {}
+    seen = []
     for number, (place, obj) in enumerate(happened):
         last[place] = obj if obj is not None else last[place]
         seen.append(Seen(place, obj, last[place], 100 + number, 10.0 * number))

@@ -47,6 +47,7 @@ from dpunetop.kube.meta import Obj, annotations_of, labels_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_labels
 from dpunetop.kube.shapes import at, mappings
+from dpunetop.runtime.cache.store import Indexer
 from dpunetop.runtime.cluster import Clusters
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
@@ -60,7 +61,7 @@ BY_HOST = "host"
 """Index of NodeMaintenances by the Node that they are about."""
 PATIENCE_SECONDS = 30.0
 """So long a tenant of which nothing is known yet is waited for, before its silence counts."""
-INDEXERS = {
+INDEXERS: dict[Resource, dict[str, Indexer]] = {
     PODS: {
         BY_NODE: lambda pod: _text(at(pod, "spec", "nodeName")),
         BY_BLOCKER: lambda pod: _text(_app_of_blocker(pod)),

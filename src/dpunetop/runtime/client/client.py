@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random as _random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -166,11 +166,11 @@ class Client:
             page, _, _ = self._page(selection, 1, "")
         return page.resource_version
 
-    def watch(self, selection: Selection, resource_version: str) -> Iterator[WatchEvent]:
+    def watch(self, selection: Selection, resource_version: str) -> Generator[WatchEvent, None, None]:
         """Changes after `resource_version`, until the server or the idle limit ends it."""
         return _waiting(self.follow(selection, resource_version, None))
 
-    def watch_list(self, selection: Selection) -> Iterator[WatchEvent]:
+    def watch_list(self, selection: Selection) -> Generator[WatchEvent, None, None]:
         """The present state as ADDED events up to a marked BOOKMARK, then changes.
 
         Raises: ApiError where the server does not have this; then list and watch.
@@ -403,7 +403,7 @@ class Client:
         self._transport.stop.wait(seconds)  # once it is set, the transport refuses the next try
 
 
-def _waiting(events: Iterator[WatchEvent | Quiet]) -> Iterator[WatchEvent]:
+def _waiting(events: Iterator[WatchEvent | Quiet]) -> Generator[WatchEvent, None, None]:
     for event in events:
         assert event is not QUIET, "an iterator that was given nobody to wake waits"
         yield event

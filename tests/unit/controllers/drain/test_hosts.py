@@ -446,7 +446,8 @@ def test_a_bug_about_one_host_is_said_of_its_dpu_and_goes_on_to_whoever_counts_i
 ) -> None:
     world = World().protected()
     with monkeypatch.context() as patched:
-        patched.setattr("dpunetop.domain.drain.host.decide_protection", lambda _: {}["a bug"])
+        nothing: dict[str, None] = {}
+        patched.setattr("dpunetop.domain.drain.host.decide_protection", lambda _: nothing["a bug"])
         with pytest.raises(KeyError):
             world.hosts.reconcile(PLACE, Stop())
         world.pairs.reconcile(KEY, Stop())

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import pytest
 
@@ -45,14 +46,16 @@ from dpunetop.kube.keys import (
     Key,
     Resource,
 )
-from dpunetop.kube.meta import annotations_of
-from dpunetop.runtime.election.gate import LeadershipLost, OpenGate
-from dpunetop.runtime.executor import Executor
+from dpunetop.kube.meta import Obj, annotations_of
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.cluster import Cluster
+from dpunetop.runtime.election.gate import LeadershipLost, OpenGate, WriteGate
 from dpunetop.runtime.metrics import Metrics
+from dpunetop.runtime.reading import Reader, Readings
 from support.clock import FakeClock
 from support.kubeconfigs import good_kubeconfig
 from support.objects import NAMESPACE, config
-from support.scriptedcluster import Crash, Fuse, ScriptedCluster, ScriptedReadings
+from support.scriptedcluster import Crash, Fuse, ScriptedCluster, ScriptedReadings, executor_over
 
 KEY = Key(INFRA, NAMESPACE, "sample")
 TENANT = f"tenant/{NAMESPACE}/sample"
@@ -66,15 +69,21 @@ METRIC = "dpunetop_tenant_credential_expiry_timestamp_seconds"
 class Process:
     """One run of the operator's credential controller: what it holds in memory begins empty."""
 
-    def __init__(self, world: World, gate: LapsingGate | None = None) -> None:
-        self.gate = gate = gate or OpenGate()
-        executor = Executor(world.client, gate, SimpleNamespace(emit=lambda step: None), world.clock)
+    def __init__(self, world: World, gate: WriteGate | None = None) -> None:
+        gate = gate or OpenGate()
+        executor = executor_over(world.client, gate, world.clock)
         self.metrics = Metrics()
         installation = Installation(None, OVN, None, "dpunetop")
         self.controller = DpuCredential(
-            installation, executor, world.client, world.as_token, world.clock, gate, self.metrics
+            installation,
+            executor,
+            cast(Callable[[str], Client], world.client),
+            cast(Callable[[str, TenantKubeconfig], Cluster], world.as_token),
+            world.clock,
+            gate,
+            self.metrics,
         )
-        self.controller.read_through(world.readings)
+        self.controller.read_through(cast(Readings, world.readings))
 
     def once(self) -> float | None:
         return self.controller.reconcile(KEY, Stop())
@@ -102,9 +111,9 @@ class World:
         self.clock, self.fuse = FakeClock(), Fuse()
         self.infra, self.tenant = (ScriptedCluster(name, self.fuse, self._time) for name in (INFRA, TENANT))
         self.readings = ScriptedReadings(self.infra, self.tenant)
-        self.tokens = {}  # token -> uid of its ServiceAccount, end
-        self.asked = []
-        self.denied = set()  # verb resource
+        self.tokens: dict[str, tuple[str, float]] = {}  # token -> uid of its ServiceAccount, end
+        self.asked: list[str] = []
+        self.denied: set[str] = set()  # verb resource
         self.powerless = False
         self.is_given_dead = False
         self.lifetime = WEEK
@@ -129,7 +138,9 @@ class World:
     def as_token(self, name: str, kubeconfig: TenantKubeconfig) -> SimpleNamespace:
         """The tenant as the bearer of that token sees it."""
         seen = ScriptedCluster(name, self.fuse, self._time)
-        seen.creates = lambda resource, obj: self._review_of(kubeconfig.token.reveal(), resource, obj)
+        assert kubeconfig.token is not None
+        token = kubeconfig.token.reveal()
+        seen.creates = lambda resource, obj: self._review_of(token, resource, obj)
         return SimpleNamespace(client=seen, stop=Stop())
 
     def writes(self) -> list[str]:
@@ -141,6 +152,7 @@ class World:
 
     def said(self) -> tuple[str, str]:
         found = condition_of(self.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample"), "DpuCredentialValid")
+        assert found is not None
         return found["status"], found["reason"]
 
     def said_or_nothing(self) -> tuple[str, str] | None:
@@ -149,7 +161,7 @@ class World:
 
     def message(self) -> str:
         found = condition_of(self.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample"), "DpuCredentialValid")
-        return found["message"]
+        return str(found and found["message"])
 
     def is_accepted(self, token: str) -> bool:
         if token == "token-of-a-test":
@@ -169,14 +181,14 @@ class World:
     def _time(self) -> str:
         return self.clock.now().isoformat()
 
-    def _review(self, resource: Resource, obj: dict[str, Any]) -> dict[str, dict[str, bool]]:
+    def _review(self, resource: Resource, obj: Obj) -> Obj:
         assert resource == SELFSUBJECTACCESSREVIEWS
         attributes = obj["spec"]["resourceAttributes"]
         what = "/".join(filter(None, (attributes["resource"], attributes.get("subresource"))))
         self.asked.append(f"{attributes['verb']} {what}")
         return {"status": {"allowed": self.asked[-1] not in self.denied}}
 
-    def _review_of(self, token: str, resource: Resource, obj: dict[str, Any]) -> dict[str, dict[str, bool]] | None:
+    def _review_of(self, token: str, resource: Resource, obj: Obj) -> Obj:
         self.asked.append(f"{resource.kind} of the pods")
         if not self.is_accepted(token):
             raise Unauthorized(401, "Unauthorized", "")
@@ -202,7 +214,7 @@ def settled(**spec: str) -> tuple[World, Process]:
     return world, process
 
 
-def user(world: World) -> dict[str, str]:
+def user(world: World) -> Any:
     return json.loads(world.secret()["kubeconfig"])["users"][0]["user"]
 
 
@@ -217,7 +229,7 @@ def kind(world: World) -> str:
 TOKEN_FILE = {"tokenFile": "/var/run/secrets/tenant-kubeconfig/token"}
 
 
-def given(world: World) -> str:
+def given(world: World) -> str | None:
     """The token of the given kubeconfig, as pods hold it; None: they hold something else."""
     return world.secret()["token"] if (kind(world), user(world)) == ("given", TOKEN_FILE) else None
 
@@ -380,12 +392,14 @@ def test_a_deleted_service_account_is_made_anew_and_so_is_the_token() -> None:
     assert world.is_accepted("token.2")
 
 
-def test_a_deleted_service_account_is_noticed_although_the_tenant_still_accepts_its_token() -> None:
+def test_a_deleted_service_account_is_noticed_although_the_tenant_still_accepts_its_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world, process = settled()
     world.tenant.drop(SERVICEACCOUNTS, OVN, DPU_ACCOUNT)
-    world.is_accepted = lambda token: True
-    process.until_quiet(world)
-    del world.is_accepted
+    with monkeypatch.context() as patched:
+        patched.setattr(world, "is_accepted", lambda token: True)
+        process.until_quiet(world)
     assert world.is_accepted(world.secret()["token"])
 
 
@@ -583,9 +597,9 @@ def test_a_role_that_the_tenant_does_not_have_leads_to_the_given_kubeconfig_at_o
     assert (len(world.tokens), world.clock.monotonic()) == (1, before)
 
 
-def test_who_may_not_look_whether_the_role_is_there_waits_as_for_one_that_is() -> None:
+def test_who_may_not_look_whether_the_role_is_there_waits_as_for_one_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
-    world.tenant.get = lambda *_: _raise(Forbidden(403, "Forbidden", "no"))
+    monkeypatch.setattr(world.tenant, "get", lambda *_: _raise(Forbidden(403, "Forbidden", "no")))
     world.powerless = True
     process = Process(world)
     process.once()
@@ -645,15 +659,16 @@ def test_a_tenant_that_is_slow_is_asked_in_parts_until_it_has_said_everything() 
     world = World()
     answer = world.tenant.creates
 
-    def slowly(resource: Resource, obj: dict[str, Any]) -> dict[str, dict[str, bool]]:
+    def slowly(resource: Resource, obj: Obj) -> Obj:
         world.clock.step(4.0)
         return answer(resource, obj)
 
     world.tenant.creates = slowly
-    process, pauses = Process(world), []
+    process = Process(world)
+    pauses: list[float] = []
     while world.said_or_nothing() != ("True", "Minted"):
         assert len(pauses) < 20
-        pauses.append(process.once())
+        pauses.append(process.once() or 0.0)
         world.clock.step(pauses[-1])
     assert world.asked.count("create serviceaccounts/token") == 1
 
@@ -762,7 +777,7 @@ def test_nothing_secret_is_said() -> None:
     assert "token.1" not in json.dumps(world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample"))
 
 
-def _raise(error: ApiError | Forbidden | Invalid | Unauthorized | Unreachable) -> None:
+def _raise(error: ApiError | Forbidden | Invalid | Unauthorized | Unreachable) -> NoReturn:
     raise error
 
 
@@ -775,7 +790,7 @@ class LapsingGate:
     def __init__(self, permits: int) -> None:
         self.permits = permits
 
-    def seconds_left(self) -> float | None:
+    def seconds_left(self) -> float:
         self.permits -= 1
         if self.permits < 0:
             raise LeadershipLost("another process may be writing")
@@ -785,7 +800,8 @@ class LapsingGate:
 @pytest.mark.parametrize("permits", range(30))
 def test_once_leadership_is_lost_no_token_is_minted_and_nothing_is_asked_or_written(permits: int) -> None:
     world = World()
-    process = Process(world, LapsingGate(permits))
+    gate = LapsingGate(permits)
+    process = Process(world, gate)
     for _ in range(20):
         try:
             process.once()
@@ -795,7 +811,7 @@ def test_once_leadership_is_lost_no_token_is_minted_and_nothing_is_asked_or_writ
     for _ in range(3):
         with suppress(LeadershipLost):
             process.once()
-    assert process.gate.permits < 0
+    assert gate.permits < 0
     assert (world.writes(), list(world.tokens), list(world.asked)) == before
 
 
@@ -804,7 +820,9 @@ def test_what_is_gathered_comes_from_caches_alone() -> None:
     world.tenant.asked.clear()
     asked, writes = list(world.asked), world.writes()
     with world.readings.reading(KEY) as reader:
-        process.controller.gather(reader, parse_config(world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample")))
+        process.controller.gather(
+            cast(Reader, reader), parse_config(world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample"))
+        )
         assert {cluster for cluster, _ in world.readings.asked} == {INFRA}
     assert (world.asked, world.writes(), world.tenant.asked) == (asked, writes, [])
 
@@ -812,7 +830,12 @@ def test_what_is_gathered_comes_from_caches_alone() -> None:
 def test_a_tenant_that_answers_500_for_ever_is_asked_once_a_pass_and_costs_pods_nothing() -> None:
     world, process = settled()
     calls = []
-    world.tenant.creates = lambda resource, _: calls.append(resource.kind) or _raise(ApiError(500, "InternalError", ""))
+
+    def failing(resource: Resource, _: Obj) -> NoReturn:
+        calls.append(resource.kind)
+        raise ApiError(500, "InternalError", "")
+
+    world.tenant.creates = failing
     world.clock.step(301)
     token, passes = world.secret()["token"], 10
     for _ in range(passes):
@@ -826,7 +849,7 @@ def test_a_tenant_that_hangs_nine_seconds_at_each_call_ends_each_pass_in_bounded
     world, process = settled()
     world.clock.step(301)
 
-    def hang(*_: dict[str, Any] | Resource) -> None:
+    def hang(*_: Obj | Resource) -> NoReturn:
         world.clock.step(9.0)
         raise Unreachable(0, "Timeout", "")
 
@@ -841,9 +864,9 @@ def test_a_kubeconfig_that_is_rotated_while_a_token_is_minted_reaches_the_pods_w
     world = World()
     process, mint = Process(world), world.tenant.subs
 
-    def rotating(*place: Resource | str) -> dict[str, dict[str, str]]:
+    def rotating(resource: Resource, namespace: str, name: str) -> Obj:
         world.give(render_kubeconfig(parse_kubeconfig(good_kubeconfig("https://elsewhere.example:6443"))))
-        return mint(*place)
+        return mint(resource, namespace, name)
 
     world.tenant.subs = rotating
     process.until_quiet(world)

@@ -7,16 +7,16 @@ from dpunetop.domain.clusterconfig.admission import admit
 from support.objects import config
 
 
-class Counted(dict):
+class Counted(dict[str, Any]):
     """A resource that counts how often anybody looks into it."""
 
     looks = 0
 
-    def __getitem__(self, key: str) -> dict[str, Any]:
+    def __getitem__(self, key: str) -> Any:
         Counted.looks += 1
         return super().__getitem__(key)
 
-    def get(self, key: str, default: None = None) -> dict[str, Any]:
+    def get(self, key: str, default: Any = None, /) -> Any:
         Counted.looks += 1
         return super().get(key, default)
 
@@ -98,7 +98,9 @@ def strangers(number: int, **spec: str) -> list[dict[str, Any]]:
     ],
     ids=["that name one pool", "in one namespace", "that are refused for themselves"],
 )
-def test_what_judging_many_costs_grows_with_their_number_and_no_faster(many: Callable[..., object]) -> None:
+def test_what_judging_many_costs_grows_with_their_number_and_no_faster(
+    many: Callable[[int], list[dict[str, Any]]],
+) -> None:
     few, lots = counted(many(100)), counted(many(2500))
     assert few > 0
     assert lots <= few * 25 * 1.05
@@ -121,7 +123,7 @@ def fresh(obj: dict[str, Any]) -> dict[str, Any]:
     return obj
 
 
-def where(*namespaces: str) -> Callable[..., object]:
+def where(*namespaces: str) -> Callable[[str], bool]:
     return lambda namespace: namespace in namespaces
 
 
@@ -129,6 +131,7 @@ def test_where_the_operator_has_no_rights_nothing_is_served_or_claimed() -> None
     older, younger = fresh(created(config("a", "ns-a"), 1)), fresh(created(config("b", "ns-b"), 2))
     judged = admit([older, younger], where("ns-b"))
     assert [each.refused and each.refused.reason for each in judged] == ["NamespaceNotServed", None]
+    assert judged[0].refused is not None
     assert "config/tenant-namespace" in judged[0].refused.message
 
 
@@ -145,4 +148,5 @@ def test_an_older_one_that_comes_into_scope_later_does_not_displace_one_that_is_
     older = fresh(created(config("old", where_served, poolName="dpu"), 1))
     judged = admit([older, created(config("b"), 2)])
     assert [each.refused and each.refused.reason for each in judged] == [reason, None]
+    assert judged[0].refused is not None
     assert "is served already" in judged[0].refused.message

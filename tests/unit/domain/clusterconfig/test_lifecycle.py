@@ -67,7 +67,7 @@ TAKEN_AWAY = replace(NOTHING, access=Access.TAKEN, protections=EVERYTHING.protec
 HERE_IS_NOTHING = replace(UNPROTECTED, copies=(), service_account=None, blocker_account=None)
 
 
-def ending(left: Leftovers, policy: DeletionPolicy = DeletionPolicy.RETAIN, **annotations: str) -> Plan:
+def ending(left: Leftovers, policy: DeletionPolicy = DeletionPolicy.RETAIN, /, **annotations: str) -> Plan:
     doomed = replace(parse_config(config()), terminating=True, deletion_policy=policy, annotations=annotations)
     return plan_config(ConfigView(doomed, left, MANAGER))
 

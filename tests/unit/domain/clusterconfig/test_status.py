@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from itertools import groupby, permutations
 from typing import Any
 
@@ -5,8 +6,8 @@ import pytest
 
 from dpunetop.domain.clusterconfig.status import confession, overruled, report, summary
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
-from dpunetop.kube.conditions import Condition
-from dpunetop.kube.plan import ApplyStatus, Plan
+from dpunetop.kube.conditions import Condition, Status
+from dpunetop.kube.plan import ApplyStatus, Plan, Step
 from support.objects import condition, config
 
 ALL = (
@@ -97,6 +98,13 @@ def test_an_infra_without_machine_configs_can_be_ready() -> None:
     assert summary(with_conditions(config(), *conditions)).status == "True"
 
 
+def only(steps: Iterable[Step]) -> ApplyStatus:
+    """The one step, a write of the status."""
+    (step,) = steps
+    assert isinstance(step, ApplyStatus)
+    return step
+
+
 @pytest.mark.parametrize(
     ("status", "reason", "severity"),
     [
@@ -108,17 +116,18 @@ def test_an_infra_without_machine_configs_can_be_ready() -> None:
     ],
 )
 def test_a_condition_is_reported_with_an_event_that_warns_only_of_what_does_not_pass_by_itself(
-    status: str, reason: str, severity: str
+    status: Status, reason: str, severity: str
 ) -> None:
-    (step,) = report("infra", config(), (Condition("McpReady", status, reason, "words"),), "dpunetop-x", tenantUID="t")
-    assert isinstance(step, ApplyStatus)
+    step = only(
+        report("infra", config(), (Condition("McpReady", status, reason, "words"),), "dpunetop-x", tenantUID="t")
+    )
     assert step.members == {"tenantUID": "t"}
     event = step.telling["McpReady"]
     assert (event.type, event.reason, event.note) == (severity, reason, f"McpReady is {status}: words")
 
 
 def test_a_condition_without_a_message_is_told_in_short() -> None:
-    (step,) = report("infra", config(), (Condition("Ready", "True", "AllReady"),), "dpunetop-x")
+    step = only(report("infra", config(), (Condition("Ready", "True", "AllReady"),), "dpunetop-x"))
     assert step.telling["Ready"].note == "Ready is True"
 
 
@@ -126,7 +135,7 @@ def test_what_is_overruled_is_neither_said_nor_told() -> None:
     conditions = (Condition("CredentialsValid", "True", "Verified"), Condition("TenantReachable", "True", "Reachable"))
     plan = Plan(report("infra", config(), conditions, "dpunetop-x", tenantUID="t"), 3.0)
     refused = Condition("CredentialsValid", "False", "Forbidden", "cannot watch")
-    (step,) = overruled(plan, refused).steps
+    step = only(overruled(plan, refused).steps)
     assert step.conditions == (refused, conditions[1])
     assert step.telling["CredentialsValid"].note == "CredentialsValid is False: cannot watch"
     assert step.members == {"tenantUID": "t"}
@@ -140,7 +149,7 @@ def test_a_confession_keeps_what_else_its_manager_has_said() -> None:
         condition("TenantReachable", "True", "Reachable"),
         condition("McpReady", "True", "RolledOut"),
     ]
-    members = {"f:type": {}, "f:status": {}, "f:reason": {}, "f:message": {}}
+    members: dict[str, dict[str, None]] = {"f:type": {}, "f:status": {}, "f:reason": {}, "f:message": {}}
     keys = {f'k:{{"type":"{type_}"}}': members for type_ in ("CredentialsValid", "TenantReachable")}
     entry = {
         "manager": "dpunetop-x",
@@ -151,7 +160,7 @@ def test_a_confession_keeps_what_else_its_manager_has_said() -> None:
     }
     live = {**config(), "status": {"tenantUID": "t", "observedGeneration": 1, "conditions": said}}
     live["metadata"] = {**live["metadata"], "managedFields": [entry]}
-    (step,) = confession("infra", live, Condition("CredentialsValid", "False", "Forbidden", "m"), "dpunetop-x")
+    step = only(confession("infra", live, Condition("CredentialsValid", "False", "Forbidden", "m"), "dpunetop-x"))
     assert [(each.type, each.status) for each in step.conditions] == [
         ("TenantReachable", "True"),
         ("CredentialsValid", "False"),

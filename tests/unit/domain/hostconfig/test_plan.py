@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from dpunetop.domain.clusterconfig.grants import Claim, Rights, Tie
-from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
+from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.hostconfig.ignition import File
 from dpunetop.domain.hostconfig.machineconfig import HostAssets, content_hash, machine_config, machine_config_pool
 from dpunetop.domain.hostconfig.plan import HostConfigView, plan_host_config
@@ -24,9 +24,7 @@ POOL = live(machine_config_pool("dpu", SELECTOR, OWNER))
 CONFIG = live(machine_config("dpu", ASSETS, OWNER))
 
 
-def view(
-    **but: Any | dict[str, Any] | Rights | DpuClusterConfig | str | tuple[dict[str, Any]] | None,
-) -> HostConfigView:
+def view(**but: Any) -> HostConfigView:
     base = HostConfigView(
         config=parse_config(config()),
         owner=OWNER,

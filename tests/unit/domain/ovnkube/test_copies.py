@@ -172,7 +172,9 @@ def test_a_tenant_keeps_what_its_topology_does_not_share(
 
 
 def applied(*keys: str, manager: str = "dpunetop-tenantobjects", operation: str = "Apply") -> dict[str, Any]:
-    fields = {"f:metadata": {"f:labels": {"f:x": {}}}} | ({"f:data": {f"f:{key}": {} for key in keys}} if keys else {})
+    fields: dict[str, Any] = {"f:metadata": {"f:labels": {"f:x": {}}}} | (
+        {"f:data": {f"f:{key}": {} for key in keys}} if keys else {}
+    )
     return {"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsV1": fields}
 
 

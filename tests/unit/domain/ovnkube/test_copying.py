@@ -20,7 +20,7 @@ def text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-SEEN = {
+SEEN: dict[str, dict[str, Any]] = {
     "ovn-cert": {
         "metadata": {"name": "ovn-cert"},
         "type": "kubernetes.io/tls",

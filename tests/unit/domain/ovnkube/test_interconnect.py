@@ -273,18 +273,18 @@ def test_the_order_of_masters_and_labels_never_rolls_a_central_tenant(
     assert jsonio.dumps(desired) == jsonio.dumps(central_daemonset(plain))
 
 
-def reordered(view: SettingsView, draw: st.DrawFn) -> SettingsView:
+def reordered(view: SettingsView, data: st.DataObject) -> SettingsView:
     """The same tenant, as another server could have listed it."""
 
     def again(daemonset: Any) -> Any:
         pod = daemonset["spec"]["template"]["spec"]["containers"][0]
-        variables = draw(st.permutations(pod["env"]))
+        variables = data.draw(st.permutations(pod["env"]))
         return {"spec": {"template": {"spec": {"containers": [{**pod, "env": variables}]}}}}
 
-    config_map = {"data": draw(shuffled(view.config_map["data"]))} if view.config_map else None
+    config_map = {"data": data.draw(shuffled(view.config_map["data"]))} if view.config_map else None
     if view.script_lib is not None and config_map is not None:
         sections = config_map["data"]["ovnkube.conf"].split("\n\n")
-        config_map = {"data": {"ovnkube.conf": "\n\n".join(draw(st.permutations(sections)))}}
+        config_map = {"data": {"ovnkube.conf": "\n\n".join(data.draw(st.permutations(sections)))}}
     return dataclasses.replace(
         view,
         config_map=config_map,
@@ -299,7 +299,7 @@ def reordered(view: SettingsView, draw: st.DrawFn) -> SettingsView:
 def test_the_order_of_what_a_tenant_says_and_of_labels_never_rolls_an_interconnect_tenant(
     data: st.DataObject, view: SettingsView, labels: dict[str, str]
 ) -> None:
-    again = settings(reordered(view, data.draw))
+    again = settings(reordered(view, data))
     desired = dataclasses.replace(GIVEN, settings=again, node_selector={"matchLabels": labels})
     plain = dataclasses.replace(GIVEN, settings=settings(view), node_selector={"matchLabels": LABELS})
     assert jsonio.dumps(interconnect_daemonset(desired)) == jsonio.dumps(interconnect_daemonset(plain))

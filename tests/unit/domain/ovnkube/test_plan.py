@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from dpunetop.domain.ovnkube.image import AllowedImages
 from dpunetop.domain.ovnkube.plan import InfraObjects, OvnKubeView, PodScripts, TenantSigns, plan_ovnkube
 from dpunetop.domain.ovnkube.topology import Settled, Topology
 from dpunetop.domain.pairing.pairing import Claims
+from dpunetop.kube.meta import Obj
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Fence, Plan
 from support.objects import DPU_LABELS, condition, config, node
 from support.tenants import upstream
@@ -90,7 +92,7 @@ VIEW = OvnKubeView(
 )
 
 
-def at(**stage: Any | tuple[dict[str, Any]] | dict[str, Any]) -> OvnKubeView:
+def at(**stage: Any) -> OvnKubeView:
     return replace(VIEW, stage=replace(STAGE, **stage))
 
 
@@ -121,7 +123,7 @@ def rolled_out(wanted: int = 1, observed: int = 1) -> dict[str, Any]:
 
 def entries_map(*written_by_us: str, **data: str) -> dict[str, Any]:
     """The ConfigMap of entries; the fields in it that nobody has written over."""
-    fields = {"f:data": {f"f:{node}": {} for node in written_by_us}} if written_by_us else {}
+    fields: dict[str, Any] = {"f:data": {f"f:{node}": {} for node in written_by_us}} if written_by_us else {}
     entry = {"manager": "dpunetop-ovnkube", "operation": "Apply", "apiVersion": "v1", "fieldsV1": fields}
     found = ours("ovnkube-node-entries", apiVersion="v1", kind="ConfigMap", data=data)
     return {**found, "metadata": {**found["metadata"], "managedFields": [entry]}}
@@ -138,7 +140,7 @@ def cluster_version(version: str) -> dict[str, Any]:
     return {"metadata": {"name": "version"}, "status": {"desired": {"version": version, "architecture": "amd64"}}}
 
 
-def interconnect(subnets: str = "10.128.0.0/14/23", **tenant: object) -> OvnKubeView:
+def interconnect(subnets: str = "10.128.0.0/14/23", **tenant: Any) -> OvnKubeView:
     conf = f"[default]\nmtu=1400\ncluster-subnets={subnets}\n"
     signs = replace(
         CENTRAL,
@@ -236,9 +238,10 @@ def settled(*pods: dict[str, Any], entries: dict[str, Any] = WITH_ENTRY) -> OvnK
     return at(daemonset=rolled_out(), pods=pods, entries=entries)
 
 
-def served_with(others: dict[str, dict[str, Any]] | tuple[()] = (), **data: str) -> OvnKubeView:
+def served_with(others: Iterable[str] = (), /, **data: str) -> OvnKubeView:
     """`bf2-1` serves; `others` are Nodes that the selector does not pick, `data` is what else people wrote."""
     view = settled(pod())
+    assert view.stage.overrides is not None
     overrides = {**view.stage.overrides, "data": {**view.stage.overrides["data"], **data}}
     unpicked = tuple({"metadata": {"name": name, "labels": {}}} for name in others)
     return replace(view, stage=replace(view.stage, overrides=overrides, nodes=(*view.stage.nodes, *unpicked)))
@@ -374,7 +377,7 @@ OTHER = node("bf9-1", {**DPU_LABELS, "node-role.kubernetes.io/master": ""})
 UNGRANTED = Rights(Grant("dpu-one", "rack=one"))
 
 
-def affinity(plan: Plan) -> list[dict[str, Any] | dict[str, list[dict[str, str]]]]:
+def affinity(plan: Plan) -> Any:
     (desired,) = [s.desired for s in plan.steps if isinstance(s, Apply) and s.desired["kind"] == "DaemonSet"]
     node_affinity = desired["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
     return node_affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
@@ -440,7 +443,8 @@ def test_an_upstream_tenant_says_its_networks_in_the_config_map_of_its_chart() -
     assert {"--cluster-subnets=10.244.0.0/16/24", "--mtu=8900", "--nodeport"} <= set(node["args"])
 
 
-def with_containers(live: dict[str, Any], *more: str) -> dict[str, Any]:
+def with_containers(live: Obj | None, *more: str) -> Obj:
+    assert live is not None
     spec = live["spec"]["template"]["spec"]
     spec["containers"] += [{"name": name} for name in more]
     return live
@@ -476,11 +480,12 @@ def kept_template(view: OvnKubeView) -> str:
     (found,) = [
         s.desired for s in plan_ovnkube(view).steps if isinstance(s, Apply) and s.desired["kind"] == "DaemonSet"
     ]
-    return found["metadata"]["annotations"].get("dpu.openshift.io/proven-template", "")
+    return str(found["metadata"]["annotations"].get("dpu.openshift.io/proven-template", ""))
 
 
 def remembering(view: OvnKubeView, template: str) -> OvnKubeView:
     live = view.stage.daemonset
+    assert live is not None
     metadata = {**live["metadata"], "annotations": {"dpu.openshift.io/proven-template": template}}
     return replace(view, stage=replace(view.stage, daemonset={**live, "metadata": metadata}))
 

@@ -38,7 +38,7 @@ def live(
     by: str = MANAGER,
 ) -> dict[str, Any]:
     annotations = {"dpu.openshift.io/idle-pods": json.dumps(idle or {})}
-    fields = {"f:data": {f"f:{node}": {} for node in (data if owned is None else owned)}}
+    fields: dict[str, Any] = {"f:data": {f"f:{node}": {} for node in (data if owned is None else owned)}}
     entry = {"manager": by, "operation": "Apply", "apiVersion": "v1", "fieldsV1": fields}
     metadata = {"name": "ovnkube-node-entries", "annotations": annotations, "managedFields": [entry]}
     return {"apiVersion": "v1", "metadata": metadata, "data": {node: text(host) for node, host in data.items()}}

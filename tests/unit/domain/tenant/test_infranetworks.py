@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,10 @@ def test_each_node_names_its_part_of_the_pods_network() -> None:
 
 
 def test_the_servers_are_where_their_endpoints_are() -> None:
-    slices = [{"endpoints": [{"addresses": ["10.0.0.1"]}, {"addresses": ["fd00::1"]}]}, {"endpoints": None}]
+    slices: list[dict[str, Any]] = [
+        {"endpoints": [{"addresses": ["10.0.0.1"]}, {"addresses": ["fd00::1"]}]},
+        {"endpoints": None},
+    ]
     assert texts(addresses_of_servers(slices)) == ["10.0.0.1/32", "fd00::1/128"]
 
 

@@ -265,8 +265,13 @@ def test_the_fingerprint_tells_a_new_token_from_a_new_layout() -> None:
 def test_what_tells_one_server_from_another_is_where_it_is_and_what_it_has_to_prove() -> None:
     base = parse_kubeconfig(VALID.encode())
     assert server_print(parse_kubeconfig(with_member("user", "token", "other"))) == server_print(base)
-    for other in ({"host": "elsewhere"}, {"ca_pem": "another"}, {"tls_server_name": "another"}):
-        assert server_print(dataclasses.replace(base, **other)) != server_print(base)
+    others = (
+        dataclasses.replace(base, host="elsewhere"),
+        dataclasses.replace(base, ca_pem="another"),
+        dataclasses.replace(base, tls_server_name="another"),
+    )
+    for other in others:
+        assert server_print(other) != server_print(base)
 
 
 def test_a_secret_without_the_key_says_which_key() -> None:

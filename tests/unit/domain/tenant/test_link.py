@@ -24,6 +24,7 @@ from dpunetop.domain.tenant.link import (
     root_print,
     told,
 )
+from dpunetop.kube.meta import Obj
 from dpunetop.kube.plan import Apply, ApplyStatus, Plan
 from dpunetop.sandbox.pki import Authority
 from support.kubeconfigs import good_kubeconfig
@@ -47,7 +48,7 @@ def view(
     attempt: Linked | TenantDenied | TenantUnanswered | WrongCluster,
     kept: Linked | None = None,
     stored: dict[str, Any] | None = None,
-    **spec: None,
+    **spec: Any,
 ) -> LinkView:
     return LinkView(parse_config(config(**spec)), OWNER, choice, attempt, kept, stored, "dpunetop-tenantlink")
 
@@ -308,6 +309,6 @@ def test_where_the_tenant_has_proved_who_it_is_stands_in_the_status_whatever_com
     assert PRINT.keys().isdisjoint(members(plan_link(started_anew)))
 
 
-def members(plan: Plan) -> dict[str, Any]:
+def members(plan: Plan) -> Obj:
     (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
     return status.members

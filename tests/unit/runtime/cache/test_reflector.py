@@ -71,7 +71,7 @@ class Following:
             most_weight,
         )
 
-    def list(self, version: int, *parts: list[dict[str, Any]]) -> None:
+    def filled(self, version: int, *parts: list[dict[str, Any]]) -> None:
         if isinstance(self.course.next(), ReadStream):
             self.course.failed(NOT_SERVED)
             assert self.course.next() == ReadPages()
@@ -104,7 +104,7 @@ class Following:
 @pytest.fixture
 def following() -> Following:
     following = Following()
-    following.list(10, [obj("a", 5)], [obj("b", 7)])
+    following.filled(10, [obj("a", 5)], [obj("b", 7)])
     return following
 
 
@@ -123,7 +123,7 @@ def overfull(following: Following, event: WatchEvent) -> None:
 
 def test_a_list_that_weighs_too_much_is_not_stored_and_not_asked_for_again_at_once() -> None:
     following = Following(3 * WEIGHT)
-    following.list(10, [obj("a", 5), obj("b", 6)])
+    following.filled(10, [obj("a", 5), obj("b", 6)])
     following.watching(10, modified("b", 11))
     following.course.failed(Gone(410, "Expired", ""))
     assert following.course.next() == ReadPages()
@@ -137,7 +137,7 @@ def test_a_list_that_weighs_too_much_is_not_stored_and_not_asked_for_again_at_on
 
 def test_events_that_add_up_to_too_much_end_the_watch_with_a_pause() -> None:
     following = Following(3 * WEIGHT)
-    following.list(10, [obj("a", 5)])
+    following.filled(10, [obj("a", 5)])
     following.watching(10, added("b", 11), added("c", 12))
     overfull(following, added("d", 13))
     assert following.names() == ["a", "b", "c"]
@@ -146,7 +146,7 @@ def test_events_that_add_up_to_too_much_end_the_watch_with_a_pause() -> None:
 
 def test_what_goes_or_shrinks_makes_room_again() -> None:
     following = Following(3 * WEIGHT)
-    following.list(10, [obj("a", 5)])
+    following.filled(10, [obj("a", 5)])
     following.watching(10, added("b", 11), added("c", 12), deleted("b", 13), added("d", 14), modified("d", 15))
     assert following.names() == ["a", "c", "d"]
     overfull(following, modified("d", 16, data={"k": "x" * WEIGHT}))
@@ -154,7 +154,7 @@ def test_what_goes_or_shrinks_makes_room_again() -> None:
 
 def test_what_is_nested_too_deep_to_be_compared_is_not_stored() -> None:
     following = Following(1 << 20)
-    following.list(10, [obj("a", 5)])
+    following.filled(10, [obj("a", 5)])
     following.watching(10)
     overfull(following, modified("a", 11, **DEEP))
     assert following.names() == ["a"]
@@ -163,7 +163,7 @@ def test_what_is_nested_too_deep_to_be_compared_is_not_stored() -> None:
 @pytest.mark.parametrize("event", [added("b", 11), modified("b", 11), deleted("b", 11)])
 def test_an_object_that_was_not_asked_for_is_no_answer(event: WatchEvent) -> None:
     following = Following(selection=Selection(CONFIGMAPS, "ns", by_name("a")))
-    following.list(10, [obj("a", 5)])
+    following.filled(10, [obj("a", 5)])
     assert following.resumed() == Follow("10")
     following.course.take(modified("a", 11))
     with pytest.raises(Unreachable, match="not asked for") as caught:
@@ -175,14 +175,14 @@ def test_an_object_that_was_not_asked_for_is_no_answer(event: WatchEvent) -> Non
 def test_a_list_with_an_object_that_was_not_asked_for_changes_nothing() -> None:
     following = Following(selection=Selection(CONFIGMAPS, "ns", by_name("a")))
     with pytest.raises(Unreachable, match="not asked for"):
-        following.list(10, [obj("a", 5)], [obj("b", 6)])
+        following.filled(10, [obj("a", 5)], [obj("b", 6)])
     assert following.names() == []
 
 
 def test_deletions_without_end_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reflector, "MOST_GRAVES", 3)
     following = Following()
-    following.list(10, [obj("a", 5)])
+    following.filled(10, [obj("a", 5)])
     following.watching(10, *(deleted(f"x{n}", n) for n in range(11, 14)), bookmark(14))
     following.course.take(deleted("y", 15))
     for number in (16, 17):
@@ -209,7 +209,7 @@ def test_a_stream_fills_the_store_only_at_its_closing_bookmark() -> None:
 
 def test_a_refused_stream_is_replaced_by_a_list_at_once_and_for_good() -> None:
     following = Following()
-    following.list(10, [obj("a", 5)])
+    following.filled(10, [obj("a", 5)])
     following.watching(10)
     following.course.failed(SILENT)
     assert following.course.next() == ReadPages()
@@ -229,7 +229,7 @@ def test_a_stream_that_was_cut_is_followed_by_a_pause_and_a_list_then_streams_ar
     following.course.next()
     following.course.failed(REFUSED)
     assert following.course.next() == Rest(0.8)
-    following.list(10, [obj("a", 5)])
+    following.filled(10, [obj("a", 5)])
     following.watching(10, modified("a", 11))
     following.course.failed(SILENT)
     assert following.course.next() == ReadStream()
@@ -251,7 +251,7 @@ def test_a_list_keeps_the_objects_that_have_not_changed(following: Following) ->
     before = following.store.lister.get("ns", "a")
     following.watching(10)
     following.course.failed(SILENT)
-    following.list(20, [obj("a", 5), obj("b", 12)])
+    following.filled(20, [obj("a", 5), obj("b", 12)])
     assert following.store.lister.get("ns", "a") is before
 
 
@@ -326,7 +326,7 @@ def test_lists_that_lead_nowhere_are_spaced(following: Following) -> None:
         rest = following.course.next()
         assert isinstance(rest, Rest)
         pauses.append(rest.seconds)
-        following.list(10, [])
+        following.filled(10, [])
     assert pauses == [0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0]
 
 
@@ -415,14 +415,14 @@ def test_a_list_that_loses_its_continue_token_starts_anew_and_changes_nothing(fo
     following.course.failed(Gone(410, "Expired", "continue token too old"))
     assert following.names() == ["a", "b"]
     assert isinstance(following.course.next(), Rest)
-    following.list(21, [obj("c", 12)])
+    following.filled(21, [obj("c", 12)])
     assert following.names() == ["c"]
 
 
 def test_a_list_older_than_what_was_seen_is_reported_and_replaces_everything(following: Following) -> None:
     following.watching(10, modified("a", 30))
     following.course.failed(SILENT)
-    following.list(20, [obj("a", 4, restored=True)])
+    following.filled(20, [obj("a", 4, restored=True)])
     assert following.reports == [(30, 20)]
     assert following.store.lister.list() == [obj("a", 4, restored=True)]
     following.watching(20, modified("a", 21))
@@ -432,19 +432,20 @@ def test_a_list_older_than_what_was_seen_is_reported_and_replaces_everything(fol
 def test_a_restored_server_that_gives_a_version_out_twice_is_believed(following: Following) -> None:
     following.watching(10, bookmark(11))
     following.course.failed(SILENT)
-    following.list(9, [obj("a", 5, restored=True)])
+    following.filled(9, [obj("a", 5, restored=True)])
     assert following.store.lister.list() == [obj("a", 5, restored=True)]
 
 
 def test_before_a_watch_is_resumed_the_server_is_asked_how_far_it_has_come(following: Following) -> None:
     following.watching(10, bookmark(50))
-    assert following.course.reached == 50
+    reached = [following.course.reached]
     following.course.ended(300)
     assert following.course.next() == AskVersion()
-    assert following.course.reached is None
+    reached.append(following.course.reached)
     following.course.answered("50")
     assert following.course.next() == Follow("50")
-    assert following.course.reached == 50
+    reached.append(following.course.reached)
+    assert reached == [50, None, 50]
 
 
 def test_a_server_that_has_not_come_as_far_as_we_have_is_read_anew_and_reported(following: Following) -> None:
@@ -464,7 +465,7 @@ def test_what_one_finds_out_of_a_restored_server_all_of_its_cluster_take_to_hear
     history = History(lambda: turns.append("turn"))
     busy, quiet = Following(history=history), Following(history=history)
     for each in (busy, quiet):
-        each.list(10, [obj("a", 5)])
+        each.filled(10, [obj("a", 5)])
     busy.watching(10, bookmark(90))
     busy.course.failed(REFUSED)
     busy.course.next()
@@ -473,7 +474,7 @@ def test_what_one_finds_out_of_a_restored_server_all_of_its_cluster_take_to_hear
     assert quiet.course.reached is None
     quiet.course.ended(300)
     for each in (quiet, busy):
-        each.list(41, [obj("b", 6)])
+        each.filled(41, [obj("b", 6)])
         assert each.names() == ["b"]
         assert each.course.next() == Follow("41")
     assert (quiet.reports, busy.reports, turns) == ([], [(90, 40)], ["turn"])
@@ -482,11 +483,11 @@ def test_what_one_finds_out_of_a_restored_server_all_of_its_cluster_take_to_hear
 def test_a_list_that_shows_another_history_is_not_read_twice() -> None:
     one, other = (Following(history=history) for history in [History()] * 2)
     for each in (one, other):
-        each.list(10, [obj("a", 5)])
+        each.filled(10, [obj("a", 5)])
         each.watching(10, bookmark(30))
         each.course.failed(SILENT)
     for each in (one, other):
-        each.list(20, [])
+        each.filled(20, [])
         each.watching(20)
     assert (one.reports, other.reports) == ([(30, 20)], [(30, 20)])
     assert one.history.number == 1
@@ -500,7 +501,7 @@ def test_a_server_that_says_of_itself_now_this_now_that_gets_no_list_without_a_p
         rest = following.resumed(present=9)
         assert isinstance(rest, Rest)
         pauses.append(rest.seconds)
-        following.list(10, [])
+        following.filled(10, [])
     assert pauses == [0.8, 1.6, 3.2]
 
 

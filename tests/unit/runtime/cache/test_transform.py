@@ -43,7 +43,9 @@ def test_how_far_an_object_is_can_be_left_out() -> None:
 def deployment(*managers: str) -> dict[str, Any]:
     """Of which the managers own all that `desired` wants, as the server shows it."""
     containers = [{"name": "c", "image": "i", "imagePullPolicy": "Always"}, {"name": "injected", "image": "j"}]
-    fields = {"f:spec": {"f:replicas": {}, "f:template": {"f:spec": {"f:containers": {'k:{"name":"c"}': {".": {}}}}}}}
+    fields: dict[str, Any] = {
+        "f:spec": {"f:replicas": {}, "f:template": {"f:spec": {"f:containers": {'k:{"name":"c"}': {".": {}}}}}}
+    }
     fields["f:spec"]["f:template"]["f:spec"]["f:containers"]['k:{"name":"c"}'] |= {"f:name": {}, "f:image": {}}
     entries = [{"manager": m, "operation": "Apply", "apiVersion": "apps/v1", "fieldsV1": fields} for m in managers]
     return {

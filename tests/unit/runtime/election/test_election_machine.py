@@ -155,7 +155,7 @@ class World:
         if process.watched < len(self.server.history):
             version, lease = self.server.history[process.watched]
             process.watched += 1
-            process.election.noticed(jsonio.deep_copy(lease), version, process.now(self.truth))
+            process.election.noticed(jsonio.deep_copy(lease) if lease else None, version, process.now(self.truth))
 
     def notice_all(self, who: int) -> None:
         while self.processes[who].watched < len(self.server.history):

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError, Forbidden, Unreachable
 from dpunetop.kube.keys import SUBJECTACCESSREVIEWS, TOKENREVIEWS, Resource
+from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.serving.reviews import STRANGERS, Reviewer, Verdict
 from support.clock import FakeClock
 
@@ -19,12 +20,12 @@ class Server:
     """Knows the token `good`, and lets its bearer read /metrics."""
 
     def __init__(self) -> None:
-        self.asked = []
-        self.user = SCRAPER
+        self.asked: list[tuple[Resource, dict[str, Any]]] = []
+        self.user: str | dict[str, Any] | None = SCRAPER
         self.allowed = True
-        self.failures = []
+        self.failures: list[Exception] = []
         self.entered = threading.Event()
-        self.hold = None
+        self.hold: threading.Event | None = None
 
     def create(
         self, resource: Resource, namespace: str, obj: dict[str, Any], timeout_seconds: float
@@ -50,9 +51,10 @@ class Hurried(Stop):
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
         self.clock = clock
-        self.pauses = []
+        self.pauses: list[float] = []
 
-    def wait(self, timeout: float) -> bool:
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
         self.pauses.append(timeout)
         self.clock.step(timeout)
         return self.is_set()
@@ -75,7 +77,7 @@ def stop(clock: FakeClock) -> Hurried:
 
 @pytest.fixture
 def reviewer(server: Server, clock: FakeClock) -> Reviewer:
-    return Reviewer(server, clock, lambda: 0.0)
+    return Reviewer(cast(Client, server), clock, lambda: 0.0)
 
 
 @pytest.fixture
@@ -193,13 +195,13 @@ def test_no_try_is_begun_once_it_is_time_to_stop(judge: Callable[..., Verdict], 
 
 
 def test_many_callers_at_once_ask_once(judge: Callable[..., Verdict], server: Server) -> None:
-    server.hold = threading.Event()
+    server.hold = hold = threading.Event()
     verdicts = []
     threads = [threading.Thread(target=lambda: verdicts.append(judge())) for _ in range(8)]
     for thread in threads:
         thread.start()
     assert server.entered.wait(5)
-    server.hold.set()
+    hold.set()
     for thread in threads:
         thread.join(5)
     assert verdicts == [Verdict.ALLOWED] * 8
@@ -265,7 +267,7 @@ def test_a_scraper_with_a_new_token_each_time_is_no_burden(judge: Callable[..., 
 
 
 def test_strangers_never_wait_in_more_threads_than_are_theirs(judge: Callable[..., Verdict], server: Server) -> None:
-    server.hold = threading.Event()
+    server.hold = hold = threading.Event()
     verdicts = []
     threads = [
         threading.Thread(target=lambda n=n: verdicts.append(judge(f"bad-{n}", peer=f"192.0.2.{n}")))
@@ -276,7 +278,7 @@ def test_strangers_never_wait_in_more_threads_than_are_theirs(judge: Callable[..
     while len(server.asked) < STRANGERS:
         assert server.entered.wait(5)
     assert judge("one more", peer="192.0.2.100") is Verdict.CROWDED
-    server.hold.set()
+    hold.set()
     for thread in threads:
         thread.join(5)
     assert verdicts == [Verdict.UNKNOWN_CALLER] * STRANGERS
