@@ -13,6 +13,8 @@ from typing import Any
 
 JOB = 'job="$job"'
 EXPIRY = "dpunetop_tenant_credential_expiry_timestamp_seconds"
+KUBECONFIG_EXPIRY = "dpunetop_tenant_kubeconfig_expiry_timestamp_seconds"
+OWN_EXPIRY = "dpunetop_operator_credential_expiry_timestamp_seconds"
 WIDTH, HEIGHT, ACROSS = 8, 7, 24
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
@@ -48,9 +50,58 @@ def quantile(q: float, metric: str, by: str) -> str:
     return f"histogram_quantile({q}, {rate(f'{metric}_bucket', f'le, {by}')})"
 
 
+def of_fleet(metric: str, by: str = "", labels: str = "") -> str:
+    """A number of the fleet, once, however many operators tell it."""
+    return f"max by (namespace, name{by}) ({metric}{{{JOB}{labels}}})"
+
+
 FAILING = rate("rest_client_requests_total", "host", ', code=~"5..|<error>"')
 
 ROWS = (
+    Row(
+        "Have the hosts a network?",
+        (
+            Panel(
+                "Hosts without a network",
+                "Outside drains; above 0 pods are cut off.",
+                {"{{namespace}}/{{name}}": of_fleet("dpunetop_hosts_without_network")},
+                kind="stat",
+            ),
+            Panel(
+                "Longest time without a proof",
+                "0: all work. In a drain it grows until the host is given back.",
+                {"{{namespace}}/{{name}}": of_fleet("dpunetop_network_proof_age_seconds")},
+                "s",
+            ),
+            Panel(
+                "DPUs by phase",
+                "At rest all are Idle.",
+                {"{{phase}}": f"sum by (phase) ({of_fleet('dpunetop_pairs', ', phase')})"},
+            ),
+            Panel(
+                "Drains that are stuck",
+                "By reason.",
+                {"{{reason}}": f"sum by (reason) ({of_fleet('dpunetop_drains_stuck', ', reason')}) or vector(0)"},
+            ),
+            Panel(
+                "DPUs that are not protected, or not paired",
+                "At rest none.",
+                {
+                    "not protected {{namespace}}/{{name}}": of_fleet("dpunetop_pairs_unprotected"),
+                    "not paired {{namespace}}/{{name}}": of_fleet("dpunetop_dpus_unpaired"),
+                },
+            ),
+            Panel(
+                "Conditions that are not True",
+                "Of all DpuClusterConfigs, by type and reason.",
+                {
+                    "{{type}} {{reason}}": "sum by (type, reason) ("
+                    + of_fleet("dpunetop_condition", ", type, reason", ', status!="True"')
+                    + ") or vector(0)"
+                },
+            ),
+        ),
+    ),
     Row(
         "Does it run?",
         (
@@ -76,6 +127,18 @@ ROWS = (
                 "Left of the credential of the DPU pods",
                 "A minted one is good for 7 days and renewed daily.",
                 {"{{namespace}}/{{name}}": f"min by (namespace, name) ({EXPIRY}{{{JOB}}}) - time()"},
+                "s",
+            ),
+            Panel(
+                "Left of the kubeconfigs",
+                "Of those that say until when they are good.",
+                {"{{namespace}}/{{name}}": f"min by (namespace, name) ({KUBECONFIG_EXPIRY}{{{JOB}}}) - time()"},
+                "s",
+            ),
+            Panel(
+                "Left of the operator's own credential",
+                "A kubelet renews the token of a pod every hour or so.",
+                {"{{pod}}": f"min by (pod) ({OWN_EXPIRY}{{{JOB}}}) - time()"},
                 "s",
             ),
             Panel(

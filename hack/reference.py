@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from dpunetop.app.measuring import FAMILIES
 from dpunetop.domain.reasons import CONDITIONS, DPU_NODE_CONDITIONS, REASONS, Gravity
 from dpunetop.runtime.metrics import Metrics
 
@@ -130,6 +131,7 @@ def metrics() -> str:
     """The page about the metrics."""
     recorded = (ROOT / "tests" / "data" / "outside" / "metrics.txt").read_text().splitlines()
     texts = {family.name: family.documentation for family in Metrics().registry.collect()}
+    texts |= {name: family.text for name, family in FAMILIES.items()}
     rows = sorted(row(line, texts) for line in recorded)
     text = HEAD.format(source="where the metric is made, then tests/data/outside (python -m support.outside)")
     text += (

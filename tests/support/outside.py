@@ -19,6 +19,7 @@ from typing import Any
 from prometheus_client.registry import Collector
 
 from dpunetop.app import settings, wiring
+from dpunetop.app.measuring import FAMILIES
 from dpunetop.domain import names
 from dpunetop.domain.drain.model.record import Cycle, State, render_cycle
 from dpunetop.kube.keys import Resource
@@ -97,6 +98,7 @@ def metrics() -> Iterator[str]:
     registry = Metrics().registry
     for collector in list(registry._collector_to_names):
         yield from _family(collector)
+    yield from (f"{name} gauge {{{','.join(family.labels)}}}" for name, family in FAMILIES.items())
     for room in ("controllers", "app"):
         for tree in _trees(room):
             yield from (ast.unparse(node) for node in ast.walk(tree) if _is_gauge(node))

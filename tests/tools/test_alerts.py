@@ -44,6 +44,12 @@ LONGEST = f'workqueue_longest_running_processor_seconds{{{JOB},name="drain",cont
 DEPTH = f'workqueue_depth{{{JOB},name="drain",controller="drain",priority=""}}'
 REQUESTS = f'rest_client_requests_total{{{JOB},host="api",method="GET",code="%s"}}'
 EXPIRY = f'dpunetop_tenant_credential_expiry_timestamp_seconds{{{JOB},namespace="n",name="c"}}'
+KUBECONFIG = f'dpunetop_tenant_kubeconfig_expiry_timestamp_seconds{{{JOB},namespace="n",name="c"}}'
+OWN_EXPIRY = f'dpunetop_operator_credential_expiry_timestamp_seconds{{{JOB},pod="a"}}'
+NETWORKS = f'dpunetop_hosts_without_network{{{JOB},namespace="n",name="c"}}'
+STUCK = f'dpunetop_drains_stuck{{{JOB},namespace="n",name="c",reason="HostAbsent"}}'
+UNPROTECTED = f'dpunetop_pairs_unprotected{{{JOB},namespace="n",name="c"}}'
+SAYS = f'dpunetop_condition{{{JOB},namespace="n",name="c",type="%s",status="%s",reason="%s"}}'
 CERTIFICATE = f'certwatcher_read_certificate_errors_total{{{JOB},namespace="n",pod="a"}}'
 DRAIN = 'controller="drain",'
 CONFIG = 'namespace="n",name="c",'
@@ -74,6 +80,27 @@ CASES: dict[str, Case] = {
     "DpunetopApiServerForbids": Case(50, 'host="api",', {REQUESTS % "403": "0+1x60"}, {REQUESTS % "403": "5x60"}),
     "DpunetopCredentialExpires": Case(20, CONFIG, {EXPIRY: f"{2 * DAY}x60"}, {EXPIRY: f"{6 * DAY}x60"}),
     "DpunetopCredentialExpiresToday": Case(5, CONFIG, {EXPIRY: f"{DAY // 2}x60"}, {EXPIRY: f"{2 * DAY}x60"}),
+    "DpunetopHostWithoutNetwork": Case(10, CONFIG, {NETWORKS: "0 0 1x60"}, {NETWORKS: "1x3 0x60"}),
+    "DpunetopDrainStuck": Case(30, CONFIG + 'reason="HostAbsent",', {STUCK: "1x60"}, {STUCK: "1x5 _x60"}),
+    "DpunetopPairUnprotected": Case(50, CONFIG, {UNPROTECTED: "2x60"}, {UNPROTECTED: "2x9 0x60"}),
+    "DpunetopTenantUnreachable": Case(
+        30,
+        CONFIG + 'reason="Unreachable",',
+        {SAYS % ("TenantReachable", "False", "Unreachable"): "1x60"},
+        {SAYS % ("TenantReachable", "True", "Reachable"): "1x60", SAYS % ("CredentialsValid", "False", "Bad"): "1x60"},
+    ),
+    "DpunetopRolloutStopped": Case(
+        60,
+        CONFIG + 'reason="RollingOut",type="OvnKubeReady",',
+        {SAYS % ("OvnKubeReady", "False", "RollingOut"): "1x70"},
+        {SAYS % ("OvnKubeReady", "True", "Serving"): "1x70", SAYS % ("McpReady", "False", "RollingOut"): "1x20 _x60"},
+    ),
+    "DpunetopNotReady": Case(
+        80, CONFIG, {SAYS % ("Ready", "False", "HostAbsent"): "1x90"}, {SAYS % ("Ready", "True", "AllReady"): "1x90"}
+    ),
+    "DpunetopKubeconfigExpires": Case(20, CONFIG, {KUBECONFIG: f"{6 * DAY}x60"}, {KUBECONFIG: f"{8 * DAY}x60"}),
+    "DpunetopKubeconfigExpiresToday": Case(5, CONFIG, {KUBECONFIG: f"{DAY // 2}x60"}, {KUBECONFIG: f"{2 * DAY}x60"}),
+    "DpunetopOwnCredentialExpires": Case(10, 'pod="a",', {OWN_EXPIRY: "700x60"}, {OWN_EXPIRY: f"{DAY}x60"}),
     "DpunetopMetricsCertificate": Case(40, 'namespace="n",pod="a",', {CERTIFICATE: "0+1x60"}, {CERTIFICATE: "3x60"}),
 }
 SHOWN_AS_IS = {"up"}
@@ -135,9 +162,7 @@ def test_each_alert_has_a_case() -> None:
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
 def test_an_alert_asks_for_metrics_that_the_operator_has(rule: Obj) -> None:
-    exposed = {line.split()[0] for line in recorded("metrics")} | {
-        "dpunetop_tenant_credential_expiry_timestamp_seconds"
-    }
+    exposed = {re.split(r"[ ']", line.removeprefix("metrics.gauge('"))[0] for line in recorded("metrics")}
     asked = set(re.findall(r"\b([a-z_]+)\{", rule["expr"])) - SHOWN_AS_IS
     assert {name for name in asked if name.removesuffix("_total") not in exposed} == set()
 

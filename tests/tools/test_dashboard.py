@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from dpunetop.sandbox import binaries
 from dpunetop.sandbox.controlplane import Spec
@@ -27,7 +28,9 @@ pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parents[2]
 DASHBOARD = json.loads((ROOT / "config" / "prometheus" / "dashboard.json").read_text())
 JOB = "dpunetop-metrics"
+MONITOR = yaml.safe_load((ROOT / "config" / "prometheus" / "service_monitor.yaml").read_text())["spec"]["endpoints"][0]
 NAMESPACE = "metrics"
+OPERATOR_NAMESPACE = "openshift-dpu-network-operator"
 QUERIES = [
     (panel["title"], target["expr"].replace("$job", JOB).replace("$__rate_interval", "15s"))
     for panel in DASHBOARD["panels"]
@@ -80,10 +83,11 @@ def scraping(program: Path, folder: Path, target: str, token: str) -> Iterator[i
     (folder / "token").write_text(token)
     job = {
         "job_name": JOB,
+        "honor_labels": MONITOR["honorLabels"],
         "scheme": "https",
         "authorization": {"credentials_file": str(folder / "token")},
         "tls_config": {"ca_file": str(folder / "ca.crt")},
-        "static_configs": [{"targets": [target], "labels": {"namespace": NAMESPACE, "pod": "operator"}}],
+        "static_configs": [{"targets": [target], "labels": {"namespace": OPERATOR_NAMESPACE, "pod": "operator"}}],
     }
     configuration = folder / "prometheus.yaml"
     configuration.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}))
@@ -140,3 +144,9 @@ def test_grafanas_own_model_knows_each_field() -> None:
     said = subprocess.run(command, input=json.dumps(DASHBOARD), capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr
     assert leaves(DASHBOARD).items() - leaves(json.loads(said.stdout)).items() == set()
+
+
+def test_a_series_names_the_namespace_of_the_config_and_not_that_of_the_operator(prometheus: int) -> None:
+    query = f'dpunetop_hosts_without_network{{job="{JOB}"}}'
+    (found,) = eventually(lambda: answer(prometheus, query), bool, within=60.0)
+    assert found["metric"]["namespace"] == NAMESPACE

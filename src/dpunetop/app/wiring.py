@@ -14,6 +14,7 @@ import structlog
 
 from dpunetop import __version__
 from dpunetop.app.assets import host_assets, interconnect_scripts, ovnkube_scripts
+from dpunetop.app.measuring import Fleet
 from dpunetop.app.settings import Address, Network, Settings
 from dpunetop.base.clock import Clock, RealClock
 from dpunetop.base.stop import Stop
@@ -165,6 +166,8 @@ class _Wiring:
         self._controllers = [self._controller(each, rest_after, DEBOUNCE_SECONDS) for each in self._reconcilers()]
         self._hosts = self._host_controller()
         self._source = ConfigSource(self._infra, self._installation.selections(), self._wake, self._wake_judge)
+        fleet = Fleet(self._source.configs, self._drain_store, connection.credential, self._clock)
+        fleet.register(self._metrics)
 
     def manager(self) -> Manager:
         """The order of starting; stopping goes the other way, so that the Lease is given back after the last write."""

@@ -55,6 +55,11 @@ class ConfigSource:
             return f"waiting for the CustomResourceDefinition {crd_name(DPUCLUSTERCONFIGS)} to be installed"
         return None if all(hold.has_synced() for hold in configs) else "DpuClusterConfigs have not been read yet"
 
+    def configs(self) -> Iterator[Obj]:
+        """All DpuClusterConfigs that are known."""
+        for hold in self._configs:
+            yield from hold.lister.list()
+
     def _definition_read(self) -> None:
         """Told once, after the first list: what it held has been told before."""
         if not self._configs:

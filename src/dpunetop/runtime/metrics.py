@@ -12,6 +12,8 @@ from operator import itemgetter
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, Metric, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from dpunetop.kube.keys import Resource
@@ -243,6 +245,32 @@ class GaugeMetrics:
         self._gauge.remove(*labels)
 
 
+Measure = Callable[[], Iterable[tuple[str, tuple[str, ...], float]]]
+"""Gives each number that there is now: the metric's name, the values of its labels, the number. Threads: any."""
+
+
+class _Measured(Collector):
+    """Metrics whose numbers are asked for at each scrape, so that no series outlives what it is about."""
+
+    def __init__(self, families: Mapping[str, tuple[str, tuple[str, ...]]], measure: Measure) -> None:
+        self._families = families
+        self._measure = measure
+
+    def describe(self) -> Iterable[Metric]:
+        """Without numbers: asked when it is registered."""
+        return self._empty().values()
+
+    def collect(self) -> Iterable[Metric]:
+        """With all of them."""
+        found = self._empty()
+        for name, labels, value in self._measure():
+            found[name].add_metric(labels, value)
+        return found.values()
+
+    def _empty(self) -> dict[str, GaugeMetricFamily]:
+        return {name: GaugeMetricFamily(name, text, labels=labels) for name, (text, labels) in self._families.items()}
+
+
 class _Users:
     """Who reports under which labels: the series of some metrics end when the last of them has ended.
 
@@ -321,6 +349,11 @@ class Metrics:
             if name not in self._gauges:
                 self._gauges[name] = GaugeMetrics(Gauge(name, text, labels, registry=self.registry))
             return self._gauges[name]
+
+    def measured(self, families: Mapping[str, tuple[str, tuple[str, ...]]], measure: Measure) -> None:
+        """Gauges that the engine does not know, by name each with its text and its labels; `measure` is called at each
+        scrape. Raises: ValueError, where a metric of that name is there."""
+        self.registry.register(_Measured(families, measure))
 
     def exposition(self) -> tuple[bytes, str]:
         """All series as a scraper reads them, and their content type.

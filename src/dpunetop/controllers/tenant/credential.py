@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import ClassVar
 
 from dpunetop.base.clock import Clock
@@ -44,6 +45,7 @@ from dpunetop.domain.ovnkube.topology import Topology, running_topology
 from dpunetop.domain.pairing.entries import entries_of
 from dpunetop.domain.pairing.pairing import host_of
 from dpunetop.domain.reasons import DPU_CREDENTIAL_VALID
+from dpunetop.domain.tenant.credentialend import end_of
 from dpunetop.domain.tenant.kubeconfig import TenantKubeconfig, fingerprint
 from dpunetop.domain.tenant.link import last_good
 from dpunetop.kube.errors import Forbidden, Invalid, NotFound
@@ -95,7 +97,7 @@ class DpuCredential(TenantReconciler[CredentialView]):
         self._build_tenant = build_tenant
         self._clock = clock
         self._gate = gate
-        self._expiry = _expiry_gauge(metrics)
+        self._ends = _Ends(metrics)
         self._answers = ExpiringCache(clock)
 
     def serves(self, config: DpuClusterConfig) -> bool:
@@ -108,7 +110,7 @@ class DpuCredential(TenantReconciler[CredentialView]):
         stored = self._secret(reader, config, TENANT_KUBECONFIG)
         secret = self._secret(reader, config, TENANT_CREDENTIAL)
         kubeconfig, held = last_good(stored, owner), parse_held(secret, owner)
-        self._show(config, held, kubeconfig)
+        self._ends.show(config, held, kubeconfig)
         return CredentialView(
             config=config,
             owner=owner,
@@ -146,7 +148,7 @@ class DpuCredential(TenantReconciler[CredentialView]):
 
     def forget(self, key: Key) -> None:
         """See `ConfigReconciler.forget`: no series and no answer of it is left."""
-        self._expiry.clear(key.namespace, key.name)
+        self._ends.forget(key.namespace, key.name)
         self._answers.forget(tenant_cluster_name(key.namespace, key.name))
 
     def _secret(self, reader: Reader, config: DpuClusterConfig, name: str) -> Obj | None:
@@ -154,13 +156,6 @@ class DpuCredential(TenantReconciler[CredentialView]):
 
     def _local(self, reader: Reader, config: DpuClusterConfig, resource: Resource, name: str) -> Obj | None:
         return reader.one(INFRA, resource, config.namespace, name)
-
-    def _show(self, config: DpuClusterConfig, held: Held, kubeconfig: TenantKubeconfig | None) -> None:
-        end = expiry(held, kubeconfig)
-        if end is None:
-            self._expiry.clear(config.namespace, config.name)
-        else:
-            self._expiry.set(end.timestamp(), config.namespace, config.name)
 
     def _identity(self, reader: Reader, view: CredentialView, kubeconfig: TenantKubeconfig) -> Identity:
         """Whether what pods hold is admitted, once it is what they work with."""
@@ -271,10 +266,36 @@ def _named(reader: Reader, tenant: str, resource: Resource, namespace: str, name
     return reader.one(tenant, resource, place, name)
 
 
-def _expiry_gauge(metrics: Metrics) -> GaugeMetrics:
-    return metrics.gauge(
-        "dpunetop_tenant_credential_expiry_timestamp_seconds",
-        "Until when the credential of the DPU pods is good, where that is known.",
-        "namespace",
-        "name",
-    )
+class _Ends:
+    """Tells metrics until when the credentials of each DpuClusterConfig are good, as far as that is known."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._of_pods = metrics.gauge(
+            "dpunetop_tenant_credential_expiry_timestamp_seconds",
+            "Until when the credential of the DPU pods is good, where that is known.",
+            "namespace",
+            "name",
+        )
+        self._of_kubeconfig = metrics.gauge(
+            "dpunetop_tenant_kubeconfig_expiry_timestamp_seconds",
+            "Until when the kubeconfig that the operator uses in the tenant is good, where that is known.",
+            "namespace",
+            "name",
+        )
+
+    def show(self, config: DpuClusterConfig, held: Held, kubeconfig: TenantKubeconfig | None) -> None:
+        """They are these now."""
+        end = end_of(kubeconfig)
+        self._set(self._of_pods, expiry(held, kubeconfig), config)
+        self._set(self._of_kubeconfig, None if end is None else end.at, config)
+
+    def forget(self, namespace: str, name: str) -> None:
+        """The DpuClusterConfig is gone, or needs none."""
+        self._of_pods.clear(namespace, name)
+        self._of_kubeconfig.clear(namespace, name)
+
+    def _set(self, gauge: GaugeMetrics, end: datetime | None, config: DpuClusterConfig) -> None:
+        if end is None:
+            gauge.clear(config.namespace, config.name)
+        else:
+            gauge.set(end.timestamp(), config.namespace, config.name)

@@ -46,16 +46,20 @@ def end_of(kubeconfig: TenantKubeconfig | None) -> End | None:
     if kubeconfig is None:
         return None
     if kubeconfig.token is not None:
-        return _end_of_token(kubeconfig.token)
-    if kubeconfig.client_cert_pem is None:
-        return None
+        return end_of_token(kubeconfig.token)
+    return None if kubeconfig.client_cert_pem is None else end_of_certificate(kubeconfig.client_cert_pem)
+
+
+def end_of_certificate(pem: str) -> End | None:
+    """When the first of these certificates ends; None: they cannot be read."""
     try:
-        return End(certificates(kubeconfig.client_cert_pem.encode()).not_after)
+        return End(certificates(pem.encode()).not_after)
     except BadPem:
         return None
 
 
-def _end_of_token(token: Sensitive) -> End | None:
+def end_of_token(token: Sensitive) -> End | None:
+    """When a token ends, if it is a JWT that says so."""
     parts = token.reveal().split(".")
     if len(parts) != 3 or len(parts[1]) > _LARGEST_CLAIMS:
         return None

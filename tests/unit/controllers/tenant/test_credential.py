@@ -62,8 +62,12 @@ TENANT = f"tenant/{NAMESPACE}/sample"
 OVN = "openshift-ovn-kubernetes"
 OWNER = owner_hash("infra-uid", NAMESPACE, "sample")
 GIVEN = render_kubeconfig(parse_kubeconfig(good_kubeconfig()))
+_CLAIMS = base64.urlsafe_b64encode(b'{"exp": 2000000000}').decode().rstrip("=")
+DATED = render_kubeconfig(parse_kubeconfig(good_kubeconfig(token=f"head.{_CLAIMS}.tail")))
+"""A kubeconfig whose token says until when it is good."""
 WEEK, DAY, HOUR, MINUTE = 604_800, 86_400, 3_600, 60
 METRIC = "dpunetop_tenant_credential_expiry_timestamp_seconds"
+KUBECONFIG_METRIC = "dpunetop_tenant_kubeconfig_expiry_timestamp_seconds"
 
 
 class Process:
@@ -100,8 +104,8 @@ class Process:
                 return pause
         raise AssertionError("it never comes to rest")
 
-    def expiry(self) -> float | None:
-        return self.metrics.registry.get_sample_value(METRIC, {"namespace": NAMESPACE, "name": "sample"})
+    def expiry(self, metric: str = METRIC) -> float | None:
+        return self.metrics.registry.get_sample_value(metric, {"namespace": NAMESPACE, "name": "sample"})
 
 
 class World:
@@ -758,11 +762,26 @@ def test_a_token_that_an_earlier_version_wrote_inline_moves_to_its_file_even_if_
     assert given(world) == "token-of-a-test"
 
 
+def test_until_when_the_kubeconfig_is_good_is_told_where_it_says_so() -> None:
+    world, process = settled()
+    assert process.expiry(KUBECONFIG_METRIC) is None
+    world.give(DATED)
+    process.until_quiet(world)
+    assert process.expiry(KUBECONFIG_METRIC) == 2_000_000_000
+    world.give(GIVEN)
+    process.until_quiet(world)
+    assert process.expiry(KUBECONFIG_METRIC) is None
+
+
 def test_what_is_not_served_any_more_leaves_no_series() -> None:
-    _, process = settled()
-    assert process.expiry() is not None
+    world, process = settled()
+    world.give(DATED)
+    process.until_quiet(world)
+    for metric in (METRIC, KUBECONFIG_METRIC):
+        assert process.expiry(metric) is not None
     process.controller.forget(KEY)
-    assert process.expiry() is None
+    for metric in (METRIC, KUBECONFIG_METRIC):
+        assert process.expiry(metric) is None
 
 
 def test_a_secret_of_somebody_else_is_left_alone() -> None:

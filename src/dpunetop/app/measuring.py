@@ -1,0 +1,74 @@
+"""What each scrape is told of the fleet: asked of the caches at that moment, so that no number outlives its subject."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from dpunetop.base.clock import Clock
+from dpunetop.base.sensitive import Sensitive
+from dpunetop.controllers.drain.store import DrainStore
+from dpunetop.domain.drain import measures
+from dpunetop.domain.drain.measures import Family, Measurement
+from dpunetop.domain.tenant.credentialend import end_of_certificate, end_of_token
+from dpunetop.kube.meta import Obj
+from dpunetop.runtime.client.connection import ClientCertificate, Credential, StaticToken, TokenFile
+from dpunetop.runtime.metrics import Metrics
+
+OWN_EXPIRY = "dpunetop_operator_credential_expiry_timestamp_seconds"
+FAMILIES: Mapping[str, Family] = {
+    **measures.FAMILIES,
+    OWN_EXPIRY: Family("Until when the operator's own credential in infra is good, where that is known.", ()),
+}
+_LARGEST_TOKEN = 64 << 10
+
+
+class Fleet:
+    """Measures all DpuClusterConfigs, and the operator's own credential.
+
+    A process that does not lead knows the conditions alone: it looks at no pair.
+    Threads: any.
+    """
+
+    def __init__(
+        self, configs: Callable[[], Iterable[Obj]], drain_store: DrainStore, credential: Credential, clock: Clock
+    ) -> None:
+        """`configs` gives all that the caches show; `credential` is the one for infra."""
+        self._configs = configs
+        self._drain_store = drain_store
+        self._credential = credential
+        self._clock = clock
+
+    def register(self, metrics: Metrics) -> None:
+        """Be asked at every scrape; once."""
+        metrics.measured(FAMILIES, self._measure)
+
+    def _measure(self) -> Iterator[Measurement]:
+        if end := own_end(self._credential):
+            yield Measurement(OWN_EXPIRY, (), end.timestamp())
+        fleets = ((roster, self._drain_store.reports(roster)) for roster in self._drain_store.rosters())
+        yield from measures.measure(self._configs(), fleets, int(self._clock.now().timestamp()))
+
+
+def own_end(credential: Credential) -> datetime | None:
+    """Until when a credential is good; None: it does not say, or comes from a program that renews it."""
+    match credential:
+        case TokenFile(path):
+            found = end_of_token(Sensitive(_text(path)))
+        case StaticToken(token):
+            found = end_of_token(Sensitive(token.reveal()))
+        case ClientCertificate(cert_pem=cert_pem):
+            found = end_of_certificate(cert_pem)
+        case _:
+            return None
+    return None if found is None else found.at
+
+
+def _text(path: str) -> str:
+    """What the file holds now; empty where it cannot be read: whoever uses it says so."""
+    try:
+        with Path(path).open(encoding="ascii", errors="replace") as file:
+            return file.read(_LARGEST_TOKEN)
+    except OSError:
+        return ""

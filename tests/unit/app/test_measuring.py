@@ -1,0 +1,89 @@
+"""What a scrape is told of the fleet and of the operator itself."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from dpunetop.app.measuring import FAMILIES, OWN_EXPIRY, Fleet, own_end
+from dpunetop.controllers.drain.store import DrainStore
+from dpunetop.domain.drain.measures import PAIRS
+from dpunetop.runtime.client.connection import (
+    Anonymous,
+    ClientCertificate,
+    Credential,
+    Redacted,
+    StaticToken,
+    TokenFile,
+    TokenSource,
+)
+from dpunetop.runtime.metrics import Metrics
+from dpunetop.sandbox.pki import Authority
+from support.clock import FakeClock
+from support.rosters import roster
+
+END = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+
+def jwt(end: datetime) -> str:
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": int(end.timestamp())}).encode()).decode().rstrip("=")
+    return f"head.{claims}.tail"
+
+
+def fleet(credential: Credential, drain_store: DrainStore) -> Metrics:
+    metrics = Metrics()
+    Fleet(list, drain_store, credential, FakeClock()).register(metrics)
+    return metrics
+
+
+def exposed(metrics: Metrics) -> str:
+    return metrics.exposition()[0].decode()
+
+
+def test_the_token_of_the_pod_is_read_anew_at_each_scrape(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    metrics = fleet(TokenFile(str(file)), DrainStore())
+    assert OWN_EXPIRY not in exposed(metrics)
+    for end in (END, END + timedelta(hours=1)):
+        file.write_text(jwt(end))
+        assert metrics.registry.get_sample_value(OWN_EXPIRY) == end.timestamp()
+
+
+def test_a_client_certificate_says_when_it_ends() -> None:
+    pair = Authority("infra").client("operator")
+    found = own_end(ClientCertificate(pair.certificate.decode(), Redacted(pair.key.decode())))
+    assert found is not None
+    assert found > datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        Anonymous(),
+        TokenSource(lambda: jwt(END)),
+        TokenFile("/nowhere/token"),
+        StaticToken(Redacted("opaque")),
+        ClientCertificate("no certificate", Redacted("")),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_credential_that_does_not_say_until_when_it_is_good_has_no_series(credential: Credential) -> None:
+    assert own_end(credential) is None
+
+
+def test_the_series_of_a_config_end_with_it() -> None:
+    store, shared = DrainStore(), roster()
+    metrics = fleet(Anonymous(), store)
+    store.publish(shared)
+    assert PAIRS in exposed(metrics)
+    store.drop(shared.config.tenant_cluster)
+    assert PAIRS not in exposed(metrics)
+
+
+def test_what_is_measured_is_described_before_there_is_anything_to_measure() -> None:
+    metrics = fleet(Anonymous(), DrainStore())
+    assert {*FAMILIES} <= {*metrics.registry._names_to_collectors}
