@@ -13,7 +13,7 @@ from dpunetop.domain.drain import measures
 from dpunetop.domain.drain.measures import Family, Measurement
 from dpunetop.domain.tenant.credentialend import end_of_certificate, end_of_token
 from dpunetop.kube.meta import Obj
-from dpunetop.runtime.client.connection import ClientCertificate, Credential, StaticToken, TokenFile
+from dpunetop.runtime.client.connection import ClientCertificate, Credential, StaticToken, TokenFile, TokenSource
 from dpunetop.runtime.metrics import Metrics
 
 OWN_EXPIRY = "dpunetop_operator_credential_expiry_timestamp_seconds"
@@ -21,7 +21,6 @@ FAMILIES: Mapping[str, Family] = {
     **measures.FAMILIES,
     OWN_EXPIRY: Family("Until when the operator's own credential in infra is good, where that is known.", ()),
 }
-_LARGEST_TOKEN = 64 << 10
 
 
 class Fleet:
@@ -52,10 +51,12 @@ class Fleet:
 
 
 def own_end(credential: Credential) -> datetime | None:
-    """Until when a credential is good; None: it does not say, or comes from a program that renews it."""
+    """Until when a credential is good; None: it does not say."""
     match credential:
         case TokenFile(path):
-            found = end_of_token(Sensitive(_text(path)))
+            found = end_of_token(Sensitive(_text(lambda: Path(path).read_text(encoding="ascii", errors="replace"))))
+        case TokenSource(read):
+            found = end_of_token(Sensitive(_text(read)))
         case StaticToken(token):
             found = end_of_token(Sensitive(token.reveal()))
         case ClientCertificate(cert_pem=cert_pem):
@@ -65,10 +66,9 @@ def own_end(credential: Credential) -> datetime | None:
     return None if found is None else found.at
 
 
-def _text(path: str) -> str:
-    """What the file holds now; empty where it cannot be read: whoever uses it says so."""
+def _text(read: Callable[[], str]) -> str:
+    """What it gives now; empty where that fails: whoever uses it says so."""
     try:
-        with Path(path).open(encoding="ascii", errors="replace") as file:
-            return file.read(_LARGEST_TOKEN)
+        return read()
     except OSError:
         return ""

@@ -34,6 +34,10 @@ def jwt(end: datetime) -> str:
     return f"head.{claims}.tail"
 
 
+def _raise() -> str:
+    raise OSError("the plugin fails")
+
+
 def fleet(credential: Credential, drain_store: DrainStore) -> Metrics:
     metrics = Metrics()
     Fleet(list, drain_store, credential, FakeClock()).register(metrics)
@@ -53,6 +57,10 @@ def test_the_token_of_the_pod_is_read_anew_at_each_scrape(tmp_path: Path) -> Non
         assert metrics.registry.get_sample_value(OWN_EXPIRY) == end.timestamp()
 
 
+def test_a_token_that_a_plugin_gives_says_when_it_ends() -> None:
+    assert own_end(TokenSource(lambda: jwt(END))) == END
+
+
 def test_a_client_certificate_says_when_it_ends() -> None:
     pair = Authority("infra").client("operator")
     found = own_end(ClientCertificate(pair.certificate.decode(), Redacted(pair.key.decode())))
@@ -64,7 +72,7 @@ def test_a_client_certificate_says_when_it_ends() -> None:
     "credential",
     [
         Anonymous(),
-        TokenSource(lambda: jwt(END)),
+        TokenSource(_raise),
         TokenFile("/nowhere/token"),
         StaticToken(Redacted("opaque")),
         ClientCertificate("no certificate", Redacted("")),
