@@ -162,7 +162,7 @@ lint: $(READY) ## ruff: style and formatting; vulture: code that nothing uses
 
 .PHONY: types
 types: $(READY) ## mypy --strict
-	$(BIN)/mypy src hack examples tests/bench
+	$(BIN)/mypy src hack examples tests
 
 .PHONY: imports
 imports: $(READY) ## import-linter: who may import whom

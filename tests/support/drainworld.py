@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from dpunetop.domain.drain.model import facts, readers
 from dpunetop.domain.drain.model.calls import Call, Done, QuorumGet, QuorumList, Run, Task, Write
@@ -153,7 +153,7 @@ class World:
         self.calls = 0
         """API calls of the operator so far."""
         self.struck = False
-        self._strike: tuple[int, Callable[[World], object]] | None = None
+        self._strike: tuple[int, Callable[[], object]] | None = None
         self.template, self.proven = "r1", "r1"
         """What a pod is made from now, and the last template that a DPU was seen to serve with."""
         self.shown: dict[str, Any] = {}
@@ -991,20 +991,30 @@ class World:
 
     # --- a script ---------------------------------------------------------------------------------------------------
 
-    def strike(self, number: int, fault: Callable[[World], object]) -> None:
+    def strike(self, number: int, fault: Callable[[Self], object]) -> None:
         """Have something go wrong at the call of that number."""
-        self._strike = (number, fault)
+        self._strike = (number, partial(fault, self))
 
     def _struck(self) -> bool:
         if self._strike is None or self.calls < self._strike[0] or self.struck:
             return False
         self.struck = True
-        self._strike[1](self)
+        self._strike[1]()
         return True
 
     def pending(self) -> Call | None:
         """The call that the operator takes next, if it is at one."""
         return self._next_call()
+
+    def is_doing(self, task: type[Task]) -> bool:
+        """Whether the operator is at a task of that kind."""
+        return self.process.run is not None and isinstance(self.process.run.task, task)
+
+    def maintenance(self) -> facts.Maintenance:
+        """Our NodeMaintenance, which is there."""
+        found = self.own()
+        assert found is not None
+        return found
 
     def operate_until(self, wanted: Callable[[Call], bool], limit: int = 200) -> Call:
         """Let the operator go on until its next call is a certain one, which it has not taken yet."""

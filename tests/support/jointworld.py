@@ -13,7 +13,6 @@ from typing import Any
 
 from dpunetop.controllers.drain.infrahealth import CALM_SECONDS, InfraHealth
 from dpunetop.domain.clusterconfig.types import OutagePolicy, UnplannedSpec
-from dpunetop.domain.drain.fleet.roster import Slot
 from dpunetop.domain.drain.host import HostDecision, HostSnapshot
 from dpunetop.domain.drain.model.calls import Task
 from dpunetop.domain.drain.model.cordonmark import CORDON_MANAGER
@@ -39,6 +38,7 @@ from support import drainworld
 from support.clock import FakeClock
 from support.drainworld import HOST, TENANT, Action, World
 from support.owningserver import OwningServer
+from support.rosters import scope
 
 AFTER = 300
 TOOL = "a-tool-of-the-tenant"
@@ -99,8 +99,8 @@ class JointWorld(World):
         self.network = self._about_network(view)
         state = self.network.state
         self._asks_since = None if state is None else state.asks_since
-        snapshot = HostSnapshot(view.host_ref, view.dpus, {}, {}, view)
-        decided = HostDecision(Slot(HOST, ()), snapshot, {}, {}, decision, self._outage, self.network)
+        snapshot = HostSnapshot(scope(), view.host_ref, view.dpus, {}, {}, view)
+        decided = HostDecision(snapshot, {}, {}, decision, self._outage, self.network)
         return next(iter(decided.tasks), None)
 
     def _about_network(self, view: HostView) -> OutageDecision:

@@ -22,7 +22,15 @@ from dpunetop.base.clock import RealClock
 from dpunetop.base.stop import Stop
 from dpunetop.kube import requests
 from dpunetop.kube.errors import Unreachable
-from dpunetop.kube.keys import DEPLOYMENTS, NODES, PODS, SELFSUBJECTREVIEWS, SUBJECTACCESSREVIEWS, TOKENREVIEWS
+from dpunetop.kube.keys import (
+    DEPLOYMENTS,
+    NODES,
+    PODS,
+    SELFSUBJECTREVIEWS,
+    SUBJECTACCESSREVIEWS,
+    TOKENREVIEWS,
+    Resource,
+)
 from dpunetop.kube.requests import Request, Selection, changes_nothing
 from dpunetop.runtime.client.connection import Anonymous, Connection
 from dpunetop.runtime.metrics import Metrics
@@ -67,7 +75,7 @@ def test_a_write_is_known_as_one_whatever_its_names_say(request_: Request) -> No
 
 
 @pytest.mark.parametrize("resource", [SUBJECTACCESSREVIEWS, SELFSUBJECTREVIEWS, TOKENREVIEWS])
-def test_a_review_is_a_question(resource: requests.Resource) -> None:
+def test_a_review_is_a_question(resource: Resource) -> None:
     assert changes_nothing(requests.create(resource, "", {}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -23,8 +24,8 @@ from support.drainviews import CYCLE, OPENED, closed, cordoned, dpu, view
 from support.objects import condition, node
 from support.rosters import DPU, ENTRY, HOST, member, roster, scope, slot, snapshot
 
-NO_ENTRY = {"entry": PodEntry()}
-UNPAIRED = {"pairing": None, "text": "", **NO_ENTRY}
+NO_ENTRY: dict[str, Any] = {"entry": PodEntry()}
+UNPAIRED: dict[str, Any] = {"pairing": None, "text": "", **NO_ENTRY}
 OTHER = member("d2", is_home=True)
 GIVEN = roster(image="quay.io/ovn@sha256:1")
 
@@ -61,7 +62,7 @@ def statuses(found: DpuNodeStatus) -> dict[str, Status]:
     return {each.type: each.status for each in found.conditions}
 
 
-def staged(stage: DpuPhase, reason: str = "", **but: object) -> DpuStatus:
+def staged(stage: DpuPhase, reason: str = "", **but: Any) -> DpuStatus:
     return replace(DpuStatus(DPU, stage, DrainReason.CORDON, reason, "2 pods are left"), **but)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ FAILED = MachineState("c", "d", state="Degraded", reason="disk is full", asked="
 LATE = replace(FAILED, reason="failed to drain node", applied="uncordon-c")
 BEFORE = replace(FAILED, asked="", applied="")
 TWO = "node d1 belongs to 2 custom roles (dpu, gpu)"
-DRAINED = {"maintenances": (DONE,), "host": DRAINED_HOST}
+DRAINED: dict[str, Any] = {"maintenances": (DONE,), "host": DRAINED_HOST}
 
 
 def two_pools(dpu: DpuView) -> DpuView:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,17 @@ def note(world: World, name: str, **annotations: str) -> None:
     world.infra.change(NODES, "", name, {"metadata": {"annotations": annotations}})
 
 
-def rewrite(world: World, name: str, **fields: object) -> None:
+def both(*changes: Change) -> Change:
+    """One after the other."""
+
+    def change(world: World) -> None:
+        for each in changes:
+            each(world)
+
+    return change
+
+
+def rewrite(world: World, name: str, **fields: Any) -> None:
     """Somebody else has written the record."""
     found = world.budget(name).cycle
     assert found is not None
@@ -232,9 +243,8 @@ def uncordoned() -> World:
 
 STANDS: dict[str, Change] = {
     "the host is cordoned again": lambda w: host(w, unschedulable=True),
-    "the maintenance operator gives the host back, because it loses its lease": lambda w: (
-        host(w, taints=[]),
-        maintenance(w, {"status": {"errorOnLeaseCount": 4}}),
+    "the maintenance operator gives the host back, because it loses its lease": both(
+        lambda w: host(w, taints=[]), lambda w: maintenance(w, {"status": {"errorOnLeaseCount": 4}})
     ),
     "the maintenance drains again": lambda w: maintenance(w, {"status": {"phase": "Running"}}),
     "the maintenance is on its way out": lambda w: maintenance(w, {"metadata": {"deletionTimestamp": "now"}}),
@@ -333,7 +343,7 @@ def test_a_refused_drain_is_not_tried_again_at_once_and_leaves_no_mark() -> None
 # --- bringing the earlier cordon back ---------------------------------------------------------------------------------
 
 
-def is_patch_of_host(call: Call) -> bool:
+def is_patch_of_host(call: Call | None) -> bool:
     return isinstance(call, Write) and isinstance(call.step, Patch) and call.step.resource is NODES
 
 
@@ -709,9 +719,9 @@ RUNS_ON: dict[str, Change] = {
     "the host is in use": lambda w: host(w, unschedulable=None),
     "the maintenance drains again": lambda w: maintenance(w, {"status": {"phase": "Running"}}),
     "the maintenance is on its way out": lambda w: maintenance(w, {"metadata": {"deletionTimestamp": "now"}}),
-    "the maintenance is another one": lambda w: (
-        w.tenant.remove(NODEMAINTENANCES, "", NAME),
-        w.tenant.put(
+    "the maintenance is another one": both(
+        lambda w: w.tenant.remove(NODEMAINTENANCES, "", NAME),
+        lambda w: w.tenant.put(
             NODEMAINTENANCES,
             {"metadata": {"name": NAME}, "spec": {"nodeName": HOST}, "status": {"phase": "Succeeded"}},
         ),

@@ -131,7 +131,7 @@ def test_a_failed_maintenance_that_is_made_anew_does_not_cordon_a_host_that_was_
     world.nmo_fails()
     world.register_host_anew()
     world.settle()
-    assert (world.own().cordoned_before, world.own().host_uid) == (False, world.host().uid)
+    assert (world.maintenance().cordoned_before, world.maintenance().host_uid) == (False, world.host().uid)
     world.uncordon(DPU)
     world.settle()
     assert (world.host().cordoned, world.violations, world.unsettled()) == (False, [], [])

@@ -7,6 +7,7 @@ what people asked for.
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import pytest
 
@@ -65,7 +66,7 @@ def attacks(world: World, attacker: str) -> list[Action]:
     """Nobody takes the pair apart; the attacker says what it likes while drains come and go and the operator dies."""
     own: list[Action] = [lambda: world.annotate(attacker, HOST), lambda: world.annotate(attacker, None)]
     others: list[Action] = [world.drain, world.give_back, world.crash]
-    works: list[Action] = [lambda c=name: world.sync(c) for name in world.servers]
-    works += [lambda w=worker: world.operate(w) for worker in WORKERS]
-    works += [lambda d=dpu: world.kubelet(d) for dpu in DPUS] + [lambda d=dpu: world.run_blocker(d) for dpu in DPUS]
+    works: list[Action] = [partial(world.sync, name) for name in world.servers]
+    works += [partial(world.operate, worker) for worker in WORKERS]
+    works += [partial(world.kubelet, dpu) for dpu in DPUS] + [partial(world.run_blocker, dpu) for dpu in DPUS]
     return [*works * 3, *own, *others]

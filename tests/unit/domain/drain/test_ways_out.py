@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +78,26 @@ def tenant_answers(world: World) -> None:
     uncordon(world)
 
 
+def after_forcing(do: Do) -> Do:
+    """The budget is forced open first."""
+
+    def both(world: World) -> None:
+        force_open(world)
+        do(world)
+
+    return both
+
+
+def then_forced(do: Do) -> Do:
+    """The budget is forced open last."""
+
+    def both(world: World) -> None:
+        do(world)
+        force_open(world)
+
+    return both
+
+
 def then_uncordon(do: Do) -> Do:
     """The drain is let go on to its end, and the cordon is taken back."""
 
@@ -114,7 +135,7 @@ def host_drains(world: World, word: str) -> None:
 # --- where it waits ---------------------------------------------------------------------------------------------------
 
 
-def cordoned(**kinds: object) -> World:
+def cordoned(**kinds: Any) -> World:
     world = World(settings=DrainSettings(**kinds))
     world.cordon(DPU)
     return world
@@ -316,7 +337,7 @@ WAYS: tuple[Way, ...] = (
     Way(Reason.HELD_BY_ANNOTATION, held_at_the_end, annotation_off),
     Way(Reason.FOREIGN_MAINTENANCE, with_somebody_elses, then_uncordon(lambda w: w.foreign_end())),
     Way(Reason.HOST_IN_OWN_DRAIN, of_a_host_in_its_own_drain, then_uncordon(lambda w: host_drains(w, "uncordon"))),
-    Way(Reason.HOST_IN_OWN_DRAIN, of_a_host_in_its_own_drain, lambda w: (force_open(w), host_drains(w, "uncordon"))),
+    Way(Reason.HOST_IN_OWN_DRAIN, of_a_host_in_its_own_drain, after_forcing(lambda w: host_drains(w, "uncordon"))),
     Way(Reason.NO_FREE_SLOT, showing(not_now=SLOT), then_uncordon(shown())),
     Way(Reason.MAINTENANCE_TERMINATING, on_its_way_out, then_uncordon(lambda w: w.nmo())),
     Way(Reason.MAINTENANCE_FAILED, failed_twice, then_uncordon(lambda w: w.tick(300))),
@@ -330,10 +351,10 @@ WAYS: tuple[Way, ...] = (
     Way(Reason.ABORTED, aborted, uncordon),
     Way(Reason.ABORTED, aborted, skip_and_off),
     Way(Reason.HOST_ABSENT, of_an_absent_host, then_uncordon(World.register_host_anew)),
-    Way(Reason.HOST_ABSENT, of_an_absent_host, lambda w: (w.register_host_anew(), force_open(w))),
+    Way(Reason.HOST_ABSENT, of_an_absent_host, then_forced(World.register_host_anew)),
     Way(Reason.DPU_GONE, of_an_absent_dpu, lambda w: setattr(w, "is_sure", True), comes_out_cordoned=True),
     Way(Reason.TENANT_UNREACHABLE, of_a_silent_tenant, tenant_answers),
-    Way(Reason.TENANT_UNREACHABLE, of_a_silent_tenant, lambda w: (force_open(w), w.tenant_comes())),
+    Way(Reason.TENANT_UNREACHABLE, of_a_silent_tenant, after_forcing(lambda w: w.tenant_comes())),
     Way(Reason.TIME_WENT_BACK, showing(unverified=True), then_uncordon(shown())),
 )
 ELSEWHERE: dict[Reason, str] = {

@@ -56,7 +56,7 @@ def test_containers_that_were_there_before_prove_nothing_after_a_reboot() -> Non
 
 def owned_by(*managers: Any, marked: bool = True) -> dict[str, Any]:
     notes = {UNPLANNED_ANNOTATION: "x"} if marked else {}
-    fields = {"f:spec": {"f:unschedulable": {}}}
+    fields: dict[str, Any] = {"f:spec": {"f:unschedulable": {}}}
     entries = [{"manager": each, "fieldsV1": fields} for each in managers]
     other = {"manager": "kubelet", "fieldsV1": {"f:status": {}}}
     return {"metadata": {"name": "h", "annotations": notes, "managedFields": [*entries, other]}}

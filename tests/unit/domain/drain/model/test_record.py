@@ -175,8 +175,10 @@ SEEN = {  # boot, pod, containers -> boot, containers, stale
 
 
 @pytest.mark.parametrize(("seen", "becomes"), SEEN.values(), ids=SEEN.keys())
-def test_the_record_follows_what_is_seen_when(seen: tuple, becomes: tuple) -> None:
-    after = seen_in_boot(BEFORE, *seen, now=7)
+def test_the_record_follows_what_is_seen_when(
+    seen: tuple[str, str, tuple[str, ...]], becomes: tuple[str, tuple[str, ...], tuple[str, ...]]
+) -> None:
+    after = seen_in_boot(BEFORE, *seen, 7)
     assert (after.boot, after.containers, after.stale) == becomes
 
 

@@ -239,6 +239,11 @@ def pair_again(world: JointWorld) -> None:
     repaired(world)
 
 
+def repaired_and_calm(world: JointWorld) -> None:
+    repaired(world)
+    world.calm()
+
+
 @dataclass(frozen=True)
 class Way:
     reason: NetworkReason
@@ -252,7 +257,7 @@ WAYS = (
     Way(NetworkReason.HOST_CORDONED, cordoned, uncordon_host),
     Way(NetworkReason.HOST_CORDONED, cordoned, repair_by_drain),
     Way(NetworkReason.CORDON_LIMIT_REACHED, without_place, repaired),
-    Way(NetworkReason.INFRA_SUSPECT, while_infra_is_suspect, lambda world: (repaired(world), world.calm())),
+    Way(NetworkReason.INFRA_SUSPECT, while_infra_is_suspect, repaired_and_calm),
     Way(NetworkReason.NETWORK_UNPROVEN, held, lambda world: world.order(DPU, None)),
     Way(NetworkReason.NETWORK_UNPROVEN, held, uncordon_and_end_hold),
     Way(NetworkReason.HOST_NOT_SERVED, unpaired, uncordon_host),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ SETTINGS = BlockerSettings("dpunetop", "registry/image:1", "owner", has_scc=Fals
 SITE = HostRef("host-1", "tenant/a/b", "dpunetop", "owner", Author("dpunetop-drain", "term-2", "x7", 0))
 
 
-def live(**but: object) -> Budget:
+def live(**but: Any) -> Budget:
     obj = first_budget(SETTINGS, "bf2-1", "host-1")
     metadata = {**obj["metadata"], "uid": "u", "resourceVersion": "41"}
     return replace(budget({**obj, "metadata": metadata}, "owner"), **but)

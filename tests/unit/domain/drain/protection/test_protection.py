@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from dpunetop.domain.drain.model import facts, readers
-from dpunetop.domain.drain.model.calls import Call, QuorumGet, QuorumList, Run, Task, Write
+from dpunetop.domain.drain.model.calls import Answer, Call, Done, QuorumGet, QuorumList, Run, Task, Write
 from dpunetop.domain.drain.model.facts import Author, DpuView, HostRef, NodeGone
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, blocker, first_budget
 from dpunetop.domain.drain.protection.decision import Entries, ProtectionPhase, ProtectionView, decide_protection
@@ -29,8 +28,8 @@ from dpunetop.domain.names import (
 from dpunetop.domain.pairing.entries import EntriesView, idle_pods, judge_entries, render_idle_pods
 from dpunetop.kube.errors import ApiError, Conflict
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NODES, PODS
-from dpunetop.kube.meta import uid_of
-from dpunetop.kube.plan import Delete
+from dpunetop.kube.meta import Obj, uid_of
+from dpunetop.kube.plan import Delete, Emit
 from support.twoclusters import Server, merged
 
 DPU, HOST, TENANT = "bf2-1", "host-1", "tenant/a/b"
@@ -106,7 +105,8 @@ class Stage:
         assert task is not None
         return Run(task)
 
-    def perform(self, call: Call) -> object:
+    def perform(self, call: Call | Done) -> Answer | ApiError:
+        assert not isinstance(call, Done)
         cluster = call.step.cluster if isinstance(call, Write) else call.cluster
         try:
             return (self.infra if cluster == INFRA else self.tenant).perform(call)
@@ -114,7 +114,7 @@ class Stage:
             return err
 
     def finish(self, run: Run) -> str:
-        while not hasattr(call := run.next(), "result"):
+        while not isinstance(call := run.next(), Done):
             run = run.answered(self.perform(call))
         return f"{call.result.name}: {call.note}"
 
@@ -306,7 +306,7 @@ def test_the_node_is_read_after_the_budget_and_the_entries_before_both() -> None
     stage.work()
     stage.blocker_starts()
     run, kinds = stage.run(), []
-    while not hasattr(call := run.next(), "result"):
+    while not isinstance(call := run.next(), Done):
         kinds.append(call.resource.plural if isinstance(call, QuorumGet | QuorumList) else "write")
         run = run.answered(stage.perform(call))
     assert kinds == ["configmaps", "poddisruptionbudgets", "pods", "nodes", "pods", "write"]
@@ -341,7 +341,7 @@ def change_entry(stage: Stage, text: str = ANOTHER) -> Run:
     return Run(ChangeEntry(stage.view().host_ref, DPU, "ns", text))
 
 
-def entries(stage: Stage) -> dict[str, Any]:
+def entries(stage: Stage) -> Obj:
     found = stage.infra.get(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES)
     assert found is not None
     return found
@@ -352,9 +352,9 @@ def test_another_entry_is_written_with_the_pod_that_is_to_go_before_that_goes() 
     stage.drain_host()
     [pod] = stage.infra.list(PODS, "ns")
     run, kinds = change_entry(stage), []
-    while not hasattr(call := run.next(), "result"):
-        is_write = isinstance(call, Write)
-        kinds.append(type(call.step).__name__ if is_write else call.resource.plural)
+    while not isinstance(call := run.next(), Done):
+        assert not isinstance(call, Emit)
+        kinds.append(type(call.step).__name__ if isinstance(call, Write) else call.resource.plural)
         if kinds[-1] == "Delete":
             assert (entries(stage)["data"], idle_pods(entries(stage))) == ({DPU: ANOTHER}, {DPU: uid_of(pod)})
         run = run.answered(stage.perform(call))

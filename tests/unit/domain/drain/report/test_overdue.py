@@ -39,7 +39,7 @@ CRD = Path(__file__).parents[5] / "config" / "crd" / "dpu.openshift.io_dpucluste
 ASKED = replace(CYCLE, asked_at=1000)
 OPEN = replace(OPENED, asked_at=1000, opened_at=2000)
 BACK = replace(RETURNING, asked_at=1000, opened_at=2000, booted_at=3000, returned_at=4000, stale=("c0",))
-UNPROVEN = {"pods": ()}
+UNPROVEN: dict[str, Any] = {"pods": ()}
 
 
 def at(time: int, given: HostView) -> HostView:

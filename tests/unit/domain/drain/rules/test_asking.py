@@ -52,6 +52,7 @@ def test_the_record_comes_before_anything_in_the_tenant() -> None:
     world = World()
     world.cordon(DPU)
     call = world.operate_until(lambda call: isinstance(call, Write))
+    assert isinstance(call, Write)
     assert call.step.cluster == "infra"
 
 
@@ -79,13 +80,16 @@ def test_the_host_is_read_then_shown_to_have_no_maintenance_then_marked_then_ask
         world.act()
     kinds = [type(call).__name__ if not isinstance(call, Write) else type(call.step).__name__ for call in calls]
     assert kinds == ["QuorumGet", "QuorumList", "Patch", "Apply"]
-    assert annotations_of(calls[2].step.patch) == {CORDONED_BEFORE_ANNOTATION: "yes"}
-    assert annotations_of(calls[3].step.desired) == {
+    mark, request = (call.step for call in calls if isinstance(call, Write))
+    assert isinstance(mark, Patch)
+    assert annotations_of(mark.patch) == {CORDONED_BEFORE_ANNOTATION: "yes"}
+    assert isinstance(request, Apply)
+    assert annotations_of(request.desired) == {
         CORDONED_BEFORE_ANNOTATION: "yes",
         HOST_UID_ANNOTATION: world.host().uid,
         HOST_UPDATE_ANNOTATION: world.host().machine.update,
     }
-    assert calls[3].step.live is None
+    assert request.live is None
 
 
 def test_a_host_that_changes_between_its_read_and_its_mark_is_read_again() -> None:

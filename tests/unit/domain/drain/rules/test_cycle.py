@@ -25,6 +25,7 @@ from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.model.record import Cycle, State
 from dpunetop.domain.drain.rules.cycle import Decision, decide
 from dpunetop.domain.drain.rules.failing import retry_pause
+from dpunetop.domain.drain.rules.opening import Close
 from dpunetop.domain.drain.rules.records import Reset, Rewrite
 from dpunetop.domain.drain.rules.restoring import LeadOut
 from dpunetop.domain.drain.rules.returning import EndMaintenance, LeftCordoned
@@ -58,7 +59,7 @@ def told(decision: Decision) -> str:
     """The task and what it is about, or the reason of a hold, or nothing."""
     if decision.task is not None:
         dpu_name = getattr(decision.task, "dpu", "")
-        becomes = getattr(decision.task, "becomes", "")
+        becomes: Any = getattr(decision.task, "becomes", "")
         state = "" if becomes == "" else " over" if becomes is None else f" {becomes.state}"
         return f"{type(decision.task).__name__} {dpu_name}{state}".strip()
     return "" if decision.hold is None else str(decision.hold.reason)
@@ -529,7 +530,14 @@ def test_next_for_two_dpus_in_one_host_is(given: HostView, expected: str) -> Non
     assert told(decide(given)) == expected
 
 
-PAST = {"opened": True, "disturbed": True, "booted_at": 7, "stale": ("c0",), "boot": "b1", "containers": ("c1",)}
+PAST: dict[str, Any] = {
+    "opened": True,
+    "disturbed": True,
+    "booted_at": 7,
+    "stale": ("c0",),
+    "boot": "b1",
+    "containers": ("c1",),
+}
 """What a record knows, of a DPU that runs as it was seen last."""
 
 
@@ -539,7 +547,7 @@ def with_a_past(dpu: DpuView) -> DpuView:
     return replace(dpu, budget=replace(dpu.budget, cycle=replace(dpu.budget.cycle, **PAST)))
 
 
-@pytest.mark.parametrize("case", {**CASES, **TWO})
+@pytest.mark.parametrize("case", [*CASES, *TWO])
 def test_no_decision_writes_a_record_that_has_forgotten_what_the_one_before_knew(case: str) -> None:
     given = {**CASES, **TWO}[case][0]
     task = decide(replace(given, dpus=tuple(map(with_a_past, given.dpus)))).task
@@ -589,6 +597,7 @@ def test_who_is_held_for_a_blocker_is_told_how_to_force_it() -> None:
 
 def test_a_host_that_ends_without_proof_is_to_come_out_cordoned_and_somebody_is_told() -> None:
     task = decide(view(replace(free(RETURNING), node=NodeGone(True)), maintenances=(DONE,), host=DRAINED_HOST)).task
+    assert isinstance(task, EndMaintenance)
     assert (task.cordoned_before, task.left_cordoned) == (
         True,
         LeftCordoned({"metadata": {"name": "c"}}, is_parted=False),
@@ -607,6 +616,7 @@ def test_force_tells_nobody_of_a_host_of_which_nothing_is_to_be_proven_when_the_
 def test_a_host_that_a_person_uncordoned_comes_out_in_use_whatever_it_was_before() -> None:
     over = replace(RETURNING, reason=str(Reason.HOST_UNCORDONED))
     task = decide(view(free(over), maintenances=(DONE,), host=replace(DRAINED_HOST, mark=True))).task
+    assert isinstance(task, EndMaintenance)
     assert task.cordoned_before is False
 
 
@@ -625,25 +635,27 @@ def test_the_write_that_closes_says_that_the_cordon_was_taken_back_only_in_a_rec
 ) -> None:
     cycle = replace(OPENED, term=term)
     task = decide(view(free(cycle, is_open=True), maintenances=(DONE,), host=DRAINED_HOST)).task
+    assert isinstance(task, Close)
     assert task.taken_back == (cycle if says_so else None)
 
 
 def test_a_host_that_was_proven_is_to_come_out_as_it_was() -> None:
     task = decide(view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST)).task
+    assert isinstance(task, EndMaintenance)
     assert (task.cordoned_before, task.left_cordoned) == (None, None)
     assert [dpu_check.proven_boot for dpu_check in task.dpu_checks] == ["b1"]
 
 
-LATE = Signal("lease", False, HoldReason(Reason.LEASE_NOT_RENEWED, "the Lease is not renewed"))
+LATE_SIGN = Signal("lease", False, HoldReason(Reason.LEASE_NOT_RENEWED, "the Lease is not renewed"))
 SHOWN: dict[str, tuple[tuple[Signal, ...], Reason, str]] = {
     "it may yet come": ((Signal("lease", False), Signal("zone", True)), Reason.PROOF_MISSING, "lease"),
     "it does not come by itself": (
-        (Signal("lease", False), LATE),
+        (Signal("lease", False), LATE_SIGN),
         Reason.LEASE_NOT_RENEWED,
         "lease, lease; the Lease is not renewed",
     ),
     "trouble of a sign that holds is over": (
-        (replace(LATE, holds=True), Signal("zone", False)),
+        (replace(LATE_SIGN, holds=True), Signal("zone", False)),
         Reason.PROOF_MISSING,
         "zone",
     ),
@@ -660,13 +672,14 @@ def test_a_sign_that_the_tenant_does_not_show_is_waited_for_with_a_reason(
 
 def test_an_outdated_pod_is_started_anew_before_its_lease_is_waited_for() -> None:
     outdated = replace(free(RETURNING), pods=(replace(POD, current=False),))
-    found = decide(view(outdated, maintenances=(DONE,), host=DRAINED_HOST, signals=(LATE,)))
+    found = decide(view(outdated, maintenances=(DONE,), host=DRAINED_HOST, signals=(LATE_SIGN,)))
     assert told(found) == "RestartPod d1"
 
 
 def test_a_dpu_that_serves_nobody_yet_has_no_say_in_giving_back() -> None:
     newcomer = replace(free(), name="d2", budget=closed(serves="", is_open=True))
     task = decide(view(free(RETURNING), newcomer, maintenances=(DONE,), host=DRAINED_HOST)).task
+    assert isinstance(task, EndMaintenance)
     assert [dpu_check.dpu for dpu_check in task.dpu_checks] == ["d1"]
 
 

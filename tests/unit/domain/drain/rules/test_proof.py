@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,11 +18,11 @@ DPU = DpuView("d", NODE, None, "b", (POD,))
 CYCLE = Cycle(State.RETURNING, "t", boot="b2", stale=("c1",))
 
 
-def pod(**but: object) -> DpuView:
+def pod(**but: Any) -> DpuView:
     return replace(DPU, pods=(replace(POD, **but),))
 
 
-def node(**but: object) -> DpuView:
+def node(**but: Any) -> DpuView:
     return replace(DPU, node=replace(NODE, **but))
 
 

@@ -28,7 +28,7 @@ from dpunetop.domain.names import (
 )
 from dpunetop.kube.keys import NODES, PODS
 from dpunetop.kube.meta import name_of
-from dpunetop.kube.plan import Delete, Fence
+from dpunetop.kube.plan import Delete, Emit, Fence
 from support.drainviews import DRAINED_HOST, RETURNING, free, view
 from support.drainworld import HOST, OPERATOR_NAMESPACE, PODS_NAMESPACE, World
 
@@ -61,8 +61,9 @@ def rebooted(dpus: int = 1, *, cordoned_before: bool = False) -> World:
 
 def before_the_legs() -> World:
     world = rebooted()
-    world.operate_until(lambda call: isinstance(world.process.run.task, EndMaintenance))
-    return world.operate_until(is_first_leg) and world
+    world.operate_until(lambda call: world.is_doing(EndMaintenance))
+    world.operate_until(is_first_leg)
+    return world
 
 
 def finish_task(world: World) -> None:
@@ -132,18 +133,21 @@ def test_the_serving_node_must_be_ready_too() -> None:
 def test_the_maintenance_is_read_first_and_deleted_as_it_was_read_then() -> None:
     world = rebooted(2)
     world.operate_until(is_delete)
-    world.process.run = replace(world.process.run, answers=())
+    run = world.process.run
+    assert run is not None
+    world.process.run = replace(run, answers=())
     calls = []
     while (call := world.pending()) is not None:
+        assert not isinstance(call, Emit)
         calls.append(call)
         world.act()
-    names = [
-        call.resource.plural if isinstance(call, QuorumGet | QuorumList) else type(call.step).__name__ for call in calls
-    ]
+    names = [type(call.step).__name__ if isinstance(call, Write) else call.resource.plural for call in calls]
     one_dpu = ["nodes", "poddisruptionbudgets", "pods"]
     assert names == ["nodemaintenances", *one_dpu, *one_dpu, "nodes", "Delete"]
-    delete = calls[-1].step
-    assert delete.fence is Fence.VERSION
+    delete = calls[-1]
+    assert isinstance(delete, Write)
+    assert isinstance(delete.step, Delete)
+    assert delete.step.fence is Fence.VERSION
 
 
 def mark(world: World) -> None:
@@ -175,7 +179,7 @@ def test_without_the_version_the_mark_would_not_hold_it(monkeypatch: pytest.Monk
 
 def test_a_mark_that_stands_forbids_giving_back() -> None:
     world = rebooted()
-    world.operate_until(lambda call: isinstance(world.process.run.task, EndMaintenance))
+    world.operate_until(lambda call: world.is_doing(EndMaintenance))
     mark(world)
     finish_task(world)
     assert "a budget may be open" in world.trace[-1]
@@ -206,7 +210,7 @@ def test_a_maintenance_made_anew_is_not_deleted_for_the_old_one() -> None:
 
 def test_one_of_somebody_else_is_never_deleted() -> None:
     world = rebooted()
-    world.operate_until(lambda call: isinstance(world.process.run.task, EndMaintenance))
+    world.operate_until(lambda call: world.is_doing(EndMaintenance))
     world.tenant.change(NODEMAINTENANCES, "", NAME, {"metadata": {"labels": {OWNER_LABEL: "other"}}})
     finish_task(world)
     world.work()
@@ -274,7 +278,7 @@ def test_an_outdated_pod_of_a_host_in_use_is_left_alone() -> None:
     world = rebooted()
     change = {"metadata": {"annotations": {TEMPLATE_HASH_ANNOTATION: "r0"}}}
     world.infra.change(PODS, PODS_NAMESPACE, f"ovnkube-node-{DPU}", change)
-    world.operate_until(lambda call: isinstance(world.process.run.task, RestartPod))
+    world.operate_until(lambda call: world.is_doing(RestartPod))
     world.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None}})
     finish_task(world)
     assert world.infra.get(PODS, PODS_NAMESPACE, f"ovnkube-node-{DPU}") is not None
@@ -298,7 +302,7 @@ def test_a_forced_end_needs_no_proof_and_leaves_the_host_cordoned() -> None:
     assert world.events == ["HostLeftCordoned"] * 2  # of the DpuClusterConfig, and of the Node
 
 
-HAPPENED = {
+HAPPENED: dict[str, Callable[[World], object]] = {
     "nothing": lambda world: True,
     "its pod went": lambda world: world.infra.remove(PODS, PODS_NAMESPACE, f"ovnkube-node-{DPU}"),
     "it rebooted by itself": lambda world: world.reboots_by_itself(DPU) and world.kubelet(DPU),
@@ -448,9 +452,9 @@ def test_a_failed_maintenance_is_taken_away_though_the_drain_is_wanted_and_made_
     world = World()
     world.cordon(DPU)
     world.work()
-    while world.own().phase.name != "RUNNING":
+    while world.maintenance().phase.name != "RUNNING":
         world.nmo()
-    first = world.own().uid
+    first = world.maintenance().uid
     world.nmo_fails()
     world.work()
     while world.nmo():
@@ -469,12 +473,12 @@ def test_the_second_failure_is_followed_by_a_pause() -> None:
     world.cordon(DPU)
     world.work()
     for _ in range(2):
-        while world.own() is None or world.own().phase.name != "RUNNING":
+        while (found := world.own()) is None or found.phase.name != "RUNNING":
             world.nmo()
             world.work()
         world.nmo_fails()
         world.work()
-        while world.own() is not None and world.own().terminating:
+        while (found := world.own()) is not None and found.terminating:
             world.nmo()
         world.work()
     assert world.own() is None
@@ -490,10 +494,10 @@ def test_a_failed_one_is_not_taken_away_while_a_budget_is_open(monkeypatch: pyte
     world = World()
     world.cordon(DPU)
     world.work()
-    while world.own().phase.name != "RUNNING":
+    while world.maintenance().phase.name != "RUNNING":
         world.nmo()
     world.nmo_fails()
-    world.operate_until(lambda call: isinstance(world.process.run.task, EndFailedMaintenance))
+    world.operate_until(lambda call: world.is_doing(EndFailedMaintenance))
     BREAKS["the budget is closed"](world)
     finish_task(world)
     own = world.own()
@@ -513,7 +517,7 @@ def given_back(*, cordoned_before: bool) -> World:
 
 def test_nothing_is_restored_on_a_host_that_has_a_maintenance_again() -> None:
     world = given_back(cordoned_before=True)
-    world.operate_until(lambda call: isinstance(world.process.run.task, Restore) and isinstance(call, QuorumList))
+    world.operate_until(lambda call: world.is_doing(Restore) and isinstance(call, QuorumList))
     world.tenant.put(NODEMAINTENANCES, {"metadata": {"name": "other"}, "spec": {"nodeName": HOST}})
     finish_task(world)
     assert "there is a maintenance" in world.trace[-1]
@@ -533,7 +537,7 @@ LEFT = {
 @pytest.mark.parametrize("why", LEFT)
 def test_the_record_is_not_dropped_while_the_tenant_shows_that(why: str) -> None:
     world = given_back(cordoned_before=False)
-    world.operate_until(lambda call: isinstance(world.process.run.task, Reset))
+    world.operate_until(lambda call: world.is_doing(Reset))
     LEFT[why](world)
     finish_task(world)
     assert world.trace[-1].split(": ", 1)[1].startswith("ends STALE")
