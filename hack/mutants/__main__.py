@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 import ast
-import hashlib
+import gc
 import importlib
 import json
+import select
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 import pytest
 from hack.mutants.changes import Change, changes_of, enums_of, owners
 from hack.mutants.planting import plant
 from hack.mutants.survivors import MOST_OPEN, Survivors
-from hack.mutants.tests import Fate, Tests, collected
+from hack.mutants.tests import Child, Digests, Place, Tests, collected, digest
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "dpunetop"
@@ -25,10 +27,19 @@ MODULES = sorted([*(SOURCE / "domain" / "drain").rglob("*.py"), *(SOURCE / "doma
 PAIRING_TESTS = ["tests/unit/domain/pairing"]
 TESTS = ["tests/unit/domain/drain", *PAIRING_TESTS, "tests/unit/controllers/drain"]
 LIST = ROOT / "tests" / "data" / "mutants.txt"
-KEPT = ROOT / ".mutants" / "results.json"
-"""What was found out before; remove it to begin anew."""
+KEPT = ROOT / ".mutants"
+"""What was found out before, and what is known of the tests; remove it to begin anew."""
+USED = [SOURCE, ROOT / "tests" / "support"]
+"""What tests use beside their own files."""
 _WALKING = "_model.py"
 """What the files of tests are called that walk at random."""
+
+
+class Fate(Enum):
+    """What became of a planted bug."""
+
+    KILLED = "killed"
+    SURVIVED = "survived"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +53,11 @@ class Bug:
     """What it is called in the list."""
     digest: str
     """Of its name and of the text that it is planted in: what is known of it holds as long as that stays."""
+
+    @property
+    def place(self) -> Place:
+        """Where it is planted."""
+        return str(self.module), self.change.owner
 
     def put(self) -> None:
         """Plant it in this process."""
@@ -60,22 +76,49 @@ def bugs() -> list[Bug]:
         place = module.relative_to(SOURCE).with_suffix("")
         for change in changes_of(tree, enums):
             name = f"{place}:{change.owner}: {change.name}"
-            digest = hashlib.sha256(f"{name}\n{texts[change.owner]}".encode()).hexdigest()[:24]
-            found.append(Bug(module, tree, change, name, digest))
+            found.append(Bug(module, tree, change, name, digest(f"{name}\n{texts[change.owner]}")))
     return sorted(found, key=lambda bug: bug.digest)
 
 
-def play(tests: Tests, wanted: list[Bug], until: float) -> Iterator[tuple[Bug, Fate]]:
-    """What becomes of each, as far as the time goes. One that was killed before stays so; survivors are tried again."""
-    kept: dict[str, str] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    for bug in wanted:
-        if kept.get(bug.digest) == Fate.KILLED.value:
-            yield bug, Fate.KILLED
-        elif time.monotonic() < until:
-            fate = tests.fate(bug.put, (str(bug.module), bug.change.owner))
-            kept[bug.digest] = fate.value
-            KEPT.parent.mkdir(exist_ok=True)
-            KEPT.write_text(json.dumps(kept))
+@dataclass
+class Results:
+    """What became of bugs, in this run and before; written down as soon as it is known."""
+
+    path: Path
+    kept: dict[str, list[str]] = field(default_factory=dict)
+    """Digest of a bug to its fate, and to the digest of the tests that it got past."""
+
+    @classmethod
+    def read(cls, path: Path) -> Results:
+        """Those of earlier runs."""
+        return cls(path, json.loads(path.read_text()) if path.exists() else {})
+
+    def fate(self, bug: Bug, tests: Tests) -> Fate | None:
+        """One that was killed stays so; what has survived may not, once other tests ask. None: not known."""
+        fate, asked = self.kept.get(bug.digest, ("", ""))
+        if fate == Fate.KILLED.value:
+            return Fate.KILLED
+        return Fate.SURVIVED if fate and asked == tests.asked(bug.place) else None
+
+    def add(self, bug: Bug, tests: Tests, fate: Fate) -> None:
+        """Remember it."""
+        self.kept[bug.digest] = [fate.value, tests.asked(bug.place)]
+        self.path.write_text(json.dumps(self.kept))
+
+
+def play(tests: Tests, wanted: list[Bug], results: Results, until: float, jobs: int) -> Iterator[tuple[Bug, Fate]]:
+    """What becomes of those of which it is not known, as far as the time goes, so many at once."""
+    gc.freeze()  # so that children share what is there
+    running: dict[Child, Bug] = {}
+    todo = iter([bug for bug in wanted if results.fate(bug, tests) is None])
+    while True:
+        while len(running) < jobs and time.monotonic() < until and (bug := next(todo, None)) is not None:
+            running[tests.begin(bug.put, bug.place)] = bug
+        if not running:
+            return
+        for child in select.select(list(running), [], [])[0]:
+            bug, fate = running.pop(child), Fate.SURVIVED if child.answer() is True else Fate.KILLED
+            results.add(bug, tests, fate)
             yield bug, fate
 
 
@@ -94,6 +137,11 @@ def judge(every: list[Bug], fates: dict[Bug, Fate], known: Survivors) -> int:
     return 1 if new or share > MOST_OPEN else 0
 
 
+def used() -> str:
+    """Digest of all that tests use."""
+    return digest("\n".join(path.read_text() for root in USED for path in sorted(root.rglob("*.py"))))
+
+
 def main() -> int:
     """Plant as many as the arguments say."""
     parser = argparse.ArgumentParser(prog="make test-mutants", description=__doc__)
@@ -102,6 +150,7 @@ def main() -> int:
         "--minutes", type=float, default=60, help="no more are begun after that; go on with another run"
     )
     parser.add_argument("--only", default="", help="those with this text in their names")
+    parser.add_argument("--jobs", type=int, default=1, help="so many at once")
     parser.add_argument(
         "--walks", action=argparse.BooleanOptionalAction, default=True, help="also the slow random walks"
     )
@@ -112,15 +161,15 @@ def main() -> int:
 
     def body(items: list[pytest.Item]) -> int:
         chosen = [item for item in items if asked.walks or _WALKING not in item.nodeid]
-        tests = Tests(chosen, frozenset(map(str, MODULES)))
-        if (fallen := tests.learn()) is not None:
+        tests = Tests(chosen, frozenset(map(str, MODULES)), Digests(used()))
+        if (fallen := tests.learn(KEPT / "tests.pickle")) is not None:
             print(f"nothing was planted: as it is there falls {fallen}")
             return 2
-        fates = {}
-        for bug, fate in play(tests, wanted, until):
-            fates[bug] = fate
+        results = Results.read(KEPT / "results.json")
+        for bug, fate in play(tests, wanted, results, until, asked.jobs):
             if fate is Fate.SURVIVED:
                 print(f"survives: {bug.name}", flush=True)
+        fates = {bug: known for bug in wanted if (known := results.fate(bug, tests)) is not None}
         return judge(every, fates, Survivors.read(LIST))
 
     return collected(TESTS, body)

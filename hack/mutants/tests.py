@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import resource
@@ -11,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
+from pathlib import Path
 from types import CodeType, FrameType
 
 import pytest
@@ -21,11 +22,14 @@ Place = tuple[str, str]
 """Path of a module, and the qualified name of a function in it."""
 
 
-class Fate(Enum):
-    """What became of a planted bug."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a run of one test, as it is, has shown."""
 
-    KILLED = "killed"
-    SURVIVED = "survived"
+    seconds: float
+    """Of a processor."""
+    places: frozenset[Place]
+    """What it calls."""
 
 
 @dataclass
@@ -35,23 +39,40 @@ class Tests:
     items: list[pytest.Item]
     modules: frozenset[str]
     """Paths of the modules that bugs are planted in."""
-    seconds: dict[int, float] = field(default_factory=dict)
+    digests: Digests
+    known: dict[int, Known] = field(default_factory=dict)
     callers: dict[Place, set[int]] = field(default_factory=dict)
 
-    def learn(self) -> str | None:
-        """Run all tests once, as they are; one that falls already, None: none does."""
-        answer = in_child(self._learned, seconds=1800)
-        if not isinstance(answer, tuple):
+    def learn(self, store: Path) -> str | None:
+        """Run each test once, as it is, unless the store has what it showed; one that falls already, None: none does.
+
+        What was learned is in the store then.
+        """
+        kept: dict[str, Known] = pickle.loads(store.read_bytes()) if store.exists() else {}
+        keys = dict(enumerate(map(self.digests.of_test, self.items)))
+        answer = begun(lambda: self._learned([i for i in keys if keys[i] not in kept]), seconds=1800).answer()
+        if not isinstance(answer, dict):
             return str(answer)
-        self.seconds, self.callers = answer
+        self.known = {i: answer[i] if i in answer else kept[key] for i, key in keys.items()}
+        store.parent.mkdir(exist_ok=True)
+        store.write_bytes(pickle.dumps({key: self.known[i] for i, key in keys.items()}))
+        for i, each in self.known.items():
+            for place in each.places:
+                self.callers.setdefault(place, set()).add(i)
         return None
 
-    def fate(self, plant: Callable[[], None], place: Place) -> Fate:
-        """Plant a bug in a process of its own and run what calls the place until a test falls, the quickest first."""
-        chosen = sorted(self._callers(place), key=lambda index: self.seconds[index])
-        usual = sum(self.seconds[index] for index in chosen)
-        stands = in_child(lambda: self._stands(plant, chosen), seconds=int(10 + 10 * usual))
-        return Fate.SURVIVED if stands is True else Fate.KILLED
+    def asked(self, place: Place) -> str:
+        """Digest of the tests that a bug in that place has to get past: of another text they may find it."""
+        return digest("\n".join(sorted(self.digests.of_test(self.items[i]) for i in self._callers(place))))
+
+    def begin(self, plant: Callable[[], None], place: Place) -> Child:
+        """Plant a bug in a process of its own and run what calls the place until a test falls, the quickest first.
+
+        Its answer is True if none falls.
+        """
+        chosen = sorted(self._callers(place), key=lambda i: self.known[i].seconds)
+        usual = sum(self.known[i].seconds for i in chosen)
+        return begun(lambda: self._stands(plant, chosen), seconds=int(10 + 10 * usual))
 
     def _callers(self, place: Place) -> set[int]:
         """Whatever calls anything of the module, where the place is a constant."""
@@ -62,20 +83,37 @@ class Tests:
 
     def _stands(self, plant: Callable[[], None], chosen: list[int]) -> bool:
         plant()
-        return all(_passes(self.items[index]) for index in chosen)
+        return all(_passes(self.items[i]) for i in chosen)
 
-    def _learned(self) -> object:
-        seconds: dict[int, float] = {}
-        callers: dict[Place, set[int]] = {}
-        for index, item in enumerate(self.items):
-            begun = time.process_time()
+    def _learned(self, todo: list[int]) -> object:
+        found: dict[int, Known] = {}
+        for i in todo:
+            begun_at = time.process_time()
             with _Listening(self.modules) as heard:
-                if not _passes(item):
-                    return item.nodeid
-            seconds[index] = time.process_time() - begun
-            for place in heard.places:
-                callers.setdefault(place, set()).add(index)
-        return seconds, callers
+                if not _passes(self.items[i]):
+                    return self.items[i].nodeid
+            found[i] = Known(time.process_time() - begun_at, frozenset(heard.places))
+        return found
+
+
+@dataclass
+class Digests:
+    """What a test shows stays the same as long as its file does, and all that tests may use."""
+
+    used: str
+    """Digest of that."""
+    files: dict[Path, str] = field(default_factory=dict)
+
+    def of_test(self, item: pytest.Item) -> str:
+        """Its name, and what it depends on."""
+        if item.path not in self.files:
+            self.files[item.path] = digest(item.path.read_text())
+        return f"{item.nodeid} {self.files[item.path]} {self.used}"
+
+
+def digest(text: str) -> str:
+    """Short, and another one for another text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def collected(paths: list[str], body: Callable[[list[pytest.Item]], int]) -> int:
@@ -93,22 +131,40 @@ def collected(paths: list[str], body: Callable[[list[pytest.Item]], int]) -> int
     return plugin.code
 
 
-def in_child(body: Callable[[], object], seconds: int) -> object:
-    """What `body` returns in a process of its own; None if that dies, or uses so much of a processor's time."""
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process that works something out."""
+
+    pid: int
+    receiver: int
+    """The descriptor that it answers on."""
+
+    def fileno(self) -> int:
+        """For `select`: readable once there is an answer, or none is to come."""
+        return self.receiver
+
+    def answer(self) -> object:
+        """Waits for it; None if it has died, or has used too much of a processor's time."""
+        with os.fdopen(self.receiver, "rb") as stream:
+            found = stream.read()
+        os.waitpid(self.pid, 0)
+        return pickle.loads(found) if found else None
+
+
+def begun(body: Callable[[], object], seconds: int) -> Child:
+    """A process of its own that answers what `body` returns."""
     receiver, sender = os.pipe()
-    child = os.fork()
-    if child == 0:
+    pid = os.fork()
+    if pid == 0:
         os.close(receiver)
         try:
             _be_quiet(seconds)
-            os.write(sender, pickle.dumps(body()))
+            with os.fdopen(sender, "wb") as stream:
+                stream.write(pickle.dumps(body()))
         finally:
             os._exit(0)
     os.close(sender)
-    with os.fdopen(receiver, "rb") as stream:
-        answer = stream.read()
-    os.waitpid(child, 0)
-    return pickle.loads(answer) if answer else None
+    return Child(pid, receiver)
 
 
 def _be_quiet(seconds: int) -> None:

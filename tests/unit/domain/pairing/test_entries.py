@@ -164,3 +164,22 @@ def test_of_a_config_map_that_is_there_nothing_is_given_up_and_nothing_is_taken(
     assert entries_config_map("ns", there, [pod("a", "2")], OWNER, MANAGER)["data"] == {"a": text("x")}
     others = live({"a": "x"}, by="dpunetop-patch")
     assert "data" not in entries_config_map("ns", others, [], OWNER, MANAGER)
+
+
+@pytest.mark.parametrize(
+    ("phase", "counts"), [("Running", True), ("Pending", True), ("Succeeded", False), ("Failed", False)]
+)
+def test_a_pod_that_has_ended_counts_nowhere(phase: str, counts: bool) -> None:
+    """It serves nobody, follows no idle pod, is none of two, and has not read what is to come."""
+    ended = {**pod("a", "2"), "status": {"phase": phase}}
+    there = live({"a": "x"}, {"a": "1"})
+    assert serving_nodes(there, [ended]) == ({"a"} if counts else frozenset())
+    assert idle_pods_left(there, [ended]) == ({} if counts else {"a": "1"})
+    assert summary(judged({"a": "x"}, live({}), [pod("a", "1"), ended])) == (
+        [],
+        [("a", EntryWait.SEVERAL_PODS if counts else EntryWait.PROTECTION_PENDING)],
+    )
+    made = entries_config_map("ns", None, [pod("a", "1"), ended], OWNER, MANAGER)
+    assert unsure_pods(made) == ({"1", "2"} if counts else {"1"})
+    lone = entries_config_map("ns", None, [ended], OWNER, MANAGER)
+    assert ("annotations" in lone["metadata"]) is counts

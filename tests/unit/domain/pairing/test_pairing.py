@@ -165,6 +165,31 @@ def test_a_pair_that_serves_stays_whatever_mistake_a_person_makes(said: PairingV
     assert (found.host, found.text, found.server) == ("x", text("x"), "d")
 
 
+WHY = "is a node of the control plane"
+SAID_OF_DROPPED: dict[str, PairingView] = {
+    "an entry": view({"d": ">x"}, dropped="d"),
+    "an entry without a host": view({"d": ""}, dropped="d"),
+    "an entry that is a mistake": view({"d": "x!"}, dropped="d"),
+    "an annotation": view(annotations={"d": "x"}, dropped="d"),
+    "an annotation that is a mistake": view(annotations={"d": "X?y"}, dropped="d"),
+    "both, and they differ": view({"d": ">x"}, {"d": "y"}, dropped="d"),
+    "nothing, and it serves": view(entries={"d": "x"}, dropped="d"),
+    "nothing, and it is protected": view(serves={"d": "x"}, dropped="d"),
+    "an entry, and it serves": view({"d": ">x"}, entries={"d": "x"}, dropped="d"),
+}
+
+
+@pytest.mark.parametrize("why", ["", WHY])
+@pytest.mark.parametrize("said", SAID_OF_DROPPED.values(), ids=SAID_OF_DROPPED.keys())
+def test_a_dpu_that_may_not_be_paired_is_told_why_if_it_is_selected_and_that_it_serves_until_the_drain(
+    said: PairingView, why: str
+) -> None:
+    """One that is not selected is nobody's affair."""
+    given = replace(said, refused={"d": why, "e": "else"} if why else {"e": "else"})
+    stays = "; it serves its host until that is drained" if given.entries else ""
+    assert pair_up(given)["d"] == Pair("d", None, "", "", f"d is not paired: it {why}{stays}" if why else "")
+
+
 def test_a_pair_that_serves_its_host_stays_when_another_claims_that_later() -> None:
     assert pair_up(view({"d": ">x"}, entries={"d": "x"}, serves={"d": "x"}, claimed={"x": "ns/c"}))["d"].problem == ""
 

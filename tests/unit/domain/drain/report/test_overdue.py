@@ -10,9 +10,17 @@ import pytest
 import yaml
 
 from dpunetop.domain.clusterconfig.types import parse_config
-from dpunetop.domain.drain.model.facts import DrainOverride, DrainSettings, HostView, MaintenancePhase, Mco, Pod
+from dpunetop.domain.drain.model.facts import (
+    DrainOverride,
+    DrainSettings,
+    HostView,
+    MaintenancePhase,
+    Mco,
+    Pod,
+)
 from dpunetop.domain.drain.model.limits import DEFAULT_LIMITS, DEFAULT_SECONDS, LimitedStep, Limits, duration
 from dpunetop.domain.drain.model.record import Cycle
+from dpunetop.domain.drain.model.times import as_time
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, dpu_statuses
 from dpunetop.domain.drain.report.overdue import BEGINNING_SECONDS, guarding_span, next_limit, span_of, timed
@@ -23,6 +31,7 @@ from support.drainviews import (
     CYCLE,
     DONE,
     DRAINED_HOST,
+    HOST,
     OPENED,
     RETURNING,
     SITE,
@@ -299,3 +308,54 @@ def test_a_clock_of_the_tenant_that_is_late_makes_no_drain_late() -> None:
     given = view(cordoned(ASKED), maintenances=(own,))
     assert look(at(1000 + BEGINNING_SECONDS, given)).late is None
     assert look(at(1000 + BEGINNING_SECONDS + 1, given)).late is not None
+
+
+TAINTED = replace(HOST, tainted=True, cordoned=True)
+MADE = replace(nm(), made_at=2000, pending=3)
+BEGUN = 2000 + BEGINNING_SECONDS + 1
+LIMIT = 1000 + DEFAULT_SECONDS[LimitedStep.HOST_DRAIN] + 1
+BEGINNINGS: dict[str, tuple[HostView, int]] = {  # when it is late
+    "no maintenance": (view(cordoned(ASKED), host=TAINTED), LIMIT),
+    "not tainted": (view(cordoned(ASKED), maintenances=(MADE,)), BEGUN),
+    "tainted, and no pod is named": (
+        view(cordoned(ASKED), maintenances=(replace(MADE, pending=0),), host=TAINTED),
+        BEGUN,
+    ),
+    "tainted, and pods are named": (view(cordoned(ASKED), maintenances=(MADE,), host=TAINTED), LIMIT),
+    "not looked at yet": (
+        view(cordoned(ASKED), maintenances=(replace(MADE, phase=MaintenancePhase.NEW),)),
+        BEGUN,
+    ),
+    "drained": (
+        view(cordoned(ASKED), maintenances=(replace(MADE, phase=MaintenancePhase.SUCCEEDED, pending=0),), host=TAINTED),
+        LIMIT,
+    ),
+    "drained anew": (view(cordoned(ASKED), maintenances=(replace(MADE, is_renewed=True),)), LIMIT),
+    "nobody knows when it was made": (view(cordoned(ASKED), maintenances=(replace(MADE, made_at=0),)), LIMIT),
+    "made before it was asked for": (
+        view(cordoned(ASKED), maintenances=(replace(MADE, made_at=1),)),
+        1000 + BEGINNING_SECONDS + 1,
+    ),
+    "made so late that the limit is over before": (
+        view(cordoned(ASKED), maintenances=(replace(MADE, made_at=LIMIT),)),
+        LIMIT,
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "late_at"), BEGINNINGS.values(), ids=BEGINNINGS.keys())
+def test_a_maintenance_that_its_operator_does_not_begin_is_late_before_the_limit(given: HostView, late_at: int) -> None:
+    before, after = look(at(late_at - 1, given)), look(at(late_at, given))
+    assert (before.late, before.late_at, after.late_at) == (None, late_at, late_at)
+    assert after.late is not None
+    limit = "spec.drain.limits.hostDrain (1h)" if late_at == LIMIT else f"{duration(BEGINNING_SECONDS)}"
+    began = "" if late_at == LIMIT else ", which does not begin,"
+    since = as_time(1000 if late_at == LIMIT else late_at - BEGINNING_SECONDS - 1)
+    assert after.late.reason == LimitedStep.HOST_DRAIN.reason
+    assert f"{began} since {since}, longer than {limit}" in after.late.message
+
+
+def test_a_dpu_of_which_nobody_knows_since_when_is_never_late() -> None:
+    for given in (view(dpu(read=closed(since=0))), view(replace(dpu(), budget=None))):
+        found = look(at(10**9, given), ProtectionPhase.BLOCKER_NOT_READY)
+        assert (found.late, found.late_at) == (None, 0)
