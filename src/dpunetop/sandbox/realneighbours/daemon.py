@@ -16,8 +16,6 @@ from dpunetop.kube.keys import NODES, Key
 from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
 from dpunetop.sandbox.standins import mcorules
 from dpunetop.sandbox.standins.engine import StandIn, StandInEngine
-from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION, boot_id
-from dpunetop.sandbox.standins.mcorules import Action
 
 
 class MachineConfigDaemon(StandIn):
@@ -61,21 +59,8 @@ class MachineConfigDaemon(StandIn):
             self._mark(node, {**configs, **asks, MACHINE_CONFIG_STATE_ANNOTATION: mcorules.DONE})
 
     def _advance(self, node: Obj) -> None:
-        desired = mcorules.desired_config(node)
-        match mcorules.next_action(node):
-            case Action.BEGIN:
-                drain = {mcorules.DESIRED_DRAIN_ANNOTATION: mcorules.drain_mark(desired)}
-                self._mark(node, {MACHINE_CONFIG_STATE_ANNOTATION: mcorules.WORKING, REBOOT_ANNOTATION: None, **drain})
-            case Action.REBOOT:
-                self._mark(node, {REBOOT_ANNOTATION: boot_id(node)})
-            case Action.ASK_UNCORDON:
-                uncordon = {mcorules.DESIRED_DRAIN_ANNOTATION: mcorules.uncordon_mark(desired)}
-                self._mark(node, {REBOOT_ANNOTATION: None, **uncordon})
-            case Action.FINISH:
-                done = {CURRENT_CONFIG_ANNOTATION: desired, MACHINE_CONFIG_STATE_ANNOTATION: mcorules.DONE}
-                self._mark(node, done)
-            case Action.DRAIN | Action.UNCORDON | Action.NOTHING | Action.WAIT_FOR_BOOT:
-                pass  # the controller's, or the node's
+        if marks := mcorules.daemon_marks(node, mcorules.next_action(node)):
+            self._mark(node, marks)
 
     def _mark(self, node: Obj, annotations: Mapping[str, str | None]) -> None:
         self._engine.patch(NODES, node, {"metadata": {"annotations": annotations}}, self.manager)

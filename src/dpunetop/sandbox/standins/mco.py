@@ -21,7 +21,6 @@ from dpunetop.kube.keys import NODES, PODS, Key
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, new_object, uid_of
 from dpunetop.sandbox.standins import mcorules
 from dpunetop.sandbox.standins.engine import BY_NODE, StandIn, StandInEngine, drainable
-from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION, boot_id
 from dpunetop.sandbox.standins.mcorules import Action, Delays, Drain, PoolView
 
 
@@ -149,27 +148,15 @@ class MachineConfigOperator(StandIn):
     def _advance(self, node: Obj) -> None:
         if self._lost_its_config(node):
             return
-        desired = mcorules.desired_config(node)
-        match mcorules.next_action(node):
-            case Action.BEGIN:
-                drain = {mcorules.DESIRED_DRAIN_ANNOTATION: mcorules.drain_mark(desired)}
-                self._mark(node, {MACHINE_CONFIG_STATE_ANNOTATION: mcorules.WORKING, REBOOT_ANNOTATION: None, **drain})
-            case Action.DRAIN:
-                self._drain(node, mcorules.drain_mark(desired))
-            case Action.RESUME:
-                self._mark(node, {MACHINE_CONFIG_STATE_ANNOTATION: mcorules.WORKING})
-            case Action.REBOOT:
-                self._mark(node, {REBOOT_ANNOTATION: boot_id(node)})
-            case Action.ASK_UNCORDON:
-                uncordon = {mcorules.DESIRED_DRAIN_ANNOTATION: mcorules.uncordon_mark(desired)}
-                self._mark(node, {REBOOT_ANNOTATION: None, **uncordon})
-            case Action.UNCORDON:
-                self._uncordon(node, mcorules.uncordon_mark(desired))
-            case Action.FINISH:
-                done = {MACHINE_CONFIG_STATE_ANNOTATION: mcorules.DONE, MACHINE_CONFIG_REASON_ANNOTATION: ""}
-                self._mark(node, {CURRENT_CONFIG_ANNOTATION: desired, **done})
-            case Action.NOTHING | Action.WAIT_FOR_BOOT:
-                self._drains.pop(name_of(node), None)
+        desired, action = mcorules.desired_config(node), mcorules.next_action(node)
+        if marks := mcorules.daemon_marks(node, action):
+            self._mark(node, marks)
+        elif action is Action.DRAIN:
+            self._drain(node, mcorules.drain_mark(desired))
+        elif action is Action.UNCORDON:
+            self._uncordon(node, mcorules.uncordon_mark(desired))
+        else:
+            self._drains.pop(name_of(node), None)
 
     def _lost_its_config(self, node: Obj) -> bool:
         """Whether the daemon of the node can read no more what it runs; it says so then, and goes on once it can."""
@@ -180,7 +167,7 @@ class MachineConfigOperator(StandIn):
             return False
         if self._configs.get("", current) is not None:
             if is_told:
-                to_do = mcorules.DONE if mcorules.desired_config(node) == current else mcorules.WORKING
+                to_do = mcorules.DONE if mcorules.has_config(node, current) else mcorules.WORKING
                 self._mark(node, {MACHINE_CONFIG_STATE_ANNOTATION: to_do, MACHINE_CONFIG_REASON_ANNOTATION: ""})
             return False
         if not is_told:

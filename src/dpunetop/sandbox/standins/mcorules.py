@@ -6,7 +6,7 @@ Each rule is that of openshift/machine-config-operator 7ff337a, by its file.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -14,7 +14,9 @@ from typing import Any
 from dpunetop.base import jsonio
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
+    CURRENT_IMAGE_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
+    DESIRED_IMAGE_ANNOTATION,
     MACHINE_CONFIG_REASON_ANNOTATION,
     MACHINE_CONFIG_STATE_ANNOTATION,
     MACHINECONFIGS,
@@ -100,8 +102,20 @@ def desired_config(node: Obj) -> str:
 
 
 def has_config(node: Obj, target: str) -> bool:
-    """Whether the node has arrived at `target`."""
-    return annotations_of(node).get(CURRENT_CONFIG_ANNOTATION) == target == desired_config(node)
+    """Whether the node has arrived at `target`, and at the image that it is to have."""
+    has_arrived = annotations_of(node).get(CURRENT_CONFIG_ANNOTATION) == target == desired_config(node)
+    return has_arrived and has_image(node)
+
+
+def has_image(node: Obj) -> bool:
+    """Whether the node runs the image that is built for its pool; also where none is, and none was before.
+
+    Source: `isNodeImageDone` in pkg/controller/common/layered_node_state.go.
+    """
+    marks = annotations_of(node)
+    if CURRENT_IMAGE_ANNOTATION not in marks and DESIRED_IMAGE_ANNOTATION not in marks:
+        return True
+    return marks.get(CURRENT_IMAGE_ANNOTATION, "") == marks.get(DESIRED_IMAGE_ANNOTATION, "") != ""
 
 
 def next_nodes(pool: Obj, members: Sequence[Obj], target: str) -> list[Obj]:
@@ -223,14 +237,19 @@ class Action(Enum):
 
 
 def next_action(node: Obj) -> Action:
-    """The next step of a node's update, told from its annotations alone."""
+    """The next step of a node's update, told from its annotations alone.
+
+    An update to another image alone names the configuration that is there already, in its drain and in its uncordon.
+    """
     marks = annotations_of(node)
-    desired, current = desired_config(node), marks.get(CURRENT_CONFIG_ANNOTATION)
-    if not desired or desired == current:
+    desired = desired_config(node)
+    if not desired or has_config(node, desired):
         return Action.NOTHING
     wanted, applied = marks.get(DESIRED_DRAIN_ANNOTATION, ""), marks.get(LAST_APPLIED_DRAIN_ANNOTATION, "")
     if state_of(node) == DEGRADED:
         return _while_degraded(node, wanted, applied)
+    if state_of(node) == DONE:
+        return Action.BEGIN
     if wanted == uncordon_mark(desired):
         return Action.FINISH if applied == wanted else Action.UNCORDON
     if wanted != drain_mark(desired) or state_of(node) != WORKING:
@@ -249,6 +268,32 @@ def _while_degraded(node: Obj, wanted: str, applied: str) -> Action:
         return Action.DRAIN
     gave_up = annotations_of(node).get(MACHINE_CONFIG_REASON_ANNOTATION, "").startswith(DRAIN_FAILED)
     return Action.RESUME if gave_up else Action.NOTHING
+
+
+def daemon_marks(node: Obj, action: Action) -> Mapping[str, str | None]:
+    """What its daemon writes onto a node at that step; nothing: the step is the controller's, or the node's.
+
+    Source: `performDrain` in pkg/daemon/drain.go, `completeUpdate` in pkg/daemon/daemon.go; `SetDone` in
+        pkg/daemon/writer.go, which takes the image off where none is asked for any more.
+    """
+    desired = desired_config(node)
+    match action:
+        case Action.BEGIN:
+            asked = {DESIRED_DRAIN_ANNOTATION: drain_mark(desired)}
+            return {MACHINE_CONFIG_STATE_ANNOTATION: WORKING, REBOOT_ANNOTATION: None, **asked}
+        case Action.RESUME:
+            return {MACHINE_CONFIG_STATE_ANNOTATION: WORKING}
+        case Action.REBOOT:
+            return {REBOOT_ANNOTATION: boot_id(node)}
+        case Action.ASK_UNCORDON:
+            return {REBOOT_ANNOTATION: None, DESIRED_DRAIN_ANNOTATION: uncordon_mark(desired)}
+        case Action.FINISH:
+            image = annotations_of(node).get(DESIRED_IMAGE_ANNOTATION) or None
+            images = {CURRENT_IMAGE_ANNOTATION: image, DESIRED_IMAGE_ANNOTATION: image}
+            done = {MACHINE_CONFIG_STATE_ANNOTATION: DONE, MACHINE_CONFIG_REASON_ANNOTATION: ""}
+            return {CURRENT_CONFIG_ANNOTATION: desired, **images, **done}
+        case Action.DRAIN | Action.UNCORDON | Action.NOTHING | Action.WAIT_FOR_BOOT:
+            return {}
 
 
 DRAIN_FAILED = "failed to drain node"

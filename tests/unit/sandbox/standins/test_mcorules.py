@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from dpunetop.domain.drain.model import readers
 from dpunetop.domain.hostconfig.machineconfig import PoolReason, PoolView, node_configured
 from dpunetop.domain.hostconfig.machineconfig import pool_status as judged
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
+    CURRENT_IMAGE_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
+    DESIRED_IMAGE_ANNOTATION,
     MACHINE_CONFIG_REASON_ANNOTATION,
     MACHINE_CONFIG_ROLE_LABEL,
     MACHINE_CONFIG_STATE_ANNOTATION,
@@ -42,6 +46,8 @@ def node(name: str, *labels: str, **facts: Any) -> dict[str, Any]:
         mcorules.LAST_APPLIED_DRAIN_ANNOTATION: facts.get("applied"),
         REBOOT_ANNOTATION: facts.get("reboot"),
         MACHINE_CONFIG_REASON_ANNOTATION: facts.get("reason"),
+        CURRENT_IMAGE_ANNOTATION: facts.get("image"),
+        DESIRED_IMAGE_ANNOTATION: facts.get("wanted_image"),
     }
     ready = {"type": "Ready", "status": str(facts.get("ready", True))}
     return {
@@ -124,6 +130,7 @@ def test_whose_turn_it_is(members: list[dict[str, Any]], spec: dict[str, Any], e
 
 
 DRAIN, UNCORDON = mcorules.drain_mark(NEW), mcorules.uncordon_mark(NEW)
+REST, FOR_IMAGE = mcorules.uncordon_mark(OLD), mcorules.drain_mark(OLD)
 STEPS: dict[str, tuple[dict[str, Any], Action]] = {
     "has arrived": ({"current": NEW}, Action.NOTHING),
     "is to begin": ({"desired": NEW}, Action.BEGIN),
@@ -147,6 +154,18 @@ STEPS: dict[str, tuple[dict[str, Any], Action]] = {
         Action.UNCORDON,
     ),
     "is uncordoned": ({"desired": NEW, "state": "Working", "wanted": UNCORDON, "applied": UNCORDON}, Action.FINISH),
+    "an image is built for it": ({"wanted_image": "i1", "wanted": REST, "applied": REST}, Action.BEGIN),
+    "another image is": ({"image": "i1", "wanted_image": "i2", "wanted": REST, "applied": REST}, Action.BEGIN),
+    "none is any more": ({"image": "i1", "wanted": REST, "applied": REST}, Action.BEGIN),
+    "has its image": ({"image": "i1", "wanted_image": "i1", "wanted": REST, "applied": REST}, Action.NOTHING),
+    "is drained for its image": (
+        {"wanted_image": "i1", "state": "Working", "wanted": FOR_IMAGE, "applied": FOR_IMAGE},
+        Action.REBOOT,
+    ),
+    "is uncordoned with its image": (
+        {"wanted_image": "i1", "state": "Working", "wanted": REST, "applied": REST},
+        Action.FINISH,
+    ),
     "is degraded": ({"desired": NEW, "state": "Degraded"}, Action.NOTHING),
     "is degraded while it is drained": ({"desired": NEW, "state": "Degraded", "wanted": DRAIN}, Action.DRAIN),
     "is degraded by a drain that is over": (
@@ -163,6 +182,52 @@ STEPS: dict[str, tuple[dict[str, Any], Action]] = {
 @pytest.mark.parametrize(("facts", "expected"), STEPS.values(), ids=STEPS.keys())
 def test_what_is_next_on_a_node(facts: dict[str, Any], expected: Action) -> None:
     assert mcorules.next_action(node("n", **facts)) is expected
+
+
+IMAGES: dict[str, tuple[str | None, str | None]] = {
+    "to its first image": (None, "i1"),
+    "to another image": ("i1", "i2"),
+    "back to none": ("i1", None),
+}
+
+
+def written(at: dict[str, Any], marks: Mapping[str, str | None], spec: dict[str, Any]) -> dict[str, Any]:
+    old = {**at["metadata"]["annotations"], **marks}
+    notes = {name: value for name, value in old.items() if value is not None}
+    return {**at, "metadata": {**at["metadata"], "annotations": notes}, "spec": spec}
+
+
+@pytest.mark.parametrize(("before", "after"), IMAGES.values(), ids=IMAGES.keys())
+def test_a_node_whose_image_alone_changes_goes_all_the_way_and_its_host_is_in_its_own_drain_until_it_is_done(
+    before: str | None, after: str | None
+) -> None:
+    at = node("n", image=before, wanted_image=after, wanted=REST, applied=REST)
+    seen: list[Action] = []
+    while (action := mcorules.next_action(at)) is not Action.NOTHING:
+        assert readers.host_node(at).in_own_drain
+        seen.append(action)
+        marks, spec = mcorules.daemon_marks(at, action), at["spec"]
+        match action:
+            case Action.DRAIN:
+                marks, spec = {mcorules.LAST_APPLIED_DRAIN_ANNOTATION: FOR_IMAGE}, {"unschedulable": True}
+            case Action.UNCORDON:
+                marks, spec = {mcorules.LAST_APPLIED_DRAIN_ANNOTATION: REST}, {}
+            case Action.WAIT_FOR_BOOT:
+                at["status"]["nodeInfo"]["bootID"] = "boot-2"
+        at = written(at, marks, spec)
+        assert len(seen) < 10
+    steps = [Action.BEGIN, Action.DRAIN, Action.REBOOT, Action.WAIT_FOR_BOOT, Action.ASK_UNCORDON, Action.UNCORDON]
+    assert seen == [*steps, Action.FINISH]
+    assert not readers.host_node(at).in_own_drain
+    found = at["metadata"]["annotations"]
+    assert (found.get(CURRENT_IMAGE_ANNOTATION), found.get(DESIRED_IMAGE_ANNOTATION)) == (after, after)
+    assert found[CURRENT_CONFIG_ANNOTATION] == OLD
+
+
+def test_a_pool_counts_a_node_as_updated_only_with_its_image() -> None:
+    members = [node("a", current=NEW, wanted_image="i1"), node("b", current=NEW, image="i1", wanted_image="i1")]
+    assert (status_of(members)["updatedMachineCount"], status_of(members)["unavailableMachineCount"]) == (1, 1)
+    assert mcorules.next_nodes(pool("dpu", "d"), [members[0], node("c")], NEW) == []
 
 
 POD = {"metadata": {"name": "p", "namespace": "ns", "uid": "p1"}}
