@@ -162,7 +162,7 @@ def main() -> int:
     def body(items: list[pytest.Item]) -> int:
         chosen = [item for item in items if asked.walks or _WALKING not in item.nodeid]
         tests = Tests(chosen, frozenset(map(str, MODULES)), Digests(used()))
-        if (fallen := tests.learn(KEPT / "tests.pickle")) is not None:
+        if (fallen := tests.learn(KEPT / "tests.pickle", asked.jobs)) is not None:
             print(f"nothing was planted: as it is there falls {fallen}")
             return 2
         results = Results.read(KEPT / "results.json")

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType
 
@@ -43,17 +44,21 @@ class Tests:
     known: dict[int, Known] = field(default_factory=dict)
     callers: dict[Place, set[int]] = field(default_factory=dict)
 
-    def learn(self, store: Path) -> str | None:
+    def learn(self, store: Path, jobs: int) -> str | None:
         """Run each test once, as it is, unless the store has what it showed; one that falls already, None: none does.
 
         What was learned is in the store then.
         """
         kept: dict[str, Known] = pickle.loads(store.read_bytes()) if store.exists() else {}
         keys = dict(enumerate(map(self.digests.of_test, self.items)))
-        answer = begun(lambda: self._learned([i for i in keys if keys[i] not in kept]), seconds=1800).answer()
-        if not isinstance(answer, dict):
-            return str(answer)
-        self.known = {i: answer[i] if i in answer else kept[key] for i, key in keys.items()}
+        todo = [i for i in keys if keys[i] not in kept]
+        parts = [begun(partial(self._learned, todo[part::jobs]), seconds=1800) for part in range(jobs)]
+        learned: dict[int, Known] = {}
+        for answer in [part.answer() for part in parts]:
+            if not isinstance(answer, dict):
+                return str(answer)
+            learned |= answer
+        self.known = {i: learned[i] if i in learned else kept[key] for i, key in keys.items()}
         store.parent.mkdir(exist_ok=True)
         store.write_bytes(pickle.dumps({key: self.known[i] for i, key in keys.items()}))
         for i, each in self.known.items():
@@ -190,16 +195,16 @@ class _Listening:
         self.places: set[Place] = set()
 
     def __enter__(self) -> _Listening:
-        threading.setprofile(self._hear)
-        sys.setprofile(self._hear)
+        threading.settrace(self._hear)
+        sys.settrace(self._hear)
         return self
 
     def __exit__(self, *_: object) -> None:
-        sys.setprofile(None)
-        threading.setprofile(None)
+        sys.settrace(None)
+        threading.settrace(None)
         heard = [code for code in self._heard if code.co_filename in self._modules]
         self.places = {(code.co_filename, code.co_qualname.partition(".<locals>")[0]) for code in heard}
 
-    def _hear(self, frame: FrameType, event: str, _: object) -> None:
-        if event == "call":
-            self._heard.add(frame.f_code)
+    def _hear(self, frame: FrameType, _: str, __: object) -> None:
+        """Told of calls alone: who returns nothing here is not told of the lines of a function."""
+        self._heard.add(frame.f_code)
