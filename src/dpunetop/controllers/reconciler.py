@@ -177,7 +177,7 @@ class ConfigReconciler(ABC, Generic[V]):
         live: DpuClusterConfig | None = None
         try:
             with self._readings.reading(key) as reader:
-                live = self._judged(reader, key)
+                live = self.judged(reader, key)
                 view = self._viewed(reader, live, stop) if live is not None and self.serves(live) else None
                 refusal = reader.refusal()
             if view is None:
@@ -277,7 +277,7 @@ class ConfigReconciler(ABC, Generic[V]):
         said = (annotations_of(each).get(SAME_TENANT_ANNOTATION) if each is not None else None for each in namespaces)
         return all(text == configs[0].tenant_uid for text in said)
 
-    def _judged(self, reader: Reader, key: Key) -> DpuClusterConfig | None:
+    def judged(self, reader: Reader, key: Key) -> DpuClusterConfig | None:
         """The DpuClusterConfig of `key`, with what speaks against it: others that are served and claim the same, or
         that nobody has said yes to it yet. Raises: NotSynced, ApiError."""
         own = self._own(reader, key)

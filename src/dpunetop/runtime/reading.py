@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 from dpunetop.kube.errors import ApiError, Forbidden
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, Key, Resource, crd_name
@@ -227,6 +228,19 @@ class Readings:
             self._enqueue(key)
 
 
+class Listers(Protocol):
+    """Where a Reader gets its caches from."""
+
+    def lister(self, key: Key, want: Want, part: Part) -> Lister:
+        """See `Readings.lister`."""
+
+    def peek(self, want: Want) -> Lister:
+        """See `Readings.peek`."""
+
+    def refusals(self, wants: set[Want]) -> list[Unwatched]:
+        """See `Readings.refusals`."""
+
+
 class Reader:
     """The caches as one pass sees them.
 
@@ -235,7 +249,7 @@ class Reader:
     Raises: NotEngaged, NotSynced, each method.
     """
 
-    def __init__(self, readings: Readings, key: Key) -> None:
+    def __init__(self, readings: Listers, key: Key) -> None:
         self._readings = readings
         self._key = key
         self.asked: set[Ask] = set()

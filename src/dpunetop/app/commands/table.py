@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import cast
 
 Function = Callable[[Sequence[str]], int]
 
@@ -20,11 +19,15 @@ class Command:
 
     def function(self) -> Function:
         """The function, imported now: arguments in, exit code out."""
-        return cast("Function", getattr(import_module(self.module), self.name.replace("-", "_")))
+        found: Function = getattr(import_module(self.module), self.name.replace("-", "_"))
+        return found
 
 
 COMMANDS = (
     Command("run", "the operator; `run --help` lists its flags", "dpunetop.app.cli"),
+    Command(
+        "status", "all DPUs of all tenants, worst first: which hosts have no network, and why", f"{__package__}.status"
+    ),
     Command("doctor", "whether both clusters are as the operator needs them", f"{__package__}.doctor"),
     Command("completion", "completion for bash or zsh", f"{__package__}.completion"),
     Command("sweep", "remove what is left of DpuClusterConfigs that are gone", "dpunetop.app.sweepcli"),

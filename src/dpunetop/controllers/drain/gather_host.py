@@ -13,7 +13,7 @@ from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.leases import Leases
 from dpunetop.controllers.drain.nodeabsence import DPU_SECONDS, HOST_SECONDS, NodeAbsences
-from dpunetop.controllers.reconciler import probed, unread
+from dpunetop.controllers.reconciler import Connections, probed, unread
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.drain.fleet.roster import HostScope, Member
@@ -48,7 +48,6 @@ from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_labels
 from dpunetop.kube.shapes import at, mappings
 from dpunetop.runtime.cache.store import Indexer
-from dpunetop.runtime.cluster import Clusters
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 Newest = Callable[[str, Resource, Obj], Obj]
@@ -74,17 +73,19 @@ INDEXERS: dict[Resource, dict[str, Indexer]] = {
 class FirstLooks:
     """Which tenants this process has seen, and since when it waits for those that cannot be read yet. Threads: any."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        """Whoever looks once has no patience."""
         self._clock = clock
+        self._patience_seconds = patience_seconds
         self._guard = threading.Lock()  # guards the two below
         self._seen: set[str] = set()
         self._waiting_since: dict[str, float] = {}  # cluster -> monotonic
 
-    def waited(self, cluster: str) -> float:
-        """For how many seconds the tenant is waited for; from now on, if it was not."""
+    def seconds_left(self, cluster: str) -> float:
+        """For how many seconds the tenant is waited for yet; from now on, if it was not. At 0 its silence counts."""
         now = self._clock.monotonic()
         with self._guard:
-            return now - self._waiting_since.setdefault(cluster, now)
+            return self._patience_seconds - (now - self._waiting_since.setdefault(cluster, now))
 
     def can_be_read(self, cluster: str) -> None:
         """The tenant is waited for no more."""
@@ -103,7 +104,7 @@ class FirstLooks:
 class HostSources:
     """What a look at a host reads beside the caches; one for all hosts, and all of it is for any thread."""
 
-    clusters: Clusters
+    clusters: Connections
     absences: NodeAbsences
     epoch: Epoch
     newest: Newest
@@ -289,10 +290,10 @@ class HostGatherer:
         seen = visibility(self._roster.config, unread(err))
         if isinstance(seen, Invisible) and seen.obstacle is not Obstacle.UNREADABLE:
             return Finding(_blind(seen))
-        waited = self._sources.first_looks.waited(self._scope.cluster)
-        if waited >= PATIENCE_SECONDS:
+        left = self._sources.first_looks.seconds_left(self._scope.cluster)
+        if left <= 0:
             return Finding(Blind(HoldReason(Reason.TENANT_NOT_SYNCED, f"the tenant has not been read yet: {err}")))
-        return Finding(None, PATIENCE_SECONDS - waited)
+        return Finding(None, left)
 
 
 _HOLDS = {

@@ -1,0 +1,224 @@
+"""One look at both clusters through the operator's own gatherers and decisions, with no operator running."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from dpunetop.app.commands.clients import NotARead
+from dpunetop.app.commands.flags import DEFAULT_OPERATOR_NAMESPACE
+from dpunetop.app.commands.lease import OperatorSeen, see_operator
+from dpunetop.base.clock import Clock
+from dpunetop.controllers.drain.epoch import Epoch
+from dpunetop.controllers.drain.evictions import Evictions
+from dpunetop.controllers.drain.failures import Failures
+from dpunetop.controllers.drain.gather_host import INDEXERS, HostGatherer
+from dpunetop.controllers.drain.hosts import MANAGER
+from dpunetop.controllers.drain.infrahealth import InfraHealth
+from dpunetop.controllers.drain.nodeabsence import NodeAbsences
+from dpunetop.controllers.drain.pairs import Pairs
+from dpunetop.controllers.drain.store import DrainStore, key_of
+from dpunetop.controllers.drain.taskrunner import TaskRunner
+from dpunetop.controllers.reconciler import CONFIG_INDEXERS, Installation
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig
+from dpunetop.domain.dpunode.judge import dpu_node_statuses, unseen_statuses
+from dpunetop.domain.dpunode.status import DpuNodeStatus
+from dpunetop.domain.drain.fleet.roster import Roster, Slot
+from dpunetop.domain.drain.host import HostDecision, decide_host
+from dpunetop.domain.drain.hostreport import HostReport, report_host
+from dpunetop.domain.drain.pairs import PairsView
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, OVN_KUBERNETES_NAMESPACE
+from dpunetop.kube.errors import ApiError
+from dpunetop.kube.keys import INFRA, Key
+from dpunetop.kube.meta import Obj, name_of, namespace_of
+from dpunetop.kube.requests import Selection
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.cluster import Cluster, Clusters, Health, Reach
+from dpunetop.runtime.events import EventRecorder
+from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.metrics import Metrics
+from dpunetop.runtime.onelook import OneLook
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
+
+Clients = Mapping[str, Client]
+"""By cluster; a tenant that is not among them is not looked at."""
+
+_PAGE = 500
+_LONG_AGO = timedelta(hours=1)
+NOT_LOOKED_AT = "NotLookedAt"
+
+
+@dataclass(frozen=True, slots=True)
+class HostLook:
+    """One host, or a DPU that has none: what the operator would decide, and what that says of its DPUs."""
+
+    config: DpuClusterConfig
+    slot: Slot
+    statuses: tuple[DpuNodeStatus, ...]
+    decided: HostDecision | None = None
+    """None: it could not be looked at; its statuses say why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigLook:
+    """One DpuClusterConfig."""
+
+    config: DpuClusterConfig
+    hosts: tuple[HostLook, ...] = ()
+    roster: Roster | None = None
+    trouble: str = ""
+    """Why nothing is known of its hosts; empty: they are looked at."""
+    unseen: str = ""
+    """Why its tenant was not looked at; empty: it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All that one look shows."""
+
+    operator: OperatorSeen
+    configs: tuple[ConfigLook, ...]
+
+
+class _ClosedGate:
+    """The gate of a process that never writes."""
+
+    def seconds_left(self) -> float:
+        """See `WriteGate.seconds_left`."""
+        raise NotARead("a write of the operator's own")
+
+
+class Looker:
+    """Looks once. Threads: one. Raises: ApiError, where infra cannot be looked at."""
+
+    def __init__(self, clients: Clients, clock: Clock, operator_namespace: str | None) -> None:
+        self._clients = clients
+        self._clock = clock
+        self._look = OneLook(self._list, {**INDEXERS, DPUCLUSTERCONFIGS: CONFIG_INDEXERS})
+        self._reader = self._look.reader()
+        self._operator = see_operator(self._reader, clock.now(), operator_namespace)
+        namespace = self._operator.namespace or DEFAULT_OPERATOR_NAMESPACE
+        self._store = DrainStore()
+        self._infra = InfraHealth(self._health, clock)
+        recorder = EventRecorder(self._client, "dpunetop", clock, instance="cli")
+        self._executor = Executor(self._client, _ClosedGate(), recorder, clock)
+        installation = Installation(None, OVN_KUBERNETES_NAMESPACE, None, namespace)
+        self._pairs = Pairs(
+            installation,
+            self._executor,
+            self._store,
+            TaskRunner(self._executor, self._client),
+            Failures(clock),
+            None,
+            self._infra,
+        )
+        self._evictions = Evictions(self._client, clock)
+        self._gatherer = HostGatherer(
+            _Unprobed(clients, clock),
+            NodeAbsences(self._client, clock),
+            Epoch(clock, MANAGER),
+            clock,
+            self._executor.newest,
+            self._evictions,
+            self._infra,
+            patience_seconds=0.0,
+        )
+
+    @property
+    def reader(self) -> Reader:
+        """What this look reads through, for whatever else is to be shown of the same moment."""
+        return self._reader
+
+    def look(self, is_wanted: Callable[[DpuClusterConfig], bool] = lambda _: True) -> Look:
+        """Everything of the DpuClusterConfigs that are wanted; those that share a tenant count all the same."""
+        configs = self._configs()
+        for _ in range(2):  # the second time those that share a tenant know of each other
+            views = {each.uid: self._gathered(each) for each in configs}
+        looks = tuple(self._config(each, views[each.uid]) for each in configs if is_wanted(each))
+        return Look(self._operator, looks)
+
+    def _configs(self) -> list[DpuClusterConfig]:
+        found = sorted(self._listed_configs(), key=lambda each: (namespace_of(each), name_of(each)))
+        judged = (self._pairs.judged(self._reader, Key(INFRA, namespace_of(each), name_of(each))) for each in found)
+        return [each for each in judged if each is not None]
+
+    def _listed_configs(self) -> list[Obj]:
+        if not self._reader.serves(INFRA, DPUCLUSTERCONFIGS):
+            return []
+        return self._reader.list(INFRA, Selection(DPUCLUSTERCONFIGS))
+
+    def _gathered(self, config: DpuClusterConfig) -> PairsView | str:
+        """What follows for all pairs, or why nothing does."""
+        if config.refused is not None:
+            return f"{config.refused.reason}: {config.refused.message}"
+        if config.kubeconfig_secret is None:
+            return "spec.kubeConfigFile is not set: host configuration only, no DPU serves a host"
+        try:
+            view = self._pairs.gather(self._reader, config)
+        except NotSynced as err:
+            return str(err)
+        if view.roster is None:
+            return view.lacking
+        self._store.publish(view.roster)
+        return view
+
+    def _config(self, config: DpuClusterConfig, view: PairsView | str) -> ConfigLook:
+        if isinstance(view, str) or view.roster is None:
+            return ConfigLook(config, trouble=view if isinstance(view, str) else view.lacking)
+        hosts = tuple(self._host(view.roster, place_slot) for place_slot in view.roster.slots.items())
+        return ConfigLook(config, hosts, view.roster, unseen=self._unseen(config))
+
+    def _unseen(self, config: DpuClusterConfig) -> str:
+        cluster = config.tenant_cluster
+        if cluster not in self._clients:
+            return "no --tenant-kubeconfig was given for it"
+        failed = [f"{want[1]}: {err}" for want, err in self._look.failures().items() if want[0] == cluster]
+        return min(failed, default="")
+
+    def _host(self, roster: Roster, place_slot: tuple[tuple[str, str], Slot]) -> HostLook:
+        place, slot = place_slot
+        try:
+            snapshot = self._gatherer.host_snapshot(self._reader, roster, slot)
+        except (NotSynced, NotEngaged, ApiError) as err:
+            return HostLook(roster.config, slot, unseen_statuses(roster, slot, NOT_LOOKED_AT, str(err)))
+        decided = decide_host(roster, slot, snapshot, None)
+        report = report_host(decided, None, {})
+        self._store.report(key_of(roster.config.tenant_cluster, place), report)
+        return HostLook(roster.config, slot, self._statuses(roster, decided, report), decided)
+
+    def _statuses(self, roster: Roster, decided: HostDecision, report: HostReport) -> tuple[DpuNodeStatus, ...]:
+        return dpu_node_statuses(roster, decided, report)
+
+    # --- the clusters -------------------------------------------------------------------------------------------------
+
+    def _client(self, name: str) -> Client:
+        client = self._clients.get(name)
+        if client is None:
+            raise NotEngaged(name)
+        return client
+
+    def _list(self, name: str, selection: Selection) -> Iterable[Obj]:
+        for page in self._client(name).pages(selection, _PAGE):
+            yield from page.items
+
+    def _health(self) -> Health:
+        """It has just answered."""
+        return Health(Reach.REACHABLE, "", "", self._clock.now() - _LONG_AGO)
+
+
+class _Unprobed(Clusters):
+    """Clusters that nobody runs: what they answered is what was read."""
+
+    def __init__(self, clients: Clients, clock: Clock) -> None:
+        super().__init__()
+        metrics = Metrics()
+        self._by_name = {
+            name: Cluster(name, client, clock=clock, metrics=metrics, random=random.random)
+            for name, client in clients.items()
+        }
+
+    def get(self, name: str) -> Cluster | None:
+        """See `Clusters.get`."""
+        return self._by_name.get(name)
