@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Generic, TypeVar, assert_never
+from typing import ClassVar, Generic, Protocol, TypeVar, assert_never
 
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.controllers.grants import gather_rights
@@ -26,7 +26,7 @@ from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, nam
 from dpunetop.kube.plan import Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.store import Indexer
-from dpunetop.runtime.cluster import Cluster, Reach
+from dpunetop.runtime.cluster import Health, Reach
 from dpunetop.runtime.controller import Terminal
 from dpunetop.runtime.election.gate import LeadershipLost
 from dpunetop.runtime.executor import Executor
@@ -100,7 +100,22 @@ def unread(err: NotEngaged | NotSynced) -> Unread:
     return Unread(err.error if isinstance(err, NotSynced) else None)
 
 
-def probed(cluster: Cluster | None) -> Probed | None:
+class Connected(Protocol):
+    """What of a cluster says whether it answers; see `Cluster`."""
+
+    @property
+    def health(self) -> Health:
+        """See `Cluster.health`."""
+
+
+class Connections(Protocol):
+    """The clusters that are connected now; see `Clusters`."""
+
+    def get(self, name: str) -> Connected | None:
+        """See `Clusters.get`."""
+
+
+def probed(cluster: Connected | None) -> Probed | None:
     """The evidence that the last probe of a connected cluster is; None: it is not connected."""
     if cluster is None:
         return None

@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from dpunetop.app.commands.clients import NotARead
 from dpunetop.app.commands.flags import DEFAULT_OPERATOR_NAMESPACE
+from dpunetop.app.commands.installed import installation_of, installed_settings
 from dpunetop.app.commands.lease import OperatorSeen, see_operator
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.failures import Failures
-from dpunetop.controllers.drain.gather_host import INDEXERS, HostGatherer
+from dpunetop.controllers.drain.gather_host import INDEXERS, FirstLooks, HostGatherer, HostSources
 from dpunetop.controllers.drain.hosts import MANAGER
 from dpunetop.controllers.drain.infrahealth import InfraHealth
+from dpunetop.controllers.drain.leases import Leases
 from dpunetop.controllers.drain.nodeabsence import NodeAbsences
 from dpunetop.controllers.drain.pairs import Pairs
 from dpunetop.controllers.drain.store import DrainStore, key_of
 from dpunetop.controllers.drain.taskrunner import TaskRunner
-from dpunetop.controllers.reconciler import CONFIG_INDEXERS, Installation
+from dpunetop.controllers.reconciler import CONFIG_INDEXERS
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
-from dpunetop.domain.dpunode.judge import dpu_node_statuses, unseen_statuses
+from dpunetop.domain.dpunode.judge import NOT_LOOKED_AT, dpu_node_statuses, unseen_statuses
 from dpunetop.domain.dpunode.status import DpuNodeStatus
-from dpunetop.domain.drain.fleet.roster import Roster, Slot
+from dpunetop.domain.drain.fleet.roster import HostScope, Roster, Slot
 from dpunetop.domain.drain.host import HostDecision, decide_host
 from dpunetop.domain.drain.hostreport import HostReport, report_host
 from dpunetop.domain.drain.pairs import PairsView
-from dpunetop.domain.names import DPUCLUSTERCONFIGS, OVN_KUBERNETES_NAMESPACE
-from dpunetop.kube.errors import ApiError
+from dpunetop.domain.names import DPUCLUSTERCONFIGS
+from dpunetop.kube.errors import ApiError, NotFound
 from dpunetop.kube.keys import INFRA, Key
 from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
-from dpunetop.runtime.cluster import Cluster, Clusters, Health, Reach
+from dpunetop.runtime.cluster import Health, Reach
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.onelook import OneLook
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
@@ -47,7 +47,8 @@ Clients = Mapping[str, Client]
 
 _PAGE = 500
 _LONG_AGO = timedelta(hours=1)
-NOT_LOOKED_AT = "NotLookedAt"
+_SOME_IMAGE = "unknown"
+"""Of blockers that nobody makes here: what they run changes nothing of what is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,26 +105,25 @@ class Looker:
         self._infra = InfraHealth(self._health, clock)
         recorder = EventRecorder(self._client, "dpunetop", clock, instance="cli")
         self._executor = Executor(self._client, _ClosedGate(), recorder, clock)
-        installation = Installation(None, OVN_KUBERNETES_NAMESPACE, None, namespace)
+        settings = installed_settings(self._reader, namespace)
         self._pairs = Pairs(
-            installation,
+            installation_of(settings, namespace),
             self._executor,
             self._store,
             TaskRunner(self._executor, self._client),
             Failures(clock),
-            None,
+            (settings.operator_image if settings else None) or _SOME_IMAGE,
             self._infra,
         )
-        self._evictions = Evictions(self._client, clock)
-        self._gatherer = HostGatherer(
-            _Unprobed(clients, clock),
+        self._sources = HostSources(
+            _Unprobed(clients, self._health),
             NodeAbsences(self._client, clock),
             Epoch(clock, MANAGER),
-            clock,
             self._executor.newest,
-            self._evictions,
+            Evictions(self._client, clock),
             self._infra,
-            patience_seconds=0.0,
+            Leases(clock),
+            FirstLooks(clock, patience_seconds=0.0),
         )
 
     @property
@@ -145,9 +145,12 @@ class Looker:
         return [each for each in judged if each is not None]
 
     def _listed_configs(self) -> list[Obj]:
-        if not self._reader.serves(INFRA, DPUCLUSTERCONFIGS):
-            return []
-        return self._reader.list(INFRA, Selection(DPUCLUSTERCONFIGS))
+        try:
+            return self._reader.list(INFRA, Selection(DPUCLUSTERCONFIGS))
+        except NotSynced as err:
+            if isinstance(err.error, NotFound):
+                return []  # their definition is not there
+            raise err.error or err from err
 
     def _gathered(self, config: DpuClusterConfig) -> PairsView | str:
         """What follows for all pairs, or why nothing does."""
@@ -180,10 +183,10 @@ class Looker:
     def _host(self, roster: Roster, place_slot: tuple[tuple[str, str], Slot]) -> HostLook:
         place, slot = place_slot
         try:
-            snapshot = self._gatherer.host_snapshot(self._reader, roster, slot)
+            snapshot = HostGatherer(self._sources, self._reader, HostScope(roster, slot)).snapshot()
         except (NotSynced, NotEngaged, ApiError) as err:
             return HostLook(roster.config, slot, unseen_statuses(roster, slot, NOT_LOOKED_AT, str(err)))
-        decided = decide_host(roster, slot, snapshot, None)
+        decided = decide_host(snapshot)
         report = report_host(decided, None, {})
         self._store.report(key_of(roster.config.tenant_cluster, place), report)
         return HostLook(roster.config, slot, self._statuses(roster, decided, report), decided)
@@ -208,17 +211,20 @@ class Looker:
         return Health(Reach.REACHABLE, "", "", self._clock.now() - _LONG_AGO)
 
 
-class _Unprobed(Clusters):
-    """Clusters that nobody runs: what they answered is what was read."""
+@dataclass(frozen=True, slots=True)
+class _Answering:
+    """A cluster that has just answered."""
 
-    def __init__(self, clients: Clients, clock: Clock) -> None:
-        super().__init__()
-        metrics = Metrics()
-        self._by_name = {
-            name: Cluster(name, client, clock=clock, metrics=metrics, random=random.random)
-            for name, client in clients.items()
-        }
+    health: Health
 
-    def get(self, name: str) -> Cluster | None:
+
+class _Unprobed:
+    """Clusters that nobody probes: what they answer is what is read of them."""
+
+    def __init__(self, clients: Clients, health: Callable[[], Health]) -> None:
+        self._clients = clients
+        self._health = health
+
+    def get(self, name: str) -> _Answering | None:
         """See `Clusters.get`."""
-        return self._by_name.get(name)
+        return _Answering(self._health()) if name in self._clients else None

@@ -109,9 +109,11 @@ def _is_wrong(look: ConfigLook) -> bool:
     is_refused = bool(look.trouble) and look.config.kubeconfig_secret is not None
     has_mistakes = look.roster is not None and bool(look.roster.mistakes or look.roster.problems)
     phases = {each.phase for host in look.hosts for each in host.statuses}
-    says = ready_condition(look.config)
-    is_told = says is not None and says["status"] == "False" and meaning(says["reason"]).gravity is Gravity.ACTION
-    return is_refused or has_mistakes or is_told or bool(phases & WRONG_PHASES)
+    is_told = any(_told(look.config))
+    is_cut_off = any(
+        each.phase is Phase.WAITING and each.lacks_network for host in look.hosts for each in host.statuses
+    )
+    return is_refused or has_mistakes or is_told or is_cut_off or bool(phases & WRONG_PHASES)
 
 
 def rows_of(look: Look) -> list[tuple[HostLook, DpuNodeStatus]]:
@@ -155,7 +157,7 @@ def _row(host: HostLook, each: DpuNodeStatus, now: datetime) -> tuple[Cell, ...]
 def since_of(host: HostLook, each: DpuNodeStatus) -> int:
     """Since when the host has no network, else since when its drain is wanted, in seconds of the epoch; 0: neither."""
     outage = None if host.decided is None else host.decided.outage
-    if outage is not None and each.has_network != "True" and outage.dpu == each.dpu:
+    if outage is not None and outage.dpu == each.dpu and each.has_network == "False":
         return outage.since
     return 0 if each.drain is None else each.drain.wanted
 
@@ -196,21 +198,33 @@ def _config_words(look: ConfigLook) -> Iterable[tuple[str, Tone]]:
     if look.unseen:
         yield f"{who}: its tenant was not looked at: {look.unseen}", Tone.WARN
     for each in look.roster.mistakes if look.roster is not None else ():
-        yield f"{who}: {each.reason}: {each.message}; {meaning(str(each.reason)).next_step}", Tone.BAD
+        yield f"{who}: {each.reason}: {each.message}", Tone.BAD
     for text in look.roster.problems if look.roster is not None else ():
         yield f"{who}: {text}", Tone.BAD
     yield from _operator_words(who, look.config)
 
 
 def _operator_words(who: str, config: DpuClusterConfig) -> Iterable[tuple[str, Tone]]:
+    """What the operator says of it: its summary, and each condition that does not say that all is well."""
     ready = ready_condition(config)
     if ready is None:
         yield f"{who}: no operator has said anything about it yet", Tone.WARN
         return
-    is_good = ready["status"] == "True"
-    step = "" if is_good else f"; {meaning(ready['reason']).next_step}"
-    words = cut(f"Ready={ready['status']} {ready['reason']}: {ready['message']}", _MOST_WORDS)
-    yield f"{who}: the operator says: {words}{step}", Tone.GOOD if is_good else Tone.WARN
+    for said in (ready, *_told(config)):
+        is_good = said["status"] == "True" and meaning(said["reason"]).gravity is Gravity.GOOD
+        step = "" if is_good else f"; {meaning(said['reason']).next_step}"
+        words = cut(f"{said['type']}={said['status']} {said['reason']}: {said['message']}", _MOST_WORDS)
+        yield f"{who}: the operator says: {words}{step}", Tone.GOOD if is_good else Tone.WARN
+
+
+def _told(config: DpuClusterConfig) -> Iterable[Mapping[str, Any]]:
+    """The conditions beside `Ready` of which somebody has to hear."""
+    said = (condition_of(config.live, type_) for type_ in CONDITIONS if type_ != READY)
+    return [each for each in said if each is not None and _asks_for_action(each)]
+
+
+def _asks_for_action(said: Mapping[str, Any]) -> bool:
+    return meaning(said["reason"]).gravity is Gravity.ACTION
 
 
 def ready_condition(config: DpuClusterConfig) -> Mapping[str, Any] | None:

@@ -28,6 +28,7 @@ COMMANDS = (
     Command(
         "status", "all DPUs of all tenants, worst first: which hosts have no network, and why", f"{__package__}.status"
     ),
+    Command("explain", "one DPU or host: where it stands, what it waits for, what to do", f"{__package__}.explain"),
     Command("doctor", "whether both clusters are as the operator needs them", f"{__package__}.doctor"),
     Command("completion", "completion for bash or zsh", f"{__package__}.completion"),
     Command("sweep", "remove what is left of DpuClusterConfigs that are gone", "dpunetop.app.sweepcli"),

@@ -1,0 +1,78 @@
+"""What keeps a tenant host from being drained: its pods, and the disruption budgets that let none of them go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dpunetop.base.quoting import named
+from dpunetop.domain.names import PODDISRUPTIONBUDGETS
+from dpunetop.kube.keys import PODS
+from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of, name_of, namespace_of
+from dpunetop.kube.requests import Selection
+from dpunetop.kube.selectors import matches
+from dpunetop.kube.shapes import at, mappings
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
+
+MOST_PODS = 10
+_MIRROR = "kubernetes.io/config.mirror"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftPod:
+    """A pod that a drain of the host has to evict."""
+
+    namespace: str
+    name: str
+    phase: str
+    is_terminating: bool
+    budgets: tuple[str, ...]
+    """Those that allow no eviction of it now, by name."""
+
+    @property
+    def words(self) -> str:
+        """Pod and budgets by name."""
+        state = "is terminating" if self.is_terminating else f"is {named(self.phase.lower() or 'unknown')}"
+        pod = f"pod {named(self.namespace)}/{named(self.name)} of the tenant {state}"
+        if not self.budgets:
+            return pod
+        budgets = ", ".join(f"{named(self.namespace)}/{named(each)}" for each in self.budgets)
+        return f"{pod}; PodDisruptionBudget {budgets} allows no eviction of it now"
+
+
+def left_pods(reader: Reader, cluster: str, host: str) -> tuple[LeftPod, ...]:
+    """The pods that a drain of the host waits for, those that a budget holds first. Raises: NotEngaged, NotSynced.
+
+    Source: kubectl's pkg/drain/filters.go: pods of DaemonSets, mirror pods and those that have ended do not count.
+    """
+    pods = [pod for pod in reader.list(cluster, Selection(PODS, "", f"spec.nodeName={host}")) if _counts(pod)]
+    budgets = {where: _closed(reader, cluster, where) for where in {namespace_of(pod) for pod in pods}}
+    found = [_left(pod, budgets[namespace_of(pod)]) for pod in pods]
+    return tuple(sorted(found, key=lambda each: (not each.budgets, each.namespace, each.name)))
+
+
+def _counts(pod: Obj) -> bool:
+    owners = mappings(at(pod, "metadata", "ownerReferences"))
+    has_ended = at(pod, "status", "phase") in ("Succeeded", "Failed")
+    is_daemon = any(each.get("kind") == "DaemonSet" and each.get("controller") for each in owners)
+    return not (has_ended or is_daemon or _MIRROR in annotations_of(pod))
+
+
+def _closed(reader: Reader, cluster: str, namespace: str) -> Sequence[Obj]:
+    found: Iterable[Obj] = reader.list(cluster, Selection(PODDISRUPTIONBUDGETS, namespace))
+    return [each for each in found if at(each, "status", "disruptionsAllowed") == 0]
+
+
+def _left(pod: Obj, closed: Sequence[Obj]) -> LeftPod:
+    selectors = ((name_of(each), at(each, "spec", "selector")) for each in closed)
+    holding = (name for name, each in selectors if isinstance(each, dict) and matches(each, labels_of(pod)))
+    phase = str(at(pod, "status", "phase") or "")
+    return LeftPod(namespace_of(pod), name_of(pod), phase, is_terminating(pod), tuple(sorted(holding)))
+
+
+def seen_pods(reader: Reader, cluster: str, host: str) -> tuple[tuple[LeftPod, ...], str]:
+    """The same; where the tenant cannot be read none, and why."""
+    try:
+        return left_pods(reader, cluster, host), ""
+    except (NotEngaged, NotSynced) as err:
+        return (), f"the pods of host {named(host)} were not looked at: {err}"

@@ -1,0 +1,77 @@
+"""Commands over scripted clusters: what a person reads, and the exit code."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, cast
+
+from dpunetop.app.commands import explain, status
+from dpunetop.app.commands.exits import Exit, worst
+from dpunetop.app.commands.flags import TenantKubeconfigs
+from dpunetop.app.commands.look import Look, Looker
+from dpunetop.app.commands.output import Format, Output
+from dpunetop.domain import names
+from dpunetop.kube.keys import INFRA, LEASES
+from dpunetop.kube.meta import Obj
+from support.objects import condition
+from support.scripteddrain import OPERATOR, TENANT, World
+
+NO_TENANT = TenantKubeconfigs(None, {})
+GIVEN = TenantKubeconfigs("tenant.yaml", {})
+
+
+def looker(world: World, *, tenant: bool = True) -> Looker:
+    """What looks, with or without a kubeconfig of the tenant."""
+    clients = {INFRA: world.infra, **({TENANT: world.tenant} if tenant else {})}
+    return Looker(cast(Any, clients), world.clock, OPERATOR)
+
+
+def see(world: World, *, tenant: bool = True) -> Look:
+    """One look at all of it."""
+    return looker(world, tenant=tenant).look()
+
+
+def status_of(world: World, *, tenant: bool = True, form: Format = Format.TABLE) -> tuple[str, Exit]:
+    """What `status` prints, and its exit code."""
+    look, stream = see(world, tenant=tenant), io.StringIO()
+    status.show(Output(stream, form, False, False), look, world.clock.now())
+    return stream.getvalue(), status.exit_of(look)
+
+
+def explained(world: World, node: str, *, tenant: bool = True) -> tuple[str, Exit]:
+    """What `explain` prints, and its exit code."""
+    looks, stream = looker(world, tenant=tenant), io.StringIO()
+    look = looks.look()
+    stories = explain.tell(looks, look, node, GIVEN if tenant else NO_TENANT)
+    explain.show(Output(stream, Format.TABLE, False, False), look, node, stories, world.clock.now())
+    return stream.getvalue(), worst(*map(explain.exit_of, stories)) if stories else Exit.USAGE
+
+
+def say(world: World, *conditions: Obj) -> None:
+    """The operator has written these conditions."""
+    live = world.infra.shown(names.DPUCLUSTERCONFIGS, "dpu-one", "sample")
+    kept = {each["type"]: each for each in live["status"].get("conditions", [])}
+    merged = [*(kept | {each["type"]: dict(each) for each in conditions}).values()]
+    world.infra.put(names.DPUCLUSTERCONFIGS, {**live, "status": {**live["status"], "conditions": merged}})
+
+
+def lead(world: World, renewed: str, seconds: int = 15) -> None:
+    """An operator has renewed its Lease then."""
+    metadata = {"name": names.OPERATOR_LEASE, "namespace": OPERATOR, "uid": "lease"}
+    spec = {"holderIdentity": "pod-1", "leaseDurationSeconds": seconds, "renewTime": renewed}
+    world.infra.put(LEASES, {"metadata": metadata, "spec": spec})
+
+
+READY = condition("Ready", "True", "AllReady", "1 DPU serves its host")
+
+
+def serving() -> World:
+    """One pair that serves, with its pod, and an operator at work."""
+    world = World().protected()
+    world.run_pod("p1", "container-of-b1")
+    world.settle()
+    say(world, READY)
+    lead(world, "2026-01-01T00:00:00.000000Z")
+    world.infra.writes.clear()
+    world.tenant.writes.clear()
+    return world
