@@ -195,7 +195,7 @@ def look_at_tenant(looker: Looker, namespace: str) -> ClusterFacts:
         looker.get(CONFIGMAPS, namespace, name)
     looker.list(tenants.masters(namespace))
     _maintenances(looker, hosts)
-    looker.ask_rights((each.user, right) for each in _tenant_grants(namespace) for right in each.rights)
+    looker.ask_rights((each.user, right) for each in tenant_grants(namespace) for right in each.rights)
     for role in _pod_roles(namespace):
         place = role_place(role)
         looker.get(place.resource, place.namespace, place.name)
@@ -214,7 +214,8 @@ def _maintenances(looker: Looker, hosts: Sequence[Obj]) -> None:
         looker.rehearse(place, body)
 
 
-def _tenant_grants(namespace: str) -> tuple[Grants, ...]:
+def tenant_grants(namespace: str) -> tuple[Grants, ...]:
+    """What deploy/tenant-rights.yaml gives the operator in a tenant. `namespace` is that of OVN-Kubernetes there."""
     return grants(_tenant_manifests(namespace), (namespace, TENANT_ACCOUNT), "", APPLY_TENANT)
 
 
@@ -239,6 +240,6 @@ def facts(infra: InfraLook, tenant: TenantLook, now: datetime, namespace: str) -
         whose=tenant.whose,
         configs=tenant.configs,
         infra_grants=infra.grants,
-        tenant_grants=_tenant_grants(tenant.namespace),
+        tenant_grants=tenant_grants(tenant.namespace),
         pod_roles=_pod_roles(tenant.namespace),
     )

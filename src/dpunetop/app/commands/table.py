@@ -30,6 +30,11 @@ COMMANDS = (
     ),
     Command("explain", "one DPU or host: where it stands, what it waits for, what to do", f"{__package__}.explain"),
     Command("doctor", "whether both clusters are as the operator needs them", f"{__package__}.doctor"),
+    Command(
+        "tenant-kubeconfig",
+        "make the kubeconfig that the operator is given for a tenant",
+        f"{__package__}.tenantkubeconfig",
+    ),
     Command("completion", "completion for bash or zsh", f"{__package__}.completion"),
     Command("sweep", "remove what is left of DpuClusterConfigs that are gone", "dpunetop.app.sweepcli"),
     Command("sandbox", "two real API servers with stand-ins, to play with", "dpunetop.sandbox.cli"),

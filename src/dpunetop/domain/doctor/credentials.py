@@ -17,7 +17,7 @@ from dpunetop.kube.keys import DEPLOYMENTS, SECRETS
 from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.shapes import at, mappings
 
-RENEW = "python -m dpunetop tenant-kubeconfig --tenant-kubeconfig TENANT-ADMIN --output tenant.kubeconfig"
+RENEW = "python -m dpunetop tenant-kubeconfig --tenant-kubeconfig TENANT-ADMIN --file tenant.kubeconfig"
 _MINTED_WARNING = timedelta(days=1)
 
 
