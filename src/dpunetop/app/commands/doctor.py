@@ -10,7 +10,7 @@ from dpunetop.app.commands.exits import Exit
 from dpunetop.app.commands.facts import OPERATOR_ACCOUNT, InfraLook, TenantLook, facts, look_at_infra, look_at_tenant
 from dpunetop.app.commands.flags import DEFAULT_OPERATOR_NAMESPACE, CommandParser
 from dpunetop.app.commands.invocation import Invocation, invoke
-from dpunetop.app.commands.looking import Asked, Looker
+from dpunetop.app.commands.looking import Asked, FactGatherer
 from dpunetop.app.commands.output import Format, Output, Tone
 from dpunetop.base.quoting import sentence
 from dpunetop.domain.doctor.model import ClusterFacts, Diagnosis, Facts, Outcome, Unseen, Verdict, examine
@@ -55,7 +55,7 @@ def doctor(arguments: Sequence[str]) -> int:
 
 def _body(invocation: Invocation) -> Exit:
     namespace = invocation.flags.operator_namespace or DEFAULT_OPERATOR_NAMESPACE
-    infra = look_at_infra(Looker(invocation.infra(), INFRA), namespace, invocation.given.service_account)
+    infra = look_at_infra(FactGatherer(invocation.infra(), INFRA), namespace, invocation.given.service_account)
     outcomes = examine(CHECKS, views(invocation, infra, namespace))
     report(invocation.out, outcomes)
     return exit_of(outcomes)
@@ -93,7 +93,7 @@ def _seen(client: Asked | None, namespace: str) -> ClusterFacts | Unseen:
     if client is None:
         return _WITHOUT
     try:
-        return look_at_tenant(Looker(client, "tenant"), namespace)
+        return look_at_tenant(FactGatherer(client, "tenant"), namespace)
     except ApiError as err:
         return Unseen(f"it does not answer: {err.code or err.reason} {sentence(err.message)}")
 

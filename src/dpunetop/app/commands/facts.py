@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from dpunetop.app import assets
-from dpunetop.app.commands.looking import Looker
+from dpunetop.app.commands.looking import FactGatherer
 from dpunetop.domain.doctor import cluster, rehearsals, tenants
 from dpunetop.domain.doctor.model import ClusterFacts, Facts, Grants, Place, Unseen, annotation
 from dpunetop.domain.doctor.rights import APPLY_TENANT, grants, renamed, role_place, roles_of, user_of
@@ -81,7 +81,7 @@ class TenantLook:
     """See `Facts.configs`."""
 
 
-def look_at_infra(looker: Looker, namespace: str, account: str) -> InfraLook:
+def look_at_infra(looker: FactGatherer, namespace: str, account: str) -> InfraLook:
     """Look at infra. `namespace` is the operator's, `account` its ServiceAccount's name there.
 
     Raises: ApiError, where infra does not answer at all.
@@ -100,7 +100,7 @@ def look_at_infra(looker: Looker, namespace: str, account: str) -> InfraLook:
     return InfraLook(looker.seen(), given, configs)
 
 
-def _infra_kinds(looker: Looker) -> tuple[Obj, ...]:
+def _infra_kinds(looker: FactGatherer) -> tuple[Obj, ...]:
     looker.serves(cluster.SCC)
     looker.serves(PODDISRUPTIONBUDGETS)
     looker.serves(MACHINECONFIGS)
@@ -115,14 +115,14 @@ def _infra_kinds(looker: Looker) -> tuple[Obj, ...]:
     return looker.list(Selection(DPUCLUSTERCONFIGS)) if looker.serves(DPUCLUSTERCONFIGS) else ()
 
 
-def _operator(looker: Looker, namespace: str) -> None:
+def _operator(looker: FactGatherer, namespace: str) -> None:
     looker.get(NAMESPACES, "", namespace)
     looker.get(DEPLOYMENTS, namespace, cluster.OPERATOR_DEPLOYMENT)
     looker.get(LEASES, namespace, OPERATOR_LEASE)
     looker.list(Selection(PODDISRUPTIONBUDGETS, namespace))
 
 
-def _served_namespace(looker: Looker, home: str, secrets: Iterable[str]) -> None:
+def _served_namespace(looker: FactGatherer, home: str, secrets: Iterable[str]) -> None:
     looker.get(NAMESPACES, "", home)
     for name in secrets:
         looker.get(SECRETS, home, name)
@@ -156,7 +156,7 @@ def _namespace_mend(home: str, secret: str) -> str:
     return f"{copy}; {edit}; kubectl apply -k {home}"
 
 
-def _rehearse_pods(looker: Looker, namespace: str, homes: Iterable[str]) -> None:
+def _rehearse_pods(looker: FactGatherer, namespace: str, homes: Iterable[str]) -> None:
     blockers = rehearsals.blocker_spec(namespace, looker.serves(cluster.SCC))
     _rehearse_pod(looker, cluster.blocker_rehearsal(namespace), DRAIN_BLOCKER, blockers)
     for home in homes:
@@ -165,7 +165,7 @@ def _rehearse_pods(looker: Looker, namespace: str, homes: Iterable[str]) -> None
         _rehearse_pod(looker, cluster.pod_rehearsal(home), OVNKUBE_SERVICE_ACCOUNT, spec)
 
 
-def _rehearse_pod(looker: Looker, place: Place, account: str, spec: Mapping[str, Any]) -> None:
+def _rehearse_pod(looker: FactGatherer, place: Place, account: str, spec: Mapping[str, Any]) -> None:
     """With the account of the real pod, or before that exists with the namespace's default."""
     names = (account, "default")
     found = next((name for name in names if looker.get(SERVICEACCOUNTS, place.namespace, name) is not None), None)
@@ -178,7 +178,7 @@ def _rehearse_pod(looker: Looker, place: Place, account: str, spec: Mapping[str,
 # --- tenants ---
 
 
-def look_at_tenant(looker: Looker, namespace: str) -> ClusterFacts:
+def look_at_tenant(looker: FactGatherer, namespace: str) -> ClusterFacts:
     """Look at a tenant. `namespace` is that of its OVN-Kubernetes.
 
     Raises: ApiError, where it does not answer at all.
@@ -202,7 +202,7 @@ def look_at_tenant(looker: Looker, namespace: str) -> ClusterFacts:
     return looker.seen()
 
 
-def _maintenances(looker: Looker, hosts: Sequence[Obj]) -> None:
+def _maintenances(looker: FactGatherer, hosts: Sequence[Obj]) -> None:
     if not looker.serves(NODEMAINTENANCES):
         return
     under_way = {at(each, "spec", "nodeName") for each in looker.list(Selection(NODEMAINTENANCES))}

@@ -44,7 +44,7 @@ class Asked(Protocol):
         """See `Client.rehearse`."""
 
 
-class Looker:
+class FactGatherer:
     """Asks one cluster. What is not permitted, or does not come, is kept as not seen; nothing is raised for it.
 
     Guarantees: nothing is written; what is asked is asked once.

@@ -20,7 +20,7 @@ from dpunetop.app.commands.exits import Exit
 from dpunetop.app.commands.facts import TENANT_ACCOUNT, tenant_grants
 from dpunetop.app.commands.flags import CommandParser, UsageError
 from dpunetop.app.commands.invocation import Invocation, invoke
-from dpunetop.app.commands.looking import Asked, Looker
+from dpunetop.app.commands.looking import Asked, FactGatherer
 from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
 from dpunetop.base.quoting import quoted
@@ -290,8 +290,8 @@ def _base64(text: str) -> str:
 def lacking_rights(tenant: Asked, namespace: str, clock: Clock) -> str:
     """Tries the new credential: what it may not, of all that deploy/tenant-rights.yaml gives; empty: nothing."""
 
-    def met() -> Looker | None:
-        looker = Looker(tenant, "tenant")
+    def met() -> FactGatherer | None:
+        looker = FactGatherer(tenant, "tenant")
         with suppress(Unauthorized):  # the tenant may take a moment to know a new token
             looker.meet()
             return looker

@@ -16,7 +16,7 @@ from dpunetop.app import assets
 from dpunetop.app.commands.doctor import exit_of, report
 from dpunetop.app.commands.exits import Exit
 from dpunetop.app.commands.facts import TenantLook, facts, look_at_infra, look_at_tenant
-from dpunetop.app.commands.looking import Looker
+from dpunetop.app.commands.looking import FactGatherer
 from dpunetop.app.commands.output import Format, Output
 from dpunetop.domain import names
 from dpunetop.domain.doctor.cluster import ENFORCE_LABEL
@@ -133,8 +133,8 @@ def credential(ends: datetime) -> dict[str, Any]:
 
 def outcomes(infra: LookedAt, tenant: LookedAt | None) -> tuple[Outcome, ...]:
     """What the checks find."""
-    look = look_at_infra(Looker(infra, INFRA), OPERATOR, "dpunetop")
-    seen = Unseen("no kubeconfig") if tenant is None else look_at_tenant(Looker(tenant, "tenant"), OVN)
+    look = look_at_infra(FactGatherer(infra, INFRA), OPERATOR, "dpunetop")
+    seen = Unseen("no kubeconfig") if tenant is None else look_at_tenant(FactGatherer(tenant, "tenant"), OVN)
     return examine(CHECKS, [facts(look, TenantLook(seen, OVN, "the tenant", None), NOW, OPERATOR)])
 
 
