@@ -136,7 +136,7 @@ test-real: controlplane ## A real ovnkube in our pods, real operators beside our
 	$(WITH_NEIGHBOURS) $(PYTEST) -n 0 tests/neighbours $(PYTEST_ARGS)
 
 .PHONY: test-mutants
-test-mutants: $(READY) ## Plant small bugs in the rules of the drain, see whether a unit test fails (ARGS='--share 20 --minutes 30'; goes on where it stopped)
+test-mutants: $(READY) ## Plant small bugs in the rules of the drain, see whether a unit test fails (ARGS='--share 20 --minutes 30 --jobs 4'; goes on where it stopped)
 	nice -n 19 $(BIN)/python -m hack.mutants $(ARGS)
 
 .PHONY: docs

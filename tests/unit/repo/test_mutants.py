@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hack.mutants.__main__ import LIST, bugs
 from hack.mutants.changes import changes_of
 from hack.mutants.planting import plant
 from hack.mutants.survivors import Survivors
@@ -114,3 +115,7 @@ def test_a_survivor_is_listed_with_the_reason_why_nothing_falls(tmp_path: Path) 
     path.write_text("x:f: a -> b\n    because\n")
     with pytest.raises(ValueError, match="because"):
         Survivors.read(path)
+
+
+def test_every_survivor_that_is_listed_can_still_be_planted() -> None:
+    assert Survivors.read(LIST).reasons.keys() <= {bug.name for bug in bugs()}

@@ -22,7 +22,13 @@ from dpunetop.domain.drain.rosters import (
     left_hosts,
     mode_of,
 )
-from dpunetop.domain.names import CORDONED_BEFORE_ANNOTATION, FORCE_DELETE_ANNOTATION, OVNKUBE_NODE_ENTRIES
+from dpunetop.domain.names import (
+    CORDONED_BEFORE_ANNOTATION,
+    DRAIN_BLOCKER,
+    FORCE_DELETE_ANNOTATION,
+    OVNKUBE_NODE_ENTRIES,
+    blocker_name,
+)
 from dpunetop.domain.pairing.pairing import Claims
 from support.drainviews import nm
 from support.objects import NAMESPACE, config, node
@@ -105,8 +111,23 @@ def test_an_entry_counts_only_for_a_node_that_is_granted_or_serves() -> None:
 def test_a_budget_is_known_by_the_dpu_whose_name_it_bears_and_only_if_it_is_ours() -> None:
     theirs = first_budget(replace(BLOCKERS, owner="another"), "d2", HOST)
     assert list(budgets_by_dpu(fleet(budgets=[theirs, first_budget(BLOCKERS, DPU, HOST)]))) == [DPU]
-    long = "d" * 70
-    assert list(budgets_by_dpu(fleet(nodes=[node(long)], budgets=[first_budget(BLOCKERS, long, HOST)]))) == [long]
+
+
+LONG = "d" * 70
+KNOWN_BY: dict[str, tuple[dict[str, Any], bool]] = {
+    "its Node": ({"nodes": [node(LONG)]}, True),
+    "its blocker": ({"deployments": [blocker(BLOCKERS, LONG)]}, True),
+    "its entry": ({"namespace": namespace({LONG: ENTRY})}, True),
+    "somebody else's blocker": ({"deployments": [blocker(replace(BLOCKERS, owner="another"), LONG)]}, False),
+    "nothing": ({"namespace": None}, False),
+}
+
+
+@pytest.mark.parametrize(("seen", "is_known"), KNOWN_BY.values(), ids=KNOWN_BY.keys())
+def test_a_dpu_whose_name_is_cut_in_that_of_its_budget_is_known_by(seen: dict[str, Any], is_known: bool) -> None:
+    given = fleet(**{"nodes": [], "deployments": [], "budgets": [first_budget(BLOCKERS, LONG, HOST)], **seen})
+    cut = blocker_name(LONG).removeprefix(f"{DRAIN_BLOCKER}-")
+    assert list(budgets_by_dpu(given)) == [LONG if is_known else cut]
 
 
 MARKED = TenantFleet({HOST: node(HOST, {}, **{CORDONED_BEFORE_ANNOTATION: "no"})})

@@ -8,6 +8,7 @@ import pytest
 from dpunetop.domain.drain.model.facts import Author, Budget, HostRef
 from dpunetop.domain.drain.model.readers import budget
 from dpunetop.domain.drain.model.record import Cycle, State, parse_cycle
+from dpunetop.domain.drain.model.times import as_time
 from dpunetop.domain.drain.protection.blockers import (
     BlockerSettings,
     BudgetState,
@@ -18,7 +19,7 @@ from dpunetop.domain.drain.protection.blockers import (
     state_of,
     write_budget,
 )
-from dpunetop.domain.names import CYCLE_ANNOTATION, LEAVING_ANNOTATION, SERVES_ANNOTATION
+from dpunetop.domain.names import CYCLE_ANNOTATION, LEAVING_ANNOTATION, SERVES_ANNOTATION, SINCE_ANNOTATION
 from dpunetop.kube.meta import annotations_of
 from dpunetop.kube.plan import Fence
 
@@ -133,6 +134,29 @@ def test_two_writes_of_one_decision_have_different_numbers() -> None:
     later = replace(first, live={**first.live, "metadata": {**first.live["metadata"], "resourceVersion": "42"}})
     steps = [write_budget(SITE, read, state_of(read)) for read in (first, later)]
     assert len({annotations_of(step.desired)[CYCLE_ANNOTATION] for step in steps}) == 2
+
+
+NOW = replace(SITE, author=replace(SITE.author, now=5000))
+SINCE: dict[str, tuple[Budget, BudgetState, str]] = {  # read, written, since when
+    "nothing changes": (live(since=1000), BudgetState(Form.CLOSED, "host-1", None), as_time(1000)),
+    "it opens": (live(since=1000), BudgetState(Form.OPEN, "host-1", None), as_time(1000)),
+    "nobody knows since when": (live(since=0), BudgetState(Form.CLOSED, "host-1", None), ""),
+    "another host": (live(since=1000), BudgetState(Form.CLOSED, "host-2", None), as_time(5000)),
+    "its pods are to go": (live(since=1000), BudgetState(Form.CLOSED, "host-1", None, ("p",)), as_time(5000)),
+    "fewer pods are to go": (
+        live(since=1000, leaving=("p", "q")),
+        BudgetState(Form.CLOSED, "host-1", None, ("p",)),
+        as_time(1000),
+    ),
+    "its pods stay": (live(since=1000, leaving=("p",)), BudgetState(Form.CLOSED, "host-1", None), as_time(5000)),
+    "it serves nobody any more": (live(since=1000), BudgetState(Form.OPEN, "", None), ""),
+    "it goes on serving nobody": (live(since=1000, serves=""), BudgetState(Form.OPEN, "", None), ""),
+}
+
+
+@pytest.mark.parametrize(("read", "state", "since"), SINCE.values(), ids=SINCE.keys())
+def test_since_when_a_budget_says_whom_its_dpu_serves(read: Budget, state: BudgetState, since: str) -> None:
+    assert annotations_of(write_budget(NOW, read, state).desired).get(SINCE_ANNOTATION, "") == since
 
 
 def test_form_host_and_record_change_in_one_apply() -> None:
