@@ -69,7 +69,16 @@ def is_stuck_cordoned(host: HostNode) -> bool:
 
 def bears_outage_cordon(host: HostNode) -> bool:
     """Whether the host is cordoned, as far as our mark says, because its network failed outside a drain."""
-    return host.cordoned and host.unplanned is not None and host.unplanned.stage is CordonStage.CORDONED
+    return host.cordoned and _is_said_cordoned(host)
+
+
+def has_lost_outage_cordon(host: HostNode) -> bool:
+    """Whether the host was cordoned for an outage, and somebody has made it schedulable since."""
+    return not host.cordoned and _is_said_cordoned(host)
+
+
+def _is_said_cordoned(host: HostNode) -> bool:
+    return host.unplanned is not None and host.unplanned.stage is CordonStage.CORDONED
 
 
 def has_drained(found: Maintenance) -> bool:

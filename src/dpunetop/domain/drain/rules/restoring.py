@@ -11,6 +11,7 @@ from dpunetop.domain.drain.model.facts import HoldReason, HostNode, HostRef, Rea
 from dpunetop.domain.drain.model.hoststate import HostState, Move
 from dpunetop.domain.drain.model.maintenances import (
     bears_outage_cordon,
+    has_lost_outage_cordon,
     is_left_over,
     is_stuck_cordoned,
     leave_host,
@@ -40,6 +41,8 @@ def restore(host_state: HostState) -> Move | None:
         return None
     if host_state.is_left_over:
         return None  # it is returned on proof, or drained anew, as if the maintenance were there
+    if has_lost_outage_cordon(host_state.host) and not host_state.was_uncordoned:
+        return ForgetOutage(host_state.view.host_ref)
     return _still_cordoned(host_state, host_state.host) or Restore(host_state.view.host_ref)
 
 
@@ -106,6 +109,24 @@ class Restore:
             return Done(Result.STALE, f"{self.host_ref.host}: is cordoned, and nobody knows by whom")
         yield from store(write_mark(self.host_ref.tenant_cluster, host.live, None))
         return Done(Result.DONE, f"{self.host_ref.host}: is cordoned by somebody else, the mark of ours is taken off")
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetOutage:
+    """Take our mark of an outage off a host that a maintenance has made schedulable: if its network still fails, it is
+    cordoned for that anew. What a person has uncordoned keeps the mark, which says then that it stays so."""
+
+    host_ref: HostRef
+
+    def run(self) -> Procedure:
+        """See `calls.Task`."""
+        host = yield from read_host(self.host_ref)
+        if host is None or host.mark is None or not has_lost_outage_cordon(host):
+            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
+        if (yield from read_maintenances(self.host_ref)):
+            return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
+        yield from store(write_mark(self.host_ref.tenant_cluster, host.live, None))
+        return Done(Result.DONE, f"{self.host_ref.host}: its cordon went with its maintenance, the mark is taken off")
 
 
 @dataclass(frozen=True, slots=True)

@@ -283,3 +283,48 @@ def test_who_takes_the_way_out_has_the_host_back(way: Way) -> None:
         world.work()
     assert world.network.state is None
     assert (world.host().cordoned, world.host().unplanned, world.violations) == (False, None, [])
+
+
+# --- what the maintenance operator does to our cordon -----------------------------------------------------------------
+
+
+def failed_drain() -> JointWorld:
+    """The node maintenance operator gives a host back that it has failed to drain, and that has no network."""
+    world = cordoned()
+    world.cordon(DPU)
+    world.work()
+    while not world.host().tainted:
+        world.nmo()
+    assert world.nmo_fails()
+    assert not world.host().cordoned
+    return world
+
+
+def test_a_host_that_a_failed_drain_has_made_schedulable_is_cordoned_again_for_its_outage() -> None:
+    world = failed_drain()
+    world.uncordon(DPU)
+    for _ in range(3):
+        world.work()
+        while world.nmo():
+            world.work()
+    assert (world.is_cordoned_by_us, world.host().mark, world.violations) == (True, None, [])
+    world.settle()
+    assert (world.violations, world.unsettled(), world.host().cordoned) == ([], [], False)
+
+
+def test_a_host_that_a_person_has_uncordoned_in_its_drain_stays_schedulable_and_that_is_said() -> None:
+    world = cordoned()
+    world.cordon(DPU)
+    world.drained()
+    assert world.uncordon_host()
+    world.work()
+    world.uncordon(DPU)
+    for _ in range(3):
+        world.work()
+        while world.nmo():
+            world.work()
+    assert world.network.state is not None
+    assert "somebody has made it schedulable" in world.network.state.message
+    mark = world.host().unplanned
+    assert mark is not None
+    assert (world.host().cordoned, world.host().mark, mark.stage) == (False, None, CordonStage.OVERRULED)
