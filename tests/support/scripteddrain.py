@@ -44,6 +44,7 @@ from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cluster import Clusters, Health, Reach
 from dpunetop.runtime.election.gate import OpenGate
 from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.latency import Bulkhead
 from dpunetop.runtime.reading import NotEngaged
 from support.clock import FakeClock
 from support.hostsigns import dpu_shows
@@ -70,6 +71,8 @@ class World:
         self.clock, self.health, self.told = FakeClock(), REACHABLE, list[Emit]()
         self.infra_health = Health(Reach.REACHABLE, "", "", datetime.min.replace(tzinfo=UTC))
         self.has_rights = True
+        self.slow: set[str] = set()  # clusters that answer slowly
+        self.bulkhead = Bulkhead(1, lambda cluster: cluster in self.slow)
         fuse = Fuse()
         self.infra, self.tenant = (ScriptedCluster(name, fuse, self._time) for name in (INFRA, TENANT))
         self.readings = ScriptedReadings(self.infra, self.tenant)
@@ -82,10 +85,11 @@ class World:
 
     def start(self) -> None:
         """A new process: it remembers nothing."""
-        drain_store, task_runner = DrainStore(), TaskRunner(self.executor, self._client)
+        drain_store, task_runner = DrainStore(), TaskRunner(self.executor, self._client, self.bulkhead)
         clusters = cast(Clusters, SimpleNamespace(get=lambda _: SimpleNamespace(health=self.health)))
         absences, self.terms = NodeAbsences(self._client, self.clock), Epoch(self.clock, MANAGER)
-        evictions, infra = Evictions(self._client, self.clock), InfraHealth(lambda: self.infra_health, self.clock)
+        evictions = Evictions(self._client, self.clock, lambda cluster: cluster in self.slow)
+        infra = InfraHealth(lambda: self.infra_health, self.clock)
         leases, first_looks = Leases(self.clock), FirstLooks(self.clock)
         sources = HostSources(
             clusters, absences, self.terms, self.executor.newest, evictions, infra, leases, first_looks

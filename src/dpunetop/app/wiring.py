@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -72,6 +73,8 @@ from dpunetop.runtime.election.gate import OpenGate, WriteGate
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.flowcontrol import DEBOUNCE_SECONDS, no_rest, rest_after
+from dpunetop.runtime.lanes import Lanes
+from dpunetop.runtime.latency import Bulkhead, CallLatencies
 from dpunetop.runtime.manager import Group, Manager
 from dpunetop.runtime.metrics import GaugeMetrics, Metrics
 from dpunetop.runtime.reading import NotEngaged, Readings
@@ -136,6 +139,7 @@ class _Wiring:
         self._settings = settings
         self._clock: Clock = RealClock()
         self._metrics = Metrics()
+        self._latencies = CallLatencies(self._clock)
         self._identity = identity
         self._log = structlog.get_logger().bind()
         self._allowed = _allowed_networks(settings, connection)
@@ -161,7 +165,8 @@ class _Wiring:
             self._rights.review,
         )
         self._admissions = Admissions(self._rights.review, self._rights.has, lambda key: self._wake_judge(key))
-        self._drain_store, self._task_runner = DrainStore(), TaskRunner(self._executor, self._client)
+        bulkhead = Bulkhead(self._half_of(Hosts), self._latencies.is_slow)
+        self._drain_store, self._task_runner = DrainStore(), TaskRunner(self._executor, self._client, bulkhead)
         self._infra_health = InfraHealth(lambda: self._infra.health, self._clock)
         self._controllers = [self._controller(each, rest_after, DEBOUNCE_SECONDS) for each in self._reconcilers()]
         self._hosts = self._host_controller()
@@ -207,7 +212,7 @@ class _Wiring:
             NodeAbsences(self._client, self._clock),
             self._terms,
             self._executor.newest,
-            Evictions(self._client, self._clock),
+            Evictions(self._client, self._clock, self._latencies.is_slow),
             self._infra_health,
             Leases(self._clock),
             FirstLooks(self._clock),
@@ -234,10 +239,22 @@ class _Wiring:
             rest=rest,
             debounce_seconds=debounce_seconds,
             resync_seconds=self._settings.resync_seconds,
+            lanes=self._lanes(reconciler),
         )
         readings = Readings(self._clusters, controller.queue.add, controller.debounce, controller.forget)
         reconciler.read_through(readings)
         return controller
+
+    def _lanes(self, reconciler: ConfigReconciler[Any] | Hosts) -> Lanes[Key]:
+        """Hosts find room among those of slow tenants call by call: most of a pass, closing a budget for instance,
+        calls no tenant."""
+        is_slow, half = self._latencies.is_slow, self._half_of(type(reconciler))
+        if isinstance(reconciler, Hosts):
+            return Lanes(reconciler.lane, is_slow, relieved_from=half)
+        return Lanes(reconciler.lane, is_slow, most_slow=half, relieved_from=half)
+
+    def _half_of(self, kind: type[ConfigReconciler[Any] | Hosts]) -> int:
+        return max(1, workers(kind, self._settings.max_concurrent_reconciles) // 2)
 
     def _wake(self, key: Key) -> None:
         for controller in self._controllers:
@@ -300,7 +317,8 @@ class _Wiring:
             max_error_chars=MOST_MESSAGE_CHARS if is_trusted else TENANT_ERROR_CHARS,
         )
         most = None if is_trusted else _TENANT_DOCUMENT_WEIGHT
-        client = Client(transport, clock=self._clock, metrics=metrics, name=name, most_weight=most)
+        around = nullcontext if is_trusted else lambda: self._latencies.call(name)
+        client = Client(transport, clock=self._clock, metrics=metrics, name=name, most_weight=most, around=around)
         cluster = Cluster(
             name,
             client,

@@ -15,7 +15,7 @@ from dpunetop.domain.clusterconfig.admission import NEVER_SERVED, admit, claims
 from dpunetop.domain.clusterconfig.grants import Rights
 from dpunetop.domain.clusterconfig.lifecycle import ENDING_RIGHTS_SECONDS
 from dpunetop.domain.clusterconfig.status import INTERNAL_ERROR, confession, overruled
-from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config, was_served
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config, tenant_cluster_name, was_served
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, SAME_TENANT_ANNOTATION, field_manager, owner_hash
 from dpunetop.domain.ovnkube.image import AllowedImages
 from dpunetop.domain.tenant.visibility import Answer, Invisible, Probed, Unread, visibility
@@ -158,6 +158,10 @@ class ConfigReconciler(ABC, Generic[V]):
     def read_through(self, readings: Readings) -> None:
         """Hand over what this controller reads through; once, before the first reconcile."""
         self._readings = readings
+
+    def lane(self, key: Key) -> str:
+        """Whose work it is: lanes are named like the cluster of the tenant, which is what makes them slow."""
+        return tenant_cluster_name(key.namespace, key.name)
 
     @property
     def manager(self) -> str:

@@ -16,6 +16,7 @@ from dpunetop.kube.errors import ApiError, Conflict
 from dpunetop.kube.keys import Key
 from dpunetop.runtime.election.gate import LeadershipLost
 from dpunetop.runtime.flowcontrol import ItemBackoff, no_rest
+from dpunetop.runtime.lanes import Lanes
 from dpunetop.runtime.metrics import Metrics, Result
 from dpunetop.runtime.reading import NotEngaged, NotSynced
 from dpunetop.runtime.resync import RESYNC_SECONDS, Resync
@@ -46,6 +47,9 @@ class Reconciler(Protocol):
 class Controller:
     """A queue and its workers, of which there are no more than have ever been busy at once, and one that waits.
 
+    Workers that are found to wait for slow lanes, beyond those that may, have others in their place, until they come
+    back: so whoever becomes slow keeps the others waiting for two looks at most, and not until it answers.
+
     Guarantees: each key that is added is reconciled after that; a pass that fails, in whatever way, is tried again with
         a pause that grows until a pass succeeds; a key is looked at again before the resync period is over, behind all
         that is woken, until it is forgotten; after `stop` is set no new pass begins; a key that was costly rests; each
@@ -66,11 +70,14 @@ class Controller:
         debounce_seconds: float = 0.0,
         resync_seconds: float = RESYNC_SECONDS,
         random: Callable[[], float] = _random.random,
+        lanes: Lanes[Key] | None = None,
     ) -> None:
         """`rest` says how long a key rests after a pass, given the CPU seconds that it took; `debounce_seconds` is how
-        long it waits after `debounce`; `resync_seconds` after how long it is looked at unwoken, at the latest."""
+        long it waits after `debounce`; `resync_seconds` after how long it is looked at unwoken, at the latest; without
+        `lanes` no key is told from another."""
         self.name = name
-        self.queue: WorkQueue[Key] = WorkQueue(clock, metrics.workqueue(name), ItemBackoff())
+        self._lanes: Lanes[Key] = lanes or Lanes()
+        self.queue: WorkQueue[Key] = WorkQueue(clock, metrics.workqueue(name), ItemBackoff(), self._lanes)
         self._reconciler = reconciler
         self._clock = clock
         self._metrics = metrics.controller(name)
@@ -80,9 +87,11 @@ class Controller:
         self._debounce_seconds = debounce_seconds
         self._resync: Resync[Key] = Resync(resync_seconds, random)
         self._log: FilteringBoundLogger = logger
-        self._guard = threading.Lock()  # guards the two below
-        self._workers: list[threading.Thread] = []  # only grows; who makes one is in it, so whoever joins all sees all
+        self._guard = threading.Lock()  # guards all below
+        self._workers: list[threading.Thread] = []  # who makes one is in it, so whoever joins all sees all
+        self._staff = 0  # workers that have not been told to end
         self._active = 0
+        self._most_staff = workers
 
     def debounce(self, key: Key) -> None:
         """Something of all that `key` is about has changed: enqueue it after a moment, in which more may change.
@@ -110,6 +119,7 @@ class Controller:
             self.queue.refresh()
             for key in self._resync.take(self._clock.monotonic()):
                 self.queue.add_behind(key)
+            self._relieve(stop, ended)
         self.queue.shut_down()
         for worker in self._workers:
             worker.join()
@@ -117,36 +127,52 @@ class Controller:
             raise RuntimeError(f"a worker of controller {self.name} died")
 
     def _add_worker_locked(self, stop: Stop, ended: Stop) -> None:
-        name = f"{self.name}-{len(self._workers)}"
+        name = f"{self.name}-{self._staff}"
         worker = threading.Thread(target=self._work, args=(stop, ended), name=name)
         worker.start()
         self._workers.append(worker)
+        self._staff += 1
+
+    def _relieve(self, stop: Stop, ended: Stop) -> None:
+        """Keep up how many workers there are for lanes that are not slow."""
+        excess = self.queue.slow_in_hand() - self._lanes.relieved_from
+        with self._guard:
+            self._workers[:] = [worker for worker in self._workers if worker.is_alive()]
+            self._most_staff = self._most_workers + max(0, excess)
+            if self._active == self._staff < self._most_staff:
+                self._add_worker_locked(stop, ended)
 
     def _work(self, stop: Stop, ended: Stop) -> None:
+        is_needed = True
         try:
-            while (key := self.queue.get(stop)) is not None:
+            while is_needed and (key := self.queue.get(stop)) is not None:
                 self._take_up(stop, ended)
                 begun = self._clock.thread_cpu()
                 try:
                     self._process(key, stop)
                 finally:
                     self.queue.done(key, self._rest(self._clock.thread_cpu() - begun))
-                    self._put_down()
+                    is_needed = self._put_down()
         finally:
-            ended.set()  # workers end together: with `stop`, or because one of them died
+            if is_needed:
+                ended.set()  # workers end together: with `stop`, or because one of them died
 
     def _take_up(self, stop: Stop, ended: Stop) -> None:
         """Whoever gets busy leaves somebody behind who waits for the next key."""
         with self._guard:
             self._active += 1
             self._metrics.active(self._active)
-            if self._active == len(self._workers) < self._most_workers:
+            if self._active == self._staff < self._most_staff:
                 self._add_worker_locked(stop, ended)
 
-    def _put_down(self) -> None:
+    def _put_down(self) -> bool:
+        """Whether the worker is to stay."""
         with self._guard:
             self._active -= 1
             self._metrics.active(self._active)
+            is_needed = self._staff <= self._most_staff
+            self._staff -= 0 if is_needed else 1
+            return is_needed
 
     def _process(self, key: Key, stop: Stop) -> None:
         started = self._clock.monotonic()

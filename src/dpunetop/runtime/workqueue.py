@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections import deque
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
 from dpunetop.runtime.flowcontrol import ItemBackoff
+from dpunetop.runtime.lanes import LaneOrder, Lanes
 from dpunetop.runtime.metrics import QueueMetrics
 
 K = TypeVar("K", bound=Hashable)
@@ -24,15 +24,15 @@ class QueueState(Generic[K]):
     A key is *queued* (to be handed out), *in hand*, or *waiting* for its time; in hand it may be *dirty*, which means
     that it is queued again when it is done. A key may wait besides being any of the others. A key that *rests* is not
     queued before its time: whatever adds it meanwhile has it wait. What is to be looked at though nothing has happened
-    stands *behind* all that is queued.
+    stands *behind* all that is queued. Which of the queued keys is next, `LaneOrder` says.
     Threads: one owner; the queue calls it under its lock.
     Units: seconds, on one monotonic clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lanes: Lanes[K] | None = None) -> None:
         # Invariant: _order holds each key of _queued exactly once; _queued, _behind and _in_hand share no key; _dirty
         # is part of _in_hand; for each key of _waiting the heap has an entry with that time, and maybe outdated ones.
-        self._order: deque[K] = deque()
+        self._order: LaneOrder[K] = LaneOrder(lanes or Lanes())
         self._queued: dict[K, float] = {}  # since when
         self._behind: dict[K, float] = {}  # since when
         self._in_hand: dict[K, float] = {}  # since when
@@ -94,12 +94,10 @@ class QueueState(Generic[K]):
         return self._heap[0][0] if self._heap else None
 
     def take(self, now: float) -> tuple[K, float] | None:
-        """Hand out the key that has been queued longest, and since when; None if none is."""
-        if self._order:
-            key = self._order.popleft()
+        """Hand out the next key, and since when it was queued; None if there is none that may be handed out now."""
+        if (key := self._order.take()) is not None:
             since = self._queued.pop(key)
-        elif self._behind:
-            key = next(iter(self._behind))
+        elif (key := self._order.take_of(self._behind)) is not None:
             since = self._behind.pop(key)
         else:
             return None
@@ -112,6 +110,7 @@ class QueueState(Generic[K]):
         Raises: KeyError.
         """
         since = self._in_hand.pop(key)
+        self._order.put_down(key)
         if rest_seconds > 0 and not self.closed:
             self._resting = {each: until for each, until in self._resting.items() if until > now}
             self._resting[key] = now + rest_seconds
@@ -131,6 +130,10 @@ class QueueState(Generic[K]):
     def in_hand_since(self) -> list[float]:
         """Since when each of the keys in hand has been there."""
         return list(self._in_hand.values())
+
+    def slow_in_hand(self) -> int:
+        """How many keys of slow lanes are in hand."""
+        return self._order.slow_in_hand()
 
     def _enqueue(self, key: K, now: float) -> bool:
         """Queue `key`, or have it wait until it has rested; whether it is queued."""
@@ -152,19 +155,24 @@ class WorkQueue(Generic[K]):
     """A queue of keys that de-duplicates, delays and backs off.
 
     Guarantees: a key is in one pair of hands at a time; after every `add` that returns before `shut_down` there is a
-        `get` of that key that began later, unless it rests when that comes; keys come out in the order in which they
-        were first added, those of `add_behind` when there is no other; a waiting key holds up nobody; of several delays
-        of one key the earliest counts; a key that rests comes out once when it has rested.
+        `get` of that key that began later, unless it rests when that comes; keys of one lane come out in the order in
+        which they were first added, and lanes take turns; those of `add_behind` come when there is no other; no key of
+        a slow lane comes out while as many as may be are in hand, and that holds up no other lane; a waiting key holds
+        up nobody; of several delays of one key the earliest counts; a key that rests comes out once when it has rested.
+    Source: one key in one pair of hands, and what is added meanwhile, as of client-go's workqueue; lanes in turn as of
+        the flows of API Priority and Fairness (KEP-1040).
     Threads: all methods from any thread. The metrics are told under the lock, so that the depth shown last is the true
         one; they only touch memory.
     Units: seconds.
     """
 
-    def __init__(self, clock: Clock, metrics: QueueMetrics, backoff: ItemBackoff[K]) -> None:
+    def __init__(
+        self, clock: Clock, metrics: QueueMetrics, backoff: ItemBackoff[K], lanes: Lanes[K] | None = None
+    ) -> None:
         self._clock = clock
         self._metrics = metrics
         self._work = threading.Condition()  # guards _state and _backoff; told when there may be a key to hand out
-        self._state: QueueState[K] = QueueState()
+        self._state: QueueState[K] = QueueState(lanes)
         self._backoff = backoff
 
     def __len__(self) -> int:
@@ -218,7 +226,7 @@ class WorkQueue(Generic[K]):
                     self._promote_locked(now)
                     if (taken := self._state.take(now)) is not None:
                         return self._hand_out_locked(*taken, now)
-                    if self._state.closed:
+                    if self._state.closed and not len(self._state):
                         return None
                     due = self._state.next_due()
                     self._clock.wait(self._work, None if due is None else due - now)
@@ -238,8 +246,11 @@ class WorkQueue(Generic[K]):
             self._metrics.worked(now - since)
             if again:
                 self._metrics.depth(len(self._state))
+            if self._state.closed:
+                self._work.notify_all()
+            elif len(self._state):
                 self._work.notify()
-            elif self._state.next_due() != due:
+            if self._state.next_due() != due:
                 self._work.notify_all()
 
     def forget(self, key: K) -> None:
@@ -259,13 +270,20 @@ class WorkQueue(Generic[K]):
             self._metrics.depth(len(self._state))
             self._work.notify_all()
 
+    def slow_in_hand(self) -> int:
+        """How many keys of slow lanes are in hand; more than may be handed out, if theirs became slow since."""
+        with self._work:
+            return self._state.slow_in_hand()
+
     def refresh(self) -> None:
-        """Bring the metrics about keys in hand up to date; to be called now and then."""
+        """Bring the metrics about keys in hand up to date, and see who is slow no longer; to be called now and then."""
         with self._work:
             now = self._clock.monotonic()
             ages = [now - since for since in self._state.in_hand_since()]
             self._metrics.unfinished(sum(ages))
             self._metrics.longest(max(ages, default=0.0))
+            if len(self._state):
+                self._work.notify_all()
 
     def _add_locked(self, key: K) -> None:
         due = self._state.next_due()

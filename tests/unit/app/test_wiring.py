@@ -11,6 +11,7 @@ import structlog
 from dpunetop.app import wiring
 from dpunetop.base import jsonio
 from dpunetop.base.stop import Stop
+from dpunetop.controllers.drain.hosts import Hosts
 from dpunetop.controllers.reconciler import ConfigReconciler
 from dpunetop.controllers.tenant.credential import DpuCredential
 from dpunetop.controllers.tenant.link import TenantLink
@@ -46,6 +47,12 @@ def test_who_is_handed_a_way_to_call_tenants_has_a_lane_for_each() -> None:
     callers = {kind for kind in kinds() if "build_tenant" in inspect.signature(kind.__init__).parameters}
     assert callers == {kind for kind in kinds() if wiring.workers(kind, 16) != 16} == {TenantLink, DpuCredential}
     assert {wiring.workers(kind, 300) for kind in kinds()} == {300}
+
+
+def test_every_key_of_a_tenant_is_of_the_lane_that_its_cluster_is_named_after() -> None:
+    config, host = Key(INFRA, "ns", "sample"), Key("tenant/ns/sample", "host", "h")
+    lanes = {kind.lane(object.__new__(kind), config) for kind in kinds() if not inspect.isabstract(kind)}
+    assert {*lanes, Hosts.lane(object.__new__(Hosts), host)} == {host.cluster}
 
 
 def test_tenants_that_hang_hold_up_no_other() -> None:

@@ -16,6 +16,7 @@ from dpunetop.kube.requests import Selection
 from dpunetop.runtime.controller import Controller, Terminal
 from dpunetop.runtime.election.gate import LeadershipLost
 from dpunetop.runtime.flowcontrol import no_rest, rest_after
+from dpunetop.runtime.lanes import Lanes
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.reading import NotEngaged, NotSynced
 from support.clock import FakeClock
@@ -63,6 +64,7 @@ class Bench:
         rest: Callable[[float], float] = no_rest,
         debounce_seconds: float = 0.0,
         resync_seconds: float = 600.0,
+        lanes: Lanes[Key] | None = None,
     ) -> Controller:
         logger = structlog.wrap_logger(
             None, processors=[merge_contextvars, self.log], wrapper_class=structlog.make_filtering_bound_logger(0)
@@ -78,6 +80,7 @@ class Bench:
             debounce_seconds=debounce_seconds,
             resync_seconds=resync_seconds,
             random=lambda: self.draw,
+            lanes=lanes,
         )
         self.thread = threading.Thread(target=self._run, name="controller")
         self.thread.start()
@@ -158,6 +161,103 @@ def test_all_workers_may_be_busy_at_once(bench: Bench) -> None:
     bench.quiet(2)
     assert sorted(reconciler.passes) == [A, B]
     assert len([t for t in threading.enumerate() if t.name.startswith("c-")]) == 2
+
+
+class Hanging:
+    """Passes of keys of namespace `slow` last until they are let go."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+        self._told = threading.Condition()  # guards the two below
+        self.begun: list[Key] = []
+        self.ended: list[Key] = []
+
+    def reconcile(self, key: Key, stop: Stop) -> float | None:
+        self._note(self.begun, key)
+        if key.namespace == "slow":
+            assert self.release.wait(60)
+        self._note(self.ended, key)
+        return None
+
+    def until_begun(self, number: int) -> None:
+        with self._told:
+            assert self._told.wait_for(lambda: len(self.begun) >= number, 60)
+
+    def until_ended(self, number: int) -> None:
+        with self._told:
+            assert self._told.wait_for(lambda: len(self.ended) >= number, 60)
+
+    def _note(self, where: list[Key], key: Key) -> None:
+        with self._told:
+            where.append(key)
+            self._told.notify_all()
+
+
+SLOW = [Key(INFRA, "slow", str(number)) for number in range(10)]
+
+
+def test_slow_lanes_hold_half_of_the_workers_and_the_others_go_on(bench: Bench) -> None:
+    reconciler = Hanging()
+    lanes: Lanes[Key] = Lanes(lambda key: key.namespace, lambda lane: lane == "slow", most_slow=2, relieved_from=2)
+    controller = bench.start(reconciler, workers=4, lanes=lanes)
+    for key in SLOW:
+        controller.queue.add(key)
+    reconciler.until_begun(2)
+    for number in range(20):
+        controller.queue.add(Key(INFRA, "quick", str(number)))
+    reconciler.until_ended(20)
+    assert controller.queue.slow_in_hand() == 2
+    assert reconciler.begun.count(SLOW[2]) == 0
+    reconciler.release.set()
+    reconciler.until_ended(30)
+
+
+def test_workers_that_turn_out_to_be_in_a_slow_lane_have_others_in_their_place_until_they_are_back(
+    bench: Bench,
+) -> None:
+    reconciler, slow = Hanging(), set[object]()
+    lanes: Lanes[Key] = Lanes(lambda key: key.namespace, slow.__contains__, most_slow=2, relieved_from=2)
+    controller = bench.start(reconciler, workers=4, lanes=lanes)
+    for key in SLOW[:4]:
+        controller.queue.add(key)
+    reconciler.until_begun(4)
+    controller.queue.add(A)
+    bench.quiet(0)
+    assert reconciler.ended == []
+    slow.add("slow")
+    bench.clock.step(0.5)  # a look
+    reconciler.until_ended(1)
+    assert reconciler.ended == [A]
+    reconciler.release.set()
+    reconciler.until_ended(5)
+    slow.clear()
+    bench.quiet(len(workers_of_c()))
+    bench.clock.step(0.5)
+    bench.quiet(len(workers_of_c()))
+    for number in range(40):
+        controller.queue.add(Key(INFRA, "quick", str(number)))
+    reconciler.until_ended(45)
+    bench.quiet(len(workers_of_c()))
+    assert len(workers_of_c()) <= 4 + 2
+
+
+def workers_of_c() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("c-")]
+
+
+def test_a_lane_that_is_slow_no_longer_goes_on_at_the_next_look(bench: Bench) -> None:
+    reconciler, slow = Hanging(), {"slow", "other"}
+    lanes: Lanes[Key] = Lanes(lambda key: key.namespace, slow.__contains__, most_slow=1, relieved_from=1)
+    controller = bench.start(reconciler, workers=4, lanes=lanes)
+    controller.queue.add(SLOW[0])
+    reconciler.until_begun(1)
+    controller.queue.add(Key(INFRA, "other", "x"))
+    bench.quiet(1)
+    assert len(reconciler.begun) == 1
+    slow.discard("other")
+    bench.clock.step(0.5)
+    reconciler.until_ended(1)
+    reconciler.release.set()
 
 
 def test_a_key_that_asks_for_it_is_looked_at_again_later(bench: Bench) -> None:

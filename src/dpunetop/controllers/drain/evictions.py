@@ -23,12 +23,14 @@ _PAGE = 500
 class Evictions:
     """Remembers for each host what was found last, and when.
 
-    Guarantees: asks only about hosts that are late, once a minute each, and a bounded number of namespaces.
+    Guarantees: asks only about hosts that are late, once a minute each, and a bounded number of namespaces; a tenant
+        that answers slowly is not asked: what is to be done for the host would wait for words.
     Threads: any; one at a time a host.
     """
 
-    def __init__(self, clients: Callable[[str], Client], clock: Clock) -> None:
+    def __init__(self, clients: Callable[[str], Client], clock: Clock, is_slow: Callable[[str], bool]) -> None:
         self._clients = clients
+        self._is_slow = is_slow
         self._clock = clock
         self._guard = threading.Lock()  # guards _found
         self._found: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = {}  # tenant cluster and host -> when, what
@@ -42,7 +44,10 @@ class Evictions:
         now = self._clock.monotonic()
         with self._guard:
             looked_at, said = self._found.get((cluster, host), (None, ()))
-        if looked_at is None or now - looked_at >= _APART_SECONDS:
+        is_due = looked_at is None or now - looked_at >= _APART_SECONDS
+        if is_due and self._is_slow(cluster):
+            return Finding(tuple(words for words in said if words), _APART_SECONDS)
+        if looked_at is None or is_due:
             looked_at, said = now, tuple(self._ask(cluster, each) for each in namespaces(own.pods))
             with self._guard:
                 self._found[cluster, host] = (now, said)

@@ -26,12 +26,15 @@ from dpunetop.kube.errors import ApiError
 from dpunetop.kube.keys import LEASES, Key
 from dpunetop.kube.plan import Apply, Delete, Plan, Step
 from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.latency import Delayed
 from dpunetop.runtime.reading import NotSynced, Readings
 
 NAME = "drain"
 MANAGER = field_manager(NAME)
 _PAUSES = {Result.DONE: 0.5, Result.STALE: 0.3, Result.REFUSED: 10.0}
 """Seconds until the next look if nothing wakes: what was written shows in the caches, and that wakes."""
+_DELAYED_SECONDS = 3.0
+"""Until a task is tried again for which there was no room among those of slow tenants."""
 _MOST_TASKS = 10
 """So many are done one after the other before others have their turn."""
 _UPKEEP, _SWEEPING = "Upkeep", "Sweeping"
@@ -81,6 +84,10 @@ class Hosts:
     def read_through(self, readings: Readings) -> None:
         """Hand over what this controller reads through; once, before the first reconcile."""
         self._readings = readings
+
+    def lane(self, key: Key) -> str:
+        """See `ConfigReconciler.lane`: all hosts of a tenant are one."""
+        return key.cluster
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
         """See `runtime.controller.Reconciler`. Raises: ApiError, NotSynced, NotEngaged, Stopped, LeadershipLost."""
@@ -169,11 +176,12 @@ class Hosts:
         job = _job(task)
         if pause := self._failures.pause(key, job) or self._stall_detector.pause(key, task):
             return None, pause
+        step = rehearsal(decided.snapshot.view, task) if self._failures.has_failed(key, job) else None
         try:
-            step = rehearsal(decided.snapshot.view, task) if self._failures.has_failed(key, job) else None
-            if step is not None:
-                self._task_runner.rehearse(step)
-            carried = self._task_runner.carry_out(key, task, stop)
+            carried = self._task_runner.carry_out(key, task, stop, step)
+        except Delayed as err:
+            self._log.debug("drain task delayed", **subject(key), task=type(task).__name__, reason=str(err))
+            return None, _DELAYED_SECONDS
         except CallFailed as err:
             return None, self._failed(key, job, err)
         return carried.done.result, self._judge(key, task, carried)

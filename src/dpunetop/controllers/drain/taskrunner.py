@@ -13,11 +13,12 @@ from dpunetop.base.stop import Stop, Stopped
 from dpunetop.controllers.drain.store import subject
 from dpunetop.domain.drain.model.calls import Answer, Call, Done, QuorumGet, QuorumList, Task, Write, drive
 from dpunetop.kube.errors import ApiError, NotFound
-from dpunetop.kube.keys import Key
+from dpunetop.kube.keys import INFRA, Key
 from dpunetop.kube.plan import Apply, Emit, Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.latency import Bulkhead, Visit
 
 _PAGE = 500
 
@@ -43,18 +44,31 @@ class TaskOutcome:
 
 
 class TaskRunner:
-    """Carries out tasks against the servers themselves. Threads: any."""
+    """Carries out tasks against the servers themselves.
 
-    def __init__(self, executor: Executor, clients: Callable[[str], Client]) -> None:
+    Guarantees: tasks that call slow tenants have no more workers than `bulkhead` gives room, all of them together; one
+        that finds none ends between two calls, where any may end; a call to infra never waits for room, so that a
+        budget is closed however slow its tenant is. Threads: any.
+    """
+
+    def __init__(self, executor: Executor, clients: Callable[[str], Client], bulkhead: Bulkhead) -> None:
         self._executor = executor
         self._clients = clients
+        self._bulkhead = bulkhead
         self._log = structlog.get_logger().bind()
 
-    def carry_out(self, key: Key, task: Task, stop: Stop) -> TaskOutcome:
-        """Do all of a task; `key` is whose it is, for the log.
+    def carry_out(self, key: Key, task: Task, stop: Stop, rehearsed: Apply | None = None) -> TaskOutcome:
+        """Do all of a task; `key` is whose it is, for the log. `rehearsed` is tried with a dry run before.
 
-        Raises: CallFailed; NotEngaged when a cluster has gone; Stopped; LeadershipLost.
+        Raises: CallFailed; Delayed; NotEngaged when a cluster has gone; Stopped; LeadershipLost.
         """
+        with self._bulkhead.visit() as visit:
+            if rehearsed is not None:
+                visit.call(rehearsed.cluster)
+                self._rehearse(rehearsed)
+            return self._carry_out(key, task, stop, visit)
+
+    def _carry_out(self, key: Key, task: Task, stop: Stop, visit: Visit) -> TaskOutcome:
         failed: list[CallFailed] = []
         wrote = False
 
@@ -62,6 +76,7 @@ class TaskRunner:
             nonlocal wrote
             if stop.is_set():
                 raise Stopped
+            visit.call(_cluster_of(call))
             try:
                 answer = self._perform(call, stop)
             except ApiError as err:
@@ -77,7 +92,7 @@ class TaskRunner:
         self._log.info("drain task", **subject(key), task=type(task).__name__, result=done.result.name, note=done.note)
         return TaskOutcome(done, wrote, failed[-1] if failed else None)
 
-    def rehearse(self, step: Apply) -> None:
+    def _rehearse(self, step: Apply) -> None:
         """Return unless a write is known to fail as it did before: a refusal, or a server that cannot tell, is no such
         thing. Raises: CallFailed; NotEngaged; LeadershipLost."""
         try:
@@ -103,3 +118,14 @@ class TaskRunner:
                 self._executor.execute(Plan((call,)), stop)
                 return None
         assert_never(call)
+
+
+def _cluster_of(call: Call) -> str:
+    match call:
+        case QuorumGet() | QuorumList():
+            return call.cluster
+        case Write():
+            return call.step.cluster
+        case Emit():
+            return INFRA  # whatever its cluster: it only goes to the recorder
+    assert_never(call)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random as _random
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -87,10 +88,13 @@ class Client:
         random: Callable[[], float] = _random.random,
         pool: Pool = Pool.CALLS,
         most_weight: int | None = None,
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """`most_weight` is what one document of the server's may weigh (`jsonio.weigh`); None: as much as its size."""
+        """`most_weight` is what one document of the server's may weigh (`jsonio.weigh`); None: as much as its size.
+        `around` is entered for each call, watches left out."""
         self.name = name
         self._most_weight = most_weight
+        self._around = around
         self._transport = transport
         self._clock = clock
         self._metrics = metrics
@@ -122,6 +126,7 @@ class Client:
             random=self._random,
             pool=pool,
             most_weight=self._most_weight,
+            around=self._around,
         )
 
     def get(
@@ -306,7 +311,8 @@ class Client:
                 self._transport.cut_silent_streams(began)
 
     def _probe(self, pool: Pool, timeout_seconds: float) -> None:
-        response = self._transport.call(Request("GET", "/readyz"), timeout_seconds, pool)
+        with self._around():
+            response = self._transport.call(Request("GET", "/readyz"), timeout_seconds, pool)
         if response.status == 401 or response.status >= 500:
             raise error_of(response, self._transport.max_error_chars)
 
@@ -390,7 +396,8 @@ class Client:
             request, self._transport, self._pool, self._clock, timeout_seconds, self._metrics, self._may_retry
         )
         try:
-            return self._retrying(_Attempts.once, attempts)
+            with self._around():
+                return self._retrying(_Attempts.once, attempts)
         except ApiError as err:
             err.cluster = self.name
             err.__traceback__ = None  # it leads to the tries, which hold the error: all would wait to be collected

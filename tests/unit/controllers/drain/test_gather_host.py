@@ -103,7 +103,7 @@ class Desk:
         self.clock, self.caches = FakeClock(), Caches()
         clusters = type("C", (), {"get": staticmethod(self.caches.cluster)})
         absences = NodeAbsences(lambda _: cast(Client, Servers()), self.clock)
-        evictions = Evictions(lambda _: cast(Client, Servers()), self.clock)
+        evictions = Evictions(lambda _: cast(Client, Servers()), self.clock, lambda _: False)
         terms = Epoch(self.clock, "dpunetop-drain")
         infra = InfraHealth(lambda: None, self.clock)
         leases, first_looks = Leases(self.clock), FirstLooks(self.clock)

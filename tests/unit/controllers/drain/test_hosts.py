@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +20,7 @@ from dpunetop.domain.drain.model.record import Cycle, State, render_cycle
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Conflict, Forbidden, Unauthorized, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS, Key
+from dpunetop.kube.plan import Apply
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cluster import Reach
 from dpunetop.runtime.reading import NotEngaged, NotSynced
@@ -220,7 +223,7 @@ def test_a_task_whose_effect_does_not_show_yet_is_not_done_twice_in_one_pass(mon
     world, tasks = World().protected(), []
     world.cordon()
 
-    def carry_out(_: Key, task: Task, __: Stop) -> TaskOutcome:
+    def carry_out(_: Key, task: Task, __: Stop, ___: Apply | None) -> TaskOutcome:
         tasks.append(type(task).__name__)
         return TaskOutcome(Done(Result.DONE), wrote=True)
 
@@ -342,6 +345,48 @@ def test_an_open_budget_is_closed_when(silence: Any, health: Any, said: Any, rea
     blind(world, None, REACHABLE, None)
     world.settle()
     assert world.budget().is_open
+
+
+@contextmanager
+def crowded(world: World) -> Iterator[None]:
+    """The tenant is slow, and another one that is takes all the room."""
+    with world.bulkhead.visit() as other:
+        world.slow = {TENANT, "tenant/another/one"}
+        other.call("tenant/another/one")
+        yield
+    world.slow.clear()
+
+
+def test_a_drain_waits_for_room_among_those_of_slow_tenants_and_is_neither_held_nor_failed() -> None:
+    world = World().protected()
+    world.cordon()
+    with crowded(world):
+        for _ in range(5):
+            assert world.settle() == pytest.approx(3.0)
+            assert world.tenant.writes == []
+            world.clock.step(3.0)
+        assert (world.state(), world.said()) == (State.STARTING, ("True", "Draining"))
+        assert world.events() == ["Normal HostDraining"]
+    world.clock.step(3.0)
+    world.settle()
+    assert world.state() is State.DRAINING
+
+
+def test_an_open_budget_stays_open_while_the_tenant_is_slow() -> None:
+    world = drained()
+    with crowded(world):
+        world.settle()
+        assert world.budget().is_open
+
+
+def test_closing_a_budget_never_waits_for_room_among_those_of_slow_tenants() -> None:
+    world = drained()
+    world.tenant.writes.clear()
+    world.cordon(False)
+    with crowded(world):
+        world.settle()
+        assert not world.budget().is_open
+        assert world.tenant.writes == []
 
 
 def blind(world: World, silence: Exception | None, health: Any, said: dict[str, Any] | None) -> None:

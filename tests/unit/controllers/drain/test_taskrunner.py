@@ -17,12 +17,14 @@ from dpunetop.kube.plan import Apply, Delete, Emit, Fence, Patch
 from dpunetop.runtime.client.client import Client, Page
 from dpunetop.runtime.election.gate import LeadershipLost, OpenGate
 from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.latency import Bulkhead, Delayed
 from dpunetop.runtime.reading import NotEngaged
 from support.clock import FakeClock
 from support.scriptedcluster import Fuse, ScriptedCluster
 
 KEY = Key("tenant/a/b", "host", "host-1")
 NODE = {"metadata": {"name": "n"}}
+ROOMY = Bulkhead(1, lambda _: False)
 REFUSED = Forbidden(403, "Forbidden", "cannot patch nodes")
 
 
@@ -79,7 +81,7 @@ class Minds(Calls):
 
 
 def carry_out(script: Script, *calls: Any, stop: Stop | None = None) -> Done:
-    task_runner = TaskRunner(cast(Executor, script), lambda _: cast(Client, script))
+    task_runner = TaskRunner(cast(Executor, script), lambda _: cast(Client, script), ROOMY)
     return task_runner.carry_out(KEY, Calls(*calls), stop or Stop()).done
 
 
@@ -108,7 +110,7 @@ def test_no_call_is_made_once_the_process_is_to_end() -> None:
 
 
 def test_a_refusal_that_the_task_minds_is_its_own_affair() -> None:
-    task_runner = TaskRunner(cast(Executor, script := Script(REFUSED, REFUSED)), lambda _: cast(Client, script))
+    task_runner = TaskRunner(cast(Executor, script := Script(REFUSED, REFUSED)), lambda _: cast(Client, script), ROOMY)
     delete = Write(Delete("tenant/a/b", NODES, NODE))
     carried = task_runner.carry_out(KEY, Minds(delete, delete), Stop())
     assert (carried.done, carried.wrote) == (Done(Result.REFUSED, "Forbidden Forbidden"), False)
@@ -126,7 +128,7 @@ def test_a_refusal_of_infra_is_not_laid_to_a_tenant_that_has_refused_before() ->
             return Done(Result.DONE)
 
     script = Script(REFUSED, Forbidden(403, "Forbidden", "here too"))
-    task_runner = TaskRunner(cast(Executor, script), lambda _: cast(Client, script))
+    task_runner = TaskRunner(cast(Executor, script), lambda _: cast(Client, script), ROOMY)
     there, here = (Write(Delete(cluster, NODES, NODE)) for cluster in ("tenant/a/b", INFRA))
     with pytest.raises(CallFailed) as told:
         task_runner.carry_out(KEY, MindsTheFirst(there, here), Stop())
@@ -146,7 +148,7 @@ def test_a_cluster_that_has_gone_ends_the_task() -> None:
         raise NotEngaged(name)
 
     with pytest.raises(NotEngaged):
-        TaskRunner(cast(Executor, Script()), nobody).carry_out(
+        TaskRunner(cast(Executor, Script()), nobody, ROOMY).carry_out(
             KEY, Calls(QuorumGet("tenant/a/b", NODES, "", "n")), Stop()
         )
 
@@ -185,7 +187,7 @@ class Desk:
         recorder = cast(Any, SimpleNamespace(emit=self.told.append))
         client = cast(Client, self.cluster)
         self.task_runner = TaskRunner(
-            Executor(lambda _: client, gate or OpenGate(), recorder, FakeClock()), lambda _: client
+            Executor(lambda _: client, gate or OpenGate(), recorder, FakeClock()), lambda _: client, ROOMY
         )
 
     @property
@@ -236,3 +238,31 @@ def test_what_is_told_is_told_and_needs_no_answer() -> None:
     told = Emit(INFRA, CONFIGMAPS, desk.live, "Normal", "Reason", "note")
     assert desk.do(patch(desk), told).note == "None"
     assert desk.told == [told]
+
+
+def in_tenant(name: str) -> QuorumGet:
+    return QuorumGet(KEY.cluster, NODES, "", name)
+
+
+def test_a_task_that_finds_no_room_among_slow_tenants_calls_none_and_is_no_failure_of_a_call() -> None:
+    bulkhead = Bulkhead(1, lambda cluster: cluster != INFRA)
+    script = Script(NODE, NODE)
+    task_runner = TaskRunner(cast(Executor, script), lambda _: cast(Client, script), bulkhead)
+    with bulkhead.visit() as other:
+        other.call("tenant/another/one")
+        with pytest.raises(Delayed):
+            task_runner.carry_out(KEY, Calls(in_tenant("h")), Stop())
+    assert script.asked == []
+    assert task_runner.carry_out(KEY, Calls(in_tenant("h"), in_tenant("i")), Stop()).done.result is Result.DONE
+
+
+def test_what_a_task_does_in_infra_before_its_first_call_to_a_slow_tenant_is_done_without_room() -> None:
+    bulkhead = Bulkhead(1, lambda cluster: cluster != INFRA)
+    script = Script(NODE)
+    task_runner = TaskRunner(cast(Executor, script), lambda _: cast(Client, script), bulkhead)
+    closing = Write(Delete(INFRA, CONFIGMAPS, {"metadata": {"name": "c", "namespace": "ns"}}))
+    with bulkhead.visit() as other:
+        other.call("tenant/another/one")
+        with pytest.raises(Delayed):
+            task_runner.carry_out(KEY, Calls(closing, in_tenant("h")), Stop())
+    assert script.asked == ["Delete"]

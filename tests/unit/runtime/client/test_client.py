@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import threading
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
@@ -503,3 +504,22 @@ def test_a_request_leaves_nothing_behind_that_only_the_garbage_collector_can_fre
     finally:
         gc.enable()
     assert left == 0
+
+
+def test_each_call_and_each_probe_is_made_within_what_is_given_for_around_it() -> None:
+    around: list[str] = []
+
+    @contextlib.contextmanager
+    def note() -> Iterator[None]:
+        around.append("begin")
+        yield
+        around.append("end")
+
+    clock = FakeClock()
+    transport = ScriptedTransport(response(200, NODE), response(200, {}), response(200, NODE))
+    transport.stop = Stop(clock)
+    made = over(transport, clock, around=note)
+    made.get(NODES, "", "dpu-1")
+    made.probe(5.0)
+    made.for_reviews().get(NODES, "", "dpu-1")
+    assert around == ["begin", "end"] * 3
