@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import coldstart, drain, memory, parsers, strangers, tenants
+from bench import coldstart, drain, memory, parsers, rest, strangers, tenants
 from bench.machine import Cores, description
 from bench.report import Report
 from bench.stage import Stage
 from dpunetop import __version__
 from dpunetop.sandbox import binaries
 
-PARTS = ("parsers", "p1", "configs", "strangers", "drain", "tenants", "p8")
+PARTS = ("parsers", "p1", "configs", "strangers", "drain", "tenants", "p3", "p8")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,6 +53,10 @@ def _run(part: str, cores: Cores, report: Report, given: argparse.Namespace) -> 
             drain.run(cores, report, given.cycles)
         case "tenants":
             tenants.run(cores, report, given.tenants, given.within, given.rest)
+        case "p3":
+            for size in given.nodes:
+                with Stage(cores, dpus=size) as stage:
+                    rest.run(stage, report, given.within, given.rest)
         case "p8":
             memory.run(cores, report, given.nodes, given.within)
 

@@ -58,7 +58,7 @@ class Stage:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opening:
             folder = Path(opening.enter_context(tempfile.TemporaryDirectory(prefix="dpunetop-bench-")))
-            self._folder = folder
+            self.folder = folder
             compileall.compile_dir(Path(dpunetop.__file__).parent, quiet=1)  # or the first start would cost more
             policy = write_policy(folder / "audit-policy.yaml", _OPERATOR)
             infra = Spec("infra", API_ONLY, audit=True, apiserver_flags=(f"--audit-policy-file={policy}",))
@@ -79,7 +79,9 @@ class Stage:
         self._open.close()
 
     @contextlib.contextmanager
-    def operator(self, program: tuple[str, ...] | None = None) -> Iterator[OperatorProcess]:
+    def operator(
+        self, program: tuple[str, ...] | None = None, flags: tuple[str, ...] = ()
+    ) -> Iterator[OperatorProcess]:
         """The shipped process as in its image, with the rights of config/rbac, on its core."""
         server = urlsplit(self.infra.url)
         environment = {
@@ -92,8 +94,11 @@ class Stage:
             "PYTHONPATH": str(_TESTS),
         }
         kubeconfig = self.infra.token_kubeconfig(self.token)
-        argv = program or (sys.executable, "-m", "bench.inpod", str(self._folder))
-        with pinned(self.cores.operator), OperatorProcess(kubeconfig, env=environment, program=argv) as running:
+        argv = program or (sys.executable, "-m", "bench.inpod", str(self.folder))
+        with (
+            pinned(self.cores.operator),
+            OperatorProcess(kubeconfig, env=environment, program=argv, flags=flags) as running,
+        ):
             yield running
 
     # --- going back -------------------------------------------------------------------------------------------------
@@ -151,8 +156,8 @@ class Stage:
 
     def _add_service_account(self) -> None:
         """What the kubelet puts into the operator's pod."""
-        (self._folder / "token").write_text(self.token)
-        (self._folder / "ca.crt").write_bytes(self.infra.ca_pem)
+        (self.folder / "token").write_text(self.token)
+        (self.folder / "ca.crt").write_bytes(self.infra.ca_pem)
 
     def _seed_tenant(self, tenant: ControlPlane) -> None:
         tenant.apply(NODE_MAINTENANCE)

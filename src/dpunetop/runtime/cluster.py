@@ -155,8 +155,7 @@ class Cluster:
         self._commons = commons or Commons()
         self._log = structlog.get_logger().bind(cluster=name)
         self._failures = 0  # of the thread in run
-        self._workers: Workers[_Entry] = Workers(name, clock, _step, self._break, most_workers)
-        self._is_broken = False  # set by the thread in which an informer broke, before it sets stop; never taken back
+        self._workers: Workers[_Entry] = Workers(name, clock, _step, self._broke, most_workers)
         self._history = History(client.close_connections)  # who waits on a silent watch of before looks again
         self._guard = threading.Lock()  # guards all below
         self._entries: dict[Selection, _Entry] = {}
@@ -246,7 +245,7 @@ class Cluster:
     def run(self, stop: Stop) -> None:
         """Run all informers, also those asked for later, and probe the server, until `stop` or `self.stop`.
 
-        Raises: RuntimeError, when an informer ended by an exception.
+        Guarantees: an informer that ends by an exception is begun again, those who hold it are told.
         """
         forget = stop.on_set(self.stop.set)
         with self._guard:
@@ -259,8 +258,6 @@ class Cluster:
             self.stop.set()
             forget()
             self._end()
-        if self._is_broken:
-            raise RuntimeError(f"an informer of cluster {self.name} ended by an exception")
 
     def _entry_locked(self, selection: Selection, indexers: Mapping[str, Indexer] | None) -> _Entry:
         entry = self._entries.get(selection)
@@ -303,9 +300,8 @@ class Cluster:
         if self._is_running:
             self._workers.add(entry)
 
-    def _break(self) -> None:
-        self._is_broken = True  # a cache that stands still is worse than none
-        self.stop.set()
+    def _broke(self, entry: _Entry) -> None:
+        self._log.error("an informer ended by an exception and is begun again", selection=str(entry.informer.selection))
 
     def _release(self, selection: Selection, entry: _Entry) -> None:
         with self._guard:
@@ -425,14 +421,21 @@ class Clusters:
         return f"<Clusters {self.names()}>"
 
     def engage(self, cluster: Cluster) -> None:
-        """Run `cluster` until it is disengaged. Raises: ValueError, if one of that name is there."""
+        """Run `cluster` until it is disengaged.
+
+        Raises: ValueError, if one of that name is there; RuntimeError, if the process may have no more threads.
+        """
         thread = threading.Thread(target=self._run, args=(cluster,), name=f"cluster {cluster.name}")
         with self._guard:
             if cluster.name in self._engaged:
                 raise ValueError(f"cluster {cluster.name} is engaged already")
+            forget = cluster.on_health(lambda: self._tell(cluster.name))
+            try:
+                thread.start()
+            except RuntimeError:
+                forget()
+                raise
             self._engaged[cluster.name] = (cluster, thread)
-            cluster.on_health(lambda: self._tell(cluster.name))
-            thread.start()
         self._tell(cluster.name)
 
     def disengage(self, name: str) -> None:

@@ -17,6 +17,7 @@ from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, Key, Resource, crd_nam
 from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.requests import Selection, one
 from dpunetop.runtime.cache.change import Change
+from dpunetop.runtime.cache.informer import Broken
 from dpunetop.runtime.cache.store import Lister
 from dpunetop.runtime.cluster import Cluster, Clusters, Hold
 
@@ -48,11 +49,12 @@ class NotSynced(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Unwatched:
-    """A cache that was filled once and stands still since, because the server forbids to watch what is in it."""
+    """A cache that was filled once and stands still since, because the server forbids to watch what is in it, or its
+    informer met a bug."""
 
     cluster: str
     selection: Selection
-    error: Forbidden
+    error: Forbidden | Broken
 
 
 class NotEngaged(Exception):
@@ -154,11 +156,11 @@ class Readings:
         parts[part] = _with(parts.get(part, ()), key)
 
     def refusals(self, wants: set[Want]) -> list[Unwatched]:
-        """Those of `wants` whose caches stand still, because the server forbids to watch them."""
+        """Those of `wants` whose caches stand still, because the server forbids to watch them, or of a bug."""
         with self._guard:
             followed = [(want, self._followed[want]) for want in wants if want in self._followed]
         troubles = [(want, each.hold.trouble) for want, each in followed if each.hold is not None]
-        return [Unwatched(*want, error) for want, error in troubles if isinstance(error, Forbidden)]
+        return [Unwatched(*want, error) for want, error in troubles if isinstance(error, Forbidden | Broken)]
 
     def _follow(self, want: Want, cluster: Cluster) -> _Followed:
         with self._guard:
@@ -364,7 +366,7 @@ class _Followed:
             self._wake(None, None)
 
     def _troubled(self) -> None:
-        refused = self.hold is not None and isinstance(self.hold.trouble, Forbidden)
+        refused = self.hold is not None and isinstance(self.hold.trouble, Forbidden | Broken)
         with self._guard:
             # A cut connection heals by itself, and says nothing that the health of the cluster does not say.
             counts = self._is_live and (not self._is_synced or refused or self._is_refused)

@@ -14,7 +14,7 @@ from dpunetop.kube.keys import CONFIGMAPS, NODES
 from dpunetop.kube.meta import Obj, name_of
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change
-from dpunetop.runtime.cache.informer import Absence, Informer
+from dpunetop.runtime.cache.informer import Absence, Broken, Informer
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.cluster import PROBE_AGAIN_SECONDS, PROBE_SECONDS, Cluster, Clusters, Health, Reach
 from dpunetop.runtime.metrics import Metrics
@@ -288,6 +288,9 @@ def test_a_restored_server_is_told_before_its_list_shows(begun: Callable[[Any], 
     cluster.informer(MAPS)
     clusters = Clusters()
     clusters.engage(cluster)
+    source.until_asked(3)
+    clock.until_parked(2)
+    clock.step(0.8)
     source.until_hanging()
     clusters.disengage("infra")
     assert shown == [1]
@@ -302,7 +305,10 @@ def test_who_waits_on_a_watch_of_a_history_that_is_over_is_woken_and_reads_anew(
     quiet = probed.cluster.informer(MAPS)
     source.until_hanging()
     probed.cluster.informer(Selection(MAPS.resource, "ns", "metadata.name=a"))
-    assert source.until_asked(8)[3:] == ["stream", "list", "watch 10", "list", "watch 9"]
+    assert source.until_asked(6)[3:] == ["stream", "list", "watch 10"]
+    probed.clock.until_parked(2)
+    probed.clock.step(0.8)
+    assert source.until_asked(8)[6:] == ["list", "watch 9"]
     probed.clock.until_parked(2)
     assert [name_of(each) for each in quiet.lister.list()] == ["a"]
     probed.clock.step(0.8)
@@ -380,19 +386,50 @@ def test_stopping_ends_all_clusters_the_last_engaged_first() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_an_informer_that_breaks_ends_its_cluster_and_the_run_of_all() -> None:
-    class Broken(LossySource):
-        def follow_list(self, selection: Selection, wake: Any) -> Any:
-            raise ZeroDivisionError
+@pytest.mark.parametrize("name", ["infra", "tenant/a/b"])
+def test_an_informer_that_breaks_is_told_and_begun_again_and_ends_nothing(name: str) -> None:
+    class Bug(ScriptedSource):
+        """Its first streams meet a bug of ours."""
 
-    clusters, stop = Clusters(), Stop()
-    clusters.engage(made("infra", LossySource(), FakeClock()))
-    tenant = made("tenant/a/b", Broken(), FakeClock())
-    tenant.informer(MAPS)
-    clusters.engage(tenant)
-    clusters.run(stop)
-    assert not stop.is_set()
+        bugs = 2
+
+        def follow_list(self, selection: Selection, wake: Any) -> Any:
+            self.bugs -= 1
+            if self.bugs >= 0:
+                raise ZeroDivisionError
+            return super().follow_list(selection, wake)
+
+    clusters, clock, troubles, synced = Clusters(), FakeClock(), list[ApiError | None](), threading.Event()
+    source = Bug(lists=[pages(10, [obj("a", 5)])], watches=[[Hang()]])
+    cluster = made(name, source, clock)
+    hold = cluster.hold(MAPS, lambda _: None, synced.set, lambda: troubles.append(hold.trouble))
+    with capture_logs() as logs:
+        clusters.engage(cluster)
+        for _ in range(400):  # it may be hastened by the first probe, or not
+            if synced.wait(0.05):
+                break
+            clock.step(1.0)
+        source.until_hanging()
+    assert [type(each) for each in troubles] == [Broken, Broken, type(None)]
+    assert hold.has_synced()
+    assert [name_of(each) for each in hold.lister.list()] == ["a"]
+    assert sum(line["event"].startswith("an informer ended by an exception") for line in logs) == 2
+    assert clusters.names() == [name]
+    clusters.disengage(name)
+
+
+def test_a_cluster_whose_thread_cannot_be_started_can_be_engaged_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    clusters, cluster = Clusters(), made("tenant/a/b", ScriptedSource(), FakeClock())
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            clusters.engage(cluster)
     assert clusters.names() == []
+    clusters.engage(cluster)
+    clusters.disengage("tenant/a/b")
 
 
 def looked(monkeypatch: pytest.MonkeyPatch, *reached: int | None) -> Obj | Absence:

@@ -32,6 +32,10 @@ class Absence(Enum):
     """The cache is being read anew, or there is none."""
 
 
+class Broken(ApiError):
+    """The informer met a bug, of which the log says more; it reads all anew."""
+
+
 class Informer:
     """A cache of what `selection` covers, and word of each change in it.
 
@@ -104,8 +108,17 @@ class Informer:
         return Absence.GONE if reached >= version else Absence.BEHIND
 
     def step(self, stop: Stop) -> float | None:
-        """Bring the cache up to date as far as that goes without waiting; see `Reflector.step`."""
-        pause = self._reflector.step(stop)
+        """Bring the cache up to date as far as that goes without waiting; see `Reflector.step`.
+
+        Guarantees: if it ends by an exception, those who follow are told `Broken`, and the next one begins anew.
+        """
+        has_ended = False
+        try:
+            pause = self._reflector.step(stop)
+            has_ended = True
+        finally:
+            if not has_ended:
+                self._troubled(Broken(0, "InternalError", f"the informer of {self.selection} met a bug"))
         if stop.is_set():
             self._metrics.end()
         return pause
@@ -129,7 +142,8 @@ class Informer:
 
     @property
     def trouble(self) -> ApiError | None:
-        """Why the cache is not being kept up to date; None while it is, or before anything went wrong."""
+        """Why the cache is not being kept up to date; None while it is, or before anything went wrong. A list that is
+        not complete yet ends nothing."""
         with self._guard:
             return self._trouble
 
@@ -181,7 +195,8 @@ class Informer:
     def _deliver(self, resource_version: str) -> None:
         self._metrics.resource_version(resource_version)
         with self._guard:
-            was_troubled, self._trouble = self._trouble is not None, None
+            was_troubled = bool(resource_version) and self._trouble is not None
+            self._trouble = None if resource_version else self._trouble
             subscriptions = self._subscriptions
         if was_troubled:
             for subscription in subscriptions:

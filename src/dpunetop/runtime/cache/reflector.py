@@ -45,6 +45,9 @@ BRIEF_SECONDS = 1.0
 LIVED_SECONDS = 5.0
 """A watch that is cut after so long was one: what lies between cuts what is idle, which is no failure of the server."""
 
+PAUSE_SECONDS = 0.8
+"""The shortest pause before a list that is not the first: all informers of a cluster may need one at the same time."""
+
 MOST_OBJECTS = 100_000
 """A collection with more is refused: no cluster of a size that exists has them, so its server means harm."""
 
@@ -137,9 +140,9 @@ class Course:
 
     Guarantees: within one watch no object goes back to an earlier version, however often an event is repeated; a
         complete list replaces everything, lower versions too; an incomplete one changes nothing; two failures never
-        follow each other without a pause in between. No watch is resumed before the server was seen to have come as
-        far as we have: from a version that is ahead of it a watch is silent, and once it has caught up with another
-        history (etcd restored from a backup), it is wrong.
+        follow each other without a pause in between, and one comes before each list but the first. No watch is resumed
+        before the server was seen to have come as far as we have: from a version that is ahead of it a watch is silent,
+        and once it has caught up with another history (etcd restored from a backup), it is wrong.
     Threads: one owner, who calls `next`, then `take` for each thing the action brings, then `ended` or `failed`; for
         AskVersion, `answered` or `failed`.
     """
@@ -164,6 +167,8 @@ class Course:
         self._on_time_went_back = on_time_went_back
         self._streaming = _Streaming.WANTED
         self._pause = 0.0
+        self._may_read = True  # the first list, or one that a pause or another way of reading comes before
+        self._is_told = False  # the server has said within its answer that it cannot go on
         self._version: int | None = None  # where to resume; None: all has to be read first
         self._seen = 0  # version of the last state that was complete
         self._is_at_hand = False  # nothing has ended since the server last showed its version: it was not restored
@@ -173,7 +178,6 @@ class Course:
         self._graves: dict[Place, int] = {}  # what was deleted above the floor, and when
         self._incoming: dict[Place, Obj] | None = None  # a list in the making; None while following
         self._incoming_version = ""
-        self._stirred = False  # something came since the last complete list
         self._brought = False  # something came from the action under way
 
     @property
@@ -186,29 +190,52 @@ class Course:
         """The same as a number; None while the store has to be read anew, or that is not known. Threads: any."""
         return self._version if self._is_at_hand and self._read_in == self._history.number else None
 
+    @property
+    def is_to_pause(self) -> bool:
+        """Whether what has just ended is followed by a pause."""
+        return self._pause > 0
+
+    @property
+    def is_reading_anew(self) -> bool:
+        """Whether all has to be read, for the first time or again."""
+        return self._version is None or self._read_in != self._history.number
+
     def next(self) -> Action:
         """What to do now."""
+        if self._pause <= 0 and self.is_reading_anew and not self._may_read:
+            self._pause = self._backoff.next()
         if self._pause > 0:
             pause, self._pause = self._pause, 0.0
+            self._may_read = True
             return Rest(pause)
-        self._brought = False
-        if self._version is not None and self._read_in == self._history.number:
+        self._brought = self._is_told = False
+        if self._version is not None and not self.is_reading_anew:
             self._is_asking = not self._is_at_hand
-            return AskVersion() if self._is_asking else Follow(str(self._version))
+            if self._is_asking:
+                return AskVersion()
+            self._may_read = False
+            return Follow(str(self._version))
+        self._may_read = False
         self._version, self._reading_in = None, self._history.number
         self._incoming = {}
         self._incoming_version = ""
         self._scale.clear()
         return ReadStream() if self._streaming is _Streaming.WANTED else ReadPages()
 
+    def begin_anew(self) -> None:
+        """What was under way came to nothing: read all again, after a pause."""
+        self._version, self._incoming = None, None
+        self._is_at_hand = self._is_asking = False
+        self._may_read, self._pause = False, self._backoff.next()
+
     def hasten(self) -> None:
         """The server is known to answer again: forget earlier failures."""
         self._backoff.reset()
-        self._pause = 0.0
 
     def take(self, given: Page | WatchEvent) -> None:
         """Take in one page or one event. Raises: ApiError, to be handed to `failed`."""
         if isinstance(given, WatchEvent):
+            self._is_told = given.type == "ERROR"
             self._take_event(given)
         else:
             self._take_page(given)
@@ -222,15 +249,13 @@ class Course:
             return
         self._fell_to, self._version = version, None
         self._history.turn(self._read_in)
-        if not self._stirred:
-            self._pause = self._backoff.next()
 
     def ended(self, lasted_seconds: float) -> None:
         """The action has run its course. Raises: ApiError, if what it brought is no usable list."""
         if self._incoming is None:
             self._watch_ended(lasted_seconds)
         elif self._streaming is _Streaming.WANTED:  # a stream that never said that its first part was over
-            self._streaming = _Streaming.NOT_SERVED
+            self._streaming, self._may_read = _Streaming.NOT_SERVED, True
         else:
             self._complete(self._incoming_version)
 
@@ -320,7 +345,6 @@ class Course:
         self._version = self._seen = self._floor = version
         self._is_at_hand, self._read_in = True, self._reading_in
         self._graves.clear()
-        self._stirred = False
         if self._streaming is _Streaming.NOT_NOW:
             self._streaming = _Streaming.WANTED
 
@@ -368,7 +392,7 @@ class Course:
     def _advance(self, version: int) -> None:
         """Only progress earns a fast retry: a mere connection does not."""
         self._version = self._seen = max(version, self._version or 0)
-        self._stirred = self._brought = True
+        self._brought = True
         self._backoff.reset()
 
     def _watch_ended(self, lasted_seconds: float) -> None:
@@ -383,18 +407,16 @@ class Course:
 
     def _watch_failed(self, error: ApiError) -> None:
         self._is_at_hand = False
-        if _leaves_us_in_step(error):
-            self._pause = self._pause_after(error)
-            return
-        self._version = None
-        is_vain = isinstance(error, _Overfull) or not self._stirred  # the last list led nowhere, and at once
-        if is_vain and not _is_silence(error):
-            self._pause = self._pause_after(error)
+        if not _leaves_us_in_step(error) or (self._is_told and not isinstance(error, TooManyRequests)):
+            self._version = None
+        if _is_silence(error):  # which took so long that nothing follows it too soon
+            self._backoff.reset()
+        self._pause = self._pause_after(error)
 
     def _stream_failed(self, error: ApiError) -> None:
         self._incoming = {}
-        if _is_refusal(error):
-            self._streaming = _Streaming.NOT_SERVED
+        if not self._is_told and _is_refusal(error):
+            self._streaming, self._may_read = _Streaming.NOT_SERVED, True
             return
         self._streaming = _Streaming.NOT_NOW
         self._pause = self._pause_after(error)
@@ -414,7 +436,8 @@ class Reflector:
     Guarantees: readers see, per object, a subsequence of the server's states in order; what was deleted while the
         watch was down is gone after the next list. The store is eventually right, never promised to be fresh.
     Threads: `step` by one thread at a time, which is the store's only writer. Everything else from any thread.
-    Raises: nothing that the server says. ApiError is answered with a pause; anything else is a bug and leaves `step`.
+    Raises: nothing that the server says. ApiError is answered with a pause; anything else is a bug and leaves `step`,
+        of which the next one reads all anew after a pause.
     """
 
     def __init__(
@@ -434,7 +457,8 @@ class Reflector:
         on_time_went_back: TimeWentBack,
         most_weight: int | None = None,
     ) -> None:
-        """`wake` is called when `step` is to be called again."""
+        """`wake` is called when `step` is to be called again; `on_stored` with the version that the store has reached,
+        empty while a list is not complete."""
         self._source = source
         self._selection = selection
         self._wake = wake
@@ -442,12 +466,14 @@ class Reflector:
         self._clock = clock
         self._on_stored = on_stored
         self._on_trouble = on_trouble
-        backoff = Backoff(0.8, 2.0, 30.0, 1.0, random)
+        self._random = random
+        backoff = Backoff(PAUSE_SECONDS, 2.0, 30.0, 1.0, random)
         self._course = Course(selection, writer, transform, backoff, history, on_time_went_back, most_weight)
         self._log = structlog.get_logger().bind(selection=str(selection))
         self._last_reason = ""
         self._doing: _Doing | None = None  # what is under way
         self._rest_until: float | None = None
+        self._rest_at_least_until = 0.0
         self._is_hastened = False  # set by any thread, taken back by the one in step
 
     def step(self, stop: Stop) -> float | None:
@@ -455,6 +481,18 @@ class Reflector:
 
         Guarantees: holds no connection once it has returned with `stop` set, which calls for one more step.
         """
+        has_ended = False
+        try:
+            rest = self._go(stop)
+            has_ended = True
+        finally:
+            if not has_ended:
+                self._rest_until = None
+                self._course.begin_anew()
+                self._leave()
+        return rest
+
+    def _go(self, stop: Stop) -> float | None:
         while not stop.is_set():
             if self._doing is None:
                 rest = self._left_to_rest()
@@ -472,25 +510,28 @@ class Reflector:
         return self._course.reached
 
     def hasten(self) -> None:
-        """The server is known to answer again: cut a pause short, this one or the next."""
+        """The server is known to answer again: cut a pause short, this one or the next; one before a list is left as
+        long as a first one."""
         self._is_hastened = True
         self._wake()
 
     def _left_to_rest(self) -> float:
         if self._rest_until is None:
             return 0.0
-        left = self._rest_until - self._clock.monotonic()
         if self._is_hastened:
+            self._is_hastened = False
             self._course.hasten()
-            left = 0.0
+            self._rest_until = min(self._rest_until, self._rest_at_least_until)
+        left = self._rest_until - self._clock.monotonic()
         if left <= 0:
-            self._is_hastened, self._rest_until = False, None
+            self._rest_until = None
         return left
 
     def _begin(self, action: Action) -> None:
         now = self._clock.monotonic()
         if isinstance(action, Rest):
-            self._rest_until = now + action.seconds
+            least = PAUSE_SECONDS * (1.0 + self._random()) if self._course.is_reading_anew else 0.0
+            self._rest_until, self._rest_at_least_until = now + action.seconds, now + least
         else:
             self._doing = _Doing(action, now, self._parts(action))
 
@@ -531,7 +572,8 @@ class Reflector:
             self._stored()
         self._leave()
         self._course.ended(self._clock.monotonic() - doing.began)
-        self._stored()
+        if not self._course.is_to_pause:
+            self._stored()
         return True
 
     def _leave(self) -> None:
@@ -541,8 +583,10 @@ class Reflector:
             doing.parts.close()
 
     def _stored(self) -> None:
-        self._last_reason = ""
-        self._on_stored(self._course.resource_version)
+        version = self._course.resource_version
+        if version:
+            self._last_reason = ""
+        self._on_stored(version)
 
     def _report(self, action: Action, error: ApiError) -> None:
         """A cause is worth one warning; its repetitions are not, nor is in each collection that no answer comes: the
@@ -620,7 +664,9 @@ def _version(obj: Obj) -> int:
 def _leaves_us_in_step(error: ApiError) -> bool:
     """Whether a watch that failed so may go on from where it was: nothing was missed, the server just was not there.
 
-    Anything else may have cost us an event, or its version is of no use to this server: all has to be read again.
+    Anything else may have cost us an event, or its version is of no use to this server: all has to be read again. So
+    it has after an error that comes as an event, but for a "later": the server cannot show what stands there, such as
+    the deletion of an object that it cannot decode (TestReflectorReplacesStoreOnUnsafeDelete of client-go).
     """
     match error:
         case Unreachable():

@@ -15,6 +15,7 @@ K = TypeVar("K", bound=Hashable)
 
 MOST_WORKERS = 32
 """So many wait for a server at a time, and as many threads an outage costs at most."""
+_BROKEN_SECONDS = 1.0
 
 
 class Workers(Generic[K]):
@@ -31,10 +32,11 @@ class Workers(Generic[K]):
         name: str,
         clock: Clock,
         work: Callable[[K], float | None],
-        on_broken: Callable[[], None],
+        on_broken: Callable[[K], None],
         most: int = MOST_WORKERS,
     ) -> None:
-        """`on_broken` is called when `work` raised something; it is not called for that key again."""
+        """`on_broken` is called with the key whose `work` raised something, in the thread that ends by that; the key is
+        worked on again after a second."""
         self._name = name
         self._clock = clock
         self._work = work
@@ -103,7 +105,7 @@ class Workers(Generic[K]):
             has_ended = True
         finally:
             if not has_ended:  # by an exception, which the interpreter shows
-                self._broke()
+                self._broke(key)
         with self._cond:
             now = self._clock.monotonic()
             self._state.done(key, now)
@@ -112,13 +114,16 @@ class Workers(Generic[K]):
                 if self._idle:
                     self._cond.notify()  # it may be due before all others
 
-    def _broke(self) -> None:
+    def _broke(self, key: K) -> None:
         with self._cond:
+            now = self._clock.monotonic()
+            self._state.done(key, now)
+            self._state.add_at(key, now + _BROKEN_SECONDS)
             self._busy -= 1
             if self._first is threading.current_thread():
                 self._first = None
             self._staff_if_needed_locked()
-        self._on_broken()
+        self._on_broken(key)
 
     def _next(self) -> K | None:
         """The next key; None if this thread is not needed any more."""

@@ -52,6 +52,7 @@ class AtWork:
         self.stop = Stop(self.clock)
         self.metrics = Metrics()
         self.went_back: list[tuple[int, int]] = []
+        self.broken: list[Informer] = []
         listwatch: ListWatch = source
         self.informer = Informer(
             listwatch,
@@ -66,7 +67,9 @@ class AtWork:
             history=History(),
             on_time_went_back=lambda _, seen, got: self.went_back.append((seen, got)),
         )
-        self.workers: Workers[Informer] = Workers("infra", self.clock, lambda each: each.step(self.stop), self.stop.set)
+        self.workers: Workers[Informer] = Workers(
+            "infra", self.clock, lambda each: each.step(self.stop), self.broken.append
+        )
 
     def start(self) -> AtWork:
         self.workers.add(self.informer)
@@ -253,6 +256,41 @@ def test_what_keeps_it_from_reading_is_told_once_and_forgotten_when_it_reads(at_
     assert told.troubles == 2  # that it is over is told, too
 
 
+def test_trouble_ends_only_when_the_list_is_complete(at_work: Callable[[Any], AtWork]) -> None:
+    gone, gate = expired(), Gate()
+    first, second = pages(20, [obj("a", 5)], [obj("b", 6)])
+    work = at_work(ScriptedSource(lists=[pages(10, []), [first, gate, second]], watches=[[gone], [Hang()]]))
+    told = Told()
+    work.informer.add_handler(told.change, told.filled, told.trouble)
+    work.start()
+    told.until(lambda t: t.troubles == 1)
+    work.clock.until_parked(1)
+    work.clock.step(0.8)
+    work.source.until_asked(4)
+    assert work.informer.trouble is not None
+    assert told.troubles == 1
+    gate.open()
+    told.until(lambda t: t.troubles == 2)
+    assert work.informer.trouble is None
+
+
+def test_a_stream_that_ends_before_all_was_read_ends_no_trouble(at_work: Callable[[Any], AtWork]) -> None:
+    cut, gate = Unreachable(0, "Reset", "cut"), Gate()
+    (page,) = pages(10, [obj("a", 5)])
+    work = at_work(ScriptedSource(streams=[[cut], [added("a", 5)]], lists=[[cut], [gate, page]], watches=[[Hang()]]))
+    told = Told()
+    work.informer.add_handler(told.change, told.filled, told.trouble)
+    work.start()
+    for pause in (0.8, 1.6):
+        work.clock.until_parked(1)
+        work.clock.step(pause)
+    work.source.until_asked(3)
+    assert work.informer.trouble is cut
+    gate.open()
+    told.until(lambda t: t.synced == 1)
+    assert work.informer.trouble is None
+
+
 def test_waiting_for_the_first_list_ends_with_the_stop_and_with_the_time(at_work: Callable[[Any], AtWork]) -> None:
     work = at_work(ScriptedSource())
     assert not work.informer.wait_synced(work.stop, 0)
@@ -277,6 +315,8 @@ def test_a_closed_informer_calls_nobody(at_work: Callable[[Any], AtWork]) -> Non
 def test_a_restored_server_is_reported(at_work: Callable[[Any], AtWork]) -> None:
     silence = Unreachable(0, "IdleTimeout", "")
     work = at_work(ScriptedSource(lists=[pages(10, []), pages(4, [])], watches=[[bookmark(12), silence]])).start()
+    work.clock.until_parked(1)
+    work.clock.step(0.8)
     work.source.until_asked(5)
     assert work.went_back == [(12, 4)]
 

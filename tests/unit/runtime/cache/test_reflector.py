@@ -72,12 +72,20 @@ class Following:
         )
 
     def filled(self, version: int, *parts: list[dict[str, Any]]) -> None:
-        if isinstance(self.course.next(), ReadStream):
+        if isinstance(self.read_anew(), ReadStream):
             self.course.failed(NOT_SERVED)
             assert self.course.next() == ReadPages()
         for page in pages(version, *parts):
             self.course.take(page)
         self.course.ended(0.1)
+
+    def read_anew(self) -> Action:
+        """How all is read next, after the pause before it if this is not the first time."""
+        action = self.course.next()
+        if isinstance(action, Rest):
+            assert action.seconds >= 0.8
+            action = self.course.next()
+        return action
 
     def watching(self, version: int, *events: WatchEvent) -> None:
         assert self.resumed() == Follow(str(version))
@@ -126,7 +134,7 @@ def test_a_list_that_weighs_too_much_is_not_stored_and_not_asked_for_again_at_on
     following.filled(10, [obj("a", 5), obj("b", 6)])
     following.watching(10, modified("b", 11))
     following.course.failed(Gone(410, "Expired", ""))
-    assert following.course.next() == ReadPages()
+    assert following.read_anew() == ReadPages()
     (page,) = pages(20, [obj(name, 12) for name in "cdef"])
     with pytest.raises(ApiError) as caught:
         following.course.take(page)
@@ -212,7 +220,7 @@ def test_a_refused_stream_is_replaced_by_a_list_at_once_and_for_good() -> None:
     following.filled(10, [obj("a", 5)])
     following.watching(10)
     following.course.failed(SILENT)
-    assert following.course.next() == ReadPages()
+    assert following.read_anew() == ReadPages()
 
 
 def test_a_stream_that_ends_before_its_closing_bookmark_is_replaced_by_a_list_and_leaves_nothing() -> None:
@@ -232,13 +240,13 @@ def test_a_stream_that_was_cut_is_followed_by_a_pause_and_a_list_then_streams_ar
     following.filled(10, [obj("a", 5)])
     following.watching(10, modified("a", 11))
     following.course.failed(SILENT)
-    assert following.course.next() == ReadStream()
+    assert following.read_anew() == ReadStream()
 
 
 def test_all_pages_of_a_list_become_visible_together(following: Following) -> None:
     following.watching(10)
     following.course.failed(SILENT)
-    following.course.next()
+    following.read_anew()
     first, second = pages(20, [obj("a", 5)], [obj("c", 12)])
     following.course.take(first)
     following.course.take(second)
@@ -310,12 +318,90 @@ def test_a_server_that_is_not_there_is_watched_again_after_a_pause_without_a_lis
     ],
     ids=["silence", "410", "too large version", "too large event", "nonsense"],
 )
-def test_a_watch_that_may_have_missed_something_is_followed_by_a_list_at_once(
+def test_a_watch_that_may_have_missed_something_is_followed_by_a_pause_and_a_list(
     following: Following, error: ApiError
 ) -> None:
     following.watching(10, bookmark(11))
     following.course.failed(error)
-    assert following.course.next() == ReadPages()
+    assert (following.course.next(), following.course.next()) == (Rest(0.8), ReadPages())
+
+
+def told(code: int, reason: str) -> WatchEvent:
+    """The server's word within a watch that it cannot go on."""
+    return WatchEvent("ERROR", {"kind": "Status", "code": code, "reason": reason, "message": "no"})
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        told(500, "InternalError"),
+        told(500, "StorageReadError"),
+        told(503, "ServiceUnavailable"),
+        told(504, "Timeout"),
+        told(401, "Unauthorized"),
+        told(403, "Forbidden"),
+        told(404, "NotFound"),
+        told(410, "Expired"),
+        told(0, "Unknown"),
+        WatchEvent("ERROR", {}),
+    ],
+    ids=lambda event: str(event.object.get("reason")),
+)
+def test_an_error_that_comes_as_an_event_is_followed_by_a_pause_and_a_list(
+    following: Following, event: WatchEvent
+) -> None:
+    following.watching(10, bookmark(11))
+    with pytest.raises(ApiError) as caught:
+        following.course.take(event)
+    following.course.failed(caught.value, 100.0)
+    assert (following.course.next(), following.course.next()) == (Rest(0.8), ReadPages())
+
+
+def test_a_later_that_comes_as_an_event_is_followed_by_the_same_watch(following: Following) -> None:
+    following.watching(10, bookmark(11))
+    with pytest.raises(TooManyRequests) as caught:
+        following.course.take(told(429, "TooManyRequests"))
+    following.course.failed(caught.value, 100.0)
+    assert (following.course.next(), following.resumed()) == (Rest(0.8), Follow("11"))
+
+
+def test_the_same_errors_as_the_answer_s_status_are_followed_by_the_same_watch(following: Following) -> None:
+    following.watching(10, bookmark(11))
+    following.course.failed(ApiError(500, "InternalError", "no"))
+    assert (following.course.next(), following.resumed()) == (Rest(0.8), Follow("11"))
+
+
+def test_an_error_within_the_stream_of_a_list_does_not_say_that_streams_are_not_served() -> None:
+    following = Following()
+    assert following.course.next() == ReadStream()
+    with pytest.raises(ApiError) as caught:
+        following.course.take(told(403, "Forbidden"))
+    following.course.failed(caught.value)
+    assert (following.course.next(), following.course.next()) == (Rest(0.8), ReadPages())
+    for page in pages(10, []):
+        following.course.take(page)
+    following.course.ended(0.1)
+    following.watching(10, bookmark(11))
+    following.course.failed(Gone(410, "Expired", ""))
+    assert following.read_anew() == ReadStream()
+
+
+def test_all_of_a_cluster_pause_before_they_read_a_restored_server_anew() -> None:
+    history = History()
+    others = [Following(history=history) for _ in range(3)]
+    for each in others:
+        each.filled(10, [])
+    history.turn(0)
+    for each in others:
+        assert (each.course.next(), each.course.next()) == (Rest(0.8), ReadPages())
+
+
+def test_silence_that_comes_again_and_again_is_followed_by_no_longer_pause(following: Following) -> None:
+    for _ in range(4):
+        following.watching(10)
+        following.course.failed(SILENT, 90.0)
+        assert following.course.next() == Rest(0.8)
+        following.filled(10, [])
 
 
 def test_lists_that_lead_nowhere_are_spaced(following: Following) -> None:
@@ -582,7 +668,7 @@ class Running:
             on_time_went_back=lambda _, seen, got: self.went_back.append((seen, got)),
         )
         self.workers: Workers[Reflector] = Workers(
-            "infra", self.clock, lambda each: each.step(self.stop), self.stop.set
+            "infra", self.clock, lambda each: each.step(self.stop), lambda _: self.stop.set()
         )
         self.workers.add(self.reflector)
 
@@ -628,6 +714,8 @@ def test_an_expired_watch_costs_one_list_that_announces_what_was_missed(running:
         lists=[pages(10, [obj("a", 5), obj("b", 6)]), pages(20, [obj("b", 6), obj("c", 15)])],
         watches=[[bookmark(11), expired()], [Hang()]],
     )
+    at_work.clock.until_parked(1)
+    at_work.clock.step(0.8)
     assert at_work.source.until_asked(5) == ["stream", "list", "watch 10", "list", "watch 20"]
     at_work.source.until_hanging()
     changes = [item for item in at_work.feed if isinstance(item, Change)]
@@ -664,10 +752,45 @@ def test_a_reflector_rests_between_failures_and_warns_once_for_each_cause(runnin
 
 
 def test_a_pause_is_cut_short_when_the_server_is_known_to_answer_again(running: Callable[..., Running]) -> None:
-    at_work = running(lists=[[REFUSED], pages(10, [])])
+    at_work = running(lists=[pages(10, [])], watches=[[bookmark(11), REFUSED], [Hang()]], versions=[REFUSED, "11"])
+    at_work.clock.until_parked(1)
+    at_work.clock.step(0.8)
+    at_work.source.until_asked(4)
     at_work.clock.until_parked(1)
     at_work.reflector.hasten()
-    assert at_work.source.until_asked(4) == ["stream", "list", "list", "watch 10"]
+    assert at_work.source.until_asked(6) == ["stream", "list", "watch 10", "version", "version", "watch 11"]
+
+
+def test_a_pause_before_a_list_is_cut_to_that_of_a_first_failure(running: Callable[..., Running]) -> None:
+    at_work = running(lists=[[REFUSED], [REFUSED], [REFUSED], pages(10, [])])
+    for asked, pause in ((2, 0.8), (3, 1.6)):
+        at_work.source.until_asked(asked)
+        at_work.clock.until_parked(1)
+        at_work.clock.step(pause)
+    at_work.source.until_asked(4)  # and 3.2 s until the next
+    at_work.clock.until_parked(1)
+    at_work.reflector.hasten()
+    at_work.clock.step(0.7)
+    at_work.clock.until_parked(1)
+    assert len(at_work.source.asked) == 4
+    at_work.clock.step(0.1)
+    assert at_work.source.until_asked(6)[4:] == ["list", "watch 10"]
+
+
+def test_reflector_replaces_store_on_unsafe_delete(running: Callable[..., Running]) -> None:
+    """As client-go's TestReflectorReplacesStoreOnUnsafeDelete: the deletion of an object that the server cannot decode
+    comes as an error within the watch, and only a list shows that the object is gone."""
+    at_work = running(
+        lists=[pages(10, [obj("foo", 5), obj("bar", 6)]), pages(12, [obj("bar", 6)])],
+        watches=[[told(500, "InternalError")], [Hang()]],
+    )
+    at_work.source.until_asked(3)
+    at_work.clock.until_parked(1)
+    at_work.clock.step(0.8)
+    assert at_work.source.until_asked(5) == ["stream", "list", "watch 10", "list", "watch 12"]
+    at_work.source.until_hanging()
+    changes = [item for item in at_work.feed if isinstance(item, Change)]
+    assert changes[2:] == [Change(obj("foo", 5), None, final_state_unknown=True)]
 
 
 def test_a_reflector_that_rests_ends_when_it_is_told_to(running: Callable[..., Running]) -> None:

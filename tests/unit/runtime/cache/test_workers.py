@@ -38,7 +38,7 @@ class Shop:
                 raise ZeroDivisionError
             return self.pauses[key].pop(0) if self.pauses.get(key) else None
 
-    def _broke(self) -> None:
+    def _broke(self, key: str) -> None:
         with self.guard:
             self.broken += 1
             self.guard.notify_all()
@@ -177,7 +177,7 @@ def test_what_was_added_before_the_end_is_worked_on_and_nothing_after_it(shop: S
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_work_that_breaks_is_told_and_takes_no_other_with_it(shop: Shop) -> None:
+def test_work_that_breaks_is_told_takes_no_other_with_it_and_is_begun_again(shop: Shop) -> None:
     shop.hold("bad")
     shop.until(lambda: shop.under_way == {"bad"})
     shop.hold("b")
@@ -185,6 +185,9 @@ def test_work_that_breaks_is_told_and_takes_no_other_with_it(shop: Shop) -> None
     shop.let_go("bad", "b")
     shop.until(lambda: shop.broken == 1 and {"b", "c"} <= set(shop.begun))
     assert shop.begun.count("bad") == 1
+    shop.clock.until_parked(1)
+    shop.clock.step(1.0)
+    shop.until(lambda: shop.broken == 2)
 
 
 def test_where_no_thread_can_be_started_the_work_is_done_when_one_can(

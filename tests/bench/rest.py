@@ -1,0 +1,84 @@
+"""P3 and P14: what the operator costs while nothing happens but heartbeats, each key looked at ten times as often."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+
+from bench.figures import quantile
+from bench.machine import cost
+from bench.report import Bar, Report
+from bench.stage import Stage
+from dpunetop.kube.keys import NODES
+from dpunetop.kube.requests import get
+
+PERIOD_SECONDS = 60.0
+"""A tenth of the default."""
+_BEATS_PER_SECOND = 17.0
+_QUIET_SECONDS = 5.0
+_NEEDED_FROM = 5000
+
+
+def run(stage: Stage, report: Report, within: float, seconds: float) -> None:
+    """Bring a stage of N pairs to rest, and watch the operator for so long while the kubelets beat: with the period
+    shortened tenfold, and in a second start with one that does not end, so that the difference is the resync's."""
+    number = stage.names.dpus
+    for name, flag in (("resync", f"{PERIOD_SECONDS:g}s"), ("no resync", "1000h")):
+        _measure(stage, report, f"P3 N={number}, {name}", flag, within, seconds)
+
+
+def _measure(stage: Stage, report: Report, part: str, flag: str, within: float, seconds: float) -> None:
+    ticks = stage.folder / "ticks.json"
+    program = (sys.executable, "-m", "bench.ticking", str(ticks), str(stage.folder))
+    stage.log.reset()
+    with stage.operator(program, (f"--resync-period={flag}",)) as operator, _Beats(stage):
+        operator.wait_ready()
+        stage.log.await_quiet(_QUIET_SECONDS, within)
+        time.sleep(PERIOD_SECONDS)  # what a start leaves to be looked at comes to rest too
+        stage.log.reset()
+        os.kill(operator.pid, signal.SIGUSR1)
+        before, begun = cost(operator.pid), time.monotonic()
+        time.sleep(seconds)
+        after, took = cost(operator.pid), time.monotonic() - begun
+        asked = stage.log.asked()
+        operator.terminate()
+        operator.wait(30.0)
+    late = json.loads(ticks.read_text())
+    is_measured = stage.names.dpus >= _NEEDED_FROM
+    report.add(part, "writes", len(asked.writes), "", Bar(most=0))
+    report.details[part] = {"requests": dict(asked.requests), "writes": dict(Counter(w.plural for w in asked.writes))}
+    busy = 100 * (after.cpu_seconds - before.cpu_seconds) / took
+    report.add(part, "CPU", busy, "%", Bar(most=3.0) if is_measured else None)
+    report.add(part, "reads", sum(asked.requests.values()) - len(asked.writes))
+    report.add(part, "worst gap", 1000 * max(late), "ms", Bar(most=200.0) if is_measured else None)
+    report.add(part, "gap p99.9", 1000 * quantile(late, 0.999), "ms", Bar(most=50.0) if is_measured else None)
+
+
+class _Beats:
+    """The heartbeats of the hosts' kubelets, one after the other: a context manager."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._admin = stage.pair.tenant.admin
+        self._hosts = list(stage.names.pairs.values())
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="beats")
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        for host in itertools.cycle(self._hosts):
+            if self._over.wait(1 / _BEATS_PER_SECOND):
+                return
+            beat = {"nodeInfo": {"kernelVersion": f"beat-{time.monotonic_ns()}"}}  # nothing that anybody keeps
+            self._admin.patch(f"{get(NODES, '', host).target}/status", {"status": beat}, fieldManager="kubelet")
