@@ -150,6 +150,7 @@ def main() -> int:
         "--minutes", type=float, default=60, help="no more are begun after that; go on with another run"
     )
     parser.add_argument("--only", default="", help="those with this text in their names")
+    parser.add_argument("--tests", nargs="+", default=TESTS, help="these tests alone: what they miss, others may catch")
     parser.add_argument("--jobs", type=int, default=1, help="so many at once")
     parser.add_argument(
         "--walks", action=argparse.BooleanOptionalAction, default=True, help="also the slow random walks"
@@ -172,7 +173,7 @@ def main() -> int:
         fates = {bug: known for bug in wanted if (known := results.fate(bug, tests)) is not None}
         return judge(every, fates, Survivors.read(LIST))
 
-    return collected(TESTS, body)
+    return collected(asked.tests, body)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ class Tests:
             learned |= answer
         self.known = {i: learned[i] if i in learned else kept[key] for i, key in keys.items()}
         store.parent.mkdir(exist_ok=True)
-        store.write_bytes(pickle.dumps({key: self.known[i] for i, key in keys.items()}))
+        others = {key: each for key, each in kept.items() if key.endswith(self.digests.used)}
+        store.write_bytes(pickle.dumps(others | {key: self.known[i] for i, key in keys.items()}))
         for i, each in self.known.items():
             for place in each.places:
                 self.callers.setdefault(place, set()).add(i)

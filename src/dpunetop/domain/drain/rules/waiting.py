@@ -144,7 +144,7 @@ def _late_drain(node: DpuNode) -> str:
 def _left_of(own: Maintenance) -> str:
     """What the node maintenance operator says while it drains a host."""
     more = own.pending - len(own.pods)
-    named_pods = ", ".join(str(pod) for pod in own.pods) + (f" and {more} more" if more > 0 and own.pods else "")
+    named_pods = ", ".join(str(pod) for pod in own.pods) + (f" and {more} more" if more > 0 else "")
     left = f", {own.pending} pods are left" if own.pending else ""
     names = f": {named_pods}" if left and own.pods else ""
     return f"{left}{names}" + (f"; the node maintenance operator says {sentence(own.error)}" if own.error else "")

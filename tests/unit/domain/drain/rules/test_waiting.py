@@ -263,6 +263,17 @@ CASES: dict[str, Case] = {
         Reason.MACHINE_CONFIG_STUCK,
         f"paused; {FORCE}",
     ),
+    "both open, and the controller does nothing for the second": (
+        waiting.wait_for_drain,
+        view(
+            *opened(mco=Mco.DRAINS, machine=ASKED).dpus,
+            replace(opened(mco=Mco.DRAINS, machine=ASKED).dpus[0], name="d2", stuck="paused"),
+            maintenances=(DONE,),
+            host=DRAINED_HOST,
+        ),
+        Reason.MACHINE_CONFIG_STUCK,
+        f"paused; {FORCE}",
+    ),
     "both open": (
         waiting.wait_for_drain,
         view(*opened().dpus, replace(opened().dpus[0], name="d2"), maintenances=(DONE,), host=DRAINED_HOST),
@@ -272,6 +283,17 @@ CASES: dict[str, Case] = {
     "the pair ends, and the host is drained": (
         waiting.wait_for_drain,
         view(replace(free(CYCLE), parting=True), maintenances=(DONE,), host=DRAINED_HOST),
+        Reason.HOST_DRAINING,
+        "host-1 is drained; its DPU lets it go once its pod has ended",
+    ),
+    "the pair ends of one of two, and the host is drained": (
+        waiting.wait_for_drain,
+        view(
+            replace(free(CYCLE), parting=True),
+            replace(cordoned(CYCLE), name="d2"),
+            maintenances=(DONE,),
+            host=DRAINED_HOST,
+        ),
         Reason.HOST_DRAINING,
         "host-1 is drained; its DPU lets it go once its pod has ended",
     ),
