@@ -313,3 +313,23 @@ def outages(world: JointWorld) -> list[Action]:
 def walk(world: JointWorld, seed: int, length: int) -> None:
     """`drainworld.walk`, with outages."""
     drainworld.walk(world, seed, length, outages(world))
+
+
+def cordoned(dpus: int = 1, *, node: bool = False) -> JointWorld:
+    """The host has no network, and is cordoned for it."""
+    world = JointWorld(dpus)
+    world.work()
+    world.outage_lasts(node=node)
+    assert world.is_cordoned_by_us
+    return world
+
+
+def repair_by_drain(world: JointWorld) -> None:
+    """The DPUs are updated, which repairs what had failed."""
+    for name in world.dpus:
+        world.mco_begins(name)
+        world.cordon(name)
+    world.work()
+    while world.nmo():
+        world.work()
+    world.settle()

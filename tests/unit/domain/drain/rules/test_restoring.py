@@ -8,28 +8,42 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.drain.model.facts import DrainOverride, HostView, Mco, NodeGone, Reason, Signal
+from dpunetop.domain.drain.model.calls import Run, Task, Write
+from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage, mark_of, write_mark
+from dpunetop.domain.drain.model.facts import DrainOverride, HostNode, HostRef, HostView, Mco, NodeGone, Reason, Signal
 from dpunetop.domain.drain.rules.cycle import decide
-from dpunetop.domain.drain.rules.restoring import LiftCordon
+from dpunetop.domain.drain.rules.restoring import ForgetOutage, LeadOut, LiftCordon, Restore
+from dpunetop.domain.drain.rules.returning import DpuCheck, LeftCordoned
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
     DRAIN_ANNOTATION,
     LEFT_BY_ANNOTATION,
+    MAINTENANCE_TAINT,
     NODEMAINTENANCES,
     PODDISRUPTIONBUDGETS,
+    UNPLANNED_ANNOTATION,
     blocker_name,
 )
 from dpunetop.kube.keys import NODES, PODS
 from dpunetop.kube.meta import annotations_of, name_of
-from support.drainviews import ABORTED, FOREIGN, HOST, POD, closed, cordoned, dpu, free, view
+from support.drainviews import ABORTED, FOREIGN, HOST, POD, RETURNING, SITE, closed, cordoned, dpu, free, view
 from support.drainworld import HOST as HOST_NAME
-from support.drainworld import OPERATOR_NAMESPACE, OWNER, World
+from support.drainworld import OPERATOR_NAMESPACE, OWNER, TENANT, World
+from support.jointworld import JointWorld
 
 LEFT = replace(HOST, cordoned=True, left_by="owner")
 UNSHOWN = Signal("annotation a", holds=False)
 NOT_READY = replace(POD, ready=False)
 SECOND = dpu("d2")
+CONFIG = view().config
+TAINT = {"key": MAINTENANCE_TAINT, "effect": "NoSchedule"}
+
+
+def proven() -> DpuCheck:
+    return DpuCheck("d1", "blocker", proven_boot="b1")
+
+
 CASES: dict[str, tuple[HostView, type | Reason | None]] = {
     "served": (view(free(), host=LEFT), LiftCordon),
     "served, and schedulable already": (view(free(), host=replace(LEFT, cordoned=False)), LiftCordon),
@@ -74,6 +88,75 @@ def test_what_is_missing_is_said_of_the_dpu_that_serves() -> None:
     hold = decide(view(replace(free(), pods=(NOT_READY,)), host=LEFT)).hold
     assert hold is not None
     assert hold.message == "d1 has yet to show: ovnkube-node pod Ready"
+
+
+# --- a host without a maintenance ------------------------------------------------------------------------------------
+
+UNMARKED, IN_USE, STUCK = replace(HOST, mark=None), replace(HOST, mark=False), replace(HOST, mark=False, cordoned=True)
+LEFT_OVER = replace(STUCK, tainted=True)
+
+
+def for_outage(host: HostNode, stage: CordonStage) -> HostNode:
+    return replace(host, unplanned=CordonMark("owner", stage))
+
+
+ENDINGS: dict[str, tuple[HostView, Task | Reason | None]] = {
+    "no mark": (view(free(), host=UNMARKED), None),
+    "to be in use, and is": (view(free(), host=IN_USE), Restore(SITE)),
+    "to be cordoned, and is not": (view(free(), host=replace(HOST, mark=True)), Restore(SITE)),
+    "to be cordoned, and is": (view(free(), host=replace(STUCK, mark=True)), Restore(SITE)),
+    "to be in use, and is cordoned": (view(free(), host=STUCK), Reason.HOST_STILL_CORDONED),
+    "to be in use, and was to be cordoned for an outage": (
+        view(free(), host=for_outage(STUCK, CordonStage.WANTED)),
+        Reason.HOST_STILL_CORDONED,
+    ),
+    "to be in use, and a person wants that in an outage": (
+        view(free(), host=for_outage(STUCK, CordonStage.OVERRULED)),
+        Reason.HOST_STILL_CORDONED,
+    ),
+    "to be in use, and is cordoned for an outage": (
+        view(free(), host=for_outage(STUCK, CordonStage.CORDONED)),
+        Restore(SITE),
+    ),
+    "in use, and was cordoned for an outage": (
+        view(free(), host=for_outage(IN_USE, CordonStage.CORDONED)),
+        ForgetOutage(SITE),
+    ),
+    "in use, and was to be cordoned for an outage": (
+        view(free(), host=for_outage(IN_USE, CordonStage.WANTED)),
+        Restore(SITE),
+    ),
+    "in use, and a person wants that although it was cordoned for an outage": (
+        view(cordoned(ABORTED), host=for_outage(IN_USE, CordonStage.CORDONED)),
+        Restore(SITE),
+    ),
+    "left over, and proven": (view(free(), host=LEFT_OVER), LeadOut(SITE, (proven(),), None)),
+    "left over, and not proven": (view(replace(free(), pods=()), host=LEFT_OVER), Reason.PROOF_MISSING),
+    "left over, and forced": (
+        view(free(RETURNING, override=DrainOverride.FORCE), host=LEFT_OVER),
+        LeadOut(SITE, (DpuCheck("d1", "blocker", forced=True),), LeftCordoned(CONFIG, is_parted=False)),
+    ),
+    "left over, and served by nobody": (
+        replace(view(replace(free(RETURNING), paired=False), host=LEFT_OVER), serving=None),
+        LeadOut(SITE, (DpuCheck("d1", "blocker"),), LeftCordoned(CONFIG, is_parted=True)),
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), ENDINGS.values(), ids=ENDINGS.keys())
+def test_a_host_that_no_maintenance_holds_is(given: HostView, expected: Task | Reason | None) -> None:
+    found = decide(given)
+    assert found.task == (None if isinstance(expected, Reason) else expected)
+    assert (None if found.hold is None else found.hold.reason) == (expected if isinstance(expected, Reason) else None)
+
+
+def test_who_is_to_uncordon_a_host_that_is_still_cordoned_is_told_how_and_how_to_keep_it() -> None:
+    hold = decide(view(free(), host=STUCK)).hold
+    assert hold is not None
+    assert hold.message == (
+        "host-1 is cordoned although its maintenance is gone and it was not cordoned before: kubectl uncordon host-1, "
+        "or, if somebody wants that, kubectl annotate node host-1 dpu.openshift.io/cordoned-before-"
+    )
 
 
 # --- the write --------------------------------------------------------------------------------------------------------
@@ -161,3 +244,128 @@ def ended(world: World) -> str:
     while world.process.run is not None:
         world.act()
     return world.trace[-1]
+
+
+# --- the writes of the others -----------------------------------------------------------------------------------------
+
+
+def host_with(task: Task, note_of_host: dict[str, str], **spec: Any) -> World:
+    """The operator is at that task."""
+    world, live = JointWorld(), {"kind": "Node", "metadata": {"name": HOST_NAME, "annotations": note_of_host}}
+    if (mark := mark_of(live)) is not None:
+        read = world.tenant.get(NODES, "", HOST_NAME)
+        assert read is not None
+        world.tenant.perform(Write(write_mark(TENANT, read, mark)))
+        world.change_host({"spec": {"unschedulable": None}})
+    notes = {name: word for name, word in note_of_host.items() if name != UNPLANNED_ANNOTATION}
+    world.change_host({"metadata": {"annotations": notes}, "spec": spec})
+    world.process.run = Run(task)
+    return world
+
+
+MINE = HostRef(HOST_NAME, TENANT, OPERATOR_NAMESPACE, OWNER, SITE.author)
+WAS_IN_USE = {CORDONED_BEFORE_ANNOTATION: "no"}
+OUTAGE = {UNPLANNED_ANNOTATION: '{"owner":"owner-hash","stage":"cordoned","since":1}'}
+THEIRS = {"metadata": {"name": "theirs"}, "spec": {"nodeName": HOST_NAME}}
+
+
+def test_a_mark_of_an_outage_goes_alone_and_only_from_a_host_that_is_in_use_and_marked_for_a_drain() -> None:
+    world = host_with(ForgetOutage(MINE), {**WAS_IN_USE, **OUTAGE})
+    assert "DONE" in ended(world)
+    assert (world.host().unplanned, world.host().mark, world.host().cordoned) == (None, False, False)
+
+
+FORGET: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
+    "cordoned": ({**WAS_IN_USE, **OUTAGE}, {"unschedulable": True}),
+    "not marked for a drain": (OUTAGE, {}),
+    "not marked for an outage": (WAS_IN_USE, {}),
+    "marked as one that stays in use": (
+        {**WAS_IN_USE, UNPLANNED_ANNOTATION: OUTAGE[UNPLANNED_ANNOTATION].replace("cordoned", "overruled")},
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize(("notes", "spec"), FORGET.values(), ids=FORGET.keys())
+def test_a_mark_of_an_outage_stays_on_a_host_that_is(notes: dict[str, str], spec: dict[str, Any]) -> None:
+    world = host_with(ForgetOutage(MINE), notes, **spec)
+    before = world.tenant.get(NODES, "", HOST_NAME)
+    assert "STALE" in ended(world)
+    assert world.tenant.get(NODES, "", HOST_NAME) == before
+
+
+@pytest.mark.parametrize("task", [ForgetOutage(MINE), Restore(MINE)])
+@pytest.mark.parametrize("what", ["the host is gone", "there is a maintenance"])
+def test_nothing_is_taken_off_a_host_when(task: Task, what: str) -> None:
+    world = host_with(task, {**WAS_IN_USE, **OUTAGE})
+    if what == "the host is gone":
+        world.tenant.remove(NODES, "", HOST_NAME)
+    else:
+        world.tenant.put(NODEMAINTENANCES, THEIRS)
+    before = world.tenant.get(NODES, "", HOST_NAME)
+    assert "STALE" in ended(world)
+    assert world.tenant.get(NODES, "", HOST_NAME) == before
+
+
+def test_a_host_without_a_mark_is_not_restored() -> None:
+    assert "nothing to restore" in ended(host_with(Restore(MINE), {}))
+
+
+@pytest.mark.parametrize("is_marked", [False, True])
+def test_a_cordon_of_which_nobody_knows_whose_it_is_stays_and_what_says_that_it_is_ours_goes(is_marked: bool) -> None:
+    world = host_with(Restore(MINE), {**WAS_IN_USE, **(OUTAGE if is_marked else {})}, unschedulable=True)
+    assert ("DONE" if is_marked else "STALE") in ended(world)
+    assert (world.host().unplanned, world.host().mark, world.host().cordoned) == (None, False, True)
+
+
+LED_OUT: dict[str, tuple[LeftCordoned | None, DpuCheck, tuple[bool, bool, bool | None, str], list[str]]] = {
+    "proven": (None, DpuCheck("dpu-1"), (False, False, None, ""), []),
+    "by force, of a DPU that proves nothing": (
+        None,
+        DpuCheck("dpu-1", forced=True),
+        (False, False, None, ""),
+        ["HostForcedBack"],
+    ),
+    "by force": (
+        LeftCordoned(CONFIG, is_parted=False),
+        DpuCheck("dpu-1", forced=True),
+        (False, False, None, ""),
+        ["HostLeftCordoned", "HostLeftCordoned"],
+    ),
+    "served by nobody": (
+        LeftCordoned(CONFIG, is_parted=True),
+        DpuCheck("dpu-1"),
+        (True, True, True, OWNER),
+        ["HostLeftCordoned", "HostLeftCordoned"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("left_cordoned", "check", "state", "events"), LED_OUT.values(), ids=LED_OUT.keys())
+def test_a_host_that_its_maintenance_left_behind_is_led_out(
+    left_cordoned: LeftCordoned | None, check: DpuCheck, state: tuple[bool, bool, bool | None, str], events: list[str]
+) -> None:
+    """To be cordoned where that is said: the next look carries the mark out."""
+    world = host_with(LeadOut(MINE, (check,), left_cordoned), WAS_IN_USE, unschedulable=True, taints=[TAINT])
+    assert "DONE" in ended(world)
+    host = world.host()
+    if left_cordoned is not None and not left_cordoned.is_parted:
+        state = (True, *state[1:])  # it stays as it is, without the mark and the taint
+    assert (host.cordoned, host.tainted, host.mark, host.left_by) == state
+    assert world.events == events
+
+
+LEFT_AS_IT_IS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
+    "not tainted": (WAS_IN_USE, {"unschedulable": True}),
+    "not cordoned": (WAS_IN_USE, {"taints": [TAINT]}),
+    "not marked": ({}, {"unschedulable": True, "taints": [TAINT]}),
+    "marked as cordoned before": ({CORDONED_BEFORE_ANNOTATION: "yes"}, {"unschedulable": True, "taints": [TAINT]}),
+}
+
+
+@pytest.mark.parametrize(("notes", "spec"), LEFT_AS_IT_IS.values(), ids=LEFT_AS_IT_IS.keys())
+def test_a_host_is_not_led_out_that_is(notes: dict[str, str], spec: dict[str, Any]) -> None:
+    world = host_with(LeadOut(MINE, (DpuCheck("dpu-1"),), None), notes, **spec)
+    before = world.tenant.get(NODES, "", HOST_NAME)
+    assert "is not as a maintenance leaves it" in ended(world)
+    assert (world.tenant.get(NODES, "", HOST_NAME), world.events) == (before, [])
