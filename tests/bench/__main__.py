@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import coldstart, drain, memory, parsers, rest, strangers, tenants
+from bench import coldstart, drain, memory, parsers, rest, slowtenants, strangers, tenants
 from bench.machine import Cores, description
 from bench.report import Report
 from bench.stage import Stage
 from dpunetop import __version__
 from dpunetop.sandbox import binaries
 
-PARTS = ("parsers", "p1", "configs", "strangers", "drain", "tenants", "p3", "p8")
+PARTS = ("parsers", "p1", "configs", "strangers", "drain", "tenants", "slow-tenants", "p3", "p8")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,6 +53,8 @@ def _run(part: str, cores: Cores, report: Report, given: argparse.Namespace) -> 
             drain.run(cores, report, given.cycles)
         case "tenants":
             tenants.run(cores, report, given.tenants, given.within, given.rest)
+        case "slow-tenants":
+            slowtenants.run(cores, report, given.tenants, given.slow, given.cordons)
         case "p3":
             for size in given.nodes:
                 with Stage(cores, dpus=size) as stage:
@@ -68,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--configs", type=int, default=100, help="DpuClusterConfigs without a tenant; default 100")
     parser.add_argument("--strangers", type=int, default=2500, help="those in namespaces without rights; default 2500")
     parser.add_argument("--cycles", type=int, default=100, help="drains of one DPU; default 100")
-    parser.add_argument("--tenants", type=int, default=50, help="tenants of the part of that name; default 50")
+    parser.add_argument("--tenants", type=int, default=50, help="tenants of the parts of that name; default 50")
+    parser.add_argument("--slow", type=_sizes, default=[1, 5, 20], help="how many of them are slow; default 1,5,20")
+    parser.add_argument("--cordons", type=int, default=50, help="cordons beside each of these numbers; default 50")
     parser.add_argument("--rest", type=float, default=60.0, help="seconds for which these are left alone; default 60")
     parser.add_argument("--repeat", type=int, default=3, help="measurements of each; default 3")
     parser.add_argument("--within", type=float, default=300.0, help="seconds that a start may take; default 300")

@@ -74,8 +74,8 @@ def run(cores: Cores, report: Report, cycles: int) -> None:
         for _ in range(cycles):
             marks = world.infra.audit_mark(), world.tenant.audit_mark()
             _drain(drains, dpu, host)
-            deeds = [*_deeds(world.infra, marks[0]), *_deeds(world.tenant, marks[1])]
-            found.append(measured(deeds, dpu))
+            written = [*deeds(world.infra, marks[0]), *deeds(world.tenant, marks[1])]
+            found.append(measured(written, dpu))
     report.details["P5"] = [asdict(cycle) for cycle in found]
     added = spread([cycle.added for cycle in found])
     report.add("P5", f"added to a drain, median of {added.count}", added.median, "s")
@@ -126,7 +126,8 @@ def _containers(drains: Drains, dpu: str) -> set[str]:
     return {status["containerID"] for pod in pods for status in pod["status"]["containerStatuses"]}
 
 
-def _deeds(plane: ControlPlane, since: int) -> Iterator[Deed]:
+def deeds(plane: ControlPlane, since: int) -> Iterator[Deed]:
+    """What was written since then, as far as `policy` has it kept."""
     for event in plane.audit_events(since=since):
         if event["verb"] in ("create", "patch", "update", "delete") and event["responseStatus"].get("code", 500) < 300:
             yield _deed(event)
@@ -155,7 +156,7 @@ def _stage(cores: Cores) -> Iterator[Drains]:
     """One DPU that serves, with everything around it on the one core and the operator on the other."""
     with contextlib.ExitStack() as open_:
         folder = Path(open_.enter_context(tempfile.TemporaryDirectory(prefix="dpunetop-bench-")))
-        flags = (f"--audit-policy-file={_policy(folder / 'audit-policy.yaml')}",)
+        flags = (f"--audit-policy-file={policy(folder / 'audit-policy.yaml')}",)
         infra = Spec("infra", audit=True, apiserver_flags=flags)
         tenant = Spec("tenant", WITH_CONTROLLERS, audit=True, apiserver_flags=flags)
         with pinned(cores.control_plane):
@@ -169,7 +170,7 @@ def _stage(cores: Cores) -> Iterator[Drains]:
             yield drains
 
 
-def _policy(file: Path) -> Path:
+def policy(file: Path) -> Path:
     """Keep what is written of all that a drain is about, by whomever."""
     written = [{"group": group, "resources": resources} for group, resources in _WRITTEN.items()]
     verbs = ["create", "patch", "update", "delete"]

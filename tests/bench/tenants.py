@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from bench.frontends import FrontEnd
+from bench.frontends import FrontEnd, front_ends
 from bench.machine import Cores, cost
 from bench.report import Bar, Report
 from bench.stage import Stage
 from dpunetop.domain import names
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.keys import NAMESPACES
-from dpunetop.kube.meta import new_object, uid_of
-from dpunetop.kube.requests import get
+from dpunetop.kube.meta import new_object
 from dpunetop.sandbox import seed
 from dpunetop.sandbox.controlplane import kubeconfig
 from dpunetop.sandbox.seed import QuickStart
@@ -34,8 +27,8 @@ _BARS = {"threads": 400.0, "RSS": 200.0, "CPU": 2.0}
 
 def run(cores: Cores, report: Report, number: int, within: float, seconds: float) -> None:
     """Engage so many tenants, let them rest for so long, and say what that took."""
-    with Stage(cores, dpus=1, scope="*") as stage, _front_ends(stage, number) as ends:
-        for index, end in enumerate(ends):
+    with Stage(cores, dpus=1, scope="*") as stage, front_ends(stage.pair.tenant, number) as all_ends:
+        for index, end in enumerate(all_ends.ends):
             _add(stage, index, end)
         with stage.operator() as operator:
             begun = time.monotonic()
@@ -71,21 +64,6 @@ def _sockets(pid: int) -> int:
         with contextlib.suppress(OSError):
             found += os.readlink(each).startswith("socket:")
     return found
-
-
-@contextlib.contextmanager
-def _front_ends(stage: Stage, number: int) -> Iterator[list[FrontEnd]]:
-    tenant = stage.pair.tenant
-    uid = uid_of(tenant.admin.get(get(NAMESPACES, "", "kube-system").target))
-    with tempfile.NamedTemporaryFile() as ca:
-        ca.write(tenant.ca_pem)
-        ca.flush()
-        argv = [sys.executable, "-m", "bench.frontends", tenant.url, ca.name, uid, str(number)]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-        pipe = subprocess.PIPE
-        with subprocess.Popen(argv, stdin=pipe, stdout=pipe, env=environment) as running:
-            assert running.stdout is not None
-            yield [FrontEnd(**end) for end in json.loads(running.stdout.readline())]
 
 
 def _add(stage: Stage, index: int, end: FrontEnd) -> None:

@@ -39,6 +39,7 @@ from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.cluster import Health, Reach
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.latency import Bulkhead, nobody
 from dpunetop.runtime.onelook import OneLook
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
@@ -110,7 +111,7 @@ class Looker:
             installation_of(settings, namespace),
             self._executor,
             self._store,
-            TaskRunner(self._executor, self._client),
+            TaskRunner(self._executor, self._client, Bulkhead(1, nobody)),
             Failures(clock),
             (settings.operator_image if settings else None) or _SOME_IMAGE,
             self._infra,
@@ -120,7 +121,7 @@ class Looker:
             NodeAbsences(self._client, clock),
             Epoch(clock, MANAGER),
             self._executor.newest,
-            Evictions(self._client, clock),
+            Evictions(self._client, clock, nobody),
             self._infra,
             Leases(clock),
             FirstLooks(clock, patience_seconds=0.0),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import inspect
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -17,7 +18,7 @@ from dpunetop.app.commands.exits import Exit, worst
 from dpunetop.app.commands.flags import CommandParser, Flags, UsageError, read_flags
 from dpunetop.app.commands.invocation import INTERRUPTED, Invocation, invoke
 from dpunetop.app.commands.output import Format
-from dpunetop.app.commands.table import COMMANDS
+from dpunetop.app.commands.table import COMMANDS, Command
 from dpunetop.base.clock import RealClock
 from dpunetop.base.stop import Stop
 from dpunetop.kube import requests
@@ -247,3 +248,22 @@ def test_bash_completes_a_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_flags_are_parsed_into_a_namespace_of_their_own() -> None:
     assert isinstance(CommandParser("test", "A test.").parse_args([]), argparse.Namespace)
+
+
+def test_garbage_is_not_looked_for_while_a_command_is_imported_and_is_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[bool] = []
+
+    def function(self: Command) -> Callable[[Sequence[str]], int]:
+        seen.append(gc.isenabled())
+        if self.name == "doctor":
+            raise ImportError(self.name)
+        return lambda _: 10 * gc.isenabled()
+
+    monkeypatch.setattr(Command, "function", function)
+    assert main(["status"]) == 10
+    with pytest.raises(ImportError):
+        main(["doctor"])
+    assert gc.isenabled()
+    assert seen == [False, False]
