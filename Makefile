@@ -122,6 +122,10 @@ test-ovn: $(READY) ## Our pods' containers on the real OVN and Open vSwitch, in 
 test-integration: controlplane ## Two real API servers, the operator with the rights of config/rbac
 	$(PYTEST) $(PARALLEL) -m "$(PART)" tests/integration $(PYTEST_ARGS)
 
+.PHONY: record-writes
+record-writes: controlplane ## Record anew which writes an undisturbed quick start and drain make (tests/data/writes)
+	DPUNETOP_RECORD_WRITES=1 $(PYTEST) -n 0 tests/e2e/test_crash.py tests/e2e/test_drain_crash.py -k "writes_each or makes_the_writes"
+
 .PHONY: test-e2e
 test-e2e: controlplane ## The shipped process: quick start, rest, kill -9 at every fourth write, hand-over, metrics
 	$(PYTEST) $(PARALLEL) -m "$(PART)" --no-loadscope-reorder tests/e2e $(PYTEST_ARGS)

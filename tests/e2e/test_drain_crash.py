@@ -13,7 +13,7 @@ import pytest
 
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.world import World
-from support import drainrules, election, oplog
+from support import drainrules, election, oplog, writelog
 from support.drains import Drains
 from support.faultproxy import FaultProxyPair
 from support.faults import Phase, kill, stop
@@ -26,9 +26,9 @@ NewTrial = Callable[..., Trial]
 
 EVERY = int(os.environ.get("DPUNETOP_CRASH_EVERY", "4"))
 PHASES = tuple(Phase)
-LAST_WRITE = 16
-"""Beyond it there is hardly a write left to be killed at."""
-OPENS = 6
+RUN = "drain"
+LAST_WRITE = len(writelog.recorded(RUN))
+OPENS = writelog.opening(writelog.recorded(RUN))
 """The write that opens the budget."""
 STOPS = range(1, OPENS + 1) if EVERY == 1 else (OPENS,)
 LOST = 3
@@ -93,8 +93,8 @@ def undisturbed(stage: Stage) -> dict[str, Any]:
     stage.roll()
     stage.drains.until_rolled()
     assert stage.drains.state() == state
-    taken = [what(entry) for entry in stage.proxies.effective_writes()[before:]]
-    assert len(taken) <= LAST_WRITE, taken
+    taken = [f"{entry.method} {what(entry)}" for entry in stage.proxies.effective_writes()[before:]]
+    assert writelog.differences(RUN, taken) == []
     return state
 
 
@@ -106,6 +106,11 @@ def said(stage: Stage, request: pytest.FixtureRequest) -> Iterator[None]:
     conditions = (stage.drains.trial.config().get("status") or {}).get("conditions")
     text = f"{stage.operator.log_text()[before:][-40_000:]}\n{conditions}"
     request.node.add_report_section("teardown", "operator", text)
+
+
+@pytest.mark.usefixtures("undisturbed")
+def test_an_undisturbed_drain_makes_the_writes_that_are_recorded(stage: Stage) -> None:
+    assert unfenced(stage.proxies) == []
 
 
 @pytest.mark.usefixtures("said")

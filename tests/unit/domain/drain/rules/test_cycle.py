@@ -375,6 +375,19 @@ CASES: dict[str, tuple[HostView, str]] = {
     "over": (view(free(RETURNING)), "Reset d1 over"),
     "over, the host is gone": (view(free(RETURNING), host=NodeGone(True)), "Reset d1 over"),
     "over, the host still marked": (view(free(RETURNING), host=replace(HOST, mark=False)), "Restore"),
+    "drained, and its own operator was at work meanwhile": (
+        view(cordoned(CYCLE), maintenances=(replace(DONE, host_update="c0"),), host=DRAINED_HOST),
+        "Renew",
+    ),
+    "led out, uncordoned and cordoned again": (
+        view(replace(free(ABORTED), parting=True), host=replace(HOST, cordoned=True)),
+        "Rewrite d1 starting",
+    ),
+    "ours, gone, and what it did is left": (view(free(RETURNING), host=DRAINED_HOST), "LeadOut"),
+    "left cordoned by us and served again": (
+        view(free(), host=replace(HOST, cordoned=True, left_by="owner")),
+        "LiftCordon",
+    ),
 }
 
 
