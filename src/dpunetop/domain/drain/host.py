@@ -85,7 +85,7 @@ class HostDecision:
     protections: Mapping[str, Protection]
     """Of each DPU that is at home here and stays."""
     sweeping: Mapping[str, tuple[Step, ...]]
-    """Of each DPU at home here that serves nobody and needs no blocker any more: what removes that next."""
+    """Of each DPU of this host that serves no host and needs no blocker: the next steps that remove its blocker."""
     drain: Decision | None
     """None: nothing may be decided yet."""
     outage: Outage | None
@@ -134,7 +134,7 @@ def decide_host(snapshot: HostSnapshot) -> HostDecision:
 
 
 def is_to_go(roster: Roster, member: Member, dpu: DpuView) -> bool:
-    """Whether the DPU serves nobody and needs no blocker any more."""
+    """Whether the DPU serves no host and needs no blocker."""
     serves = dpu.budget is not None and bool(dpu.budget.serves)
     if serves or member.pairing is not None or member.entry.text:
         return False
@@ -144,7 +144,7 @@ def is_to_go(roster: Roster, member: Member, dpu: DpuView) -> bool:
 
 def sweeping(dpu: DpuView, snapshot: HostSnapshot) -> tuple[Step, ...]:
     """What removes the blocker of a DPU. First the budget, as it was seen; the blocker goes last, because it names its
-    node. What is somebody else's stays."""
+    node. Objects of other owners stay."""
     if dpu.budget is not None:
         is_idle = dpu.budget.ours and not dpu.budget.serves
         return (Delete(INFRA, PODDISRUPTIONBUDGETS, dpu.budget.live, Fence.VERSION),) if is_idle else ()

@@ -89,7 +89,7 @@ def _states(by_slot: Sequence[tuple[Slot, HostReport]]) -> Iterable[PairState]:
 
 
 def _account(view: PairsView, settings: BlockerSettings) -> Step:
-    """One for all: it bears the label of whoever made it, and whoever else needs it makes it anew."""
+    """One for all DpuClusterConfigs: it has the owner label of the one that made it, and any of them recreates it."""
     live = view.account
     owner = settings.owner if live is None else labels_of(live).get(names.OWNER_LABEL, settings.owner)
     return Apply(INFRA, SERVICEACCOUNTS, service_account(replace(settings, owner=owner)), live, view.field_manager)

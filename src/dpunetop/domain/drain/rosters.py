@@ -314,7 +314,7 @@ def _templates(daemonset: Obj | None) -> Templates:
 
 
 def left_hosts(view: FleetView) -> frozenset[str]:
-    """Hosts on which something of ours is left. A mark is ours if the host was; at the end, if nobody else's."""
+    """Hosts with a NodeMaintenance or mark of ours. A mark is ours if the host was; in a deletion, if no one else's."""
     known = hosts_of(view.before.slots) if view.before is not None else frozenset()
     if view.config.terminating:
         known = view.tenant.marked - _hosts_of_siblings(view)

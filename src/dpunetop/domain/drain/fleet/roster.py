@@ -31,7 +31,7 @@ class Mode(Enum):
 
     SERVING = auto()
     LEADING_OUT = auto()
-    """It is deleted: nobody is paired any more, and each host that is still served is drained before it is let go."""
+    """It is deleted: no DPU is paired any more, and each host that is still served is drained before its DPU leaves."""
     LEAVING = auto()
     """It is deleted, and no host is waited for: none is served, or a person has forced the end."""
 
@@ -48,7 +48,7 @@ class PodEntry:
 
     text: str = ""
     foreign: bool = False
-    """Whether somebody else has written over it."""
+    """Whether another client overwrote it."""
     idle: str = ""
     """UID of the pod that has read none."""
 
@@ -126,9 +126,9 @@ class Roster:
     has_zones: bool = False
     """Whether the tenant shows what each DPU makes of its host's network: one of the interconnect topology does."""
     release: Release | None = None
-    """Of the image that the DPUs run; None: nobody knows."""
+    """Of the image that the DPUs run; None: unknown."""
     image: str = ""
-    """That ovnkube-node pods are made from; empty: nobody knows."""
+    """Image of ovnkube-node pods; empty: unknown."""
     tenant_namespace: str = OVN_KUBERNETES_NAMESPACE
     """Of OVN-Kubernetes in the tenant."""
     access: Access = Access.GIVEN
@@ -250,7 +250,7 @@ def _hosts(view: RosterView, dpu: str) -> tuple[str, ...]:
 
 
 def _pairing(view: RosterView, pair: Pair | None) -> str | None:
-    """At the end nobody is paired any more."""
+    """During a deletion no DPU is paired."""
     return None if pair is None or view.mode is not Mode.SERVING else pair.host
 
 

@@ -25,8 +25,8 @@ class TenantHosts:
 def one_by_one(hosts: Iterable[str], tenant: TenantHosts, budgets: Iterable[Budget]) -> Mapping[str, HoldReason]:
     """The hosts that wait until the one is led out whose turn it is, and why.
 
-    Guarantees: what is unavailable without being drained takes nobody's turn: else a host that is down would hold up
-        the end of its DpuClusterConfig.
+    Guarantees: a host that is unavailable without a drain takes no slot: else a host that is down would block the
+        deletion of its DpuClusterConfig.
     """
     since = _waiting(budgets, tenant.maintained)
     uses = [HostUse(host, host in tenant.maintained, since.get(host)) for host in sorted(set(hosts))]
@@ -40,8 +40,8 @@ def holds(
 ) -> Mapping[str, HoldReason]:
     """The hosts whose drain may not begin now, and why.
 
-    Guarantees: without a limit nobody waits; with one, whoever is not let begin waits. Who has not asked yet waits too,
-        until its wish is seen here, but is not refused: each change of a slot would else be news to all hosts.
+    Guarantees: without a limit no host waits; with one, a host without a slot waits. One that has not asked yet waits
+        until its request is seen here, and is not refused: else each change of a slot would wake all hosts.
     """
     limits = [limit_of(said) for config in configs if (said := config.drain.max_unavailable) is not None]
     if not limits:

@@ -33,7 +33,7 @@ class CordonStage(StrEnum):
     """The host is about to be cordoned; nothing has been done yet."""
     CORDONED = "cordoned"
     OVERRULED = "overruled"
-    """Somebody has made the host schedulable again, and it is not cordoned a second time for the same outage."""
+    """Another client uncordoned the host; the same outage does not cordon it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class CordonMark:
     """What the mark says."""
 
     owner: str
-    """Hash of the DpuClusterConfig that cordons; empty: the mark cannot be read, and is nobody's."""
+    """Hash of the DpuClusterConfig that cordons; empty: the mark cannot be parsed, so it has no owner."""
     stage: CordonStage
     since: int = 0
     """Since when the host has no network, in seconds of the epoch."""
@@ -62,18 +62,18 @@ def short_ids(containers: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def mark_of(node: Obj) -> CordonMark | None:
-    """The mark on a tenant Node; None: there is none. One that nobody of us wrote is nobody's, and says `cordoned`."""
+    """The mark on a tenant Node; None: there is none. One that cannot be parsed has no owner and stage `cordoned`."""
     text = annotations_of(node).get(UNPLANNED_ANNOTATION)
     if text is None:
         return None
     try:
         found = jsonio.loads(text) if isinstance(text, str) and len(text) <= _MOST_CHARS else None
-        return _read(found) if isinstance(found, Mapping) else _NOBODYS
+        return _read(found) if isinstance(found, Mapping) else _UNOWNED
     except (ValueError, TypeError, KeyError, OverflowError):
-        return _NOBODYS
+        return _UNOWNED
 
 
-_NOBODYS = CordonMark("", CordonStage.CORDONED)
+_UNOWNED = CordonMark("", CordonStage.CORDONED)
 
 
 def _read(found: Mapping[str, Any]) -> CordonMark:
@@ -91,7 +91,7 @@ def _read(found: Mapping[str, Any]) -> CordonMark:
 
 
 def is_applied_cordon(node: Obj) -> bool:
-    """Whether the cordon that a Node shows was set by us for an outage, and by nobody else since.
+    """Whether the operator set the cordon of a Node for an outage, and no other manager has set it since.
 
     `node` is as the API server gives it: caches of a tenant do not keep this.
     """
@@ -105,9 +105,9 @@ def is_applied_cordon(node: Obj) -> bool:
 def write_mark(cluster: str, node: Obj, mark: CordonMark | None) -> Apply:
     """Write the mark, with the cordon exactly at the stage that says so; None gives both up.
 
-    Guarantees: fails if the Node changed since `node` was read; a cordon that somebody else has set stays.
+    Guarantees: fails if the Node changed since `node` was read; a cordon that another manager set stays.
     Source: Kubernetes, server-side apply: a field that an applier gives up is removed unless another manager owns it,
-        and whoever changes a value takes it from those who owned it.
+        and a manager that changes a value takes its ownership from the others.
     """
     desired = new_object(NODES, "", name_of(node))
     if mark is not None:

@@ -26,7 +26,7 @@ class DrainOverride(Enum):
     HOLD = auto()
     FORCE = auto()
     UNKNOWN = auto()
-    """A word that is none of these; it is obeyed like HOLD, because somebody wanted something."""
+    """Any other value. It counts as HOLD: a person wanted to override the drain."""
 
 
 class Mco(Enum):
@@ -56,7 +56,7 @@ class DpuNode:
     mco: Mco
     machine: MachineState = UNMANAGED
     ready_since: int = 0
-    """When it became Ready, or ceased to be, in seconds of the epoch; 0: nobody says."""
+    """When it became Ready, or ceased to be, in seconds of the epoch; 0: unknown."""
 
     @property
     def held(self) -> bool:
@@ -84,7 +84,7 @@ class Budget:
     leaving: tuple[str, ...]
     """UIDs of pods that may have read an entry which is gone."""
     since: int = 0
-    """When it was first said whom the DPU serves, or that it leaves, in seconds of the epoch; 0: nobody knows."""
+    """When its host, or that it leaves, was first recorded, in seconds of the epoch; 0: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +361,7 @@ class HostView:
     signals: tuple[Signal, ...] = ()
     """Of the serving DPU's network, where the topology has them."""
     evictions: tuple[str, ...] = ()
-    """What keeps the host's pods, for a person; empty: nothing was found, or nobody has looked."""
+    """Why the host's pods are not evicted, for a person; empty: nothing was found, or not looked up."""
     settings: DrainSettings = DrainSettings()
     unverified: bool = False
     """A cluster's time went back, and not every cycle has been taken over since."""

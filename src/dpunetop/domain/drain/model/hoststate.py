@@ -51,7 +51,7 @@ class HostState:
 
     @cached_property
     def foreign(self) -> Maintenance | None:
-        """Somebody else's: whoever owns it may uncordon the host at any time."""
+        """A NodeMaintenance of another owner, which may uncordon the host at any time."""
         return next((found for found in self.maintenances if not found.ours), None)
 
     @cached_property
@@ -148,7 +148,7 @@ class HostState:
         return is_drained(self.own, self.host)
 
     def is_drained_for(self, dpu: DpuView) -> bool:
-        """Whether the maintenance of the DPU's cycle has drained the host and nobody else has a hand on it."""
+        """Whether the NodeMaintenance of the DPU's cycle has drained the host, and nothing else drains it."""
         own, cycle = self.own, self.cycle(dpu)
         if own is None or cycle is None or self.foreign is not None or self.is_outdated:
             return False
@@ -193,7 +193,7 @@ class HostState:
 
     @property
     def is_parted(self) -> bool:
-        """Whether nobody serves the host, nor is to: it is left to whoever pairs it anew."""
+        """Whether no DPU serves the host or is paired with it; the next pairing takes it over."""
         return self.view.serving is None and not any(dpu.paired for dpu in self.view.dpus)
 
     @cached_property

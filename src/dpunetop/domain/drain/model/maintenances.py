@@ -34,7 +34,7 @@ def is_left_over(host: HostNode) -> bool:
 
 
 def is_uncordoned(found: Maintenance, host: HostNode) -> bool:
-    """Whether somebody has uncordoned the host although its maintenance has drained it, and holds it.
+    """Whether another client uncordoned the host after its NodeMaintenance drained it.
 
     Source: the node maintenance operator takes its taint off before it uncordons, and watches no host once it is
         drained; while it still drains it cordons again by itself. One that loses its lease gives the host back, taint
@@ -62,8 +62,8 @@ def is_in_use(found: Maintenance, host: HostNode) -> bool:
 
 
 def is_stuck_cordoned(host: HostNode) -> bool:
-    """Whether a host that no maintenance holds any more is cordoned, should be in use, and nobody can tell who wants
-    that: a node maintenance operator that ended half-way, or a person."""
+    """Whether a host without NodeMaintenance is still cordoned and should be schedulable. The cordon may be a person's,
+    or that of a node maintenance operator that ended half-way."""
     return host.mark is False and host.cordoned and not host.tainted
 
 
@@ -97,7 +97,7 @@ def is_drained(found: Maintenance | None, host: HostNode | NodeGone | None) -> b
 def is_updated_meanwhile(found: Maintenance, host: HostNode) -> bool:
     """Whether the host's own machine-config operator is at work there, or was so since the maintenance was made.
 
-    Each of its updates ends with an uncordon, whoever had cordoned the host, and soon after that says that it is done.
+    Each of its updates ends with an uncordon, even of a host that others cordoned; its state is Done soon after.
     """
     return host.in_own_drain or found.host_update not in ("", host.machine.update)
 
@@ -108,7 +108,7 @@ def is_outdated(found: Maintenance, host: HostNode) -> bool:
 
 
 def is_taken_back(found: Maintenance, host: HostNode) -> bool:
-    """Whether a person has uncordoned the drained host: somebody has, and it was not the host's own operator."""
+    """Whether a person uncordoned the drained host: it was uncordoned, and not by its own machine-config operator."""
     return is_uncordoned(found, host) and not is_updated_meanwhile(found, host)
 
 

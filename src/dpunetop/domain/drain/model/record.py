@@ -42,7 +42,7 @@ class Cycle:
     """Whether the budget may have been open in this cycle, so that the DPU may have been down."""
     disturbed: bool = False
     """Whether the DPU may have been down in this cycle without an opening: another boot or other containers were seen,
-    or the record was begun when a maintenance of ours stood already, so that nobody knows what came before."""
+    or the record began when our NodeMaintenance existed already, so its past is unknown."""
     node: str = ""
     """UID of the infra Node."""
     boot: str = ""
@@ -179,7 +179,7 @@ def seen_in_boot(cycle: Cycle, boot: str, pod: str, containers: tuple[str, ...],
     Guarantees: containers of an earlier boot stay known as stale; what is not seen now changes nothing; another boot,
         or other containers than those recorded, are remembered as a disturbance. In a record of unknown past all that
         runs counts as stale. After a second reboot in one cycle the containers that are seen first count as stale too,
-        unless some were recorded in the boot before: else nobody may have seen those that ran then.
+        unless some were recorded in the boot before: those that ran in between may never have been recorded.
     """
     if not boot:
         return cycle

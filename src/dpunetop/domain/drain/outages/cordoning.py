@@ -1,8 +1,8 @@
 """Cordoning a host whose network failed outside a drain, and making it schedulable again.
 
-A mark comes first, and is counted: whoever cordons has seen the marks of all that were marked before. So no two that
-decide at once, in one process or in two, cordon more hosts than they may. Each write carries the version of the host
-as it was read first: a drain that begins meanwhile, or a person, makes it fail.
+The mark is written first and counted: a worker that cordons has seen all marks written before. So two workers that
+decide at once, in one process or in two, never exceed the limit of cordoned hosts. Each write carries the version of
+the host as it was read first: a drain that begins meanwhile, or a person, makes it fail.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class Withdraw:
 
 @dataclass(frozen=True, slots=True)
 class Overrule:
-    """Write down that somebody has made the host schedulable although it has no network."""
+    """Record that another client uncordoned the host although it has no network."""
 
     host_ref: HostRef
     seen: CordonMark
@@ -192,7 +192,7 @@ class Overrule:
 
 
 def takes_place(node: Obj) -> bool:
-    """Whether a tenant Node counts as one of the hosts that are cordoned, or about to be, whoever marked it."""
+    """Whether a tenant Node counts as one of the hosts that are cordoned, or about to be, of any DpuClusterConfig."""
     mark = mark_of(node)
     if mark is None or mark.stage is CordonStage.OVERRULED:
         return False

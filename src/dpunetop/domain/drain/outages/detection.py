@@ -1,4 +1,4 @@
-"""When a host has no network although nobody drains it: since when and why, as infra shows its DPU."""
+"""A host without network outside a drain: since when and why, as infra shows its DPU."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Serving:
     node: Obj | None
     pods: Sequence[Obj]
     idle: str = ""
-    """UID of a pod that has read no entry, and so serves nobody."""
+    """UID of a pod that has read no entry, and so serves no host."""
 
 
 def find_outage(serving: Serving, now: int, before: Outage | None = None) -> Outage | None:

@@ -28,7 +28,7 @@ from dpunetop.kube.keys import DEPLOYMENTS, INFRA, SERVICEACCOUNTS
 from dpunetop.kube.meta import Obj, name_of, namespace_of, new_object, version_of
 from dpunetop.kube.plan import Apply, Fence
 
-_NOBODY = 65532
+_NOBODY_UID = 65532
 _RESOURCES = {"cpu": "5m", "memory": "16Mi"}
 
 
@@ -150,7 +150,7 @@ def _spec(form: Form, selector: Obj) -> dict[str, Any]:
 def _pod(settings: BlockerSettings, node: str) -> dict[str, Any]:
     """The host network because nothing else runs on a DPU node; for the rest as restricted as a pod can be."""
     by_name = [{"key": "metadata.name", "operator": "In", "values": [node]}]
-    user = {} if settings.has_scc else {"runAsUser": _NOBODY}
+    user = {} if settings.has_scc else {"runAsUser": _NOBODY_UID}
     return {
         "serviceAccountName": DRAIN_BLOCKER,
         "automountServiceAccountToken": False,

@@ -1,7 +1,7 @@
 """Rule 1, a DPU serves only under protection: what is done about one DPU's blocker, budget and entry, in which order.
 
 On the way in the budget is closed, then the blocker must be Ready and the node schedulable, and only then the entry is
-written, without which the pod serves nobody. On the way back the entry goes, then the pods that may have read it, and
+written, without which the pod serves no host. On the way back the entry goes, then the pods that may have read it, and
 only then the budget is opened. The mark never goes because something is not known.
 """
 
@@ -54,7 +54,7 @@ class Entries:
     text: str = ""
     """The entry as it is; empty: unknown, or there is none."""
     foreign: bool = False
-    """Whether somebody else has written over it, so that it does not say what pods have read."""
+    """Whether another client overwrote it, so that it does not show what pods have read."""
     idle: frozenset[str] = frozenset()
     """UIDs of pods that are known to have read no entry."""
 
@@ -69,14 +69,14 @@ class ProtectionView:
     """Its `host` is the one that the budget serves, else the one that the DPU is paired with, else empty."""
     deployment: Obj | None
     pairing: str | None
-    """Host that it is validly paired with; None: with none, or nobody can tell with which."""
+    """Host that it is validly paired with; None: with none, or the pairing is ambiguous."""
     text: str
     """Its entry as pods are to read it; empty: another DPU serves the host, this one only counts for its drains."""
     configured: bool
     """Whether its host configuration has arrived, or needs none."""
     is_tenant_known: bool
-    """Whether it is known which cluster the tenant is. Before that nobody knows who else has the host, and what is
-    protected for it counts as a claim."""
+    """Whether it is known which cluster the tenant is. Before that other owners of the host are unknown, and
+    what is protected for it counts as a claim."""
     entries: Entries
     drained: bool
     """Whether the host that it serves is drained or absent, so that it may be taken apart."""
@@ -204,14 +204,14 @@ def _way_back(view: ProtectionView, budget: Budget) -> tuple[Task | None, Protec
 
 
 def _may_be_let_go(view: ProtectionView) -> bool:
-    """Whether the host may lose its network: it is drained or absent, and nobody holds it. What has begun goes on."""
+    """Whether the host may lose its network: drained or absent, and not held. A removal that has begun goes on."""
     node = view.dpu.node
     return view.drained and not (isinstance(node, DpuNode) and node.held)
 
 
 def _out_of_reach(view: ProtectionView) -> tuple[Task | None, ProtectionPhase]:
-    """Entries and pods are nobody's any more. What is left to do for the host is to have it drained first, as long as
-    its pod is not being taken, and nobody forces the end."""
+    """Entries and pods cannot be reached. The host is drained first, unless its pod is being deleted or a person forces
+    the end."""
     budget = view.dpu.budget
     if budget is None or not budget.serves:
         return None, ProtectionPhase.NOT_SERVING

@@ -78,7 +78,7 @@ class Shut:
 class Stay:
     """Its entry is there again, or has not gone yet: the pods need not go.
 
-    Guarantees: writes the ConfigMap first, so that whoever is about to take the entry away fails.
+    Guarantees: writes the ConfigMap first, so that a pending removal of the entry fails.
     """
 
     host_ref: HostRef
@@ -113,8 +113,8 @@ class DesiredEntry:
 class PutEntries:
     """Write the entries of DPUs that are protected, all in one write.
 
-    The ConfigMap is read first and written as it was read: whoever takes an entry away writes it, so that no entry
-    arrives after that; and no host gets a second one beside what another process has written. The node is read after
+    The ConfigMap is read first and written with that version: a removal of an entry changes it, so no entry arrives
+    later; and no host gets a second one beside what another process has written. The node is read after
     the budget: a drain that began before it was closed still shows. A pod that is there before the entry is written
     down as idle with it, and an entry that a pod has read is not changed.
     """
@@ -258,7 +258,7 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseBudget:
-    """Open the budget of a DPU whose entry and pods are out of reach, for good: nobody else would ever open it.
+    """Open the budget of a DPU whose entry and pods are out of reach, for good: nothing else would ever open it.
 
     Guarantees: does so only for a host that is drained, or in a namespace that is being deleted, or by force.
     """
@@ -282,7 +282,7 @@ class ReleaseBudget:
         return Done(Result.DONE, f"{self.dpu}: is let go, its namespace is out of reach")
 
     def _is_given_up(self) -> Steps[bool]:
-        """Whether Kubernetes takes the pod now, or somebody wants the end whatever becomes of the host."""
+        """Whether Kubernetes deletes the pod now, or a person forces the end regardless of the host."""
         namespaces = yield from fetch_all(QuorumList(INFRA, NAMESPACES, "", "", by_name(self.namespace)))
         if not namespaces or is_terminating(namespaces[0]):
             return True
@@ -311,7 +311,7 @@ def _fenced(host_ref: HostRef, dpu: str) -> Mapping[str, object]:
 
 
 def _read_entries(namespace: str, owner: str) -> Steps[Obj | None]:
-    """Our ConfigMap; one that somebody else has made counts as none."""
+    """Our ConfigMap; one of another owner counts as absent."""
     found = yield from fetch(QuorumGet(INFRA, CONFIGMAPS, namespace, OVNKUBE_NODE_ENTRIES))
     return found if found is not None and labels_of(found).get(OWNER_LABEL) == owner else None
 

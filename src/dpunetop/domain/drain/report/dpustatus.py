@@ -67,7 +67,7 @@ class DpuStatus:
     has_opened: bool = False
     """Whether the budget was opened in this drain: its host was drained, or a person forced it."""
     skipped: str = ""
-    """How its cordon asks for no drain, because a person says so; empty: nobody does."""
+    """The annotation by which a person keeps its cordon from starting a drain; empty: there is none."""
     late_at: int = 0
     """When it is late, in seconds of the epoch; 0: never."""
     late: Late | None = None

@@ -42,6 +42,6 @@ def in_the_way(namespace: str, budgets: Iterable[Obj]) -> str:
 
 
 def unread(namespace: str, why: str) -> str:
-    """Why nobody knows which disruption budgets are in the way."""
+    """Why it is unknown which PodDisruptionBudgets block evictions."""
     where = f"the PodDisruptionBudgets of namespace {named(namespace)} of the tenant"
     return f"{where} cannot be listed: {sentence(why)}; apply deploy/tenant-rights.yaml anew"

@@ -24,7 +24,7 @@ _UNDER_WAY = frozenset(
         ProtectionPhase.NODE_CORDONED,
     }
 )
-"""Steps on the way to serving, or back from it; nobody has to do anything about them."""
+"""Steps on the way to serving, or back from it; they pass without a person."""
 _WORDS = {
     ProtectionPhase.BLOCKER_NOT_READY: (
         "its blocker is not Ready, so nothing would hold its drain before that of host {host}"

@@ -1,4 +1,4 @@
-"""What people ask for that cannot be: hosts and DPUs that do not exist, and a tenant whose hosts nobody can drain."""
+"""Requests that cannot be met: hosts and DPUs that do not exist, and a tenant without a node maintenance operator."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def _waits_since(host_state: HostState, asked: int) -> int:
     """Since when the node maintenance operator has a maintenance that it does nothing about, by the tenant's clock, but
     not before it was `asked` for by ours; 0: it drains the host.
 
-    Source: it gets the Lease of the host first, which somebody else may hold, then sets its taint, and names the pods
+    Source: it gets the Lease of the host first, which another holder may have, then sets its taint, and names the pods
         that are left (`Reconcile` in internal/controller/nodemaintenance_controller.go of
         medik8s/node-maintenance-operator 3a54cd1). Its error stands also after it has passed.
     """

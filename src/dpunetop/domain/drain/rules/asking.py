@@ -1,4 +1,4 @@
-"""Rules 9 and 10: the host is asked to drain, unless somebody else drains it, and keeps what it was before."""
+"""Rules 9 and 10: request the drain of the host unless another owner drains it, and remember its earlier cordon."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def wait_for_foreign(host_state: HostState) -> Move | None:
 
 
 def resume(host_state: HostState) -> Move | None:
-    """A host that somebody has uncordoned while it was led out is drained anew once it is cordoned."""
+    """A host that was uncordoned during a deletion is drained again once it is cordoned again."""
     if host_state.maintenances or not isinstance(host_state.host, HostNode) or not host_state.host.cordoned:
         return None
     for dpu, cycle in host_state.cycles:

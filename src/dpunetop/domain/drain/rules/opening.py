@@ -1,7 +1,7 @@
 """Rule 3, opening: a budget is opened and closed, the only ways in which a protection changes while its DPU serves.
 
-The order of calls is what makes it safe. The mark on the NodeMaintenance comes before everything that is looked at, so
-that whoever gives the host back either sees it or fails on the version; the budget is opened only as it was read last.
+The order of calls is what makes it safe. The NodeMaintenance is marked before anything is read, so a
+worker that deletes it sees the mark or fails on the version; the budget opens only with the version read last.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Open:
         return Done(Result.STALE, f"{self.dpu}: the budget kept changing")
 
     def _mark(self) -> Steps[str | None]:
-        """Set the mark anew. Not on a host that somebody has uncordoned: the maintenance would cordon it again."""
+        """Set the mark again. Not on an uncordoned host: the NodeMaintenance would cordon it again."""
         host = yield from read_host(self.host_ref)
         if host is None or not host.cordoned:
             return None
@@ -257,7 +257,7 @@ class Unmark:
     host_ref: HostRef
     dpu: str
     mark: str
-    """Name of its annotation, which is that of the DPU unless somebody else has written it."""
+    """Name of its annotation; it names the DPU unless another client wrote it."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
@@ -280,7 +280,7 @@ class Unmark:
 
 
 def marked_dpu(text: str) -> str:
-    """Name of the DPU that a mark stands for; empty if it names none. Whoever may write in the tenant may have."""
+    """Name of the DPU that a mark is for; empty if it names none: any client of the tenant may have written it."""
     name = text.partition(" ")[0]
     return name if is_node_name(name) else ""
 

@@ -83,7 +83,7 @@ def _is_as_it_began(host_state: HostState) -> bool:
         return False
     prover = host_state.prover()
     if prover is None:
-        return True  # it has yet to begin to serve: there was no network that could be lost
+        return True  # it does not serve yet, so no network could be lost
     cycle = host_state.cycle(prover)
     return cycle is not None and not cycle.may_have_been_down and _works(prover, cycle)
 
@@ -186,7 +186,7 @@ class Evidence:
     annotations: Mapping[str, str]
     """Of the host's Node."""
     release: Release | None
-    """Of the image that the DPU runs; None: nobody knows."""
+    """Of the image that the DPU runs; None: unknown."""
 
 
 def tenant_signals(evidence: Evidence) -> tuple[Signal, ...]:

@@ -60,7 +60,7 @@ def _still_cordoned(host_state: HostState, host: HostNode) -> HoldReason | None:
 
 
 def lead_out(host_state: HostState) -> Move | None:
-    """The maintenance is gone and has left its host cordoned: nobody else would make it schedulable."""
+    """The NodeMaintenance is gone and left its host cordoned: no one else would uncordon it."""
     if not host_state.is_left_over:
         return None
     unproven = needs_proof(host_state) and ends_unproven(host_state)
@@ -104,7 +104,7 @@ class Restore:
         return Done(Result.DONE, f"{self.host_ref.host}: is as it was before")
 
     def _disown(self, host: HostNode) -> Steps[Done]:
-        """A cordon that somebody has put in the place of ours: what says that it is ours goes, so that it is told."""
+        """Another client's cordon has replaced ours: remove our mark, so that the cordon is reported."""
         if host.unplanned is None:
             return Done(Result.STALE, f"{self.host_ref.host}: is cordoned, and nobody knows by whom")
         yield from store(write_mark(self.host_ref.tenant_cluster, host.live, None))

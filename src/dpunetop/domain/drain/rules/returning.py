@@ -1,7 +1,7 @@
 """Rules 5 and 6, giving the host back: the reads that must all hold, then the delete with the version of the first.
 
-Whoever opens a budget marks the NodeMaintenance first, which changes its version. So of an opening and a giving back
-that meet, one fails; and of two DPUs in a host the last one decides.
+An opening marks the NodeMaintenance first, which changes its resourceVersion. So of an opening and a deletion that
+overlap one fails, and of two DPUs in a host the last one decides.
 """
 
 from __future__ import annotations
@@ -320,8 +320,8 @@ def broken_of(host_ref: HostRef, dpu_check: DpuCheck, guards: Mapping[str, Guard
 
 
 def _leave(host_ref: HostRef, found: Maintenance, host: HostNode | None) -> Steps[None]:
-    """Have the host come out cordoned. Who leaves it is written down where nobody had cordoned it before: a cordon that
-    was there before is not ours to take back."""
+    """Leave the host cordoned. The Node names the DpuClusterConfig, unless it was cordoned before: such a cordon is not
+    the operator's to lift."""
     if host is None:
         return
     before = host.mark if host.mark is not None else _was_cordoned(found, host)

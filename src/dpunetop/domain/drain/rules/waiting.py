@@ -51,7 +51,7 @@ def wait_for_end(host_state: HostState) -> Move | None:
 
 
 def wait_for_drain(host_state: HostState) -> Move | None:
-    """The rest is for hosts whose drain nobody wants any more."""
+    """Wait while a drain is wanted: the rules after this one end drains."""
     if not host_state.active:
         return None
     if any(host_state.is_held(dpu) for dpu in host_state.active):
@@ -92,7 +92,7 @@ def _progress(host_state: HostState) -> HoldReason:
 
 
 def in_own_drain(host_state: HostState) -> HoldReason:
-    """Said whoever waits for it: what begins, what would be opened, and what would be given back."""
+    """Wait for the machine-config operator of the host's own cluster: it blocks start, opening and end of a drain."""
     assert isinstance(host_state.host, HostNode)
     host, concerned = host_state.view.host_ref.host, host_state.active or host_state.view.dpus
     nodes = [dpu.node for dpu in concerned if isinstance(dpu.node, DpuNode)]
