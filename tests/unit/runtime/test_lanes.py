@@ -108,7 +108,8 @@ TestLanes.settings = settings(stateful_step_count=60)
 def test_an_idle_machine_lets_a_single_lane_use_all_workers_unless_it_is_slow(
     given_keys: list[tuple[str, int]], workers: int
 ) -> None:
-    quick, slow = (LaneOrder(Lanes(lambda _: "one", is_slow, MOST_SLOW)) for is_slow in (_never, _always))
+    quick: LaneOrder[tuple[str, int]] = LaneOrder(Lanes(lambda _: "one", _never, MOST_SLOW))
+    slow: LaneOrder[tuple[str, int]] = LaneOrder(Lanes(lambda _: "one", _always, MOST_SLOW))
     for key in given_keys:
         quick.append(key)
         slow.append(key)

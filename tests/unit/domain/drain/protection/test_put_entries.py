@@ -15,7 +15,7 @@ import pytest
 from dpunetop.domain.drain.model.calls import Call, Done, Result, Write, drive
 from dpunetop.domain.drain.model.facts import Author, HostRef
 from dpunetop.domain.drain.model.readers import budget
-from dpunetop.domain.drain.protection.blockers import BlockerSettings, BudgetState, Form, blocker_labels, first_budget
+from dpunetop.domain.drain.protection.blockers import BlockerSettings, BudgetState, Form, first_budget
 from dpunetop.domain.drain.protection.blockers import write_budget as budget_step
 from dpunetop.domain.drain.protection.tasks import DesiredEntry, PutEntries
 from dpunetop.domain.names import (
@@ -24,6 +24,7 @@ from dpunetop.domain.names import (
     OWNER_LABEL,
     PODDISRUPTIONBUDGETS,
     UNSURE_PODS_ANNOTATION,
+    blocker_labels,
     blocker_name,
 )
 from dpunetop.domain.pairing.entries import entries_of, idle_pods
@@ -60,7 +61,7 @@ class Infra:
     def config_map(
         self, data: Mapping[str, str], notes: Mapping[str, str] | None = None, by: str = "dpunetop-drain"
     ) -> None:
-        fields = {"f:data": {f"f:{name}": {} for name in data}}
+        fields: dict[str, Any] = {"f:data": {f"f:{name}": {} for name in data}}
         metadata = {
             "name": OVNKUBE_NODE_ENTRIES,
             "namespace": "ns",
