@@ -65,9 +65,14 @@ def _closed(reader: Reader, cluster: str, namespace: str) -> Sequence[Obj]:
 
 def _left(pod: Obj, closed: Sequence[Obj]) -> LeftPod:
     selectors = ((name_of(each), at(each, "spec", "selector")) for each in closed)
-    holding = (name for name, each in selectors if isinstance(each, dict) and matches(each, labels_of(pod)))
+    holding = (name for name, each in selectors if _covers(each, pod))
     phase = str(at(pod, "status", "phase") or "")
     return LeftPod(namespace_of(pod), name_of(pod), phase, is_terminating(pod), tuple(sorted(holding)))
+
+
+def _covers(selector: object, pod: Obj) -> bool:
+    """Whether a budget's selector picks a pod. Source: policy/v1, where an empty one picks all and none picks none."""
+    return isinstance(selector, dict) and (not selector or matches(selector, labels_of(pod)))
 
 
 def seen_pods(reader: Reader, cluster: str, host: str) -> tuple[tuple[LeftPod, ...], str]:

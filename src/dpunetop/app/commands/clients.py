@@ -26,6 +26,14 @@ class NotARead(Exception):
     """A command has asked for a request that would change something: a bug of ours, and nothing was sent."""
 
 
+class ClosedGate:
+    """The `WriteGate` of a process that never writes."""
+
+    def seconds_left(self) -> float:
+        """See `WriteGate.seconds_left`. Raises: NotARead."""
+        raise NotARead("a write of the operator's own")
+
+
 class ReadingTransport(Transport):
     """A transport that sends nothing that could change something, see `changes_nothing`. Raises: NotARead."""
 

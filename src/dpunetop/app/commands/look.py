@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from dpunetop.app.commands.clients import NotARead
+from dpunetop.app.commands.clients import ClosedGate
 from dpunetop.app.commands.flags import DEFAULT_OPERATOR_NAMESPACE
 from dpunetop.app.commands.installed import installation_of, installed_settings
 from dpunetop.app.commands.lease import OperatorSeen, see_operator
@@ -22,7 +22,7 @@ from dpunetop.controllers.drain.nodeabsence import NodeAbsences
 from dpunetop.controllers.drain.pairs import Pairs
 from dpunetop.controllers.drain.store import DrainStore, key_of
 from dpunetop.controllers.drain.taskrunner import TaskRunner
-from dpunetop.controllers.reconciler import CONFIG_INDEXERS
+from dpunetop.controllers.reconciler import CONFIG_INDEXERS, Connections
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.dpunode.judge import NOT_LOOKED_AT, dpu_node_statuses, unseen_statuses
 from dpunetop.domain.dpunode.status import DpuNodeStatus
@@ -84,12 +84,20 @@ class Look:
     configs: tuple[ConfigLook, ...]
 
 
-class _ClosedGate:
-    """The gate of a process that never writes."""
-
-    def seconds_left(self) -> float:
-        """See `WriteGate.seconds_left`."""
-        raise NotARead("a write of the operator's own")
+def one_look(
+    clusters: Connections, client: Callable[[str], Client], executor: Executor, infra: InfraHealth, clock: Clock
+) -> HostSources:
+    """What a `HostGatherer` reads beside lists, for whoever looks once and so waits for nobody."""
+    return HostSources(
+        clusters,
+        NodeAbsences(client, clock),
+        Epoch(clock, MANAGER),
+        executor.newest,
+        Evictions(client, clock),
+        infra,
+        Leases(clock),
+        FirstLooks(clock, patience_seconds=0.0),
+    )
 
 
 class Looker:
@@ -105,7 +113,7 @@ class Looker:
         self._store = DrainStore()
         self._infra = InfraHealth(self._health, clock)
         recorder = EventRecorder(self._client, "dpunetop", clock, instance="cli")
-        self._executor = Executor(self._client, _ClosedGate(), recorder, clock)
+        self._executor = Executor(self._client, ClosedGate(), recorder, clock)
         settings = installed_settings(self._reader, namespace)
         self._pairs = Pairs(
             installation_of(settings, namespace),
@@ -116,16 +124,7 @@ class Looker:
             (settings.operator_image if settings else None) or _SOME_IMAGE,
             self._infra,
         )
-        self._sources = HostSources(
-            _Unprobed(clients, self._health),
-            NodeAbsences(self._client, clock),
-            Epoch(clock, MANAGER),
-            self._executor.newest,
-            Evictions(self._client, clock, nobody),
-            self._infra,
-            Leases(clock),
-            FirstLooks(clock, patience_seconds=0.0),
-        )
+        self._sources = one_look(_Unprobed(clients, self._health), self._client, self._executor, self._infra, clock)
 
     @property
     def reader(self) -> Reader:

@@ -30,6 +30,7 @@ COMMANDS = (
     ),
     Command("explain", "one DPU or host: where it stands, what it waits for, what to do", f"{__package__}.explain"),
     Command("doctor", "whether both clusters are as the operator needs them", f"{__package__}.doctor"),
+    Command("render", "what a DpuClusterConfig would write, offline or as a diff", f"{__package__}.render"),
     Command(
         "tenant-kubeconfig",
         "make the kubeconfig that the operator is given for a tenant",

@@ -209,6 +209,13 @@ class Client:
         request = requests.rehearse(resource, namespace_of(body), name_of(body), body, field_manager)
         self._document(request, timeout_seconds)
 
+    def preview(
+        self, resource: Resource, body: Obj, field_manager: str, timeout_seconds: float = CALL_SECONDS
+    ) -> dict[str, Any]:
+        """What `apply` would leave; nothing is written. Raises: as `apply`."""
+        request = requests.rehearse(resource, namespace_of(body), name_of(body), body, field_manager)
+        return self._object(request, timeout_seconds)
+
     def apply_status(
         self, resource: Resource, body: Obj, field_manager: str, timeout_seconds: float = CALL_SECONDS
     ) -> dict[str, Any]:

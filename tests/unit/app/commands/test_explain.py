@@ -143,3 +143,13 @@ def test_a_node_that_is_gone_is_explained_all_the_same() -> None:
     said, code = explained(world, HOST)
     assert f"host {HOST}" in said
     assert code is not Exit.GOOD
+
+
+@pytest.mark.parametrize(("selector", "is_held"), [({}, True), (None, False), ({"matchLabels": {"app": "db"}}, False)])
+def test_a_budget_holds_the_pods_that_its_selector_picks(selector: dict[str, Any] | None, is_held: bool) -> None:
+    world = World()
+    world.tenant.put(PODS, tenant_pod("web-0"))
+    budget = {"metadata": {"name": "all", "namespace": "web"}, "spec": {"selector": selector}}
+    world.tenant.put(names.PODDISRUPTIONBUDGETS, {**budget, "status": {"disruptionsAllowed": 0}})
+    (pod,) = left_pods(looker(world).reader, TENANT, HOST)
+    assert bool(pod.budgets) is is_held

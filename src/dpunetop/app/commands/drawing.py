@@ -1,0 +1,159 @@
+"""What the operator would write for a DpuClusterConfig: its reconcilers, again and again, on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dpunetop.app.assets import host_assets, interconnect_scripts, ovnkube_scripts
+from dpunetop.app.commands.clients import ClosedGate
+from dpunetop.app.commands.installed import installation_of, installed_settings
+from dpunetop.app.commands.look import one_look
+from dpunetop.app.commands.paper import Paper, Written
+from dpunetop.base.clock import Clock
+from dpunetop.controllers.copies import TenantObjects
+from dpunetop.controllers.drain.failures import Failures
+from dpunetop.controllers.drain.gather_host import INDEXERS, HostGatherer
+from dpunetop.controllers.drain.infrahealth import InfraHealth
+from dpunetop.controllers.drain.pairs import Pairs
+from dpunetop.controllers.drain.store import DrainStore
+from dpunetop.controllers.drain.taskrunner import TaskRunner
+from dpunetop.controllers.hostconfig import HostConfig
+from dpunetop.controllers.ovnkube import OvnKube
+from dpunetop.controllers.reconciler import CONFIG_INDEXERS, ConfigReconciler
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
+from dpunetop.domain.drain.fleet.roster import HostScope
+from dpunetop.domain.drain.host import decide_host
+from dpunetop.domain.names import DPUCLUSTERCONFIGS
+from dpunetop.domain.ovnkube.plan import PodScripts
+from dpunetop.domain.reasons import CONDITIONS, READY, Gravity, meaning
+from dpunetop.kube.conditions import condition_of
+from dpunetop.kube.keys import INFRA
+from dpunetop.kube.plan import Step
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.events import EventRecorder
+from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.onelook import OneLook
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
+
+_MOST_PASSES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What would be written, in order, and what cannot be known."""
+
+    written: tuple[Written, ...]
+    unknown: tuple[str, ...]
+
+
+def draw(paper: Paper, namespace: str, name: str, operator_namespace: str, clock: Clock) -> Drawing:
+    """Let the operator's reconcilers write on paper until nothing changes any more. Raises: ApiError."""
+    troubles: tuple[str, ...] = ()
+    for _ in range(_MOST_PASSES):
+        painter = _Pass(paper, namespace, name, operator_namespace, clock)
+        changed, troubles = painter.run(), tuple(painter.troubles)
+        if not changed:
+            break
+    return Drawing(tuple(paper.written.values()), (*troubles, *_unsaid(painter.config())))
+
+
+class _Pass:
+    """One pass of all reconcilers over one state of the paper."""
+
+    def __init__(self, paper: Paper, namespace: str, name: str, operator_namespace: str, clock: Clock) -> None:
+        self.troubles: list[str] = []
+        self._paper = paper
+        self._namespace, self._name = namespace, name
+        self._look = OneLook(paper.list, {**INDEXERS, DPUCLUSTERCONFIGS: CONFIG_INDEXERS})
+        reader = self._look.reader()
+        settings = installed_settings(reader, operator_namespace)
+        installation = installation_of(settings, operator_namespace)
+        executor = Executor(_nobody, ClosedGate(), EventRecorder(_nobody, "dpunetop", clock, instance="cli"), clock)
+        scripts = PodScripts(ovnkube_scripts(), interconnect_scripts())
+        networks = settings.tenant_allowed_cidrs if settings is not None else ()
+        self._reconcilers: Sequence[ConfigReconciler[Any]] = (
+            HostConfig(installation, executor, host_assets()),
+            TenantObjects(installation, executor),
+            OvnKube(installation, executor, scripts, networks, clock),
+        )
+        infra = InfraHealth(lambda: None, clock)
+        self._pairs = Pairs(
+            installation,
+            executor,
+            DrainStore(),
+            TaskRunner(executor, _nobody),
+            Failures(clock),
+            settings.operator_image if settings is not None else None,
+            infra,
+        )
+        self._sources = one_look(_Unconnected(), _nobody, executor, infra, clock)
+
+    def run(self) -> bool:
+        """Whether anything has changed."""
+        changed = False
+        for each in (*self._reconcilers, self._pairs):
+            for step in self._steps(each):
+                changed |= self._paper.carry_out(step)
+        for step in self._blockers():
+            changed |= self._paper.carry_out(step)
+        return changed
+
+    def config(self) -> DpuClusterConfig:
+        """The DpuClusterConfig as the paper has it, whatever speaks against it."""
+        live = self._look_anew().one(INFRA, DPUCLUSTERCONFIGS, self._namespace, self._name)
+        assert live is not None
+        return replace(parse_config(live), refused=None)
+
+    def _look_anew(self) -> Reader:
+        return OneLook(self._paper.list, {**INDEXERS, DPUCLUSTERCONFIGS: CONFIG_INDEXERS}).reader()
+
+    def _steps(self, reconciler: ConfigReconciler[Any]) -> Iterable[Step]:
+        config = self.config()
+        if not reconciler.serves(config):
+            return ()
+        try:
+            return reconciler.plan(reconciler.gather(self._look_anew(), config)).steps
+        except (NotSynced, NotEngaged) as err:
+            self.troubles.append(f"{reconciler.condition}: {err}")
+            return ()
+
+    def _blockers(self) -> Iterable[Step]:
+        """The blocker and the first budget of each DPU, as the worker of its host would write them."""
+        config = self.config()
+        if not self._pairs.serves(config):
+            return
+        reader = self._look_anew()
+        try:
+            roster = self._pairs.gather(reader, config).roster
+            for slot in () if roster is None else roster.slots.values():
+                assert roster is not None
+                snapshot = HostGatherer(self._sources, reader, HostScope(roster, slot)).snapshot()
+                for found in decide_host(snapshot).protections.values():
+                    yield from found.upkeep
+        except (NotSynced, NotEngaged):
+            return  # said of `PairsHealthy` already
+
+
+def _unsaid(config: DpuClusterConfig) -> Iterable[str]:
+    """What keeps something from being written, as conditions say it."""
+    said = (condition_of(config.live, type_) for type_ in CONDITIONS if type_ != READY)
+    return [f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in said if c and _keeps_back(c)]
+
+
+def _keeps_back(said: Mapping[str, Any]) -> bool:
+    """Whether it says more than that something takes time."""
+    is_good = said["status"] == "True" or meaning(said["reason"]).gravity in (Gravity.GOOD, Gravity.PASSING)
+    return not is_good
+
+
+class _Unconnected:
+    """Clusters on paper are not connected."""
+
+    def get(self, name: str) -> None:
+        """See `Clusters.get`."""
+
+
+def _nobody(name: str) -> Client:
+    raise NotEngaged(name)
