@@ -9,16 +9,13 @@ from typing import Any
 from dpunetop.app.assets import host_assets, interconnect_scripts, ovnkube_scripts
 from dpunetop.app.commands.clients import ClosedGate
 from dpunetop.app.commands.installed import installation_of, installed_settings
-from dpunetop.app.commands.look import one_look
+from dpunetop.app.commands.look import no_client, one_look, pairs_of
 from dpunetop.app.commands.paper import Paper, Written
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.copies import TenantObjects
-from dpunetop.controllers.drain.failures import Failures
 from dpunetop.controllers.drain.gather_host import INDEXERS, HostGatherer
 from dpunetop.controllers.drain.infrahealth import InfraHealth
-from dpunetop.controllers.drain.pairs import Pairs
 from dpunetop.controllers.drain.store import DrainStore
-from dpunetop.controllers.drain.taskrunner import TaskRunner
 from dpunetop.controllers.hostconfig import HostConfig
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.reconciler import CONFIG_INDEXERS, ConfigReconciler
@@ -31,7 +28,6 @@ from dpunetop.domain.reasons import CONDITIONS, READY, Gravity, meaning
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import INFRA
 from dpunetop.kube.plan import Step
-from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.onelook import OneLook
@@ -70,7 +66,7 @@ class _Pass:
         reader = self._look.reader()
         settings = installed_settings(reader, operator_namespace)
         installation = installation_of(settings, operator_namespace)
-        executor = Executor(_nobody, ClosedGate(), EventRecorder(_nobody, "dpunetop", clock, instance="cli"), clock)
+        executor = Executor(no_client, ClosedGate(), EventRecorder(no_client, "dpunetop", clock, instance="cli"), clock)
         scripts = PodScripts(ovnkube_scripts(), interconnect_scripts())
         networks = settings.tenant_allowed_cidrs if settings is not None else ()
         self._reconcilers: Sequence[ConfigReconciler[Any]] = (
@@ -79,16 +75,9 @@ class _Pass:
             OvnKube(installation, executor, scripts, networks, clock),
         )
         infra = InfraHealth(lambda: None, clock)
-        self._pairs = Pairs(
-            installation,
-            executor,
-            DrainStore(),
-            TaskRunner(executor, _nobody),
-            Failures(clock),
-            settings.operator_image if settings is not None else None,
-            infra,
-        )
-        self._sources = one_look(_Unconnected(), _nobody, executor, infra, clock)
+        image = settings.operator_image if settings is not None else None
+        self._pairs = pairs_of(installation, executor, DrainStore(), image, infra)
+        self._sources = one_look(_Unconnected(), no_client, executor, infra, clock)
 
     def run(self) -> bool:
         """Whether anything has changed."""
@@ -153,7 +142,3 @@ class _Unconnected:
 
     def get(self, name: str) -> None:
         """See `Clusters.get`."""
-
-
-def _nobody(name: str) -> Client:
-    raise NotEngaged(name)

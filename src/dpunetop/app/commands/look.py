@@ -10,7 +10,7 @@ from dpunetop.app.commands.clients import ClosedGate
 from dpunetop.app.commands.flags import DEFAULT_OPERATOR_NAMESPACE
 from dpunetop.app.commands.installed import installation_of, installed_settings
 from dpunetop.app.commands.lease import OperatorSeen, see_operator
-from dpunetop.base.clock import Clock
+from dpunetop.base.clock import Clock, RealClock
 from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.failures import Failures
@@ -22,7 +22,7 @@ from dpunetop.controllers.drain.nodeabsence import NodeAbsences
 from dpunetop.controllers.drain.pairs import Pairs
 from dpunetop.controllers.drain.store import DrainStore, key_of
 from dpunetop.controllers.drain.taskrunner import TaskRunner
-from dpunetop.controllers.reconciler import CONFIG_INDEXERS, Connections
+from dpunetop.controllers.reconciler import CONFIG_INDEXERS, Connections, Installation
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.dpunode.judge import NOT_LOOKED_AT, dpu_node_statuses, unseen_statuses
 from dpunetop.domain.dpunode.status import DpuNodeStatus
@@ -93,11 +93,25 @@ def one_look(
         NodeAbsences(client, clock),
         Epoch(clock, MANAGER),
         executor.newest,
-        Evictions(client, clock),
+        Evictions(client, clock, nobody),
         infra,
         Leases(clock),
         FirstLooks(clock, patience_seconds=0.0),
     )
+
+
+def pairs_of(
+    installation: Installation, executor: Executor, store: DrainStore, operator_image: str | None, infra: InfraHealth
+) -> Pairs:
+    """The controller of all pairs, which is asked what it sees and plans, and never carries anything out."""
+    clock = RealClock()
+    tasks = TaskRunner(executor, no_client, Bulkhead(1, nobody))
+    return Pairs(installation, executor, store, tasks, Failures(clock), operator_image, infra)
+
+
+def no_client(name: str) -> Client:
+    """For what never calls. Raises: NotEngaged."""
+    raise NotEngaged(name)
 
 
 class Looker:
@@ -115,12 +129,10 @@ class Looker:
         recorder = EventRecorder(self._client, "dpunetop", clock, instance="cli")
         self._executor = Executor(self._client, ClosedGate(), recorder, clock)
         settings = installed_settings(self._reader, namespace)
-        self._pairs = Pairs(
+        self._pairs = pairs_of(
             installation_of(settings, namespace),
             self._executor,
             self._store,
-            TaskRunner(self._executor, self._client, Bulkhead(1, nobody)),
-            Failures(clock),
             (settings.operator_image if settings else None) or _SOME_IMAGE,
             self._infra,
         )

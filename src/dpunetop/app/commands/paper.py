@@ -146,8 +146,8 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
         raise UsageError(f"{path}: cannot be read: {printable(str(err), 200)}") from err
     for document in documents:
-        if isinstance(document, dict) and str(document.get("kind", "")).endswith("List"):
-            yield from (_checked(path, item) for item in document.get("items") or ())
+        if isinstance(document, dict) and isinstance(document.get("items"), list):
+            yield from (_checked(path, item) for item in document["items"])
         elif document is not None:
             yield _checked(path, document)
 
