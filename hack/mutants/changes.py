@@ -122,7 +122,7 @@ def _within(owner: str, root: ast.AST, enums: dict[str, tuple[str, ...]]) -> Ite
                 yield from _in_list(owner, holder, field, value)
             children = list(enumerate(value)) if isinstance(value, list) else [(None, value)]
             for index, child in children:
-                if not isinstance(child, ast.AST) or isinstance(child, _UNSEEN_NODES) or _is_docstring(child):
+                if not isinstance(child, ast.AST) or isinstance(child, _UNSEEN_NODES) or _is_for_readers(child):
                     continue
                 yield from _of_child(owner, holder, field, index, child, enums)
                 if not _is_type(holder, field, index):
@@ -246,8 +246,12 @@ def _is_signature(holder: ast.AST, field: str) -> bool:
     return is_definition or (isinstance(holder, ast.Assign | ast.AnnAssign) and field in ("target", "targets"))
 
 
-def _is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+def _is_for_readers(node: ast.AST) -> bool:
+    """A docstring, or what tells the type checker that nothing is left."""
+    match node:
+        case ast.Expr(ast.Constant()) | ast.Expr(ast.Call(ast.Name("assert_never"))):
+            return True
+    return False
 
 
 def _is_type(holder: ast.AST, field: str, index: int | None) -> bool:

@@ -36,6 +36,10 @@ def procedure():
 def again(cycle):
     return replace(cycle, state="starting")
 
+def nothing_is_left(one):
+    """The type checker tells."""
+    assert_never(one)
+
 class Scene:
     age = 1
 
@@ -80,6 +84,10 @@ def test_of_a_function_conditions_guards_comparisons_and_words_are_changed_and_n
         "(age, held): without age",
         "(age, held): without held",
     ]
+
+
+def test_what_the_type_checker_alone_reads_is_left_as_it_is() -> None:
+    assert names("nothing_is_left") == []
 
 
 def test_two_calls_of_which_neither_needs_the_other_are_swapped() -> None:

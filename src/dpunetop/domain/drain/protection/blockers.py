@@ -27,6 +27,7 @@ from dpunetop.domain.names import (
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA, SERVICEACCOUNTS
 from dpunetop.kube.meta import Obj, name_of, namespace_of, new_object, version_of
 from dpunetop.kube.plan import Apply, Fence
+from dpunetop.kube.shapes import at, mappings
 
 _NOBODY_UID = 65532
 _RESOURCES = {"cpu": "5m", "memory": "16Mi"}
@@ -78,13 +79,16 @@ def blocker(settings: BlockerSettings, node: str) -> dict[str, Any]:
     return desired
 
 
+_POD = ("spec", "template", "spec")
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
+
 def blocked_node(live: Obj) -> str:
     """The node that a blocker is for; empty if its Deployment does not say."""
-    pod = ((live.get("spec") or {}).get("template") or {}).get("spec") or {}
-    node = (pod.get("affinity") or {}).get("nodeAffinity") or {}
-    terms = (node.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms") or []
-    fields = [field for term in terms for field in term.get("matchFields") or []]
-    return next((str(field["values"][0]) for field in fields if field.get("values")), "")
+    terms = mappings(at(live, *_POD, "affinity", "nodeAffinity", _REQUIRED, "nodeSelectorTerms"))
+    fields = (field for term in terms for field in mappings(term.get("matchFields")))
+    values = (value for field in fields if isinstance(value := field.get("values"), list))
+    return next((str(value[0]) for value in values if value), "")
 
 
 def first_budget(settings: BlockerSettings, node: str, serves: str) -> dict[str, Any]:
@@ -157,11 +161,7 @@ def _pod(settings: BlockerSettings, node: str) -> dict[str, Any]:
         "hostNetwork": True,
         "priorityClassName": "system-node-critical",
         "terminationGracePeriodSeconds": 1,
-        "affinity": {
-            "nodeAffinity": {
-                "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchFields": by_name}]}
-            }
-        },
+        "affinity": {"nodeAffinity": {_REQUIRED: {"nodeSelectorTerms": [{"matchFields": by_name}]}}},
         "tolerations": [{"operator": "Exists"}],
         "securityContext": {"runAsNonRoot": True, **user, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [

@@ -13,7 +13,7 @@ from dpunetop.base.quoting import named, sentence
 from dpunetop.domain.drain.model.facts import DpuNode, DpuView, HostNode, HostView, Maintenance, MaintenancePhase
 from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.model.limits import LimitedStep, Limits, duration
-from dpunetop.domain.drain.model.record import Cycle, State
+from dpunetop.domain.drain.model.record import Cycle
 from dpunetop.domain.drain.model.times import as_time
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, Late
@@ -100,8 +100,7 @@ def _timed(host_state: HostState, dpu: DpuView, dpu_status: DpuStatus, guarding:
 
 def _drain(host_state: HostState, dpu: DpuView, stage: DpuPhase) -> tuple[LimitedStep | None, int]:
     cycle, own = host_state.cycle(dpu), host_state.own
-    returns = cycle is not None and cycle.state is State.RETURNING
-    span = span_of(stage, cycle, is_ending=returns and (own is None or own.terminating))
+    span = span_of(stage, cycle, is_ending=own is None or own.terminating)
     return span, 0 if span is None or cycle is None else _since(span, dpu, cycle, own)
 
 

@@ -13,6 +13,7 @@ from dpunetop.domain.drain.protection.blockers import (
     BlockerSettings,
     BudgetState,
     Form,
+    blocked_node,
     blocker,
     first_budget,
     service_account,
@@ -171,3 +172,60 @@ def test_name_and_selector_of_an_older_budget_stay_as_they_are() -> None:
     obj = {**read.live, "spec": {**read.live["spec"], "selector": {"matchLabels": {"app": "old"}}}}
     step = write_budget(SITE, replace(read, live=obj), state_of(read))
     assert step.desired["spec"]["selector"] == {"matchLabels": {"app": "old"}}
+
+
+OPENED: dict[str, tuple[Budget, Form, int]] = {  # read, written, when it was opened
+    "it opens": (live(cycle=CYCLE), Form.OPEN, 5000),
+    "it stays open": (live(cycle=replace(CYCLE, opened_at=7), is_open=True), Form.OPEN, 7),
+    "it closes": (live(cycle=replace(CYCLE, opened_at=7), is_open=True), Form.CLOSED, 7),
+    "it stays closed": (live(cycle=CYCLE), Form.CLOSED, 0),
+}
+
+
+@pytest.mark.parametrize(("read", "form", "opened_at"), OPENED.values(), ids=OPENED.keys())
+def test_when_a_budget_was_opened_is_written_with_its_opening(read: Budget, form: Form, opened_at: int) -> None:
+    step = write_budget(NOW, read, replace(state_of(read), form=form))
+    written = parse_cycle(annotations_of(step.desired)[CYCLE_ANNOTATION])
+    assert written is not None
+    assert (written.opened_at, step.desired["spec"]["maxUnavailable"]) == (opened_at, int(form is Form.OPEN))
+
+
+def test_what_a_budget_says_is_said_again_open_or_closed() -> None:
+    assert state_of(live(cycle=CYCLE)) == BudgetState(Form.CLOSED, "host-1", CYCLE)
+    assert state_of(live(leaving=("p",), is_open=True)) == BudgetState(Form.OPEN, "host-1", None, ("p",))
+
+
+def test_the_blocker_sleeps_and_writes_nowhere() -> None:
+    (container,) = blocker(SETTINGS, "bf2-1")["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["sleep", "infinity"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def with_terms(terms: object) -> dict[str, Any]:
+    node = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    return {"spec": {"template": {"spec": {"affinity": {"nodeAffinity": node}}}}}
+
+
+BLOCKED: dict[str, tuple[dict[str, Any], str]] = {
+    "ours": (blocker(SETTINGS, "bf2-1"), "bf2-1"),
+    "two terms, of which the first names none": (with_terms([{}, {"matchFields": [{"values": ["n"]}]}]), "n"),
+    "two fields, of which the first names none": (
+        with_terms([{"matchFields": [{"values": []}, {"values": ["n"]}]}]),
+        "n",
+    ),
+    "two names": (with_terms([{"matchFields": [{"values": ["n", "m"]}]}]), "n"),
+    "no names": (with_terms([{"matchFields": [{}]}]), ""),
+    "a word for a list": (with_terms([{"matchFields": [{"values": "name"}]}]), ""),
+    "no fields": (with_terms([{"matchFields": None}]), ""),
+    "no terms": (with_terms(None), ""),
+    "no affinity of nodes": ({"spec": {"template": {"spec": {"affinity": {"nodeAffinity": None}}}}}, ""),
+    "no affinity": ({"spec": {"template": {"spec": {"affinity": None}}}}, ""),
+    "no pod": ({"spec": {"template": {}}}, ""),
+    "no template": ({"spec": {}}, ""),
+    "nothing": ({}, ""),
+}
+
+
+@pytest.mark.parametrize(("live", "node"), BLOCKED.values(), ids=BLOCKED.keys())
+def test_the_node_that_a_deployment_blocks_is_the_one_that_its_pod_must_run_on(live: dict[str, Any], node: str) -> None:
+    assert blocked_node(live) == node

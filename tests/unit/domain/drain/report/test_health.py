@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from dpunetop.domain.drain.model.facts import HoldReason, Reason
 from dpunetop.domain.drain.outages.unplanned import NetworkReason, NetworkState
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, DrainReason, Late
@@ -172,3 +174,63 @@ def test_the_first_five_are_named_and_the_others_counted() -> None:
     said = judge_pairs([pair(ProtectionPhase.REMOVAL_PENDING) for _ in range(7)])
     assert said.message.count("d: is not paired") == 5
     assert said.message.endswith("; and 2 more")
+
+
+# --- why a blocker does not run ---------------------------------------------------------------------------------------
+
+WHY = "0/3 nodes are available"
+WITHOUT_BLOCKER = (ProtectionPhase.BLOCKER_MISSING, ProtectionPhase.BLOCKER_NOT_READY)
+
+
+@pytest.mark.parametrize("guarding", ProtectionPhase)
+@pytest.mark.parametrize(
+    ("host", "words"), [("h", "is not protected, so that host h is not served, or not safe"), ("", "has none")]
+)
+def test_why_a_blocker_does_not_run_is_told_where_it_is_missing(
+    guarding: ProtectionPhase, host: str, words: str
+) -> None:
+    said = judge_pairs([replace(pair(guarding), cause=WHY, host=host)])
+    expected = f"d: {words}: its blocker does not run: {WHY}"
+    assert (said.message == expected) is (guarding in WITHOUT_BLOCKER)
+    if guarding in WITHOUT_BLOCKER:
+        assert (said.status, said.reason) == ("False", "BlockerNotReady")
+
+
+@pytest.mark.parametrize(
+    ("stage", "opened", "told"),
+    [
+        (DpuPhase.DPU_DOWN, True, False),
+        (DpuPhase.DPU_DOWN, False, True),
+        (DpuPhase.IDLE, True, True),
+        (DpuPhase.IDLE, False, True),
+        (None, False, True),
+    ],
+)
+def test_a_blocker_that_went_with_its_drain_is_no_trouble_and_has_none(
+    stage: DpuPhase | None, opened: bool, told: bool
+) -> None:
+    lost = pair(ProtectionPhase.BLOCKER_NOT_READY, stage, opened=opened)
+    assert (judge_pairs([replace(lost, cause=WHY)]).status == "False") is told
+    assert (judge_pairs([lost]).status == "False") is told
+
+
+def test_what_fails_for_all_comes_after_hosts_without_a_network_and_before_pairs() -> None:
+    stuck = pair(stage=DpuPhase.HELD, reason="NoFreeSlot")
+    hold = HoldReason(Reason.INFRA_FORBIDDEN, "no rights")
+    said = judge_pairs([stuck], failing=[hold], networks=[network("other")])
+    assert said.message == "host h has no network; no rights; d: why"
+    assert judge_pairs([stuck], failing=[hold]).reason == "InfraForbidden"
+
+
+def test_a_dpu_whose_host_has_no_network_is_still_told_what_else_holds_it() -> None:
+    said = judge_pairs([pair(stage=DpuPhase.HELD, reason="NoFreeSlot")], networks=[network()])
+    assert said.message == "host h has no network; d: why"
+
+
+def test_as_long_as_no_host_was_looked_at_nothing_is_known() -> None:
+    unseen = HoldReason(Reason.TENANT_UNREACHABLE, "no answer")
+    said = judge_pairs([pair()], unseen=unseen)
+    assert (said.status, said.reason) == ("Unknown", "TenantUnreachable")
+    assert said.message == "no host has been looked at since the operator began: no answer"
+    assert judge_pairs([pair(ProtectionPhase.CLOSING)], unseen=unseen).reason == "Protecting"
+    assert judge_pairs([pair(ProtectionPhase.NOT_OURS)], unseen=unseen).reason == "NotOurs"

@@ -322,6 +322,18 @@ BEGINNINGS: dict[str, tuple[HostView, int]] = {  # when it is late
         BEGUN,
     ),
     "tainted, and pods are named": (view(cordoned(ASKED), maintenances=(MADE,), host=TAINTED), LIMIT),
+    "tainted, and one pod is named": (
+        view(cordoned(ASKED), maintenances=(replace(MADE, pending=1),), host=TAINTED),
+        LIMIT,
+    ),
+    "made so late that it is late with the limit": (
+        view(cordoned(ASKED), maintenances=(replace(MADE, made_at=LIMIT - BEGINNING_SECONDS - 1),)),
+        LIMIT,
+    ),
+    "made so late that it is late a second before": (
+        view(cordoned(ASKED), maintenances=(replace(MADE, made_at=LIMIT - BEGINNING_SECONDS - 2),)),
+        LIMIT - 1,
+    ),
     "not looked at yet": (
         view(cordoned(ASKED), maintenances=(replace(MADE, phase=MaintenancePhase.NEW),)),
         BEGUN,
@@ -359,3 +371,136 @@ def test_a_dpu_of_which_nobody_knows_since_when_is_never_late() -> None:
     for given in (view(dpu(read=closed(since=0))), view(replace(dpu(), budget=None))):
         found = look(at(10**9, given), ProtectionPhase.BLOCKER_NOT_READY)
         assert (found.late, found.late_at) == (None, 0)
+
+
+def late_by(given: HostView, guarding: ProtectionPhase = ProtectionPhase.SERVING) -> int:
+    return look(at(1000, given), guarding).late_at
+
+
+WITHOUT_TIMES = replace(CYCLE, opened=True)
+DOWN = {"ready": False, "ready_since": 0}
+LATE_BY: dict[str, tuple[HostView, LimitedStep, int]] = {
+    "not asked for, and its operator does not begin": (
+        view(cordoned(STARTING), maintenances=(replace(MADE, made_at=950),)),
+        LimitedStep.STARTING,
+        900,
+    ),
+    "drained, of a record without times": (
+        view(cordoned(CYCLE), maintenances=(DONE,), host=DRAINED_HOST),
+        LimitedStep.HOST_DRAIN,
+        900,
+    ),
+    "down, of a record without times": (
+        view(cordoned(WITHOUT_TIMES, **DOWN), maintenances=(DONE,), host=DRAINED_HOST),
+        LimitedStep.DPU_DOWN,
+        900,
+    ),
+    "recovering, of a record without times": (
+        view(cordoned(replace(WITHOUT_TIMES, stale=("c0",))), maintenances=(DONE,), host=DRAINED_HOST),
+        LimitedStep.RECOVERY,
+        900,
+    ),
+    "recovering, of a record without its boot": (
+        view(cordoned(replace(OPEN, stale=("c0",))), maintenances=(DONE,), host=DRAINED_HOST),
+        LimitedStep.RECOVERY,
+        2000,
+    ),
+    "given back, of a record without times": (
+        view(free(RETURNING), host=replace(DRAINED_HOST, mark=True)),
+        LimitedStep.GIVING_BACK,
+        900,
+    ),
+    "to be proven, while its operator does not begin": (
+        view(replace(free(BACK), **UNPROVEN), maintenances=(replace(MADE, made_at=3900),), host=HOST),
+        LimitedStep.VERIFYING,
+        4000,
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "span", "since"), LATE_BY.values(), ids=LATE_BY.keys())
+def test_what_is_not_recorded_is_taken_from_what_is(given: HostView, span: LimitedStep, since: int) -> None:
+    assert late_by(given) == since + DEFAULT_SECONDS[span] + 1
+
+
+NEVER: dict[str, tuple[HostView, ProtectionPhase]] = {
+    "without a record": (view(cordoned()), ProtectionPhase.SERVING),
+    "of a record that knows no time": (
+        view(cordoned(replace(OPEN, since=0, opened_at=0), **DOWN), maintenances=(DONE,), host=DRAINED_HOST),
+        ProtectionPhase.SERVING,
+    ),
+    "given back, of a record that knows no time": (
+        view(free(replace(RETURNING, since=0)), host=replace(DRAINED_HOST, mark=True)),
+        ProtectionPhase.SERVING,
+    ),
+    "held, whatever becomes of its protection": (
+        view(
+            dpu(
+                read=closed(replace(ASKED, asked_at=0, since=0), since=1000),
+                cordoned=True,
+                override=DrainOverride.HOLD,
+            )
+        ),
+        ProtectionPhase.BLOCKER_NOT_READY,
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "guarding"), NEVER.values(), ids=NEVER.keys())
+def test_a_dpu_is_never_late(given: HostView, guarding: ProtectionPhase) -> None:
+    assert late_by(given, guarding) == 0
+
+
+def test_the_next_of_several_limits_is_the_first() -> None:
+    one = look(at(1000, DRAINING))
+    assert next_limit([one, replace(one, late_at=1500), replace(one, late_at=2000)], 1000) == 500
+
+
+AT_WORK = MachineState(current="c1", desired="c2", state="Working")
+STORY = 'the machine-config operator is to go to "c2"'
+BUDGET = "PodDisruptionBudget shop/web allows no eviction now"
+CAUSES: dict[LimitedStep, tuple[HostView, str]] = {
+    LimitedStep.STARTING: (view(cordoned(STARTING, machine=AT_WORK)), ""),
+    LimitedStep.HOST_DRAIN: (view(cordoned(ASKED, machine=AT_WORK), maintenances=(nm(),)), BUDGET),
+    LimitedStep.DPU_DRAIN: (
+        view(cordoned(OPEN, is_open=True, machine=AT_WORK), maintenances=(DONE,), host=DRAINED_HOST),
+        STORY,
+    ),
+    LimitedStep.DPU_DOWN: (
+        view(cordoned(OPEN, is_open=True, ready=False, machine=AT_WORK), maintenances=(DONE,), host=DRAINED_HOST),
+        STORY,
+    ),
+    LimitedStep.RECOVERY: (
+        view(
+            cordoned(replace(OPEN, stale=("c0",)), is_open=True, machine=AT_WORK),
+            maintenances=(DONE,),
+            host=DRAINED_HOST,
+        ),
+        STORY,
+    ),
+    LimitedStep.VERIFYING: (
+        view(replace(free(BACK, machine=AT_WORK), **UNPROVEN), maintenances=(DONE,), host=DRAINED_HOST),
+        STORY,
+    ),
+    LimitedStep.GIVING_BACK: (
+        view(
+            free(BACK, machine=AT_WORK),
+            maintenances=(replace(nm(MaintenancePhase.SUCCEEDED, terminating=True), ended_at=5000),),
+        ),
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("span", CAUSES)
+def test_a_cause_is_told_at_the_step_that_it_keeps(span: LimitedStep) -> None:
+    """What keeps the pods of the host while that is drained, what the daemon does while the DPU is to come back."""
+    given, expected = CAUSES[span]
+    words = told(replace(given, evictions=(BUDGET,)))
+    assert span.value in words
+    for each in (STORY, BUDGET, "the node maintenance operator says"):
+        assert (each in words) is (each == expected)
+
+
+def test_every_step_of_a_drain_has_a_row_for_its_cause() -> None:
+    assert CAUSES.keys() == set(LimitedStep) - {LimitedStep.PROTECTION}
