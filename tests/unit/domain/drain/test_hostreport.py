@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -11,12 +11,15 @@ from dpunetop.domain.drain.fleet.roster import PodEntry
 from dpunetop.domain.drain.host import HostDecision, decide_host
 from dpunetop.domain.drain.hostreport import HostReport, failed_report, host_events, rechecks, report_host
 from dpunetop.domain.drain.model.facts import HoldReason, Reason
+from dpunetop.domain.drain.outages.detection import Outage
 from dpunetop.domain.drain.outages.unplanned import NetworkReason, NetworkState, OutageDecision
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
+from dpunetop.domain.drain.protection.tasks import DesiredEntry
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, DrainReason, Late
 from dpunetop.domain.drain.rules.cycle import Decision
+from dpunetop.kube.keys import NODES
 from dpunetop.kube.plan import Emit, Step
-from support.drainviews import BLIND, cordoned, dpu, view
+from support.drainviews import BLIND, SITE, cordoned, dpu, view
 from support.rosters import DPU, ENTRY, HOST, member, scope, slot, snapshot
 
 AT_REST = decide_host(snapshot(dpu(), view=view(dpu())))
@@ -155,3 +158,98 @@ def test_the_events_of_a_network_are_about_the_config_where_the_node_is_gone_and
     assert event.regarding["metadata"]["name"] == "c"
     nowhere: HostDecision = replace(gone, snapshot=replace(gone.snapshot, view=None))
     assert host_events(nowhere, None, report(network=DOWN)) == ()
+
+
+# --- all that a report says -------------------------------------------------------------------------------------------
+
+OTHERWISE: dict[str, object] = {
+    "guardings": ((DPU, ProtectionPhase.CLOSING, HOST),),
+    "dpu_statuses": (DRAINS,),
+    "entries": (DesiredEntry(SITE, DPU, ENTRY),),
+    "causes": ((DPU, "no rights"),),
+    "stray": WAITS,
+    "is_looked_at": False,
+    "unseen": WAITS,
+    "network": DOWN,
+    "outage": Outage(HOST, DPU, 1, "the node is down", 1),
+}
+
+
+def test_whatever_a_report_says_is_news_but_since_when_a_host_has_no_network() -> None:
+    assert OTHERWISE.keys() == {each.name for each in fields(HostReport)}
+    for name, value in OTHERWISE.items():
+        other = replace(report(IDLE), **{name: value})
+        assert (other.outcome() != report(IDLE).outcome()) is (name != "outage"), name
+
+
+def test_an_entry_is_news_by_its_dpu_and_its_text() -> None:
+    one, two = DesiredEntry(SITE, DPU, ENTRY), DesiredEntry(SITE, "d2", ENTRY)
+    found = {HostReport((), (), entries).outcome() for entries in ((one,), (two,), (replace(one, text="else"),))}
+    assert len(found) == 3
+
+
+def test_what_was_found_of_a_host_is_reported_as_it_was_found() -> None:
+    decided = replace(
+        AT_REST,
+        snapshot=replace(AT_REST.snapshot, unseen=WAITS, dpus=(replace(dpu(), trouble="no rights"), dpu("d2"))),
+        outage=Outage(HOST, DPU, 1, "the node is down", 1),
+        network=OutageDecision(state=DOWN),
+    )
+    found = report_host(decided, None, {})
+    assert (found.unseen, found.causes) == (WAITS, ((DPU, "no rights"),))
+    assert (found.outage, found.network) == (decided.outage, DOWN)
+
+
+def test_the_wait_that_was_decided_is_reported_where_no_task_has_another() -> None:
+    given = view(cordoned())
+    decided = replace(decide_host(snapshot(*given.dpus, view=given)), drain=Decision(None, WAITS, None))
+    for hold, expected in ((None, WAITS), (FAILS, FAILS)):
+        (status,) = report_host(decided, hold, {}).dpu_statuses
+        assert (status.reason, status.message) == (str(expected.reason), expected.message)
+
+
+def test_what_fails_takes_nothing_away_of_what_is_known_of_a_drain() -> None:
+    given = view(cordoned())
+    known, unknown = decide_host(snapshot(*given.dpus, view=given)), decide_host(snapshot(dpu()))
+    for decided, expected in ((known, DrainReason.CORDON), (unknown, DrainReason.NOBODY)):
+        (status,) = report_host(decided, None, {DPU: FAILS}).dpu_statuses
+        assert status.drain_reason is expected
+
+
+def test_a_wait_is_of_the_host_unless_a_dpu_at_home_there_shows_one() -> None:
+    """Whether all of them show it does not matter."""
+    members = slot(member(), member("d2"))
+    given = view(cordoned(), dpu("d2"))
+    decided = decide_host(snapshot(*given.dpus, view=given, scope=scope(place=members)))
+    held = replace(decided, drain=Decision(None, WAITS, None))
+    assert [each.reason for each in report_host(held, None, {}).dpu_statuses] == [str(WAITS.reason), ""]
+    assert report_host(held, None, {}).stray is None
+    nobody = replace(AT_REST, drain=Decision(None, HoldReason(Reason.HOST_ABSENT, "gone"), None))
+    silent = replace(nobody, snapshot=replace(nobody.snapshot, view=None))
+    assert report_host(silent, None, {}).stray == HoldReason(Reason.HOST_ABSENT, f"host {HOST}: gone")
+
+
+def test_an_event_says_the_stage_and_what_is_waited_for() -> None:
+    quiet = replace(IDLE, stage=DpuPhase.VERIFYING)
+    for status, note in ((DRAINS, "HostDraining: 2 pods are left"), (quiet, "Verifying")):
+        assert [words for _, words in told(host_events(AT_REST, None, report(status)))] == [note]
+
+
+def test_the_events_of_a_network_are_about_the_node_of_the_dpu_that_is_there() -> None:
+    (event,) = host_events(AT_REST, None, report(network=DOWN))
+    assert isinstance(event, Emit)
+    assert (event.resource, event.regarding["metadata"]["name"]) == (NODES, DPU)
+
+
+@pytest.mark.parametrize("why", ["another DPU is to serve it, and none does", "it fails again, untold as yet"])
+def test_that_a_network_is_back_is_not_told_where(why: str) -> None:
+    away = scope(place=slot(replace(member(), entry=PodEntry())))
+    decided = replace(AT_REST, outage=Outage(HOST, DPU, 1, "a pod starts", 9))
+    if why.startswith("another"):
+        decided = replace(AT_REST, snapshot=replace(AT_REST.snapshot, scope=away))
+    assert told(host_events(decided, report(network=DOWN), report())) == []
+
+
+def test_of_a_host_of_which_nothing_is_decided_the_other_causes_to_look_again_are_named() -> None:
+    decided = replace(AT_REST, drain=None, network=OutageDecision(recheck_seconds=9))
+    assert rechecks(decided, report(IDLE)) == (9,)
