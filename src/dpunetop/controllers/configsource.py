@@ -19,8 +19,8 @@ from dpunetop.runtime.cluster import Cluster, Hold
 
 
 class ConfigSource:
-    """Wakes every controller for every change of a DpuClusterConfig that is served; of one that never was, whoever
-    judges those alone, who is woken for all that wait for what one has claimed once that is gone.
+    """Wakes every controller for every change of a DpuClusterConfig that is served; one that never was served
+    wakes only its judge, which is also woken for all that wait for a claim once its owner is gone.
 
     Guarantees: works whether the CustomResourceDefinition is there at the start or comes later; never stops watching.
     Threads: `start` once; the rest from any thread.

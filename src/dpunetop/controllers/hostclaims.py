@@ -49,8 +49,8 @@ def _protected(reader: Reader, owner: str, namespace: str) -> frozenset[str]:
 
 
 def _hosts(reader: Reader, config: DpuClusterConfig, rights: Rights) -> tuple[frozenset[str], frozenset[str]]:
-    """Those of its entries, and those of annotations. One whose namespace may not be read comes to serve nobody, so it
-    claims nobody."""
+    """Those of its entries, and those of annotations. One whose namespace may not be read serves no host, so it
+    claims none."""
     nodes = reader.list(INFRA, Selection(NODES))
     dpus = judge_nodes(config, nodes, rights).dpus
     try:

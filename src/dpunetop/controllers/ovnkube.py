@@ -109,7 +109,7 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
         return plan_ovnkube(view)
 
     def _hosts(self, reader: Reader, config: DpuClusterConfig, nodes: Iterable[Obj]) -> Mapping[str, str] | None:
-        """Only where it matters: whoever reads the tenant's Nodes is woken by each of them."""
+        """Only where it matters: a key that reads the tenant's Nodes is woken by each of them."""
         if not any(names.TENANT_NODE_ANNOTATION in annotations_of(node) for node in nodes):
             return None
         try:
@@ -176,7 +176,7 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
                 return None
         except NotSynced as err:
             if isinstance(err.error, Forbidden):
-                return None  # whoever may not look gets infra's image, as on any other cluster
+                return None  # without the right to read it the pods get infra's image, as on any other cluster
             raise
         return reader.one(cluster, names.CLUSTERVERSIONS, "", names.CLUSTERVERSION)
 

@@ -298,7 +298,7 @@ class ConfigReconciler(ABC, Generic[V]):
 
     def judged(self, reader: Reader, key: Key) -> DpuClusterConfig | None:
         """The DpuClusterConfig of `key`, with what speaks against it: others that are served and claim the same, or
-        that nobody has said yes to it yet. Raises: NotSynced, ApiError."""
+        that it is not admitted yet. Raises: NotSynced, ApiError."""
         own = self._own(reader, key)
         if own is None:
             return None

@@ -234,7 +234,7 @@ class Cluster:
         return self._commons.share(self._transform(resource)(jsonio.deep_copy(obj)))
 
     def read_anew(self) -> None:
-        """Have all informers read everything again, because somebody has found the server to contradict them for long.
+        """List everything again: the server has contradicted the caches for long.
 
         Guarantees: who waits for `on_time_went_back` is told, since that may well have come to pass unnoticed.
         """
@@ -319,7 +319,7 @@ class Cluster:
             self._workers.add(entry)  # for a last time, in which it lets go of its connection
         self._workers.end()
         while threads := self._workers.alive():
-            # One may have opened a connection after the last round: shut them down until nobody is left.
+            # One may have opened a connection after the last round: shut them down until no thread is left.
             self.client.close_connections()
             threads[0].join(0.2)
         for entry in entries:
@@ -441,7 +441,7 @@ class Clusters:
     def disengage(self, name: str) -> None:
         """End the cluster of that name, if there is one, and wait until its threads have ended.
 
-        Guarantees: nobody finds it from the moment this is called; none of its callbacks is called after this returns.
+        Guarantees: it is not found from the moment this is called; none of its callbacks is called after this returns.
         """
         with self._guard:
             engaged = self._engaged.pop(name, None)

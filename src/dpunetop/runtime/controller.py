@@ -48,12 +48,12 @@ class Controller:
     """A queue and its workers, of which there are no more than have ever been busy at once, and one that waits.
 
     Workers that are found to wait for slow lanes, beyond those that may, have others in their place, until they come
-    back: so whoever becomes slow keeps the others waiting for two looks at most, and not until it answers.
+    back: so a lane that becomes slow delays the others for two looks at most, not until it answers.
 
     Guarantees: each key that is added is reconciled after that; a pass that fails, in whatever way, is tried again with
         a pause that grows until a pass succeeds; a key is looked at again before the resync period is over, behind all
         that is woken, until it is forgotten; after `stop` is set no new pass begins; a key that was costly rests; each
-        line that a pass logs, whoever writes it, carries controller, cluster, namespace and name of its key.
+        line that a pass logs, in any module, carries controller, cluster, namespace and name of its key.
     Threads: `queue` from any thread; call `run` once.
     """
 
@@ -88,7 +88,7 @@ class Controller:
         self._resync: Resync[Key] = Resync(resync_seconds, random)
         self._log: FilteringBoundLogger = logger
         self._guard = threading.Lock()  # guards all below
-        self._workers: list[threading.Thread] = []  # who makes one is in it, so whoever joins all sees all
+        self._workers: list[threading.Thread] = []  # a worker that makes one is in it, so a join of all sees all
         self._staff = 0  # workers that have not been told to end
         self._active = 0
         self._most_staff = workers
@@ -158,7 +158,7 @@ class Controller:
                 ended.set()  # workers end together: with `stop`, or because one of them died
 
     def _take_up(self, stop: Stop, ended: Stop) -> None:
-        """Whoever gets busy leaves somebody behind who waits for the next key."""
+        """A worker that takes a key leaves another one waiting for the next key."""
         with self._guard:
             self._active += 1
             self._metrics.active(self._active)

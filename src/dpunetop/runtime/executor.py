@@ -34,7 +34,7 @@ TIMEOUT_SECONDS = 10.0
 TRUST_SECONDS = 30.0
 """So long the answer to our own write counts as newer than a cache that has not shown it yet."""
 PATCH_MANAGER = "dpunetop-patch"
-"""Field manager of merge patches; nobody reads what it owns."""
+"""Field manager of merge patches; its ownership is never read."""
 STATUS_TRIES = 8
 """How often a status is tried while others write the same object: at a start all controllers write one status."""
 CREATE_ONLY = "1"
@@ -269,7 +269,7 @@ class Executor:
         """What has become of an object that we wrote and that the view does not show."""
         match self._looked(place, version_of(written)):
             case Absence.BEHIND:
-                return written  # whoever reads there is woken when the cache comes so far
+                return written  # readers are woken when the cache catches up
             case Absence.GONE:
                 self._memory.gone(place)
                 return None

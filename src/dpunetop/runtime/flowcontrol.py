@@ -81,7 +81,7 @@ _LONGEST_REST_SECONDS = 1.0
 
 DEBOUNCE_SECONDS = 0.1
 """How long a key that stands for many objects waits when one of them has changed: for the others that change with it,
-and for whoever acts on that one object, whom it would keep from the processor just then."""
+and for the workers of that one object, which need the processor just then."""
 
 
 def rest_after(cpu_seconds: float) -> float:

@@ -29,17 +29,17 @@ class Lanes(Generic[K]):
     of: Callable[[K], Hashable] = _one_lane
     """The lane of a key, always the same one."""
     is_slow: Callable[[Hashable], bool] = _never
-    """Whether work of that lane keeps whoever does it waiting, as far as is known now."""
+    """Whether work of that lane keeps its worker waiting, as far as is known now."""
     most_slow: int = sys.maxsize
     """No key of a slow lane is handed out while so many of all slow lanes are in hand."""
     relieved_from: int = sys.maxsize
-    """Who has a key of a slow lane in hand, beyond so many, has somebody in his place for the other lanes."""
+    """Beyond so many keys of slow lanes in hand, each of their workers is replaced for the other lanes."""
 
 
 class LaneOrder(Generic[K]):
     """The keys that are queued, in the order in which they come out.
 
-    Guarantees: of one lane the one that came first is first; whoever is first of a lane that may go on comes out after
+    Guarantees: of one lane the key that came first is first; the first key of a lane that may go on comes out after
         at most one key of each other lane, however many those have. Threads: one owner.
     """
 
@@ -106,7 +106,7 @@ class LaneOrder(Generic[K]):
         return self.slow_in_hand() < self._lanes.most_slow
 
     def _next_turn(self) -> int | None:
-        """The place in `_turns` of whoever may go on. A lane that has to wait keeps its place."""
+        """The place in `_turns` of the next lane that may go on. A lane that has to wait keeps its place."""
         has_room = self._has_room()
         may_go = (turn for turn, lane in enumerate(self._turns) if has_room or not self._lanes.is_slow(lane))
         return next(may_go, None)

@@ -1,4 +1,4 @@
-"""How long clusters let their callers wait: a circuit that tells slow ones, and a bulkhead for whoever works for them.
+"""How long clusters let their callers wait: a circuit that tells slow ones, and a bulkhead for their workers.
 
 Slow is neither away nor ill: it says nothing of the health of a cluster (`cluster.Health`), and nothing but the order
 of work follows from it.
@@ -28,7 +28,7 @@ class _Calls:
 
 
 def nobody(_: Hashable) -> bool:
-    """No cluster is slow: where nobody waits for anybody else."""
+    """No cluster is slow: for work that delays no other."""
     return False
 
 

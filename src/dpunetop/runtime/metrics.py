@@ -1,5 +1,5 @@
 """Metrics under the names, labels and buckets of client-go and controller-runtime, so that their dashboards and alerts
-work here. Whoever measures gets a small recorder; what a metric of the engine is called is known here alone."""
+work here. Callers get small recorders; only this module knows the names of the engine's metrics."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class ControllerMetrics:
         self._terminal.inc()
 
     def panicked(self) -> None:
-        """A reconcile raised what nobody expected."""
+        """A reconcile raised an unexpected exception."""
         self._panics.inc()
 
     def active(self, n: int) -> None:
@@ -274,7 +274,7 @@ class _Measured(Collector):
 class _Users:
     """Who reports under which labels: the series of some metrics end when the last of them has ended.
 
-    Threads: any. No series is made for labels that nobody uses any more.
+    Threads: any. No series is made for labels that are no longer in use.
     """
 
     def __init__(self, *families: Counter | Gauge | Histogram, labels: tuple[str, ...]) -> None:

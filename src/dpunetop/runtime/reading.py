@@ -92,7 +92,7 @@ class Readings:
         self._enqueue_debounced = debounce or enqueue
         self._on_forgotten = on_forgotten
         # guards all below; an ask is in _keys as long as a key has it in _asks. Thousands of keys have some asks each,
-        # mostly of parts that nobody else asks for: so both hold the same objects, in tuples where there are few.
+        # mostly of parts that no other key asks for: so both hold the same objects, in tuples where there are few.
         self._guard = threading.Lock()
         self._asks: dict[Key, tuple[Ask, ...]] = {}
         self._keys: dict[Want, dict[Part, _Keys]] = {}
@@ -194,7 +194,7 @@ class Readings:
             followed.end()
 
     def _without_locked(self, key: Key, ask: Ask) -> _Followed | None:
-        """Take `ask` from `key`; what nobody wants any more is returned, to be ended without the lock."""
+        """Take `ask` from `key`; an informer without asks is returned, to be ended without the lock."""
         cluster, selection, part = ask
         parts = self._keys[cluster, selection]
         if left := _without(parts[part], key):
@@ -278,8 +278,8 @@ class Reader:
         return self._lister(cluster, selection, (index, value)).by_index(index, value)
 
     def unwoken(self, cluster: str, selection: Selection) -> Lister:
-        """The cache of a selection of which this pass has read something. What is read there wakes nobody when it
-        changes: somebody else must see to that."""
+        """The cache of a selection of which this pass has read something. A change of what is read there wakes
+        no key: another reader must do that."""
         return self._readings.peek((cluster, selection))
 
     def refusal(self) -> Unwatched | None:
@@ -336,8 +336,8 @@ def _parts(change: Change, lister: Lister) -> set[Part]:
 class _Followed:
     """One hold of a want, and what of its changes is worth a wake.
 
-    The content of the first list is not: nobody could read before it was complete, and who waits is woken once then.
-    Nor is what comes while the hold is being taken: whoever takes it looks afterwards.
+    The content of the first list is not: no key could read before it was complete; waiting keys are woken then.
+    Nor is what comes while the hold is being taken: its key reads afterwards.
     """
 
     def __init__(self, cluster: Cluster, wake: Callable[[Change | None, Lister | None], None]) -> None:

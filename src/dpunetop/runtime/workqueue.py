@@ -157,8 +157,8 @@ class WorkQueue(Generic[K]):
     Guarantees: a key is in one pair of hands at a time; after every `add` that returns before `shut_down` there is a
         `get` of that key that began later, unless it rests when that comes; keys of one lane come out in the order in
         which they were first added, and lanes take turns; those of `add_behind` come when there is no other; no key of
-        a slow lane comes out while as many as may be are in hand, and that holds up no other lane; a waiting key holds
-        up nobody; of several delays of one key the earliest counts; a key that rests comes out once when it has rested.
+        a slow lane comes out while as many as may be are in hand, and that holds up no other lane; a waiting key delays
+        no other; of several delays of one key the earliest counts; a key that rests comes out once when it has rested.
     Source: one key in one pair of hands, and what is added meanwhile, as of client-go's workqueue; lanes in turn as of
         the flows of API Priority and Fairness (KEP-1040).
     Threads: all methods from any thread. The metrics are told under the lock, so that the depth shown last is the true
@@ -216,7 +216,7 @@ class WorkQueue(Generic[K]):
     def get(self, stop: Stop) -> K | None:
         """Wait for a key and take it in hand; None when `stop` is set, or once the queue is shut down and empty.
 
-        Guarantees: hands out nothing after `stop` is set. Whoever gets a key gives it back with `done`.
+        Guarantees: hands out nothing after `stop` is set. A worker that gets a key ends its work with `done`.
         """
         forget_wake = stop.on_set(self._wake)
         try:

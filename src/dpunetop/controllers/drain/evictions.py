@@ -54,7 +54,7 @@ class Evictions:
         return Finding(tuple(words for words in said if words), looked_at + _APART_SECONDS - now)
 
     def forget(self, cluster: str, host: str) -> None:
-        """The host is not late, or nobody's any more."""
+        """The host is not late, or no longer ours."""
         with self._guard:
             self._found.pop((cluster, host), None)
 

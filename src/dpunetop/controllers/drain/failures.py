@@ -51,7 +51,7 @@ class Failures:
         self._failing: dict[Key, dict[Job, _Failing]] = {}
 
     def forget(self, key: Key) -> None:
-        """The key is nobody's any more."""
+        """The key is no longer in use."""
         with self._guard:
             self._failing.pop(key, None)
 

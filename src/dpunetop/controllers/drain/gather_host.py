@@ -74,7 +74,7 @@ class FirstLooks:
     """Which tenants this process has seen, and since when it waits for those that cannot be read yet. Threads: any."""
 
     def __init__(self, clock: Clock, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        """Whoever looks once has no patience."""
+        """A command that looks once passes no patience."""
         self._clock = clock
         self._patience_seconds = patience_seconds
         self._guard = threading.Lock()  # guards the two below
@@ -115,7 +115,7 @@ class HostSources:
     first_looks: FirstLooks
 
     def forget(self, cluster: str, host: str) -> None:
-        """The host is nobody's any more."""
+        """The host is no longer ours."""
         self.evictions.forget(cluster, host)
         self.leases.forget(cluster, host)
 
@@ -225,7 +225,7 @@ class HostGatherer:
 
     def _pods(self, member: Member) -> tuple[OvnPod, ...]:
         if self._roster.access is not Access.GIVEN:
-            return ()  # nobody asks for them
+            return ()  # no proof needs them
         selection = Selection(PODS, self._roster.config.namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
         pods = (pod for pod in self._reader.by_index(INFRA, selection, BY_NODE, member.dpu) if not _has_ended(pod))
         in_order = sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))

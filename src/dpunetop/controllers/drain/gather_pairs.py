@@ -77,7 +77,7 @@ class PairsGatherer:
         return replace(view, namespace=namespace, suspect=self._infra.see(view.nodes))
 
     def entries(self, reader: Reader, config: DpuClusterConfig, owner: str) -> Obj | None:
-        """Our ConfigMap, as our own last write left it; somebody else's says nothing about us."""
+        """Our ConfigMap, as our own last write left it; one of another owner counts as absent."""
         found = reader.one(INFRA, CONFIGMAPS, config.namespace, names.OVNKUBE_NODE_ENTRIES)
         if found is None or labels_of(found).get(names.OWNER_LABEL) != owner:
             return None

@@ -153,7 +153,7 @@ class Hosts:
         return _Outcome(tuple(pauses), self._stall_detector.hold(key), self._troubles(key, decided), done)
 
     def _keep_up(self, key: Key, decided: HostDecision, stop: Stop) -> Iterable[Job]:
-        """Blockers and first budgets as they are to be, and what nobody needs any more goes: each DPU by itself."""
+        """Apply blockers and first budgets, and remove those that are no longer needed: each DPU by itself."""
         for dpu, found in decided.protections.items():
             yield self._execute(key, Job(_UPKEEP, dpu), found.upkeep, stop)
         for dpu, steps in decided.sweeping.items():

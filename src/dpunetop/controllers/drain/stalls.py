@@ -48,7 +48,7 @@ class StallDetector:
         self._read_at: dict[str, float] = {}  # cluster -> monotonic
 
     def forget(self, key: Key) -> None:
-        """The host is nobody's any more."""
+        """The host is no longer ours."""
         with self._guard:
             self._trials.pop(key, None)
 

@@ -75,7 +75,7 @@ class DpuCredential(TenantReconciler[CredentialView]):
 
     Guarantees: in this order, each step in a pass of its own or of a later one: rights reviewed, ServiceAccount and
         bindings applied, token asked for, token accepted, Secret written. A stop between any two loses at most a token
-        that nobody holds. What is kept in memory only saves questions.
+        that is not in use. What is kept in memory only saves requests.
     """
 
     name: ClassVar[str] = "credential"
@@ -252,7 +252,7 @@ _BINDINGS = (ROLEBINDINGS, CLUSTERROLEBINDINGS)
 def _others(
     reader: Reader, tenant: str, namespace: str, who: Account, owner: Owner, stored: Obj | None
 ) -> tuple[tuple[Resource, Obj], ...]:
-    """What bears a name of ours in that namespace that is not today's, as far as we noted that we made it."""
+    """Objects with earlier names of ours in that namespace, as far as the Secret notes that we made them."""
     places = minted_in(stored) if stored is not None else ()
     known = [name for place, name in places if place == namespace and name != who.name]
     sought = [(resource, name) for name in known for resource in (*_BINDINGS, SERVICEACCOUNTS)]

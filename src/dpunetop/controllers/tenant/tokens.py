@@ -223,7 +223,7 @@ class TokenRequester:
 
     def _may_get_power(self) -> bool:
         """Whether it takes the tenant only a moment to act by the bindings that it has shown: not where the role that
-        they name is known to be absent. Whoever may not look at it does not know."""
+        they name is known to be absent. Without the right to read the role it is unknown."""
         if not self._get(_BINDINGS_MADE, self._about):
             return False
         try:

@@ -10,7 +10,8 @@ class History:
     """Counts the histories of one cluster: an etcd that is restored from a backup begins another one.
 
     Not every collection shows that: one where little happens was last seen in a version that the restored server may
-    have come past by the time it is asked. So who notices says so here, and nobody resumes a watch of before.
+    have come past by the time it is asked. So a reflector that notices records it here, and no other one resumes an
+    earlier watch.
     Threads: any.
     """
 

@@ -215,8 +215,8 @@ class Informer:
 class _Subscription:
     """One handler and what it has still to be told.
 
-    Guarantees: one call at a time and in order, whichever threads drain it; whoever comes while another drains may
-        leave, because that one looks again before it goes.
+    Guarantees: one call at a time and in order, whichever threads drain it; a thread that comes while another drains
+        may leave, because the other looks again before it ends.
     """
 
     def __init__(

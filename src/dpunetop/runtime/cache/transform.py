@@ -1,7 +1,7 @@
 """What is cut off an object before it is stored, so that a cache costs what its readers need and no more.
 
-A transform is given a freshly decoded object, which nobody else holds: it may change and return it. It copes with any
-JSON beside well-formed metadata, since a tenant's server may be hostile.
+A transform has the only reference to a freshly decoded object: it may change and return it. It copes with any JSON
+beside well-formed metadata, since a tenant's server may be hostile.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ def own_spec(prefix: str = "dpunetop-") -> Transform:
     """Keep of a `spec` what one of us owns, so that an apply of it can still be compared; of `status` what says that
     pods cannot be made; else as `strip_status`.
 
-    For objects of which nobody asks what others made of them. Those of which several of us own fields are kept whole.
+    For objects of which no reader needs the fields of other managers. Objects with fields of several of our managers
+    are kept whole.
     """
     without_status = strip_status(prefix)
 

@@ -109,12 +109,12 @@ class Client:
         return f"<Client {self.name} {self._pool.name.lower()} {self._transport!r}>"
 
     def for_lease(self) -> Client:
-        """The same server over two connections of its own, so that a renewal waits for nobody; the server's "later" is
+        """The same server over two connections of its own, so that a renewal waits for no other call; Retry-After is
         passed on instead of waited for, since an elector has its own pace."""
         return self._over(Pool.LEASE)
 
     def for_reviews(self) -> Client:
-        """The same server over four connections, so that nobody waits for reviews; with its own budget of retries."""
+        """The same server over four connections, so that no call waits for reviews; with its own budget of retries."""
         return self._over(Pool.REVIEWS)
 
     def _over(self, pool: Pool) -> Client:
@@ -419,7 +419,7 @@ class Client:
 
 def _waiting(events: Iterator[WatchEvent | Quiet]) -> Generator[WatchEvent, None, None]:
     for event in events:
-        assert event is not QUIET, "an iterator that was given nobody to wake waits"
+        assert event is not QUIET, "an iterator without a waker waits"
         yield event
 
 

@@ -23,7 +23,7 @@ class ConfigurationError(Exception):
 
 
 class Hidden(Protocol):
-    """Text that shows itself to nobody but who asks for it by name."""
+    """Text that only `reveal` shows."""
 
     def reveal(self) -> str:
         """The text itself."""
@@ -45,7 +45,7 @@ class Redacted:
 
 @dataclass(frozen=True, slots=True)
 class Anonymous:
-    """Nobody in particular."""
+    """Requests without credentials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Bearer:
 
     def renew(self, refused: int) -> bool:
         """Read the token again after that of number `refused` was not accepted; whether there is another one since,
-        whoever read it: only then is it worth trying again."""
+        from whichever read: only then is a retry useful."""
         return self._read is not None and self._reread(self._read).number > refused
 
     def _reread(self, read: Callable[[], str]) -> _Held:

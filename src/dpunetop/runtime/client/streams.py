@@ -196,7 +196,7 @@ class Loop:
         self._command(lambda rounds: rounds.resume(stream))
 
     def close(self, stream: Stream) -> None:
-        """Nobody reads that stream any more."""
+        """End a stream that is no longer read."""
         stream.end(Over.OVER)
         self._command(lambda rounds: rounds.drop(stream))
 
@@ -375,7 +375,7 @@ class _Rounds:
         stream.end(how)
 
     def _look(self, now: float) -> None:
-        """End what is late. A stream that waits for its reader is not: nobody listens to it."""
+        """End what is late. A stream that waits for its reader is not late: its socket is not read."""
         following = math.inf
         for stream in [each for each, want in self._streams.items() if want is not None]:
             due = stream.pace.bound(self._idle_seconds, stream.heard)

@@ -243,7 +243,7 @@ class Transport:
         return self._bearer.renew(refused)
 
     def close_connections(self) -> None:
-        """Shut all sockets down at once: whoever waits on one gets Unreachable `Reset`; later requests connect anew."""
+        """Shut all sockets down at once: calls that wait on one get Unreachable `Reset`; later requests reconnect."""
         self._sockets.shut_down()
         self._loop.cut()
 
@@ -780,7 +780,7 @@ def _unrefused(_: str) -> None:
 
 
 def _unheard(_: str) -> None:
-    """Nobody wants to know."""
+    """No one reads what was heard."""
 
 
 def _refused_behind_proxy(connection: Connection, policy: Callable[[str], str | None]) -> str | None:

@@ -95,7 +95,7 @@ class Phase(Enum):
 class Election:
     """One candidate's view of one Lease.
 
-    Guarantees: of all candidates with different identities at most one has `seconds_left` above 0, if nobody else
+    Guarantees: of all candidates with different identities at most one has `seconds_left` above 0, if no other client
         writes the Lease; deleting it is allowed. `leaseTransitions` counts the changes of holder since its creation.
     Threads: one owner. Requests are made one at a time, in the order asked for; each is followed by exactly one of
         `wrote`, `read` and `failed`. `noticed` may come at any time.
@@ -123,7 +123,7 @@ class Election:
 
     @property
     def holder(self) -> str:
-        """Who held the Lease when it was last seen; empty if nobody, or if there is none."""
+        """Who held the Lease when it was last seen; empty: no holder, or no Lease."""
         return _holder(self._lease)
 
     def seconds_left(self, now: float) -> float:
@@ -169,7 +169,7 @@ class Election:
         if version_number(answer) >= self._version:
             self._take(answer, version_number(answer), now)
         elif self.holder != self.identity:
-            self._is_current = False  # somebody has already overwritten what is now answered
+            self._is_current = False  # another client has overwritten this answer already
             return
         self._fell_back = False
         if isinstance(request, Update) or self.phase is Phase.LEADING:
@@ -227,9 +227,7 @@ class Election:
         """From when on this candidate may write the Lease."""
         if self.phase is Phase.LEADING:
             return -math.inf
-        if (
-            self._lease is None
-        ):  # whoever led under a Lease that was deleted notices at its next renewal, and goes first
+        if self._lease is None:  # the leader of a deleted Lease notices at its next renewal, and goes first
             return self._seen_at + 2 * self._timings.retry_period_seconds if self._was_there else -math.inf
         if not self.holder:
             return -math.inf
@@ -264,7 +262,9 @@ class Election:
     def _spec(self, holder: str, seconds: int, wall: datetime) -> dict[str, Any]:
         old: dict[str, Any] = (self._lease or {}).get("spec") or {}
         stamp = _micro_time(wall)
-        if stamp == old.get("renewTime"):  # an update that changes nothing gets no new version, and nobody would see it
+        if stamp == old.get(
+            "renewTime"
+        ):  # an update that changes nothing gets no new resourceVersion, so no watch would show it
             stamp = _micro_time(wall + timedelta(microseconds=1))
         changes_hands = self._lease is not None and holder not in ("", self.holder)
         return {

@@ -36,7 +36,7 @@ FIELD_MANAGER = "dpunetop-leaderelection"
 
 
 class LeaseClient(Protocol):
-    """What an elector needs of a client, on connections that nobody else uses."""
+    """What an elector needs of a client, on connections of its own."""
 
     def get(self, resource: Resource, namespace: str, name: str, timeout_seconds: float) -> dict[str, Any]:
         """Read from quorum. Raises: ApiError."""
@@ -145,7 +145,7 @@ class Elector:
         """Follow the Lease until `stop` is set, so that a release, or another holder, is seen at once.
 
         Nothing depends on it: without it the Lease is polled. It ends when the connections of its client are closed, so
-        `stop` is that of whoever closes them.
+        `stop` is that of the thread that closes them.
         """
         selection = Selection(LEASES, self._namespace, by_name(self._name))
         while not stop.is_set():

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class LeadershipLost(Exception):
-    """This process may not write any more, or not yet. Whoever sees it ends; the manager ends the process."""
+    """This process may not write any more, or not yet. The caller ends its work; the manager ends the process."""
 
 
 class WriteGate(Protocol):

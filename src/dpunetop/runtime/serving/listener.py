@@ -50,7 +50,7 @@ _DRAINED_BYTES = 64 << 10
 _CHUNK_BYTES = 4 << 10
 _MESSAGE_HEAD_BYTES = 4
 _HELLO_START_BYTES = 5 + _MESSAGE_HEAD_BYTES
-# What a caller sends and nobody reads lies in the kernel, on this process's account: so it may not be much either.
+# Bytes that are sent and not read yet lie in the kernel, on this process's account: so they may not be many either.
 _RECEIVE_BUFFER_BYTES = 16 << 10
 
 Respond = Callable[[Request, Stop], Answer]
@@ -163,7 +163,7 @@ class _Room:
             self._end(visitor)
 
     def _left(self) -> float | None:
-        """How long until somebody is late; None: nobody is here."""
+        """How long until a caller is late; None: there is none."""
         if not self._visitors:
             return None
         return max(0.0, min(visitor.deadline for visitor in self._visitors) - self._clock.monotonic())
@@ -230,7 +230,7 @@ class _Room:
     def _advance(self, visitor: _Visitor) -> None:
         if visitor not in self._visitors:  # closed meanwhile
             return
-        # Callers may do what they like: whatever is wrong with a connection ends it, and is nobody's concern.
+        # Callers may do what they like: whatever is wrong with a connection ends it, and is not reported.
         with suppress(StopIteration, OSError):
             self._watch(visitor, next(visitor.course))
             return
@@ -257,7 +257,7 @@ class _Room:
             self._doubt(visitor.peer)
 
     def _doubt(self, peer: str) -> None:
-        """Whoever comes again and again for nothing must not push out those who come for something."""
+        """Callers that connect again and again without a request must not displace those that have one."""
         self._doubted[peer] = None
         while len(self._doubted) > _DOUBTED:
             self._doubted.popitem(last=False)
@@ -347,7 +347,7 @@ def _look_at_hello(connection: socket.socket) -> _Course[None]:
     Source: RFC 8446, sections 4 and 5.1: a record's type, version (2 bytes) and length (2); a message's type and length
         (3 bytes).
     """
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _HELLO_START_BYTES)  # less of it wakes nobody
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _HELLO_START_BYTES)  # less of it wakes no thread
     look = partial(socket.socket.recv, connection, _HELLO_START_BYTES, socket.MSG_PEEK)
     start = yield from _patiently(look, _Need.INPUT)
     if len(start) < _HELLO_START_BYTES:
@@ -392,7 +392,7 @@ def _see_out(connection: socket.socket) -> _Course[None]:
     drained = 0
     while drained < _DRAINED_BYTES:
         yield _Need.INPUT  # each time, or who sends fast would keep the thread
-        # As a plain socket also where TLS was on it: nobody looks at these bytes.
+        # As a plain socket also where TLS was on it: these bytes are discarded.
         chunk = socket.socket.recv(connection, _CHUNK_BYTES)
         if not chunk:
             return

@@ -53,7 +53,7 @@ class Verdict(Enum):
     UNKNOWN_CALLER = 401
     DENIED = 403
     CROWDED = 429
-    """Too many whom nobody knows want to be; it was not asked."""
+    """Too many unknown callers ask; the API server was not asked."""
     UNDECIDED = 500
     """The API server could not be asked; so no."""
 
@@ -82,9 +82,9 @@ class _Caller:
 class Reviewer:
     """Judges callers by TokenReview and SubjectAccessReview.
 
-    Guarantees: whoever is not known and allowed for sure is refused; a token is reviewed at most once a minute, however
-        many ask at once; who was allowed when it came last is reviewed always, others (strangers) within the budgets
-        above; neither tokens nor their hashes are logged.
+    Guarantees: a caller that is not known and allowed for sure is refused; a token is reviewed at most once a minute,
+        however many ask at once; a caller that was allowed last time is always reviewed, others (strangers) within the
+        budgets above; neither tokens nor their hashes are logged.
     Threads: any; `judge` blocks up to twice the deadline.
     Source: Kubernetes API reference, TokenReview v1 and SubjectAccessReview v1.
     """

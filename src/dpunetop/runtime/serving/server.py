@@ -62,7 +62,7 @@ class HealthServer:
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """Whoever can connect may read, so only from this machine."""
+    """Every caller that connects may read, so only from this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ def _checked(check: Check) -> Respond:
 
 def _guarded(page: Respond, reviewer: Reviewer) -> Respond:
     def guarded(request: Request, stop: Stop) -> Answer:
-        # Whoever asks for the head of a page only needs the right to its whole.
+        # HEAD of a page needs the right to GET it.
         verdict = reviewer.judge(_bearer_token(request), request.path, "get", stop, peer=request.peer)
         if verdict is Verdict.ALLOWED:
             return page(request, stop)
