@@ -136,6 +136,20 @@ def create(resource: Resource, namespace: str, obj: Mapping[str, Any]) -> Reques
     return Request("POST", _collection(Selection(resource, namespace)), jsonio.dumps(obj))
 
 
+def log(namespace: str, pod: str, container: str, lines: int, most_bytes: int, is_previous: bool) -> Request:
+    """The end of what a container has printed; with `is_previous` the one before it."""
+    query = {
+        "container": container,
+        "tailLines": str(lines),
+        "limitBytes": str(most_bytes),
+        "timestamps": "true",
+        "previous": "true" if is_previous else "",
+    }
+    return Request(
+        "GET", f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}/log{_query(query)}"
+    )
+
+
 def create_sub(resource: Resource, namespace: str, name: str, sub: str, obj: Mapping[str, Any]) -> Request:
     """POST to a subresource: `eviction`, `token`, `binding`."""
     return Request("POST", f"{_path(resource, namespace, name)}/{sub}", jsonio.dumps(obj))

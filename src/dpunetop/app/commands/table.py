@@ -36,6 +36,7 @@ COMMANDS = (
         "make the kubeconfig that the operator is given for a tenant",
         f"{__package__}.tenantkubeconfig",
     ),
+    Command("collect", "make a support archive of both clusters, without secrets", f"{__package__}.collect"),
     Command("completion", "completion for bash or zsh", f"{__package__}.completion"),
     Command("sweep", "remove what is left of DpuClusterConfigs that are gone", "dpunetop.app.sweepcli"),
     Command("sandbox", "two real API servers with stand-ins, to play with", "dpunetop.sandbox.cli"),

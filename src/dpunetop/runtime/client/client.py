@@ -297,6 +297,20 @@ class Client:
         """Which release the server says it is: `gitVersion` of /version."""
         return str(self._document(Request("GET", "/version"), timeout_seconds).get("gitVersion"))
 
+    def log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        lines: int,
+        most_bytes: int,
+        is_previous: bool = False,
+        timeout_seconds: float = CALL_SECONDS,
+    ) -> str:
+        """The last lines of a container, or of the one that ran before it; `most_bytes` is what the server sends."""
+        request = requests.log(namespace, pod, container, lines, most_bytes, is_previous)
+        return self._answer(request, timeout_seconds).body.decode("utf-8", "replace")
+
     def probe(self, timeout_seconds: float) -> None:
         """Return if the server is there and ready to serve.
 
