@@ -6,46 +6,46 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 _LEAST_VALUE, _LEAST_WORD = 8, 12
 """Characters: what is shorter may well be in a log for another reason."""
-_MOST_WORDS = 5000
 _LONGEST_VALUE = 4096
-_PEM = re.compile(r"-----BEGIN [A-Z0-9 ]{1,40}-----.*?(?:-----END [A-Z0-9 ]{1,40}-----|\Z)", re.DOTALL)
-_BEARER = re.compile(r"(?i)\b(bearer|basic)[ :=]+[A-Za-z0-9._~+/=-]{4,}")
-_JWT = re.compile(r"\be[wy][A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?")
-_USERINFO = re.compile(r"//[^/\s\"'@]{1,200}@")
-_NAMED = re.compile(
-    r"""(?ix)
-    ([a-z0-9_.-]{0,40}
-     (?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|private[_-]?key|key[_-]data|certificate[_-]data|credential)
-     [a-z0-9_.-]{0,20}\\?["']?\s*[:=]\s*)
-    ( \\"[^"]{0,4000}" | "[^"]{0,4000}" | '[^']{0,4000}' | [^\s,;"'}\]]{1,4000} )
-    """
-)
-_RUN = re.compile(r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_=-]{32,}(?![A-Za-z0-9+/_-])")
-_UID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_NAME = re.compile(r"[a-z0-9/_-]+|[A-Za-z]+")
-_DIGEST = re.compile(r"sha(?:256|512):[0-9a-f]{64,128}")
+_MOST_KNOWN = 10_000
+_LONGEST_RUN = 31
+"""Longer runs of letters and digits are tokens, keys or hashes, unless they are names."""
 _LONGEST_PART = 20
 """Of a name between its dashes: longer is no word, and no hash that Kubernetes puts behind one."""
-_SHOWN_SIZE = re.compile(r"""["']?<[0-9]+ characters>["']?""")
-_PLAIN_WORD = re.compile(r"[A-Za-z./-]+")
+_WORD = re.compile(r"[A-Za-z0-9+/_.~-]+")
+_LETTERS = re.compile(r"[A-Za-z./-]+")
+_NAME = re.compile(r"[a-z0-9/_.-]+")
+_HEX = re.compile(r"[0-9a-f]+")
+_BLANKS = re.compile(r"\s+")
+_SHOWN = re.compile(r"<[0-9]{1,12} characters>")
+_SEPARATORS = frozenset({":", "=", ":=", "=>"})
+_SCHEMES = frozenset({"bearer", "basic"})
+_SECRET_NAMES = (
+    *("password", "passwd", "passphrase", "secret", "token", "apikey", "privatekey", "keydata", "certificatedata"),
+    *("credential", "accesskey"),
+)
+_PEM_BEGINS, _PEM_ENDS = "-----BEGIN ", "-----END "
+_ENDS_OF_A_VALUE = " \t\r\n,;&}])\"'"
+_PARTS_OF_A_FILE = str.maketrans(dict.fromkeys("\"',{}[]", " "))
 
 
 class Scrubber:
     """Takes secrets out of text: those that are known, wherever they stand, and whatever has the look of one.
 
-    Guarantees: what it puts in their place says how much was there, and nothing else.
+    Guarantees: what it puts in their place says how much was there, and nothing else; takes time in proportion to the
+        text, whatever stands in it.
     """
 
     def __init__(self, known: Iterable[str] = ()) -> None:
-        """`known` are values of Secrets: each, and each word of it that is no plain word, is taken out of every text,
-        also in base64."""
+        """`known` are values of Secrets: each, and each word of it that is no name, is taken out of every text, also in
+        base64."""
         words = {word for value in known for word in _words(value)}
         forms = words | {_encoded(word) for word in words}
-        self._known = sorted(forms, key=len, reverse=True)[: 2 * _MOST_WORDS]  # one that holds another goes whole
+        self._known = sorted(forms, key=len, reverse=True)[:_MOST_KNOWN]  # one that holds another goes whole
 
     def text(self, text: str) -> str:
         """The text without secrets."""
@@ -53,13 +53,7 @@ class Scrubber:
         for word in self._known:
             if word in found:
                 found = found.replace(word, size_of(word))
-        found = _PEM.sub(_gone, found)
-        found = _JWT.sub(_gone, found)
-        found = _BEARER.sub(lambda match: f"{match.group(1)} {_gone(match)}", found)
-        found = _USERINFO.sub("//<user>@", found)
-        found = _NAMED.sub(_without_value, found)
-        digests = [match.span() for match in _DIGEST.finditer(found)]
-        return _RUN.sub(lambda match: _run(match, digests), found)
+        return "".join(_without_secrets("".join(_without_pem(found))))
 
     def tree(self, value: object) -> object:
         """A document, each of its texts without secrets; keys too."""
@@ -79,59 +73,127 @@ def size_of(text: object) -> str:
     return f"<{len(str(text))} characters>"
 
 
-def _gone(match: re.Match[str]) -> str:
-    return size_of(match.group(0))
+def as_text(value: object) -> str:
+    """A document as it is put into an archive."""
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True, default=str) + "\n"
 
 
-def _without_value(match: re.Match[str]) -> str:
-    name, value = match.groups()
-    return match.group(0) if _SHOWN_SIZE.match(value) else f"{name}{size_of(value)}"
+def _without_pem(text: str) -> Iterator[str]:
+    """Blocks of PEM go whole, also those that are cut off."""
+    at = 0
+    while (start := text.find(_PEM_BEGINS, at)) >= 0:
+        yield text[at:start]
+        end = text.find(_PEM_ENDS, start)
+        line = text.find("\n", end) if end >= 0 else -1
+        at = len(text) if end < 0 or line < 0 else line
+        yield size_of(text[start:at])
+    yield text[at:]
 
 
-def _run(match: re.Match[str], digests: list[tuple[int, int]]) -> str:
-    """A long run of characters as tokens and keys have them, unless it is a digest, a UID or a name."""
-    text = match.group(0)
-    is_digest = any(start <= match.start() and match.end() <= end for start, end in digests)
-    return text if is_digest or _UID.fullmatch(text) or _is_name(text) else _gone(match)
+def _without_secrets(text: str) -> Iterator[str]:
+    """Word by word; what stands between two words tells whether the first is the name of the second."""
+    at, name = 0, ""
+    for word in _WORD.finditer(text):
+        if word.start() < at:
+            continue  # within a value that is gone already
+        between = text[at : word.start()]
+        end = _end_of_secret(text, word, name, between)
+        yield between
+        yield word.group() if end is None else _gone(text[word.start() : end])
+        at, name = word.end() if end is None else end, word.group() if end is None else ""
+    yield text[at:]
+
+
+def _gone(text: str) -> str:
+    return size_of(text)
+
+
+def _end_of_secret(text: str, word: re.Match[str], name: str, between: str) -> int | None:
+    """Where a secret ends that begins with this word; None: it begins none."""
+    bare = between.translate(_NO_QUOTES).strip()
+    if bare in _SEPARATORS and _is_secret_name(name) and not _is_size(text, word):
+        return _end_of_value(text, word.start(), between)
+    if name.lower() in _SCHEMES and bare in ("", ":") and between:
+        return word.end()
+    if word.group().startswith("//") and (ends := _end_of_user(text, word.start() + 2)) is not None:
+        return ends
+    before = text[max(0, word.start() - 7) : word.start()]
+    return word.end() if _has_a_run(word.group(), before) else None
+
+
+_NO_QUOTES = str.maketrans(dict.fromkeys("\"'\\"))
+
+
+def _is_secret_name(name: str) -> bool:
+    """Not a path of the API, such as `secrets/tenant-1`."""
+    if "/" in name:
+        return False
+    plain = name.lower().replace("_", "").replace("-", "").replace(".", "")
+    return any(each in plain for each in _SECRET_NAMES)
+
+
+def _is_size(text: str, word: re.Match[str]) -> bool:
+    return word.start() > 0 and _SHOWN.match(text, word.start() - 1) is not None
+
+
+def _end_of_value(text: str, start: int, between: str) -> int:
+    """Of a value in quotes the closing one, else the first character that ends a word of anything."""
+    quote = next((each for each in reversed(between) if each in "\"'"), "")
+    limit = min(len(text), start + _LONGEST_VALUE)
+    if quote and between.rstrip().endswith(quote):
+        end = text.find(quote, start, limit)
+        return limit if end < 0 else end
+    return next((at for at in range(start, limit) if text[at] in _ENDS_OF_A_VALUE), limit)
+
+
+def _end_of_user(text: str, start: int) -> int | None:
+    """Of what stands before the `@` of a URL."""
+    for at in range(start, min(len(text), start + 200)):
+        if text[at] == "@":
+            return at
+        if text[at] in "/ \t\r\n\"'":
+            return None
+    return None
+
+
+def _has_a_run(word: str, before: str) -> bool:
+    """Whether a word holds a run as tokens and keys have them: not a digest, a UID or a name."""
+    if word.startswith(("eyJ", "ewo")) and "." in word:
+        return True
+    if before.endswith(("sha256:", "sha512:")) and _HEX.fullmatch(word):
+        return False
+    return any(len(part) > _LONGEST_RUN and not _is_name(part) for part in word.split("."))
 
 
 def _is_name(text: str) -> bool:
-    if not _NAME.fullmatch(text):
-        return False
-    return text.isalpha() or all(len(part) <= _LONGEST_PART for part in re.split(r"[-/_]", text))
+    if _LETTERS.fullmatch(text):
+        return True
+    parts = text.replace("/", "-").replace("_", "-").replace(".", "-").split("-")
+    return _NAME.fullmatch(text) is not None and all(len(part) <= _LONGEST_PART for part in parts)
 
 
-def _words(value: str) -> Iterable[str]:
+def _words(value: str) -> Iterator[str]:
     """A value of a Secret, what stands in it under a name such as `token`, and its words that are no names: of a
     kubeconfig neither where its server is nor what its parts are called."""
     if _LEAST_VALUE <= len(value.strip()) <= _LONGEST_VALUE:
         yield value.strip()
-    for match in _NAMED.finditer(value):
-        if len(text := match.group(2).strip("\"'")) >= _LEAST_VALUE:
-            yield text
-    for word in re.split(r"[\s\"',{}\[\]]+", value):
+    name = ""
+    for word in _BLANKS.split(value.translate(_PARTS_OF_A_FILE)):
         bare = word.strip(":")
-        if len(bare) >= _LEAST_WORD and "://" not in bare and not _is_plain(bare):
+        is_named = _is_secret_name(name) and len(bare) >= _LEAST_VALUE
+        if is_named or (len(bare) >= _LEAST_WORD and "://" not in bare and not _is_name(bare)):
             yield bare
             yield from _decoded(bare)
+        name = bare or name  # a colon alone parts a name from its value
 
 
-def _is_plain(word: str) -> bool:
-    return _PLAIN_WORD.fullmatch(word) is not None or _is_name(word)
-
-
-def _decoded(word: str) -> Iterable[str]:
+def _decoded(word: str) -> Iterator[str]:
     try:
         text = base64.b64decode(word, validate=True).decode("ascii")
     except (binascii.Error, UnicodeDecodeError, ValueError):
         return
-    yield from (line for line in text.split() if len(line) >= _LEAST_WORD and not _is_plain(line))
+    yield from (line for line in text.split() if len(line) >= _LEAST_WORD and not _is_name(line))
 
 
 def _encoded(word: str) -> str:
     return base64.b64encode(word.encode()).decode().rstrip("=")[:-1]  # its last character depends on what follows
-
-
-def as_text(value: object) -> str:
-    """A document as it is put into an archive."""
-    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True, default=str) + "\n"

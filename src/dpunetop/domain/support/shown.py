@@ -204,7 +204,6 @@ _BODIES: Mapping[str, Callable[[Obj], dict[str, Any]]] = {
     "Deployment": _workload,
     "DaemonSet": _workload,
     "DpuClusterConfig": _whole,
-    "DpuNode": _whole,
     "MachineConfigPool": _whole,
     "PodDisruptionBudget": _whole,
     "NodeMaintenance": _whole,
