@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 
@@ -162,7 +163,7 @@ def test_the_events_of_a_network_are_about_the_config_where_the_node_is_gone_and
 
 # --- all that a report says -------------------------------------------------------------------------------------------
 
-OTHERWISE: dict[str, object] = {
+OTHERWISE: dict[str, Any] = {
     "guardings": ((DPU, ProtectionPhase.CLOSING, HOST),),
     "dpu_statuses": (DRAINS,),
     "entries": (DesiredEntry(SITE, DPU, ENTRY),),

@@ -378,7 +378,7 @@ def late_by(given: HostView, guarding: ProtectionPhase = ProtectionPhase.SERVING
 
 
 WITHOUT_TIMES = replace(CYCLE, opened=True)
-DOWN = {"ready": False, "ready_since": 0}
+DOWN: dict[str, Any] = {"ready": False, "ready_since": 0}
 LATE_BY: dict[str, tuple[HostView, LimitedStep, int]] = {
     "not asked for, and its operator does not begin": (
         view(cordoned(STARTING), maintenances=(replace(MADE, made_at=950),)),
