@@ -41,6 +41,7 @@ READS = {
     "list_page": requests.list_page(Selection(PODS), 5, ""),
     "watch": requests.watch(Selection(PODS), "1", 5),
     "watch_list": requests.watch_list(Selection(PODS), 5),
+    "log": requests.log("ns", "p", "c", 5, 5, False),
     "rehearse": requests.rehearse(DEPLOYMENTS, "ns", "d", {}, "m"),
     "dry_run": requests.dry_run(NODES, "", "n", "status", {}, "m"),
 }
