@@ -96,9 +96,9 @@ def _node_outage(serving: Serving, now: int) -> Outage | None:
         return Outage(host, dpu, now, f"the node of DPU {named(dpu)} is gone", now, is_dated=False)
     if dpu_node(node).ready:
         return None
-    said = condition_of(node, "Ready") or {}
+    said = condition_of(node, "Ready")
     cause = f"DPU node {named(dpu)} is not Ready{_because(said)}"
-    return Outage(host, dpu, _moment(said.get("lastTransitionTime"), now), cause, now)
+    return Outage(host, dpu, _moment(at(said, "lastTransitionTime"), now), cause, now)
 
 
 def _pod_outage(serving: Serving, now: int) -> Outage | None:
@@ -112,7 +112,7 @@ def _pod_outage(serving: Serving, now: int) -> Outage | None:
         return Outage(host, dpu, now, cause, now + STARTING_SECONDS, is_dated=False)
     pod = staying[0]
     made = _moment(at(pod, "metadata", "creationTimestamp"), now)
-    since = _moment((condition_of(pod, "Ready") or {}).get("lastTransitionTime"), now, made)
+    since = _moment(at(condition_of(pod, "Ready"), "lastTransitionTime"), now, made)
     cause = f"pod {named(name_of(pod))} on DPU {named(dpu)} is not Ready{_why(pod)}"
     is_new = since - made < STARTING_SECONDS
     told_from = made + STARTING_SECONDS if is_new and not _has_failed(pod) else now
@@ -131,7 +131,7 @@ def _why(pod: Obj) -> str:
     for each in failing:
         if isinstance(waits := at(each, "state", "waiting", "reason"), str):
             return f": container {quoted(str(each.get('name')))} waits: {quoted(_PULLS.get(waits, waits))}"
-    return _because(condition_of(pod, "Ready") or {})
+    return _because(condition_of(pod, "Ready"))
 
 
 _PULLS: Mapping[str, str] = {"ErrImagePull": "ImagePullBackOff"}
@@ -150,8 +150,8 @@ def _containers(pod: Obj) -> Sequence[Mapping[str, Any]]:
     return mappings(at(pod, "status", "containerStatuses"))
 
 
-def _because(condition: Mapping[str, Any]) -> str:
-    reason, message = str(condition.get("reason") or ""), str(condition.get("message") or "")
+def _because(condition: object) -> str:
+    reason, message = str(at(condition, "reason") or ""), str(at(condition, "message") or "")
     found = [*([quoted(reason)] if reason else []), *([sentence(message, 100)] if message else [])]
     return f" ({': '.join(found)})" if found else ""
 

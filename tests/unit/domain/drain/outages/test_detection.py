@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -168,3 +169,127 @@ def test_infra_itself_is_suspect_once_many_of_its_nodes_are_not_ready(lost: int,
 
 def test_a_moment_that_no_calendar_has_is_spelled_all_the_same() -> None:
     assert spelled(10**18) == "long ago"
+
+
+@pytest.mark.parametrize("seconds", [-(10**13), 10**13, 10**30])
+def test_a_moment_is_spelled_whatever_number_it_is(seconds: int) -> None:
+    assert spelled(seconds) == "long ago"
+
+
+# --- which container, and which of its words --------------------------------------------------------------------------
+
+
+def container(**state: Any) -> dict[str, Any]:
+    return {"name": "c", "ready": False, **state}
+
+
+def terminated(**said: Any) -> dict[str, Any]:
+    return {"terminated": said}
+
+
+RUNS: dict[str, Any] = {"name": "runs", "ready": True, "lastState": terminated(reason="OOMKilled", exitCode=137)}
+WORDS: dict[str, tuple[list[dict[str, Any]], str]] = {
+    "nothing is said": ([], ""),
+    "it has ended": ([container(state=terminated(reason="OOMKilled", exitCode=137))], '"OOMKilled", exit code 137'),
+    "it had ended, and waits": (
+        [
+            container(
+                state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState=terminated(reason="Error", exitCode=2)
+            )
+        ],
+        '"Error", exit code 2',
+    ),
+    "how it ended now says more than how it did before": (
+        [container(state=terminated(reason="Error", exitCode=2), lastState=terminated(reason="Old", exitCode=1))],
+        '"Error", exit code 2',
+    ),
+    "it has ended without a word": ([container(state=terminated(exitCode=0))], '"Error", exit code 0'),
+    "it has ended without a number": ([container(state=terminated(reason="Gone", exitCode="x"))], '"Gone"'),
+    "one that runs ended before": (
+        [RUNS, container(state=terminated(reason="Error", exitCode=2))],
+        '"Error", exit code 2',
+    ),
+}
+
+
+@pytest.mark.parametrize(("containers", "words"), WORDS.values(), ids=WORDS.keys())
+def test_the_container_that_is_in_the_way_is_told_with_how_it_ended(
+    containers: list[dict[str, Any]], words: str
+) -> None:
+    found = find_outage(serving(node(), pod(False, OLD, SINCE, *containers)), NOW)
+    assert found is not None
+    ended = f': container "c" ended with {words}' if words else ""
+    assert found.cause == f"pod p1 on DPU d1 is not Ready{ended}"
+
+
+def test_a_container_that_waits_is_told_unless_it_runs() -> None:
+    runs = {**waiting("ContainerCreating"), "name": "runs", "ready": True}
+    for containers, words in (([runs, waiting("CreateContainerError")], "nbdb"), ([runs], "")):
+        found = find_outage(serving(node(), pod(False, OLD, SINCE, *containers)), NOW)
+        assert found is not None
+        assert found.cause.endswith(f'"{words}" waits: "CreateContainerError"' if words else "is not Ready")
+
+
+def test_without_a_container_the_condition_says_why_and_its_words_are_short() -> None:
+    given = pod(False)
+    given["status"]["conditions"][0] |= {"reason": "ReadinessGatesNotReady", "message": "x" * 101}
+    found = find_outage(serving(node(), given), NOW)
+    assert found is not None
+    assert found.cause.startswith('pod p1 on DPU d1 is not Ready ("ReadinessGatesNotReady": "xxx')
+    assert "x" * 101 not in found.cause
+    given["status"]["conditions"][0]["message"] = "y" * 100
+    found = find_outage(serving(node(), given), NOW)
+    assert found is not None
+    assert f'"{"y" * 100}"' in found.cause
+
+
+def test_of_a_node_and_a_pod_without_conditions_nothing_is_said_but_that_they_are_not_ready() -> None:
+    bare = {"metadata": {"name": "p1", "uid": "u1", "creationTimestamp": OLD}, "status": {"phase": "Pending"}}
+    found = find_outage(serving(node(), bare), NOW)
+    assert found is not None
+    assert (found.cause, found.since, found.is_dated) == ("pod p1 on DPU d1 is not Ready", NOW - 86_400, False)
+    found = find_outage(serving({"metadata": {"name": "d1"}, "status": {}}, pod()), NOW)
+    assert found is not None
+    assert (found.cause, found.since) == ("DPU node d1 is not Ready", NOW)
+
+
+# --- whether infra shows since when -----------------------------------------------------------------------------------
+
+NEW = spelled(NOW - STARTING_SECONDS)
+DATED: dict[str, tuple[Serving, bool]] = {
+    "the node": (serving(node(False), pod()), True),
+    "the node is gone": (serving(None, pod()), False),
+    "a pod that was Ready": (serving(node(), pod(False)), True),
+    "a pod that was never Ready": (serving(node(), pod(False, SINCE, SINCE)), False),
+    "a pod that failed as soon as it counts": (serving(node(), pod(False, NEW, spelled(NOW))), True),
+    "a pod that failed a second before": (serving(node(), pod(False, NEW, spelled(NOW - 1))), False),
+    "no pod": (serving(node()), False),
+    "the node, and a pod that was Ready": (serving(node(False), pod(False)), True),
+    "the node, and no pod": (serving(node(False)), True),
+    "the node is gone, and a pod that was Ready": (serving(None, pod(False)), False),
+}
+
+
+@pytest.mark.parametrize(("seen", "is_dated"), DATED.values(), ids=DATED.keys())
+def test_an_outage_goes_on_from_the_one_before_unless_infra_shows_since_when(seen: Serving, is_dated: bool) -> None:
+    alone = find_outage(seen, NOW)
+    assert alone is not None
+    assert alone.is_dated is is_dated
+    before = replace(alone, since=NOW - 5000, told_from=NOW - 4000)
+    found = find_outage(seen, NOW, before)
+    assert found is not None
+    assert (found.since, found.told_from) == ((alone.since, alone.told_from) if is_dated else (NOW - 5000, NOW - 4000))
+    of_another = find_outage(seen, NOW, replace(before, dpu="d2"))
+    assert of_another == alone
+
+
+def test_a_pod_that_never_was_ready_makes_the_outage_of_its_node_no_older() -> None:
+    found = find_outage(serving(node(False), pod(False, spelled(NOW - 900), spelled(NOW - 900))), NOW)
+    assert found is not None
+    assert found.since == NOW - 600
+
+
+def test_a_new_pod_of_which_one_container_had_failed_and_runs_now_is_given_time() -> None:
+    found = find_outage(serving(node(), pod(False, spelled(NOW), spelled(NOW), RUNS)), NOW)
+    assert found is not None
+    assert found.told_from == NOW + STARTING_SECONDS
