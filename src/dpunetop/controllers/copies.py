@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from dpunetop.controllers.reconciler import ConfigReconciler, blindness
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.ownership import Owner
@@ -13,7 +15,7 @@ from dpunetop.domain.ovnkube.topology import candidates
 from dpunetop.domain.reasons import TENANT_OBJS_SYNCED
 from dpunetop.kube.keys import DAEMONSETS, INFRA
 from dpunetop.kube.plan import Plan
-from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, begin
 
 
 class TenantObjects(ConfigReconciler[TenantObjectsView]):
@@ -31,6 +33,7 @@ class TenantObjects(ConfigReconciler[TenantObjectsView]):
         owner = Owner(config.live, self.owner(reader, config))
         try:
             sources = self._sources(reader, config)
+            begin(*(partial(self._pair, reader, config, source) for source in sources))
             pairs = tuple(self._pair(reader, config, source) for source in sources)
             blind = None
         except (NotEngaged, NotSynced) as err:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.hostclaims import gather_claims
@@ -39,7 +40,27 @@ from dpunetop.kube.plan import Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_labels
 from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, begin
+
+_OF_TENANT = (
+    (DAEMONSETS, names.OVNKUBE_NODE),
+    (DAEMONSETS, names.OVNKUBE_NODE_DPU_HOST),
+    (DEPLOYMENTS, names.OVNKUBE_CONTROL_PLANE),
+    (CONFIGMAPS, names.OVNKUBE_SCRIPT_LIB),
+    (CONFIGMAPS, names.OVNKUBE_CONFIG),
+)
+"""What is read by name of every tenant."""
+_OF_STAGE = (
+    (CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES),
+    (SERVICEACCOUNTS, names.OVNKUBE_SERVICE_ACCOUNT),
+    (DAEMONSETS, names.OVNKUBE_NODE),
+    (CONFIGMAPS, names.ENV_OVERRIDES),
+    (SECRETS, names.OVN_CERT),
+    (CONFIGMAPS, names.OVN_CA),
+    (CONFIGMAPS, names.OVNKUBE_CONFIG),
+    (SECRETS, names.TENANT_CREDENTIAL),
+)
+"""What is read by name of the namespace of every DpuClusterConfig."""
 
 
 class OvnKube(ConfigReconciler[OvnKubeView]):
@@ -151,6 +172,7 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
             return reader.one(cluster, resource, namespace, name)
 
         masters = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_MASTER}))
+        begin(*(partial(get, *each) for each in _OF_TENANT), lambda: reader.list(cluster, masters))
         node_daemonset = get(DAEMONSETS, names.OVNKUBE_NODE)
         cluster_version = self._cluster_version(reader, cluster)
         # An older right of ours in an OpenShift tenant does not name it, and it is not there.
@@ -187,6 +209,7 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
             return reader.one(INFRA, resource, namespace, name)
 
         selected = Selection(PODS, namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
+        begin(*(partial(get, *each) for each in _OF_STAGE), lambda: reader.list(INFRA, selected))
         has_machine_configs = reader.serves(INFRA, names.MACHINECONFIGPOOLS)
         entries, pods = get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES), tuple(reader.list(INFRA, selected))
         return InfraObjects(

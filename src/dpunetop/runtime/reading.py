@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -241,6 +241,17 @@ class Listers(Protocol):
 
     def refusals(self, wants: set[Want]) -> list[Unwatched]:
         """See `Readings.refusals`."""
+
+
+def begin(*reads: Callable[[], object]) -> None:
+    """Begin all of these reads, so that caches that are not filled yet are filled at the same time, not one after the
+    other. What comes of them is for whoever reads again.
+
+    Raises: nothing of NotSynced and NotEngaged, which wake the key all the same.
+    """
+    for read in reads:
+        with suppress(NotSynced, NotEngaged):
+            read()
 
 
 class Reader:

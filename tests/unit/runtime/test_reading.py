@@ -16,7 +16,7 @@ from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.cluster import Cluster, Clusters
 from dpunetop.runtime.metrics import Metrics
-from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings, Unwatched
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings, Unwatched, begin
 from support.clock import FakeClock
 from support.scriptedsource import Gate, Hang, LossySource, Part, ScriptedSource, modified, obj, pages
 
@@ -413,3 +413,30 @@ def test_a_part_that_many_read_wakes_them_all_and_those_alone_who_still_do(desk:
     for key in keys[3:]:
         assert desk.until_woken(key) == 1
     assert not any(desk.woken(key) for key in keys[:3])
+
+
+def test_caches_that_a_pass_begins_together_are_filled_without_waiting_for_each_other(desk: Desk) -> None:
+    gates = Gate(), Gate()
+    desk.engage(INFRA, ScriptedSource(lists=[[gate, *pages(10, [obj("a", 5)])] for gate in gates]))
+    with desk.readings.reading(ONE) as reader:
+        begin(lambda: reader.list(INFRA, MAPS), lambda: reader.list(INFRA, OTHERS))
+    assert {selection for _, selection, _ in desk.readings._asks[ONE]} == {MAPS, OTHERS}
+    for gate in gates:
+        gate.open()
+    desk.read(ONE, lambda reader: (reader.list(INFRA, MAPS), reader.list(INFRA, OTHERS)))
+
+
+def test_what_is_begun_fails_for_no_cache_and_for_no_cluster_and_for_whatever_else_goes_wrong() -> None:
+    begun: list[str] = []
+
+    def read(name: str, error: Exception) -> Callable[[], None]:
+        def fail() -> None:
+            begun.append(name)
+            raise error
+
+        return fail
+
+    begin(read("a", NotSynced(INFRA, MAPS)), read("b", NotEngaged(TENANT)), read("c", NotSynced(INFRA, OTHERS)))
+    with pytest.raises(ValueError, match="a bug"):
+        begin(read("d", NotEngaged(TENANT)), read("e", ValueError("a bug")), read("f", ValueError("another")))
+    assert begun == ["a", "b", "c", "d", "e"]

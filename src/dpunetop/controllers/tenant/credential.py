@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import ClassVar
 
 from dpunetop.base.clock import Clock
@@ -67,7 +68,7 @@ from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.election.gate import WriteGate
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.metrics import GaugeMetrics, Metrics
-from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, begin
 
 
 class DpuCredential(TenantReconciler[CredentialView]):
@@ -241,8 +242,9 @@ def _with_provided(view: CredentialView, requester: TokenRequester) -> Credentia
 
 
 def _side(reader: Reader, tenant: str, namespace: str, who: Account) -> TenantSide:
-    found = (_named(reader, tenant, each, namespace, who.name) for each in (SERVICEACCOUNTS, *_BINDINGS))
-    account, role_binding, cluster_role_binding = found
+    reads = [partial(_named, reader, tenant, each, namespace, who.name) for each in (SERVICEACCOUNTS, *_BINDINGS)]
+    begin(*reads)
+    account, role_binding, cluster_role_binding = (read() for read in reads)
     return TenantSide(namespace, account, role_binding, cluster_role_binding, who)
 
 
