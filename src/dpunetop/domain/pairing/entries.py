@@ -23,6 +23,7 @@ from dpunetop.domain.pairing.pairing import Pair, host_of
 from dpunetop.kube.fieldsets import projection
 from dpunetop.kube.keys import CONFIGMAPS
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, new_object, uid_of
+from dpunetop.kube.shapes import at, mappings
 
 _OURS = "dpunetop-"
 
@@ -122,8 +123,10 @@ def overwritten(live: Obj | None) -> frozenset[str]:
     """Nodes whose entry another writer has changed: the server then no longer counts the field as ours."""
     if live is None:
         return frozenset()
-    fields = (e.get("fieldsV1") or {} for e in live["metadata"].get("managedFields") or () if _is_ours(e))
-    ours = {name.removeprefix("f:") for each in fields for name in each.get("f:data") or {}}
+    found = (
+        at(each, "fieldsV1", "f:data") for each in mappings(at(live, "metadata", "managedFields")) if _is_ours(each)
+    )
+    ours = {str(name).removeprefix("f:") for data in found if isinstance(data, Mapping) for name in data}
     return frozenset(entries_of(live)) - ours
 
 
@@ -149,7 +152,7 @@ def entries_config_map(
             desired["metadata"]["annotations"] = {UNSURE_PODS_ANNOTATION: unsure}
         return desired
     ours = projection(live, field_manager) or {}
-    if annotations := (ours.get("metadata") or {}).get("annotations"):
+    if isinstance(annotations := at(ours, "metadata", "annotations"), Mapping):
         desired["metadata"]["annotations"] = dict(annotations)
     if data := ours.get("data"):
         desired["data"] = dict(data)
@@ -212,8 +215,8 @@ def _is_ours(entry: Mapping[str, Any]) -> bool:
 
 
 def _node_of(pod: Obj) -> str:
-    return str((pod.get("spec") or {}).get("nodeName", ""))
+    return str(at(pod, "spec", "nodeName") or "")
 
 
 def _has_ended(pod: Obj) -> bool:
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return at(pod, "status", "phase") in ("Succeeded", "Failed")

@@ -12,6 +12,7 @@ from dpunetop.domain.pairing.entries import (
     EntriesView,
     EntryWait,
     entries_config_map,
+    idle_pods,
     idle_pods_left,
     judge_entries,
     overwritten,
@@ -183,3 +184,78 @@ def test_a_pod_that_has_ended_counts_nowhere(phase: str, counts: bool) -> None:
     assert unsure_pods(made) == ({"1", "2"} if counts else {"1"})
     lone = entries_config_map("ns", None, [ended], OWNER, MANAGER)
     assert ("annotations" in lone["metadata"]) is counts
+
+
+def test_a_pod_that_says_nothing_runs_on_no_node() -> None:
+    bare = {"metadata": {"name": "p", "uid": "u"}}
+    assert serving_nodes(live({"a": "x"}), [bare]) == frozenset()
+    assert unsure_pods(entries_config_map("ns", None, [bare], OWNER, MANAGER)) == {"u"}
+
+
+@pytest.mark.parametrize(
+    "fields", [None, [], [{"manager": MANAGER}], [{"manager": MANAGER, "fieldsV1": {"f:data": None}}]]
+)
+def test_an_entry_that_no_field_of_ours_names_is_somebody_elses(fields: Any) -> None:
+    there = live({"a": "x"})
+    there["metadata"]["managedFields"] = fields
+    assert overwritten(there) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("written", "known"),
+    [("", {}), ("[]", {}), ("null", {}), ('{"a": 1}', {}), ('{"a": ""}', {}), ('{"a": "1", "b": 2}', {"a": "1"})],
+)
+def test_of_the_idle_annotation_only_uids_count(written: str, known: dict[str, str]) -> None:
+    there = live({"a": "x"})
+    there["metadata"]["annotations"]["dpu.openshift.io/idle-pods"] = written
+    assert idle_pods(there) == known
+    assert idle_pods(None) == {}
+
+
+def test_what_we_have_written_onto_the_config_map_stays() -> None:
+    there = live({"a": "x"}, {"a": "1"})
+    note = "dpu.openshift.io/idle-pods"
+    there["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"] = {"f:annotations": {f"f:{note}": {}}}
+    kept = entries_config_map("ns", there, [], OWNER, MANAGER)["metadata"]["annotations"]
+    assert kept == {note: '{"a": "1"}'}
+    assert "annotations" not in entries_config_map("ns", live({"a": "x"}), [], OWNER, MANAGER)["metadata"]
+
+
+def test_idle_pods_are_restarted_in_the_order_of_their_names() -> None:
+    there = live({"a": "x", "b": "y"}, {"a": "2", "b": "1"})
+    assert summary(judged({"a": "x", "b": "y"}, there, [pod("a", "2"), pod("b", "1")]))[0] == ["1", "2"]
+
+
+SEVERAL: dict[str, tuple[list[dict[str, Any]], EntryWait]] = {
+    "two": ([pod("a", "1"), pod("a", "2")], EntryWait.SEVERAL_PODS),
+    "one there and one elsewhere": ([pod("a", "1"), pod("b", "2")], EntryWait.PROTECTION_PENDING),
+    "one on its way out": ([pod("a", "1"), pod("a", "2", deletionTimestamp="t")], EntryWait.PROTECTION_PENDING),
+}
+
+
+@pytest.mark.parametrize(("pods", "reason"), SEVERAL.values(), ids=SEVERAL.keys())
+def test_only_one_pod_may_be_there_before_the_entry(pods: list[dict[str, Any]], reason: EntryWait) -> None:
+    assert summary(judged({"a": "x"}, live({}), pods)) == ([], [("a", reason)])
+
+
+def waits(nodes: frozenset[str] | None, wanted: str = "x", there: Mapping[str, str] | None = None) -> list[str]:
+    wishes = parse_entries({"dpu-1": f"TENANT_K8S_NODE={wanted}"} if wanted else {})
+    config_map = {**live({}), "data": dict(there or {})}
+    pairs = pair_up(PairingView(wishes, {}, frozenset(), there or {}, {}, frozenset(), Claims(), None))
+    pods = (pod("dpu-1", "1"),) if there else ()
+    return [each.message for each in judge_entries(EntriesView(pairs, config_map, frozenset(), pods, nodes)).waiting]
+
+
+def test_an_entry_for_a_node_that_infra_does_not_have_is_told_with_what_may_be_meant() -> None:
+    absent = "dpu-1 cannot serve x: infra has no Node of that name"
+    (said,) = waits(frozenset({"dpu-2"}))
+    assert said.startswith(absent)
+    assert "dpu-2" in said
+    assert said.endswith("; correct or remove its entry in ConfigMap env-overrides")
+    configured = ["dpu-1 gets its entry once its host configuration has arrived"]
+    assert (waits(frozenset({"dpu-1"})), waits(None)) == (configured, configured)
+
+
+def test_a_host_whose_entry_nobody_can_read_is_told_without_its_name() -> None:
+    assert waits(None, "", {"dpu-1": "?"}) == ["dpu-1 keeps serving its host, although its entry was removed"]
+    assert waits(None, "", {"dpu-1": text("x")}) == ["dpu-1 keeps serving x, although its entry was removed"]
