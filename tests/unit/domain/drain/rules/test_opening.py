@@ -151,7 +151,7 @@ def test_every_guard_of_an_opening_has_a_case() -> None:
     assert BREAKS.keys() == OPENING.keys()
 
 
-@pytest.mark.parametrize("guard", OPENING)
+@pytest.mark.parametrize("guard", BREAKS)
 def test_nothing_is_opened_when_it_does_not_hold_that(guard: str) -> None:
     world = before_the_reads()
     BREAKS[guard](world)
@@ -169,7 +169,7 @@ def test_nothing_is_opened_when_the_host_is_not_drained_in_any_way(change: Calla
     assert "the host is drained" in world.trace[-1]
 
 
-@pytest.mark.parametrize("guard", OPENING)
+@pytest.mark.parametrize("guard", BREAKS)
 def test_without_the_guard_it_would_have_been_opened_when_it_does_not_hold_that(
     guard: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

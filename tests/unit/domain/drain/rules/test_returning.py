@@ -99,7 +99,7 @@ def test_every_guard_of_a_giving_back_has_a_case() -> None:
     assert BREAKS.keys() == ENDING.keys()
 
 
-@pytest.mark.parametrize("guard", ENDING)
+@pytest.mark.parametrize("guard", BREAKS)
 def test_the_host_is_not_given_back_when_it_does_not_hold_that(guard: str) -> None:
     world = before_the_legs()
     BREAKS[guard](world)
@@ -110,7 +110,7 @@ def test_the_host_is_not_given_back_when_it_does_not_hold_that(guard: str) -> No
     assert guard in world.trace[-1]
 
 
-@pytest.mark.parametrize("guard", ENDING)
+@pytest.mark.parametrize("guard", BREAKS)
 def test_without_the_guard_it_would_have_been_given_back_when_it_does_not_hold_that(
     guard: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
