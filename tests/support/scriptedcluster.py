@@ -26,7 +26,7 @@ from dpunetop.runtime.client.client import Client, Page
 from dpunetop.runtime.election.gate import WriteGate
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import CREATE_ONLY, Executor
-from dpunetop.runtime.reading import Unwatched
+from dpunetop.runtime.reading import Unwatched, Waker
 from support.readers import ReadsByName
 from support.twoclusters import merged
 
@@ -277,6 +277,8 @@ class ScriptedReadings(ReadsByName):
         self.unwatched: Unwatched | None = None
         self.unread: dict[tuple[str, str], Exception] = {}
         self.asked: set[tuple[str, str]] = set()
+        self.enqueue: Callable[[Key], None] = lambda _: None
+        self.waker = Waker(self.enqueue, Key("", "", ""))
         self._still: dict[tuple[str, str], ScriptedCluster] = {}
 
     def stand_still(self, cluster: str, resource: Resource) -> None:
@@ -290,8 +292,8 @@ class ScriptedReadings(ReadsByName):
         self._still.clear()
 
     @contextmanager
-    def reading(self, _: Key) -> Iterator[ScriptedReadings]:
-        self.asked = set()
+    def reading(self, key: Key) -> Iterator[ScriptedReadings]:
+        self.asked, self.waker = set(), Waker(self.enqueue, key)
         yield self
 
     def forget(self, _: Key) -> None:

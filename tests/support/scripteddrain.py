@@ -19,6 +19,7 @@ from dpunetop.controllers.drain.pairs import Pairs
 from dpunetop.controllers.drain.stalls import StallDetector
 from dpunetop.controllers.drain.store import DrainStore, key_of
 from dpunetop.controllers.drain.taskrunner import TaskRunner
+from dpunetop.controllers.inquiries import Inquiries
 from dpunetop.controllers.reconciler import Installation
 from dpunetop.domain import names
 from dpunetop.domain.drain.model.facts import Budget
@@ -87,9 +88,11 @@ class World:
         """A new process: it remembers nothing."""
         drain_store, task_runner = DrainStore(), TaskRunner(self.executor, self._client, self.bulkhead)
         clusters = cast(Clusters, SimpleNamespace(get=lambda _: SimpleNamespace(health=self.health)))
-        absences, self.terms = NodeAbsences(self._client, self.clock), Epoch(self.clock, MANAGER)
-        evictions = Evictions(self._client, self.clock, lambda cluster: cluster in self.slow)
-        infra = InfraHealth(lambda: self.infra_health, self.clock)
+        self.inquiries, self.asking = Inquiries(), set[Key]()
+        self.inquiries.connect(self.asking.add, self.asking.discard)
+        absences = NodeAbsences(self.inquiries, self._client, self.clock)
+        evictions = Evictions(self.inquiries, self._client, self.clock)
+        self.terms, infra = Epoch(self.clock, MANAGER), InfraHealth(lambda: self.infra_health, self.clock)
         leases, first_looks = Leases(self.clock), FirstLooks(self.clock)
         sources = HostSources(
             clusters, absences, self.terms, self.executor.newest, evictions, infra, leases, first_looks
@@ -103,6 +106,7 @@ class World:
         self.pairs = Pairs(installation, self.executor, drain_store, task_runner, failures, "image", infra)
         self.woken = set[Key]()
         drain_store.connect(self.woken.add, self.woken.add)
+        self.readings.enqueue = self.woken.add
         for each in (self.hosts, self.pairs):
             each.read_through(cast(Any, self.readings))
 
@@ -117,9 +121,15 @@ class World:
             hosts = (keys | self.woken) - {KEY}
             self.woken.clear()
             pauses = {key: self.hosts.reconcile(key, Stop()) for key in sorted(hosts, key=str)}
+            self.answer()
             if self.writes() == before and not self.woken:
                 return pauses.get(PLACE)
         raise AssertionError("it never comes to rest")
+
+    def answer(self) -> None:
+        """The servers answer what they are asked outside of every look."""
+        for key in list(self.asking):
+            self.inquiries.reconcile(key, Stop())
 
     def of_zones(self, *arguments: str) -> World:
         """The tenant has the interconnect topology, the DPUs are told `arguments`, and the host shows its network."""

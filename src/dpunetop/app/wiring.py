@@ -36,6 +36,7 @@ from dpunetop.controllers.drain.stalls import StallDetector
 from dpunetop.controllers.drain.store import DrainStore
 from dpunetop.controllers.drain.taskrunner import TaskRunner
 from dpunetop.controllers.hostconfig import HostConfig
+from dpunetop.controllers.inquiries import Inquiries
 from dpunetop.controllers.namespacerights import NamespaceRights
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.reconciler import CONFIG_INDEXERS, ConfigReconciler, Installation, TenantReconciler
@@ -154,6 +155,7 @@ class _Wiring:
         lost = _lost_events(self._metrics)
         self._recorder = EventRecorder(self._client, COMPONENT, self._clock, instance=self._identity, lost=lost.set)
         self._executor = Executor(self._client, self._gate, self._recorder, self._clock, self._look, self._kept)
+        self._inquiries = Inquiries()
         self._rights = NamespaceRights(lambda: self._infra.client, self._clock)
         self._installation = Installation(
             settings.watch_namespaces,
@@ -170,6 +172,7 @@ class _Wiring:
         self._infra_health = InfraHealth(lambda: self._infra.health, self._clock)
         self._controllers = [self._controller(each, rest_after, DEBOUNCE_SECONDS) for each in self._reconcilers()]
         self._hosts = self._host_controller()
+        self._asking = self._inquiry_controller()
         self._source = ConfigSource(self._infra, self._installation.selections(), self._wake, self._wake_judge)
         fleet = Fleet(self._source.configs, self._drain_store, connection.credential, self._clock)
         fleet.register(self._metrics)
@@ -183,7 +186,7 @@ class _Wiring:
         ]
         if self._elector:
             groups.append(Group("elector", {"elector": self._elector.run}, ready=self._elector.wait_leading))
-        groups.append(Group("controllers", {each.name: each.run for each in (*self._controllers, self._hosts)}))
+        groups.append(Group("controllers", {each.name: each.run for each in self._all_controllers()}))
         return Manager(groups, clock=self._clock, logger=self._log)
 
     def _reconcilers(self) -> Sequence[ConfigReconciler[Any]]:
@@ -209,10 +212,10 @@ class _Wiring:
         """Its keys are not those of DpuClusterConfigs: the board says which there are."""
         sources = HostSources(
             self._clusters,
-            NodeAbsences(self._client, self._clock),
+            NodeAbsences(self._inquiries, self._client, self._clock),
             self._terms,
             self._executor.newest,
-            Evictions(self._client, self._clock, self._latencies.is_slow),
+            Evictions(self._inquiries, self._client, self._clock),
             self._infra_health,
             Leases(self._clock),
             FirstLooks(self._clock),
@@ -226,10 +229,30 @@ class _Wiring:
         self._drain_store.connect(controller.queue.add, pairs.debounce)
         return controller
 
+    def _inquiry_controller(self) -> Controller:
+        """Its keys are clusters, each of which is a lane."""
+        controller = self._queue_of(self._inquiries, no_rest, 0.0)
+        self._inquiries.connect(controller.queue.add, controller.forget)
+        return controller
+
+    def _all_controllers(self) -> Sequence[Controller]:
+        return *self._controllers, self._hosts, self._asking
+
     def _controller(
         self, reconciler: ConfigReconciler[Any] | Hosts, rest: Callable[[float], float], debounce_seconds: float
     ) -> Controller:
-        controller = Controller(
+        controller = self._queue_of(reconciler, rest, debounce_seconds)
+        readings = Readings(self._clusters, controller.queue.add, controller.debounce, controller.forget)
+        reconciler.read_through(readings)
+        return controller
+
+    def _queue_of(
+        self,
+        reconciler: ConfigReconciler[Any] | Hosts | Inquiries,
+        rest: Callable[[float], float],
+        debounce_seconds: float,
+    ) -> Controller:
+        return Controller(
             reconciler.name,
             reconciler,
             clock=self._clock,
@@ -239,11 +262,8 @@ class _Wiring:
             rest=rest,
             debounce_seconds=debounce_seconds,
             resync_seconds=self._settings.resync_seconds,
-            lanes=self._lanes(reconciler),
+            lanes=None if isinstance(reconciler, Inquiries) else self._lanes(reconciler),
         )
-        readings = Readings(self._clusters, controller.queue.add, controller.debounce, controller.forget)
-        reconciler.read_through(readings)
-        return controller
 
     def _lanes(self, reconciler: ConfigReconciler[Any] | Hosts) -> Lanes[Key]:
         """Hosts find room among those of slow tenants call by call: most of a pass, closing a budget for instance,
@@ -397,10 +417,10 @@ class _Wiring:
         return self._source.trouble() or ""
 
 
-def workers(kind: type[ConfigReconciler[Any] | Hosts], most: int) -> int:
+def workers(kind: type[ConfigReconciler[Any] | Hosts | Inquiries], most: int) -> int:
     """How many workers a controller has: one that calls tenants has a lane for each, however few keys may be reconciled
     at once."""
-    return max(most, TENANT_LANES) if issubclass(kind, TenantReconciler) else most
+    return max(most, TENANT_LANES) if issubclass(kind, TenantReconciler | Inquiries) else most
 
 
 def _tenant_weight(selection: Selection) -> int:

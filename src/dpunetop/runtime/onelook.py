@@ -9,7 +9,7 @@ from dpunetop.kube.keys import Key, Resource
 from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.store import Indexer, Lister, Store
-from dpunetop.runtime.reading import NotSynced, Part, Reader, Unwatched, Want
+from dpunetop.runtime.reading import NotSynced, Part, Reader, Unwatched, Waker, Want
 
 List = Callable[[str, Selection], Iterable[Obj]]
 """All objects of a selection in a cluster. Raises: NotEngaged, ApiError."""
@@ -50,6 +50,10 @@ class OneLook:
     def refusals(self, wants: set[Want]) -> list[Unwatched]:
         """See `Readings.refusals`: there are no caches that could stand still."""
         return []
+
+    def waker(self, key: Key) -> Waker:
+        """See `Readings.waker`: nobody is to be woken."""
+        return Waker(lambda _: None, key)
 
     def failures(self) -> dict[Want, ApiError]:
         """What could not be listed, and why."""

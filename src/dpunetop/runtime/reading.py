@@ -68,6 +68,17 @@ class NotEngaged(Exception):
         return f"cluster {self.cluster} is not engaged"
 
 
+@dataclass(frozen=True, slots=True)
+class Waker:
+    """Enqueues one key of one controller. Two that enqueue the same are equal."""
+
+    enqueue: Callable[[Key], None]
+    key: Key
+
+    def __call__(self) -> None:
+        self.enqueue(self.key)
+
+
 class Readings:
     """Who reads what: keeps the informers that are asked for running, and enqueues the keys whose view changed.
 
@@ -105,6 +116,10 @@ class Readings:
         reader = Reader(self, key)
         yield reader
         self._drop_unasked(key, reader.asked)
+
+    def waker(self, key: Key) -> Waker:
+        """What enqueues `key` for a cause that no cache shows."""
+        return Waker(self._enqueue, key)
 
     def forget(self, key: Key) -> None:
         """Release all that was read for `key`; it is gone."""
@@ -242,6 +257,9 @@ class Listers(Protocol):
     def refusals(self, wants: set[Want]) -> list[Unwatched]:
         """See `Readings.refusals`."""
 
+    def waker(self, key: Key) -> Waker:
+        """See `Readings.waker`."""
+
 
 def begin(*reads: Callable[[], object]) -> None:
     """Begin all of these reads, so that caches that are not filled yet are filled at the same time, not one after the
@@ -266,6 +284,7 @@ class Reader:
         self._readings = readings
         self._key = key
         self.asked: set[Ask] = set()
+        self.waker = readings.waker(key)
 
     def get(self, cluster: str, selection: Selection, namespace: str, name: str) -> Obj | None:
         """The object of that name within the selection; None means that it does not exist there."""

@@ -17,6 +17,7 @@ from dpunetop.controllers.drain.gather_host import INDEXERS, HostGatherer
 from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.store import DrainStore
 from dpunetop.controllers.hostconfig import HostConfig
+from dpunetop.controllers.inquiries import Inquiries
 from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.reconciler import CONFIG_INDEXERS, ConfigReconciler
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
@@ -77,7 +78,7 @@ class _Pass:
         infra = InfraHealth(lambda: None, clock)
         image = settings.operator_image if settings is not None else None
         self._pairs = pairs_of(installation, executor, DrainStore(), image, infra)
-        self._sources = one_look(_Unconnected(), no_client, executor, infra, clock)
+        self._sources = one_look(_Unconnected(), Inquiries(), no_client, executor, infra, clock)
 
     def run(self) -> bool:
         """Whether anything has changed."""

@@ -160,7 +160,7 @@ def _waits(story: Story) -> Iterable[tuple[str, Tone]]:
         yield f"  waits for: {pod.words}", Tone.BAD if pod.budgets else Tone.WARN
     if len(story.pods) > MOST_PODS:
         yield f"  waits for: {len(story.pods) - MOST_PODS} more pods", Tone.WARN
-    for text in () if story.view is None else story.view.evictions:
+    for text in () if story.view is None else story.view.evictions or ():
         yield f"  in the way: {_cut(text)}", Tone.BAD
     yield f"  moves on:  {meaning(story.status.reason).next_step}", Tone.PLAIN
 

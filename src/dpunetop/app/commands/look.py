@@ -11,6 +11,7 @@ from dpunetop.app.commands.flags import DEFAULT_OPERATOR_NAMESPACE
 from dpunetop.app.commands.installed import installation_of, installed_settings
 from dpunetop.app.commands.lease import OperatorSeen, see_operator
 from dpunetop.base.clock import Clock, RealClock
+from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.failures import Failures
@@ -22,12 +23,13 @@ from dpunetop.controllers.drain.nodeabsence import NodeAbsences
 from dpunetop.controllers.drain.pairs import Pairs
 from dpunetop.controllers.drain.store import DrainStore, key_of
 from dpunetop.controllers.drain.taskrunner import TaskRunner
+from dpunetop.controllers.inquiries import Inquiries
 from dpunetop.controllers.reconciler import CONFIG_INDEXERS, Connections, Installation
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.dpunode.judge import NOT_LOOKED_AT, dpu_node_statuses, unseen_statuses
 from dpunetop.domain.dpunode.status import DpuNodeStatus
 from dpunetop.domain.drain.fleet.roster import HostScope, Roster, Slot
-from dpunetop.domain.drain.host import HostDecision, decide_host
+from dpunetop.domain.drain.host import HostDecision, HostSnapshot, decide_host
 from dpunetop.domain.drain.hostreport import HostReport, report_host
 from dpunetop.domain.drain.pairs import PairsView
 from dpunetop.domain.names import DPUCLUSTERCONFIGS
@@ -85,15 +87,21 @@ class Look:
 
 
 def one_look(
-    clusters: Connections, client: Callable[[str], Client], executor: Executor, infra: InfraHealth, clock: Clock
+    clusters: Connections,
+    inquiries: Inquiries,
+    client: Callable[[str], Client],
+    executor: Executor,
+    infra: InfraHealth,
+    clock: Clock,
 ) -> HostSources:
-    """What a `HostGatherer` reads beside lists, for whoever looks once and so waits for nobody."""
+    """What a `HostGatherer` reads beside lists, for whoever looks once and so waits for nobody; what it asks of servers
+    is put to `inquiries`."""
     return HostSources(
         clusters,
-        NodeAbsences(client, clock),
+        NodeAbsences(inquiries, client, clock),
         Epoch(clock, MANAGER),
         executor.newest,
-        Evictions(client, clock, nobody),
+        Evictions(inquiries, client, clock),
         infra,
         Leases(clock),
         FirstLooks(clock, patience_seconds=0.0),
@@ -136,7 +144,9 @@ class Looker:
             (settings.operator_image if settings else None) or _SOME_IMAGE,
             self._infra,
         )
-        self._sources = one_look(_Unprobed(clients, self._health), self._client, self._executor, self._infra, clock)
+        self._inquiries = Inquiries()
+        clusters = _Unprobed(clients, self._health)
+        self._sources = one_look(clusters, self._inquiries, self._client, self._executor, self._infra, clock)
 
     @property
     def reader(self) -> Reader:
@@ -195,13 +205,22 @@ class Looker:
     def _host(self, roster: Roster, place_slot: tuple[tuple[str, str], Slot]) -> HostLook:
         place, slot = place_slot
         try:
-            snapshot = HostGatherer(self._sources, self._reader, HostScope(roster, slot)).snapshot()
+            snapshot = self._snapshot(HostScope(roster, slot))
         except (NotSynced, NotEngaged, ApiError) as err:
             return HostLook(roster.config, slot, unseen_statuses(roster, slot, NOT_LOOKED_AT, str(err)))
         decided = decide_host(snapshot)
         report = report_host(decided, None, {})
         self._store.report(key_of(roster.config.tenant_cluster, place), report)
         return HostLook(roster.config, slot, self._statuses(roster, decided, report), decided)
+
+    def _snapshot(self, scope: HostScope) -> HostSnapshot:
+        """What a look shows once the servers have answered what it asks."""
+        gatherer = HostGatherer(self._sources, self._reader, scope)
+        if not (first := gatherer.snapshot()).is_open:
+            return first
+        for cluster in (INFRA, scope.cluster):
+            self._inquiries.reconcile(Key(cluster, "", ""), Stop())
+        return gatherer.snapshot()
 
     def _statuses(self, roster: Roster, decided: HostDecision, report: HostReport) -> tuple[DpuNodeStatus, ...]:
         return dpu_node_statuses(roster, decided, report)

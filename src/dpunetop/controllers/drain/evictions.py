@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from dpunetop.base.clock import Clock
+from dpunetop.controllers.inquiries import Inquiries
 from dpunetop.domain.drain.host import Finding
 from dpunetop.domain.drain.model.facts import HostView
 from dpunetop.domain.drain.model.hoststate import HostState
@@ -14,6 +15,7 @@ from dpunetop.domain.names import PODDISRUPTIONBUDGETS
 from dpunetop.kube.errors import ApiError, Forbidden
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.reading import Waker
 
 _APART_SECONDS = 60.0
 _PAGE = 500
@@ -28,37 +30,42 @@ class Evictions:
     Threads: any; one at a time a host.
     """
 
-    def __init__(self, clients: Callable[[str], Client], clock: Clock, is_slow: Callable[[str], bool]) -> None:
+    def __init__(self, inquiries: Inquiries, clients: Callable[[str], Client], clock: Clock) -> None:
+        self._inquiries = inquiries
         self._clients = clients
-        self._is_slow = is_slow
         self._clock = clock
         self._guard = threading.Lock()  # guards _found
         self._found: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = {}  # tenant cluster and host -> when, what
 
-    def look(self, view: HostView) -> Finding[tuple[str, ...]]:
-        """What is in the way, for a person. Raises: NotEngaged."""
+    def look(self, view: HostView, waker: Waker) -> Finding[tuple[str, ...] | None]:
+        """What was in the way when the tenant was last asked, for a person; None: it has not answered yet. If it is
+        time to, the tenant is asked again, and `waker` is called once it has answered."""
         cluster, host, own = view.host_ref.tenant_cluster, view.host_ref.host, HostState(view).own
         if own is None or not is_late(view):
             self.forget(cluster, host)
             return Finding(())
-        now = self._clock.monotonic()
         with self._guard:
-            looked_at, said = self._found.get((cluster, host), (None, ()))
-        is_due = looked_at is None or now - looked_at >= _APART_SECONDS
-        if is_due and self._is_slow(cluster):
-            return Finding(tuple(words for words in said if words), _APART_SECONDS)
-        if looked_at is None or is_due:
-            looked_at, said = now, tuple(self._ask(cluster, each) for each in namespaces(own.pods))
-            with self._guard:
-                self._found[cluster, host] = (now, said)
-        return Finding(tuple(words for words in said if words), looked_at + _APART_SECONDS - now)
+            looked_at, said = self._found.get((cluster, host), (None, None))
+        left = 0.0 if looked_at is None else looked_at + _APART_SECONDS - self._clock.monotonic()
+        if left > 0.0:
+            return Finding(said, left)
+        where = namespaces(own.pods)
+        self._inquiries.put(cluster, ("evictions", host), lambda: self._ask(cluster, host, where), waker)
+        return Finding(said)
 
     def forget(self, cluster: str, host: str) -> None:
         """The host is not late, or no longer ours."""
         with self._guard:
             self._found.pop((cluster, host), None)
 
-    def _ask(self, cluster: str, namespace: str) -> str:
+    def _ask(self, cluster: str, host: str, where: tuple[str, ...]) -> None:
+        """Raises: NotEngaged."""
+        said = (self._words(cluster, each) for each in where)
+        found = self._clock.monotonic(), tuple(words for words in said if words)
+        with self._guard:
+            self._found[cluster, host] = found
+
+    def _words(self, cluster: str, namespace: str) -> str:
         try:
             page = next(iter(self._clients(cluster).pages(Selection(PODDISRUPTIONBUDGETS, namespace), _PAGE)))
         except Forbidden as refusal:

@@ -121,7 +121,7 @@ class HostSources:
 
 
 class HostGatherer:
-    """One look at one host: what caches show of it, and where a Node is missing the server.
+    """One look at one host: what caches and the answers to earlier questions show of it; no server is waited for.
 
     Guarantees: budgets, maintenances and tenant Nodes are never shown as they were before our own last write.
     Threads: one, and one at a time a host.
@@ -157,6 +157,7 @@ class HostGatherer:
             deployments={dpu: each for dpu, each in deployments.items() if each is not None},
             view=view.value,
             recheck_seconds=soonest(found),
+            is_open=any(each.is_open for each in found),
             trouble=next((each.trouble for each in found if each.trouble is not None), None),
             unseen=tenant.value.hold if isinstance(tenant.value, Blind) and is_unseen else None,
             suspicion=suspicion.value,
@@ -174,8 +175,9 @@ class HostGatherer:
             settings=self._roster.settings,
             unverified=self._is_unverified(),
         )
-        evictions, signals = self._sources.evictions.look(view), self._signals(view)
-        return Finding(replace(view, signals=signals.value, evictions=evictions.value), soonest((evictions, signals)))
+        evictions, signals = self._sources.evictions.look(view, self._reader.waker), self._signals(view)
+        shown = replace(view, signals=signals.value, evictions=evictions.value)
+        return Finding(shown, soonest((evictions, signals)), is_open=evictions.value is None)
 
     # --- infra ------------------------------------------------------------------------------------------------------
 
@@ -184,11 +186,11 @@ class HostGatherer:
         if node is not None:
             absences.seen(cluster, name)
             return Finding(self._sources.newest(cluster, NODES, node))
-        absence = absences.look(cluster, name, apart_seconds)
+        absence = absences.look(cluster, name, apart_seconds, self._reader.waker)
         found = absence.found if absence.found is not None else NodeGone(absence.confirmed)
         error = absence.error
         trouble = None if error is None else why_failed(QuorumGet(cluster, NODES, "", name), error)
-        return Finding(found, absence.recheck_seconds, trouble)
+        return Finding(found, absence.recheck_seconds, trouble, absence.is_unasked)
 
     def _dpu(self, member: Member, node: Obj | NodeGone) -> DpuView:
         name = member.dpu
@@ -263,7 +265,7 @@ class HostGatherer:
         if isinstance(judged, Invisible):
             return Finding(_blind(judged), node.recheck_seconds, node.trouble)
         seen = found if isinstance(found, NodeGone) else readers.host_node(found)
-        return Finding(TenantSeen(seen, maintenances), node.recheck_seconds, node.trouble)
+        return Finding(TenantSeen(seen, maintenances), node.recheck_seconds, node.trouble, node.is_open)
 
     def _maintenances(self) -> tuple[facts.Maintenance, ...] | None:
         cluster, kind = self._scope.cluster, names.NODEMAINTENANCES

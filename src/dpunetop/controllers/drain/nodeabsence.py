@@ -7,57 +7,88 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dpunetop.base.clock import Clock
+from dpunetop.controllers.inquiries import Inquiries
 from dpunetop.kube.errors import ApiError, NotFound
 from dpunetop.kube.keys import NODES
 from dpunetop.kube.meta import Obj
 from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.reading import Waker
 
 DPU_SECONDS = 600.0
 HOST_SECONDS = 60.0
 _AGAIN_SECONDS = 5.0
+"""An answer that does not say that the Node is gone is asked for again after this time."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeAbsence:
     """A Node that a cache does not show. `found` is what the server shows all the same."""
 
-    confirmed: bool
-    found: Obj | None
-    recheck_seconds: float | None
+    confirmed: bool = False
+    found: Obj | None = None
+    recheck_seconds: float | None = None
     error: ApiError | None = None
     """Why the server could not be asked."""
+    is_unasked: bool = False
+    """Whether the server has not answered yet: the answer wakes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    at: float
+    gone_since: float | None = None
+    """When the server first said that the Node is gone, if it has not shown it since."""
+    confirmed: bool = False
+    found: Obj | None = None
+    error: ApiError | None = None
+
+    def due(self, apart_seconds: float) -> float:
+        """When to ask again."""
+        if self.gone_since is None or self.error is not None:
+            return self.at + _AGAIN_SECONDS
+        return self.gone_since + apart_seconds
 
 
 class NodeAbsences:
     """Counts for each Node how long it is known to be gone. Threads: any; one at a time a Node."""
 
-    def __init__(self, clients: Callable[[str], Client], clock: Clock) -> None:
+    def __init__(self, inquiries: Inquiries, clients: Callable[[str], Client], clock: Clock) -> None:
+        self._inquiries = inquiries
         self._clients = clients
         self._clock = clock
-        self._guard = threading.Lock()  # guards _since
-        self._since: dict[tuple[str, str], tuple[float, bool]] = {}  # first 404, and whether a second one came
+        self._guard = threading.Lock()  # guards _answers
+        self._answers: dict[tuple[str, str], _Answer] = {}  # by cluster and Node, the last one
 
     def seen(self, cluster: str, name: str) -> None:
         """The Node is there."""
         with self._guard:
-            self._since.pop((cluster, name), None)
+            self._answers.pop((cluster, name), None)
 
-    def look(self, cluster: str, name: str, apart_seconds: float) -> NodeAbsence:
-        """Ask the server, if it is time to. Raises: NotEngaged."""
+    def look(self, cluster: str, name: str, apart_seconds: float, waker: Waker) -> NodeAbsence:
+        """What the server said last. It is asked again if it is time to, and the answer calls `waker`."""
         with self._guard:
-            since, confirmed = self._since.get((cluster, name), (None, False))
-        now = self._clock.monotonic()
-        if confirmed:
-            return NodeAbsence(True, None, None)
-        if since is not None and now - since < apart_seconds:
-            return NodeAbsence(False, None, apart_seconds - (now - since))
+            answer = self._answers.get((cluster, name))
+        if answer is not None and answer.confirmed:
+            return NodeAbsence(confirmed=True)
+        left = 0.0 if answer is None else answer.due(apart_seconds) - self._clock.monotonic()
+        if left <= 0.0:
+            self._inquiries.put(cluster, ("node", name), lambda: self._ask(cluster, name, apart_seconds), waker)
+        if answer is None:
+            return NodeAbsence(is_unasked=True)
+        is_woken = left <= 0.0 or answer.found is not None
+        return NodeAbsence(found=answer.found, error=answer.error, recheck_seconds=None if is_woken else left)
+
+    def _ask(self, cluster: str, name: str, apart_seconds: float) -> None:
+        """Raises: NotEngaged."""
+        now, place = self._clock.monotonic(), (cluster, name)
+        with self._guard:
+            since = before.gone_since if (before := self._answers.get(place)) is not None else None
         try:
-            found = self._clients(cluster).get(NODES, "", name)
+            answer = _Answer(now, found=self._clients(cluster).get(NODES, "", name))
         except NotFound:
-            with self._guard:
-                self._since[cluster, name] = (now if since is None else since, since is not None)
-            return NodeAbsence(since is not None, None, apart_seconds if since is None else None)
+            is_second = since is not None and now - since >= apart_seconds
+            answer = _Answer(now, now if since is None else since, confirmed=is_second)
         except ApiError as err:
-            return NodeAbsence(False, None, _AGAIN_SECONDS, err)
-        self.seen(cluster, name)
-        return NodeAbsence(False, found, None)
+            answer = _Answer(now, since, error=err)
+        with self._guard:
+            self._answers[place] = answer

@@ -47,6 +47,8 @@ class Finding(Generic[T]):
     """When to look again although nothing wakes; None: whatever changes wakes."""
     trouble: HoldReason | None = None
     """What keeps it from being looked at as it should be."""
+    is_open: bool = False
+    """Whether a server has yet to answer for the first time: the answer wakes."""
 
 
 def soonest(findings: Iterable[Finding[Any]]) -> float | None:
@@ -69,6 +71,8 @@ class HostSnapshot:
     view: HostView | None
     """None: the tenant is not known well enough yet, so that nothing may be decided."""
     recheck_seconds: float | None = None
+    is_open: bool = False
+    """Whether a server has yet to answer for the first time, so that what was reported before stands."""
     trouble: HoldReason | None = None
     """What keeps the host from being looked at as it should be."""
     unseen: HoldReason | None = None

@@ -42,7 +42,8 @@ class HostReport:
     stray: HoldReason | None = None
     """What a host waits for that no DPU is at home in, or that no DPU has a part in."""
     is_looked_at: bool = True
-    """Whether the host was looked at, and not only its DPUs; at a start the tenant is waited for."""
+    """Whether the host was looked at, and not only its DPUs: at a start the tenant is waited for, and so is the first
+    answer of a server that has to be asked."""
     unseen: HoldReason | None = None
     """Why the tenant was not seen by this process."""
     network: NetworkState | None = None
@@ -69,7 +70,7 @@ def report_host(decided: HostDecision, hold: HoldReason | None, troubles: Mappin
         entries=tuple(found.entry for found in decided.protections.values() if found.entry is not None),
         causes=tuple((dpu.name, dpu.trouble) for dpu in snapshot.dpus if dpu.trouble),
         stray=_stray(decided, statuses),
-        is_looked_at=snapshot.view is not None or not decided.slot.host,
+        is_looked_at=not snapshot.is_open and (snapshot.view is not None or not decided.slot.host),
         unseen=snapshot.unseen,
         network=decided.network.state,
         outage=decided.outage,

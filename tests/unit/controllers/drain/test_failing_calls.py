@@ -66,6 +66,7 @@ class Workers:
             again = max(self._backoff.next(key), err.retry_after_seconds or 0.0)
         else:
             self._backoff.forget(key)
+        world.answer()
         self._due[key] = float("inf") if again is None else now + again
         places = [KEY, PLACE] if len(world.writes()) > before else [*world.woken]
         world.woken.clear()

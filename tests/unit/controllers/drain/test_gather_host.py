@@ -8,16 +8,19 @@ from typing import Any, cast
 
 import pytest
 
+from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.gather_host import INDEXERS, PATIENCE_SECONDS, FirstLooks, HostGatherer, HostSources
 from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.leases import Leases
 from dpunetop.controllers.drain.nodeabsence import NodeAbsences
+from dpunetop.controllers.inquiries import Inquiries
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.drain.fleet.roster import HostScope, Member, Mode, PodEntry, Roster, Slot
-from dpunetop.domain.drain.host import HostSnapshot
+from dpunetop.domain.drain.host import HostSnapshot, decide_host
+from dpunetop.domain.drain.hostreport import report_host
 from dpunetop.domain.drain.model.facts import (
     Blind,
     DpuNode,
@@ -32,12 +35,12 @@ from dpunetop.domain.drain.model.facts import (
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, blocker, first_budget
 from dpunetop.domain.names import blocker_labels
 from dpunetop.kube.errors import ApiError, Forbidden, NotFound, Unreachable
-from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, DEPLOYMENTS, INFRA, NODES, PODS, Resource, crd_name
+from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, DEPLOYMENTS, INFRA, NODES, PODS, Key, Resource, crd_name
 from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.cluster import Clusters, Health, Reach
-from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Waker
 from support.clock import FakeClock
 from support.hostsigns import dpu_shows
 from support.objects import condition, config
@@ -60,6 +63,7 @@ class Caches(ReadsByName):
     def __init__(self) -> None:
         self.objects: dict[tuple[str, Resource], list[Obj]] = {}
         self.troubles: dict[str, Exception] = {}
+        self.waker = Waker(lambda _: None, Key(TENANT, "host", HOST))
         self.health = Health(Reach.REACHABLE, "", "", FakeClock().now())
 
     def put(self, cluster: str, resource: Resource, *objects: Obj) -> None:
@@ -101,9 +105,10 @@ class Desk:
 
     def __init__(self) -> None:
         self.clock, self.caches = FakeClock(), Caches()
+        self.inquiries = Inquiries()
         clusters = type("C", (), {"get": staticmethod(self.caches.cluster)})
-        absences = NodeAbsences(lambda _: cast(Client, Servers()), self.clock)
-        evictions = Evictions(lambda _: cast(Client, Servers()), self.clock, lambda _: False)
+        absences = NodeAbsences(self.inquiries, lambda _: cast(Client, Servers()), self.clock)
+        evictions = Evictions(self.inquiries, lambda _: cast(Client, Servers()), self.clock)
         terms = Epoch(self.clock, "dpunetop-drain")
         infra = InfraHealth(lambda: None, self.clock)
         leases, first_looks = Leases(self.clock), FirstLooks(self.clock)
@@ -130,6 +135,9 @@ class Desk:
             parse_config(obj), Mode.SERVING, DrainSettings(), BLOCKERS, Templates("t1"), {("host", HOST): slot}
         )
         scope = HostScope(replace(roster, **but), slot)
+        HostGatherer(self.sources, cast(Reader, self.caches), scope).snapshot()
+        for cluster in (INFRA, TENANT):
+            self.inquiries.reconcile(Key(cluster, "", ""), Stop())
         return HostGatherer(self.sources, cast(Reader, self.caches), scope).snapshot()
 
     def tenant(self) -> TenantSeen | Blind | None:
@@ -204,6 +212,17 @@ def test_a_pod_of_another_template_is_not_current_and_a_blocker_of_another_dpu_g
 )
 def test_an_entry_that_pods_have_yet_to_read_is_seen(text: str, entry: str) -> None:
     assert Desk().look(text).dpus[0].entry == entry
+
+
+def test_before_a_server_has_answered_what_was_reported_stands() -> None:
+    desk = Desk()
+    desk.caches.put(INFRA, NODES)
+    scope = desk.look().scope
+    desk.sources.absences.seen(INFRA, DPU)
+    first = HostGatherer(desk.sources, cast(Reader, desk.caches), scope).snapshot()
+    assert (first.dpus[0].node, first.is_open, desk.look().is_open) == (NodeGone(False), True, False)
+    for snapshot, is_looked_at in ((first, False), (desk.look(), True)):
+        assert report_host(decide_host(snapshot), None, {}).is_looked_at is is_looked_at
 
 
 def test_a_node_that_is_missing_is_not_known_to_be_gone_before_it_was_asked_for_twice() -> None:

@@ -360,8 +360,9 @@ class HostView:
     """Why no drain of this host may begin now: see `allowance`, or a teardown."""
     signals: tuple[Signal, ...] = ()
     """Of the serving DPU's network, where the topology has them."""
-    evictions: tuple[str, ...] = ()
-    """Why the host's pods are not evicted, for a person; empty: nothing was found, or not looked up."""
+    evictions: tuple[str, ...] | None = ()
+    """Why the host's pods are not evicted, for a person; empty: nothing was found, or not looked up; None: the tenant
+    has yet to answer."""
     settings: DrainSettings = DrainSettings()
     unverified: bool = False
     """A cluster's time went back, and not every cycle has been taken over since."""

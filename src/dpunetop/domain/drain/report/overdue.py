@@ -89,7 +89,8 @@ def _timed(host_state: HostState, dpu: DpuView, dpu_status: DpuStatus, guarding:
     if begun and begun + BEGINNING_SECONDS + 1 < late_at:
         late_at, since = begun + BEGINNING_SECONDS + 1, begun
         what, limit = f"{what}, which does not begin,", duration(BEGINNING_SECONDS)
-    if now < late_at:
+    is_unasked = span is LimitedStep.HOST_DRAIN and host_state.view.evictions is None
+    if now < late_at or is_unasked:  # what is told says what is in the way
         return replace(dpu_status, late_at=late_at)
     cause = _cause(host_state, dpu, span, dpu_status)
     words = f"{what} since {as_time(since)}, longer than {limit}{cause}"
@@ -147,7 +148,7 @@ def _limit(limits: Limits, span: LimitedStep) -> str:
 def _cause(host_state: HostState, dpu: DpuView, span: LimitedStep, dpu_status: DpuStatus) -> str:
     found = [dpu_status.message] if dpu_status.message else []
     if span is LimitedStep.HOST_DRAIN and host_state.own is not None:
-        found += host_state.view.evictions
+        found += host_state.view.evictions or ()
     if span is LimitedStep.GIVING_BACK and host_state.own is not None and host_state.own.error:
         found.append(f"the node maintenance operator says {sentence(host_state.own.error)}")
     if span in (

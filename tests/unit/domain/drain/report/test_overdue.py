@@ -209,6 +209,13 @@ def told(given: HostView, guarding: ProtectionPhase = ProtectionPhase.SERVING) -
     return late.message
 
 
+def test_a_host_drain_is_told_to_hang_once_the_tenant_has_answered_what_keeps_its_pods() -> None:
+    given = at(10**6, view(cordoned(ASKED), maintenances=(nm(),)))
+    found = [look(replace(given, evictions=each)) for each in (None, ())]
+    assert [each.late is not None for each in found] == [False, True]
+    assert found[0].late_at == found[1].late_at
+
+
 def test_a_host_drain_that_hangs_names_host_since_when_pods_and_what_keeps_them() -> None:
     own = replace(nm(), pending=7, pods=(Pod("shop", "web-1"), Pod("shop", "web-2")), error='lease "x" is held')
     budget = "PodDisruptionBudget shop/web allows no eviction now"
