@@ -59,9 +59,9 @@ help: ## Say what there is
 
 ## Use it
 .PHONY: sandbox
-sandbox: $(READY) ## Two real API servers, stand-ins and the operator, to play with (OPERATOR=0: without it; REAL=1 OVNKUBE=/path: docs/real-ovn.md)
+sandbox: $(READY) ## Two real API servers, stand-ins and the operator, to play with (SCENARIO=drain, roll, tenant-outage, rotate, crash, blocked-host or none; OPERATOR=0: all steps are yours; REAL=1 OVNKUBE=/path: docs/real-ovn.md)
 	$(if $(filter 1,$(REAL)),$(WITH_OVNKUBE)) $(BIN)/python -m dpunetop sandbox $(if $(filter 1,$(REAL)),--real) \
-		$(if $(filter 0,$(OPERATOR)),--no-operator) $(ARGS)
+		$(if $(filter 0,$(OPERATOR)),--no-operator) $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
 
 .PHONY: run
 run: $(READY) ## The operator from source against the current kubeconfig (TENANT_NAMESPACE=… NAMESPACE=… make run)

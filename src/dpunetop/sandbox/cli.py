@@ -14,23 +14,26 @@ import structlog
 
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import ApiError
-from dpunetop.sandbox import binaries, seed
-from dpunetop.sandbox.controlplane import Component, StartFailed
+from dpunetop.sandbox import binaries, byhand, cards, seed
+from dpunetop.sandbox.controlplane import Component, Spec, StartFailed
 from dpunetop.sandbox.operatorprocess import OperatorFailed, OperatorProcess
 from dpunetop.sandbox.processes import ReaperError, RunFolder
 from dpunetop.sandbox.realovn.packages import Unavailable
 from dpunetop.sandbox.realovn.rootfs import Failed
 from dpunetop.sandbox.realovnkube.bed import Bed
 from dpunetop.sandbox.realovnkube.program import VARIABLE, ovnkube_at
+from dpunetop.sandbox.scenarios import SCENARIOS, Stage
 from dpunetop.sandbox.seed import QuickStart
 from dpunetop.sandbox.view import View
-from dpunetop.sandbox.world import World
+from dpunetop.sandbox.world import TENANT, World
 
 _LOOK_SECONDS = 0.2
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _OPERATOR_SECONDS = 60.0
 _MOST_DPUS = 200
 _TAIL_CHARACTERS = 4000
+DEFAULT_SCENARIO, NO_SCENARIO = "drain", "none"
+_END = "Ctrl-C stops everything."
 
 
 def sandbox(arguments: Sequence[str]) -> int:
@@ -62,8 +65,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="dpunetop sandbox",
         description="Two real API servers with stand-ins for what has no place on one machine, and the quick start.",
     )
-    parser.add_argument("--no-operator", action="store_true", help="leave the operator to you; says how to run it")
-    parser.add_argument("--dpus", type=_count, default=3, metavar="N", help="how many DPUs; default 3")
+    parser.add_argument(
+        "--no-operator", action="store_true", help="leave all steps of the quick start to you; says what they need"
+    )
+    parser.add_argument(
+        "--dpus", type=_count, metavar="N", help="how many DPUs; default 3, or the one of the README with --no-operator"
+    )
+    parser.add_argument(
+        "--scenario",
+        choices=[*SCENARIOS, NO_SCENARIO],
+        default=DEFAULT_SCENARIO,
+        help=f"what is played once all is Ready; default {DEFAULT_SCENARIO}",
+    )
     parser.add_argument(
         "--real",
         action="store_true",
@@ -96,22 +109,25 @@ class _Sandbox:
         self._started = time.monotonic()  # the building, once a machine, is not what one waits for
         opened = contextlib.ExitStack()
         try:
-            return self._play(programs, opened)
+            return self._open(programs, opened)
         finally:
             self._close(opened)
 
-    def _play(self, programs: binaries.Binaries, opened: contextlib.ExitStack) -> int:
+    def _open(self, programs: binaries.Binaries, opened: contextlib.ExitStack) -> int:
         log = self._log_to_file(opened)
         world = self._world(opened)
         self._say("both clusters are up")
         view = View(world.infra, world.quick_start.namespace, world.quick_start.pool)
         opened.callback(view.close)
+        if self._options.no_operator:
+            return self._leave_to_you(world, view, programs, opened)
         operator = self._follow_quick_start(world, opened)
         return self._watch(world, view, operator, self._manual(world, programs, operator, log))
 
     def _world(self, opened: contextlib.ExitStack) -> World:
         if not self._options.real:
-            return opened.enter_context(World(dpus=self._options.dpus, say=self._say))
+            dpus = self._options.dpus or (1 if self._options.no_operator else 3)
+            return opened.enter_context(World(dpus=dpus, tenant=Spec(TENANT), say=self._say))
         quick_start = QuickStart(dpus=1)
         [(dpu, host)] = quick_start.pairs.items()
         ovnkube = ovnkube_at(os.environ.get(VARIABLE, ""))
@@ -139,13 +155,16 @@ class _Sandbox:
         opened.callback(structlog.reset_defaults)
         return str(path)
 
-    def _follow_quick_start(self, world: World, opened: contextlib.ExitStack) -> OperatorProcess | None:
+    def _follow_quick_start(self, world: World, opened: contextlib.ExitStack) -> OperatorProcess:
         names = world.quick_start
         self._say(f"storing the tenant's kubeconfig in Secret {names.namespace}/{names.secret}")
-        world.store_kubeconfig()
+        if self._bed is None:
+            world.store_entitled_kubeconfig()
+        else:
+            world.store_kubeconfig()
         self._say(f"creating ConfigMap {names.namespace}/env-overrides: {len(names.pairs)} DPUs and their hosts")
         world.store_overrides()
-        operator = None if self._options.no_operator else self._start_operator(world, opened)
+        operator = self._start_operator(world, opened)
         self._say(f"creating DpuClusterConfig {names.namespace}/{names.name}")
         world.create_config()
         return operator
@@ -158,27 +177,34 @@ class _Sandbox:
         self._say("the operator is ready")
         return operator
 
-    def _manual(self, world: World, programs: binaries.Binaries, operator: OperatorProcess | None, log: str) -> str:
+    def _leave_to_you(self, world: World, view: View, programs: binaries.Binaries, opened: contextlib.ExitStack) -> int:
+        """Say what the steps of the quick start need, and then what comes of them."""
+        kubeconfig = opened.enter_context(byhand.tenant_kubeconfig(world))
+        lines = ["", *byhand.steps(world, kubeconfig, programs.path("kubectl")), "", _END, ""]
+        return self._watch(world, view, None, "\n".join(lines))
+
+    def _manual(self, world: World, programs: binaries.Binaries, operator: OperatorProcess, log: str) -> str:
         servers = ", ".join(f"{c.folder}/{Component.APISERVER.value}.log" for c in (world.infra, world.tenant))
+        dpu, host = next(iter(world.quick_start.pairs.items()))
         lines = [
             "",
+            f"export PATH={programs.path('kubectl').parent}:$PATH",
             f"export KUBECONFIG={world.infra.admin_kubeconfig}   # infra",
             f"export KUBECONFIG={world.tenant.admin_kubeconfig}   # tenant",
             "",
-            f"kubectl    {programs.path('kubectl')}",
-            f"operator   {operator.log if operator else self._run_line(world)}",
+            "Try, in infra:",
+            f"kubectl describe dcc {world.quick_start.name}   # what the operator says",
+            f"kubectl cordon {dpu}   # drains host {host} in the tenant; uncordon gives it back",
+            "kubectl get events --sort-by=.lastTimestamp   # what has happened",
+            "",
+            f"operator   {operator.log}",
             f"stand-ins  {log}",
             f"servers    {servers}",
             "",
-            "Ctrl-C stops everything.",
+            _END,
             "",
         ]
         return "\n".join(lines)
-
-    def _run_line(self, world: World) -> str:
-        kubeconfig = world.infra.write_kubeconfig(world.operator_kubeconfig(), "operator")
-        settings = " ".join(f"{name}={value}" for name, value in world.operator_environment.items())
-        return f"KUBECONFIG={kubeconfig} {settings} make run"
 
     def _watch(self, world: World, view: View, operator: OperatorProcess | None, manual: str) -> int:
         """Say what changes until it is time to end."""
@@ -186,11 +212,30 @@ class _Sandbox:
             is_ready = self._until_ready(world, view, operator)
             if self._options.exit_when_ready:
                 return 0 if is_ready else 1
+            if operator is not None and is_ready and self._bed is None:
+                self._play(world, view, operator)
             print(manual, flush=True)
             while True:
                 self._say_lines(view)
         except KeyboardInterrupt:
             return 130 if self._options.exit_when_ready else 0
+
+    def _play(self, world: World, view: View, operator: OperatorProcess) -> None:
+        """Play the scenario that is asked for, with a table of all cards below."""
+        if (scenario := SCENARIOS.get(self._options.scenario)) is None:
+            return
+        self._say(f"SCENARIO={self._options.scenario}: {scenario.title}")
+        with cards.watching(world) as draw:
+
+            def look() -> None:
+                self._say_lines(view, 0.0)
+                draw()
+
+            try:
+                scenario.play(Stage(world, operator, self._say, look))
+            except TimeoutError as err:
+                self._say(f"the scenario ends here: {err}")
+        print("", *cards.lines(cards.of(world)), sep="\n", flush=True)
 
     def _until_ready(self, world: World, view: View, operator: OperatorProcess | None) -> bool:
         """Follow the quick start to its end, in good or in bad; whoever runs the operator himself is told how first."""
@@ -212,8 +257,8 @@ class _Sandbox:
                 return False
         return False
 
-    def _say_lines(self, view: View) -> None:
-        line = view.next_line(_LOOK_SECONDS)
+    def _say_lines(self, view: View, within: float = _LOOK_SECONDS) -> None:
+        line = view.next_line(within)
         while line is not None:
             self._say(line)
             line = view.next_line(0.0)

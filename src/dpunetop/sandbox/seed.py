@@ -163,6 +163,15 @@ def tenant_kubeconfig(tenant: ControlPlane, quick_start: QuickStart) -> dict[str
     return tenant.token_kubeconfig(token)
 
 
+def entitled_kubeconfig(tenant: ControlPlane) -> dict[str, Any]:
+    """A kubeconfig of the ServiceAccount of deploy/tenant-rights.yaml, which is applied: so the operator mints what the
+    DPU pods work with."""
+    rights = objects_of(ROOT / "deploy" / "tenant-rights.yaml")
+    tenant.apply(rights)
+    [account] = [obj["metadata"] for obj in rights if obj["kind"] == "ServiceAccount"]
+    return tenant.token_kubeconfig(tenant.service_account_token(account["namespace"], account["name"], _TOKEN_SECONDS))
+
+
 def kubeconfig_secret(quick_start: QuickStart, kubeconfig: Mapping[str, Any]) -> dict[str, Any]:
     """The Secret that holds the tenant's kubeconfig."""
     data = {KUBECONFIG_KEY: base64.b64encode(json.dumps(kubeconfig).encode()).decode()}

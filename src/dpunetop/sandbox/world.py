@@ -107,6 +107,11 @@ class World:
         kubeconfig = seed.tenant_kubeconfig(self.tenant, self.quick_start)
         self.infra.apply(seed.kubeconfig_secret(self.quick_start, kubeconfig))
 
+    def store_entitled_kubeconfig(self) -> None:
+        """Store one with the rights of deploy/tenant-rights.yaml in the Secret; another one each time."""
+        kubeconfig = seed.entitled_kubeconfig(self.tenant)
+        self.infra.apply(seed.kubeconfig_secret(self.quick_start, kubeconfig))
+
     def store_overrides(self) -> None:
         """Say which DPU serves which host."""
         self.infra.apply(seed.env_overrides(self.quick_start))
