@@ -1,0 +1,82 @@
+"""The table of cards: what it says of a DPU, its host and a drain."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dpunetop.domain import names
+from dpunetop.kube.keys import NODES, PODS
+from dpunetop.kube.requests import get
+from dpunetop.sandbox import cards
+from dpunetop.sandbox.cards import Card
+
+READY = {"conditions": [{"type": "Ready", "status": "True"}]}
+
+
+class Admin:
+    def __init__(self, objects: dict[str, list[dict[str, Any]]]) -> None:
+        self._objects = objects
+
+    def list_all(self, path: str) -> list[dict[str, Any]]:
+        return self._objects.get(path, [])
+
+
+def path(resource: Any, namespace: str = "") -> str:
+    return get(resource, namespace, "").target.rstrip("/")
+
+
+def node(name: str, *, cordoned: bool = False, ready: bool = True) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"unschedulable": cordoned}, "status": READY if ready else {}}
+
+
+def world(infra: dict[str, Any], tenant: dict[str, Any]) -> Any:
+    quick_start = SimpleNamespace(namespace="ns", pairs={"dpu-1": "host-1"})
+    clusters = (SimpleNamespace(admin=Admin(each)) for each in (infra, tenant))
+    return SimpleNamespace(quick_start=quick_start, **dict(zip(("infra", "tenant"), clusters, strict=True)))
+
+
+POD = {"metadata": {"name": "pod", "labels": {"app": names.OVNKUBE_NODE}}, "spec": {"nodeName": "dpu-1"}}
+BUDGET: dict[str, Any] = {"metadata": {"name": names.blocker_name("dpu-1")}, "spec": {"maxUnavailable": 0}}
+MAINTENANCE: dict[str, Any] = {"metadata": {"name": names.maintenance_name("host-1")}, "status": {"phase": "Running"}}
+OPEN = {**BUDGET, "spec": {"maxUnavailable": 1}}
+DRAINED = {**MAINTENANCE, "status": {"phase": "Succeeded"}}
+
+DRAINS = {
+    "at rest": (BUDGET, [], "-"),
+    "host being drained": (BUDGET, [MAINTENANCE], "host draining"),
+    "host drained": (BUDGET, [DRAINED], "host drained"),
+    "open": (OPEN, [DRAINED], "budget open"),
+}
+
+
+@pytest.mark.parametrize(("budget", "maintenances", "said"), DRAINS.values(), ids=DRAINS.keys())
+def test_a_row_says_how_far_the_drain_is(budget: Any, maintenances: Any, said: str) -> None:
+    infra = {path(names.PODDISRUPTIONBUDGETS, "ns"): [budget], path(NODES): [node("dpu-1")]}
+    tenant = {path(NODES): [node("host-1")], path(names.NODEMAINTENANCES): maintenances}
+    [card] = cards.of(world(infra, tenant))
+    assert card.drain == said
+
+
+def test_a_row_says_how_the_nodes_are_and_whether_the_network_works() -> None:
+    infra = {path(NODES): [node("dpu-1", cordoned=True, ready=False)], path(PODS, "ns"): [{**POD, "status": READY}]}
+    [serving] = cards.of(world(infra, {path(NODES): [node("host-1", cordoned=True)]}))
+    [absent] = cards.of(world({path(PODS, "ns"): [POD]}, {}))
+    assert serving == Card("dpu-1", "NotReady, cordoned", "host-1", "Ready, cordoned", "works", "-")
+    assert absent == Card("dpu-1", "absent", "host-1", "absent", "none", "-")
+
+
+def test_the_plain_table_has_a_head_and_columns_that_line_up() -> None:
+    rows = [Card("dpu-1", "Ready", "host-1", "Ready", "works", "-"), Card("d", "Ready", "h", "Ready", "none", "-")]
+    head, first, second = cards.lines(rows)
+    assert head.split("  ")[0] == "DPU"
+    assert "HOST NODE" in head
+    assert first.index("works") == second.index("none") == head.index("NETWORK")
+
+
+def test_without_a_terminal_nothing_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    with cards.watching(world({}, {})) as draw:
+        draw()
+    assert capsys.readouterr().out == ""
