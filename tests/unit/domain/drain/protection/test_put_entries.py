@@ -61,11 +61,7 @@ class Infra:
     def config_map(
         self, data: Mapping[str, str], notes: Mapping[str, str] | None = None, by: str = "dpunetop-drain"
     ) -> None:
-<<<<<<< HEAD
         fields: dict[str, Any] = {"f:data": {f"f:{name}": {} for name in data}}
-=======
-        fields: Obj = {"f:data": {f"f:{name}": {} for name in data}}
->>>>>>> 6e71851 (Type the quick start of the README in a test, as it stands; tell the scenarios in the docs)
         metadata = {
             "name": OVNKUBE_NODE_ENTRIES,
             "namespace": "ns",
