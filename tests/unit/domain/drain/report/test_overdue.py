@@ -16,6 +16,7 @@ from dpunetop.domain.drain.model.facts import (
     HostView,
     MaintenancePhase,
     Mco,
+    NodeGone,
     Pod,
 )
 from dpunetop.domain.drain.model.limits import DEFAULT_LIMITS, DEFAULT_SECONDS, LimitedStep, Limits, duration
@@ -384,6 +385,7 @@ def late_by(given: HostView, guarding: ProtectionPhase = ProtectionPhase.SERVING
     return look(at(1000, given), guarding).late_at
 
 
+ENDING = nm(MaintenancePhase.SUCCEEDED, terminating=True)
 WITHOUT_TIMES = replace(CYCLE, opened=True)
 DOWN: dict[str, Any] = {"ready": False, "ready_since": 0}
 LATE_BY: dict[str, tuple[HostView, LimitedStep, int]] = {
@@ -401,6 +403,11 @@ LATE_BY: dict[str, tuple[HostView, LimitedStep, int]] = {
         view(cordoned(WITHOUT_TIMES, **DOWN), maintenances=(DONE,), host=DRAINED_HOST),
         LimitedStep.DPU_DOWN,
         900,
+    ),
+    "gone for good, while its host is given back": (
+        view(replace(free(BACK), node=NodeGone(True)), maintenances=(ENDING,)),
+        LimitedStep.DPU_DOWN,
+        2000,
     ),
     "recovering, of a record without times": (
         view(cordoned(replace(WITHOUT_TIMES, stale=("c0",))), maintenances=(DONE,), host=DRAINED_HOST),
@@ -434,6 +441,10 @@ NEVER: dict[str, tuple[HostView, ProtectionPhase]] = {
     "without a record": (view(cordoned()), ProtectionPhase.SERVING),
     "of a record that knows no time": (
         view(cordoned(replace(OPEN, since=0, opened_at=0), **DOWN), maintenances=(DONE,), host=DRAINED_HOST),
+        ProtectionPhase.SERVING,
+    ),
+    "gone for good, of a record that knows no time": (
+        view(replace(free(replace(BACK, since=0, opened_at=0)), node=NodeGone(True)), maintenances=(ENDING,)),
         ProtectionPhase.SERVING,
     ),
     "given back, of a record that knows no time": (

@@ -154,3 +154,23 @@ def test_whatever_is_seen_only_two_changes_of_one_lease_in_one_stretch_and_of_la
     changed = [late[0] for late, early in itertools.pairwise(of_late) if late[2].renewed != early[2].renewed]
     assert found is not None
     assert not found.is_enough(now) or (len(changed) >= 2 and now - changed[0] <= 40 >= changed[0] - changed[1])
+
+
+OTHER_LEASE = replace(FIRST, uid="made-anew")
+WAITS: dict[str, tuple[Stretch, Lease, bool]] = {  # where, what is seen, whether the wait goes on from before
+    "in another stretch": (replace(HERE, boot="another"), FIRST, False),
+    "a Lease that was made anew": (HERE, OTHER_LEASE, True),
+    "not renewed": (HERE, FIRST, True),
+    "renewed": (HERE, renewed("b"), False),
+}
+
+
+@pytest.mark.parametrize(("stretch", "seen", "goes_on"), WAITS.values(), ids=WAITS.keys())
+@pytest.mark.parametrize("before", [None, 50.0])
+def test_since_when_the_lease_alone_is_waited_for(
+    stretch: Stretch, seen: Lease, goes_on: bool, before: float | None
+) -> None:
+    known = Tally(HERE, FIRST, 0, 10.0, before)
+    assert tally(known, stretch, seen, 100.0, is_due=False).waiting is None
+    expected = before if goes_on and before is not None else 100.0
+    assert tally(known, stretch, seen, 100.0, is_due=True).waiting == expected
