@@ -20,6 +20,7 @@ from dpunetop.domain.names import (
     DESIRED_CONFIG_ANNOTATION,
     DESIRED_DRAIN_ANNOTATION,
     LAST_APPLIED_DRAIN_ANNOTATION,
+    MAINTENANCE_TAINT,
     NODEMAINTENANCES,
     OWNER_LABEL,
     PODDISRUPTIONBUDGETS,
@@ -762,3 +763,36 @@ def test_nothing_else_is_written_when_an_outdated_pod_is_deleted() -> None:
     assert [type(step) for step in writes] == [Delete]
     assert not any(isinstance(step, Apply) for step in writes)
     assert pods_of(world) == []
+
+
+RENEWED_IN_VAIN: dict[str, Change] = {
+    "the maintenance is somebody else's": lambda w: maintenance(w, {"metadata": {"labels": {OWNER_LABEL: "else"}}}),
+    "the maintenance is on its way out": lambda w: maintenance(w, {"metadata": {"deletionTimestamp": "now"}}),
+    "the maintenance is gone": lambda w: w.tenant.remove(NODEMAINTENANCES, "", NAME),
+    "the maintenance drains already": lambda w: maintenance(w, {"status": {"phase": "Running"}}),
+    "the host is gone": lambda w: w.tenant.remove(NODES, "", HOST),
+    "the host is in a drain of its own cluster again": own_drain,
+    "the host is the one that was drained": lambda w: w.tenant.change(
+        NODES,
+        "",
+        HOST,
+        {
+            "metadata": {"annotations": {CORDONED_BEFORE_ANNOTATION: "no"}},
+            "spec": {"taints": [{"key": MAINTENANCE_TAINT}]},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("what", RENEWED_IN_VAIN)
+def test_no_host_is_drained_anew_when_before_that(what: str) -> None:
+    world = World()
+    world.cordon(DPU)
+    world.drained()
+    world.work()
+    world.register_host_anew()
+    at(world, "Renew")
+    RENEWED_IN_VAIN[what](world)
+    before = world.tenant.get(NODEMAINTENANCES, "", NAME)
+    assert "STALE" in finish(world)
+    assert world.tenant.get(NODEMAINTENANCES, "", NAME) == before

@@ -8,7 +8,7 @@ import pytest
 
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, DrainSpec, parse_config
 from dpunetop.domain.drain.fleet.allowance import no_free_slot, undecided
-from dpunetop.domain.drain.fleet.turns import TenantHosts, by_name, holds
+from dpunetop.domain.drain.fleet.turns import TenantHosts, by_name, holds, one_by_one
 from dpunetop.domain.drain.model.facts import Budget, Reason
 from dpunetop.domain.drain.model.record import Cycle, State
 from support.drainviews import ABORTED, CYCLE, RETURNING, STARTING, closed
@@ -121,3 +121,21 @@ def test_a_host_that_several_dpus_and_configs_name_takes_one_slot_and_is_counted
     assert holds([limited(2)], twice, hosts("h1"), wishes) == holds([limited(2)], HOSTS, hosts("h1"), wishes)
     assert holds([limited("26%")], twice, hosts("h1"), wishes) == holds([limited("26%")], HOSTS, hosts("h1"), wishes)
     assert sorted(holds([limited(2)], twice, hosts("h1"), wishes)) == ["h1", "h2", "h4"]
+
+
+LED_OUT: dict[str, tuple[TenantHosts, tuple[Budget, ...], str]] = {  # who waits
+    "nobody has asked": (hosts(), (), "h1 h2 h3 h4"),
+    "the first that has asked goes": (hosts(), (waiting("h2", 5), waiting("h3", 4)), "h1 h2 h4"),
+    "one is being led out": (hosts("h1"), (waiting("h2", 5),), "h1 h2 h3 h4"),
+    "one that is down takes no slot": (hosts(gone="h1"), (waiting("h2", 5),), "h1 h3 h4"),
+    "one that is cordoned takes no slot": (hosts(cordoned="h1"), (waiting("h2", 5),), "h1 h3 h4"),
+    "one of another tenant takes no slot": (hosts("elsewhere"), (waiting("h2", 5),), "h1 h3 h4"),
+}
+
+
+@pytest.mark.parametrize(("tenant", "budgets", "wait"), LED_OUT.values(), ids=LED_OUT.keys())
+def test_hosts_are_led_out_one_after_the_other(tenant: TenantHosts, budgets: tuple[Budget, ...], wait: str) -> None:
+    found = one_by_one((*HOSTS, "h1"), tenant, budgets)
+    assert " ".join(found) == wait
+    words = "hosts are led out one after the other; spec.drain.maxUnavailable lets more of them go at once"
+    assert {(hold.reason, hold.message) for hold in found.values()} == {(Reason.HOST_DRAINING, words)}
