@@ -179,6 +179,9 @@ class ConfigReconciler(ABC, Generic[V]):
     def plan(self, view: V) -> Plan:
         """Decide; pure."""
 
+    def publish(self, view: V) -> None:
+        """Make known within the process what follows from `view`, once it is planned and before anything is written."""
+
     def forget(self, key: Key) -> None:
         """Drop what is held in memory for a DpuClusterConfig that is gone or no longer served."""
 
@@ -203,6 +206,7 @@ class ConfigReconciler(ABC, Generic[V]):
                 self._let_go(key, live)
                 return None
             plan = self.plan(view)
+            self.publish(view)
             if refusal is not None:
                 plan = overruled(plan, self._refused(refusal.error, f"cannot watch {refusal.selection}: "))
             self._executor.execute(plan, stop)

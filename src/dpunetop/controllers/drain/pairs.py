@@ -96,14 +96,18 @@ class Pairs(ConfigReconciler[PairsView]):
         """See `ConfigReconciler.plan`."""
         return plan_pairs(view)
 
+    def publish(self, view: PairsView) -> None:
+        """See `ConfigReconciler.publish`: the roster, from which the workers of the hosts start."""
+        roster = view.roster
+        if roster is not None and (view.account is not None or roster.mode is Mode.LEAVING):
+            self._drain_store.publish(roster)
+
     def gather(self, reader: Reader, config: DpuClusterConfig) -> PairsView:
-        """See `ConfigReconciler.gather`; publishes the roster, from which the workers of the hosts start."""
+        """See `ConfigReconciler.gather`."""
         siblings, access = self.siblings(reader, config), self.access(reader, config)
         fleet = self._gatherer.fleet(reader, config, access, siblings, lambda each: self.rights(reader, each))
         roster = None if isinstance(fleet, NoImage) else build_roster(fleet)
         account = reader.one(INFRA, SERVICEACCOUNTS, self._namespace, names.DRAIN_BLOCKER)
-        if roster is not None and (account is not None or roster.mode is Mode.LEAVING):
-            self._drain_store.publish(roster)
         is_given = access is Access.GIVEN
         return PairsView(
             config=config,

@@ -158,7 +158,7 @@ def sweeping(dpu: DpuView, snapshot: HostSnapshot) -> tuple[Step, ...]:
     return (Delete(INFRA, DEPLOYMENTS, deployment),)
 
 
-def is_drained(view: HostView | None) -> bool:
+def is_drained_or_gone(view: HostView | None) -> bool:
     """Whether a pair of this host may be taken apart, as far as the caches show."""
     if view is None or not isinstance(view.tenant, TenantSeen):
         return False
@@ -205,7 +205,7 @@ def _protect(snapshot: HostSnapshot, member: Member, dpu: DpuView) -> Protection
                 foreign=entry.foreign,
                 idle=frozenset({entry.idle} if entry.idle else ()),
             ),
-            drained=is_drained(snapshot.view),
+            drained=is_drained_or_gone(snapshot.view),
             access=roster.access,
             active=is_active(snapshot.view, dpu),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,8 +11,9 @@ from dpunetop.domain import names
 from dpunetop.domain.pairing.entries import render_idle_pods
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NAMESPACES, NODES, PODS, SERVICEACCOUNTS, Resource
+from dpunetop.runtime.reading import Reader
 from support.objects import DPU_LABELS, NAMESPACE, config, node
-from support.scripteddrain import DPU, HOST, KEY, OPERATOR, TENANT_UID, World, dpu_node
+from support.scripteddrain import DPU, HOST, KEY, OPERATOR, PLACE, TENANT, TENANT_UID, World, dpu_node
 
 
 def test_a_dpu_is_protected_before_its_entry_is_written() -> None:
@@ -35,6 +36,20 @@ def test_a_dpu_is_protected_before_its_entry_is_written() -> None:
     assert world.said() == ("True", "AllProtected")
     assert world.tenant.writes == []
     assert world.events() == []
+
+
+def test_who_only_gathers_and_plans_makes_nothing_known() -> None:
+    world = World()
+    world.settle()
+    found = world.drain_store.roster(TENANT)
+    assert found is not None
+    world.start()
+    with world.readings.reading(KEY) as reader:
+        view = world.pairs.gather(cast(Reader, reader), found.config)
+    world.pairs.plan(view)
+    assert (world.drain_store.roster(TENANT), world.woken) == (None, set())
+    world.pairs.publish(view)
+    assert (world.drain_store.roster(TENANT), world.woken) == (view.roster, {PLACE})
 
 
 def test_the_pod_that_was_there_before_its_entry_is_written_down_as_idle() -> None:

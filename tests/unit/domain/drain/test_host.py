@@ -15,7 +15,7 @@ from dpunetop.domain.drain.host import (
     Finding,
     decide_host,
     is_active,
-    is_drained,
+    is_drained_or_gone,
     is_to_go,
     rehearsal,
     soonest,
@@ -97,7 +97,7 @@ DRAINED: dict[str, tuple[HostView | None, bool]] = {
 
 @pytest.mark.parametrize(("seen", "expected"), DRAINED.values(), ids=DRAINED.keys())
 def test_a_pair_may_be_taken_apart_once_its_host_is_drained_or_gone(seen: HostView | None, expected: bool) -> None:
-    assert is_drained(seen) is expected
+    assert is_drained_or_gone(seen) is expected
 
 
 ACTIVE: dict[str, tuple[HostView | None, DpuView, bool]] = {
