@@ -796,3 +796,18 @@ def test_no_host_is_drained_anew_when_before_that(what: str) -> None:
     before = world.tenant.get(NODEMAINTENANCES, "", NAME)
     assert "STALE" in finish(world)
     assert world.tenant.get(NODEMAINTENANCES, "", NAME) == before
+
+
+def test_a_mark_that_is_taken_off_is_remembered_in_a_record_of_ours_also_if_that_was_lost() -> None:
+    for is_lost in (False, True):
+        world = unmarking()
+        before = world.budget(DPU).cycle
+        assert before is not None
+        bare = {"metadata": {"annotations": {CYCLE_ANNOTATION: None}}}
+        if is_lost:
+            world.infra.change(PODDISRUPTIONBUDGETS, OPERATOR_NAMESPACE, blocker_name(DPU), bare)
+        finish(world)
+        found = world.budget(DPU).cycle
+        assert found is not None
+        assert (found.opened, found.state) == (True, State.RETURNING if is_lost else before.state)
+        assert found.term == world.process.term

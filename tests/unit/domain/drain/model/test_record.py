@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpunetop.domain.drain.model.record import (
+    LONG_AGO,
     STALE_LIMIT,
     Cycle,
     State,
@@ -207,3 +208,53 @@ def test_stale_containers_are_kept_to_a_limit_the_youngest_last() -> None:
         cycle = seen_in_boot(cycle, f"boot-{number}", "p", (f"c-{number}",), now=number)
     assert len(cycle.stale) == STALE_LIMIT
     assert cycle.stale[-1] == f"c-{STALE_LIMIT + 9}"
+
+
+KNOWN = Cycle(State.DRAINING, term="t", node="n", boot="b1", pod="p1", containers=("c1",))
+UNKNOWN = Cycle(State.DRAINING, term="t", node="n")
+SEEN: dict[str, tuple[Cycle, tuple[str, str, tuple[str, ...]], Cycle]] = {  # record, boot, pod and containers, record
+    "nothing": (KNOWN, ("", "p2", ("c2",)), KNOWN),
+    "no container": (KNOWN, ("b1", "", ()), KNOWN),
+    "the same": (KNOWN, ("b1", "p1", ("c1",)), KNOWN),
+    "the same in another pod": (KNOWN, ("b1", "p2", ("c1",)), replace(KNOWN, pod="p2")),
+    "others": (KNOWN, ("b1", "p2", ("c3", "c2")), replace(KNOWN, pod="p2", containers=("c2", "c3"), disturbed=True)),
+    "those that are stale, and others": (
+        replace(KNOWN, stale=("c0",)),
+        ("b1", "p1", ("c0", "c1")),
+        replace(KNOWN, stale=("c0",)),
+    ),
+    "those that are stale alone": (
+        replace(KNOWN, pod="", containers=(), stale=("c0",)),
+        ("b1", "p1", ("c0",)),
+        replace(KNOWN, pod="", containers=(), stale=("c0",)),
+    ),
+    "another boot": (
+        KNOWN,
+        ("b2", "p1", ("c1",)),
+        replace(KNOWN, boot="b2", booted_at=7, pod="", containers=(), stale=("c1",), disturbed=True),
+    ),
+    "another boot, when none was recorded since the one before": (
+        replace(KNOWN, containers=(), stale=("c0",)),
+        ("b2", "p1", ("c1",)),
+        replace(KNOWN, boot="b2", booted_at=7, pod="", containers=(), stale=("c0", "c1"), disturbed=True),
+    ),
+    "another boot, when some were recorded since the one before": (
+        replace(KNOWN, stale=("c0",)),
+        ("b2", "p1", ("c2",)),
+        replace(KNOWN, boot="b2", booted_at=7, pod="", containers=(), stale=("c0", "c1"), disturbed=True),
+    ),
+    "a first boot": (UNKNOWN, ("b1", "p1", ("c1",)), replace(KNOWN, disturbed=True)),
+    "a first boot without containers": (UNKNOWN, ("b1", "", ()), replace(UNKNOWN, boot="b1")),
+    "a first boot after an opening": (
+        replace(UNKNOWN, opened=True),
+        ("b1", "p1", ("c2", "c1")),
+        replace(UNKNOWN, opened=True, boot="b1", booted_at=LONG_AGO, stale=("c1", "c2")),
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "seen", "after"), SEEN.values(), ids=SEEN.keys())
+def test_what_a_record_becomes_when_this_is_seen(
+    before: Cycle, seen: tuple[str, str, tuple[str, ...]], after: Cycle
+) -> None:
+    assert seen_in_boot(before, *seen, now=7) == after

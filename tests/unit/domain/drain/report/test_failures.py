@@ -64,7 +64,7 @@ CALLS: dict[str, Call | Step] = {
     "patch nodes n ": Patch(INFRA, NODES, NODE, {}),
     "delete nodes n": Delete(INFRA, NODES, NODE),
     "create events": Emit(INFRA, NODES, NODE, "Normal", "Reason", "note"),
-    "patch the status of nodes n": ApplyStatus(INFRA, NODES, NODE, {}, "m"),
+    "patch the status of nodes n": ApplyStatus(INFRA, NODES, NODE, (), "m"),
 }
 
 

@@ -725,3 +725,10 @@ def test_equal_views_give_equal_decisions() -> None:
 def test_a_view_without_anything_of_a_drain_is_quiet() -> None:
     assert HostState(view(free())).is_quiet is True
     assert HostState(view(cordoned())).is_quiet is False
+
+
+def test_a_host_whose_next_server_has_yet_to_come_is_held_with_the_proof_as_the_reason() -> None:
+    given = replace(view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST), serving=None)
+    hold = decide(given).hold
+    assert hold is not None
+    assert (hold.reason, hold.message) == (Reason.PROOF_MISSING, "no DPU serves host-1 now")
