@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dpunetop.app import assets
+from dpunetop.app.commands.doctor import doctor
 from dpunetop.app.commands.tenantkubeconfig import tenant_kubeconfig
 from dpunetop.domain.tenant.credentialend import end_of
 from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
@@ -47,6 +49,17 @@ def test_the_operator_becomes_ready_with_it(
     trial.create_config()
     trial.wait("Ready", "True")
     assert trial.condition("DpuCredentialValid")["reason"] == "Minted"
+    looked = doctor(
+        [
+            f"--kubeconfig={trial.world.infra.admin_kubeconfig}",
+            f"--tenant-kubeconfig={trial.world.tenant.admin_kubeconfig}",
+            "--output=json",
+        ]
+    )
+    printed = capsys.readouterr().out  # stand-ins log to it as well
+    found = json.JSONDecoder().raw_decode(printed, printed.index('{\n  "checks"'))[0]["checks"]
+    wrong = [each for check in found for each in check["findings"] if each["verdict"] == "fail"]
+    assert (looked, wrong) == (3, []), found  # the operator is a process here, which no Deployment shows
 
 
 def test_a_token_with_a_duration_says_when_it_ends_and_how_it_is_renewed(
