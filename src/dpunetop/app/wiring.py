@@ -23,6 +23,8 @@ from dpunetop.controllers.admissions import Admissions
 from dpunetop.controllers.clusterconfig import ClusterConfig
 from dpunetop.controllers.configsource import ConfigSource
 from dpunetop.controllers.copies import TenantObjects
+from dpunetop.controllers.dpunodes import DEBOUNCE_SECONDS as DPU_NODE_SECONDS
+from dpunetop.controllers.dpunodes import DpuNodes
 from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.failures import Failures
@@ -44,8 +46,10 @@ from dpunetop.controllers.tenant.credential import DpuCredential
 from dpunetop.controllers.tenant.infranetworks import InfraNetworks
 from dpunetop.controllers.tenant.link import TenantLink
 from dpunetop.controllers.tenant.routes import TenantRoutes
+from dpunetop.domain.dpunode.objects import kept as bare_dpu_node
 from dpunetop.domain.names import (
     DPUCLUSTERCONFIGS,
+    DPUNODES,
     HOST_ANNOTATIONS,
     HOST_LABELS,
     NODEMAINTENANCES,
@@ -111,12 +115,14 @@ _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 _INDEXERS = {**INDEXERS, DPUCLUSTERCONFIGS: CONFIG_INDEXERS}
 _TRANSFORMS = {
     **TRANSFORMS,
+    DPUNODES: bare_dpu_node,
     PODDISRUPTIONBUDGETS: strip_status(),
     DEPLOYMENTS: own_spec(),
     PODS: bare_pod((TEMPLATE_HASH_ANNOTATION,)),
 }
 _TENANT_TRANSFORMS = {**TRANSFORMS, NODES: bare_node(HOST_ANNOTATIONS, HOST_LABELS), LEASES: bare_lease()}
 
+_Named = ConfigReconciler[Any] | Hosts | Inquiries | DpuNodes
 Runs = Mapping[str, Callable[[Stop], None]]
 
 
@@ -171,6 +177,7 @@ class _Wiring:
         self._drain_store, self._task_runner = DrainStore(), TaskRunner(self._executor, self._client, bulkhead)
         self._infra_health = InfraHealth(lambda: self._infra.health, self._clock)
         self._controllers = [self._controller(each, rest_after, DEBOUNCE_SECONDS) for each in self._reconcilers()]
+        self._dpu_nodes = self._dpu_node_controller()
         self._hosts = self._host_controller()
         self._asking = self._inquiry_controller()
         self._source = ConfigSource(self._infra, self._installation.selections(), self._wake, self._wake_judge)
@@ -226,7 +233,14 @@ class _Wiring:
         )
         controller = self._controller(hosts, no_rest, 0.0)
         pairs = next(each for each in self._controllers if each.name == Pairs.name)
-        self._drain_store.connect(controller.queue.add, pairs.debounce)
+        self._drain_store.connect(controller.queue.add, pairs.debounce, self._dpu_nodes.debounce)
+        return controller
+
+    def _dpu_node_controller(self) -> Controller:
+        """Its keys are those of DpuNodes; it follows nothing but them and what the drain shows."""
+        dpu_nodes = DpuNodes(self._infra, self._drain_store, self._executor, self._clock)
+        controller = self._queue_of(dpu_nodes, no_rest, DPU_NODE_SECONDS)
+        dpu_nodes.connect(controller.debounce, controller.forget)
         return controller
 
     def _inquiry_controller(self) -> Controller:
@@ -236,7 +250,7 @@ class _Wiring:
         return controller
 
     def _all_controllers(self) -> Sequence[Controller]:
-        return *self._controllers, self._hosts, self._asking
+        return *self._controllers, self._hosts, self._asking, self._dpu_nodes
 
     def _controller(
         self, reconciler: ConfigReconciler[Any] | Hosts, rest: Callable[[float], float], debounce_seconds: float
@@ -248,7 +262,7 @@ class _Wiring:
 
     def _queue_of(
         self,
-        reconciler: ConfigReconciler[Any] | Hosts | Inquiries,
+        reconciler: _Named,
         rest: Callable[[float], float],
         debounce_seconds: float,
     ) -> Controller:
@@ -262,7 +276,7 @@ class _Wiring:
             rest=rest,
             debounce_seconds=debounce_seconds,
             resync_seconds=self._settings.resync_seconds,
-            lanes=None if isinstance(reconciler, Inquiries) else self._lanes(reconciler),
+            lanes=None if isinstance(reconciler, Inquiries | DpuNodes) else self._lanes(reconciler),
         )
 
     def _lanes(self, reconciler: ConfigReconciler[Any] | Hosts) -> Lanes[Key]:
@@ -417,7 +431,7 @@ class _Wiring:
         return self._source.trouble() or ""
 
 
-def workers(kind: type[ConfigReconciler[Any] | Hosts | Inquiries], most: int) -> int:
+def workers(kind: type[_Named], most: int) -> int:
     """How many workers a controller has: one that calls tenants has a lane for each, however few keys may be reconciled
     at once."""
     return max(most, TENANT_LANES) if issubclass(kind, TenantReconciler | Inquiries) else most

@@ -14,6 +14,7 @@ from dpunetop.kube.keys import Resource
 GROUP: Final = "dpu.openshift.io"
 
 DPUCLUSTERCONFIGS: Final = Resource(GROUP, "v1alpha1", "dpuclusterconfigs", "DpuClusterConfig", True)
+DPUNODES: Final = Resource(GROUP, "v1alpha1", "dpunodes", "DpuNode", True)
 MACHINECONFIGS: Final = Resource("machineconfiguration.openshift.io", "v1", "machineconfigs", "MachineConfig", False)
 MACHINECONFIGPOOLS: Final = Resource(
     "machineconfiguration.openshift.io", "v1", "machineconfigpools", "MachineConfigPool", False

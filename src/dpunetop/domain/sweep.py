@@ -52,6 +52,7 @@ INFRA_NAMES: Mapping[Resource, Callable[[str], bool]] = {
     CONFIGMAPS: frozenset({names.OVN_CA, names.OVNKUBE_CONFIG, names.OVNKUBE_NODE_ENTRIES}).__contains__,
     SECRETS: frozenset({names.OVN_CERT, names.TENANT_CREDENTIAL, names.TENANT_KUBECONFIG}).__contains__,
     SERVICEACCOUNTS: frozenset({names.OVNKUBE_SERVICE_ACCOUNT, names.DRAIN_BLOCKER}).__contains__,
+    names.DPUNODES: lambda _: True,
     names.MACHINECONFIGS: lambda name: bool(_pool_of(name)),
     names.MACHINECONFIGPOOLS: lambda _: True,
 }

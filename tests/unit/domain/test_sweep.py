@@ -53,6 +53,7 @@ def everything(owner: str = GONE) -> tuple[Ours, ...]:
     return (
         pool(owner),
         machine_config(owner),
+        ours(names.DPUNODES, "d1", owner),
         ours(SERVICEACCOUNTS, names.OVNKUBE_SERVICE_ACCOUNT, owner),
         ours(SECRETS, names.TENANT_CREDENTIAL, owner),
         ours(CONFIGMAPS, names.OVNKUBE_CONFIG, owner),
@@ -101,7 +102,11 @@ def test_what_belongs_to_a_living_config_stays() -> None:
     assert look(found(*everything(LIVING), configs=(config(),)), FINISH).acts == ()
 
 
-@pytest.mark.parametrize("resource", [each for each in INFRA_NAMES if each != names.MACHINECONFIGPOOLS], ids=str)
+CALLED_BY_OTHERS = (names.MACHINECONFIGPOOLS, names.DPUNODES)
+"""A pool is called as `spec` says, a DpuNode as its Node."""
+
+
+@pytest.mark.parametrize("resource", [each for each in INFRA_NAMES if each not in CALLED_BY_OTHERS], ids=str)
 def test_a_name_that_is_not_ours_protects_what_has_our_label(resource: Resource) -> None:
     assert look(found(ours(resource, "somebodys")), SweepChoice()).acts == ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from dpunetop.app.settings import DEFAULT_HEALTH_PORT, DEFAULT_METRICS_PORT, par
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.types import CredentialChoice, DeletionPolicy, TopologyChoice
 from dpunetop.domain.credential.account import ACCOUNTS, rights_to_mint
+from dpunetop.domain.dpunode.status import Phase
 from dpunetop.domain.ovnkube.copies import SOURCES
+from dpunetop.domain.reasons import DPU_NODE_CONDITIONS
 from dpunetop.domain.tenant.addresses import REFUSED
 from dpunetop.kube.keys import crd_name
 
@@ -61,18 +64,27 @@ def test_every_manifest_parses_and_has_a_kind(path: Path) -> None:
     assert all(document["apiVersion"] and document["kind"] for document in yaml.safe_load_all(path.read_text()))
 
 
-def test_there_is_one_definition_and_it_is_of_the_kind_that_the_code_reads() -> None:
-    [crd] = of_kind("CustomResourceDefinition", "config/**/*.yaml")
-    assert crd["metadata"]["name"] == crd_name(names.DPUCLUSTERCONFIGS)
-    assert crd["spec"]["names"]["kind"] == names.DPUCLUSTERCONFIGS.kind
+def test_the_definitions_are_those_of_the_kinds_that_the_code_reads() -> None:
+    crds = of_kind("CustomResourceDefinition", "config/**/*.yaml")
+    kinds = (names.DPUCLUSTERCONFIGS, names.DPUNODES)
+    found = {(crd["metadata"]["name"], crd["spec"]["names"]["kind"]) for crd in crds}
+    assert found == {(crd_name(each), each.kind) for each in kinds}
 
 
 def test_the_schema_knows_the_choices_that_the_code_knows() -> None:
-    [crd] = of_kind("CustomResourceDefinition", "config/crd/dpu*.yaml")
+    [crd] = of_kind("CustomResourceDefinition", "config/crd/dpu*_dpuclusterconfigs.yaml")
     fields = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
     assert fields["topology"]["enum"] == [choice.value for choice in TopologyChoice]
     assert fields["tenantCredential"]["enum"] == [choice.value for choice in CredentialChoice]
     assert fields["deletionPolicy"]["enum"] == [choice.value for choice in DeletionPolicy]
+
+
+def test_the_schema_of_a_dpu_node_knows_what_the_code_says_of_one() -> None:
+    [crd] = of_kind("CustomResourceDefinition", "config/crd/dpu*_dpunodes.yaml")
+    status = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+    assert status["phase"]["enum"] == [phase.value for phase in Phase]
+    (text,) = [status["conditions"]["items"]["properties"]["type"]["description"]]
+    assert re.findall(r"[A-Z]\w+", text)[1:] == list(DPU_NODE_CONDITIONS)
 
 
 GRANTED: list[tuple[str, str | None, set[str]]] = [
@@ -90,6 +102,8 @@ GRANTED: list[tuple[str, str | None, set[str]]] = [
     ("daemonsets", names.OVNKUBE_NODE, ALL_OF_ONES_OWN),
     ("daemonsets", None, set()),
     ("pods", None, {*READ, "delete"}),
+    (names.DPUNODES.plural, None, ALL_OF_ONES_OWN),
+    (f"{names.DPUNODES.plural}/status", None, {"patch"}),
     ("events", None, {"list", "watch", "create", "patch"}),
 ]
 

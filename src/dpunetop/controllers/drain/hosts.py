@@ -15,6 +15,7 @@ from dpunetop.controllers.drain.store import DrainStore, subject
 from dpunetop.controllers.drain.taskrunner import CallFailed, TaskOutcome, TaskRunner
 from dpunetop.controllers.reconciler import NO_BUG, bug_words
 from dpunetop.domain.clusterconfig.status import INTERNAL_ERROR
+from dpunetop.domain.dpunode.judge import dpu_node_statuses, unseen_statuses
 from dpunetop.domain.drain.fleet.roster import HostScope
 from dpunetop.domain.drain.host import HostDecision, decide_host, rehearsal
 from dpunetop.domain.drain.hostreport import HostReport, failed_report, host_events, rechecks, report_host
@@ -105,15 +106,15 @@ class Hosts:
         except NotSynced as err:
             if err.error is not None:
                 why = unwatched(err.cluster, err.selection, err.error)
-                self._drain_store.report(key, failed_report(scope.slot, str(why.reason), why.message))
+                self._fail(key, scope, str(why.reason), why.message)
             raise
         except NO_BUG:
             raise
         except Exception as err:
-            self._drain_store.report(key, failed_report(scope.slot, INTERNAL_ERROR, bug_words(NAME, key, err)))
+            self._fail(key, scope, INTERNAL_ERROR, bug_words(NAME, key, err))
             raise
         for decided, outcome in steps:  # afterwards: no drain waits for its report
-            report = self._report(key, decided, outcome, stop)
+            report = self._report(key, scope, decided, outcome, stop)
         return min((*outcome.pauses, *rechecks(decided, report)), default=None)
 
     # --- doing ------------------------------------------------------------------------------------------------------
@@ -211,8 +212,15 @@ class Hosts:
 
     # --- reporting --------------------------------------------------------------------------------------------------
 
-    def _report(self, key: Key, decided: HostDecision, outcome: _Outcome, stop: Stop) -> HostReport:
+    def _fail(self, key: Key, scope: HostScope, reason: str, message: str) -> None:
+        unseen = unseen_statuses(scope.roster, scope.slot, reason, message)
+        self._drain_store.show(key, unseen, 0)  # at no time: a drain that runs is not seen to be over
+        self._drain_store.report(key, failed_report(scope.slot, reason, message))
+
+    def _report(self, key: Key, scope: HostScope, decided: HostDecision, outcome: _Outcome, stop: Stop) -> HostReport:
         report = report_host(decided, outcome.hold, outcome.troubles)
+        shown, now = dpu_node_statuses(scope.roster, decided, report), decided.snapshot.host_ref.author.now
+        self._drain_store.show(key, shown, now)
         before = self._drain_store.report(key, report)
         self._executor.execute(Plan(host_events(decided, before, report)), stop)
         return report

@@ -12,6 +12,7 @@ from dpunetop.controllers.reconciler import ConfigReconciler, Installation
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, tenant_cluster_name
+from dpunetop.domain.dpunode.judge import counted
 from dpunetop.domain.drain.fleet.roster import Mode
 from dpunetop.domain.drain.model.calls import Result
 from dpunetop.domain.drain.pairs import PairsView, plan_pairs
@@ -109,6 +110,7 @@ class Pairs(ConfigReconciler[PairsView]):
         roster = None if isinstance(fleet, NoImage) else build_roster(fleet)
         account = reader.one(INFRA, SERVICEACCOUNTS, self._namespace, names.DRAIN_BLOCKER)
         is_given = access is Access.GIVEN
+        statuses = None if roster is None else self._drain_store.statuses(roster)
         return PairsView(
             config=config,
             roster=roster,
@@ -119,4 +121,5 @@ class Pairs(ConfigReconciler[PairsView]):
             account=account,
             failing=self._failures.trouble(Key(INFRA, config.namespace, config.name)),
             field_manager=self.manager,
+            dpus=None if statuses is None else counted(statuses),
         )

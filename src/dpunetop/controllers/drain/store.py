@@ -1,4 +1,4 @@
-"""What the two controllers of the drain know of each other: rosters one way, reports the other.
+"""What the two controllers of the drain know of each other: rosters one way, reports the other; and what both show.
 
 Nothing here outlives the process, and all of it follows from what the clusters show.
 """
@@ -6,12 +6,26 @@ Nothing here outlives the process, and all of it follows from what the clusters 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from dpunetop.domain.clusterconfig.types import tenant_cluster_name
+from dpunetop.domain.dpunode.judge import credential_current
+from dpunetop.domain.dpunode.status import DpuNodeStatus
 from dpunetop.domain.drain.fleet.roster import HostScope, Place, Roster
 from dpunetop.domain.drain.hostreport import HostReport
 from dpunetop.kube.keys import INFRA, Key
+
+
+@dataclass(frozen=True, slots=True)
+class ShownDpu:
+    """One DPU, as the drain shows it."""
+
+    roster: Roster
+    is_listed: bool
+    """Whether any host has to do with it, or it might have one."""
+    status: DpuNodeStatus | None
+    """None: it was not looked at yet."""
 
 
 class DrainStore:
@@ -21,23 +35,35 @@ class DrainStore:
         self._guard = threading.Lock()  # guards all below
         self._rosters: dict[str, Roster] = {}  # by the name of the tenant's cluster
         self._reports: dict[Key, HostReport] = {}
+        self._homes: dict[str, Mapping[str, Place]] = {}  # of each DPU, by the name of the tenant's cluster
+        self._statuses: dict[Key, tuple[DpuNodeStatus, ...]] = {}  # of the DPUs at home in a host
         self._wake_host: Callable[[Key], None] = lambda _: None
         self._wake_config: Callable[[Key], None] = lambda _: None
+        self._wake_dpu: Callable[[Key], None] = lambda _: None
 
-    def connect(self, wake_host: Callable[[Key], None], wake_config: Callable[[Key], None]) -> None:
-        """Take the callbacks that enqueue a key; once, before anything is published."""
-        self._wake_host, self._wake_config = wake_host, wake_config
+    def connect(
+        self,
+        wake_host: Callable[[Key], None],
+        wake_config: Callable[[Key], None],
+        wake_dpu: Callable[[Key], None] = lambda _: None,
+    ) -> None:
+        """Take the callbacks that enqueue a key; once, before anything is published. The key of a DPU is that of its
+        `DpuNode`."""
+        self._wake_host, self._wake_config, self._wake_dpu = wake_host, wake_config, wake_dpu
 
     # --- of a whole DpuClusterConfig --------------------------------------------------------------------------------
 
     def publish(self, roster: Roster) -> None:
         """Make `roster` known; wake the hosts that it says something new to, and those who share the tenant's limit."""
-        cluster = roster.config.tenant_cluster
+        cluster, homes = roster.config.tenant_cluster, _homes(roster)
         with self._guard:
             before = self._rosters.get(cluster)
+            housed = self._homes.get(cluster, {})
             self._rosters[cluster] = roster
+            self._homes[cluster] = homes
         for place in _changed(before, roster):
             self._wake_host(key_of(cluster, place))
+        self._wake_dpus(roster, _moved(before, roster, housed, homes))
         if before is None or before.slots.keys() != roster.slots.keys():
             self._wake_siblings(roster)
 
@@ -45,6 +71,9 @@ class DrainStore:
         """The DpuClusterConfig of that tenant is gone or no longer served."""
         with self._guard:
             before = self._rosters.pop(cluster, None)
+            homes = self._homes.pop(cluster, {})
+        if before is not None:
+            self._wake_dpus(before, homes)
         for place in before.slots if before is not None else ():
             self._wake_host(key_of(cluster, place))
 
@@ -66,6 +95,13 @@ class DrainStore:
         if roster is None or slot is None:
             return None
         return HostScope(roster, slot, report.outage if report is not None else None)
+
+    def wake_dpus(self) -> None:
+        """Enqueue every DPU."""
+        with self._guard:
+            found = [(roster, self._homes[cluster]) for cluster, roster in self._rosters.items()]
+        for roster, homes in found:
+            self._wake_dpus(roster, homes)
 
     def wake_all(self) -> None:
         """Enqueue every host."""
@@ -95,12 +131,52 @@ class DrainStore:
         """A host is gone from its roster."""
         with self._guard:
             self._reports.pop(key, None)
+            self._statuses.pop(key, None)
 
     def reports(self, roster: Roster) -> list[HostReport | None]:
         """What is known of each slot of `roster`; None: nothing yet."""
         keys = [key_of(roster.config.tenant_cluster, place) for place in roster.slots]
         with self._guard:
             return [self._reports.get(key) for key in keys]
+
+    # --- of a single DPU --------------------------------------------------------------------------------------------
+
+    def show(self, key: Key, statuses: tuple[DpuNodeStatus, ...], now: int) -> None:
+        """Make known where the DPUs at home in a host stand; those of whom nothing is said stand where they stood."""
+        if not statuses:
+            return
+        with self._guard:
+            before = {each.dpu: each for each in self._statuses.get(key, ())}
+            shown = tuple(each.after(before.get(each.dpu), now) for each in statuses)
+            self._statuses[key] = shown
+            roster = self._rosters.get(key.cluster)
+        if roster is not None:
+            self._wake_dpus(roster, [each.dpu for each in shown if each != before.get(each.dpu)])
+
+    def dpu(self, namespace: str, name: str) -> ShownDpu | None:
+        """One DPU of the DpuClusterConfig that is served in that namespace; None: none is."""
+        with self._guard:
+            found = next((each for each in self._rosters.values() if each.config.namespace == namespace), None)
+            if found is None:
+                return None
+            cluster = found.config.tenant_cluster
+            home = self._homes[cluster].get(name)
+            shown = () if home is None else self._statuses.get(key_of(cluster, home), ())
+        return ShownDpu(found, home is not None, next((each for each in shown if each.dpu == name), None))
+
+    def _wake_dpus(self, roster: Roster, dpus: Iterable[str]) -> None:
+        for dpu in dpus:
+            self._wake_dpu(Key(INFRA, roster.config.namespace, dpu))
+
+    def statuses(self, roster: Roster) -> list[DpuNodeStatus] | None:
+        """All DPUs of a roster; None: not all of them were looked at yet."""
+        cluster = roster.config.tenant_cluster
+        with self._guard:
+            shown = {
+                each.dpu: each for place in roster.slots for each in self._statuses.get(key_of(cluster, place), ())
+            }
+            homes = self._homes.get(cluster, {})
+        return [shown[dpu] for dpu in homes] if homes.keys() <= shown.keys() else None
 
 
 def key_of(cluster: str, place: Place) -> Key:
@@ -121,3 +197,17 @@ def _changed(before: Roster | None, now: Roster) -> Iterable[Place]:
         return {*now.slots, *(before.slots if before is not None else ())}
     places = {*before.slots, *now.slots}
     return [place for place in places if before.slots.get(place) != now.slots.get(place)]
+
+
+def _homes(roster: Roster) -> Mapping[str, Place]:
+    """Of each DPU the slot that it is at home in."""
+    return {member.dpu: place for place, slot in roster.slots.items() for member in slot.members if member.is_home}
+
+
+def _moved(
+    before: Roster | None, now: Roster, housed: Mapping[str, Place], homes: Mapping[str, Place]
+) -> Iterable[str]:
+    """DPUs of which something else is to be said, although no host says so: all of them, if the credential changes."""
+    if before is None or credential_current(before.config) != credential_current(now.config):
+        return {*housed, *homes}
+    return [dpu for dpu in {*housed, *homes} if housed.get(dpu) != homes.get(dpu)]

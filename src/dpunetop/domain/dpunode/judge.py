@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import assert_never
 
 from dpunetop.base.quoting import named
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
-from dpunetop.domain.dpunode.status import DpuNodeStatus, DrainTimes, Phase
+from dpunetop.domain.dpunode.status import IN_DRAIN, DpuNodeStatus, DrainTimes, Phase
 from dpunetop.domain.drain.fleet.roster import Member, Mode, Roster, Slot
 from dpunetop.domain.drain.host import HostDecision
 from dpunetop.domain.drain.hostreport import HostReport
@@ -119,6 +120,13 @@ def credential_current(config: DpuClusterConfig) -> Condition:
     return Condition(CREDENTIAL_CURRENT, found["status"], found["reason"], words)
 
 
+def with_credential(status: DpuNodeStatus, config: DpuClusterConfig) -> DpuNodeStatus:
+    """The same with what `config` says now of the credential, of which the worker of a host does not hear."""
+    current = credential_current(config)
+    said = _same(tuple(current if each.type == CREDENTIAL_CURRENT else each for each in status.conditions))
+    return replace(status, conditions=said)
+
+
 def advised(reason: str, message: str) -> str:
     """The message, and what to do next if something is to be done or waited for, and it does not say so itself."""
     row = meaning(reason)
@@ -136,18 +144,26 @@ def _judge(card: _Card) -> DpuNodeStatus:
         phase=phase,
         reason=why.reason,
         message=advised(why.reason, why.message),
-        conditions=(
-            _paired(card),
-            _protected(card),
-            _host_configured(card),
-            _network_ready(card, why),
-            credential_current(card.roster.config),
-            _drain_allowed(card),
+        conditions=_same(
+            (
+                _paired(card),
+                _protected(card),
+                _host_configured(card),
+                _network_ready(card, why),
+                credential_current(card.roster.config),
+                _drain_allowed(card),
+            )
         ),
         ovn_image=card.roster.image if any(pod.newest and not pod.terminating for pod in card.dpu.pods) else "",
         machine_config=node.machine.current if isinstance(node, DpuNode) else "",
         drain=None if budget is None or budget.cycle is None else DrainTimes.of(budget.cycle),
     )
+
+
+@lru_cache(1024)
+def _same(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """One object for all that are equal, as those of thousands of DPUs that serve are."""
+    return conditions
 
 
 # --- the phase --------------------------------------------------------------------------------------------------------
@@ -274,7 +290,7 @@ def _unguarded(card: _Card) -> _Said:
 
 def _paired(card: _Card) -> Condition:
     if card.member.pairing is not None:
-        return _Said("Paired", f"with host {named(card.member.pairing)}").of(PAIRED, "True")
+        return _Said("Paired").of(PAIRED, "True")
     return (_parting(card) if card.host else _unpaired(card)).of(PAIRED, "False")
 
 
@@ -340,10 +356,26 @@ def _drain_allowed(card: _Card) -> Condition:
         return _Said("HostDrained").of(DRAIN_ALLOWED, "True")
     if status is not None and status.stage is not DpuPhase.IDLE:
         return _told(status).of(DRAIN_ALLOWED, "False")
-    return _Said(GUARDED, f"after host {named(budget.serves)} only: cordon it to begin").of(DRAIN_ALLOWED, "False")
+    return _Said(GUARDED, "after its host only: cordon it to begin").of(DRAIN_ALLOWED, "False")
+
+
+# --- all of them ------------------------------------------------------------------------------------------------------
 
 
 def worst_first(statuses: Iterable[DpuNodeStatus]) -> list[DpuNodeStatus]:
-    """The same, the worst first."""
+    """The same, the worst phase first."""
     order = list(Phase)
     return sorted(statuses, key=lambda each: (order.index(each.phase), each.host, each.dpu))
+
+
+def counted(statuses: Iterable[DpuNodeStatus]) -> Mapping[str, int]:
+    """How many DPUs stand where, as `status.dpus` of the DpuClusterConfig says."""
+    found = list(statuses)
+    return {
+        "paired": sum(each.condition(PAIRED).status == "True" for each in found),
+        "serving": sum(each.has_network == "True" and each.phase is not Phase.SPARE for each in found),
+        "protected": sum(each.condition(PROTECTED).status == "True" for each in found),
+        "draining": sum(each.phase in IN_DRAIN for each in found),
+        "held": sum(each.phase is Phase.HELD for each in found),
+        "withoutNetwork": sum(each.lacks_network for each in found),
+    }

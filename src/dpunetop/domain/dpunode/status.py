@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from dpunetop.domain.drain.model.record import Cycle
@@ -58,6 +58,8 @@ class DrainTimes:
     """When the DPU was let be drained."""
     returned: int = 0
     """When the DPU was seen to be back and uncordoned."""
+    ended: int = 0
+    """When it was seen to be over."""
 
     @classmethod
     def of(cls, cycle: Cycle) -> DrainTimes:
@@ -87,7 +89,7 @@ class DpuNodeStatus:
     machine_config: str = ""
     """That its Node runs; empty: no machine-config operator says."""
     drain: DrainTimes | None = None
-    """Of the drain that runs."""
+    """Of the drain that runs, or of the last one that this process has seen."""
 
     @property
     def has_network(self) -> Status:
@@ -102,3 +104,10 @@ class DpuNodeStatus:
     def condition(self, type_: str) -> Condition:
         """The condition of that type. Raises: StopIteration for what is no type of them."""
         return next(each for each in self.conditions if each.type == type_)
+
+    def after(self, before: DpuNodeStatus | None, now: int) -> DpuNodeStatus:
+        """The same with the last drain: its record goes as soon as it is over, which may be at once."""
+        if self.drain is not None or before is None or before.drain is None:
+            return self
+        drain = before.drain
+        return replace(self, drain=drain if drain.ended else replace(drain, ended=now))

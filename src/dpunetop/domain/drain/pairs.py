@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dpunetop.domain import names
@@ -26,6 +26,7 @@ from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, SERVICEACCOUNTS
 from dpunetop.kube.meta import Obj, labels_of
 from dpunetop.kube.plan import Apply, Patch, Plan, Step
+from dpunetop.kube.shapes import at
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class PairsView:
     failing: HoldReason | None
     """Why the entries cannot be written."""
     field_manager: str
+    dpus: Mapping[str, int] | None = None
+    """How many DPUs stand where; None: not all of them were looked at yet."""
 
 
 def plan_pairs(view: PairsView) -> Plan:
@@ -105,4 +108,8 @@ def _tidy(view: PairsView) -> tuple[Step, ...]:
 
 
 def _status(view: PairsView, condition: Condition | None) -> tuple[Step, ...]:
-    return () if condition is None else report(INFRA, view.config.live, (condition,), view.field_manager)
+    if condition is None:
+        return ()
+    dpus = at(view.config.live, "status", "dpus") if view.dpus is None else view.dpus
+    members = {"dpus": dict(dpus)} if isinstance(dpus, Mapping) and dpus else {}
+    return report(INFRA, view.config.live, (condition,), view.field_manager, **members)

@@ -227,3 +227,7 @@ def test_a_hold_that_is_not_of_the_drain_shows_as_well() -> None:
     report = report_host(decided, None, {DPU: HoldReason(Reason.TENANT_UNAUTHORIZED, "may not patch nodes")})
     found = judged(decided, report)
     assert (found.phase, found.reason) == (Phase.HELD, "TenantUnauthorized")
+
+
+def test_thousands_that_say_the_same_share_it() -> None:
+    assert at_rest().conditions is at_rest().conditions

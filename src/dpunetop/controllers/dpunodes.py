@@ -1,0 +1,185 @@
+"""One `DpuNode` for each DPU: what the drain shows of it is written there, on change only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from dpunetop.base.clock import Clock
+from dpunetop.base.stop import Stop
+from dpunetop.controllers.drain.store import DrainStore, ShownDpu
+from dpunetop.domain.clusterconfig.access import Access
+from dpunetop.domain.dpunode.judge import with_credential
+from dpunetop.domain.dpunode.objects import MANAGER, NOTHING, new_dpu_node, owner_uid, rendered, said, stands
+from dpunetop.domain.dpunode.status import DpuNodeStatus
+from dpunetop.domain.names import DPUNODES
+from dpunetop.kube.conditions import condition_of
+from dpunetop.kube.errors import Conflict
+from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, INFRA, Key, crd_name
+from dpunetop.kube.meta import Obj, is_terminating, name_of, namespace_of
+from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Plan, Step
+from dpunetop.kube.requests import Selection, one
+from dpunetop.runtime.cache.change import Change
+from dpunetop.runtime.cluster import Cluster, Hold
+from dpunetop.runtime.executor import Executor
+
+NAME = "dpunodes"
+DEBOUNCE_SECONDS = 1.0
+"""So long a change waits for more of them: a DPU that comes to serve changes several times in a moment."""
+_AGAIN_SECONDS = 1.0
+UNSERVED = "DpuNodes are not written"
+
+
+class DpuNodes:
+    """A Reconciler of DpuNodes; its keys are theirs.
+
+    Guarantees: nothing is written that would change nothing but times; what somebody else has made is left alone; what
+        a process has not looked at yet stays as it stands. That they cannot be written, or are not served at all, is
+        nobody else's business: it is logged once.
+    Threads: `reconcile` from any worker, one at a time a key.
+    """
+
+    name = NAME
+
+    def __init__(self, infra: Cluster, drain_store: DrainStore, executor: Executor, clock: Clock) -> None:
+        self._infra = infra
+        self._drain_store = drain_store
+        self._executor = executor
+        self._clock = clock
+        self._wake: Callable[[Key], None] = lambda _: None
+        self._forget: Callable[[Key], None] = lambda _: None
+        self._guard = threading.Lock()  # guards all below
+        self._is_begun = False
+        self._definition: Hold | None = None
+        self._is_served = False
+        self._holds: dict[str, Hold] = {}  # by namespace
+        self._told: set[tuple[str, ...]] = set()
+        self._log = structlog.get_logger().bind(controller=NAME)
+
+    def connect(self, wake: Callable[[Key], None], forget: Callable[[Key], None]) -> None:
+        """Take the callbacks that enqueue a key, and that end its being looked at; once, before the first reconcile."""
+        self._wake, self._forget = wake, forget
+
+    def reconcile(self, key: Key, stop: Stop) -> float | None:
+        """See `runtime.controller.Reconciler`. Raises: ApiError, Stopped, LeadershipLost."""
+        shown = self._drain_store.dpu(key.namespace, key.name)
+        if shown is None:
+            self._release(key.namespace)
+            self._forget(key)
+            return None
+        if shown.roster.access is not Access.GIVEN or not self._serves():
+            return None  # the rights there are gone, and the objects go with their DpuClusterConfig
+        hold = self._follow(key.namespace)
+        if not hold.has_synced():
+            return None  # which wakes
+        seen = hold.lister.get(key.namespace, key.name)
+        live = None if seen is None else self._executor.newest(INFRA, DPUNODES, seen)
+        return self._write(key, shown, live, stop)
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def _write(self, key: Key, shown: ShownDpu, live: Obj | None, stop: Stop) -> float | None:
+        config = shown.roster.config
+        if live is not None and owner_uid(live) != config.uid:
+            self._tell("a DpuNode of somebody else is left as it is", dpu=str(key))
+            return None  # or of a DpuClusterConfig of that name before: it goes by itself
+        if live is not None and is_terminating(live):
+            return None
+        if not shown.is_listed:
+            self._forget(key)
+            steps: tuple[Step, ...] = () if live is None else (Delete(INFRA, DPUNODES, live),)
+            self._executor.execute(Plan(steps), stop)
+            return None
+        if shown.status is None:
+            return None
+        return self._say(shown, with_credential(shown.status, config), live, stop)
+
+    def _say(self, shown: ShownDpu, wanted: DpuNodeStatus, live: Obj | None, stop: Stop) -> float | None:
+        before = said(live)
+        status = rendered(wanted, before, int(self._clock.now().timestamp()))
+        if live is not None and before is not NOTHING and stands(status, before):
+            return None
+        try:
+            obj = live if live is not None else self._create(shown, wanted.dpu)
+        except Conflict:
+            return _AGAIN_SECONDS  # the cache shows what is there by then
+        self._executor.execute(Plan((ApplyStatus(INFRA, DPUNODES, obj, (), MANAGER, status),)), stop)
+        return None
+
+    def _create(self, shown: ShownDpu, dpu: str) -> Obj:
+        desired = new_dpu_node(shown.roster.config, shown.roster.blockers.owner, dpu)
+        created = self._executor.send(Apply(INFRA, DPUNODES, desired, None, MANAGER))
+        assert created is not None
+        return created
+
+    # --- watching ---------------------------------------------------------------------------------------------------
+
+    def _serves(self) -> bool:
+        """Whether infra has DpuNodes; that it has them later wakes all."""
+        with self._guard:
+            is_first, self._is_begun = not self._is_begun, True
+        if is_first:
+            selection = one(CUSTOMRESOURCEDEFINITIONS, "", crd_name(DPUNODES))
+            hold = self._infra.hold(selection, self._definition_changed, self._definition_read, self._refused)
+            with self._guard:
+                self._definition = hold
+        with self._guard:
+            return self._is_served
+
+    def _definition_changed(self, change: Change) -> None:
+        is_served = change.new is not None and (condition_of(change.new, "Established") or {}).get("status") == "True"
+        with self._guard:
+            before, self._is_served = self._is_served, is_served
+            holds = [] if is_served else [*self._holds.values()]
+            self._holds = self._holds if is_served else {}
+        for hold in holds:
+            hold.release()
+        if is_served and not before:
+            self._drain_store.wake_dpus()
+
+    def _definition_read(self) -> None:
+        with self._guard:
+            is_served = self._is_served
+        if not is_served:
+            self._tell(UNSERVED, missing=crd_name(DPUNODES), next_step="apply the CustomResourceDefinitions again")
+
+    def _follow(self, namespace: str) -> Hold:
+        with self._guard:
+            known = self._holds.get(namespace)
+        if known is not None:
+            return known
+        synced, refused = self._drain_store.wake_dpus, lambda: self._refused(namespace)
+        mine = self._infra.hold(Selection(DPUNODES, namespace), self._changed, synced, refused)
+        with self._guard:
+            used = self._holds.setdefault(namespace, mine)
+        if used is not mine:
+            mine.release()
+        return used
+
+    def _changed(self, change: Change) -> None:
+        obj = change.new if change.new is not None else change.old
+        assert obj is not None
+        self._wake(Key(INFRA, namespace_of(obj), name_of(obj)))
+
+    def _release(self, namespace: str) -> None:
+        with self._guard:
+            hold = self._holds.pop(namespace, None)
+        if hold is not None:
+            hold.release()
+
+    def _refused(self, namespace: str = "") -> None:
+        with self._guard:
+            hold = self._holds.get(namespace) if namespace else self._definition
+        trouble = None if hold is None else hold.trouble
+        if trouble is not None and trouble.code in (403, 404):
+            self._tell(UNSERVED, error=trouble.message, next_step="apply the operator's manifests and roles again")
+
+    def _tell(self, message: str, **fields: str) -> None:
+        """Once each."""
+        with self._guard:
+            is_new = (message, *fields.values()) not in self._told
+            self._told.add((message, *fields.values()))
+        if is_new:
+            self._log.warning(message, **fields)

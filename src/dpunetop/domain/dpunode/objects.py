@@ -1,0 +1,172 @@
+"""The object `DpuNode`: how it is made, what its status says, and what of it a cache keeps.
+
+A cache keeps no more than the next write needs, or thousands of them would cost what their Nodes cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from dpunetop.base import jsonio
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig
+from dpunetop.domain.dpunode.status import DpuNodeStatus, DrainTimes
+from dpunetop.domain.drain.model.times import as_seconds, as_time
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, DPUNODES, OWNER_LABEL, field_manager
+from dpunetop.kube.conditions import Condition
+from dpunetop.kube.meta import Obj, labels_of, new_object, owner_reference
+from dpunetop.kube.shapes import at, mappings
+
+MANAGER = field_manager("dpunodes")
+_SAID, _OWNER = "said", "ownerUID"
+_IDENTITY = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp")
+
+LastDrain = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a `DpuNode` says already: what it is compared by, and the times that go on."""
+
+    digest: str
+    phase: str
+    since: str
+    transitions: Mapping[str, tuple[str, str]]
+    """By type of condition: its status, and since when."""
+    last_drain: LastDrain
+
+
+NOTHING = Said("", "", "", {}, {})
+
+
+def new_dpu_node(config: DpuClusterConfig, owner: str, dpu: str) -> Obj:
+    """The object without its status. It ends with its DpuClusterConfig; `owner` is the value of the owner label."""
+    obj = new_object(DPUNODES, config.namespace, dpu)
+    obj["metadata"]["labels"] = {OWNER_LABEL: owner}
+    obj["metadata"]["ownerReferences"] = [owner_reference(DPUCLUSTERCONFIGS, config.live)]
+    return obj
+
+
+def rendered(wanted: DpuNodeStatus, before: Said, now: int) -> dict[str, Any]:
+    """The status as it is to be stored; a time stays as long as what it dates.
+
+    Guarantees: of equal arguments equal values; what is empty is left out.
+    """
+    time = as_time(now)
+    last_drain = _last_drain(wanted.drain, before.last_drain, now)
+    return {
+        "phase": str(wanted.phase),
+        "since": before.since if before.phase == wanted.phase and before.since else time,
+        "reason": wanted.reason,
+        "conditions": [_stamped(each, before, time) for each in sorted(wanted.conditions, key=lambda c: c.type)],
+        **({"host": wanted.host} if wanted.host else {}),
+        **({"message": wanted.message} if wanted.message else {}),
+        **({"ovnImage": wanted.ovn_image} if wanted.ovn_image else {}),
+        **({"machineConfig": wanted.machine_config} if wanted.machine_config else {}),
+        **({"lastDrain": dict(last_drain)} if last_drain else {}),
+    }
+
+
+def digest(status: Mapping[str, Any]) -> str:
+    """Equal for two states of `DpuNode` that say the same, whenever they began."""
+    shown = {name: value for name, value in status.items() if name not in ("since", "lastDrain")}
+    found = [
+        {k: v for k, v in each.items() if k != "lastTransitionTime"} for each in mappings(status.get("conditions"))
+    ]
+    return jsonio.digest({**shown, "conditions": found})
+
+
+def stands(status: Mapping[str, Any], before: Said) -> bool:
+    """Whether the object says that already."""
+    return digest(status) == before.digest and status.get("lastDrain", {}) == before.last_drain
+
+
+# --- what a cache keeps -----------------------------------------------------------------------------------------------
+
+
+def kept(obj: dict[str, Any]) -> dict[str, Any]:
+    """What a cache keeps of a `DpuNode`: which it is, whose, and what it says, as text."""
+    metadata = obj["metadata"]
+    found: dict[str, Any] = {name: obj[name] for name in ("apiVersion", "kind") if name in obj}
+    found["metadata"] = {name: metadata[name] for name in _IDENTITY if name in metadata}
+    found[_OWNER] = _same(_owner_uid(obj))
+    found[_SAID] = _packed(obj.get("status") if isinstance(obj.get("status"), Mapping) else {})
+    return found
+
+
+def owner_uid(obj: Obj) -> str:
+    """UID of the DpuClusterConfig for which we have made it, of what a cache keeps; empty: somebody else has."""
+    return str(obj.get(_OWNER, ""))
+
+
+def said(obj: Obj | None) -> Said:
+    """What it says, of what a cache keeps of it."""
+    if obj is None or not obj.get(_SAID):
+        return NOTHING
+    found, phase, since, states, last_drain = jsonio.loads(obj[_SAID])
+    return Said(found, phase, since, {each[0]: (each[1], each[2]) for each in states}, last_drain)
+
+
+def _packed(status: Any) -> str:
+    if not status:
+        return ""
+    states = [
+        [str(each.get("type")), str(each.get("status")), str(each.get("lastTransitionTime"))]
+        for each in mappings(status.get("conditions"))
+    ]
+    last_drain = at(status, "lastDrain")
+    texts = digest(status), str(status.get("phase", "")), str(status.get("since", ""))
+    return jsonio.dumps([*texts, states, last_drain if isinstance(last_drain, Mapping) else {}]).decode()
+
+
+def _owner_uid(obj: Obj) -> str:
+    """Whoever copies label and reference is no author: only we apply with our field manager."""
+    managers = (each.get("manager") for each in mappings(at(obj, "metadata", "managedFields")))
+    if OWNER_LABEL not in labels_of(obj) or MANAGER not in managers:
+        return ""
+    references = mappings(at(obj, "metadata", "ownerReferences"))
+    return next((str(each.get("uid")) for each in references if each.get("kind") == DPUCLUSTERCONFIGS.kind), "")
+
+
+@lru_cache(1024)
+def _same(text: str) -> str:
+    """One object for all that are equal."""
+    return text
+
+
+# --- times ------------------------------------------------------------------------------------------------------------
+
+
+def _stamped(condition: Condition, before: Said, time: str) -> dict[str, str]:
+    status, since = before.transitions.get(condition.type, ("", ""))
+    return {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message,
+        "lastTransitionTime": since if status == condition.status and since else time,
+    }
+
+
+def _last_drain(seen: DrainTimes | None, before: LastDrain, now: int) -> LastDrain:
+    """The drain that runs or was seen last; one that ended unseen is over when that is noticed."""
+    if seen is not None and seen.wanted:
+        return _steps(seen)
+    if not before or "endedAt" in before:
+        return before
+    return {**before, "endedAt": as_time(max(now, as_seconds(before.get("startedAt"))))}
+
+
+def _steps(drain: DrainTimes) -> LastDrain:
+    """The steps that are over; one that was left out, or that another followed before it, has no length."""
+    found: dict[str, Any] = {"startedAt": as_time(drain.wanted)}
+    times = (drain.wanted, drain.asked, drain.opened, drain.returned, drain.ended)
+    for step, begun, ended in zip(_STEPS, times, times[1:], strict=False):
+        if begun and ended:
+            found[step] = max(0, ended - begun)
+    return found | ({"endedAt": as_time(max(drain.ended, drain.wanted))} if drain.ended else {})
+
+
+_STEPS = ("waitingSeconds", "hostDrainSeconds", "dpuDrainSeconds", "verifyingSeconds")

@@ -1,0 +1,248 @@
+"""Each DPU has its DpuNode: made once, changed only when something else is to be said, gone when the card leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import structlog
+
+from dpunetop.base.stop import Stop
+from dpunetop.controllers.dpunodes import UNSERVED, DpuNodes
+from dpunetop.domain import names
+from dpunetop.domain.dpunode.objects import kept
+from dpunetop.domain.names import DPUNODES
+from dpunetop.kube.errors import ApiError, Forbidden
+from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, INFRA, NODES, Key, crd_name
+from dpunetop.kube.requests import Selection
+from dpunetop.runtime.cache.change import Change
+from support.scripteddrain import DPU, HOST, World
+
+NAMESPACE = "dpu-one"
+KEY = Key(INFRA, NAMESPACE, DPU)
+DEFINITION = {
+    "metadata": {"name": crd_name(DPUNODES)},
+    "status": {"conditions": [{"type": "Established", "status": "True"}]},
+}
+
+
+class Hold:
+    """The cache of a selection, as full as the cluster is."""
+
+    def __init__(self, bed: Bed, selection: Selection, handler: Callable[[Change], None]) -> None:
+        self.bed, self.selection, self.handler = bed, selection, handler
+        self.lister, self.is_released = self, False
+
+    @property
+    def trouble(self) -> ApiError | None:
+        return self.bed.troubles.get(self.selection.resource)
+
+    def has_synced(self) -> bool:
+        return self.trouble is None
+
+    def get(self, namespace: str, name: str) -> Any:
+        found = self.bed.world.infra.shown(DPUNODES, namespace, name)
+        return None if found is None else kept(found)
+
+    def release(self) -> None:
+        self.is_released = True
+
+
+class Bed:
+    """One pair, the controllers of its drain, and that of DpuNodes."""
+
+    def __init__(self, *, served: bool = True) -> None:
+        self.world = World().protected()
+        self.world.run_pod("p1", "container-of-b1")
+        self.troubles: dict[Any, ApiError] = {}
+        self.holds: list[Hold] = []
+        self.woken = set[Key]()
+        self.is_served = served
+        self.start()
+
+    def start(self) -> None:
+        """A new process."""
+        world = self.world
+        world.start()
+        infra = cast(Any, SimpleNamespace(hold=self._hold))
+        self.dpu_nodes = DpuNodes(infra, world.drain_store, world.executor, world.clock)
+        self.forgotten = set[Key]()
+        self.dpu_nodes.connect(self.woken.add, self.forgotten.add)
+        world.drain_store.connect(world.woken.add, world.woken.add, self.woken.add)
+
+    def _hold(self, selection: Selection, handler: Any, on_synced: Any, on_trouble: Any) -> Hold:
+        hold = Hold(self, selection, handler)
+        self.holds.append(hold)
+        if hold.trouble is not None:
+            self.world.clock.step(0)
+            self._late = on_trouble
+            return hold
+        if selection.resource == CUSTOMRESOURCEDEFINITIONS and self.is_served:
+            handler(Change(None, DEFINITION))
+        on_synced()
+        return hold
+
+    def settle(self) -> list[str]:
+        """Run all until nobody is woken; what was written of DpuNodes."""
+        before = len(self.world.infra.writes)
+        self.world.settle()
+        while self.woken:
+            self.dpu_nodes.reconcile(self.woken.pop(), Stop())
+        return [each.split(" ", 1)[1] for each in self.world.infra.writes[before:] if "dpunodes" in each]
+
+    def status(self) -> Any:
+        return self.world.infra.shown(DPUNODES, NAMESPACE, DPU)["status"]
+
+    def condition(self, type_: str) -> Any:
+        return next(each for each in self.status()["conditions"] if each["type"] == type_)
+
+
+MADE = [f"apply dpunodes/{DPU}", f"status dpunodes/{DPU}"]
+
+
+def test_it_is_made_in_two_writes_and_owned_by_its_config() -> None:
+    bed = Bed()
+    assert bed.settle() == MADE
+    found = bed.world.infra.shown(DPUNODES, NAMESPACE, DPU)
+    (owner,) = found["metadata"]["ownerReferences"]
+    assert (owner["kind"], "blockOwnerDeletion" in owner) == ("DpuClusterConfig", False)
+    assert (bed.status()["host"], bed.condition("Protected")["status"]) == (HOST, "True")
+
+
+def test_at_rest_nothing_is_written_whoever_wakes_it_and_whoever_starts_anew() -> None:
+    bed = Bed()
+    bed.settle()
+    for _ in range(3):
+        bed.world.clock.step(60)
+        bed.woken.add(KEY)
+        assert bed.settle() == []
+    bed.start()
+    assert bed.settle() == []
+
+
+def test_what_stands_stays_until_a_new_process_has_looked() -> None:
+    bed = Bed()
+    bed.settle()
+    before = bed.status()
+    bed.start()
+    bed.dpu_nodes.reconcile(KEY, Stop())
+    assert bed.status() == before
+
+
+def test_a_change_is_one_write_and_dates_only_what_has_changed() -> None:
+    bed = Bed()
+    bed.settle()
+    paired = bed.condition("Paired")
+    bed.world.clock.step(60)
+    bed.world.cordon()
+    assert bed.settle() == [f"status dpunodes/{DPU}"]
+    assert bed.status()["phase"] == "Draining"
+    assert bed.condition("Paired") == paired
+
+
+def test_a_drain_leaves_the_seconds_of_its_steps() -> None:
+    bed = Bed()
+    bed.settle()
+    bed.world.cordon()
+    bed.settle()
+    bed.world.clock.step(30)
+    bed.world.drain_host()
+    bed.settle()
+    assert bed.status()["phase"] == "Drained"
+    bed.world.clock.step(100)
+    bed.world.reboot("b2")
+    bed.world.cordon(False)
+    bed.settle()
+    bed.world.end_maintenance()
+    bed.settle()
+    last = {step: seconds for step, seconds in bed.status()["lastDrain"].items() if step.endswith("Seconds")}
+    assert last == {"waitingSeconds": 0, "hostDrainSeconds": 30, "dpuDrainSeconds": 100, "verifyingSeconds": 0}
+    assert "endedAt" in bed.status()["lastDrain"]
+    assert bed.settle() == []
+
+
+def test_one_that_a_person_deletes_is_made_again() -> None:
+    bed = Bed()
+    bed.settle()
+    bed.world.infra.drop(DPUNODES, NAMESPACE, DPU)
+    bed.world.executor.forget(INFRA)
+    bed.woken.add(KEY)
+    assert bed.settle() == MADE
+
+
+@pytest.mark.parametrize("labels", [{}, {names.OWNER_LABEL: "owner"}])
+def test_one_that_somebody_else_has_made_is_never_touched(labels: dict[str, str]) -> None:
+    bed = Bed()
+    theirs = {"kind": "DpuNode", "metadata": {"name": DPU, "namespace": NAMESPACE, "labels": labels}}
+    bed.world.infra.put(DPUNODES, theirs)
+    with structlog.testing.capture_logs() as logs:
+        assert bed.settle() == []
+        bed.woken.add(KEY)
+        assert bed.settle() == []
+    assert [each["event"] for each in logs if "DpuNode" in each["event"]] == [
+        "a DpuNode of somebody else is left as it is"
+    ]
+
+
+def test_a_card_that_leaves_takes_its_object_with_it_also_if_it_left_unseen() -> None:
+    bed = Bed()
+    bed.settle()
+    gone = Key(INFRA, NAMESPACE, "d9")
+    stored = bed.world.infra.shown(DPUNODES, NAMESPACE, DPU)
+    bed.world.infra.put(DPUNODES, {**stored, "metadata": {**stored["metadata"], "name": "d9", "uid": "u9"}})
+    bed.start()
+    bed.settle()
+    follows = next(each for each in bed.holds[::-1] if each.selection.resource == DPUNODES)
+    follows.handler(Change(None, bed.world.infra.shown(DPUNODES, NAMESPACE, "d9")))
+    assert bed.woken == {gone}
+    assert bed.settle() == ["delete dpunodes/d9"]
+    assert bed.forgotten == {gone}
+
+
+def test_without_the_definition_nothing_is_written_it_is_told_once_and_it_goes_on_when_it_comes() -> None:
+    bed = Bed(served=False)
+    with structlog.testing.capture_logs() as logs:
+        assert bed.settle() == []
+        bed.woken.add(KEY)
+        assert bed.settle() == []
+    assert [each["missing"] for each in logs if each["event"] == UNSERVED] == [crd_name(DPUNODES)]
+    (definition,) = bed.holds
+    definition.handler(Change(None, DEFINITION))
+    assert bed.settle() == MADE
+
+
+def test_a_role_of_before_stops_nothing_but_dpunodes_and_is_told_once() -> None:
+    bed = Bed()
+    bed.troubles[DPUNODES] = Forbidden(403, "Forbidden", "may not list dpunodes")
+    assert bed.settle() == []
+    with structlog.testing.capture_logs() as logs:
+        bed._late()
+        bed._late()
+    assert [each["error"] for each in logs if each["event"] == UNSERVED] == ["may not list dpunodes"]
+
+
+def test_when_the_config_is_gone_its_namespace_is_followed_no_more() -> None:
+    bed = Bed()
+    bed.settle()
+    (follows,) = [each for each in bed.holds if each.selection.resource == DPUNODES]
+    bed.world.drain_store.drop("tenant/dpu-one/sample")
+    bed.dpu_nodes.reconcile(bed.woken.pop(), Stop())
+    assert follows.is_released
+
+
+def test_a_node_that_only_beats_changes_nothing() -> None:
+    bed = Bed()
+    bed.settle()
+    node = bed.world.infra.shown(NODES, "", DPU)
+    bed.world.infra.put(NODES, node)
+    assert bed.settle() == []
+
+
+def test_the_counts_of_the_config_are_those_of_its_dpus() -> None:
+    bed = Bed()
+    bed.settle()
+    config = bed.world.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample")
+    dpus = config["status"]["dpus"]
+    assert (dpus["paired"], dpus["protected"], dpus["held"]) == (1, 1, 0)
