@@ -21,6 +21,8 @@ CONNECTIONS = (1, 4, 16)
 QUIET_SECONDS = 3.0
 _NEEDED = 0.5
 _NEEDED_FROM = 1000
+_PER_PAIR = 4
+"""A blocker, a budget that is made closed at once, a DpuNode, and its status."""
 _CONSTANT = 40
 """What is written once, whatever the number of DPUs: objects of the tenant, and the statuses on the way."""
 
@@ -94,7 +96,7 @@ def _figures(report: Report, part: str, number: int, starts: list[ColdStart], be
     counts = [len(start.asked.writes) for start in starts]
     ratios = [start.rate / limit for start, limit in zip(starts, best, strict=True)]
     needed = Bar(least=_NEEDED) if part.startswith("P1") and number >= _NEEDED_FROM else None
-    most = Bar(most=2 * number + _CONSTANT) if part.startswith("P1") else None
+    most = Bar(most=_PER_PAIR * number + _CONSTANT) if part.startswith("P1") else None
     for what, value, unit, bar in (
         ("writes", quantile(counts, 0.5), "", most),
         ("rate", quantile([start.rate for start in starts], 0.5), "1/s", None),

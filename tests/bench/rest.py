@@ -61,11 +61,12 @@ def _measure(stage: Stage, report: Report, part: str, flag: str, within: float, 
 
 
 class _Beats:
-    """The heartbeats of the hosts' kubelets, one after the other: a context manager."""
+    """The heartbeats of the kubelets of hosts and DPUs, in turn, one after the other: a context manager."""
 
     def __init__(self, stage: Stage) -> None:
-        self._admin = stage.pair.tenant.admin
-        self._hosts = list(stage.names.pairs.values())
+        tenant, infra = stage.pair.tenant.admin, stage.pair.infra.admin
+        pairs = stage.names.pairs.items()
+        self._nodes = [each for dpu, host in pairs for each in ((tenant, host), (infra, dpu))]
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="beats")
 
@@ -77,8 +78,8 @@ class _Beats:
         self._thread.join()
 
     def _beat(self) -> None:
-        for host in itertools.cycle(self._hosts):
+        for admin, node in itertools.cycle(self._nodes):
             if self._over.wait(1 / _BEATS_PER_SECOND):
                 return
             beat = {"nodeInfo": {"kernelVersion": f"beat-{time.monotonic_ns()}"}}  # nothing that anybody keeps
-            self._admin.patch(f"{get(NODES, '', host).target}/status", {"status": beat}, fieldManager="kubelet")
+            admin.patch(f"{get(NODES, '', node).target}/status", {"status": beat}, fieldManager="kubelet")

@@ -42,6 +42,7 @@ MOST = {
     "pods": DPUS,  # each idle one
     "daemonsets/ovnkube-node": 2,  # made, then its template noted once a DPU serves with it
     **{f"poddisruptionbudgets/dpu-drain-blocker-{NAME}-dpu{n}": 2 for n in range(DPUS)},  # made open, then closed
+    **{f"dpunodes/{NAME}-dpu{n}/status": 8 for n in range(DPUS)},  # one a second at most, on the way to serving
     "dpuclusterconfigs/crash/status": 26,  # what is seen of pool and pods on their way; no condition says a thing twice
 }
 """How many writes the quick start may take where it takes several; every other object takes one."""

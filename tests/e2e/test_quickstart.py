@@ -85,8 +85,11 @@ WRITES_ONCE = {
     ("dpuclusterconfigs", "default/dpuclusterconfig-sample"),
     ("serviceaccounts", f"{OPERATOR_NAMESPACE}/dpu-drain-blocker"),
     *(("deployments", blocker) for blocker in BLOCKERS),
+    *(("dpunodes", f"default/{dpu}") for dpu in DPUS),
 }
 """What one write each must do; the entries follow the DPUs, the status follows all."""
+MOST_STATUSES = 8
+"""Of a DpuNode: one a second at most, and no more than there are things to be said on the way to serving."""
 
 
 @dataclass
@@ -278,6 +281,7 @@ def test_each_object_is_written_once(run: Run) -> None:
     assert counts[("daemonsets", "default/ovnkube-node")] == 2  # made, and its template noted once a DPU serves with it
     assert counts[("configmaps", "default/ovnkube-node-entries")] <= 1 + 2 * len(DPUS)  # an entry comes, its pod goes
     assert sum(counts[key] for key in counts if key[0] == "pods") <= len(DPUS)
+    assert max(counts["dpunodes/status", f"default/{dpu}"] for dpu in DPUS) <= MOST_STATUSES
     # Made open, then closed; or closed at once, if all is known when it is made.
     assert {counts["poddisruptionbudgets", blocker] for blocker in BLOCKERS} <= {1, 2}
 
@@ -285,7 +289,7 @@ def test_each_object_is_written_once(run: Run) -> None:
 def test_nothing_else_is_written_and_in_the_tenant_nothing_at_all(run: Run) -> None:
     kinds = {asked.resource for asked in run.infra.requests() if asked.is_write}
     allowed = {resource for resource, _ in WRITES_ONCE} | {"daemonsets", "poddisruptionbudgets"}
-    assert kinds <= allowed | {"dpuclusterconfigs/status", "pods", "events", "leases"}
+    assert kinds <= allowed | {"dpuclusterconfigs/status", "dpunodes/status", "pods", "events", "leases"}
     assert [asked for asked in run.tenant.requests() if asked.is_write] == []
 
 

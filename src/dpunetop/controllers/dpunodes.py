@@ -82,9 +82,11 @@ class DpuNodes:
 
     def _write(self, key: Key, shown: ShownDpu, live: Obj | None, stop: Stop) -> float | None:
         config = shown.roster.config
-        if live is not None and owner_uid(live) != config.uid:
+        if live is not None and not owner_uid(live):
             self._tell("a DpuNode of somebody else is left as it is", dpu=str(key))
-            return None  # or of a DpuClusterConfig of that name before: it goes by itself
+            return None
+        if live is not None and owner_uid(live) != config.uid:
+            return None  # of the DpuClusterConfig that had the name before: it goes by itself, which wakes
         if live is not None and is_terminating(live):
             return None
         if not shown.is_listed:

@@ -186,6 +186,22 @@ def test_one_that_somebody_else_has_made_is_never_touched(labels: dict[str, str]
     ]
 
 
+def test_one_of_the_config_that_had_the_name_before_is_left_to_go_by_itself_and_made_anew() -> None:
+    bed = Bed()
+    bed.settle()
+    stored = bed.world.infra.shown(DPUNODES, NAMESPACE, DPU)
+    references = [{**stored["metadata"]["ownerReferences"][0], "uid": "uid-of-the-one-before"}]
+    bed.world.infra.put(DPUNODES, {**stored, "metadata": {**stored["metadata"], "ownerReferences": references}})
+    bed.start()
+    with structlog.testing.capture_logs() as logs:
+        assert bed.settle() == []
+    assert [each["event"] for each in logs if each["log_level"] == "warning"] == []
+    bed.world.infra.drop(DPUNODES, NAMESPACE, DPU)
+    bed.world.executor.forget(INFRA)
+    bed.woken.add(KEY)
+    assert bed.settle() == MADE
+
+
 def test_a_card_that_leaves_takes_its_object_with_it_also_if_it_left_unseen() -> None:
     bed = Bed()
     bed.settle()

@@ -15,6 +15,7 @@ from dpunetop.controllers.drain.store import DrainStore, subject
 from dpunetop.controllers.drain.taskrunner import CallFailed, TaskOutcome, TaskRunner
 from dpunetop.controllers.reconciler import NO_BUG, bug_words
 from dpunetop.domain.clusterconfig.status import INTERNAL_ERROR
+from dpunetop.domain.dpunode.events import phase_events
 from dpunetop.domain.dpunode.judge import dpu_node_statuses, unseen_statuses
 from dpunetop.domain.drain.fleet.roster import HostScope
 from dpunetop.domain.drain.host import HostDecision, decide_host, rehearsal
@@ -220,9 +221,10 @@ class Hosts:
     def _report(self, key: Key, scope: HostScope, decided: HostDecision, outcome: _Outcome, stop: Stop) -> HostReport:
         report = report_host(decided, outcome.hold, outcome.troubles)
         shown, now = dpu_node_statuses(scope.roster, decided, report), decided.snapshot.host_ref.author.now
-        self._drain_store.show(key, shown, now)
+        changes = self._drain_store.show(key, shown, now)
         before = self._drain_store.report(key, report)
-        self._executor.execute(Plan(host_events(decided, before, report)), stop)
+        events = (*host_events(decided, before, report), *phase_events(decided.snapshot.nodes, changes))
+        self._executor.execute(Plan(events), stop)
         return report
 
 

@@ -16,6 +16,9 @@ from dpunetop.domain.drain.fleet.roster import HostScope, Place, Roster
 from dpunetop.domain.drain.hostreport import HostReport
 from dpunetop.kube.keys import INFRA, Key
 
+Shift = tuple[DpuNodeStatus | None, DpuNodeStatus]
+"""Where a DPU stood, as far as that was known, and where it stands."""
+
 
 @dataclass(frozen=True, slots=True)
 class ShownDpu:
@@ -141,17 +144,20 @@ class DrainStore:
 
     # --- of a single DPU --------------------------------------------------------------------------------------------
 
-    def show(self, key: Key, statuses: tuple[DpuNodeStatus, ...], now: int) -> None:
-        """Make known where the DPUs at home in a host stand; those of whom nothing is said stand where they stood."""
+    def show(self, key: Key, statuses: tuple[DpuNodeStatus, ...], now: int) -> list[Shift]:
+        """Make known where the DPUs at home in a host stand; those of whom nothing is said stand where they stood. What
+        has changed by that."""
         if not statuses:
-            return
+            return []
         with self._guard:
             before = {each.dpu: each for each in self._statuses.get(key, ())}
             shown = tuple(each.after(before.get(each.dpu), now) for each in statuses)
             self._statuses[key] = shown
             roster = self._rosters.get(key.cluster)
+        changes = [(before.get(each.dpu), each) for each in shown if each != before.get(each.dpu)]
         if roster is not None:
-            self._wake_dpus(roster, [each.dpu for each in shown if each != before.get(each.dpu)])
+            self._wake_dpus(roster, [each.dpu for _, each in changes])
+        return changes
 
     def dpu(self, namespace: str, name: str) -> ShownDpu | None:
         """One DPU of the DpuClusterConfig that is served in that namespace; None: none is."""

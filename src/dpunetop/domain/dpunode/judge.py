@@ -362,12 +362,6 @@ def _drain_allowed(card: _Card) -> Condition:
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 
-def worst_first(statuses: Iterable[DpuNodeStatus]) -> list[DpuNodeStatus]:
-    """The same, the worst phase first."""
-    order = list(Phase)
-    return sorted(statuses, key=lambda each: (order.index(each.phase), each.host, each.dpu))
-
-
 def counted(statuses: Iterable[DpuNodeStatus]) -> Mapping[str, int]:
     """How many DPUs stand where, as `status.dpus` of the DpuClusterConfig says."""
     found = list(statuses)

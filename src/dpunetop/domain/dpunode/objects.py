@@ -27,7 +27,7 @@ LastDrain = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class StoredStatus:
     """What a `DpuNode` says already: what it is compared by, and the times that go on."""
 
     digest: str
@@ -38,7 +38,7 @@ class Said:
     last_drain: LastDrain
 
 
-NOTHING = Said("", "", "", {}, {})
+NOTHING = StoredStatus("", "", "", {}, {})
 
 
 def new_dpu_node(config: DpuClusterConfig, owner: str, dpu: str) -> Obj:
@@ -49,7 +49,7 @@ def new_dpu_node(config: DpuClusterConfig, owner: str, dpu: str) -> Obj:
     return obj
 
 
-def rendered(wanted: DpuNodeStatus, before: Said, now: int) -> dict[str, Any]:
+def rendered(wanted: DpuNodeStatus, before: StoredStatus, now: int) -> dict[str, Any]:
     """The status as it is to be stored; a time stays as long as what it dates.
 
     Guarantees: of equal arguments equal values; what is empty is left out.
@@ -78,7 +78,7 @@ def digest(status: Mapping[str, Any]) -> str:
     return jsonio.digest({**shown, "conditions": found})
 
 
-def stands(status: Mapping[str, Any], before: Said) -> bool:
+def stands(status: Mapping[str, Any], before: StoredStatus) -> bool:
     """Whether the object says that already."""
     return digest(status) == before.digest and status.get("lastDrain", {}) == before.last_drain
 
@@ -101,12 +101,12 @@ def owner_uid(obj: Obj) -> str:
     return str(obj.get(_OWNER, ""))
 
 
-def said(obj: Obj | None) -> Said:
+def said(obj: Obj | None) -> StoredStatus:
     """What it says, of what a cache keeps of it."""
     if obj is None or not obj.get(_SAID):
         return NOTHING
     found, phase, since, states, last_drain = jsonio.loads(obj[_SAID])
-    return Said(found, phase, since, {each[0]: (each[1], each[2]) for each in states}, last_drain)
+    return StoredStatus(found, phase, since, {each[0]: (each[1], each[2]) for each in states}, last_drain)
 
 
 def _packed(status: Any) -> str:
@@ -139,7 +139,7 @@ def _same(text: str) -> str:
 # --- times ------------------------------------------------------------------------------------------------------------
 
 
-def _stamped(condition: Condition, before: Said, time: str) -> dict[str, str]:
+def _stamped(condition: Condition, before: StoredStatus, time: str) -> dict[str, str]:
     status, since = before.transitions.get(condition.type, ("", ""))
     return {
         "type": condition.type,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dpunetop.domain.clusterconfig.access import Access
-from dpunetop.domain.dpunode.judge import dpu_node_statuses, unseen_statuses, worst_first
+from dpunetop.domain.dpunode.judge import dpu_node_statuses, unseen_statuses
 from dpunetop.domain.dpunode.status import IN_DRAIN, DpuNodeStatus, DrainTimes, Phase
 from dpunetop.domain.drain.fleet.roster import Member, Mode, PodEntry, Roster, Slot
 from dpunetop.domain.drain.host import HostDecision, decide_host
@@ -215,11 +215,6 @@ def test_every_type_of_condition_is_there_once() -> None:
     (unseen,) = unseen_statuses(GIVEN, slot(), "InternalError", "")
     for found in (at_rest(), unseen):
         assert [each.type for each in found.conditions] == list(DPU_NODE_CONDITIONS)
-
-
-def test_the_worst_come_first() -> None:
-    good, held = at_rest(), in_stage(staged(DpuPhase.HELD, "NoFreeSlot"))
-    assert worst_first([good, held]) == [held, good]
 
 
 def test_a_hold_that_is_not_of_the_drain_shows_as_well() -> None:
