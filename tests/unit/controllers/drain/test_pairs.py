@@ -35,7 +35,7 @@ def test_a_dpu_is_protected_before_its_entry_is_written() -> None:
     assert world.entries() == {DPU: f"TENANT_K8S_NODE={HOST}\n"}
     assert world.said() == ("True", "AllProtected")
     assert world.tenant.writes == []
-    assert world.events() == []
+    assert world.events() == ["Normal Serving"]
 
 
 def test_who_only_gathers_and_plans_makes_nothing_known() -> None:
