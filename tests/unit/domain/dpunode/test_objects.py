@@ -98,6 +98,7 @@ def test_it_is_ours_only_if_we_have_applied_it_and_for_the_config_that_it_names(
 
 
 def test_a_status_of_any_shape_is_read_as_one_that_says_something_else() -> None:
+    spoiled: Any
     for spoiled in ({"conditions": 3}, {"conditions": ["x", {"type": 1}], "lastDrain": 7, "phase": []}, [], "x"):
         before = said(kept({**stored({}), "status": spoiled}))
         assert not stands(rendered(SERVING, before, LATER), before)
