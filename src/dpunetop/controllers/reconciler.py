@@ -209,7 +209,7 @@ class ConfigReconciler(ABC, Generic[V]):
             self.publish(view)
             if refusal is not None:
                 plan = overruled(plan, self._refused(refusal.error, f"cannot watch {refusal.selection}: "))
-            self._executor.execute(plan, stop)
+            executed = self._executor.execute(plan, stop)
             self._passed(key)
         except NotSynced as err:
             if live is not None and err.error is not None:
@@ -226,7 +226,8 @@ class ConfigReconciler(ABC, Generic[V]):
             if live is not None:
                 self._confess(live, ApiError(0, INTERNAL_ERROR, bug_words(self.name, key, err)), "", stop)
             raise
-        return plan.requeue_after_seconds
+        seconds = (plan.requeue_after_seconds, executed.again_seconds)
+        return min((each for each in seconds if each is not None), default=None)
 
     def _viewed(self, reader: Reader, config: DpuClusterConfig, stop: Stop) -> V:
         """All that `plan` decides by."""

@@ -14,6 +14,11 @@ from typing import Any
 from dpunetop.base import jsonio
 from dpunetop.kube.meta import Obj
 
+BEFORE_FIRST_APPLY = "before-first-apply"
+"""Manager of all fields that were there when somebody first applied to an object without `managedFields`: one that is
+older than these, or whose `managedFields` somebody has cleared. Nobody gives them up, so no apply ends them.
+Source: skipNonAppliedManager of k8s.io/apimachinery/pkg/util/managedfields."""
+
 FieldsV1 = Mapping[str, Any]
 KeyFields = tuple[tuple[str, Any], ...]
 
@@ -35,6 +40,77 @@ def would_change(desired: Obj, live: Obj, field_manager: str, subresource: str =
     return _members_differ(owned, ours, live)
 
 
+def is_shadowed(desired: Obj, live: Obj, field_manager: str, subresource: str, is_whole: bool) -> bool:
+    """Whether fields of ours would stay when we give them up, because they count as there before anybody applied.
+
+    Needs of the live `managedFields` our own entry and that of BEFORE_FIRST_APPLY.
+    """
+    return _unshadowed(desired, live, field_manager, subresource, is_whole) is not None
+
+
+def claimed(
+    desired: Obj, live: Obj, field_manager: str, subresource: str, is_whole: bool
+) -> list[Mapping[str, Any]] | None:
+    """The `managedFields` of `live`, which must be complete, such that our fields are ours alone; None: they are.
+
+    With `is_whole` all that nobody has applied in the members of `desired` becomes ours too, so that the next apply of
+    `desired` ends what it does not list.
+    """
+    found = _unshadowed(desired, live, field_manager, subresource, is_whole)
+    if found is None:
+        return None
+    entries: list[Mapping[str, Any]] = []
+    for entry in live["metadata"]["managedFields"]:
+        if _is_entry(entry, field_manager, "Apply", subresource, str(desired["apiVersion"])):
+            entries.append({**entry, "fieldsV1": found[0]})
+        elif not _is_entry(entry, BEFORE_FIRST_APPLY, "Update", subresource, str(desired["apiVersion"])):
+            entries.append(entry)
+        elif found[1]:
+            entries.append({**entry, "fieldsV1": found[1]})
+    return entries
+
+
+def _unshadowed(
+    desired: Obj, live: Obj, field_manager: str, subresource: str, is_whole: bool
+) -> tuple[FieldsV1, FieldsV1] | None:
+    """Our fields, and those that stay those of before; None if nothing is to be changed."""
+    api_version = str(desired["apiVersion"])
+    before = _fields(live, BEFORE_FIRST_APPLY, "Update", subresource, api_version)
+    ours = _fields(live, field_manager, "Apply", subresource, api_version)
+    if not before or not ours:
+        return None
+    members = (f"f:{name}" for name in desired if is_whole and name not in _TYPE)
+    ours = _union(ours, {path: before[path] for path in members if path in before})
+    rest = _difference(before, ours)
+    return None if rest == before else (ours, rest)
+
+
+def _union(one: FieldsV1, other: FieldsV1) -> FieldsV1:
+    united = dict(one)
+    for path, below in other.items():
+        if path in one and path != ".":
+            both = _union(_node(one[path]), _node(below))
+            united[path] = {} if both == _node({}) else both
+        else:
+            united[path] = below
+    return united
+
+
+def _difference(one: FieldsV1, other: FieldsV1) -> FieldsV1:
+    left = {}
+    for path, below in one.items():
+        if path not in other:
+            left[path] = below
+        elif path != "." and (rest := _difference(_node(below), _node(other[path]))):
+            left[path] = rest
+    return left
+
+
+def _node(below: FieldsV1) -> FieldsV1:
+    """A leaf as what it stands for: the member as such, and nothing in it."""
+    return below or {".": {}}
+
+
 def projection(live: Obj, field_manager: str, subresource: str = "") -> Any:
     """The part of `live` that `field_manager` owns; equal parts say that nobody has touched our fields."""
     owned = _owned_fields(live, field_manager, subresource, str(live["apiVersion"]))
@@ -42,16 +118,24 @@ def projection(live: Obj, field_manager: str, subresource: str = "") -> Any:
 
 
 def _owned_fields(live: Obj, field_manager: str, subresource: str, api_version: str) -> FieldsV1 | None:
+    return _fields(live, field_manager, "Apply", subresource, api_version)
+
+
+def _fields(live: Obj, manager: str, operation: str, subresource: str, api_version: str) -> FieldsV1 | None:
     for entry in live["metadata"].get("managedFields") or ():
-        if (
-            entry.get("manager") == field_manager
-            and entry.get("operation") == "Apply"
-            and entry.get("subresource", "") == subresource
-            and entry.get("apiVersion") == api_version
-        ):
+        if _is_entry(entry, manager, operation, subresource, api_version):
             fields: FieldsV1 = entry.get("fieldsV1") or {}
             return fields
     return None
+
+
+def _is_entry(entry: Mapping[str, Any], manager: str, operation: str, subresource: str, api_version: str) -> bool:
+    return (
+        entry.get("manager") == manager
+        and entry.get("operation") == operation
+        and entry.get("subresource", "") == subresource
+        and entry.get("apiVersion") == api_version
+    )
 
 
 def _without_identity(desired: Obj) -> dict[str, Any]:

@@ -26,6 +26,17 @@ class Fence(Enum):
     """It is the same object and nobody has changed it."""
 
 
+class Ownership(Enum):
+    """Whose the object is, for the day on which its `managedFields` were lost: then nobody can tell whose a field is
+    that we do not list."""
+
+    WHOLE = auto()
+    """Of the members of the object that we list (`spec`, `data`), all that is in them is ours; what we do not list of
+    it goes."""
+    SHARED = auto()
+    """What we list is ours, the rest is others'."""
+
+
 @dataclass(frozen=True, slots=True)
 class Apply:
     """Server-side apply `desired`, which holds exactly the fields that `field_manager` owns.
@@ -39,6 +50,7 @@ class Apply:
     live: Obj | None
     field_manager: str
     fence: Fence = Fence.UID
+    ownership: Ownership = Ownership.SHARED
 
 
 @dataclass(frozen=True, slots=True)

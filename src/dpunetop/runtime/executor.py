@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Flag, auto
 from typing import Any, TypeVar, assert_never
 
 import structlog
@@ -20,10 +21,10 @@ from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.kube.conditions import Condition, changed, condition_of, stamp
 from dpunetop.kube.errors import Conflict, Invalid, NotFound
-from dpunetop.kube.fieldsets import projection, would_change
+from dpunetop.kube.fieldsets import claimed, is_shadowed, projection, would_change
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj, generation_of, is_terminating, name_of, namespace_of, new_object, uid_of, version_of
-from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Fence, Patch, Plan, Step
+from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Fence, Ownership, Patch, Plan, Step
 from dpunetop.runtime.cache.informer import Absence
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.election.gate import WriteGate
@@ -33,6 +34,10 @@ TIMEOUT_SECONDS = 10.0
 """Longest time of one write."""
 TRUST_SECONDS = 30.0
 """So long the answer to our own write counts as newer than a cache that has not shown it yet."""
+SETTLED_SECONDS = 1800.0
+"""So long a write is not repeated that the server answered without taking our values: by then a webhook may be gone."""
+BEHIND_SECONDS = 30.0
+"""When to look again at what a cache is to show and does not: it wakes whoever reads there, if it ever does."""
 PATCH_MANAGER = "dpunetop-patch"
 """Field manager of merge patches; its ownership is never read."""
 STATUS_TRIES = 8
@@ -41,6 +46,23 @@ CREATE_ONLY = "1"
 """The resourceVersion that no object has: an apply that names it creates, or fails with Conflict."""
 
 _REMEMBERED = 8192
+
+
+class Executed(Flag):
+    """What came of a plan."""
+
+    NOTHING = 0
+    WROTE = auto()
+    """Something was written."""
+    BEHIND = auto()
+    """A step was left out because of what we wrote ourselves, which the view does not show yet: whoever reads there is
+    woken when the cache shows it, and looks again all the same, in case it never does."""
+
+    @property
+    def again_seconds(self) -> float | None:
+        """When to look again, beside what the plan says."""
+        return BEHIND_SECONDS if Executed.BEHIND in self else None
+
 
 Look = Callable[[str, Resource, str, str, int], Obj | Absence]
 """Of a cluster, a collection, a namespace, a name and a version: see `Cluster.look`."""
@@ -62,7 +84,8 @@ class Executor:
 
     Guarantees: a step whose outcome stands already sends no request; what our own last write did is known before the
         cache shows it; a write that the server answers without taking our values (a webhook, another spelling) is not
-        repeated until something changes; no request starts or lasts longer than the gate allows; none is sent twice.
+        repeated until something changes, or half an hour is over; what we give up goes, also after `managedFields` were
+        cleared; no request starts or lasts longer than the gate allows; none is sent twice.
     Threads: any; two plans for one object at once are told apart by the server.
     """
 
@@ -86,19 +109,19 @@ class Executor:
         self._memory = _Memory(clock, kept)
         self._log: FilteringBoundLogger = structlog.get_logger().bind()
 
-    def execute(self, plan: Plan, stop: Stop) -> bool:
-        """Carry out all steps; whether anything was written.
+    def execute(self, plan: Plan, stop: Stop) -> Executed:
+        """Carry out all steps; what came of them.
 
         Raises: Stopped when `stop` is set before a step; Conflict when an object is not what its step expects; other
             ApiErrors as the server gives them, Unreachable with the outcome unknown; NotEngaged when there is no such
             cluster now; LeadershipLost.
         """
-        wrote = False
+        executed = Executed.NOTHING
         for step in plan.steps:
             if stop.is_set():
                 raise Stopped
-            wrote = self._carry_out(step) or wrote
-        return wrote
+            executed |= self._carry_out(step)
+        return executed
 
     def send(self, step: Apply | Patch | Delete) -> Obj | None:
         """Send one write, even if it would change nothing: what it expects is the point of it.
@@ -133,7 +156,7 @@ class Executor:
         """Trust the caches of `cluster` again in everything: its state may be another than we left."""
         self._memory.forget(cluster)
 
-    def _carry_out(self, step: Step) -> bool:
+    def _carry_out(self, step: Step) -> Executed:
         match step:
             case Apply():
                 return self._apply(step)
@@ -145,23 +168,43 @@ class Executor:
                 return self._delete(step)
             case Emit():
                 self._recorder.emit(step)
-                return False
+                return Executed.NOTHING
         assert_never(step)
 
-    def _apply(self, step: Apply) -> bool:
+    def _apply(self, step: Apply) -> Executed:
         place = _Place.of(step, step.desired)
         current = self._current(place, step.live)
-        write = _Write(place, step.field_manager, "", step.desired)
+        write = _Write.of(place, step)
         if current is not None and self._stands(write, current):
-            return False
+            return _left_out(current, step.live)
         client, timeout = self._door(place)
         body = _with_metadata(step.desired, _expectations(step, current))
         with _uid_mismatch_as_conflict():
             answer = client.apply(step.resource, body, step.field_manager, timeout_seconds=timeout)
         self._learn(write, answer)
-        return True
+        self._claim(write, answer)
+        return Executed.WROTE
 
-    def _apply_status(self, step: ApplyStatus) -> bool:
+    def _claim(self, write: _Write, answer: Obj) -> Obj:
+        """Have our fields be ours alone where `managedFields` were lost, and give up what else was ours; what the
+        server then shows. The entry is changed as csaupgrade of client-go does it."""
+        entries = claimed(write.desired, answer, write.field_manager, write.subresource, write.is_whole)
+        if entries is None:
+            return answer
+        place = write.place
+        client, timeout = self._door(place)
+        body = {"metadata": {**_same_version(answer), "managedFields": entries}}
+        answer = client.merge_patch(
+            place.resource, place.namespace, place.name, body, PATCH_MANAGER, timeout_seconds=timeout
+        )
+        self._log.info("fields claimed", manager=write.field_manager, subresource=write.subresource, **place.shown())
+        if write.is_whole and would_change(write.desired, answer, write.field_manager):
+            body = _with_metadata(write.desired, _same_version(answer))
+            answer = client.apply(place.resource, body, write.field_manager, timeout_seconds=timeout)
+        self._learn(write, answer)
+        return answer
+
+    def _apply_status(self, step: ApplyStatus) -> Executed:
         place = _Place.of(step, step.live)
         current = self._current(place, step.live) or step.live
         for _ in range(STATUS_TRIES - 1):
@@ -174,19 +217,20 @@ class Executor:
                 current = found
         return self._apply_status_to(step, place, current)
 
-    def _apply_status_to(self, step: ApplyStatus, place: _Place, current: Obj) -> bool:
+    def _apply_status_to(self, step: ApplyStatus, place: _Place, current: Obj) -> Executed:
         # For the status of a custom resource the server ignores a uid and compares a resourceVersion, which no two
         # objects share; that others write their own conditions meanwhile is no reason to give up.
         write = _Write(place, step.field_manager, "status", self._desired_status(step, current))
         if self._stands(write, current):
-            return False
+            return _left_out(current, step.live)
         client, timeout = self._door(place)
         body = _with_metadata(write.desired, _same_version(current))
         with _uid_mismatch_as_conflict():
             answer = client.apply_status(step.resource, body, step.field_manager, timeout_seconds=timeout)
         self._learn(write, answer)
+        self._claim(write, answer)
         self._tell(step, place, current)
-        return True
+        return Executed.WROTE
 
     def _tell(self, step: ApplyStatus, place: _Place, before: Obj) -> None:
         """Log and record an Event of each condition whose status or reason this write has changed. Another reason of
@@ -210,12 +254,12 @@ class Executor:
             status["conditions"] = stamp(current, step.conditions, generation_of(step.live), now)
         return new_object(step.resource, namespace_of(step.live), name_of(step.live), status=status)
 
-    def _patch(self, step: Patch) -> bool:
-        place = _Place.of(step, step.live)
-        if not _patch_changes(step.patch, self._current(place, step.live) or step.live):
-            return False
+    def _patch(self, step: Patch) -> Executed:
+        current = self._current(_Place.of(step, step.live), step.live) or step.live
+        if not _patch_changes(step.patch, current):
+            return _left_out(current, step.live)
         self._send_patch(step)
-        return True
+        return Executed.WROTE
 
     def _send_patch(self, step: Patch) -> Obj:
         place = _Place.of(step, step.live)
@@ -237,13 +281,14 @@ class Executor:
             answer = client.apply(step.resource, body, step.field_manager, timeout_seconds=timeout)
         self._memory.wrote(place, answer)
         self._log.debug("applied", manager=step.field_manager, subresource="", **place.shown())
-        return answer
+        return self._claim(_Write.of(place, step), answer)
 
-    def _delete(self, step: Delete) -> bool:
-        place, uid = _Place.of(step, step.live), uid_of(step.live)
-        if is_terminating(step.live) or self._memory.is_deleted(place, uid):
-            return False
-        return self._send_delete(step)
+    def _delete(self, step: Delete) -> Executed:
+        if is_terminating(step.live):
+            return Executed.NOTHING
+        if self._memory.is_deleted(_Place.of(step, step.live), uid_of(step.live)):
+            return Executed.BEHIND
+        return Executed.WROTE if self._send_delete(step) else Executed.NOTHING
 
     def _send_delete(self, step: Delete) -> bool:
         place, uid = _Place.of(step, step.live), uid_of(step.live)
@@ -269,7 +314,11 @@ class Executor:
         """What has become of an object that we wrote and that the view does not show."""
         match self._looked(place, version_of(written)):
             case Absence.BEHIND:
+<<<<<<< HEAD
                 return written  # readers are woken when the cache catches up
+=======
+                return written
+>>>>>>> 9bdcaf9 (Claim our fields where managedFields were lost, so that what we give up goes; look again at what our own write alone shows; settled writes expire)
             case Absence.GONE:
                 self._memory.gone(place)
                 return None
@@ -295,7 +344,7 @@ class Executor:
 
     def _stands(self, write: _Write, live: Obj) -> bool:
         """Whether sending `write` would change nothing."""
-        if not would_change(write.desired, live, write.field_manager, write.subresource):
+        if not write.would_change(live):
             return True
         return self._memory.is_confirmed(write, live)
 
@@ -306,6 +355,10 @@ class Executor:
 
     def _door(self, place: _Place) -> tuple[Client, float]:
         return self._clients(place.cluster), min(TIMEOUT_SECONDS, self._gate.seconds_left())
+
+
+def _left_out(current: Obj, seen: Obj | None) -> Executed:
+    return Executed.NOTHING if current is seen else Executed.BEHIND
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +388,16 @@ class _Write:
     field_manager: str
     subresource: str
     desired: Obj
+    is_whole: bool = False
+
+    @classmethod
+    def of(cls, place: _Place, step: Apply) -> _Write:
+        return cls(place, step.field_manager, "", step.desired, step.ownership is Ownership.WHOLE)
+
+    def would_change(self, live: Obj) -> bool:
+        """Whether sending it would change `live`, or whose its fields are."""
+        who = self.field_manager, self.subresource
+        return would_change(self.desired, live, *who) or is_shadowed(self.desired, live, *who, self.is_whole)
 
     @property
     def slot(self) -> tuple[_Place, str, str]:
@@ -351,6 +414,12 @@ class _Written:
     until: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Confirmed:
+    digests: tuple[str, str]
+    until: float
+
+
 class _Memory:
     """What our own writes did, as far as caches may not show it yet. Threads: any; never holds its lock over I/O."""
 
@@ -360,7 +429,7 @@ class _Memory:
         self._guard = threading.Lock()  # guards all below; each holds the most recent few thousand
         self._written: OrderedDict[_Place, _Written] = OrderedDict()
         self._deleted: OrderedDict[_Place, str] = OrderedDict()  # uid
-        self._confirmed: OrderedDict[tuple[_Place, str, str], tuple[str, str]] = OrderedDict()
+        self._confirmed: OrderedDict[tuple[_Place, str, str], _Confirmed] = OrderedDict()
 
     def newer_than(self, place: _Place, seen: Obj | None) -> Obj | None:
         """The newest state after our last write, if `seen` is an older state of the same object, or nothing yet."""
@@ -407,18 +476,18 @@ class _Memory:
 
     def confirm(self, write: _Write, answer: Obj) -> None:
         """Remember a write after which the server still shows something else than what is wanted."""
-        unconfirmed = would_change(write.desired, answer, write.field_manager, write.subresource)
-        digests = write.digests(answer) if unconfirmed else None
+        digests = write.digests(answer) if write.would_change(answer) else None
         with self._guard:
             self._confirmed.pop(write.slot, None)
             if digests is not None:
-                _put(self._confirmed, write.slot, digests)
+                _put(self._confirmed, write.slot, _Confirmed(digests, self._clock.monotonic() + SETTLED_SECONDS))
 
     def is_confirmed(self, write: _Write, live: Obj) -> bool:
         """Whether `write` was sent before, and what it left of our fields is what `live` shows of them."""
         with self._guard:
             known = self._confirmed.get(write.slot)
-        return known is not None and known == write.digests(live)
+            now = self._clock.monotonic()
+        return known is not None and now < known.until and known.digests == write.digests(live)
 
     def forget(self, cluster: str) -> None:
         """Drop all that is known of the cluster."""

@@ -21,7 +21,8 @@ from dpunetop.kube.errors import Conflict, NotFound
 from dpunetop.kube.fieldsets import projection
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, INFRA, NODES, SECRETS, SERVICEACCOUNTS, Resource
 from dpunetop.kube.meta import new_object, owner_reference, version_of
-from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Fence, Patch, Plan, Step
+from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Fence, Ownership, Patch, Plan, Step
+from dpunetop.runtime.cache.transform import strip_foreign_managed_fields
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.kubeconfig import infra_connection
 from dpunetop.runtime.client.transport import Transport
@@ -483,3 +484,78 @@ def test_a_member_that_admission_changes_starts_no_fight(world: World) -> None:
     finally:
         for obj in policy:
             world.admin.delete(world.admin.path_of(obj))
+
+
+def env_and_volumes(live: Obj) -> tuple[list[str], list[str]]:
+    pod = live["spec"]["template"]["spec"]
+    return [each["name"] for each in pod["containers"][0]["env"]], [each["name"] for each in pod["volumes"]]
+
+
+def upgraded(desired: Obj) -> Obj:
+    """As the next version wants it: without an env var, a volume and its mount."""
+    newer = copy.deepcopy(desired)
+    pod = newer["spec"]["template"]["spec"]
+    pod["containers"][0]["env"] = pod["containers"][0]["env"][1:]
+    pod["containers"][0]["volumeMounts"] = pod["containers"][0]["volumeMounts"][:1]
+    pod["volumes"] = pod["volumes"][:1]
+    return newer
+
+
+def clear(world: World, resource: Resource, live: Obj) -> Obj:
+    """As `kubectl replace` of an object without them, or a backup that does not keep them."""
+    metadata = {"managedFields": [{}]}
+    cleared = world.client.merge_patch(
+        resource, live["metadata"].get("namespace", ""), live["metadata"]["name"], {"metadata": metadata}, "kubectl"
+    )
+    assert "managedFields" not in cleared["metadata"]
+    return cleared
+
+
+@pytest.mark.parametrize("when", ["before the upgrade", "before a pass of the old version"])
+def test_what_an_upgrade_gives_up_goes_although_managed_fields_were_cleared(world: World, when: str) -> None:
+    desired = daemonset(world.namespace)
+    newer = upgraded(desired)
+
+    def apply(wanted: Obj) -> Obj:
+        live = world.live(DAEMONSETS, desired)
+        step = Apply(INFRA, DAEMONSETS, wanted, strip_foreign_managed_fields()(live), US, ownership=Ownership.WHOLE)
+        world.execute(step)
+        return world.live(DAEMONSETS, desired)
+
+    world.execute(Apply(INFRA, DAEMONSETS, desired, None, US))
+    clear(world, DAEMONSETS, world.live(DAEMONSETS, desired))
+    if when != "before the upgrade":
+        assert env_and_volumes(apply(desired)) == (["A", "NODE"], ["host", "conf"])
+    assert env_and_volumes(apply(newer)) == (["NODE"], ["host"])
+    sent = world.sent()
+    live = apply(newer)
+    assert world.sent() == sent + 2  # the two reads of this test
+    assert [entry["manager"] for entry in live["metadata"]["managedFields"]] == [US]
+
+
+def test_of_a_shared_object_only_what_we_list_is_ours_after_managed_fields_were_cleared(world: World) -> None:
+    desired = new_object(CONFIGMAPS, world.namespace, "m", data={"ours": "1", "more": "1"})
+    fewer = new_object(CONFIGMAPS, world.namespace, "m", data={"ours": "1"})
+    world.execute(Apply(INFRA, CONFIGMAPS, desired, None, US))
+    world.client.merge_patch(CONFIGMAPS, world.namespace, "m", {"data": {"theirs": "1"}}, "somebody")
+    clear(world, CONFIGMAPS, world.live(CONFIGMAPS, desired))
+    for wanted, found in ((desired, {"ours", "more", "theirs"}), (fewer, {"ours", "theirs"})):
+        live = strip_foreign_managed_fields()(world.live(CONFIGMAPS, desired))
+        world.execute(Apply(INFRA, CONFIGMAPS, wanted, live, US))
+        assert set(world.live(CONFIGMAPS, desired)["data"]) == found
+
+
+def test_a_condition_that_we_give_up_goes_although_managed_fields_were_cleared(world: World) -> None:
+    config = new_object(DPUCLUSTERCONFIGS, world.namespace, "c", spec={"poolName": "p"})
+    world.execute(Apply(INFRA, DPUCLUSTERCONFIGS, config, None, US))
+    first, second = (Condition(type_, "True", "Fine", "") for type_ in ("First", "Second"))
+
+    def say(*conditions: Condition) -> list[str]:
+        live = strip_foreign_managed_fields()(world.live(DPUCLUSTERCONFIGS, config))
+        world.execute(ApplyStatus(INFRA, DPUCLUSTERCONFIGS, live, conditions, US))
+        return [each["type"] for each in world.live(DPUCLUSTERCONFIGS, config)["status"]["conditions"]]
+
+    say(first, second)
+    clear(world, DPUCLUSTERCONFIGS, world.live(DPUCLUSTERCONFIGS, config))
+    assert say(first, second) == ["First", "Second"]
+    assert say(first) == ["First"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.kube.fieldsets import projection, would_change
+from dpunetop.kube.fieldsets import BEFORE_FIRST_APPLY, claimed, is_shadowed, projection, would_change
 
 US = "dpunetop-ovnkube"
 TCP_80 = 'k:{"containerPort":80,"protocol":"TCP"}'
@@ -261,3 +261,56 @@ def test_to_compare_an_object_costs_less_than_to_copy_it() -> None:
 
     assert not would_change(wanted, seen, US)
     assert cost(lambda: would_change(wanted, seen, US)) < cost(lambda: copy.deepcopy(seen))
+
+
+def before(**fields: Any) -> dict[str, Any]:
+    named = {path.replace("_", ":", 1): below for path, below in fields.items()}
+    return {"manager": BEFORE_FIRST_APPLY, "operation": "Update", "apiVersion": "apps/v1", "fieldsV1": named}
+
+
+def test_nothing_is_claimed_where_nobody_was_before_us() -> None:
+    assert claimed(desired(), live(), US, "", True) is None
+    assert not is_shadowed(desired(), live(), US, "", True)
+
+
+def test_what_was_there_before_anybody_applied_is_ours_in_members_of_a_whole_object_that_we_list() -> None:
+    seen, others = live(), {"f:status": {"f:x": {}}, "f:secrets": {}}
+    spec: Any = {"f:selector": {}, "f:template": {"f:spec": {"f:volumes": {".": {}, 'k:{"name":"v"}': {".": {}}}}}}
+    seen["metadata"]["managedFields"].append(before(f_spec=spec, f_status={"f:x": {}}, f_secrets={}))
+    found = claimed(desired(), seen, US, "", True)
+    assert found is not None
+    by_name = {entry["manager"]: entry["fieldsV1"] for entry in found}
+    assert by_name[BEFORE_FIRST_APPLY] == others
+    assert by_name[US]["f:spec"]["f:template"]["f:spec"]["f:volumes"] == spec["f:template"]["f:spec"]["f:volumes"]
+    assert by_name[US]["f:metadata"] == FIELDS["f:metadata"]
+    seen["metadata"]["managedFields"] = found
+    assert not is_shadowed(desired(), seen, US, "", True)
+    assert would_change(desired(), seen, US)
+
+
+def test_of_a_shared_object_only_what_we_list_stops_to_be_of_before() -> None:
+    seen = live()
+    spec = {"f:selector": {}, "f:theirs": {}}
+    seen["metadata"]["managedFields"].append(before(f_spec=spec))
+    found = claimed(desired(), seen, US, "", False)
+    assert found is not None
+    by_name = {entry["manager"]: entry["fieldsV1"] for entry in found}
+    assert by_name[US] == FIELDS
+    assert by_name[BEFORE_FIRST_APPLY] == {"f:spec": {"f:theirs": {}}}
+    seen["metadata"]["managedFields"] = found
+    assert not is_shadowed(desired(), seen, US, "", False)
+    assert not would_change(desired(), seen, US)
+
+
+def test_what_was_before_goes_when_nothing_is_left_of_it() -> None:
+    seen = live()
+    seen["metadata"]["managedFields"].append(before(f_spec={"f:selector": {}}))
+    found = claimed(desired(), seen, US, "", False)
+    assert [entry["manager"] for entry in found or ()] == ["kubelet", US]
+
+
+@pytest.mark.parametrize("other", [{"subresource": "status"}, {"apiVersion": "apps/v1beta1"}, {"operation": "Apply"}])
+def test_an_entry_of_another_kind_is_left_alone(other: dict[str, str]) -> None:
+    seen = live()
+    seen["metadata"]["managedFields"].append({**before(f_spec={"f:selector": {}}), **other})
+    assert claimed(desired(), seen, US, "", True) is None

@@ -12,12 +12,12 @@ from dpunetop.base.stop import Stop, Stopped
 from dpunetop.kube.conditions import Condition, Status
 from dpunetop.kube.errors import ApiError, Conflict, Invalid, NotFound, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES, Resource
-from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Fence, Patch, Plan
+from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Fence, Ownership, Patch, Plan
 from dpunetop.runtime.cache.informer import Absence
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.election.gate import LeadershipLost, OpenGate
 from dpunetop.runtime.events import EventRecorder
-from dpunetop.runtime.executor import STATUS_TRIES, Executor
+from dpunetop.runtime.executor import BEHIND_SECONDS, SETTLED_SECONDS, STATUS_TRIES, Executed, Executor
 from support.clock import FakeClock
 
 US = "dpunetop-ovnkube"
@@ -110,7 +110,7 @@ def executor(server: Script, recorder: Recorder, clock: FakeClock) -> Executor:
 
 @pytest.fixture
 def execute(executor: Executor) -> Callable[..., bool]:
-    return lambda *steps: executor.execute(Plan(steps), Stop())
+    return lambda *steps: Executed.WROTE in executor.execute(Plan(steps), Stop())
 
 
 def config_map(**data: str) -> dict[str, Any]:
@@ -199,6 +199,24 @@ def test_what_our_last_write_left_is_newer_than_a_cache_that_is_behind_it(
     assert executor.newest(INFRA, CONFIGMAPS, stored("7", a="0")) == stored("8", a="1")
     assert executor.newest(INFRA, CONFIGMAPS, stored("9", a="2")) == stored("9", a="2")
     assert executor.newest(INFRA, CONFIGMAPS, stored("7", uid="u-2", a="0")) == stored("7", uid="u-2", a="0")
+
+
+@pytest.mark.parametrize("seen", [None, "5"], ids=["not there", "older"])
+def test_a_step_that_is_left_out_because_of_our_own_last_write_is_looked_at_again(
+    executor: Executor, server: Script, seen: str | None
+) -> None:
+    live = None if seen is None else stored(seen, a="0")
+    server.answers = [stored("8", a="1"), stored("8", a="1")]
+    first, second = (executor.execute(Plan((apply(live, a="1"),)), Stop()) for _ in range(2))
+    shown = executor.execute(Plan((apply(stored("8", a="1"), a="1"),)), Stop())
+    assert (first, second, shown) == (Executed.WROTE, Executed.BEHIND, Executed.NOTHING)
+    assert [each.again_seconds for each in (first, second, shown)] == [None, BEHIND_SECONDS, None]
+
+
+def test_a_delete_that_the_cache_does_not_show_is_looked_at_again(executor: Executor, server: Script) -> None:
+    server.answers = [None]
+    delete = Plan((Delete(INFRA, CONFIGMAPS, stored("7")),))
+    assert [executor.execute(delete, Stop()) for _ in range(2)] == [Executed.WROTE, Executed.BEHIND]
 
 
 def test_a_cache_that_is_past_our_last_write_is_believed(execute: Callable[..., bool], server: Script) -> None:
@@ -321,6 +339,32 @@ def test_what_the_server_makes_something_else_of_is_written_once(execute: Callab
     assert not execute(apply(stored("8", owned=(), a="changed by a webhook"), a="1"))
     assert not execute(apply(stored("9", owned=(), a="changed by a webhook", b="foreign"), a="1"))
     assert len(server.asked) == 1
+
+
+def test_what_the_server_makes_something_else_of_is_written_again_after_half_an_hour(
+    execute: Callable[..., bool], server: Script, clock: FakeClock
+) -> None:
+    changed = stored("8", owned=(), a="changed by a webhook")
+    server.answers = [changed, stored("9", a="1")]
+    execute(apply(stored("7", a="0"), a="1"))
+    clock.step(SETTLED_SECONDS - 1.0)
+    assert not execute(apply(changed, a="1"))
+    clock.step(1.0)
+    assert execute(apply(changed, a="1"))
+
+
+def test_what_would_stay_when_we_give_it_up_is_claimed_once(execute: Callable[..., bool], server: Script) -> None:
+    before = {"manager": "before-first-apply", "operation": "Update", "apiVersion": "v1"}
+    shadowed, plain = stored("8", a="1", b="1"), stored("10", a="1")
+    shadowed["metadata"]["managedFields"].append({**before, "fieldsV1": {"f:data": {".": {}, "f:a": {}, "f:b": {}}}})
+    both = stored("9", owned=("a", "b"), a="1", b="1")
+    server.answers = [shadowed, both, plain]
+    whole = replace(apply(shadowed, a="1"), ownership=Ownership.WHOLE)
+    assert execute(whole)
+    assert [request[0] for request in server.asked] == ["apply", "merge_patch", "apply"]
+    [entry] = server.asked[1][1]["metadata"]["managedFields"]
+    assert (entry["manager"], entry["fieldsV1"]) == (US, {"f:data": {"f:a": {}, ".": {}, "f:b": {}}})
+    assert not execute(replace(whole, live=plain))
 
 
 CHANGES = {

@@ -27,7 +27,7 @@ from dpunetop.domain.names import field_manager
 from dpunetop.kube.errors import ApiError
 from dpunetop.kube.keys import LEASES, Key
 from dpunetop.kube.plan import Apply, Delete, Plan, Step
-from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.executor import Executed, Executor
 from dpunetop.runtime.latency import Delayed
 from dpunetop.runtime.reading import NotSynced, Readings
 
@@ -145,33 +145,42 @@ class Hosts:
 
     def _act(self, key: Key, decided: HostDecision, stop: Stop) -> _Outcome:
         """Everything that is to be done now. Each job looks for itself: one that changes nothing stops no other."""
-        jobs = [*self._keep_up(key, decided, stop), *(_job(task) for task in decided.tasks)]
+        kept = list(self._keep_up(key, decided, stop))
+        jobs = [*(job for job, _ in kept), *(_job(task) for task in decided.tasks)]
         self._stall_detector.wanted(key, decided.tasks)
         tried = [(task, *self._try(key, decided, task, stop)) for task in decided.tasks]
         done = next((task for task, result, _ in tried if result is Result.DONE and task is decided.drain_task), None)
         if done is None and not any(self._failures.is_passing(key, _job(task)) for task in decided.tasks):
             self._failures.wanted(key, jobs)
-        pauses = [*(pause for *_, pause in tried), *filter(None, (self._failures.pause(key, job) for job in jobs))]
+        again = (executed.again_seconds for _, executed in kept)
+        pauses = [
+            *(pause for *_, pause in tried),
+            *filter(None, again),
+            *filter(None, (self._failures.pause(key, job) for job in jobs)),
+        ]
         return _Outcome(tuple(pauses), self._stall_detector.hold(key), self._troubles(key, decided), done)
 
-    def _keep_up(self, key: Key, decided: HostDecision, stop: Stop) -> Iterable[Job]:
+    def _keep_up(self, key: Key, decided: HostDecision, stop: Stop) -> Iterable[tuple[Job, Executed]]:
         """Apply blockers and first budgets, and remove those that are no longer needed: each DPU by itself."""
         for dpu, found in decided.protections.items():
-            yield self._execute(key, Job(_UPKEEP, dpu), found.upkeep, stop)
+            job = Job(_UPKEEP, dpu)
+            yield job, self._execute(key, job, found.upkeep, stop)
         for dpu, steps in decided.sweeping.items():
-            yield self._execute(key, Job(_SWEEPING, dpu), steps, stop)
+            job = Job(_SWEEPING, dpu)
+            yield job, self._execute(key, job, steps, stop)
 
-    def _execute(self, key: Key, job: Job, steps: tuple[Step, ...], stop: Stop) -> Job:
+    def _execute(self, key: Key, job: Job, steps: tuple[Step, ...], stop: Stop) -> Executed:
+        executed = Executed.NOTHING
         if self._failures.pause(key, job):
-            return job
+            return executed
         for step in steps:
             try:
-                self._executor.execute(Plan((step,)), stop)
+                executed |= self._executor.execute(Plan((step,)), stop)
             except ApiError as err:
                 self._failed(key, job, CallFailed(Write(step), err) if isinstance(step, Apply | Delete) else None)
-                return job
+                return executed
         self._failures.succeeded(key, job)
-        return job
+        return executed
 
     def _try(self, key: Key, decided: HostDecision, task: Task, stop: Stop) -> tuple[Result | None, float]:
         """What came of a task, and how long to wait then; None: not yet, or it failed."""

@@ -44,7 +44,7 @@ from dpunetop.domain.tenant.pem import PEM_LIMIT_BYTES
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.keys import INFRA, SECRETS, Resource
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, new_object
-from dpunetop.kube.plan import Apply, Delete, Plan, Step
+from dpunetop.kube.plan import Apply, Delete, Ownership, Plan, Step
 
 RENEW_AFTER = timedelta(days=1)
 """Age at which a token is replaced; one that lives for less than two such is replaced at half of its life."""
@@ -431,7 +431,8 @@ def _secret(view: CredentialView, data: Mapping[str, bytes], metadata: Mapping[s
     encoded = {key: base64.b64encode(content).decode() for key, content in data.items()}
     desired = new_object(SECRETS, view.config.namespace, TENANT_CREDENTIAL, type="Opaque", data=encoded)
     desired["metadata"].update(metadata)
-    return Apply(INFRA, SECRETS, view.owner.mark(desired), view.secret, view.field_manager)
+    marked = view.owner.mark(desired)
+    return Apply(INFRA, SECRETS, marked, view.secret, view.field_manager, ownership=Ownership.WHOLE)
 
 
 def _tenant(view: CredentialView) -> tuple[Step, ...]:
@@ -444,7 +445,7 @@ def _tenant(view: CredentialView) -> tuple[Step, ...]:
     note["metadata"]["annotations"] = {MINTED_IN_ANNOTATION: _noted(places)}
     tenant, misbound = view.config.tenant_cluster, side.misbound()
     applies = (
-        Apply(tenant, resource, desired, live, view.field_manager)
+        Apply(tenant, resource, desired, live, view.field_manager, ownership=Ownership.WHOLE)
         for resource, desired, live in side.objects(view.owner.hash)
         if (resource, live) not in misbound
     )

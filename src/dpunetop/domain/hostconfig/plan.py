@@ -26,7 +26,7 @@ from dpunetop.domain.reasons import MCP_READY
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import INFRA
 from dpunetop.kube.meta import Obj, labels_of, name_of
-from dpunetop.kube.plan import Apply, Plan, Step
+from dpunetop.kube.plan import Apply, Ownership, Plan, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +99,10 @@ def _selector(pool: Obj) -> object:
 def _writes(view: HostConfigView, pool: Obj | None, desired: Mapping[str, Any]) -> tuple[Step, ...]:
     """The MachineConfig first: a pool that renders without it would reboot its nodes twice."""
     name, manager = view.config.pool_name, view.field_manager
-    writes: list[Step] = []
+    writes: list[Step] = []  # of a pool, people and the machine-config operator own a part
     if _rolls(view):
         config = machine_config(name, view.assets, view.owner)
-        writes.append(Apply(INFRA, MACHINECONFIGS, config, view.machine_config, manager))
+        writes.append(Apply(INFRA, MACHINECONFIGS, config, view.machine_config, manager, ownership=Ownership.WHOLE))
     if not _dropped(view):
         writes.append(Apply(INFRA, MACHINECONFIGPOOLS, dict(desired), pool, manager))
     return tuple(writes)

@@ -13,7 +13,7 @@ from dpunetop.domain.reasons import TENANT_OBJS_SYNCED
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import INFRA
 from dpunetop.kube.meta import Obj, is_terminating
-from dpunetop.kube.plan import Apply, Delete, Plan, Step
+from dpunetop.kube.plan import Apply, Delete, Ownership, Plan, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _write(view: TenantObjectsView, pair: CopiedObject, copy: Copy) -> Step:
     live = pair.live
     if live is not None and (live.get("immutable") or live.get("type") != copy.desired.get("type")):
         return Delete(INFRA, pair.source.resource, live)
-    return Apply(INFRA, pair.source.resource, copy.desired, live, view.field_manager)
+    return Apply(INFRA, pair.source.resource, copy.desired, live, view.field_manager, ownership=Ownership.WHOLE)
 
 
 def _expiry(ends: list[datetime]) -> str:

@@ -51,7 +51,7 @@ from dpunetop.domain.tenant.addresses import Network
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, INFRA, PODS, SERVICEACCOUNTS, Resource
 from dpunetop.kube.meta import Obj, name_of
-from dpunetop.kube.plan import Apply, Delete, Fence, Plan, Step
+from dpunetop.kube.plan import Apply, Delete, Fence, Ownership, Plan, Step
 from dpunetop.kube.shapes import at
 
 _OF_CENTRAL = (OVN_CERT, OVN_CA, OVNKUBE_CONFIG, TENANT_CREDENTIAL)
@@ -412,7 +412,7 @@ def _dropped(view: OvnKubeView) -> list[str]:
 
 
 def _apply(view: OvnKubeView, resource: Resource, desired: Obj, live: Obj | None) -> Apply:
-    return Apply(INFRA, resource, desired, live, view.field_manager)
+    return Apply(INFRA, resource, desired, live, view.field_manager, ownership=Ownership.WHOLE)
 
 
 def _write_entries(view: OvnKubeView) -> Apply:

@@ -28,7 +28,7 @@ from dpunetop.domain.tenant.pem import BadPem, certificates
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import INFRA, SECRETS
 from dpunetop.kube.meta import Obj, is_terminating, new_object
-from dpunetop.kube.plan import Apply, Plan, Step
+from dpunetop.kube.plan import Apply, Ownership, Plan, Step
 
 _UID = re.compile(r"[A-Za-z0-9-]{1,64}")
 ANSWERED = "Answered"
@@ -301,7 +301,7 @@ def _good_kubeconfig(view: LinkView) -> tuple[Step, ...]:
         return ()
     desired = view.owner.mark(new_object(SECRETS, view.config.namespace, TENANT_KUBECONFIG, type="Opaque"))
     desired["data"] = {KEY: base64.b64encode(render_kubeconfig(view.choice.kubeconfig)).decode()}
-    return (Apply(INFRA, SECRETS, desired, stored, view.field_manager),)
+    return (Apply(INFRA, SECRETS, desired, stored, view.field_manager, ownership=Ownership.WHOLE),)
 
 
 def last_good(stored: Obj | None, owner: Owner) -> TenantKubeconfig | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from dpunetop.kube.fieldsets import projection
+from dpunetop.kube.fieldsets import BEFORE_FIRST_APPLY, projection
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -33,7 +33,8 @@ _MANAGED = ("manager", "operation", "subresource", "apiVersion", "fieldsV1")  # 
 
 
 def strip_foreign_managed_fields(prefix: str = "dpunetop-") -> Transform:
-    """Keep of `managedFields` only the entries of managers whose name begins with `prefix`."""
+    """Keep of `managedFields` only the entries of managers whose name begins with `prefix`; beside one of these also
+    what was there before anybody applied, since that keeps what we give up."""
 
     def strip(obj: dict[str, Any]) -> dict[str, Any]:
         _keep_own_fields(obj["metadata"], prefix)
@@ -153,9 +154,13 @@ def own_spec(prefix: str = "dpunetop-") -> Transform:
 
 def _keep_own_fields(metadata: dict[str, Any], prefix: str) -> None:
     entries = _mappings(metadata.pop("managedFields", None))
-    own = [_only(entry, *_MANAGED) for entry in entries if str(entry.get("manager")).startswith(prefix)]
-    if own:
-        metadata["managedFields"] = own
+    if any(_is_of(entry, prefix) for entry in entries):
+        kept = [entry for entry in entries if _is_of(entry, prefix) or entry.get("manager") == BEFORE_FIRST_APPLY]
+        metadata["managedFields"] = [_only(entry, *_MANAGED) for entry in kept]
+
+
+def _is_of(entry: Mapping[str, Any], prefix: str) -> bool:
+    return str(entry.get("manager")).startswith(prefix)
 
 
 def _node_metadata(metadata: dict[str, Any], prefix: str) -> dict[str, Any]:

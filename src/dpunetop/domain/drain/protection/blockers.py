@@ -26,7 +26,7 @@ from dpunetop.domain.names import (
 )
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA, SERVICEACCOUNTS
 from dpunetop.kube.meta import Obj, name_of, namespace_of, new_object, version_of
-from dpunetop.kube.plan import Apply, Fence
+from dpunetop.kube.plan import Apply, Fence, Ownership
 from dpunetop.kube.shapes import at, mappings
 
 _NOBODY_UID = 65532
@@ -142,7 +142,9 @@ def write_budget(host_ref: HostRef, read: Budget, state: BudgetState) -> Apply:
     if kept := {name: text for name, text in notes.items() if text}:
         desired["metadata"]["annotations"] = kept
     desired["spec"] = _spec(state.form, live["spec"]["selector"])
-    return Apply(INFRA, PODDISRUPTIONBUDGETS, desired, live, host_ref.author.field_manager, Fence.VERSION)
+    return Apply(
+        INFRA, PODDISRUPTIONBUDGETS, desired, live, host_ref.author.field_manager, Fence.VERSION, Ownership.WHOLE
+    )
 
 
 def _spec(form: Form, selector: Obj) -> dict[str, Any]:
