@@ -29,6 +29,11 @@ def run(stage: Stage, report: Report, within: float, seconds: float) -> None:
     """Bring a stage of N pairs to rest, and watch the operator for so long while the kubelets beat: with the period
     shortened tenfold, and in a second start with one that does not end, so that the difference is the resync's."""
     number = stage.names.dpus
+    with stage.operator() as operator:  # what is to be written is written before
+        operator.wait_ready()
+        stage.log.await_quiet(_QUIET_SECONDS, within, lambda: len(stage.log.asked().writes) >= 2 * number)
+        operator.terminate()
+        operator.wait(30.0)
     for name, flag in (("resync", f"{PERIOD_SECONDS:g}s"), ("no resync", "1000h")):
         _measure(stage, report, f"P3 N={number}, {name}", flag, within, seconds)
 

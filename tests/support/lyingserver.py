@@ -116,7 +116,7 @@ class LyingServer:
 
     def __post_init__(self) -> None:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority(self.certified_by).issue_cert(*self.names).configure_cert(self._context)
+        self.certify(self.certified_by)
         if self.asks_client_certificate:
             self._context.verify_mode = ssl.CERT_REQUIRED
             authority(self.certified_by).configure_trust(self._context)
@@ -127,6 +127,11 @@ class LyingServer:
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
         self._listener = socket.create_server((self.address, 0), family=family)
         self.port: int = self._listener.getsockname()[1]
+
+    def certify(self, by: str) -> None:
+        """Show a certificate of that authority to those who connect from now on."""
+        self.certified_by = by
+        authority(by).issue_cert(*self.names).configure_cert(self._context)
 
     @property
     def url(self) -> str:

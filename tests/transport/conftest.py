@@ -31,7 +31,7 @@ def connect(metrics: Metrics) -> Iterator[ConnectTo]:
         url = server if isinstance(server, str) else server.url
         of_connection = {
             name: settings.pop(name)
-            for name in ("tls_server_name", "proxy_url", "address_policy", "on_connect", "on_verified")
+            for name in ("tls_server_name", "proxy_url", "address_policy", "on_connect", "on_verified", "ca_file")
             if name in settings
         }
         ca = settings.pop("ca_pem", ca_pem())
@@ -41,7 +41,7 @@ def connect(metrics: Metrics) -> Iterator[ConnectTo]:
             stops[-1],
             user_agent="dpunetop-test",
             metrics=metrics.client("server"),
-            clock=RealClock(),
+            clock=settings.pop("clock", RealClock()),
             **settings,
         )
 

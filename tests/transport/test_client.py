@@ -38,6 +38,50 @@ def test_a_token_that_was_replaced_is_read_when_the_old_one_is_refused(
     assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer old", "Bearer old", "Bearer new"]
 
 
+def test_of_requests_in_flight_when_a_token_changes_none_fails(
+    connect: Callable[..., Transport], client_of: Callable[[Transport], Client], tmp_path: Path
+) -> None:
+    file, in_flight, answers = tmp_path / "token", 8, list[Any]()
+    file.write_text("old")
+    all_there = threading.Barrier(in_flight)
+
+    def only_new(wire: Wire, asked: Asked) -> None:
+        if asked.headers["authorization"] == "Bearer new":
+            wire.json(200, NODE)
+            return
+        if all_there.wait(20) == 0:
+            file.write_text("new")
+        all_there.wait(20)
+        wire.answer(401, b"")
+
+    with LyingServer(only_new) as server:
+        client = client_of(connect(server, TokenFile(str(file))))
+        threads = [
+            threading.Thread(target=lambda: answers.append(client.get(NODES, "", "dpu-1"))) for _ in range(in_flight)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert answers == [NODE] * in_flight
+
+
+def test_a_probe_that_met_a_token_that_has_changed_since_asks_again(
+    connect: Callable[..., Transport], client_of: Callable[[Transport], Client], tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("old")
+
+    def only_new(wire: Wire, asked: Asked) -> None:
+        known = asked.headers["authorization"] == "Bearer new"
+        file.write_text("new")
+        wire.answer(200 if known else 401, b"ok")
+
+    with LyingServer(only_new) as server:
+        client_of(connect(server, TokenFile(str(file)))).probe(5.0)
+    assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer old", "Bearer new"]
+
+
 def test_an_overloaded_server_is_waited_for(
     connect: Callable[..., Transport], client_of: Callable[[Transport], Client]
 ) -> None:

@@ -428,7 +428,8 @@ class _Wiring:
         return Guarded(Reviewer(self._infra.client.for_reviews(), self._clock, random.random), certificate)
 
     def _unready(self) -> str:
-        return self._source.trouble() or ""
+        """What is not ready on infra's side: a tenant that is away is no reason to take this process out of service."""
+        return self._source.trouble() or (self._elector.trouble() if self._elector else "")
 
 
 def workers(kind: type[_Named], most: int) -> int:

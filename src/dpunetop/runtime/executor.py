@@ -314,11 +314,7 @@ class Executor:
         """What has become of an object that we wrote and that the view does not show."""
         match self._looked(place, version_of(written)):
             case Absence.BEHIND:
-<<<<<<< HEAD
                 return written  # readers are woken when the cache catches up
-=======
-                return written
->>>>>>> 9bdcaf9 (Claim our fields where managedFields were lost, so that what we give up goes; look again at what our own write alone shows; settled writes expire)
             case Absence.GONE:
                 self._memory.gone(place)
                 return None

@@ -15,7 +15,7 @@ from dpunetop.kube.plan import ApplyStatus, Plan
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.controller import Terminal
 from dpunetop.runtime.election.gate import LeadershipLost
-from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.executor import Executed, Executor
 from dpunetop.runtime.reading import Reader, Readings
 from support.objects import NAMESPACE, config
 from support.readers import ReadsByName
@@ -63,6 +63,7 @@ class Served(ConfigReconciler[str]):
         super().__init__(Installation(None, "tenant", None, "dpunetop"), cast(Executor, self))
         self.let_go: list[Key] = []
         self.executed: list[Plan] = []
+        self.outcome = Executed.NOTHING
 
     def gather(self, reader: Any, config: Any) -> str:
         return str(config.name)
@@ -70,9 +71,9 @@ class Served(ConfigReconciler[str]):
     def plan(self, view: str) -> Plan:
         return Plan((), 3.0)
 
-    def execute(self, plan: Plan, _: Stop) -> bool:
+    def execute(self, plan: Plan, _: Stop) -> Executed:
         self.executed.append(plan)
-        return False
+        return self.outcome
 
     def forget(self, key: Key) -> None:
         self.let_go.append(key)

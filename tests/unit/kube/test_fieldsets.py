@@ -274,7 +274,8 @@ def test_nothing_is_claimed_where_nobody_was_before_us() -> None:
 
 
 def test_what_was_there_before_anybody_applied_is_ours_in_members_of_a_whole_object_that_we_list() -> None:
-    seen, others = live(), {"f:status": {"f:x": {}}, "f:secrets": {}}
+    seen = live()
+    others: dict[str, Any] = {"f:status": {"f:x": {}}, "f:secrets": {}}
     spec: Any = {"f:selector": {}, "f:template": {"f:spec": {"f:volumes": {".": {}, 'k:{"name":"v"}': {".": {}}}}}}
     seen["metadata"]["managedFields"].append(before(f_spec=spec, f_status={"f:x": {}}, f_secrets={}))
     found = claimed(desired(), seen, US, "", True)
@@ -290,7 +291,7 @@ def test_what_was_there_before_anybody_applied_is_ours_in_members_of_a_whole_obj
 
 def test_of_a_shared_object_only_what_we_list_stops_to_be_of_before() -> None:
     seen = live()
-    spec = {"f:selector": {}, "f:theirs": {}}
+    spec: dict[str, Any] = {"f:selector": {}, "f:theirs": {}}
     seen["metadata"]["managedFields"].append(before(f_spec=spec))
     found = claimed(desired(), seen, US, "", False)
     assert found is not None

@@ -332,8 +332,12 @@ class Client:
                 self._transport.cut_silent_streams(began)
 
     def _probe(self, pool: Pool, timeout_seconds: float) -> None:
+        request, deadline = Request("GET", "/readyz"), self._clock.monotonic() + timeout_seconds
+        credential = self._transport.credential_number
         with self._around():
-            response = self._transport.call(Request("GET", "/readyz"), timeout_seconds, pool)
+            response = self._transport.call(request, timeout_seconds, pool)
+            if response.status == 401 and self._transport.renew_credential(credential):
+                response = self._transport.call(request, max(deadline - self._clock.monotonic(), 0.001), pool)
         if response.status == 401 or response.status >= 500:
             raise error_of(response, self._transport.max_error_chars)
 

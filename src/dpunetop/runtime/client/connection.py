@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Callable
@@ -96,6 +97,8 @@ class Connection:
     tls_server_name: str | None = None
     proxy_url: str | None = field(default=None, repr=False)  # may carry a password
     address_policy: Callable[[str], str | None] | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    """Where `ca_pem` was read, if someone renews it there, such as a pod's `ca.crt`."""
     on_connect: Callable[[str], None] | None = field(default=None, repr=False)
     """Told, by any thread, of each IP address that is about to be connected to; of none behind a proxy."""
     on_verified: Callable[[str], None] | None = field(default=None, repr=False)
@@ -108,6 +111,47 @@ class _Held:
     read_at: float
     number: int
     """How many other tokens there were before."""
+
+
+class Authority:
+    """The CA of a connection.
+
+    Guarantees: a file is read again after 30 seconds, and at once after `doubt`; each change is given to one caller.
+        What cannot be read, or is empty, changes nothing.
+    Threads: any.
+    """
+
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        self._file = connection.ca_file
+        self._clock = clock
+        self._guard = threading.Lock()  # guards the two below
+        self._pem = connection.ca_pem
+        self._read_at = clock.monotonic()
+
+    def doubt(self) -> None:
+        """A server could not be verified: there may be another CA by now."""
+        with self._guard:
+            self._read_at = -math.inf
+
+    def changed(self) -> str | None:
+        """The CA, if it has become another one."""
+        with self._guard:
+            now = self._clock.monotonic()
+            if self._file is None or now - self._read_at <= REREAD_SECONDS:
+                return None
+            self._read_at = now
+            pem = _text_of(self._file)
+            if not pem or pem == self._pem:
+                return None
+            self._pem = pem
+            return pem
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 class Bearer:

@@ -63,7 +63,7 @@ def _from_pod(environ: Mapping[str, str], service_account: Path) -> Connection:
     try:
         loader = InClusterConfigLoader(str(token), str(authority), environ=environ)
         loader.load_and_set(settings)
-        return Connection(settings.host, authority.read_text("utf-8"), TokenFile(str(token)))
+        return Connection(settings.host, authority.read_text("utf-8"), TokenFile(str(token)), ca_file=authority)
     except (ConfigException, OSError, ValueError) as err:
         raise ConfigurationError(_line("the pod's ServiceAccount cannot be used", err)) from err
 
@@ -79,21 +79,24 @@ def _from_kubeconfig(path: str, context: str | None) -> Connection:
     with tempfile.TemporaryDirectory(prefix="dpunetop-") as folder:
         try:
             load_kube_config(path, context, client_configuration=settings, persist_config=False, temp_file_path=folder)
-            return _connection(path, settings)
+            return _connection(path, settings, Path(folder))
         except (ConfigException, OSError, YAMLError, ValueError, TypeError, AttributeError) as err:
             raise ConfigurationError(_line(f"kubeconfig {path} cannot be used", err)) from err
 
 
-def _connection(path: str, settings: Configuration) -> Connection:
+def _connection(path: str, settings: Configuration, embedded: Path) -> Connection:
+    """`embedded` is where the loader has put what stood in the kubeconfig itself, and which nobody renews."""
     if not settings.verify_ssl:
         raise ConfigurationError(f"kubeconfig {path}: insecure-skip-tls-verify is not supported; give the CA")
     if settings.proxy:
         raise ConfigurationError(f"kubeconfig {path}: proxy-url is not supported for infra")
+    authority = Path(settings.ssl_ca_cert) if settings.ssl_ca_cert else None
     return Connection(
         settings.host,
-        Path(settings.ssl_ca_cert).read_text("utf-8") if settings.ssl_ca_cert else None,
+        authority.read_text("utf-8") if authority else None,
         _credential(path, settings),
         settings.tls_server_name or None,
+        ca_file=None if authority is None or authority.is_relative_to(embedded) else authority,
     )
 
 

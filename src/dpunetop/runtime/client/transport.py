@@ -22,7 +22,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -41,6 +41,7 @@ from dpunetop.kube.watch import QUIET, Quiet
 from dpunetop.runtime.client.body import Body, Chunked, Counted, Unframed
 from dpunetop.runtime.client.connection import (
     Anonymous,
+    Authority,
     Bearer,
     ClientCertificate,
     ConfigurationError,
@@ -167,10 +168,10 @@ class Transport:
         self._bearer = Bearer(connection.credential, clock)
         self._sockets = _Sockets(clock)
         self._dialer = _Dialer(connection, self._sockets, stop, metrics, clock, lookup or _look_up)
-        context = _tls_context(connection, self._sockets)
+        self._authority = Authority(connection, clock)
         most = {Pool.CALLS: max_calls, **_FEW_CONNECTIONS}
-        self._pools = {pool: self._pool(context, many) for pool, many in most.items()}
-        self._pools[Pool.WATCHES] = self._pool(context, _IDLE_WATCH_CONNECTIONS)
+        self._most = {**most, Pool.WATCHES: _IDLE_WATCH_CONNECTIONS}
+        self._pools = self._new_pools(connection)  # replaced whole, by any thread
         # A semaphore a pool, since urllib3 counts its own waiting for a connection beside the call's time-out.
         self._slots = {pool: threading.BoundedSemaphore(many) for pool, many in most.items()}
         self._heard_at = -math.inf  # replaced whole, by any thread
@@ -251,11 +252,36 @@ class Transport:
         """As `close_connections`, for the streams on which nothing has come since then, on the monotonic clock."""
         self._loop.cut(since)
 
+    def _new_pools(self, connection: Connection) -> Mapping[Pool, HTTPSConnectionPool]:
+        """Raises: ConfigurationError."""
+        context = _tls_context(connection, self._sockets)
+        return {pool: self._pool(context, many) for pool, many in self._most.items()}
+
+    def _renew_trust(self) -> None:
+        """Where the CA has changed: connect anew by it. What is under way ends on its connection, which is not used
+        again; watches are cut, and go on where they were."""
+        pem = self._authority.changed()
+        if pem is None:
+            return
+        try:
+            pools = self._new_pools(replace(self._connection, ca_pem=pem))
+        except ConfigurationError:  # half-written, perhaps: read again in a while
+            return
+        before, self._pools = self._pools, pools
+        for pool in before.values():
+            pool.close()
+        self._loop.cut()
+        if self.stop.is_set():
+            self._close_pools()
+
+    def _close_pools(self) -> None:
+        for pool in self._pools.values():
+            pool.close()
+
     def _shut(self) -> None:
         self._sockets.shut_down()
         self._loop.end()
-        for pool in self._pools.values():
-            pool.close()
+        self._close_pools()
         self._metrics.end()
 
     def _pool(self, context: ssl.SSLContext, maxsize: int) -> HTTPSConnectionPool:
@@ -268,6 +294,15 @@ class Transport:
     ) -> urllib3.BaseHTTPResponse:
         if self.stop.is_set():
             raise Unreachable(0, "Stopped", "no request is sent after the stop")
+        self._renew_trust()
+        try:
+            return self._urlopen(request, headers, pool, timeout)
+        except pool_errors.ClosedPoolError:  # before anything was sent: the CA was replaced just now
+            return self._urlopen(request, headers, pool, timeout)
+
+    def _urlopen(
+        self, request: Request, headers: Mapping[str, str], pool: Pool, timeout: urllib3.Timeout
+    ) -> urllib3.BaseHTTPResponse:
         return self._pools[pool].urlopen(
             request.method,
             self._prefix + request.target,
@@ -393,6 +428,8 @@ class Transport:
         if self.stop.is_set():
             return Unreachable(0, "Stopped", "cut off by the stop")
         failure = _unreachable(err, self._server)
+        if failure.reason == "TLS":
+            self._authority.doubt()
         return Unreachable(0, "Timeout", f"{self._server}: {late}") if failure.reason == "Timeout" else failure
 
     @property

@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
-from dpunetop.kube.errors import ApiError, NotFound
+from dpunetop.kube.errors import ApiError, Conflict, NotFound
 from dpunetop.kube.keys import LEASES, Resource
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
@@ -84,6 +84,9 @@ class Elector:
         self._election = Election(identity, namespace, name, timings, random, clock.monotonic())
         self._phase = Phase.STANDBY  # as last told to metrics and log
         self._holder = ""  # as last told to the log
+        self._answered_at = clock.monotonic()  # when a request last came to what the protocol knows, a lost race too
+        self._refusal = "none was sent"  # why the last one did not
+        self._lease_seconds = timings.lease_duration_seconds
         self._has_ended = False  # whether no request will be made any more
 
     def __repr__(self) -> str:
@@ -95,6 +98,19 @@ class Elector:
         """Whether the gate is open now."""
         with self._cond:
             return self._election.seconds_left(self._clock.monotonic()) > 0
+
+    def trouble(self) -> str:
+        """Why this candidate could not take over although it stands by, or empty; a line for /readyz.
+
+        Threads: any. One that leads needs no line: what would make it unready ends it.
+        """
+        with self._cond:
+            silent = self._clock.monotonic() - self._answered_at
+            if self._election.phase is not Phase.STANDBY or silent <= self._lease_seconds:
+                return ""
+            return (
+                f"for {silent:.0f} s no request about the Lease has succeeded at the infra API server: {self._refusal}"
+            )
 
     @property
     def gate(self) -> Elector:
@@ -208,7 +224,7 @@ class Elector:
             self._failed(request, err, sent_at)
             return
         with self._cond:
-            now = self._clock.monotonic()
+            now = self._answered_at = self._clock.monotonic()
             if isinstance(request, Read):
                 self._election.read(answer, now)
             else:
@@ -230,7 +246,11 @@ class Elector:
 
     def _failed(self, request: Request, err: ApiError, sent_at: float) -> None:
         with self._cond:
-            is_slow_path = self._election.failed(request, err, sent_at, self._clock.monotonic())
+            now = self._clock.monotonic()
+            self._refusal = str(err)
+            if isinstance(err, Conflict | NotFound):
+                self._answered_at = now
+            is_slow_path = self._election.failed(request, err, sent_at, now)
             self._cond.notify_all()
         if is_slow_path:
             self._metrics.slow_path()

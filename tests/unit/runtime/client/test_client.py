@@ -369,7 +369,7 @@ def test_a_probe_says_when_the_server_is_not_there_or_not_ready(
 
 
 def test_a_probe_without_a_valid_credential_is_not_repeated() -> None:
-    made, transport, _ = client(response(401, b""))
+    made, transport, _ = client(response(401, b""), renewals=(False,))
     with pytest.raises(Unauthorized):
         made.probe(5.0)
     assert len(transport.sent) == 1

@@ -59,6 +59,14 @@ def test_a_kubeconfig_with_a_certificate_leaves_no_file_behind(tmp_path: Path, m
     assert [file.name for file in tmp_path.iterdir()] == ["config"]
 
 
+def test_the_ca_of_a_kubeconfig_is_read_again_where_it_is_a_file_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "ca.crt"
+    file.write_text(CA)
+    named = infra_connection(kubeconfig(tmp_path, {}, **{"certificate-authority": str(file)}))
+    embedded = infra_connection(kubeconfig(tmp_path, {}, **{"certificate-authority-data": encoded(CA.encode())}))
+    assert (named.ca_pem, named.ca_file, embedded.ca_pem, embedded.ca_file) == (CA, file, CA, None)
+
+
 def test_a_kubeconfig_with_a_token(tmp_path: Path) -> None:
     connection = infra_connection(kubeconfig(tmp_path, {"token": "abc"}))
     assert isinstance(connection.credential, TokenSource)
@@ -132,7 +140,7 @@ def test_in_a_pod_the_service_account_is_used_and_its_token_read_from_its_file(t
     (tmp_path / "ca.crt").write_text(CA)
     environ = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"}
     assert infra_connection(None, environ, tmp_path) == Connection(
-        "https://[fd00::1]:443", CA, TokenFile(str(tmp_path / "token"))
+        "https://[fd00::1]:443", CA, TokenFile(str(tmp_path / "token")), ca_file=tmp_path / "ca.crt"
     )
 
 

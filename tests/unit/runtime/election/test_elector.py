@@ -414,3 +414,33 @@ def test_a_bug_in_the_campaign_ends_the_process(bench: Bench) -> None:
 
 def test_the_repr_says_where_a_candidate_stands(bench: Bench) -> None:
     assert repr(bench.leader().elector) == "<Elector me LEADING>"
+
+
+@pytest.mark.parametrize(
+    "fault", [RESET, TIMED_OUT, BROKEN, ApiError(401, "Unauthorized", "no")], ids=lambda e: e.reason
+)
+def test_a_standby_without_an_answer_for_longer_than_the_lease_lasts_could_not_take_over(
+    bench: Bench, fault: ApiError
+) -> None:
+    bench.server.put("other")
+    candidate = bench.candidate()
+    candidate.door.before = failing(fault)
+    candidate.start()
+    bench.clock.until_parked(2)
+    bench.clock.step(15.0)
+    assert candidate.elector.trouble() == ""
+    bench.clock.until_parked(2)
+    bench.clock.step(1.0)
+    assert "no request about the Lease has succeeded" in candidate.elector.trouble()
+    assert str(fault) in candidate.elector.trouble()
+    candidate.door.before = lambda _: None
+    for _ in range(3):
+        bench.clock.until_parked(2)
+        bench.clock.step(3.0)
+        bench.server.put("other")
+    bench.clock.until_parked(2)
+    assert candidate.elector.trouble() == ""
+
+
+def test_a_leader_is_never_unready_for_its_lease(bench: Bench) -> None:
+    assert bench.leader().elector.trouble() == ""
