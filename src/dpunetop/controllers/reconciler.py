@@ -231,6 +231,8 @@ class ConfigReconciler(ABC, Generic[V]):
 
     def _viewed(self, reader: Reader, config: DpuClusterConfig, stop: Stop) -> V:
         """All that `plan` decides by."""
+        if config.terminating and not self._is_ending(reader, config):
+            self.installation.ask_rights(config.namespace, ENDING_RIGHTS_SECONDS)
         return self.gather(reader, config)
 
     def _is_told(self, key: Key, err: ApiError) -> bool:
@@ -260,14 +262,18 @@ class ConfigReconciler(ABC, Generic[V]):
         return uid_of(kube_system)
 
     def access(self, reader: Reader, config: DpuClusterConfig) -> Access:
-        """What may be done in the namespace of `config`, once that ends. Raises: NotSynced, ApiError."""
-        namespace = reader.one(INFRA, NAMESPACES, "", config.namespace)
+        """What may be done in the namespace of `config`, once that ends; its rights were reviewed before anything was
+        gathered. Raises: NotSynced."""
+        is_ending = self._is_ending(reader, config)
         if not config.terminating:
             return Access.GIVEN
-        if namespace is None or is_terminating(namespace):
+        if is_ending:
             return Access.ENDING
-        self.installation.ask_rights(config.namespace, ENDING_RIGHTS_SECONDS)
         return Access.GIVEN if self.installation.has_rights(config.namespace) else Access.TAKEN
+
+    def _is_ending(self, reader: Reader, config: DpuClusterConfig) -> bool:
+        namespace = reader.one(INFRA, NAMESPACES, "", config.namespace)
+        return namespace is None or is_terminating(namespace)
 
     def owner(self, reader: Reader, config: DpuClusterConfig) -> str:
         """Value of the owner label on all that is written for `config`. Raises: NotSynced."""
@@ -346,7 +352,7 @@ class TenantReconciler(ConfigReconciler[V]):
         """
 
     def _viewed(self, reader: Reader, config: DpuClusterConfig, stop: Stop) -> V:
-        view = self.gather(reader, config)
+        view = super()._viewed(reader, config, stop)
         if stop.is_set():
             raise Stopped
         return self.probe(reader, view)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
+from dpunetop.base.stop import Stop
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.kube.errors import Forbidden
@@ -21,9 +23,9 @@ from dpunetop.kube.keys import (
     crd_name,
 )
 from dpunetop.kube.requests import Selection
-from dpunetop.runtime.reading import NotEngaged, NotSynced
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 from support.objects import NAMESPACE, condition, config
-from support.scripteddrain import DPU, DRAINED, HOST, OPERATOR, OWNER, TENANT, TENANT_UID, World, dpu_node
+from support.scripteddrain import DPU, DRAINED, HOST, KEY, OPERATOR, OWNER, TENANT, TENANT_UID, World, dpu_node
 
 OUT_OF_REACH = condition("TenantReachable", "False", "Unreachable", "no answer")
 
@@ -51,6 +53,26 @@ def led_out(world: World) -> World:
     world.settle()
     assert world.maintenance() is None
     return world
+
+
+def test_rights_are_reviewed_before_anything_is_gathered_and_only_while_the_config_ends() -> None:
+    world, asked = World().protected(), list[str]()
+    world.pairs.installation = replace(
+        world.pairs.installation, ask_rights=lambda namespace, _: asked.append(namespace)
+    )
+    world.pairs.reconcile(KEY, Stop())
+    assert asked == []
+    world.delete_config()
+    world.pairs.reconcile(KEY, Stop())
+    assert asked == [NAMESPACE]
+    roster = world.drain_store.roster(TENANT)
+    assert roster is not None
+    with world.readings.reading(KEY) as reader:
+        world.pairs.gather(cast(Reader, reader), roster.config)
+    assert asked == [NAMESPACE]
+    world.infra.drop(NAMESPACES, "", NAMESPACE)
+    world.pairs.reconcile(KEY, Stop())
+    assert asked == [NAMESPACE]
 
 
 def test_a_serving_host_is_drained_before_its_dpu_lets_it_go_and_left_cordoned_with_a_mark() -> None:
