@@ -89,7 +89,8 @@ async def _serve(upstream: _Upstream, uid: bytes, number: int, pace: _Pace) -> F
 
     async def link(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(upstream.host, upstream.port, ssl=upstream.trust)
-        await asyncio.gather(_pump(reader, far_writer, pace), _pump(far_reader, writer, _Pace(), uid, own))
+        with contextlib.suppress(asyncio.CancelledError):  # all end together, and nobody asks why
+            await asyncio.gather(_pump(reader, far_writer, pace), _pump(far_reader, writer, _Pace(), uid, own))
 
     server = await asyncio.start_server(link, "127.0.0.1", 0, ssl=context)
     return FrontEnd(server.sockets[0].getsockname()[1], authority.pem.decode())

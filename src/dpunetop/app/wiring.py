@@ -276,10 +276,10 @@ class _Wiring:
             rest=rest,
             debounce_seconds=debounce_seconds,
             resync_seconds=self._settings.resync_seconds,
-            lanes=None if isinstance(reconciler, Inquiries | DpuNodes) else self._lanes(reconciler),
+            lanes=self._lanes(reconciler),
         )
 
-    def _lanes(self, reconciler: ConfigReconciler[Any] | Hosts) -> Lanes[Key]:
+    def _lanes(self, reconciler: _Named) -> Lanes[Key]:
         """Hosts find room among those of slow tenants call by call: most of a pass, closing a budget for instance,
         calls no tenant."""
         is_slow, half = self._latencies.is_slow, self._half_of(type(reconciler))
@@ -287,7 +287,7 @@ class _Wiring:
             return Lanes(reconciler.lane, is_slow, relieved_from=half)
         return Lanes(reconciler.lane, is_slow, most_slow=half, relieved_from=half)
 
-    def _half_of(self, kind: type[ConfigReconciler[Any] | Hosts]) -> int:
+    def _half_of(self, kind: type[_Named]) -> int:
         return max(1, workers(kind, self._settings.max_concurrent_reconciles) // 2)
 
     def _wake(self, key: Key) -> None:

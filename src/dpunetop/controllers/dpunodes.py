@@ -62,6 +62,10 @@ class DpuNodes:
         """Take the callbacks that enqueue a key, and that end its being looked at; once, before the first reconcile."""
         self._wake, self._forget = wake, forget
 
+    def lane(self, key: Key) -> str:
+        """Whose work it is: one DpuClusterConfig is served in a namespace. It calls no tenant, so none slows it."""
+        return key.namespace
+
     def reconcile(self, key: Key, stop: Stop) -> float | None:
         """See `runtime.controller.Reconciler`. Raises: ApiError, Stopped, LeadershipLost."""
         shown = self._drain_store.dpu(key.namespace, key.name)

@@ -46,6 +46,10 @@ class Inquiries:
         before anything is asked."""
         self._enqueue, self._forget = enqueue, forget
 
+    def lane(self, key: Key) -> str:
+        """See `ConfigReconciler.lane`."""
+        return key.cluster
+
     def put(self, cluster: str, question: Question, ask: Callable[[], None], waker: Waker) -> None:
         """Have `ask` called soon, which keeps the answer, and then `waker`.
 

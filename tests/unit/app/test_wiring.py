@@ -12,6 +12,7 @@ from dpunetop.app import wiring
 from dpunetop.base import jsonio
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.hosts import Hosts
+from dpunetop.controllers.inquiries import Inquiries
 from dpunetop.controllers.reconciler import ConfigReconciler
 from dpunetop.controllers.tenant.credential import DpuCredential
 from dpunetop.controllers.tenant.link import TenantLink
@@ -52,7 +53,8 @@ def test_who_is_handed_a_way_to_call_tenants_has_a_lane_for_each() -> None:
 def test_every_key_of_a_tenant_is_of_the_lane_that_its_cluster_is_named_after() -> None:
     config, host = Key(INFRA, "ns", "sample"), Key("tenant/ns/sample", "host", "h")
     lanes = {kind.lane(object.__new__(kind), config) for kind in kinds() if not inspect.isabstract(kind)}
-    assert {*lanes, Hosts.lane(object.__new__(Hosts), host)} == {host.cluster}
+    lanes |= {Hosts.lane(object.__new__(Hosts), host), Inquiries.lane(object.__new__(Inquiries), host)}
+    assert lanes == {host.cluster}
 
 
 def test_tenants_that_hang_hold_up_no_other() -> None:
