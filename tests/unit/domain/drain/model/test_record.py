@@ -212,7 +212,7 @@ def test_stale_containers_are_kept_to_a_limit_the_youngest_last() -> None:
 
 KNOWN = Cycle(State.DRAINING, term="t", node="n", boot="b1", pod="p1", containers=("c1",))
 UNKNOWN = Cycle(State.DRAINING, term="t", node="n")
-SEEN: dict[str, tuple[Cycle, tuple[str, str, tuple[str, ...]], Cycle]] = {  # record, boot, pod and containers, record
+BECOMES: dict[str, tuple[Cycle, tuple[str, str, tuple[str, ...]], Cycle]] = {  # before, what is seen, after
     "nothing": (KNOWN, ("", "p2", ("c2",)), KNOWN),
     "no container": (KNOWN, ("b1", "", ()), KNOWN),
     "the same": (KNOWN, ("b1", "p1", ("c1",)), KNOWN),
@@ -253,7 +253,7 @@ SEEN: dict[str, tuple[Cycle, tuple[str, str, tuple[str, ...]], Cycle]] = {  # re
 }
 
 
-@pytest.mark.parametrize(("before", "seen", "after"), SEEN.values(), ids=SEEN.keys())
+@pytest.mark.parametrize(("before", "seen", "after"), BECOMES.values(), ids=BECOMES.keys())
 def test_what_a_record_becomes_when_this_is_seen(
     before: Cycle, seen: tuple[str, str, tuple[str, ...]], after: Cycle
 ) -> None:

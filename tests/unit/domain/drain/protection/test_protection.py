@@ -719,3 +719,17 @@ def test_no_entry_is_taken_away_while_the_maintenance_that_holds_the_host_is_som
     stage.tenant.change(NODEMAINTENANCES, "", maintenance_name(HOST), {"metadata": {"labels": {OWNER_LABEL: "x"}}})
     assert "is not drained" in stage.finish(run)
     assert stage.entry() == HOST
+
+
+def test_after_a_crash_an_entry_whose_budget_says_already_that_it_goes_is_taken_without_another_write_of_that() -> None:
+    stage = unwanted()
+    run = stage.run()
+    while not isinstance(call := run.next(), Write):
+        run = run.answered(stage.perform(call))
+    stage.perform(call)
+    read, again, writes = stage.budget(), stage.run(), []
+    while not hasattr(call := again.next(), "result"):
+        writes += [call.step.resource.plural] if isinstance(call, Write) else []
+        again = again.answered(stage.perform(call))
+    assert read is not None
+    assert (read.leaving, writes, stage.entry()) == (("entry",), ["configmaps"], None)
