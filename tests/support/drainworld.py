@@ -469,7 +469,7 @@ class World:
                 for dpu in self.dpus.values():
                     if own is not None and own.mark_of(dpu.name) and before.mark_of(dpu.name) != own.mark_of(dpu.name):
                         dpu.mark, dpu.marked_at = (self.shaken, self.unwished[dpu.name]), self.steps
-            case Delete() if step.resource is NODEMAINTENANCES:
+            case Delete() if step.resource is NODEMAINTENANCES and before is not None:
                 self._judge_giving_back(before)
             case Patch() if step.resource is NODES and "unschedulable" in step.patch.get("spec", {}):
                 if not self.host().cordoned:

@@ -1,7 +1,9 @@
 """Two API servers as small as they can be: objects, versions and preconditions, and nothing that acts by itself.
 
-What they refuse and how is what was seen on real ones: create-only applies, uid and resourceVersion in applies, patches
-and deletes, finalizers. Stored objects are never changed in place, so a snapshot is a copy of a dict.
+They take the calls of tasks, and answer as the executor does for a real server: its tests have what both refuse, and
+tests/unit/support/test_fake_servers.py holds them against the executor over `ScriptedCluster`. The two are not one:
+these run in models by the ten thousand calls, without clients, caches and managedFields, which that one is about.
+Stored objects are never changed in place, so a snapshot is a copy of a dict.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from typing import Any
 
 from dpunetop.base import jsonio
 from dpunetop.domain.drain.model.calls import Answer, Call, QuorumGet, QuorumList, Write
-from dpunetop.kube.errors import ApiError, Conflict, Invalid, NotFound
+from dpunetop.kube.errors import ApiError, Conflict, NotFound
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj, is_terminating, name_of, namespace_of, uid_of, version_of
 from dpunetop.kube.plan import Apply, Delete, Emit, Fence, Patch
@@ -87,6 +89,8 @@ class Server:
                 changed = merged(found, patch)
                 return found if changed == found else self.put(resource, changed)
             case Delete(_, resource, live, fence):
+                if self.get(resource, namespace_of(live), name_of(live)) is None:
+                    return None
                 found = self._same(resource, live, fence)
                 if found["metadata"].get("finalizers"):
                     if not is_terminating(found):
@@ -113,7 +117,7 @@ class Server:
         if found is None:
             raise gone(404, "NotFound", name_of(live))
         if uid_of(found) != uid_of(live):
-            raise Invalid(422, "Invalid", "metadata.uid")
+            raise Conflict(409, "Conflict", "uid")
         if fence is Fence.VERSION and version_of(found) != version_of(live):
             raise Conflict(409, "Conflict", "resourceVersion")
         return found
