@@ -43,7 +43,7 @@ MOST = {
     "daemonsets/ovnkube-node": 2,  # made, then its template noted once a DPU serves with it
     **{f"poddisruptionbudgets/dpu-drain-blocker-{NAME}-dpu{n}": 2 for n in range(DPUS)},  # made open, then closed
     **{f"dpunodes/{NAME}-dpu{n}/status": 8 for n in range(DPUS)},  # one a second at most, on the way to serving
-    "dpuclusterconfigs/crash/status": 26,  # what is seen of pool and pods on their way; no condition says a thing twice
+    "dpuclusterconfigs/crash/status": 32,  # what is seen of pool, pods and DPUs on their way
 }
 """How many writes the quick start may take where it takes several; every other object takes one."""
 RUN = "quick-start"
