@@ -22,6 +22,7 @@ ROOMS = {
     "domain": "DECISIONS about DPUs: pure functions from views to plans",
     "domain/clusterconfig": "the resource: admission, node grants, summary, end in order",
     "domain/credential": "the ServiceAccount of the DPU pods in the tenant",
+    "domain/dpunode": "what is said of each card",
     "domain/drain": "the drain of a host and its DPUs",
     "domain/drain/fleet": "all hosts of a tenant at once: who is paired, whose turn it is",
     "domain/drain/model": "facts, record, calls: what rules look at and what tasks are made of",
