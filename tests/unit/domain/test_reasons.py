@@ -16,7 +16,7 @@ from dpunetop.domain.drain.model import facts
 from dpunetop.domain.drain.model.limits import LimitedStep
 from dpunetop.domain.drain.outages import unplanned
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
-from dpunetop.domain.drain.report.dpustatus import DpuPhase, DrainReason
+from dpunetop.domain.drain.report.dpustatus import DpuPhase
 from dpunetop.domain.hostconfig import machineconfig
 from dpunetop.domain.ovnkube import copies, databases, unready
 from dpunetop.domain.pairing import entries
@@ -42,7 +42,6 @@ OTHERS: dict[str, frozenset[str]] = {
     "values of a condition's status": frozenset({"True", "False", "Unknown"}),
     "states of a DPU's protection, in messages": frozenset(ProtectionPhase) - REASONS.keys(),
     "what a kubeconfig is refused for, within the message of InvalidKubeconfig": frozenset(Rejection),
-    "who wants a drain, in status.dpus": frozenset(DrainReason) - {""},
     "steps of the worker of a host, in its failures": frozenset({"Sweeping", "Upkeep"}),
     "phases of a DpuNode": frozenset(Phase) - REASONS.keys(),
     "values of spec": frozenset({"Auto", "Retain", "Delete", "Cordon", "Report", "Hold", "Abort"}),

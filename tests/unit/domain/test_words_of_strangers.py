@@ -18,7 +18,7 @@ from dpunetop.domain.clusterconfig.status import confession, report, summary
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
 from dpunetop.domain.drain.model import facts, readers
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
-from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, DrainReason
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus
 from dpunetop.domain.drain.report.health import PairState, judge_pairs
 from dpunetop.domain.ovnkube.image import AllowedImages, ImageView, choose_image
 from dpunetop.domain.ovnkube.release import release_of
@@ -80,7 +80,7 @@ def ending(**changes: Any) -> Plan:
 
 
 def pair(text: str) -> Condition:
-    dpu_status = DpuStatus("dpu", DpuPhase.HELD, DrainReason.NOBODY, "Held", text)
+    dpu_status = DpuStatus("dpu", DpuPhase.HELD, "Held", text)
     return judge_pairs([PairState(text, ProtectionPhase.SERVING, dpu_status, True)], [text])
 
 

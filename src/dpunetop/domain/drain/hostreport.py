@@ -19,7 +19,7 @@ from dpunetop.domain.drain.outages.unplanned import (
 )
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.protection.tasks import DesiredEntry
-from dpunetop.domain.drain.report.dpustatus import DRAIN_SKIPPED, DpuPhase, DpuStatus, DrainReason, dpu_statuses
+from dpunetop.domain.drain.report.dpustatus import DRAIN_SKIPPED, DpuPhase, DpuStatus, dpu_statuses
 from dpunetop.domain.drain.report.overdue import next_limit, timed
 from dpunetop.domain.names import DPUCLUSTERCONFIGS
 from dpunetop.domain.reasons import event
@@ -121,7 +121,7 @@ def _statuses(
 
 def _held(dpu: str, reason: str, message: str) -> DpuStatus:
     """One DPU of which nothing else is known."""
-    return DpuStatus(dpu, DpuPhase.HELD, DrainReason.NOBODY, reason, message)
+    return DpuStatus(dpu, DpuPhase.HELD, reason, message)
 
 
 def _stray(decided: HostDecision, statuses: Iterable[DpuStatus]) -> HoldReason | None:

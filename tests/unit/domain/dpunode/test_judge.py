@@ -17,7 +17,7 @@ from dpunetop.domain.drain.model.facts import DpuView, HoldReason, HostView, Nod
 from dpunetop.domain.drain.outages.detection import Outage
 from dpunetop.domain.drain.outages.unplanned import NetworkReason, NetworkState
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
-from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, DrainReason, Late
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, Late
 from dpunetop.domain.reasons import DPU_NODE_CONDITIONS, REASONS
 from dpunetop.kube.conditions import Status
 from support.drainviews import CYCLE, OPENED, closed, cordoned, dpu, view
@@ -63,7 +63,7 @@ def statuses(found: DpuNodeStatus) -> dict[str, Status]:
 
 
 def staged(stage: DpuPhase, reason: str = "", **but: Any) -> DpuStatus:
-    return replace(DpuStatus(DPU, stage, DrainReason.CORDON, reason, "2 pods are left"), **but)
+    return replace(DpuStatus(DPU, stage, reason, "2 pods are left"), **but)
 
 
 def in_stage(status: DpuStatus, network: NetworkState | None = None, outage: Outage | None = None) -> DpuNodeStatus:

@@ -23,12 +23,12 @@ from dpunetop.domain.drain.measures import (
 from dpunetop.domain.drain.outages.detection import Outage
 from dpunetop.domain.drain.outages.unplanned import NetworkReason, NetworkState
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
-from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, DrainReason, Late
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, Late
 from support.rosters import DPU, HOST, roster
 
 NOW = 1_000
 SERVES = HostReport(((DPU, ProtectionPhase.SERVING, HOST),), (), ())
-DRAINS = DpuStatus(DPU, DpuPhase.HOST_DRAINING, DrainReason.CORDON, "HostDraining", "2 pods are left")
+DRAINS = DpuStatus(DPU, DpuPhase.HOST_DRAINING, "HostDraining", "2 pods are left")
 HELD = replace(DRAINS, stage=DpuPhase.HELD, reason="HostAbsent")
 DOWN = NetworkState(HOST, DPU, NetworkReason.HOST_WITHOUT_NETWORK, "the node is down")
 OUTAGE = Outage(HOST, DPU, since=700, cause="the node is down", told_from=700)

@@ -14,14 +14,14 @@ from dpunetop.domain.drain.outages.unplanned import NetworkReason, NetworkState
 from dpunetop.domain.drain.pairs import PairsView, pairs_healthy, plan_pairs
 from dpunetop.domain.drain.protection.blockers import service_account
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
-from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, DrainReason
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus
 from dpunetop.domain.names import IDLE_PODS_ANNOTATION, OWNER_LABEL
 from dpunetop.domain.pairing.entries import render_idle_pods
 from dpunetop.kube.plan import Apply, ApplyStatus, Patch
 from support.rosters import BLOCKERS, DPU, HOST, member, roster, slot
 
 SERVES = HostReport(((DPU, ProtectionPhase.SERVING, HOST),), (), ())
-HELD = DpuStatus(DPU, DpuPhase.HELD, DrainReason.CORDON, "HostAbsent", "there is no such host")
+HELD = DpuStatus(DPU, DpuPhase.HELD, "HostAbsent", "there is no such host")
 FAILS = HoldReason(Reason.TENANT_UNAUTHORIZED, "may not write the entries")
 DOWN = NetworkState(HOST, DPU, NetworkReason.HOST_WITHOUT_NETWORK, "the node is down")
 UNSEEN = HoldReason(Reason.TENANT_UNREACHABLE, "it does not answer")

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dpunetop.domain.drain.model.facts import (
-    DpuNode,
     DpuView,
     HoldReason,
     HostView,
     MaintenancePhase,
-    Mco,
     NodeGone,
     Reason,
 )
@@ -37,16 +35,6 @@ class DpuPhase(StrEnum):
     FAILED = "Failed"
 
 
-class DrainReason(StrEnum):
-    """Who wants the drain."""
-
-    NOBODY = ""
-    CORDON = "Cordoned"
-    MACHINE_CONFIG = "MachineConfig"
-    DELETION = "Deletion"
-    """The DpuClusterConfig ends, whether the DPU is cordoned or not."""
-
-
 @dataclass(frozen=True, slots=True)
 class Late:
     """What takes longer than it may, in a word and in a sentence."""
@@ -61,7 +49,6 @@ class DpuStatus:
 
     dpu: str
     stage: DpuPhase
-    drain_reason: DrainReason
     reason: str
     message: str
     has_opened: bool = False
@@ -105,7 +92,6 @@ def _dpu_status(host_state: HostState, dpu: DpuView, hold: HoldReason | None) ->
     return DpuStatus(
         dpu=dpu.name,
         stage=_stage(host_state, dpu, hold),
-        drain_reason=_drain_reason(host_state, dpu),
         reason="" if hold is None else str(hold.reason),
         message="" if hold is None else hold.message,
         has_opened=cycle is not None and bool(cycle.opened_at),
@@ -156,11 +142,3 @@ def _stage_of(host_state: HostState, dpu: DpuView, cycle: Cycle) -> DpuPhase:
     if cycle.state is State.RETURNING:
         return DpuPhase.VERIFYING
     return DpuPhase.HOST_DRAINED if host_state.is_drained_for(dpu) else DpuPhase.HOST_DRAINING
-
-
-def _drain_reason(host_state: HostState, dpu: DpuView) -> DrainReason:
-    if not host_state.wants_drain(dpu) or not isinstance(dpu.node, DpuNode):
-        return DrainReason.NOBODY
-    if host_state.is_parting(dpu):
-        return DrainReason.DELETION
-    return DrainReason.MACHINE_CONFIG if dpu.node.mco in (Mco.DRAINS, Mco.DRAINED) else DrainReason.CORDON

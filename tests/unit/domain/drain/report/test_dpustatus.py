@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from dpunetop.domain.drain.model.facts import (
     NodeGone,
     Reason,
 )
-from dpunetop.domain.drain.report.dpustatus import DpuPhase, DrainReason, dpu_statuses
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, dpu_statuses
 from dpunetop.domain.drain.rules.cycle import decide
 from support.drainviews import (
     ABORTED,
@@ -108,22 +107,6 @@ STAGES: dict[str, tuple[HostView, DpuPhase, str]] = {
 def test_a_dpu_stands_at(given: HostView, stage: DpuPhase, reason: str) -> None:
     (found,) = dpu_statuses(given, decide(given))
     assert (found.stage, found.reason) == (stage, reason)
-
-
-WISHES: dict[str, tuple[Any, DrainReason]] = {
-    "nobody": (free(), DrainReason.NOBODY),
-    "a person": (cordoned(), DrainReason.CORDON),
-    "mco": (cordoned(mco=Mco.DRAINS), DrainReason.MACHINE_CONFIG),
-    "mco, for the reboot": (cordoned(mco=Mco.DRAINED), DrainReason.MACHINE_CONFIG),
-    "a person, against whom mco only waits": (cordoned(mco=Mco.PENDING), DrainReason.CORDON),
-}
-
-
-@pytest.mark.parametrize(("dpu", "wish"), WISHES.values(), ids=WISHES.keys())
-def test_the_drain_is_wanted_by(dpu: Any, wish: DrainReason) -> None:
-    given = view(dpu)
-    (found,) = dpu_statuses(given, decide(given))
-    assert found.drain_reason is wish
 
 
 def test_a_dpu_that_has_nothing_to_do_with_the_hold_of_its_neighbour_is_idle() -> None:

@@ -10,7 +10,7 @@ import pytest
 from dpunetop.domain.drain.model.facts import HoldReason, Reason
 from dpunetop.domain.drain.outages.unplanned import NetworkReason, NetworkState
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
-from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, DrainReason, Late
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, Late
 from dpunetop.domain.drain.report.health import PairState, judge_pairs
 
 
@@ -26,7 +26,7 @@ def pair(
 ) -> PairState:
     dpu_status = None
     if stage is not None:
-        dpu_status = DpuStatus(dpu, stage, DrainReason.CORDON, reason, "why", has_opened=opened, late=late)
+        dpu_status = DpuStatus(dpu, stage, reason, "why", has_opened=opened, late=late)
     return PairState(dpu, guarding, dpu_status, served)
 
 
