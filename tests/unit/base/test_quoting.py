@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dpunetop.base.quoting import sentence
+from dpunetop.base.quoting import quoted, sentence
 
 SENTENCES = {
     "as it was said": ("user is not allowed: [a b]", '"user is not allowed: [a b]"'),
@@ -18,3 +18,12 @@ SENTENCES = {
 @pytest.mark.parametrize(("said", "shown"), SENTENCES.values(), ids=SENTENCES.keys())
 def test_a_sentence_is_shown(said: str, shown: str) -> None:
     assert sentence(said) == shown
+
+
+@pytest.mark.parametrize("text", ["\n", "\x1b[31m", "\u202e", "a" * 10_000, "\ud800", '"; rm'])
+def test_a_quoted_text_is_one_short_line_of_usual_characters(text: str) -> None:
+    shown = quoted(text, 20)
+    assert len(shown) <= 20 + len('"..."')
+    assert shown.isascii()
+    assert shown.isprintable()
+    assert '"' not in shown[1:-1]
