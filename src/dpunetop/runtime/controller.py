@@ -117,8 +117,10 @@ class Controller:
             self._add_worker_locked(stop, ended)
         while not ended.wait(_REFRESH_SECONDS):
             self.queue.refresh()
-            for key in self._resync.take(self._clock.monotonic()):
-                self.queue.add_behind(key)
+            now = self._clock.monotonic()
+            for key in self._resync.take(now):
+                if not self.queue.add_behind(key):  # a pass that takes longer than the period must not be its last
+                    self._resync.looked(key, now)
             self._relieve(stop, ended)
         self.queue.shut_down()
         for worker in self._workers:

@@ -188,13 +188,16 @@ class WorkQueue(Generic[K]):
         with self._work:
             self._add_locked(key)
 
-    def add_behind(self, key: K) -> None:
-        """Have `key` looked at when no other key wants to be; no effect if it is about to be, or has just been."""
+    def add_behind(self, key: K) -> bool:
+        """Have `key` looked at when no other key wants to be; False, and no effect, if it is about to be, is being, or
+        has just been."""
         with self._work:
-            if self._state.add_behind(key, self._clock.monotonic()):
+            is_news = self._state.add_behind(key, self._clock.monotonic())
+            if is_news:
                 self._metrics.added()
                 self._metrics.depth(len(self._state))
                 self._work.notify()
+            return is_news
 
     def add_after(self, key: K, seconds: float) -> None:
         """Have `key` looked at in so many seconds, or earlier if it waits already."""

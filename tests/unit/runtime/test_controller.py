@@ -293,6 +293,21 @@ def test_each_key_is_looked_at_again_within_the_resync_period_whatever_came_of_i
     reconciler.until(4)
 
 
+def test_a_key_whose_pass_takes_longer_than_the_resync_period_is_looked_at_again_too(bench: Bench) -> None:
+    go_on = threading.Event()
+    reconciler = Scripted(lambda _: go_on.wait(20) and None, None)
+    bench.start(reconciler).queue.add(A)
+    reconciler.until(1)
+    bench.clock.until_parked(1)
+    bench.clock.step(600.0)  # due while it is in hand
+    bench.clock.until_parked(1)
+    go_on.set()
+    bench.quiet()
+    assert len(reconciler.passes) == 1
+    bench.clock.step(450.0)
+    reconciler.until(2)
+
+
 def test_a_key_that_was_forgotten_is_looked_at_again_only_when_it_is_woken(bench: Bench) -> None:
     reconciler = Scripted(lambda _: bench.controller.forget(A))
     bench.start(reconciler).queue.add(A)
