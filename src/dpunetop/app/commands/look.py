@@ -30,7 +30,7 @@ from dpunetop.domain.dpunode.judge import NOT_LOOKED_AT, dpu_node_statuses, unse
 from dpunetop.domain.dpunode.status import DpuNodeStatus
 from dpunetop.domain.drain.fleet.roster import HostScope, Roster, Slot
 from dpunetop.domain.drain.host import HostDecision, HostSnapshot, decide_host
-from dpunetop.domain.drain.hostreport import HostReport, report_host
+from dpunetop.domain.drain.hostreport import report_host
 from dpunetop.domain.drain.pairs import PairsView
 from dpunetop.domain.names import DPUCLUSTERCONFIGS
 from dpunetop.kube.errors import ApiError, NotFound
@@ -211,7 +211,7 @@ class Looker:
         decided = decide_host(snapshot)
         report = report_host(decided, None, {})
         self._store.report(key_of(roster.config.tenant_cluster, place), report)
-        return HostLook(roster.config, slot, self._statuses(roster, decided, report), decided)
+        return HostLook(roster.config, slot, dpu_node_statuses(decided, report), decided)
 
     def _snapshot(self, scope: HostScope) -> HostSnapshot:
         """What a look shows once the servers have answered what it asks."""
@@ -221,9 +221,6 @@ class Looker:
         for cluster in (INFRA, scope.cluster):
             self._inquiries.reconcile(Key(cluster, "", ""), Stop())
         return gatherer.snapshot()
-
-    def _statuses(self, roster: Roster, decided: HostDecision, report: HostReport) -> tuple[DpuNodeStatus, ...]:
-        return dpu_node_statuses(roster, decided, report)
 
     # --- the clusters -------------------------------------------------------------------------------------------------
 

@@ -115,7 +115,7 @@ class Hosts:
             self._fail(key, scope, INTERNAL_ERROR, bug_words(NAME, key, err))
             raise
         for decided, outcome in steps:  # afterwards: no drain waits for its report
-            report = self._report(key, scope, decided, outcome, stop)
+            report = self._report(key, decided, outcome, stop)
         return min((*outcome.pauses, *rechecks(decided, report)), default=None)
 
     # --- doing ------------------------------------------------------------------------------------------------------
@@ -227,9 +227,9 @@ class Hosts:
         self._drain_store.show(key, unseen, 0)  # at no time: a drain that runs is not seen to be over
         self._drain_store.report(key, failed_report(scope.slot, reason, message))
 
-    def _report(self, key: Key, scope: HostScope, decided: HostDecision, outcome: _Outcome, stop: Stop) -> HostReport:
+    def _report(self, key: Key, decided: HostDecision, outcome: _Outcome, stop: Stop) -> HostReport:
         report = report_host(decided, outcome.hold, outcome.troubles)
-        shown, now = dpu_node_statuses(scope.roster, decided, report), decided.snapshot.host_ref.author.now
+        shown, now = dpu_node_statuses(decided, report), decided.snapshot.host_ref.author.now
         changes = self._drain_store.show(key, shown, now)
         before = self._drain_store.report(key, report)
         events = (*host_events(decided, before, report), *phase_events(decided.snapshot.nodes, changes))

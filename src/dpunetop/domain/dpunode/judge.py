@@ -89,7 +89,7 @@ class _Card:
         return found if found is not None and found.dpu in ("", self.member.dpu) else None
 
 
-def dpu_node_statuses(roster: Roster, decided: HostDecision, report: HostReport) -> tuple[DpuNodeStatus, ...]:
+def dpu_node_statuses(decided: HostDecision, report: HostReport) -> tuple[DpuNodeStatus, ...]:
     """Where each DPU that is at home in the slot stands; none of a host that was not looked at yet.
 
     Guarantees: of equal arguments equal values; nothing but the beginning of a step depends on the time.
@@ -98,6 +98,7 @@ def dpu_node_statuses(roster: Roster, decided: HostDecision, report: HostReport)
         return ()
     dpus = {dpu.name: dpu for dpu in decided.snapshot.dpus}
     at_home = (member for member in decided.slot.members if member.is_home)
+    roster = decided.snapshot.scope.roster
     return tuple(_judge(_Card(roster, decided, report, member, dpus[member.dpu])) for member in at_home)
 
 

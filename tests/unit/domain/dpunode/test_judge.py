@@ -49,13 +49,13 @@ def decide(of: Roster, at: Slot, *dpus: DpuView, seen: HostView | None = None) -
     return decide_host(snapshot(*shown, view=seen or view(*shown), nodes=nodes, scope=scope(of, at)))
 
 
-def judged(decided: HostDecision, report: HostReport | None = None, of: Roster = GIVEN) -> DpuNodeStatus:
-    found = dpu_node_statuses(of, decided, report or report_host(decided, None, {}))
+def judged(decided: HostDecision, report: HostReport | None = None) -> DpuNodeStatus:
+    found = dpu_node_statuses(decided, report or report_host(decided, None, {}))
     return next(each for each in found if each.dpu == DPU)
 
 
 def at_rest(of: Roster = GIVEN, *, at: Slot | None = None, dpus: tuple[DpuView, ...] = ()) -> DpuNodeStatus:
-    return judged(decide(of, at or slot(), *(dpus or (dpu(),))), of=of)
+    return judged(decide(of, at or slot(), *(dpus or (dpu(),))))
 
 
 def statuses(found: DpuNodeStatus) -> dict[str, Status]:
@@ -88,7 +88,7 @@ def test_a_pair_that_serves_is_good_in_every_condition_but_that_it_may_be_draine
 
 def test_a_host_that_was_not_looked_at_yet_is_not_spoken_of() -> None:
     decided = decide_host(snapshot(dpu(), scope=scope(GIVEN)))
-    assert dpu_node_statuses(GIVEN, decided, report_host(decided, None, {})) == ()
+    assert dpu_node_statuses(decided, report_host(decided, None, {})) == ()
 
 
 @pytest.mark.parametrize("stage", DpuPhase)
@@ -192,7 +192,7 @@ def test_a_drain_that_waits_says_why_it_is_not_allowed() -> None:
 
 def test_at_the_end_hosts_are_led_out_and_nothing_is_claimed_of_what_may_not_be_read() -> None:
     ends = replace(GIVEN, mode=Mode.LEADING_OUT, access=Access.TAKEN)
-    found = judged(decide(ends, slot(member(pairing=None, text="")), replace(dpu(), parting=True)), of=ends)
+    found = judged(decide(ends, slot(member(pairing=None, text="")), replace(dpu(), parting=True)))
     assert statuses(found)["NetworkReady"] == statuses(found)["HostConfigured"] == "Unknown"
     assert found.condition("Paired").reason == "LeadingOut"
 
