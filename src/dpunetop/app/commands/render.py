@@ -186,7 +186,7 @@ def _print(out: Output, drawing: Drawing) -> Exit:
         for each, obj in zip(drawing.written, objects, strict=True):
             out.verbatim(f"---\n# as {each.field_manager}\n{as_yaml(obj)}")
         for text in drawing.unknown:
-            out.line(f"# not known: {text}", Tone.WARN)
+            out.line(f"# not written: {text}", Tone.WARN)
         for text in _NOTES:
             out.line(f"# {text}", Tone.DIM)
     return Exit.UNSEEN if drawing.unknown else Exit.GOOD
@@ -196,7 +196,7 @@ def _diff(out: Output, infra: Client, drawing: Drawing) -> Exit:
     """What differs from the cluster, told by its own dry run."""
     found = [_differs(out, infra, each) for each in drawing.written if each.cluster == INFRA]
     for text in drawing.unknown:
-        out.line(f"# not known: {text}", Tone.WARN)
+        out.line(f"# not written: {text}", Tone.WARN)
     out.line(f"# {len(found)} objects, {sum(each is Exit.WRONG for each in found)} of them differ")
     return worst(*found, Exit.UNSEEN if drawing.unknown else Exit.GOOD)
 

@@ -109,7 +109,7 @@ def _is_wrong(look: ConfigLook) -> bool:
     is_refused = bool(look.trouble) and look.config.kubeconfig_secret is not None
     has_mistakes = look.roster is not None and bool(look.roster.mistakes or look.roster.problems)
     phases = {each.phase for host in look.hosts for each in host.statuses}
-    is_told = any(_told(look.config))
+    is_told = any(said["status"] != "True" for said in _told(look.config))  # else it is a warning
     is_cut_off = any(
         each.phase is Phase.WAITING and each.lacks_network for host in look.hosts for each in host.statuses
     )

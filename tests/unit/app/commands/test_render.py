@@ -63,7 +63,7 @@ def test_an_interconnect_tenant_is_rendered_whole(
         ("Deployment", f"dpu-drain-blocker-{DPU}"),
         ("PodDisruptionBudget", f"dpu-drain-blocker-{DPU}"),
     }
-    assert "not known" not in said
+    assert "not written" not in said
     assert code == Exit.GOOD
 
 
@@ -71,7 +71,7 @@ def test_what_the_tenant_does_not_show_is_named_and_the_rest_rendered(
     infra: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said, code = rendered(capsys, "-f", CONFIG, "-f", infra, "--tenant-dir", tenant(tmp_path, central_tenant))
-    assert "# not known: OvnKubeReady=False NoMasters: " in said
+    assert "# not written: OvnKubeReady=False NoMasters: " in said
     assert ("Secret", "ovn-cert") in kinds(said)
     assert code == Exit.UNSEEN
 
@@ -82,7 +82,7 @@ def test_without_a_tenant_host_configuration_is_rendered_and_the_rest_is_not_kno
     said, code = rendered(capsys, "-f", CONFIG, "-f", infra)
     assert ("MachineConfigPool", "dpu") in kinds(said)
     assert ("DaemonSet", "ovnkube-node") not in kinds(said)
-    assert "# not known: TenantObjsSynced=Unknown TenantNotRead" in said
+    assert "# not written: TenantObjsSynced=Unknown TenantNotRead" in said
     assert code == Exit.UNSEEN
 
 
