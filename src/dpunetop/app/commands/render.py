@@ -21,7 +21,7 @@ from dpunetop.domain.names import DPUCLUSTERCONFIGS, owner_hash
 from dpunetop.domain.reasons import CREDENTIALS_VALID, DPU_CREDENTIAL_VALID, TENANT_REACHABLE
 from dpunetop.kube.errors import ApiError, NotFound
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, INFRA, NAMESPACES, SECRETS, crd_name
-from dpunetop.kube.meta import Obj, name_of, namespace_of, uid_of
+from dpunetop.kube.meta import Obj, annotations_of, name_of, namespace_of, uid_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_name
 from dpunetop.runtime.client.client import Client
@@ -39,6 +39,8 @@ _NOTES = (
 _HIDDEN = "<not shown>"
 _UNKNOWN_UID = "unknown-offline"
 _PAGE = 500
+_GENERATION = "deprecated.daemonset.template.generation"
+"""An annotation that the server sets on DaemonSets."""
 _OF_THE_SERVER = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp")
 
 
@@ -169,7 +171,8 @@ def _operator_namespace(invocation: Invocation, paper: Paper) -> str:
 def shown(desired: Obj) -> dict[str, Any]:
     """An object as a person may see it: without the content of a Secret, and what the server alone sets."""
     metadata = {key: value for key, value in desired["metadata"].items() if key not in _OF_THE_SERVER}
-    found = {**desired, "metadata": metadata}
+    notes = {key: value for key, value in annotations_of(desired).items() if key != _GENERATION}
+    found = {**desired, "metadata": {**metadata, **({"annotations": notes} if notes else {})}}
     found.pop("status", None)
     if found.get("kind") == SECRETS.kind:
         found |= {
@@ -202,7 +205,8 @@ def _diff(out: Output, infra: Client, drawing: Drawing) -> Exit:
 
 
 def _differs(out: Output, infra: Client, each: Written) -> Exit:
-    where = f"{named(each.resource.kind.lower())} {named(namespace_of(each.desired))}/{named(name_of(each.desired))}"
+    namespace = f"{named(namespace_of(each.desired))}/" if each.resource.namespaced else ""
+    where = f"{named(each.resource.kind.lower())} {namespace}{named(name_of(each.desired))}"
     try:
         before = infra.get(each.resource, namespace_of(each.desired), name_of(each.desired))
     except NotFound:
