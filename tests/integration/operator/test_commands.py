@@ -78,7 +78,7 @@ def demo(world: World, operator: OperatorProcess) -> Iterator[Trial]:
     trial.close()
 
 
-def block(trial: Trial, host: str) -> Callable[[], None]:
+def block(trial: Trial, host: str) -> Callable[[], object]:
     """Run a pod on the host that a budget lets nobody evict; how to end that."""
     labels, namespace = {"app": "shop"}, trial.tenant_namespace
     spec = {"nodeName": host, "terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "none"}]}
