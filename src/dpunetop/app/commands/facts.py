@@ -52,7 +52,7 @@ from dpunetop.kube.keys import (
     SERVICEACCOUNTS,
     crd_name,
 )
-from dpunetop.kube.meta import Obj, namespace_of
+from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.shapes import at
 
@@ -229,7 +229,7 @@ def _tenant_manifests(namespace: str) -> tuple[Obj, ...]:
 
 def facts(infra: InfraLook, tenant: TenantLook, now: datetime, namespace: str) -> Facts:
     """What the checks judge. `namespace` is the operator's."""
-    definition = next(obj for obj in assets.operator_manifests() if obj["kind"] == CUSTOMRESOURCEDEFINITIONS.kind)
+    definition = next(obj for obj in assets.operator_manifests() if name_of(obj) == crd_name(DPUCLUSTERCONFIGS))
     return Facts(
         infra=infra.seen,
         tenant=tenant.seen,

@@ -64,7 +64,8 @@ def in_order() -> tuple[LookedAt, LookedAt]:
 def an_infra() -> LookedAt:
     infra = LookedAt()
     shipped = {obj["kind"]: obj for obj in assets.operator_manifests()}
-    infra.put(CUSTOMRESOURCEDEFINITIONS, [shipped["CustomResourceDefinition"]])
+    definitions = [obj for obj in assets.operator_manifests() if obj["kind"] == "CustomResourceDefinition"]
+    infra.put(CUSTOMRESOURCEDEFINITIONS, definitions)
     deployment = {**shipped["Deployment"], "status": {"readyReplicas": 2}}
     infra.put(DEPLOYMENTS, [deployment])
     infra.put(NAMESPACES, [namespace(name) for name in (OPERATOR, NAMESPACE)])
