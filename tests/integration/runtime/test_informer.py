@@ -93,6 +93,10 @@ class Gated:
     def probe(self, timeout_seconds: float) -> None:
         self._client.probe(timeout_seconds)
 
+    @property
+    def heard_at(self) -> float:
+        return self._client.heard_at
+
     def close_connections(self) -> None:
         self._client.close_connections()
 
