@@ -12,6 +12,7 @@ import pytest
 import dpunetop
 from dpunetop.domain import names
 from dpunetop.domain.dpunode.status import Phase
+from dpunetop.domain.drain.measures import OTHER_REASON
 from dpunetop.domain.drain.model import facts
 from dpunetop.domain.drain.model.limits import LimitedStep
 from dpunetop.domain.drain.outages import unplanned
@@ -43,6 +44,7 @@ OTHERS: dict[str, frozenset[str]] = {
     "states of a DPU's protection, in messages": frozenset(ProtectionPhase) - REASONS.keys(),
     "what a kubeconfig is refused for, within the message of InvalidKubeconfig": frozenset(Rejection),
     "steps of the worker of a host, in its failures": frozenset({"Sweeping", "Upkeep"}),
+    "the label of a metric for the reasons of an API server": frozenset({OTHER_REASON}),
     "phases of a DpuNode": frozenset(Phase) - REASONS.keys(),
     "values of spec": frozenset({"Auto", "Retain", "Delete", "Cordon", "Report", "Hold", "Abort"}),
     "kinds, groups and fields of the API": frozenset(

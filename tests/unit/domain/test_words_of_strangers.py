@@ -16,6 +16,7 @@ from dpunetop.domain.clusterconfig.lifecycle import ConfigView, Leftovers, OutOf
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.status import confession, report, summary
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
+from dpunetop.domain.dpunode.status import DpuNodeStatus, Phase
 from dpunetop.domain.drain.model import facts, readers
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus
@@ -198,6 +199,11 @@ def test_a_message_or_a_note_is_written_in_one_place_each() -> None:
 
 
 MESSAGES = {
+    "app/commands/explain.py",  # a document for programs, of statuses that are printable; output.py escapes it
+    "app/commands/paper.py",  # as `kube.conditions` writes them, into a cluster that is on paper alone
+    "app/commands/render.py",
+    "app/commands/status.py",
+    "domain/dpunode/objects.py",  # of a status whose message is printable
     "kube/conditions.py",
     "runtime/cache/transform.py",  # cuts what a container left, for a reader that takes listed words of it
     "runtime/client/client.py",  # makes an error of ours of what a server says
@@ -210,3 +216,12 @@ def keys_written(node: ast.AST) -> Iterator[str]:
     """The texts that are keys of a mapping that is written out here."""
     if isinstance(node, ast.Dict):
         yield from (key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str))
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_dpu_node_says_in_one_printable_line_what_strangers_wrote(text: str) -> None:
+    status = DpuNodeStatus("dpu-1", "host-1", Phase.HELD, "NotOurs", text, (), machine_config=text)
+    for shown, limit in ((status.message, MESSAGE_LIMIT), (status.machine_config, 253)):
+        assert len(shown) <= limit
+        assert shown.isascii()
+        assert shown.isprintable()

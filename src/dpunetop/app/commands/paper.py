@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ Base = Callable[[str, Selection], Iterable[Obj]]
 
 _Place = tuple[str, Resource, str, str]
 _NAMES = ("*.yaml", "*.yml", "*.json")
-_FIELD = re.compile(r"([A-Za-z.]+)=([^,]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +119,8 @@ def selected(selection: Selection, obj: Obj) -> bool:
     """Whether a selection covers an object: its namespace, its labels, and fields by their paths."""
     if selection.namespace not in ("", namespace_of(obj)):
         return False
-    fields = _FIELD.findall(selection.field_selector)
-    if not all(str(at(obj, *path.split(".")) or "") == value for path, value in fields):
+    fields = (field.partition("=") for field in selection.field_selector.split(",") if field)
+    if not all(str(at(obj, *path.split(".")) or "") == value for path, _, value in fields):
         return False
     labels = parse_selector(selection.label_selector) if selection.label_selector else None
     return not selection.label_selector or (labels is not None and matches(labels, labels_of(obj)))

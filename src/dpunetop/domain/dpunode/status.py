@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from dpunetop.base.quoting import printable
 from dpunetop.domain.drain.model.record import Cycle
 from dpunetop.domain.reasons import NETWORK_READY
-from dpunetop.kube.conditions import Condition, Status
+from dpunetop.kube.conditions import MESSAGE_LIMIT, Condition, Status
 
 
 class Phase(StrEnum):
@@ -67,12 +68,15 @@ class DrainTimes:
         return cls(cycle.since, cycle.asked_at, cycle.opened_at, cycle.returned_at)
 
 
+_LONGEST_NAME = 253
+
+
 @dataclass(frozen=True, slots=True)
 class DpuNodeStatus:
     """One DPU: where it stands, and all that is known of it.
 
     Guarantees: a condition is True only if what it is about was looked at and is good; what was not looked at is
-        Unknown. Every type of condition is there, once.
+        Unknown. Every type of condition is there, once. Whatever strangers wrote is one printable line, and bounded.
     """
 
     dpu: str
@@ -90,6 +94,10 @@ class DpuNodeStatus:
     """That its Node runs; empty: no machine-config operator says."""
     drain: DrainTimes | None = None
     """Of the drain that runs, or of the last one that this process has seen."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", printable(self.message, MESSAGE_LIMIT))
+        object.__setattr__(self, "machine_config", printable(self.machine_config, _LONGEST_NAME))
 
     @property
     def has_network(self) -> Status:
