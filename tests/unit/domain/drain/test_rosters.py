@@ -11,7 +11,10 @@ import pytest
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.grants import Rights
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, OutagePolicy, UnplannedSpec, parse_config
-from dpunetop.domain.drain.fleet.roster import Mode
+from dpunetop.domain.drain.fleet.roster import Member, Mode
+from dpunetop.domain.drain.model.facts import DrainSettings, OnTimeout
+from dpunetop.domain.drain.model.limits import Limits
+from dpunetop.domain.drain.outages.unplanned import NetworkReason, NetworkState, Turn
 from dpunetop.domain.drain.protection.blockers import blocker, first_budget
 from dpunetop.domain.drain.rosters import (
     FleetView,
@@ -24,14 +27,18 @@ from dpunetop.domain.drain.rosters import (
 )
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
+    DPU_HOST_LABEL,
     DRAIN_BLOCKER,
     FORCE_DELETE_ANNOTATION,
+    LEFT_BY_ANNOTATION,
     OVNKUBE_NODE_ENTRIES,
+    TENANT_NODE_ANNOTATION,
     blocker_name,
 )
 from dpunetop.domain.pairing.pairing import Claims
+from dpunetop.kube.meta import Obj
 from support.drainviews import nm
-from support.objects import NAMESPACE, config, node
+from support.objects import NAMESPACE, POOL, config, node
 from support.rosters import BLOCKERS, DPU, ENTRY, HOST, roster, slot
 
 OTHER = "another-host"
@@ -190,3 +197,154 @@ def test_no_host_is_cordoned_for_an_outage_before_all_hosts_of_the_tenant_are_kn
     view: FleetView, limit: int
 ) -> None:
     assert build_roster(view).cordons.limit == limit
+
+
+def has_settings(**drain: Any) -> DrainSettings:
+    known = parsed()
+    return build_roster(fleet(config=replace(known, drain=replace(known.drain, **drain)))).settings
+
+
+def test_what_the_spec_says_of_drains_is_what_they_keep_to() -> None:
+    said = has_settings(timeout_seconds=90, aborts_on_timeout=True, limits={"verifying": 7})
+    assert (said.timeout_seconds, said.on_timeout) == (90, OnTimeout.ABORT)
+    assert said.limits == Limits({"verifying": 7})
+    assert has_settings().on_timeout is OnTimeout.HOLD
+
+
+POOLED = {
+    "metadata": {"name": POOL},
+    "spec": {"nodeSelector": {"matchLabels": {"node-role.kubernetes.io/dpu-worker": ""}}},
+}
+SECOND = {**POOLED, "metadata": {"name": "second"}}
+BARE = {"nodes": [], "deployments": [], "budgets": [], "namespace": namespace({})}
+
+
+def the_member(**but: Any) -> Member | None:
+    """The DPU in the roster, wherever it is; None: nowhere."""
+    found = build_roster(fleet(**but)).slots.values()
+    return next((each for slot in found for each in slot.members if each.dpu == DPU), None)
+
+
+# a DPU is in the roster because of one thing alone
+WHY: dict[str, tuple[dict[str, Any], bool]] = {
+    "of nothing": ({}, False),
+    "it is selected": ({"nodes": [node(DPU)]}, True),
+    "it has a budget of ours": ({"budgets": [first_budget(BLOCKERS, DPU, "")]}, True),
+    "it has a blocker of ours": ({"deployments": [blocker(BLOCKERS, DPU)]}, True),
+    "its node is not picked, nor has it anything of ours": ({"nodes": [node(DPU, {})]}, False),
+    "an entry names it, and it does not serve": ({"namespace": namespace({DPU: ENTRY})}, False),
+}
+
+
+@pytest.mark.parametrize(("seen", "is_known"), WHY.values(), ids=WHY.keys())
+def test_a_dpu_has_a_slot_because(seen: dict[str, Any], is_known: bool) -> None:
+    assert (the_member(**{**BARE, **seen}) is not None) == is_known
+
+
+def test_an_entry_of_a_node_that_is_not_picked_any_more_counts_while_it_serves() -> None:
+    seen = the_member(nodes=[node(DPU, {})])
+    assert seen is not None
+    assert (seen.entry.text, seen.is_dropped) == (ENTRY, True)
+
+
+def with_pools(*pools: Obj | None) -> Member:
+    known = replace(namespace({DPU: ENTRY}), pools=tuple(each for each in pools if each is not None))
+    seen = the_member(namespace=known if pools else namespace({DPU: ENTRY}))
+    assert seen is not None
+    return seen
+
+
+def test_where_infra_has_pools_a_dpu_is_configured_by_its_own_and_stuck_in_two() -> None:
+    without, absent, two = with_pools(), with_pools(None), with_pools(POOLED, SECOND)
+    assert (without.configured, without.stuck) == (True, "")
+    assert (absent.configured, absent.stuck) == (False, "")
+    assert "second" in two.stuck
+
+
+def test_a_dpu_that_is_picked_is_not_dropped() -> None:
+    seen = the_member()
+    assert seen is not None
+    assert not seen.is_dropped
+
+
+ANNOTATED = node(DPU, **{TENANT_NODE_ANNOTATION: HOST})
+FIT = TenantFleet({HOST: node(HOST, {DPU_HOST_LABEL: ""})})
+# the tenant -> whom the annotation of the DPU's Node pairs it with
+SEEN: dict[str, tuple[TenantFleet, str | None]] = {
+    "shows the host, which may be annotated": (FIT, HOST),
+    "shows the host, which may not": (TenantFleet({HOST: node(HOST, {})}), None),
+    "does not show the host": (TenantFleet({}), None),
+}
+
+
+@pytest.mark.parametrize(("tenant", "host"), SEEN.values(), ids=SEEN.keys())
+def test_an_annotation_pairs_a_dpu_if_the_tenant(tenant: TenantFleet, host: str | None) -> None:
+    seen = the_member(**{**BARE, "nodes": [ANNOTATED], "tenant": tenant})
+    assert seen is not None
+    assert seen.pairing == host
+
+
+SECOND_HOST = "host-2"
+
+
+def led_out(**but: Any) -> dict[str, str | None]:
+    """Why each of two served hosts waits, when the DpuClusterConfig of both is deleted and the first asks to be led
+    out."""
+    budgets = [first_budget(BLOCKERS, DPU, HOST), first_budget(BLOCKERS, "d2", SECOND_HOST)]
+    entries = {DPU: ENTRY, "d2": f"TENANT_K8S_NODE={SECOND_HOST}\n"}
+    tenant = TenantFleet({HOST: node(HOST), SECOND_HOST: node(SECOND_HOST)})
+    view = fleet(nodes=[node(DPU), node("d2")], budgets=budgets, tenant=tenant, namespace=namespace(entries))
+    found = build_roster(replace(view, **{"config": parsed(ends=True), **but})).slots
+    return {
+        host: None if (hold := found["host", host].not_now) is None else str(hold.reason)
+        for host in (HOST, SECOND_HOST)
+    }
+
+
+def test_hosts_are_led_out_one_after_the_other_unless_a_limit_says_otherwise() -> None:
+    ends = parsed(ends=True)
+    for_two = replace(ends, drain=replace(ends.drain, max_unavailable=2))
+    waits = {HOST: "HostDraining", SECOND_HOST: "HostDraining"}
+    assert led_out() == waits  # neither has asked yet
+    assert led_out(config=parsed()) == {HOST: None, SECOND_HOST: None}
+    assert led_out(config=for_two) == waits
+
+
+LEFT_BY = {LEFT_BY_ANNOTATION: "owner"}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "is_cordoned", "is_left"),
+    [(LEFT_BY, True, True), (LEFT_BY, False, False), ({LEFT_BY_ANNOTATION: "another"}, True, False), ({}, True, False)],
+)
+def test_a_host_that_was_led_out_is_known_by_our_mark_and_its_cordon(
+    annotations: dict[str, str], is_cordoned: bool, is_left: bool
+) -> None:
+    host = {**node(HOST, {}, **annotations), "spec": {"unschedulable": is_cordoned}}
+    assert TenantFleet({HOST: host}).left_by("owner") == (frozenset({HOST}) if is_left else frozenset())
+
+
+def network(host: str, since: int | None) -> NetworkState:
+    return NetworkState(host, DPU, NetworkReason.HOST_WITHOUT_NETWORK, "", since)
+
+
+def test_of_the_hosts_without_a_network_those_that_ask_have_a_turn_the_longest_outage_first() -> None:
+    networks = [network("late", 20), network(HOST, 10), network("does-not-ask", None)]
+    found = build_roster(fleet(config=CORDONING, networks=networks, suspect="the network of infra")).slots
+    assert found["host", HOST].turn is Turn.GRANTED
+    quiet = build_roster(fleet(config=CORDONING, networks=[network(HOST, None)])).slots
+    assert quiet["host", HOST].turn is Turn.UNDECIDED
+    later = build_roster(fleet(config=CORDONING, networks=[network("late", 5), network(HOST, 10)])).slots
+    assert later["host", HOST].turn is Turn.REFUSED
+
+
+def test_of_several_configs_that_cordon_the_smallest_limit_holds() -> None:
+    wide = replace(parsed(), unplanned=UnplannedSpec(OutagePolicy.CORDON, max_hosts=5))
+    others = {"rosters": {"b": roster()}}
+    assert build_roster(fleet(config=wide, **others, siblings=[CORDONING])).cordons.limit == 1
+    reporting = replace(CORDONING, unplanned=replace(CORDONING.unplanned, policy=OutagePolicy.REPORT))
+    assert build_roster(fleet(config=wide, **others, siblings=[reporting])).cordons.limit == 5
+
+
+def test_that_infra_itself_is_suspect_is_said_to_all_hosts() -> None:
+    assert build_roster(fleet(config=CORDONING, suspect="its Nodes")).cordons.suspect == "its Nodes"
