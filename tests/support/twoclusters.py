@@ -171,5 +171,5 @@ def _selected(obj: Obj, labels: str, fields: str) -> bool:
     if not fields:
         return True
     key, _, value = fields.partition("=")
-    assert key == "spec.nodeName"
-    return bool((obj.get("spec") or {}).get("nodeName") == value)
+    assert key in ("spec.nodeName", "metadata.name")
+    return bool(name_of(obj) == value if key == "metadata.name" else (obj.get("spec") or {}).get("nodeName") == value)
