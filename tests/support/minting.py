@@ -22,7 +22,7 @@ _OPERATOR = "dpunetop-operator"
 @contextmanager
 def minting_allowed(trial: Trial) -> Iterator[None]:
     """The reader of the trial has these rights, for one trial at a time."""
-    _forget_others(trial)
+    forget_others(trial)
     apply, namespace = trial.world.tenant.apply, trial.tenant_namespace
     for kind in ("Role", "ClusterRole"):
         apply(_bound(kind, names.DPU_ROLE, namespace, _rules(kind, names.DPU_ROLE)))
@@ -31,10 +31,10 @@ def minting_allowed(trial: Trial) -> Iterator[None]:
     for path in (f"/apis/{RBAC}/v1/{plural}/test-minting" for plural in ("clusterroles", "clusterrolebindings")):
         trial.tenant.delete(path)
     trial.tenant.delete(f"/apis/{RBAC}/v1/clusterroles/{names.DPU_ROLE}")
-    _forget_others(trial)
+    forget_others(trial)
 
 
-def _forget_others(trial: Trial) -> None:
+def forget_others(trial: Trial) -> None:
     """Take our binding away, which the whole tenant has one of: also one that an operator made anew after the end of
     the trial before."""
     left = get(CLUSTERROLEBINDINGS, "", names.DPU_ACCOUNT).target

@@ -14,6 +14,7 @@ from dpunetop.app.commands.doctor import doctor
 from dpunetop.app.commands.tenantkubeconfig import tenant_kubeconfig
 from dpunetop.domain.tenant.credentialend import end_of
 from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
+from support.minting import forget_others
 from support.trial import Trial
 
 pytestmark = pytest.mark.timeout(180)
@@ -21,7 +22,8 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture
 def arguments(trial: Trial, tmp_path: Path) -> Iterator[list[str]]:
-    """Flags of an administrator of the tenant; what they leave in all of the tenant goes."""
+    """Flags of an administrator of the tenant; what they leave in all of the tenant goes, and what others left."""
+    forget_others(trial)
     yield [
         f"--tenant-kubeconfig={trial.world.tenant.admin_kubeconfig}",
         f"--file={tmp_path / 'tenant.kubeconfig'}",
@@ -32,6 +34,7 @@ def arguments(trial: Trial, tmp_path: Path) -> Iterator[list[str]]:
     for obj in assets.tenant_manifests():
         if "namespace" not in obj["metadata"] and trial.tenant.get_or_empty(trial.tenant.path_of(obj)):
             trial.tenant.delete(trial.tenant.path_of(obj))
+    forget_others(trial)
 
 
 def test_the_operator_becomes_ready_with_it(
