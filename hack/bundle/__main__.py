@@ -192,7 +192,8 @@ def main(deploy: str, folder: str) -> int:
     """Write the bundle."""
     out, head = Path(folder), "# Made by `make manifests` of what config/ renders to. Change it there.\n"
     objects = [each for each in yaml.safe_load_all(Path(deploy, "dpunetop.yaml").read_text()) if each]
-    samples = [yaml.safe_load((ROOT / "config" / "samples" / "dpuclusterconfig.yaml").read_text())]
+    names = ("dpuclusterconfig", "dpunode")
+    samples = [yaml.safe_load((ROOT / "config" / "samples" / f"{name}.yaml").read_text()) for name in names]
     (out / "manifests").mkdir(parents=True)
     (out / "metadata").mkdir()
     for each in [version(objects, samples), *beside(objects)]:

@@ -41,7 +41,8 @@ class Ownership(Enum):
 class Apply:
     """Server-side apply `desired`, which holds exactly the fields that `field_manager` owns.
 
-    `live` None means create-only: the write fails with Conflict if anything is there.
+    `live` None means create-only: the write fails with Conflict if anything is there. What this process has made itself
+    meanwhile is applied to; with `Fence.VERSION` it is left as it is.
     """
 
     cluster: str

@@ -175,7 +175,7 @@ class Executor:
         place = _Place.of(step, step.desired)
         current = self._current(place, step.live)
         write = _Write.of(place, step)
-        if current is not None and self._stands(write, current):
+        if current is not None and (self._stands(write, current) or _is_made_once(step)):
             return _left_out(current, step.live)
         client, timeout = self._door(place)
         body = _with_metadata(step.desired, _expectations(step, current))
@@ -509,6 +509,11 @@ def _is_behind(seen: Obj | None, answer: Obj) -> bool:
         return True
     old, new = version_of(seen), version_of(answer)
     return old.isdecimal() and new.isdecimal() and int(old) < int(new)
+
+
+def _is_made_once(step: Apply) -> bool:
+    """Whether a step must not follow another one of its kind that the view does not show yet."""
+    return step.live is None and step.fence is Fence.VERSION
 
 
 def _expectations(step: Apply, current: Obj | None) -> Mapping[str, str]:

@@ -792,3 +792,15 @@ def test_what_is_gone_counts_as_deleted_and_nothing_is_sent_without_leadership(
     with pytest.raises(LeadershipLost):
         deposed.send(Patch(INFRA, CONFIGMAPS, stored("7"), {}))
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(("fence", "is_applied"), [(Fence.UID, True), (Fence.VERSION, False)])
+def test_what_this_process_made_and_no_cache_shows_yet_is_applied_to_unless_it_is_made_once(
+    executor: Executor, server: Script, fence: Fence, is_applied: bool
+) -> None:
+    server.answers = [stored("7", a="1"), stored("7", a="1"), stored("8", a="2")]
+    assert executor.execute(Plan((apply(None, fence, a="1"),)), Stop()) is Executed.WROTE
+    again = executor.execute(Plan((apply(None, fence, a="2"),)), Stop())
+    assert again is (Executed.WROTE if is_applied else Executed.BEHIND)
+    sent = [asked[1] for asked in server.asked if asked[0] == "apply"]
+    assert [expectations(("apply", body)) for body in sent[1:]] == ([{"uid": "u-1"}] if is_applied else [])

@@ -18,7 +18,7 @@ from dpunetop.domain.drain.protection.tasks import DesiredEntry, Leave, ReleaseB
 from dpunetop.domain.names import OWNER_LABEL, PODDISRUPTIONBUDGETS
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA
 from dpunetop.kube.meta import Obj, labels_of
-from dpunetop.kube.plan import Apply, Ownership
+from dpunetop.kube.plan import Apply, Fence, Ownership
 
 
 class ProtectionPhase(StrEnum):
@@ -134,14 +134,15 @@ def _is_ours(view: ProtectionView) -> bool:
 
 
 def _upkeep(view: ProtectionView) -> tuple[Apply, ...]:
-    """A blocker is rolled only while nothing can be evicted meanwhile; the budget is made once."""
+    """A blocker is rolled only while nothing can be evicted meanwhile; the budget is made once, and from then on each
+    write of it names what was read (rule 2)."""
     name, manager, steps = view.dpu.name, view.host_ref.author.field_manager, []
     if view.deployment is None or _may_roll(view):
         desired, live = blocker(view.settings, name), view.deployment
         steps.append(Apply(INFRA, DEPLOYMENTS, desired, live, manager, ownership=Ownership.WHOLE))
     if view.dpu.budget is None:
         first = first_budget(view.settings, name, _host_to_guard(view) or "")
-        steps.append(Apply(INFRA, PODDISRUPTIONBUDGETS, first, None, manager))
+        steps.append(Apply(INFRA, PODDISRUPTIONBUDGETS, first, None, manager, Fence.VERSION))
     return tuple(steps)
 
 

@@ -11,6 +11,8 @@ from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.drain.model.facts import DpuView, DrainOverride
 from dpunetop.domain.drain.protection.blockers import blocker
 from dpunetop.domain.drain.protection.decision import Entries, ProtectionPhase, ProtectionView, decide_protection
+from dpunetop.domain.names import PODDISRUPTIONBUDGETS
+from dpunetop.kube.plan import Fence
 from support.drainviews import NODE, POD, SITE, closed, dpu
 from support.rosters import BLOCKERS, DPU, ENTRY, HOST
 
@@ -109,3 +111,12 @@ def test_what_is_released_is_released_as_the_host_was_seen() -> None:
     for is_drained in (True, False):
         task = decide_protection(view(**ENDING, drained=is_drained)).task
         assert getattr(task, "drained", None) is is_drained
+
+
+def test_a_budget_is_made_once_and_never_applied_to_by_what_a_cache_does_not_show_yet() -> None:
+    [budget] = [
+        step
+        for step in decide_protection(view(replace(dpu(), budget=None))).upkeep
+        if step.resource == PODDISRUPTIONBUDGETS
+    ]
+    assert (budget.live, budget.fence) == (None, Fence.VERSION)
