@@ -49,7 +49,8 @@ def test_a_kubeconfig_of_the_form_of_the_sample_is_taken() -> None:
     assert "api.tenant-cluster-1.example" in str(parsed)
 
 
-def test_the_kustomization_holds_all_but_the_credential() -> None:
+def test_the_kustomization_holds_all_but_the_credential_and_what_the_operator_makes() -> None:
     listed = set(sample(SAMPLES / "kustomization.yaml")["resources"])
     assert listed == {"tenant-namespace", "env-overrides.yaml", "dpuclusterconfig.yaml"}
-    assert {path.name for path in SAMPLES.glob("*.yaml")} - listed == {"kustomization.yaml", "kubeconfig-secret.yaml"}
+    others = {path.name for path in SAMPLES.glob("*.yaml")} - listed
+    assert others == {"kustomization.yaml", "kubeconfig-secret.yaml", "dpunode.yaml"}
