@@ -151,12 +151,13 @@ class Stage:
         return str((condition_of(self.world.config(), type_) or {}).get("message"))
 
     def is_rolled(self) -> bool:
-        """Whether every DPU runs what the pool says, and is schedulable."""
+        """Whether every DPU runs what the pool says, and no drain is left."""
         pool = self._seen(self.world.infra, names.MACHINECONFIGPOOLS, "", self.world.quick_start.pool)
         wanted, runs = at(pool, "spec", "configuration", "name"), at(pool, "status", "configuration", "name")
         sources = mappings(at(pool, "spec", "configuration", "source"))
         has_ours = any(str(each.get("name")).endswith("-sandbox") for each in sources)
-        return has_ours and wanted == runs and self.says("Ready", "True") and self.says("PairsHealthy", "True")
+        rests = (condition_of(self.world.config(), "PairsHealthy") or {}).get("reason") == "AllProtected"
+        return has_ours and wanted == runs and self.says("Ready", "True") and rests and self.is_given_back()
 
     def copied_kubeconfig(self) -> str:
         """The kubeconfig in use, as the operator keeps it."""
