@@ -10,9 +10,10 @@ import json
 import select
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,12 @@ def play(tests: Tests, wanted: list[Bug], results: Results, until: float, jobs: 
             yield bug, fate
 
 
+def sample(fates: Iterable[tuple[Bug, Fate | None]]) -> dict[Bug, Fate]:
+    """What is known of all bugs before the first of which it is not. Behind that one there are kills of earlier runs,
+    but no survivor that other tests are still to be asked about: to count them would make the share too small."""
+    return {bug: fate for bug, fate in takewhile(lambda found: found[1] is not None, fates) if fate is not None}
+
+
 def judge(every: list[Bug], fates: dict[Bug, Fate], known: Survivors) -> int:
     """Tell what was found; the exit code."""
     names = {bug.name for bug, fate in fates.items() if fate is Fate.SURVIVED}
@@ -170,8 +177,7 @@ def main() -> int:
         for bug, fate in play(tests, wanted, results, until, asked.jobs):
             if fate is Fate.SURVIVED:
                 print(f"survives: {bug.name}", flush=True)
-        fates = {bug: known for bug in wanted if (known := results.fate(bug, tests)) is not None}
-        return judge(every, fates, Survivors.read(LIST))
+        return judge(every, sample((bug, results.fate(bug, tests)) for bug in wanted), Survivors.read(LIST))
 
     return collected(asked.tests, body)
 
