@@ -233,7 +233,7 @@ class _Sandbox:
 
             try:
                 scenario.play(Stage(world, operator, self._say, look))
-            except TimeoutError as err:
+            except (TimeoutError, ApiError, OSError, OperatorFailed) as err:
                 self._say(f"the scenario ends here: {err}")
         print("", *cards.lines(cards.of(world)), sep="\n", flush=True)
 

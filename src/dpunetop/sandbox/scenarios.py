@@ -212,10 +212,12 @@ def _tenant_outage(stage: Stage) -> None:
     pods = stage.pods()
     stage.tell("the tenant's API server stops answering")
     stage.world.tenant.pause(Component.APISERVER)
-    stage.until("the condition TenantReachable tells it", lambda: not stage.says("TenantReachable", "True"))
-    stage.tell(f"it says: {stage.message('TenantReachable')}")
-    stage.tell(f"nothing is changed meanwhile: {_kept(pods, stage.pods())}")
-    stage.world.tenant.resume(Component.APISERVER)
+    try:
+        stage.until("the condition TenantReachable tells it", lambda: not stage.says("TenantReachable", "True"))
+        stage.tell(f"it says: {stage.message('TenantReachable')}")
+        stage.tell(f"nothing is changed meanwhile: {_kept(pods, stage.pods())}")
+    finally:
+        stage.world.tenant.resume(Component.APISERVER)
     stage.until("it answers again: TenantReachable is True", lambda: stage.says("TenantReachable", "True"))
 
 

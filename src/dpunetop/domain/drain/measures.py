@@ -105,18 +105,14 @@ def _pairs(labels: tuple[str, str], reports: Sequence[HostReport]) -> Iterator[M
     phases = Counter(_phase(status) for status, _ in paired)
     for phase in DpuPhase:
         yield Measurement(PAIRS, (*labels, str(phase)), phases[phase])
-    unprotected = sum(phase not in _GUARDED and not _was_let_go(status) for status, phase in paired)
+    excused = [status is not None and status.was_let_go for status, _ in paired]
+    unprotected = sum(phase not in _GUARDED for (_, phase), let_go in zip(paired, excused, strict=True) if not let_go)
     yield Measurement(UNPROTECTED, labels, unprotected)
     yield Measurement(UNPAIRED, labels, sum(host is None for _, _, host in guardings))
 
 
 def _phase(status: DpuStatus | None) -> DpuPhase:
     return DpuPhase.IDLE if status is None else status.stage
-
-
-def _was_let_go(status: DpuStatus | None) -> bool:
-    """Whether its blocker goes with its reboot, as a matter of course."""
-    return status is not None and status.stage is not DpuPhase.IDLE and status.has_opened
 
 
 def _networks(labels: tuple[str, str], reports: Sequence[HostReport], now: int) -> Iterator[Measurement]:

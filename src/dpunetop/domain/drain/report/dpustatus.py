@@ -59,6 +59,12 @@ class DpuStatus:
     """When it is late, in seconds of the epoch; 0: never."""
     late: Late | None = None
 
+    @property
+    def was_let_go(self) -> bool:
+        """Whether its blocker was evicted, or reboots with its DPU, as a matter of course; not before the host is
+        drained, since nothing would hold the drain of the DPU."""
+        return self.stage is not DpuPhase.IDLE and self.has_opened
+
 
 _GOOD = frozenset(
     {

@@ -115,9 +115,7 @@ def _is_excused(pair: PairState) -> bool:
 
 
 def _was_let_go(pair: PairState) -> bool:
-    """Whether its blocker was evicted, or reboots with its DPU, as a matter of course; but not before the host is
-    drained, since nothing would hold the drain of the DPU."""
-    return _is_draining(pair) and pair.dpu_status is not None and pair.dpu_status.has_opened
+    return pair.dpu_status is not None and pair.dpu_status.was_let_go
 
 
 def _is_draining(pair: PairState) -> bool:
