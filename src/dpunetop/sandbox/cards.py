@@ -4,26 +4,45 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self
 
 from dpunetop.domain import names
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.errors import ApiError
+from dpunetop.kube.errors import ApiError, Unreachable
 from dpunetop.kube.keys import NODES, PODS, Resource
 from dpunetop.kube.meta import Obj, name_of
 from dpunetop.kube.requests import get
 from dpunetop.kube.shapes import at
+from dpunetop.sandbox.admin import AdminClient
 from dpunetop.sandbox.controlplane import ControlPlane
+from dpunetop.sandbox.seed import QuickStart
 from dpunetop.sandbox.world import World
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _EVERY_SECONDS = 1.0
+_PATIENCE_SECONDS = 2.0
+_SILENT = "no answer"
+
+
+class Lists(Protocol):
+    """What is asked of a cluster; see `AdminClient`."""
+
+    def list_all(self, path: str) -> list[Obj]:
+        """See `AdminClient.list_all`."""
+
+
+@dataclass(frozen=True)
+class _Tenant:
+    """What the tenant shows, by name."""
+
+    hosts: dict[str, Obj]
+    maintenances: dict[str, Obj]
 
 
 @dataclass(frozen=True)
@@ -40,22 +59,15 @@ class Card:
 
 def of(world: World) -> list[Card]:
     """One row for each DPU. Raises: ApiError, OSError."""
-    infra, tenant, namespace = world.infra, world.tenant, world.quick_start.namespace
-    dpus, hosts = _by_name(infra, NODES), _by_name(tenant, NODES)
-    budgets = _by_name(infra, names.PODDISRUPTIONBUDGETS, namespace)
-    maintenances = _by_name(tenant, names.NODEMAINTENANCES)
-    serving = {at(pod, "spec", "nodeName") for pod in _by_name(infra, PODS, namespace).values() if _serves(pod)}
-    return [
-        Card(
-            dpu,
-            _node(dpus.get(dpu)),
-            host,
-            _node(hosts.get(host)),
-            "works" if dpu in serving else "none",
-            _drain(budgets.get(names.blocker_name(dpu)), maintenances.get(names.maintenance_name(host))),
-        )
-        for dpu, host in world.quick_start.pairs.items()
-    ]
+    return _rows(world.quick_start, world.infra.admin, _tenant(world.tenant.admin))
+
+
+def seen(quick_start: QuickStart, infra: Lists, tenant: Lists) -> list[Card]:
+    """The same, and of a tenant that does not answer just that. Raises: ApiError, where infra does not."""
+    try:
+        return _rows(quick_start, infra, _tenant(tenant))
+    except Unreachable:
+        return _rows(quick_start, infra, None)
 
 
 def lines(rows: Sequence[Card]) -> Iterator[str]:
@@ -68,29 +80,64 @@ def lines(rows: Sequence[Card]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def watching(world: World) -> Iterator[Callable[[], None]]:
-    """A table that stays below what is printed; what is given draws it anew, at most once a second. On what is no
+    """A table that stays below what is printed; what is given draws it anew, and waits for no server. On what is no
     terminal, or without `rich`, nothing is drawn."""
     if not sys.stdout.isatty() or find_spec("rich") is None:
         yield lambda: None
         return
     from rich.live import Live
 
-    drawn_at = 0.0
-    with Live(auto_refresh=False) as live:
+    with (
+        Looks(world.quick_start, impatient(world.infra), impatient(world.tenant)) as looks,
+        Live(auto_refresh=False) as live,
+    ):
+        drawn: list[Card] = []
 
         def draw() -> None:
-            nonlocal drawn_at
-            if time.monotonic() - drawn_at < _EVERY_SECONDS:
-                return
-            drawn_at = time.monotonic()
-            with contextlib.suppress(ApiError, OSError):  # a server that is paused, or on its way down
-                live.update(_table(of(world)), refresh=True)
+            nonlocal drawn
+            if (newest := looks.newest) != drawn:
+                drawn = newest
+                live.update(_table(drawn), refresh=True)
 
         yield draw
 
 
+def impatient(cluster: ControlPlane) -> AdminClient:
+    """A client that a paused server does not hold up for long."""
+    return AdminClient(cluster.url, cluster.folder / "ca.pem", cluster.admin.credential, timeout=_PATIENCE_SECONDS)
+
+
+class Looks:
+    """The cards as they were a moment ago, read again and again by a thread of its own: it waits for a server that is
+    paused, and nobody else does.
+
+    Threads: `newest` by any.
+    """
+
+    def __init__(self, quick_start: QuickStart, infra: Lists, tenant: Lists) -> None:
+        self._clusters = quick_start, infra, tenant
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="cards", daemon=True)
+        self.newest: list[Card] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause = 0.0
+        while not self._ended.wait(pause):
+            pause = _EVERY_SECONDS
+            with contextlib.suppress(ApiError, OSError):  # infra is on its way down
+                self.newest = seen(*self._clusters)
+
+
 _HEAD = tuple(field.name.replace("_", " ").upper() for field in fields(Card))
-_COLOURS = {"works": "green", "none": "red", "Ready": "green", "NotReady": "red"}
+_COLOURS = {"works": "green", "none": "red", "Ready": "green", "NotReady": "red", _SILENT: "red"}
 
 
 def _table(rows: Sequence[Card]) -> Table:
@@ -107,9 +154,30 @@ def _coloured(cell: str) -> str:
     return f"[{colour}]{cell}[/]" if colour else cell
 
 
-def _by_name(cluster: ControlPlane, resource: Resource, namespace: str = "") -> dict[str, Obj]:
+def _rows(quick_start: QuickStart, infra: Lists, tenant: _Tenant | None) -> list[Card]:
+    namespace = quick_start.namespace
+    dpus, budgets = _by_name(infra, NODES), _by_name(infra, names.PODDISRUPTIONBUDGETS, namespace)
+    serving = {at(pod, "spec", "nodeName") for pod in _by_name(infra, PODS, namespace).values() if _serves(pod)}
+    return [
+        Card(
+            dpu,
+            _node(dpus.get(dpu)),
+            host,
+            _node(tenant.hosts.get(host)) if tenant else _SILENT,
+            "works" if dpu in serving else "none",
+            _drain(budgets.get(names.blocker_name(dpu)), tenant, host),
+        )
+        for dpu, host in quick_start.pairs.items()
+    ]
+
+
+def _tenant(tenant: Lists) -> _Tenant:
+    return _Tenant(_by_name(tenant, NODES), _by_name(tenant, names.NODEMAINTENANCES))
+
+
+def _by_name(cluster: Lists, resource: Resource, namespace: str = "") -> dict[str, Obj]:
     path = get(resource, namespace, "").target.rstrip("/")
-    return {name_of(obj): obj for obj in cluster.admin.list_all(path)}
+    return {name_of(obj): obj for obj in cluster.list_all(path)}
 
 
 def _node(node: Obj | None) -> str:
@@ -123,9 +191,12 @@ def _serves(pod: Obj) -> bool:
     return at(pod, "metadata", "labels", "app") == names.OVNKUBE_NODE and _is_true(pod, "Ready")
 
 
-def _drain(budget: Obj | None, maintenance: Obj | None) -> str:
+def _drain(budget: Obj | None, tenant: _Tenant | None, host: str) -> str:
     if at(budget, "spec", "maxUnavailable") == 1:
         return "budget open"
+    if tenant is None:
+        return _SILENT
+    maintenance = tenant.maintenances.get(names.maintenance_name(host))
     if maintenance is None:
         return "-"
     return "host drained" if at(maintenance, "status", "phase") == "Succeeded" else "host draining"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from dpunetop.domain import names
+from dpunetop.kube.errors import Unreachable
 from dpunetop.kube.keys import NODES, PODS
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import cards
@@ -22,6 +25,19 @@ class Admin:
 
     def list_all(self, path: str) -> list[dict[str, Any]]:
         return self._objects.get(path, [])
+
+
+class Paused:
+    """Connections stay open and silent, until whoever waits gives up."""
+
+    def __init__(self) -> None:
+        self.asked, self.given_up = threading.Event(), threading.Event()
+
+    def list_all(self, path: str) -> list[dict[str, Any]]:
+        self.asked.set()
+        assert threading.current_thread() is not threading.main_thread()
+        self.given_up.wait()
+        raise Unreachable(0, "Refused", f"GET {path}: timed out")
 
 
 def path(resource: Any, namespace: str = "") -> str:
@@ -80,3 +96,23 @@ def test_without_a_terminal_nothing_is_drawn(capsys: pytest.CaptureFixture[str])
     with cards.watching(world({}, {})) as draw:
         draw()
     assert capsys.readouterr().out == ""
+
+
+def test_on_a_terminal_nobody_waits_for_a_tenant_that_is_paused(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, paused = world({path(NODES): [node("dpu-1")]}, {}), Paused()
+    stage.tenant.admin = paused
+    monkeypatch.setattr(cards, "impatient", lambda cluster: cluster.admin)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with cards.watching(stage) as draw:
+        paused.asked.wait()
+        draw()  # comes back, though the tenant has not answered
+        paused.given_up.set()
+
+
+def test_of_a_tenant_that_does_not_answer_that_is_said() -> None:
+    stage, paused = world({path(NODES): [node("dpu-1")], path(PODS, "ns"): [{**POD, "status": READY}]}, {}), Paused()
+    paused.given_up.set()
+    with cards.Looks(stage.quick_start, stage.infra.admin, paused) as looks:
+        while not looks.newest:
+            threading.Event().wait(0.01)
+    assert looks.newest == [Card("dpu-1", "Ready", "host-1", "no answer", "works", "no answer")]
