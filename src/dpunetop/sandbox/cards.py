@@ -33,7 +33,7 @@ _SILENT = "no answer"
 class Lists(Protocol):
     """What is asked of a cluster; see `AdminClient`."""
 
-    def list_all(self, path: str) -> list[Obj]:
+    def list_all(self, path: str) -> Sequence[Obj]:
         """See `AdminClient.list_all`."""
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from dpunetop import __version__
 from dpunetop.app.commands.archive import Archive
+from dpunetop.app.commands.collected import Where, in_a_namespace, in_no_namespace
 from dpunetop.app.commands.exits import Exit
 from dpunetop.app.commands.flags import DEFAULT_OPERATOR_NAMESPACE, CommandParser
 from dpunetop.app.commands.invocation import Invocation, invoke
@@ -26,20 +27,7 @@ from dpunetop.domain import names
 from dpunetop.domain.support.scrubbing import Scrubber
 from dpunetop.domain.support.shown import shown, shown_event
 from dpunetop.kube.errors import ApiError, NotFound
-from dpunetop.kube.keys import (
-    CONFIGMAPS,
-    DAEMONSETS,
-    DEPLOYMENTS,
-    EVENTS,
-    INFRA,
-    LEASES,
-    NAMESPACES,
-    NODES,
-    PODS,
-    SECRETS,
-    SERVICEACCOUNTS,
-    Resource,
-)
+from dpunetop.kube.keys import EVENTS, NAMESPACES, PODS, SECRETS, Resource
 from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.shapes import at, mappings
@@ -53,10 +41,6 @@ LOG_BYTES = 4 << 20
 """Of one container, as the server sends it; the archive keeps the end of it."""
 _PAGE = 250
 _COMMANDS = ("doctor", "status")
-_CLUSTER_KINDS = {INFRA: (NODES, names.MACHINECONFIGPOOLS), "tenant": (NODES, names.NODEMAINTENANCES)}
-_OPERATOR_KINDS = (DEPLOYMENTS, PODS, LEASES, names.PODDISRUPTIONBUDGETS, SERVICEACCOUNTS)
-_SERVED_KINDS = (names.DPUCLUSTERCONFIGS, DAEMONSETS, PODS, CONFIGMAPS, SECRETS, SERVICEACCOUNTS)
-_TENANT_KINDS = (DAEMONSETS, DEPLOYMENTS, PODS, CONFIGMAPS, SECRETS, LEASES, SERVICEACCOUNTS)
 _ABOUT = """It reads what concerns DPUs: objects, events, logs, what doctor and status print, and all releases. Of each
 kind only members are kept that are known to hold no secret; of Secrets the keys and the length of each value. The
 file left-out.txt in the archive says what is not in it, and why. Look into the archive before you send it."""
@@ -83,7 +67,7 @@ class Part:
 
     folder: str
     client: Read
-    kinds: Sequence[Resource]
+    selections: Sequence[Selection]
     """Of the whole cluster."""
     namespaces: Sequence[tuple[str, Sequence[Resource]]]
 
@@ -129,10 +113,10 @@ def _parts(invocation: Invocation, collector: Collector) -> Iterator[Part]:
     operator = invocation.flags.operator_namespace or DEFAULT_OPERATOR_NAMESPACE
     served = sorted({namespace_of(config) for config in configs} - {operator})
     homes = [
-        (operator, tuple(dict.fromkeys((*_OPERATOR_KINDS, *_SERVED_KINDS)))),
-        *((home, _SERVED_KINDS) for home in served),
+        (operator, in_a_namespace(Where.OPERATOR, Where.SERVED)),
+        *((home, in_a_namespace(Where.SERVED)) for home in served),
     ]
-    yield Part("infra", infra, _CLUSTER_KINDS[INFRA], homes)
+    yield Part("infra", infra, in_no_namespace(Where.INFRA), homes)
     done = set()
     for config in configs:
         given = invocation.flags.tenants.of(namespace_of(config), name_of(config))
@@ -148,7 +132,8 @@ def _tenant(invocation: Invocation, collector: Collector, config: Obj, home: str
     if client is None:
         collector.leave_out(f"the tenant of {whose}", "no --tenant-kubeconfig was given")
         return
-    yield Part(f"tenant/{whose}", client, _CLUSTER_KINDS["tenant"], ((home, _TENANT_KINDS),))
+    kinds = in_a_namespace(Where.OVN)
+    yield Part(f"tenant/{whose}", client, in_no_namespace(Where.TENANT), ((home, kinds),))
 
 
 class Collector:
@@ -193,8 +178,8 @@ class Collector:
             archive.leave_out(what, why)
 
     def _put(self, archive: Archive, part: Part) -> None:
-        for resource in part.kinds:
-            self._objects(archive, part, Selection(resource))
+        for selection in part.selections:
+            self._objects(archive, part, selection)
         for home, kinds in part.namespaces:
             self._objects(archive, part, Selection(NAMESPACES, "", f"metadata.name={home}"))
             for resource in kinds:

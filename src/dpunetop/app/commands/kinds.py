@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from dpunetop.app.commands.flags import UsageError
 from dpunetop.base.quoting import printable
 from dpunetop.domain import names
@@ -15,6 +17,8 @@ _KNOWN = {
     for each in vars(module).values()
     if isinstance(each, Resource)
 }
+KNOWN: Final = frozenset(_KNOWN.values())
+"""Every kind that the operator reads or writes."""
 
 
 def resource_of(obj: Obj) -> Resource:

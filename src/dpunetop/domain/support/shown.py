@@ -7,7 +7,7 @@ annotations, scripts and variables that nobody here knows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from dpunetop.domain import names
 from dpunetop.domain.ovnkube.conf import BadOvnkubeConf, SettingRefused, read_ovnkube_conf
@@ -89,6 +89,17 @@ def _secret(obj: Obj) -> dict[str, Any]:
 def _whole(obj: Obj) -> dict[str, Any]:
     """Of a kind whose schema, ours or Kubernetes', has no place for a secret."""
     return _picked(obj, ("spec", "status"))
+
+
+def _rights(obj: Obj) -> dict[str, Any]:
+    return _picked(obj, ("rules", "aggregationRule", "roleRef", "subjects"))
+
+
+def _definition(obj: Obj) -> dict[str, Any]:
+    """Which versions there are; what their schemas say is known by the release."""
+    versions = [_picked(each, ("name", "served", "storage")) for each in mappings(at(obj, "spec", "versions"))]
+    status = _picked(obj.get("status"), ("conditions", "storedVersions"))
+    return {"spec": {**_picked(obj.get("spec"), ("scope", "names")), "versions": versions}, "status": status}
 
 
 def _node(obj: Obj) -> dict[str, Any]:
@@ -204,12 +215,20 @@ _BODIES: Mapping[str, Callable[[Obj], dict[str, Any]]] = {
     "Deployment": _workload,
     "DaemonSet": _workload,
     "DpuClusterConfig": _whole,
+    "DpuNode": _whole,
     "MachineConfigPool": _whole,
     "PodDisruptionBudget": _whole,
     "NodeMaintenance": _whole,
     "Lease": _whole,
     "Namespace": _whole,
+    "Role": _rights,
+    "ClusterRole": _rights,
+    "RoleBinding": _rights,
+    "ClusterRoleBinding": _rights,
+    "CustomResourceDefinition": _definition,
     "ServiceAccount": _nothing,
     "MachineConfig": _nothing,
 }
 """What is shown beside the metadata; of a kind that is not listed, nothing."""
+KINDS: Final = frozenset(_BODIES)
+"""The kinds of which it was decided what is shown."""

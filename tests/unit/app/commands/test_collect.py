@@ -15,10 +15,14 @@ from dpunetop.app.commands import archive as archives
 from dpunetop.app.commands import collect as collecting
 from dpunetop.app.commands.archive import Archive
 from dpunetop.app.commands.collect import Collector, Part
+from dpunetop.app.commands.collected import COLLECTED, Taken, Where, in_a_namespace, in_no_namespace
+from dpunetop.app.commands.kinds import KNOWN
 from dpunetop.domain import names
 from dpunetop.domain.support.scrubbing import Scrubber
+from dpunetop.domain.support.shown import KINDS as KINDS_SHOWN
+from dpunetop.domain.support.shown import shown
 from dpunetop.kube.errors import Forbidden, NotFound
-from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, EVENTS, NODES, PODS, SECRETS
+from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, EVENTS, NODES, PODS, SECRETS, Resource
 from dpunetop.kube.meta import new_object
 from dpunetop.kube.requests import Selection
 from support.clock import FakeClock
@@ -96,7 +100,7 @@ def cluster() -> Logged:
 def collected(client: Logged, clock: FakeClock | None = None) -> dict[str, str]:
     """The archive, by path within its folder."""
     collector, file = Collector(clock or FakeClock()), io.BytesIO()
-    part = Part("infra", client, (NODES,), ((NAMESPACE, KINDS),))
+    part = Part("infra", client, (Selection(NODES),), ((NAMESPACE, KINDS),))
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
         made = collector.archive(tar, [part], 0.0)
         collector.put(made, [part])
@@ -116,6 +120,33 @@ def test_no_canary_gets_in_in_any_form(canary: str) -> None:
     whole = "\n".join(f"{path}\n{text}" for path, text in collected(cluster()).items())
     assert canary not in whole
     assert base64.b64encode(canary.encode()).decode() not in whole
+
+
+def test_of_each_kind_that_the_operator_knows_it_is_decided_whether_it_is_taken() -> None:
+    assert set(COLLECTED) == KNOWN
+
+
+TAKEN = {resource: taken for resource, taken in COLLECTED.items() if isinstance(taken, Taken)}
+
+
+@pytest.mark.parametrize("resource", TAKEN, ids=str)
+def test_what_is_taken_of_a_kind_is_shown_without_what_nobody_vouches_for(resource: Resource) -> None:
+    assert resource.kind in KINDS_SHOWN
+    strange = {"data": {"x": IN_CONFIG_MAP}, "stringData": {"y": IN_SECRET}, "unheard-of": {"z": [IN_ENV]}}
+    obj = annotated({**new_object(resource, NAMESPACE if resource.namespaced else "", "canary"), **strange})
+    obj["metadata"]["unheard-of"] = obj["metadata"]["annotations"]["her.example/token"] = IN_LOG
+    told = json.dumps(shown(obj))
+    assert [each for each in CANARIES if each in told] == []
+    assert '"name": "canary"' in told
+
+
+def test_each_place_where_objects_are_taken_is_looked_at() -> None:
+    places = {where for taken in TAKEN.values() for where in taken.where}
+    listed = {(where, each.resource) for where in (Where.INFRA, Where.TENANT) for each in in_no_namespace(where)}
+    listed |= {(where, each) for where in (Where.OPERATOR, Where.SERVED, Where.OVN) for each in in_a_namespace(where)}
+    assert places == set(Where)
+    assert listed == {(where, each) for each in TAKEN for where in TAKEN[each].where}
+    assert {each for where, each in listed if where in (Where.INFRA, Where.TENANT) and each.namespaced} == set()
 
 
 def test_of_a_secret_the_keys_and_lengths_get_in() -> None:
