@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import os
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 import structlog
 
 from dpunetop import __version__
+from dpunetop.app import settings as flags
 from dpunetop.app.logs import configure
 from dpunetop.app.settings import Settings, SettingsError, parse_settings
 from dpunetop.app.wiring import process_identity, wire
@@ -22,6 +24,11 @@ from dpunetop.runtime.manager import Outcome
 USAGE_EXIT = 2
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
 _SWITCH_SECONDS = 0.001
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags and arguments of the command."""
+    return flags.parser()
 
 
 def run(arguments: Sequence[str]) -> int:

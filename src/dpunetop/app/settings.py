@@ -87,7 +87,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
 
     Raises: SettingsError for the first value that cannot be used.
     """
-    given = vars(_parser().parse_args(list(arguments)))
+    given = vars(parser().parse_args(list(arguments)))
 
     def value(flag: str, variable: str | None, default: str) -> tuple[str, str]:
         """The text given for a setting and where it came from; an empty variable counts as not set."""
@@ -131,12 +131,13 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError(f"{message}; `python -m dpunetop run --help` lists the flags")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="dpunetop run", allow_abbrev=False, description="Run the operator.")
+def parser() -> argparse.ArgumentParser:
+    """The flags of `run`; what they may be is said where they are read."""
+    made = _Parser(prog="dpunetop run", allow_abbrev=False, description="Run the operator.")
     for flag, text in _FLAGS.items():
         optional = "?" if flag in ("leader-elect", "metrics-secure") else None
-        parser.add_argument(f"--{flag}", help=text, nargs=optional, const="true" if optional else None)
-    return parser
+        made.add_argument(f"--{flag}", help=text, nargs=optional, const="true" if optional else None)
+    return made
 
 
 _FLAGS = {

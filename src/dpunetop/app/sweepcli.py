@@ -53,7 +53,7 @@ def sweep(arguments: Sequence[str]) -> int:
 
 def parse_sweep(arguments: Sequence[str], environment: Mapping[str, str]) -> SweepSettings:
     """Read the flags of `sweep`. Raises: SettingsError for the first value that cannot be used."""
-    given = _parser().parse_args(list(arguments))
+    given = parser().parse_args(list(arguments))
     if not _LABEL.fullmatch(given.namespace):
         raise SettingsError(f"--namespace: {given.namespace!r} is not the name of a namespace")
     for owner in given.owner:
@@ -73,25 +73,26 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError(f"{message}; `python -m dpunetop sweep --help` lists the flags")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The flags and arguments of the command."""
     what = "Remove what is left of DpuClusterConfigs that are gone, once no operator is there to do it."
-    parser = _Parser(prog="dpunetop sweep", allow_abbrev=False, description=what)
-    parser.add_argument("--kubeconfig", help="of infra [KUBECONFIG]; default: the pod's ServiceAccount")
-    parser.add_argument("--tenant-kubeconfig", help="of a tenant that is to be swept too; default: none is")
-    parser.add_argument("--namespace", default=DEFAULT_NAMESPACE, help="of the operator; default %(default)s")
-    parser.add_argument("--dry-run", action="store_true", help="say what would go, and write nothing")
-    parser.add_argument(
+    made = _Parser(prog="dpunetop sweep", allow_abbrev=False, description=what)
+    made.add_argument("--kubeconfig", help="of infra [KUBECONFIG]; default: the pod's ServiceAccount")
+    made.add_argument("--tenant-kubeconfig", help="of a tenant that is to be swept too; default: none is")
+    made.add_argument("--namespace", default=DEFAULT_NAMESPACE, help="of the operator; default %(default)s")
+    made.add_argument("--dry-run", action="store_true", help="say what would go, and write nothing")
+    made.add_argument(
         "--terminating",
         action="store_true",
         help="DpuClusterConfigs that are being deleted count as gone: cut their hosts off, take our finalizer off",
     )
-    parser.add_argument(
+    made.add_argument(
         "--owner",
         action="append",
         default=[],
         help=f"value of the label {names.OWNER_LABEL}: what bears it in the tenant goes, though infra does not know it",
     )
-    return parser
+    return made
 
 
 def _sweeper(settings: SweepSettings) -> Sweeper:

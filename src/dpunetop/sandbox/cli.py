@@ -43,7 +43,7 @@ def sandbox(arguments: Sequence[str]) -> int:
         with `--exit-when-ready`, did not become Ready in time, 2 for a flag that cannot be used.
     Threads: the main one, which alone may set up signals.
     """
-    options = _parser().parse_args(list(arguments))
+    options = parser().parse_args(list(arguments))
     # SIGINT too: a shell starts what runs in the background with it ignored.
     before = [(number, signal.signal(number, signal.default_int_handler)) for number in _ENDING]
     try:
@@ -60,33 +60,34 @@ def sandbox(arguments: Sequence[str]) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The flags and arguments of the command."""
+    made = argparse.ArgumentParser(
         prog="dpunetop sandbox",
         description="Two real API servers with stand-ins for what has no place on one machine, and the quick start.",
     )
-    parser.add_argument(
+    made.add_argument(
         "--no-operator", action="store_true", help="leave all steps of the quick start to you; says what they need"
     )
-    parser.add_argument(
+    made.add_argument(
         "--dpus", type=_count, metavar="N", help="how many DPUs; default 3, or the one of the README with --no-operator"
     )
-    parser.add_argument(
+    made.add_argument(
         "--scenario",
         choices=[*SCENARIOS, NO_SCENARIO],
         default=DEFAULT_SCENARIO,
         help=f"what is played once all is Ready; default {DEFAULT_SCENARIO}",
     )
-    parser.add_argument(
+    made.add_argument(
         "--real",
         action="store_true",
         help=f"one DPU, with the ovnkube that {VARIABLE} names; run by `make sandbox REAL=1`, see docs/real-ovn.md",
     )
-    parser.add_argument("--exit-when-ready", action="store_true", help="end as soon as the DpuClusterConfig is Ready")
-    parser.add_argument(
+    made.add_argument("--exit-when-ready", action="store_true", help="end as soon as the DpuClusterConfig is Ready")
+    made.add_argument(
         "--timeout", type=float, default=300.0, metavar="S", help="how many seconds Ready may take; default 300"
     )
-    return parser
+    return made
 
 
 def _count(text: str) -> int:

@@ -74,16 +74,19 @@ class Part:
 
 def collect(arguments: Sequence[str]) -> int:
     """Make the archive; 0: it has all that it should; 3: something was left out."""
-    parser = CommandParser("collect", "Make a support archive of both clusters, without secrets.", _ABOUT)
-    parser.add_argument(
-        "--file", default="dpunetop-support.tar.gz", help="is made, with mode 0600; default %(default)s"
-    )
-    parser.add_argument(
+    return invoke(parser(), arguments, _body)
+
+
+def parser() -> CommandParser:
+    """The flags and arguments of the command."""
+    made = CommandParser("collect", "Make a support archive of both clusters, without secrets.", _ABOUT)
+    made.add_argument("--file", default="dpunetop-support.tar.gz", help="is made, with mode 0600; default %(default)s")
+    made.add_argument(
         "--tenant-namespace",
         default=names.OVN_KUBERNETES_NAMESPACE,
         help="of OVN-Kubernetes in tenants, where no DpuClusterConfig says another; default %(default)s",
     )
-    return invoke(parser, arguments, _body)
+    return made
 
 
 def _body(invocation: Invocation) -> Exit:

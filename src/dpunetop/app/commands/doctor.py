@@ -41,16 +41,21 @@ _WIDTH = max(len(verdict.value) for verdict in Verdict)
 
 def doctor(arguments: Sequence[str]) -> int:
     """Examine both clusters; 0: in order, 1: something fails, 3: nothing fails, but not all was looked at."""
-    parser = CommandParser("doctor", "Whether both clusters are as the operator needs them.", _ABOUT)
-    parser.add_argument(
+    return invoke(parser(), arguments, _body)
+
+
+def parser() -> CommandParser:
+    """The flags and arguments of the command."""
+    made = CommandParser("doctor", "Whether both clusters are as the operator needs them.", _ABOUT)
+    made.add_argument(
         "--service-account", default=OPERATOR_ACCOUNT, help="of the operator, in its namespace; default %(default)s"
     )
-    parser.add_argument(
+    made.add_argument(
         "--tenant-namespace",
         default=OVN_KUBERNETES_NAMESPACE,
         help="of OVN-Kubernetes in tenants, where no DpuClusterConfig says another; default %(default)s",
     )
-    return invoke(parser, arguments, _body)
+    return made
 
 
 def _body(invocation: Invocation) -> Exit:

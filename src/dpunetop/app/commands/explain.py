@@ -52,9 +52,14 @@ class Story:
 
 def explain(arguments: Sequence[str]) -> int:
     """See `SUMMARY`; the exit codes are those of `Exit`."""
-    parser = CommandParser("explain", SUMMARY, _EPILOG)
-    parser.add_argument("node", metavar="NODE", help="a DPU of infra, or a host of a tenant")
-    return invoke(parser, arguments, _explain)
+    return invoke(parser(), arguments, _explain)
+
+
+def parser() -> CommandParser:
+    """The flags and arguments of the command."""
+    made = CommandParser("explain", SUMMARY, _EPILOG)
+    made.add_argument("node", metavar="NODE", help="a DPU of infra, or a host of a tenant")
+    return made
 
 
 def _explain(invocation: Invocation) -> Exit:

@@ -48,8 +48,8 @@ class Flags:
     colour: bool
 
 
-class CommandParser(argparse.ArgumentParser):
-    """The parser of one command, with the shared flags. Raises: UsageError, where argparse would end the process."""
+class PlainParser(argparse.ArgumentParser):
+    """The parser of one command. Raises: UsageError, where argparse would end the process."""
 
     def __init__(self, name: str, summary: str, epilog: str = "") -> None:
         super().__init__(
@@ -59,11 +59,18 @@ class CommandParser(argparse.ArgumentParser):
             epilog=epilog or None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        _add_shared(self.add_argument_group("flags of all commands"))
 
     def error(self, message: str) -> NoReturn:
         """See `argparse.ArgumentParser.error`."""
         raise UsageError(f"{message}; `{self.prog} --help` lists the flags")
+
+
+class CommandParser(PlainParser):
+    """The parser of a command that looks at clusters: with the flags that all of those share."""
+
+    def __init__(self, name: str, summary: str, epilog: str = "") -> None:
+        super().__init__(name, summary, epilog)
+        _add_shared(self.add_argument_group("flags of all commands"))
 
 
 def _add_shared(group: argparse._ArgumentGroup) -> None:

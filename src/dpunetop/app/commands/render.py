@@ -46,13 +46,18 @@ _OF_THE_SERVER = ("managedFields", "resourceVersion", "uid", "generation", "crea
 
 def render(arguments: Sequence[str]) -> int:
     """See `SUMMARY`; the exit codes are those of `Exit`."""
-    parser = CommandParser("render", SUMMARY, _EPILOG)
-    parser.add_argument(
+    return invoke(parser(), arguments, _render)
+
+
+def parser() -> CommandParser:
+    """The flags and arguments of the command."""
+    made = CommandParser("render", SUMMARY, _EPILOG)
+    made.add_argument(
         "-f", "--file", action="append", required=True, help="file or folder, or -; with one DpuClusterConfig"
     )
-    parser.add_argument("--tenant-dir", action="append", default=[], help="file or folder with objects of the tenant")
-    parser.add_argument("--diff", action="store_true", help="against the clusters, by a server-side dry run")
-    return invoke(parser, arguments, _render)
+    made.add_argument("--tenant-dir", action="append", default=[], help="file or folder with objects of the tenant")
+    made.add_argument("--diff", action="store_true", help="against the clusters, by a server-side dry run")
+    return made
 
 
 def _render(invocation: Invocation) -> Exit:

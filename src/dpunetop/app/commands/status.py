@@ -55,7 +55,12 @@ _NETWORK = {"True": ("yes", Tone.GOOD), "False": ("NO", Tone.BAD), "Unknown": ("
 
 def status(arguments: Sequence[str]) -> int:
     """See `SUMMARY`; the exit codes are those of `Exit`."""
-    return invoke(CommandParser("status", SUMMARY, _EPILOG), arguments, _status)
+    return invoke(parser(), arguments, _status)
+
+
+def parser() -> CommandParser:
+    """The flags and arguments of the command."""
+    return CommandParser("status", SUMMARY, _EPILOG)
 
 
 def take_look(invocation: Invocation) -> Look:

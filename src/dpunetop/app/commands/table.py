@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,7 +12,7 @@ Function = Callable[[Sequence[str]], int]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command; `module` has a function of the command's name, with `_` for `-`."""
+    """One command; `module` has a function of the command's name, with `_` for `-`, and one called `parser`."""
 
     name: str
     summary: str
@@ -20,6 +21,11 @@ class Command:
     def function(self) -> Function:
         """The function, imported now: arguments in, exit code out."""
         found: Function = getattr(import_module(self.module), self.name.replace("-", "_"))
+        return found
+
+    def parser(self) -> argparse.ArgumentParser:
+        """What reads its flags and arguments, imported now."""
+        found: argparse.ArgumentParser = import_module(self.module).parser()
         return found
 
 
@@ -37,7 +43,7 @@ COMMANDS = (
         f"{__package__}.tenantkubeconfig",
     ),
     Command("collect", "make a support archive of both clusters, without secrets", f"{__package__}.collect"),
-    Command("completion", "completion for bash or zsh", f"{__package__}.completion"),
+    Command("completion", "completion for bash, zsh or fish", f"{__package__}.completion"),
     Command("sweep", "remove what is left of DpuClusterConfigs that are gone", "dpunetop.app.sweepcli"),
     Command("sandbox", "two real API servers with stand-ins, to play with", "dpunetop.sandbox.cli"),
 )

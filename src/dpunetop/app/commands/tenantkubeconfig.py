@@ -92,20 +92,25 @@ class Wanted:
 
 def tenant_kubeconfig(arguments: Sequence[str]) -> int:
     """Make the kubeconfig; 0: made, with all rights; 1: made, but rights are missing, or the tenant refused."""
-    parser = CommandParser("tenant-kubeconfig", "Make the kubeconfig that the operator is given for a tenant.", _ABOUT)
-    parser.add_argument("--file", default="tenant.kubeconfig", help="is made, with mode 0600; default %(default)s")
-    parser.add_argument("--apply", action="store_true", help="apply deploy/tenant-rights.yaml first")
-    parser.add_argument("--duration", metavar="8760h", help="let the token end after that; the tenant may cut it short")
-    parser.add_argument("--server", metavar="URL", help="of the tenant, as infra reaches it; default: as given")
-    parser.add_argument(
+    return invoke(parser(), arguments, _body)
+
+
+def parser() -> CommandParser:
+    """The flags and arguments of the command."""
+    made = CommandParser("tenant-kubeconfig", "Make the kubeconfig that the operator is given for a tenant.", _ABOUT)
+    made.add_argument("--file", default="tenant.kubeconfig", help="is made, with mode 0600; default %(default)s")
+    made.add_argument("--apply", action="store_true", help="apply deploy/tenant-rights.yaml first")
+    made.add_argument("--duration", metavar="8760h", help="let the token end after that; the tenant may cut it short")
+    made.add_argument("--server", metavar="URL", help="of the tenant, as infra reaches it; default: as given")
+    made.add_argument(
         "--tenant-namespace",
         default=OVN_KUBERNETES_NAMESPACE,
         help="of OVN-Kubernetes in the tenant; default %(default)s",
     )
-    parser.add_argument(
+    made.add_argument(
         "--secret", default=assets.SAMPLE_SECRET, help="in infra, which holds it later; default %(default)s"
     )
-    return invoke(parser, arguments, _body)
+    return made
 
 
 def _body(invocation: Invocation) -> Exit:

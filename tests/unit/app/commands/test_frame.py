@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from dpunetop.__main__ import kubectl_dpu, main
-from dpunetop.app.commands import completion
 from dpunetop.app.commands.clients import NotARead, ReadingTransport
 from dpunetop.app.commands.exits import Exit, worst
 from dpunetop.app.commands.flags import CommandParser, Flags, UsageError, read_flags
@@ -211,40 +210,6 @@ def test_the_front_door_loads_nothing_that_its_command_does_not_need() -> None:
     code = f"import sys, dpunetop.__main__ as m; m.main(['--help']); print([w for w in {heavy} if w in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50)
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_completion_knows_each_command_and_each_shared_flag() -> None:
-    assert completion.complete([]) == [each.name for each in COMMANDS]
-    parser = CommandParser("test", "A test.")
-    known = {flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")}
-    assert set(completion.SHARED) == known
-    assert completion.complete(["completion", "z"]) == ["zsh"]
-    assert completion.complete(["anything", "-o", "js"]) == ["json"]
-    assert completion.complete(["anything", "--no"]) == ["--no-color"]
-
-
-def test_kubectl_gets_candidates_and_a_directive(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["kubectl_complete-dpu", "comp"])
-    assert completion.kubectl_complete_dpu() == 0
-    assert capsys.readouterr().out == "completion\n:0\n"
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_the_script_for_a_shell_asks_for_candidates(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["completion", shell]) == 0
-    assert "dpunetop __complete" in capsys.readouterr().out
-    assert main(["completion", "fish"]) == Exit.USAGE
-
-
-def test_bash_completes_a_command(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["completion", "bash"])
-    program = 'dpunetop() { printf "status\\nstop\\n"; }'
-    asked = 'COMP_WORDS=(dpunetop st); COMP_CWORD=1; _dpunetop; echo "${COMPREPLY[*]}"'
-    script = f"{capsys.readouterr().out}{program}; {asked}"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=50)
-    assert done.stdout.split() == ["status", "stop"]
 
 
 def test_flags_are_parsed_into_a_namespace_of_their_own() -> None:
