@@ -42,6 +42,7 @@ ROOMS = {
     "runtime/election": "who is the leader",
     "runtime/serving": "metrics and probes over HTTPS",
     "runtime/client": "what talks to API servers",
+    "runtime/client/net": "its sockets and connections, the only ones of a client",
     "sandbox": "HARNESS: real control planes and stand-ins on one machine",
     "sandbox/crds": "kinds of the operators beside ours",
     "sandbox/realneighbours": "a machine-config-controller and a node maintenance operator that someone gives us",

@@ -12,7 +12,7 @@ from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj, labels_of, name_of, namespace_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_labels
-from dpunetop.runtime.client.client import Page
+from dpunetop.runtime.client.documents import Page
 
 FORBIDDEN = Forbidden(403, "Forbidden", "you may not")
 

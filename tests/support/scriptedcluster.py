@@ -22,7 +22,8 @@ from dpunetop.kube.meta import Obj, labels_of, name_of, namespace_of, uid_of, ve
 from dpunetop.kube.plan import Emit
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.store import Indexer
-from dpunetop.runtime.client.client import Client, Page
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.client.documents import Page
 from dpunetop.runtime.election.gate import WriteGate
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import CREATE_ONLY, Executor

@@ -26,7 +26,7 @@ from dpunetop.kube.meta import Obj, name_of, namespace_of, uid_of, version_of
 from dpunetop.kube.plan import Delete, Fence
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.shapes import at
-from dpunetop.runtime.client.client import Page
+from dpunetop.runtime.client.documents import Page
 
 DONE_EXIT, LEFT_EXIT = 0, 1
 MARGIN_SECONDS = 5.0

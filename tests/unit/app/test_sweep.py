@@ -30,7 +30,7 @@ from dpunetop.kube.keys import (
 )
 from dpunetop.kube.meta import Obj, labels_of, name_of, namespace_of, new_object
 from dpunetop.kube.requests import Selection
-from dpunetop.runtime.client.client import Page
+from dpunetop.runtime.client.documents import Page
 from support.clock import EPOCH
 from support.objects import config
 

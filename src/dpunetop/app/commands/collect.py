@@ -31,7 +31,7 @@ from dpunetop.kube.keys import EVENTS, NAMESPACES, PODS, SECRETS, Resource
 from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.shapes import at, mappings
-from dpunetop.runtime.client.client import Page
+from dpunetop.runtime.client.documents import Page
 
 SECONDS = 300.0
 MOST_OBJECTS = 2000

@@ -14,7 +14,7 @@ from dpunetop.kube.errors import ApiError, Forbidden, NotFound, Unauthorized, Un
 from dpunetop.kube.keys import SELFSUBJECTACCESSREVIEWS, SUBJECTACCESSREVIEWS, Resource
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
-from dpunetop.runtime.client.client import Page
+from dpunetop.runtime.client.documents import Page
 
 FIELD_MANAGER = "dpunetop-doctor"
 _PAGE = 250

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import random as _random
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from tenacity import RetryCallState, Retrying
+from tenacity import Retrying
 
 from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
@@ -20,6 +19,8 @@ from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.requests import Request, Selection
 from dpunetop.kube.watch import INITIAL_EVENTS_END, QUIET, Quiet, WatchEvent
+from dpunetop.runtime.client.attempts import Attempts, is_another_worth_it, pause_seconds
+from dpunetop.runtime.client.documents import Page, checked_object, document_of, event_of, items_of, page_of
 from dpunetop.runtime.client.pace import Pace
 from dpunetop.runtime.client.streams import Wake
 from dpunetop.runtime.client.transport import Pool, Response, Transport, error_of
@@ -38,33 +39,10 @@ WATCH_SECONDS = (300, 600)
 WATCH_GRACE_SECONDS = 30.0
 """How much later we end it, if the server does not."""
 
-RETRIES = 3
 RETRY_RATE_PER_SECOND = 1.0
 RETRY_BURST = 10
 _KEPT_PROBE_SHARE = 0.4
 """Of a probe's time: what a connection that is kept may take of it."""
-
-_METADATA_SHAPE: Mapping[str, type] = {
-    "namespace": str,
-    "uid": str,
-    "resourceVersion": str,
-    "deletionTimestamp": str,
-    "generation": int,
-    "labels": dict,
-    "annotations": dict,
-    "finalizers": list,
-    "ownerReferences": list,
-    "managedFields": list,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a list; the version is that of the whole list."""
-
-    items: list[dict[str, Any]]
-    resource_version: str
-    remaining: bool
 
 
 class Client:
@@ -103,7 +81,7 @@ class Client:
         self._retry_budget = TokenBucket(RETRY_RATE_PER_SECOND, RETRY_BURST, clock)
         # One for all requests, whose state it keeps apart: one for each would keep its request until garbage is next
         # collected, since it refers to itself.
-        self._retrying = Retrying(retry=_is_another_worth_it, wait=_pause_seconds, sleep=self._pause, reraise=True)
+        self._retrying = Retrying(retry=is_another_worth_it, wait=pause_seconds, sleep=self._pause, reraise=True)
 
     def __repr__(self) -> str:
         return f"<Client {self.name} {self._pool.name.lower()} {self._transport!r}>"
@@ -156,7 +134,7 @@ class Client:
     def some(self, selection: Selection, limit: int, timeout_seconds: float = CALL_SECONDS) -> list[dict[str, Any]]:
         """The first objects of a selection, at most `limit`, each with its type filled in."""
         document = self._document(requests.list_page(selection, limit, ""), timeout_seconds)
-        return _page_of(selection.resource, document)[0].items
+        return page_of(selection.resource, document)[0].items
 
     def present_version(self, selection: Selection) -> str:
         """The version that a collection has by now, from quorum, at the cost of one object.
@@ -291,7 +269,7 @@ class Client:
             found = self._document(Request("GET", root), timeout_seconds).get("resources")
         except NotFound:
             return False
-        return any(isinstance(r, dict) and r.get("name") == resource.plural for r in _listed(found))
+        return any(isinstance(r, dict) and r.get("name") == resource.plural for r in items_of(found))
 
     def release(self, timeout_seconds: float = CALL_SECONDS) -> str:
         """Which release the server says it is: `gitVersion` of /version."""
@@ -364,7 +342,7 @@ class Client:
                     raise
                 size = max(1, size // 4)
                 continue
-            page, following = _page_of(selection.resource, document)
+            page, following = page_of(selection.resource, document)
             return page, following, size
 
     def _follow(
@@ -394,7 +372,7 @@ class Client:
         return event
 
     def _event(self, line: bytes) -> WatchEvent:
-        event = _event(line)
+        event = event_of(line)
         if event.type != "ERROR" or "message" not in event.object:
             return event
         words = printable(str(event.object["message"]), self._transport.max_error_chars)
@@ -405,24 +383,24 @@ class Client:
         return least + int((most - least) * self._random())
 
     def _object(self, request: Request, timeout_seconds: float) -> dict[str, Any]:
-        return _checked_object(self._document(request, timeout_seconds))
+        return checked_object(self._document(request, timeout_seconds))
 
     def _document(self, request: Request, timeout_seconds: float) -> dict[str, Any]:
         response = self._answer(request, timeout_seconds)
         self._check_weight(response.body)
-        return _document(response)
+        return document_of(response)
 
     def _check_weight(self, data: bytes) -> None:
         if self._most_weight is not None and jsonio.weigh(data) > self._most_weight:
             raise Unreachable(0, "TooLarge", "an answer that would take too much memory when decoded")
 
     def _answer(self, request: Request, timeout_seconds: float) -> Response:
-        attempts = _Attempts(
+        attempts = Attempts(
             request, self._transport, self._pool, self._clock, timeout_seconds, self._metrics, self._may_retry
         )
         try:
             with self._around():
-                return self._retrying(_Attempts.once, attempts)
+                return self._retrying(Attempts.once, attempts)
         except ApiError as err:
             err.cluster = self.name
             err.__traceback__ = None  # it leads to the tries, which hold the error: all would wait to be collected
@@ -439,129 +417,3 @@ def _waiting(events: Iterator[WatchEvent | Quiet]) -> Generator[WatchEvent, None
     for event in events:
         assert event is not QUIET, "an iterator without a waker waits"
         yield event
-
-
-class _Attempts:
-    """The tries of one request within one time-out. Threads: one."""
-
-    def __init__(
-        self,
-        request: Request,
-        transport: Transport,
-        pool: Pool,
-        clock: Clock,
-        timeout_seconds: float,
-        metrics: ClientMetrics,
-        may_retry: Callable[[], bool],
-    ) -> None:
-        self._request = request
-        self._transport = transport
-        self._pool = pool
-        self._clock = clock
-        self._deadline = clock.monotonic() + timeout_seconds
-        self._metrics = metrics
-        self._may_retry = may_retry
-        self._renewed = False
-        self._credential = 0
-
-    def once(self) -> Response:
-        self._credential = self._transport.credential_number
-        response = self._transport.call(self._request, self._left(), self._pool)
-        if not 200 <= response.status < 300:
-            raise error_of(response, self._transport.max_error_chars)
-        return response
-
-    def is_another_worth_it(self, error: BaseException | None, number: int) -> bool:
-        match error:
-            case Unauthorized(code=401) if not self._renewed:
-                self._renewed = True
-                worth = self._transport.renew_credential(self._credential)
-            case ApiError(code=429 | 503, retry_after_seconds=float(seconds)) if number <= RETRIES:
-                worth = seconds < self._left() and self._may_retry()
-            case _:
-                return False
-        if worth:
-            self._metrics.retried(self._request.method, error.code)
-        return worth
-
-    def _left(self) -> float:
-        return max(self._deadline - self._clock.monotonic(), 0.001)
-
-
-def _is_another_worth_it(state: RetryCallState) -> bool:
-    attempts: _Attempts = state.args[0]
-    return attempts.is_another_worth_it(_failure(state), state.attempt_number)
-
-
-def _pause_seconds(state: RetryCallState) -> float:
-    error = _failure(state)
-    return (error.retry_after_seconds or 0.0) if isinstance(error, ApiError) else 0.0
-
-
-def _failure(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
-
-
-def _document(response: Response) -> dict[str, Any]:
-    try:
-        document = jsonio.loads(response.body)
-    except jsonio.DecodeError as err:
-        raise Unreachable(0, "BadAnswer", f"{response.status} with a body that is not JSON") from err
-    if not isinstance(document, dict):
-        raise Unreachable(0, "BadAnswer", f"{response.status} with JSON that is not an object")
-    return document
-
-
-def _page_of(resource: Resource, document: dict[str, Any]) -> tuple[Page, str]:
-    metadata = document.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    version, following = metadata.get("resourceVersion"), metadata.get("continue") or ""
-    if not isinstance(version, str) or not version or not isinstance(following, str):
-        raise Unreachable(0, "BadAnswer", "a list without a resourceVersion")
-    items = _listed(document.get("items"))
-    for item in items:
-        _checked_object(item)
-        item.setdefault("apiVersion", resource.api_version)
-        item.setdefault("kind", resource.kind)
-    return Page(items, version, bool(following)), following
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is not None and not isinstance(value, list):
-        raise Unreachable(0, "BadAnswer", "a list whose items are not a list")
-    return value or []
-
-
-def _event(line: bytes) -> WatchEvent:
-    try:
-        event = jsonio.loads(line)
-    except jsonio.DecodeError as err:
-        raise Unreachable(0, "BadAnswer", "a watch event that is not JSON") from err
-    match event:
-        case {"type": "ERROR", "object": dict(status)}:
-            return WatchEvent("ERROR", status)
-        case {"type": "BOOKMARK", "object": {"metadata": dict(metadata)} as mark}:
-            _check_metadata(metadata)
-            return WatchEvent("BOOKMARK", mark)
-        case {"type": str(kind), "object": dict(obj)}:
-            return WatchEvent(kind, _checked_object(obj))
-    raise Unreachable(0, "BadAnswer", "a watch event without type or object")
-
-
-def _checked_object(obj: Any) -> dict[str, Any]:
-    """The object itself, if all code may rely on the shape of its metadata: the server may be hostile."""
-    match obj:
-        case {"metadata": {"name": str()} as metadata}:
-            _check_metadata(metadata)
-            return cast("dict[str, Any]", obj)
-    raise Unreachable(0, "BadAnswer", "an object without a name")
-
-
-def _check_metadata(metadata: dict[str, Any]) -> None:
-    for member, shape in _METADATA_SHAPE.items():
-        value = metadata.get(member)
-        if value is not None and not isinstance(value, shape):
-            raise Unreachable(0, "BadAnswer", f"an object whose metadata.{member} is not a {shape.__name__}")
-    for member in ("labels", "annotations"):
-        if not all(isinstance(value, str) for value in (metadata.get(member) or {}).values()):
-            raise Unreachable(0, "BadAnswer", f"an object whose metadata.{member} holds more than text")

@@ -1,47 +1,28 @@
-"""The only client sockets: connections to one API server, with a deadline on everything that may block.
+"""Calls and streams to one API server, with a deadline on everything that may block.
 
-Underneath are the pools of urllib3 as the `kubernetes` package sets them up. What this module adds is what they lack:
-deadlines that cover a whole call however slowly its bytes drip, addresses that are checked and then connected to as
-checked, sizes that are capped, a way to shut all sockets down from another thread, and one vocabulary for what goes
-wrong. Nothing is retried, redirected, decompressed, or routed by the environment.
+Underneath, in `net`, are the pools of urllib3 as the `kubernetes` package sets them up. What is added here and there is
+what they lack: deadlines that cover a whole call however slowly its bytes drip, addresses that are checked and then
+connected to as checked, sizes that are capped, a way to shut all sockets down from another thread, and one vocabulary
+for what goes wrong.
 """
 
 from __future__ import annotations
 
-import errno
-import functools
-import http
-import http.client
-import ipaddress
 import math
-import os
-import socket
-import ssl
-import sys
 import threading
-import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import SplitResult, unquote, urlsplit
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import urllib3
-from urllib3 import exceptions as pool_errors
-from urllib3.connection import HTTPSConnection
 
-from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
-from dpunetop.base.quoting import printable
 from dpunetop.base.stop import Stop
-from dpunetop.kube.errors import MOST_MESSAGE_CHARS, ApiError, Unreachable, error_from_status
+from dpunetop.kube.errors import MOST_MESSAGE_CHARS, ApiError, Unreachable
 from dpunetop.kube.requests import Request
 from dpunetop.kube.watch import QUIET, Quiet
-from dpunetop.runtime.client.body import Body, Chunked, Counted, Unframed
 from dpunetop.runtime.client.connection import (
     Anonymous,
-    Authority,
     Bearer,
     ClientCertificate,
     ConfigurationError,
@@ -52,13 +33,24 @@ from dpunetop.runtime.client.connection import (
     TokenFile,
     TokenSource,
 )
+from dpunetop.runtime.client.net.answers import (
+    OpenAnswer,
+    Response,
+    body_of,
+    bound,
+    error_of,
+    read_body,
+    refuse_encoded,
+    refuse_unframed,
+)
+from dpunetop.runtime.client.net.dialer import CONNECT_SECONDS
+from dpunetop.runtime.client.net.failures import FOREIGN, unreachable, within
+from dpunetop.runtime.client.net.pools import Pool, Pools, all_busy
+from dpunetop.runtime.client.net.resolver import Lookup
+from dpunetop.runtime.client.net.sockets import Sockets
 from dpunetop.runtime.client.pace import Pace
-from dpunetop.runtime.client.package import import_bare
-from dpunetop.runtime.client.streams import Loop, Over, Stream, Wake, Want
+from dpunetop.runtime.client.streams import Loop, Over, Stream, Wake
 from dpunetop.runtime.metrics import ClientMetrics
-
-if TYPE_CHECKING:
-    from urllib3.connectionpool import HTTPSConnectionPool
 
 __all__ = [
     "Anonymous",
@@ -82,48 +74,8 @@ MAX_READ_BYTES = 16 * MIB
 MAX_OBJECT_BYTES = 4 * MIB
 """Largest answer to a write, and longest line of a stream: one object, of which etcd takes no more than 1.5 MiB."""
 MAX_ERROR_BYTES = 64 << 10
-CONNECT_SECONDS = 10.0
-"""How long the connection and the first bytes of a stream may take; a call has its own time-out."""
 
-_CHUNK_BYTES = 64 << 10
-_IDLE_WATCH_CONNECTIONS = 64  # kept for the next watch; no limit on how many are in use
-# A way that loses everything silently is noticed within 11 s: at the first of these signs of life, sent after 5, 8 and
-# 11 s, that finds the connection without one of the other side for as long as the time-out.
-_KEEPALIVE = {"idle": 5, "interval": 3, "count": 3}
-_USER_TIMEOUT_MS = 10_000
-
-_FOREIGN = (pool_errors.HTTPError, http.client.HTTPException, OSError)  # ssl.SSLError is an OSError
-_SocketOptions = list[tuple[int, int, int]]
-_Address = tuple[int, tuple[Any, ...]]  # family, sockaddr
-Lookup = Callable[[str, int], list[_Address]]
-
-
-class Pool(Enum):
-    """Whose connections a request uses, so that one kind of traffic never waits for another."""
-
-    CALLS = auto()
-    WATCHES = auto()
-    LEASE = auto()
-    """For the Lease: what tells whether we lead must not wait behind what hangs."""
-    PROBE = auto()
-    """For the probe, which tells whether the server lives."""
-    NEW_PROBE = auto()
-    """For the probe too; each request dials anew, as behind a balancer the server of a kept connection may be going."""
-    REVIEWS = auto()
-    """For reviews of those who ask for metrics: anybody can cause one, so they may take no connection from our work."""
-
-
-_FEW_CONNECTIONS = {Pool.LEASE: 2, Pool.REVIEWS: 4, Pool.PROBE: 1, Pool.NEW_PROBE: 1}
 _PROBES = (Pool.PROBE, Pool.NEW_PROBE)
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """An answer, whatever its status; header names are matched in any case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
 
 
 class Transport:
@@ -154,11 +106,9 @@ class Transport:
         lookup: Lookup | None = None,
     ) -> None:
         """`max_error_chars` is how much of the server's words is passed on when it refuses something."""
-        url = _checked_url(connection.url)
         self.stop = stop
         self.max_error_chars = max_error_chars
         self._connection = connection
-        self._prefix = url.path.rstrip("/")
         self._user_agent = user_agent
         self._metrics = metrics
         self._clock = clock
@@ -166,16 +116,10 @@ class Transport:
         self._max_object_bytes = min(MAX_OBJECT_BYTES, max_response_bytes)
         self._idle_seconds = idle_seconds
         self._bearer = Bearer(connection.credential, clock)
-        self._sockets = _Sockets(clock)
-        self._dialer = _Dialer(connection, self._sockets, stop, metrics, clock, lookup or _look_up)
-        self._authority = Authority(connection, clock)
-        most = {Pool.CALLS: max_calls, **_FEW_CONNECTIONS}
-        self._most = {**most, Pool.WATCHES: _IDLE_WATCH_CONNECTIONS}
-        self._pools = self._new_pools(connection)  # replaced whole, by any thread
-        # A semaphore a pool, since urllib3 counts its own waiting for a connection beside the call's time-out.
-        self._slots = {pool: threading.BoundedSemaphore(many) for pool, many in most.items()}
+        self._sockets = Sockets(clock)
+        self._pools = Pools(connection, self._sockets, stop, metrics, clock, lookup, max_calls)
         self._heard_at = -math.inf  # replaced whole, by any thread
-        self._loop = Loop(url.netloc, clock, idle_seconds, self._heard)
+        self._loop = Loop(self._server, clock, idle_seconds, self._heard)
         stop.on_set(self._shut)
 
     def __repr__(self) -> str:
@@ -198,16 +142,16 @@ class Transport:
         headers = self._headers(request)
         if pool is Pool.NEW_PROBE:
             headers["Connection"] = "close"
-        with self._slot(request.method, pool, timeout_seconds):
-            status, size, late = 0, 0, f"no answer{_within(timeout_seconds)}"
+        with self._pools.slot(request.method, pool, timeout_seconds):
+            status, size, late = 0, 0, f"no answer{within(timeout_seconds)}"
             try:
                 raw = self._send(request, headers, pool, urllib3.Timeout(total=self._left(deadline)))
-                late = f"an answer that was not complete{_within(timeout_seconds)}"
+                late = f"an answer that was not complete{within(timeout_seconds)}"
                 body = self._whole_body(
                     raw, self._max_read_bytes if request.method == "GET" else self._max_object_bytes
                 )
                 status, size = raw.status, len(body)
-            except _FOREIGN as err:
+            except FOREIGN as err:
                 raise self._failure(err, late) from err
             finally:
                 self._count(request, status, started, size)
@@ -252,87 +196,31 @@ class Transport:
         """As `close_connections`, for the streams on which nothing has come since then, on the monotonic clock."""
         self._loop.cut(since)
 
-    def _new_pools(self, connection: Connection) -> Mapping[Pool, HTTPSConnectionPool]:
-        """Raises: ConfigurationError."""
-        context = _tls_context(connection, self._sockets)
-        return {pool: self._pool(context, many) for pool, many in self._most.items()}
-
-    def _renew_trust(self) -> None:
-        """Where the CA has changed: connect anew by it. What is under way ends on its connection, which is not used
-        again; watches are cut, and go on where they were."""
-        pem = self._authority.changed()
-        if pem is None:
-            return
-        try:
-            pools = self._new_pools(replace(self._connection, ca_pem=pem))
-        except ConfigurationError:  # half-written, perhaps: read again in a while
-            return
-        before, self._pools = self._pools, pools
-        for pool in before.values():
-            pool.close()
-        self._loop.cut()
-        if self.stop.is_set():
-            self._close_pools()
-
-    def _close_pools(self) -> None:
-        for pool in self._pools.values():
-            pool.close()
-
     def _shut(self) -> None:
         self._sockets.shut_down()
         self._loop.end()
-        self._close_pools()
+        self._pools.close()
         self._metrics.end()
-
-    def _pool(self, context: ssl.SSLContext, maxsize: int) -> HTTPSConnectionPool:
-        pool = _rest_pool(self._connection, context, maxsize)
-        pool.ConnectionCls = cast(Any, functools.partial(_Connection, dialer=self._dialer, sockets=self._sockets))
-        return pool
 
     def _send(
         self, request: Request, headers: Mapping[str, str], pool: Pool, timeout: urllib3.Timeout
     ) -> urllib3.BaseHTTPResponse:
         if self.stop.is_set():
             raise Unreachable(0, "Stopped", "no request is sent after the stop")
-        self._renew_trust()
-        try:
-            return self._urlopen(request, headers, pool, timeout)
-        except pool_errors.ClosedPoolError:  # before anything was sent: the CA was replaced just now
-            return self._urlopen(request, headers, pool, timeout)
-
-    def _urlopen(
-        self, request: Request, headers: Mapping[str, str], pool: Pool, timeout: urllib3.Timeout
-    ) -> urllib3.BaseHTTPResponse:
-        return self._pools[pool].urlopen(
-            request.method,
-            self._prefix + request.target,
-            body=request.body,
-            headers=headers,
-            retries=False,
-            redirect=False,
-            assert_same_host=False,
-            timeout=timeout,
-            release_conn=False,
-            preload_content=False,
-            decode_content=False,
-        )
+        if self._pools.renew_trust():
+            self._loop.cut()  # watches go on where they were, by the new CA
+        return self._pools.send(request, headers, pool, timeout)
 
     def _whole_body(self, raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
         try:
-            _refuse_encoded(raw)
-            _refuse_unframed(raw)
-            return _read(raw, limit)
+            refuse_encoded(raw)
+            refuse_unframed(raw)
+            return read_body(raw, limit)
         except BaseException:
             raw.close()  # half-read: of no use to the next request
             raise
         finally:
-            self._give_back(raw)
-
-    def _give_back(self, raw: urllib3.BaseHTTPResponse) -> None:
-        connection = raw.connection
-        raw.release_conn()
-        if self.stop.is_set() and connection is not None:  # the pool may have been emptied just before
-            connection.close()
+            self._pools.give_back(raw)
 
     def _headers(self, request: Request) -> dict[str, str]:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": self._user_agent}
@@ -343,24 +231,10 @@ class Transport:
             headers["Authorization"] = authorization
         return headers
 
-    @contextmanager
-    def _slot(self, method: str, pool: Pool, timeout_seconds: float) -> Iterator[None]:
-        slots = self._slots[pool]
-        if not slots.acquire(blocking=False):
-            started = self._clock.monotonic()
-            acquired = slots.acquire(timeout=timeout_seconds)
-            self._metrics.limited(method, self._clock.monotonic() - started)
-            if not acquired:
-                raise Unreachable(0, "Timeout", "all connections stayed busy; nothing was sent")
-        try:
-            yield
-        finally:
-            slots.release()
-
     def _left(self, deadline: float) -> float:
         left = deadline - self._clock.monotonic()
         if left <= 0:
-            raise Unreachable(0, "Timeout", "all connections stayed busy; nothing was sent")
+            raise all_busy()
         return left
 
     def _open_stream(self, request: Request, pace: Pace) -> urllib3.BaseHTTPResponse:
@@ -370,17 +244,17 @@ class Transport:
             timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds)
             raw = self._send(request, self._headers(request), Pool.WATCHES, timeout)
             status = raw.status
-        except _FOREIGN as err:
-            raise self._failure(err, f"no answer{_within(seconds)}") from err
+        except FOREIGN as err:
+            raise self._failure(err, f"no answer{within(seconds)}") from err
         finally:
             self._count(request, status, started, 0)
         return raw
 
     def _refusal(self, raw: urllib3.BaseHTTPResponse) -> ApiError:
-        _bound(raw, self._clock.monotonic() + CONNECT_SECONDS)
+        bound(raw, self._clock.monotonic() + CONNECT_SECONDS)
         try:
-            return error_of(Response(raw.status, raw.headers, _read(raw, MAX_ERROR_BYTES)), self.max_error_chars)
-        except _FOREIGN as err:
+            return error_of(Response(raw.status, raw.headers, read_body(raw, MAX_ERROR_BYTES)), self.max_error_chars)
+        except FOREIGN as err:
             return self._failure(err)
 
     def _streaming(self, request: Request, pace: Pace, wake: Wake) -> Stream:
@@ -389,14 +263,14 @@ class Transport:
         try:
             if not 200 <= raw.status < 300:
                 raise self._refusal(raw)
-            _refuse_encoded(raw)
-            stream = Stream(_Answer(raw, self._give_back), _body_of(raw), pace, self._max_object_bytes, wake)
+            refuse_encoded(raw)
+            stream = Stream(OpenAnswer(raw, self._pools.give_back), body_of(raw), pace, self._max_object_bytes, wake)
             self._loop.add(stream)
         except BaseException as err:
             if not raw.closed:  # not read to its end: what is left of it would be taken for the next answer
                 raw.close()
-            self._give_back(raw)
-            if isinstance(err, _FOREIGN):
+            self._pools.give_back(raw)
+            if isinstance(err, FOREIGN):
                 raise self._failure(err) from err
             raise
         return stream
@@ -414,7 +288,7 @@ class Transport:
     def _taken(self, stream: Stream) -> list[bytes] | Over | None:
         try:
             found = stream.take()
-        except (*_FOREIGN, ValueError) as err:
+        except (*FOREIGN, ValueError) as err:
             raise self._failure(err) from err
         if found is None and stream.unpause():
             self._loop.resume(stream)
@@ -427,9 +301,9 @@ class Transport:
         """`late` says what was waited for."""
         if self.stop.is_set():
             return Unreachable(0, "Stopped", "cut off by the stop")
-        failure = _unreachable(err, self._server)
+        failure = unreachable(err, self._server)
         if failure.reason == "TLS":
-            self._authority.doubt()
+            self._pools.doubt_trust()
         return Unreachable(0, "Timeout", f"{self._server}: {late}") if failure.reason == "Timeout" else failure
 
     @property
@@ -439,555 +313,3 @@ class Transport:
     def _count(self, request: Request, status: int, started: float, size: int) -> None:
         seconds = self._clock.monotonic() - started
         self._metrics.requested(request.method, status, seconds, len(request.body or b""), size)
-
-
-def _within(seconds: float) -> str:
-    """Whole seconds only: what is left of them differs from one time to the next."""
-    return f" within {math.ceil(seconds)} s" if seconds >= 1 else " in time"
-
-
-def error_of(response: Response, most_chars: int = MOST_MESSAGE_CHARS) -> ApiError:
-    """The error that an answer other than success stands for.
-
-    Guarantees: takes any body, from a `Status` object to the HTML of a proxy; text is printable and short.
-    """
-    retry_after = _retry_after(response.headers)
-    status: Any = None
-    with suppress(ValueError):
-        status = jsonio.loads(response.body)
-    if isinstance(status, dict) and status.get("kind") == "Status":
-        return error_from_status({**status, "code": response.status}, response.status, retry_after, most_chars)
-    text = printable(response.body[:1000].decode("utf-8", "replace"), 200)
-    return error_from_status({"reason": _word(response.status), "message": text}, response.status, retry_after)
-
-
-def _word(status: int) -> str:
-    try:
-        return "".join(filter(str.isalpha, http.HTTPStatus(status).phrase))
-    except ValueError:
-        return "Unknown"
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
-
-
-def _unreachable(err: BaseException, server: str) -> Unreachable:
-    """Say in our words what urllib3, http.client, ssl or the system said of `server` in theirs.
-
-    Guarantees: what happens again and again is told in the same words, so that a status that shows it stays as it is.
-    """
-    match err:
-        case (
-            pool_errors.ProxyError(original_error=OSError() as inner)
-            | pool_errors.ProxyError(original_error=pool_errors.HTTPError() as inner)
-        ):
-            return _unreachable(inner, server)
-        case TimeoutError(errno=errno.ETIMEDOUT):  # of the system: the other side gives no sign of life any more
-            reason = "Reset"
-        case pool_errors.TimeoutError() | TimeoutError():
-            return Unreachable(0, "Timeout", f"{server}: no answer in time")
-        case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
-            reason = "Reset"
-        case (
-            pool_errors.SSLError(args=(BaseException() as inner, *_))
-            | pool_errors.ProtocolError(args=(_, BaseException() as inner, *_))
-        ):
-            return _unreachable(inner, server)
-        case ssl.SSLError() | ssl.CertificateError() | pool_errors.SSLError():
-            reason = "TLS"
-        case ConnectionRefusedError():
-            return Unreachable(0, "Refused", f"{server}: connection refused")
-        case OSError() | pool_errors.EmptyPoolError() | http.client.IncompleteRead():
-            reason = "Reset"
-        case _:
-            reason = "BadAnswer"
-    return Unreachable(0, reason, printable(f"{server}: {type(err).__name__}: {err}", 200))
-
-
-def _read(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
-    announced = raw.headers.get("Content-Length", "")
-    if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
-        raise Unreachable(0, "TooLarge", f"an answer of {announced[:20]} bytes, more than {limit}")
-    parts: list[bytes] = []
-    left = limit + 1
-    while left > 0 and (part := raw.read(left, decode_content=False)):
-        parts.append(part)
-        left -= len(part)
-    if left <= 0:
-        raise Unreachable(0, "TooLarge", f"an answer of more than {limit} bytes")
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _refuse_encoded(raw: urllib3.BaseHTTPResponse) -> None:
-    encoding = raw.headers.get("Content-Encoding", "identity").lower()
-    if encoding != "identity":
-        raise Unreachable(0, "BadAnswer", f"content encoding {printable(encoding, 20)!r} was not asked for")
-
-
-def _refuse_unframed(raw: urllib3.BaseHTTPResponse) -> None:
-    """A success whose end only shows in the end of the connection may have been cut; of an error, a part will do."""
-    is_chunked = raw.headers.get("Transfer-Encoding", "").lower() == "chunked"
-    if 200 <= raw.status < 300 and raw.status != 204 and raw.length_remaining is None and not is_chunked:
-        raise Unreachable(0, "BadAnswer", "an answer that does not say where it ends")
-
-
-class _Answer:
-    """An answer whose head was read, for the loop to read on: from the socket, since urllib3 waits for what it reads.
-
-    Threads: that of the loop.
-    """
-
-    def __init__(self, raw: urllib3.BaseHTTPResponse, give_back: Callable[[urllib3.BaseHTTPResponse], None]) -> None:
-        """Raises: OSError, if the connection is gone."""
-        self._raw = raw
-        self._give_back = give_back
-        connection = raw.connection
-        if not isinstance(connection, _Connection) or not isinstance(connection.answering, _TlsSocket):
-            raise ConnectionResetError("the connection is gone")
-        self._sock = connection.answering
-        self._read_ahead = _read_ahead(raw, self._sock)
-        self._sock.setblocking(False)
-
-    def fileno(self) -> int:
-        return self._sock.fileno()
-
-    def read(self, most_bytes: int) -> bytes | Want:
-        if self._read_ahead:
-            ahead, self._read_ahead = self._read_ahead, b""
-            return ahead
-        try:
-            return self._sock.read(most_bytes)
-        except ssl.SSLWantReadError:
-            return Want.READABLE
-        except ssl.SSLWantWriteError:
-            return Want.WRITABLE
-
-    def keep(self) -> None:
-        _http_answer(self._raw).close()  # as if it had been read there
-        self._give_back(self._raw)
-
-    def close(self) -> None:
-        self._raw.close()
-        self._give_back(self._raw)
-
-
-def _http_answer(raw: urllib3.BaseHTTPResponse) -> http.client.HTTPResponse:
-    """What urllib3 has wrapped, which has no public name there."""
-    return cast(http.client.HTTPResponse, cast(Any, raw)._fp)
-
-
-def _read_ahead(raw: urllib3.BaseHTTPResponse, sock: _TlsSocket) -> bytes:
-    """What was read together with the head. With no time left, nothing more is read from the socket."""
-    sock.deadline = -math.inf
-    try:
-        return cast(bytes, cast(Any, _http_answer(raw).fp).peek())
-    except TimeoutError:
-        return b""
-
-
-def _body_of(raw: urllib3.BaseHTTPResponse) -> Body:
-    answer = _http_answer(raw)
-    if answer.chunked:
-        return Chunked()
-    return Unframed() if answer.length is None else Counted(answer.length)
-
-
-def _bound(raw: urllib3.BaseHTTPResponse, deadline: float) -> None:
-    connection = raw.connection
-    if isinstance(connection, _Connection):
-        connection.bound(deadline)
-
-
-class _Sockets:
-    """All open sockets of one transport, so that any thread can shut them down; the clock that their deadlines mean.
-
-    Threads: any.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self._guard = threading.Lock()  # guards _open and generation
-        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        self.generation = 0  # how often all were shut down
-        self.on_verified: Callable[[str], None] = _unrefused
-        self.anchor_pem = b""  # replaced whole, by any thread that has just shaken hands
-
-    def __len__(self) -> int:
-        with self._guard:
-            return sum(sock.fileno() >= 0 for sock in self._open)
-
-    def add(self, sock: socket.socket) -> None:
-        with self._guard:
-            self._open.add(sock)
-
-    def shut_down(self) -> None:
-        with self._guard:
-            self.generation += 1
-            doomed = list(self._open)
-        for sock in doomed:
-            with suppress(OSError):  # closed already
-                # Not SSLSocket.shutdown: that takes the TLS state away under a reader's feet.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-
-def _limit(sock: _PlainSocket | _TlsSocket, clock: Clock) -> None:
-    left = sock.deadline - clock.monotonic()
-    if left <= 0:
-        raise TimeoutError("the time for this is over")
-    sock.settimeout(None if math.isinf(left) else left)
-
-
-class _PlainSocket(socket.socket):
-    """A TCP socket that gives up at a point in time, not after a pause: bytes that drip do not extend it."""
-
-    deadline: float = math.inf
-    clock: Clock
-
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> int:
-        _limit(self, self.clock)
-        return super().recv_into(buffer, nbytes, flags)
-
-    def sendall(self, data: Any, flags: int = 0, /) -> None:
-        _limit(self, self.clock)
-        super().sendall(data, flags)
-
-
-class _TlsContext(ssl.SSLContext):
-    sockets: _Sockets
-
-
-class _TlsSocket(ssl.SSLSocket):
-    """As `_PlainSocket`, with TLS; known to `_Sockets` before its handshake."""
-
-    deadline: float = math.inf
-    context: _TlsContext
-
-    def do_handshake(self, block: bool = False) -> None:
-        self.context.sockets.add(self)
-        super().do_handshake(block)
-        self.context.sockets.anchor_pem = _anchor(self)
-        self.context.sockets.on_verified(_bare(self.getpeername()[0]))
-
-    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        try:
-            return super().recv(buflen, flags)
-        except (
-            OSError
-        ):  # only the constructor calls this, on a connection cut before its handshake; it forgets to close
-            self.close()
-            raise
-
-    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        _limit(self, self.context.sockets.clock)
-        return super().recv_into(buffer, nbytes, flags)
-
-    def send(self, data: Any, flags: int = 0) -> int:
-        _limit(self, self.context.sockets.clock)
-        return super().send(data, flags)
-
-
-def _anchor(sock: ssl.SSLSocket) -> bytes:
-    """The end of the chain that the handshake has verified: one of the certificates that were given as CA."""
-    if sys.version_info >= (3, 13):
-        return ssl.DER_cert_to_PEM_cert(sock.get_verified_chain()[-1]).encode()
-    # Public only from 3.13 on; there since 3.10.
-    return bytes(cast(Any, sock)._sslobj.get_verified_chain()[-1].public_bytes().encode())
-
-
-class _Connection(HTTPSConnection):
-    """A connection that dials through `_Dialer`, and on which the time-outs of urllib3 are deadlines.
-
-    urllib3 sets `timeout` once before it connects and sends, and once before it reads, each time to what is then left
-    of the whole: so the moment of setting it is the moment to count from.
-    """
-
-    def __init__(self, host: str, *, dialer: _Dialer, sockets: _Sockets, **settings: Any) -> None:
-        self._dialer = dialer
-        self._sockets = sockets
-        self.answering: socket.socket | None = (
-            None  # what the answer comes on; http.client forgets it if it is the last
-        )
-        super().__init__(host, **settings)
-
-    @property
-    def timeout(self) -> float:
-        return self._timeout
-
-    @timeout.setter
-    def timeout(self, seconds: float | None) -> None:
-        self._timeout = CONNECT_SECONDS if seconds is None else seconds
-        self._deadline = self._sockets.clock.monotonic() + self._timeout
-
-    def _new_conn(self) -> socket.socket:
-        options = cast(_SocketOptions, self.socket_options or [])
-        return self._dialer.dial(self._dns_host, self.port, self._deadline, options)
-
-    def connect(self) -> None:
-        generation = self._sockets.generation
-        super().connect()
-        self.bound(self._deadline)
-        if generation != self._sockets.generation:
-            raise ConnectionResetError("shut down while it was being opened")
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        self.bound(self._deadline)
-        super().request(*args, **kwargs)
-
-    # http.client declares an HTTPResponse of its own here. urllib3's connection returns urllib3's, which is not derived
-    # from it, and breaks the declaration of its base in the same way; nothing else can be returned to urllib3's pool.
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        self.bound(self._deadline)
-        self.answering = self.sock
-        return super().getresponse()
-
-    def bound(self, deadline: float) -> None:
-        """From now on, whatever is read or written is over at `deadline`."""
-        if isinstance(self.sock, _PlainSocket | _TlsSocket):
-            self.sock.deadline = deadline
-
-
-class _Dialer:
-    """Opens TCP connections: to addresses that were checked, in the order that the resolver gave, by a deadline.
-
-    Source: spec of the tenant kubeconfig policy: no connection to an address that was not checked at that moment.
-    """
-
-    def __init__(
-        self,
-        connection: Connection,
-        sockets: _Sockets,
-        stop: Stop,
-        metrics: ClientMetrics,
-        clock: Clock,
-        lookup: Lookup,
-    ) -> None:
-        policy = connection.address_policy or (lambda _: None)
-        self._policy = policy if connection.proxy_url is None else _unrefused
-        self._refused = _refused_behind_proxy(connection, policy)
-        self._on_connect = _unheard if connection.proxy_url else connection.on_connect or _unheard
-        self._sockets = sockets
-        self._clock = clock
-        self._resolver = _Resolver(lookup, stop, metrics, clock)
-
-    def dial(self, host: str, port: int, deadline: float, options: _SocketOptions) -> _PlainSocket:
-        """Connect to the first of the host's addresses that may be connected to and answers."""
-        addresses = self._allowed(host, self._resolver.addresses(host, port, deadline))
-        failure: OSError = TimeoutError("no time was left to connect")
-        for tried, address in enumerate(addresses):
-            left = deadline - self._clock.monotonic()
-            try:
-                return self._open(address, left / (len(addresses) - tried), deadline, options)
-            except OSError as err:
-                failure = err
-        raise _unreachable(failure, f"{host}:{port}") from failure
-
-    def _allowed(self, host: str, addresses: list[_Address]) -> list[_Address]:
-        if self._refused is not None:
-            raise Unreachable(0, "AddressRefused", self._refused)
-        verdicts = [(address, self._policy(_canonical(address))) for address in addresses]
-        allowed = [address for address, refusal in verdicts if refusal is None]
-        if not allowed:
-            reasons = "; ".join(sorted({refusal for _, refusal in verdicts if refusal is not None}))
-            raise Unreachable(0, "AddressRefused", printable(f"{host}: {reasons}", 200))
-        for address in allowed:
-            self._on_connect(_canonical(address))
-        return allowed
-
-    def _open(self, address: _Address, timeout: float, deadline: float, options: _SocketOptions) -> _PlainSocket:
-        family, sockaddr = address
-        sock = _PlainSocket(family, socket.SOCK_STREAM)
-        sock.clock, sock.deadline = self._clock, deadline
-        self._sockets.add(sock)
-        try:
-            for option in options:
-                sock.setsockopt(*option)
-            sock.settimeout(max(timeout, 0.001))
-            sock.connect(sockaddr)
-            sock.settimeout(max(deadline - self._clock.monotonic(), 0.001))  # for the whole TLS handshake
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-
-def _unrefused(_: str) -> None:
-    return None
-
-
-def _unheard(_: str) -> None:
-    """No one reads what was heard."""
-
-
-def _refused_behind_proxy(connection: Connection, policy: Callable[[str], str | None]) -> str | None:
-    if connection.proxy_url is None:
-        return None
-    try:
-        address = ipaddress.ip_address(urlsplit(connection.url).hostname or "")
-    except ValueError:
-        return None
-    return policy(str(address))
-
-
-def _canonical(address: _Address) -> str:
-    """The address as the policy is to judge it: the IPv4 one where IPv6 only wraps it."""
-    return _bare(address[1][0])
-
-
-def _bare(address: str) -> str:
-    ip = ipaddress.ip_address(address)
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return str(mapped or ip)
-
-
-def _look_up(host: str, port: int) -> list[_Address]:
-    return [(family, sockaddr) for family, _, _, _, sockaddr in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-
-
-class _Flight:
-    """One lookup under way. `answer` and `failure` belong to its thread until `done` is set."""
-
-    def __init__(self) -> None:
-        self.done = threading.Event()
-        self.answer: list[_Address] = []
-        self.failure: Exception | None = None
-
-
-class _Resolver:
-    """Looks names up by a deadline, which the system's resolver does not know.
-
-    Threads: any; the lookup runs in a thread of its own, one at a time for all who ask. One that is given up on ends
-        when the system's resolver does; until then others who ask wait for it too: there is never a second one.
-    """
-
-    def __init__(self, lookup: Lookup, stop: Stop, metrics: ClientMetrics, clock: Clock) -> None:
-        self._lookup = lookup
-        self._stop = stop
-        self._metrics = metrics
-        self._clock = clock
-        self._guard = threading.Lock()  # guards _flight
-        self._flight: _Flight | None = None
-
-    def addresses(self, host: str, port: int, deadline: float) -> list[_Address]:
-        literal = _literal(host, port)
-        if literal is not None:
-            return [literal]
-        flight = self._join(host, port)
-        forget = self._stop.on_set(flight.done.set)
-        try:
-            flight.done.wait(max(deadline - self._clock.monotonic(), 0.0))
-        finally:
-            forget()
-        return self._landed(flight, host)
-
-    def _landed(self, flight: _Flight, host: str) -> list[_Address]:
-        if flight.failure is not None:
-            raise Unreachable(0, "DNS", printable(f"{host}: {flight.failure}", 200)) from flight.failure
-        if not flight.answer:
-            raise Unreachable(0, "DNS", f"{printable(host, 100)}: no answer in time")
-        return flight.answer
-
-    def _join(self, host: str, port: int) -> _Flight:
-        with self._guard:
-            if self._flight is None:
-                flight = _Flight()
-                threading.Thread(target=self._fly, args=(flight, host, port), name=f"resolve-{host}").start()
-                self._flight = flight
-            return self._flight
-
-    def _fly(self, flight: _Flight, host: str, port: int) -> None:
-        started = self._clock.monotonic()
-        try:
-            flight.answer = self._lookup(host, port)
-        except (OSError, UnicodeError) as err:
-            flight.failure = err
-        self._metrics.resolved(self._clock.monotonic() - started)
-        with self._guard:
-            self._flight = None
-        flight.done.set()
-
-
-def _literal(host: str, port: int) -> _Address | None:
-    bare = host.strip("[]")
-    try:
-        version = ipaddress.ip_address(bare).version
-    except ValueError:
-        return None
-    return (socket.AF_INET, (bare, port)) if version == 4 else (socket.AF_INET6, (bare, port, 0, 0))
-
-
-def _checked_url(text: str) -> SplitResult:
-    try:
-        url = urlsplit(text)
-        usable = (
-            url.scheme == "https" and url.hostname and not (url.username or url.query or url.fragment) and url.port != 0
-        )
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ConfigurationError(
-            f"the API server's URL must be https://host[:port][/path], not {printable(text, 100)!r}"
-        )
-    return url
-
-
-def _rest_pool(connection: Connection, context: ssl.SSLContext, maxsize: int) -> HTTPSConnectionPool:
-    import_bare()
-    from kubernetes.client.configuration import Configuration
-    from kubernetes.client.rest import RESTClientObject
-    from kubernetes.utils.keepalive import tcp_keepalive_socket_options
-
-    # Empty, not None: None means whatever the environment says.
-    settings = Configuration(host=connection.url, proxy=connection.proxy_url or "", no_proxy="")
-    settings.tls_server_name = connection.tls_server_name
-    settings.connection_pool_maxsize = maxsize
-    settings.retries = False
-    settings.proxy_headers = _proxy_headers(connection.proxy_url)
-    settings.socket_options = [
-        *tcp_keepalive_socket_options(**_KEEPALIVE),
-        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS),
-    ]
-    manager = RESTClientObject(settings).pool_manager
-    manager.connection_pool_kw["ssl_context"] = context  # one for all: building one costs more than a handshake
-    return cast("HTTPSConnectionPool", manager.connection_from_url(connection.url))
-
-
-def _proxy_headers(proxy_url: str | None) -> dict[str, str] | None:
-    if proxy_url is None:
-        return None
-    url = urlsplit(proxy_url)
-    if url.scheme != "http" or not url.hostname:
-        raise ConfigurationError("the proxy's URL must be http://host[:port]")
-    if url.username is None:
-        return {}
-    secret = f"{unquote(url.username)}:{unquote(url.password or '')}"
-    return dict(urllib3.make_headers(proxy_basic_auth=secret))
-
-
-def _tls_context(connection: Connection, sockets: _Sockets) -> ssl.SSLContext:
-    context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.sockets = sockets
-    sockets.on_verified = connection.on_verified or _unrefused
-    context.sslsocket_class = _TlsSocket
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # any certificate given as CA is an anchor, as for kubectl
-    try:
-        if connection.ca_pem is None:
-            context.load_default_certs()
-        else:
-            context.load_verify_locations(cadata=connection.ca_pem)
-        if isinstance(connection.credential, ClientCertificate):
-            _load_certificate(context, connection.credential)
-    except (ssl.SSLError, ValueError) as err:
-        raise ConfigurationError(f"unusable CA or client certificate: {printable(str(err), 100)}") from err
-    return context
-
-
-def _load_certificate(context: ssl.SSLContext, credential: ClientCertificate) -> None:
-    """Give the key to OpenSSL, which takes files only, through memory that no other process and no disk sees."""
-    descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(f"{credential.cert_pem}\n{credential.key_pem.reveal()}\n".encode())
-        file.flush()
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")

@@ -14,7 +14,8 @@ from dpunetop.domain.drain.model.calls import Done, Procedure, QuorumGet, Quorum
 from dpunetop.kube.errors import ApiError, Conflict, Forbidden, NotFound
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES, PODS, Key
 from dpunetop.kube.plan import Apply, Delete, Emit, Fence, Patch
-from dpunetop.runtime.client.client import Client, Page
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.client.documents import Page
 from dpunetop.runtime.election.gate import LeadershipLost, OpenGate
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.latency import Bulkhead, Delayed

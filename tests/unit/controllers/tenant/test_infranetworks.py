@@ -12,7 +12,8 @@ from dpunetop.domain.names import NETWORKS
 from dpunetop.kube.errors import ApiError, Forbidden
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, ENDPOINTSLICES, SERVICECIDRS, Resource
 from dpunetop.kube.requests import Selection
-from dpunetop.runtime.client.client import Client, Page
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.client.documents import Page
 from support.clock import FakeClock
 
 

@@ -1,0 +1,160 @@
+"""Answers, from their head on: read whole and no larger than allowed, or handed to the loop to be read as they come."""
+
+from __future__ import annotations
+
+import http
+import http.client
+import math
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import urllib3
+
+from dpunetop.base import jsonio
+from dpunetop.base.quoting import printable
+from dpunetop.kube.errors import MOST_MESSAGE_CHARS, ApiError, Unreachable, error_from_status
+from dpunetop.runtime.client.body import Body, Chunked, Counted, Unframed
+from dpunetop.runtime.client.net.dialer import DialedConnection
+from dpunetop.runtime.client.net.sockets import TlsSocket
+from dpunetop.runtime.client.streams import Want
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer, whatever its status; header names are matched in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+def error_of(response: Response, most_chars: int = MOST_MESSAGE_CHARS) -> ApiError:
+    """The error that an answer other than success stands for.
+
+    Guarantees: takes any body, from a `Status` object to the HTML of a proxy; text is printable and short.
+    """
+    retry_after = _retry_after(response.headers)
+    status: Any = None
+    with suppress(ValueError):
+        status = jsonio.loads(response.body)
+    if isinstance(status, dict) and status.get("kind") == "Status":
+        return error_from_status({**status, "code": response.status}, response.status, retry_after, most_chars)
+    text = printable(response.body[:1000].decode("utf-8", "replace"), 200)
+    return error_from_status({"reason": _word(response.status), "message": text}, response.status, retry_after)
+
+
+def _word(status: int) -> str:
+    try:
+        return "".join(filter(str.isalpha, http.HTTPStatus(status).phrase))
+    except ValueError:
+        return "Unknown"
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def read_body(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
+    """All of it. Raises: Unreachable `TooLarge`, before more than the limit was read."""
+    announced = raw.headers.get("Content-Length", "")
+    if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
+        raise Unreachable(0, "TooLarge", f"an answer of {announced[:20]} bytes, more than {limit}")
+    parts: list[bytes] = []
+    left = limit + 1
+    while left > 0 and (part := raw.read(left, decode_content=False)):
+        parts.append(part)
+        left -= len(part)
+    if left <= 0:
+        raise Unreachable(0, "TooLarge", f"an answer of more than {limit} bytes")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def refuse_encoded(raw: urllib3.BaseHTTPResponse) -> None:
+    """Raises: Unreachable `BadAnswer` for a body that would have to be decompressed."""
+    encoding = raw.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity":
+        raise Unreachable(0, "BadAnswer", f"content encoding {printable(encoding, 20)!r} was not asked for")
+
+
+def refuse_unframed(raw: urllib3.BaseHTTPResponse) -> None:
+    """A success whose end only shows in the end of the connection may have been cut; of an error, a part will do."""
+    is_chunked = raw.headers.get("Transfer-Encoding", "").lower() == "chunked"
+    if 200 <= raw.status < 300 and raw.status != 204 and raw.length_remaining is None and not is_chunked:
+        raise Unreachable(0, "BadAnswer", "an answer that does not say where it ends")
+
+
+class OpenAnswer:
+    """An answer whose head was read, for the loop to read on: from the socket, since urllib3 waits for what it reads.
+
+    Threads: that of the loop.
+    """
+
+    def __init__(self, raw: urllib3.BaseHTTPResponse, give_back: Callable[[urllib3.BaseHTTPResponse], None]) -> None:
+        """Raises: OSError, if the connection is gone."""
+        self._raw = raw
+        self._give_back = give_back
+        connection = raw.connection
+        if not isinstance(connection, DialedConnection) or not isinstance(connection.answering, TlsSocket):
+            raise ConnectionResetError("the connection is gone")
+        self._sock = connection.answering
+        self._read_ahead = _read_ahead(raw, self._sock)
+        self._sock.setblocking(False)
+
+    def fileno(self) -> int:
+        """See `Wire.fileno`."""
+        return self._sock.fileno()
+
+    def read(self, most_bytes: int) -> bytes | Want:
+        """See `Wire.read`; what came with the head is first."""
+        if self._read_ahead:
+            ahead, self._read_ahead = self._read_ahead, b""
+            return ahead
+        try:
+            return self._sock.read(most_bytes)
+        except ssl.SSLWantReadError:
+            return Want.READABLE
+        except ssl.SSLWantWriteError:
+            return Want.WRITABLE
+
+    def keep(self) -> None:
+        """See `Wire.keep`."""
+        _http_answer(self._raw).close()  # as if it had been read there
+        self._give_back(self._raw)
+
+    def close(self) -> None:
+        """See `Wire.close`."""
+        self._raw.close()
+        self._give_back(self._raw)
+
+
+def _http_answer(raw: urllib3.BaseHTTPResponse) -> http.client.HTTPResponse:
+    """What urllib3 has wrapped, which has no public name there."""
+    return cast(http.client.HTTPResponse, cast(Any, raw)._fp)
+
+
+def _read_ahead(raw: urllib3.BaseHTTPResponse, sock: TlsSocket) -> bytes:
+    """What was read together with the head. With no time left, nothing more is read from the socket."""
+    sock.deadline = -math.inf
+    try:
+        return cast(bytes, cast(Any, _http_answer(raw).fp).peek())
+    except TimeoutError:
+        return b""
+
+
+def body_of(raw: urllib3.BaseHTTPResponse) -> Body:
+    """How the end of the body will show, as the head says."""
+    answer = _http_answer(raw)
+    if answer.chunked:
+        return Chunked()
+    return Unframed() if answer.length is None else Counted(answer.length)
+
+
+def bound(raw: urllib3.BaseHTTPResponse, deadline: float) -> None:
+    """See `DialedConnection.bound`."""
+    connection = raw.connection
+    if isinstance(connection, DialedConnection):
+        connection.bound(deadline)

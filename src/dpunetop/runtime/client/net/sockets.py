@@ -1,0 +1,158 @@
+"""The sockets themselves: each with a deadline, known to its transport, and with TLS as a connection's settings ask."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import socket
+import ssl
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, cast
+
+from dpunetop.base.clock import Clock
+from dpunetop.base.quoting import printable
+from dpunetop.runtime.client.connection import ClientCertificate, ConfigurationError, Connection
+
+
+def unheard(_: str) -> None:
+    """No one reads what was heard."""
+
+
+class Sockets:
+    """All open sockets of one transport, so that any thread can shut them down; the clock that their deadlines mean.
+
+    Threads: any.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._guard = threading.Lock()  # guards _open and generation
+        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self.generation = 0  # how often all were shut down
+        self.on_verified: Callable[[str], None] = unheard
+        self.anchor_pem = b""  # replaced whole, by any thread that has just shaken hands
+
+    def __len__(self) -> int:
+        with self._guard:
+            return sum(sock.fileno() >= 0 for sock in self._open)
+
+    def add(self, sock: socket.socket) -> None:
+        """Have it shut down with the others."""
+        with self._guard:
+            self._open.add(sock)
+
+    def shut_down(self) -> None:
+        """Cut all of them off, under whoever waits on one; closing them is left to their owners."""
+        with self._guard:
+            self.generation += 1
+            doomed = list(self._open)
+        for sock in doomed:
+            with suppress(OSError):  # closed already
+                # Not SSLSocket.shutdown: that takes the TLS state away under a reader's feet.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+def _limit(sock: PlainSocket | TlsSocket, clock: Clock) -> None:
+    left = sock.deadline - clock.monotonic()
+    if left <= 0:
+        raise TimeoutError("the time for this is over")
+    sock.settimeout(None if math.isinf(left) else left)
+
+
+class PlainSocket(socket.socket):
+    """A TCP socket that gives up at a point in time, not after a pause: bytes that drip do not extend it."""
+
+    deadline: float = math.inf
+    clock: Clock
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> int:
+        _limit(self, self.clock)
+        return super().recv_into(buffer, nbytes, flags)
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        _limit(self, self.clock)
+        super().sendall(data, flags)
+
+
+class TlsContext(ssl.SSLContext):
+    """What the handshakes of one transport are made with."""
+
+    sockets: Sockets
+
+
+class TlsSocket(ssl.SSLSocket):
+    """As `PlainSocket`, with TLS; known to `Sockets` before its handshake."""
+
+    deadline: float = math.inf
+    context: TlsContext
+
+    def do_handshake(self, block: bool = False) -> None:
+        self.context.sockets.add(self)
+        super().do_handshake(block)
+        self.context.sockets.anchor_pem = _anchor(self)
+        self.context.sockets.on_verified(unmapped(self.getpeername()[0]))
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        try:
+            return super().recv(buflen, flags)
+        except OSError:
+            # Only the constructor calls this, on a connection cut before its handshake; it forgets to close.
+            self.close()
+            raise
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        _limit(self, self.context.sockets.clock)
+        return super().recv_into(buffer, nbytes, flags)
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        _limit(self, self.context.sockets.clock)
+        return super().send(data, flags)
+
+
+def _anchor(sock: ssl.SSLSocket) -> bytes:
+    """The end of the chain that the handshake has verified: one of the certificates that were given as CA."""
+    if sys.version_info >= (3, 13):
+        return ssl.DER_cert_to_PEM_cert(sock.get_verified_chain()[-1]).encode()
+    # Public only from 3.13 on; there since 3.10.
+    return bytes(cast(Any, sock)._sslobj.get_verified_chain()[-1].public_bytes().encode())
+
+
+def unmapped(address: str) -> str:
+    """The IPv4 address where IPv6 only wraps it."""
+    ip = ipaddress.ip_address(address)
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return str(mapped or ip)
+
+
+def tls_context(connection: Connection, sockets: Sockets) -> ssl.SSLContext:
+    """Whom to trust, and what to prove ourselves with. Raises: ConfigurationError."""
+    context = TlsContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sockets = sockets
+    sockets.on_verified = connection.on_verified or unheard
+    context.sslsocket_class = TlsSocket
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # any certificate given as CA is an anchor, as for kubectl
+    try:
+        if connection.ca_pem is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(cadata=connection.ca_pem)
+        if isinstance(connection.credential, ClientCertificate):
+            _load_certificate(context, connection.credential)
+    except (ssl.SSLError, ValueError) as err:
+        raise ConfigurationError(f"unusable CA or client certificate: {printable(str(err), 100)}") from err
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, credential: ClientCertificate) -> None:
+    """Give the key to OpenSSL, which takes files only, through memory that no other process and no disk sees."""
+    descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(f"{credential.cert_pem}\n{credential.key_pem.reveal()}\n".encode())
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
