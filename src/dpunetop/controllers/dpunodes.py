@@ -8,15 +8,18 @@ from collections.abc import Callable
 import structlog
 
 from dpunetop.base.clock import Clock
+from dpunetop.base.quoting import printable
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.store import DrainStore, ShownDpu
 from dpunetop.domain.clusterconfig.access import Access
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.dpunode.judge import with_credential
 from dpunetop.domain.dpunode.objects import MANAGER, NOTHING, new_dpu_node, owner_uid, rendered, said, stands
 from dpunetop.domain.dpunode.status import DpuNodeStatus
-from dpunetop.domain.names import DPUNODES
-from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.errors import Conflict
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, DPUNODES
+from dpunetop.domain.reasons import event
+from dpunetop.kube.conditions import MESSAGE_LIMIT, condition_of
+from dpunetop.kube.errors import ApiError, Conflict, Forbidden
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, INFRA, Key, crd_name
 from dpunetop.kube.meta import Obj, is_terminating, name_of, namespace_of
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Plan, Step
@@ -30,14 +33,15 @@ DEBOUNCE_SECONDS = 1.0
 """So long a change waits for more of them: a DPU that comes to serve changes several times in a moment."""
 _AGAIN_SECONDS = 1.0
 UNSERVED = "DpuNodes are not written"
+_NEXT_STEP = "Apply the operator's CustomResourceDefinitions and roles again"
 
 
 class DpuNodes:
     """A Reconciler of DpuNodes; its keys are theirs.
 
     Guarantees: nothing is written that would change nothing but times; what somebody else has made is left alone; what
-        a process has not looked at yet stays as it stands. That they cannot be written, or are not served at all, is
-        nobody else's business: it is logged once.
+        a process has not looked at yet stays as it stands. That they cannot be written, or are not served at all, stops
+        nothing else: an Event on the DpuClusterConfig and a log line say so once, and again if it comes again.
     Threads: `reconcile` from any worker, one at a time a key.
     """
 
@@ -55,7 +59,8 @@ class DpuNodes:
         self._definition: Hold | None = None
         self._is_served = False
         self._holds: dict[str, Hold] = {}  # by namespace
-        self._told: set[tuple[str, ...]] = set()
+        self._told: set[str] = set()  # DpuNodes of others that were named
+        self._stopped: dict[str, tuple[str, str]] = {}  # by namespace: the UID of whose are not written, and why
         self._log = structlog.get_logger().bind(controller=NAME)
 
     def connect(self, wake: Callable[[Key], None], forget: Callable[[Key], None]) -> None:
@@ -73,21 +78,30 @@ class DpuNodes:
             self._release(key.namespace)
             self._forget(key)
             return None
-        if shown.roster.access is not Access.GIVEN or not self._serves():
+        if shown.roster.access is not Access.GIVEN:
             return None  # the rights there are gone, and the objects go with their DpuClusterConfig
-        hold = self._follow(key.namespace)
-        if not hold.has_synced():
+        config = shown.roster.config
+        hold = self._follow(key.namespace) if self._serves() else None
+        if hold is None or not hold.has_synced():
+            self._say_stopped(config, self._missing() if hold is None else _denied(hold.trouble), stop)
             return None  # which wakes
         seen = hold.lister.get(key.namespace, key.name)
         live = None if seen is None else self._executor.newest(INFRA, DPUNODES, seen)
-        return self._write(key, shown, live, stop)
+        try:
+            again = self._write(key, shown, live, stop)
+        except Forbidden as err:
+            self._say_stopped(config, _denied(err), stop)
+            raise
+        with self._guard:
+            self._stopped.pop(key.namespace, None)
+        return again
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def _write(self, key: Key, shown: ShownDpu, live: Obj | None, stop: Stop) -> float | None:
         config = shown.roster.config
         if live is not None and not owner_uid(live):
-            self._tell("a DpuNode of somebody else is left as it is", dpu=str(key))
+            self._tell_foreign(key)
             return None
         if live is not None and owner_uid(live) != config.uid:
             return None  # of the DpuClusterConfig that had the name before: it goes by itself, which wakes
@@ -128,7 +142,8 @@ class DpuNodes:
             is_first, self._is_begun = not self._is_begun, True
         if is_first:
             selection = one(CUSTOMRESOURCEDEFINITIONS, "", crd_name(DPUNODES))
-            hold = self._infra.hold(selection, self._definition_changed, self._definition_read, self._refused)
+            wake = self._drain_store.wake_dpus
+            hold = self._infra.hold(selection, self._definition_changed, wake, wake)
             with self._guard:
                 self._definition = hold
         with self._guard:
@@ -145,19 +160,23 @@ class DpuNodes:
         if is_served and not before:
             self._drain_store.wake_dpus()
 
-    def _definition_read(self) -> None:
+    def _missing(self) -> str:
+        """Why nothing is served; empty: that is not known yet."""
         with self._guard:
-            is_served = self._is_served
-        if not is_served:
-            self._tell(UNSERVED, missing=crd_name(DPUNODES), next_step="apply the CustomResourceDefinitions again")
+            hold, is_served = self._definition, self._is_served
+        if is_served or hold is None:
+            return ""
+        if not hold.has_synced():
+            return _denied(hold.trouble)
+        return f"infra has no CustomResourceDefinition {crd_name(DPUNODES)}"
 
     def _follow(self, namespace: str) -> Hold:
         with self._guard:
             known = self._holds.get(namespace)
         if known is not None:
             return known
-        synced, refused = self._drain_store.wake_dpus, lambda: self._refused(namespace)
-        mine = self._infra.hold(Selection(DPUNODES, namespace), self._changed, synced, refused)
+        wake = self._drain_store.wake_dpus
+        mine = self._infra.hold(Selection(DPUNODES, namespace), self._changed, wake, wake)
         with self._guard:
             used = self._holds.setdefault(namespace, mine)
         if used is not mine:
@@ -172,20 +191,33 @@ class DpuNodes:
     def _release(self, namespace: str) -> None:
         with self._guard:
             hold = self._holds.pop(namespace, None)
+            self._stopped.pop(namespace, None)
         if hold is not None:
             hold.release()
 
-    def _refused(self, namespace: str = "") -> None:
-        with self._guard:
-            hold = self._holds.get(namespace) if namespace else self._definition
-        trouble = None if hold is None else hold.trouble
-        if trouble is not None and trouble.code in (403, 404):
-            self._tell(UNSERVED, error=trouble.message, next_step="apply the operator's manifests and roles again")
+    # --- telling ----------------------------------------------------------------------------------------------------
 
-    def _tell(self, message: str, **fields: str) -> None:
-        """Once each."""
+    def _say_stopped(self, config: DpuClusterConfig, why: str, stop: Stop) -> None:
+        """Say once why the DpuNodes of that DpuClusterConfig are not written; `why` empty: it is not known yet."""
         with self._guard:
-            is_new = (message, *fields.values()) not in self._told
-            self._told.add((message, *fields.values()))
+            is_new = bool(why) and self._stopped.get(config.namespace) != (config.uid, why)
+            if is_new:
+                self._stopped[config.namespace] = (config.uid, why)
+        if not is_new:
+            return
+        self._log.warning(UNSERVED, namespace=config.namespace, name=config.name, error=why, next_step=_NEXT_STEP)
+        note = f"{UNSERVED}: {why}; what they say may be outdated. {_NEXT_STEP}"
+        told = event(INFRA, DPUCLUSTERCONFIGS, config.live, "DpuNodesNotWritten", note)
+        self._executor.execute(Plan((told,)), stop)
+
+    def _tell_foreign(self, key: Key) -> None:
+        with self._guard:
+            is_new = str(key) not in self._told
+            self._told.add(str(key))
         if is_new:
-            self._log.warning(message, **fields)
+            self._log.warning("a DpuNode of somebody else is left as it is", dpu=str(key))
+
+
+def _denied(trouble: ApiError | None) -> str:
+    """What no later try mends; empty: one may, or there is no trouble."""
+    return printable(trouble.message, MESSAGE_LIMIT) if trouble is not None and trouble.code in (403, 404) else ""

@@ -148,6 +148,16 @@ def test_without_the_right_to_restart_an_idle_pod_that_is_named(trial: Trial) ->
     trial.wait("Ready", "True", within=HEALED_SECONDS)
 
 
+@pytest.mark.parametrize("verbs", [READS, WRITES], ids=["reading", "writing"])
+def test_without_the_rights_of_dpunodes_that_is_named_and_nothing_else_waits(
+    trial: Trial, verbs: tuple[str, ...]
+) -> None:
+    with lacking(trial.infra, role_of(trial), verbs, "dpunodes"):
+        trial.quick_start()
+        trial.wait("Ready", "True")
+        trial.wait_event("DpuNodesNotWritten", 'resource "dpunodes"')
+
+
 IN_CLUSTER: dict[str, tuple[tuple[str, ...], str, str, str]] = {
     "creating the machine config": (("create",), "machineconfigs", "McpReady", 'create resource "machineconfigs"'),
     "patching the pool": (("patch",), "machineconfigpools", "McpReady", 'patch resource "machineconfigpools"'),

@@ -10,12 +10,12 @@ import pytest
 import structlog
 
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.dpunodes import UNSERVED, DpuNodes
+from dpunetop.controllers.dpunodes import DpuNodes
 from dpunetop.domain import names
 from dpunetop.domain.dpunode.objects import kept
 from dpunetop.domain.names import DPUNODES
 from dpunetop.kube.errors import ApiError, Forbidden
-from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, INFRA, NODES, Key, crd_name
+from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, INFRA, NODES, Key, Resource, crd_name
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change
 from support.scripteddrain import DPU, HOST, World
@@ -92,6 +92,10 @@ class Bed:
             self.dpu_nodes.reconcile(self.woken.pop(), Stop())
         return [each.split(" ", 1)[1] for each in self.world.infra.writes[before:] if "dpunodes" in each]
 
+    def notes(self) -> list[str]:
+        """What the DpuClusterConfig was told of DpuNodes that are not written."""
+        return [each.note for each in self.world.told if each.reason == "DpuNodesNotWritten"]
+
     def status(self) -> Any:
         return self.world.infra.shown(DPUNODES, NAMESPACE, DPU)["status"]
 
@@ -99,6 +103,7 @@ class Bed:
         return next(each for each in self.status()["conditions"] if each["type"] == type_)
 
 
+DENIED = Forbidden(403, "Forbidden", "may not write dpunodes")
 MADE = [f"apply dpunodes/{DPU}", f"status dpunodes/{DPU}"]
 
 
@@ -219,24 +224,42 @@ def test_a_card_that_leaves_takes_its_object_with_it_also_if_it_left_unseen() ->
 
 def test_without_the_definition_nothing_is_written_it_is_told_once_and_it_goes_on_when_it_comes() -> None:
     bed = Bed(served=False)
-    with structlog.testing.capture_logs() as logs:
-        assert bed.settle() == []
-        bed.woken.add(KEY)
-        assert bed.settle() == []
-    assert [each["missing"] for each in logs if each["event"] == UNSERVED] == [crd_name(DPUNODES)]
+    assert bed.settle() == []
+    bed.woken.add(KEY)
+    assert bed.settle() == []
+    (note,) = bed.notes()
+    assert f"infra has no CustomResourceDefinition {crd_name(DPUNODES)}" in note
     (definition,) = bed.holds
     definition.handler(Change(None, DEFINITION))
     assert bed.settle() == MADE
 
 
-def test_a_role_of_before_stops_nothing_but_dpunodes_and_is_told_once() -> None:
+@pytest.mark.parametrize("resource", [DPUNODES, CUSTOMRESOURCEDEFINITIONS])
+def test_a_right_to_read_that_is_missing_stops_nothing_but_dpunodes_and_is_told_once(resource: Resource) -> None:
     bed = Bed()
-    bed.troubles[DPUNODES] = Forbidden(403, "Forbidden", "may not list dpunodes")
+    bed.troubles[resource] = Forbidden(403, "Forbidden", "may not list them")
     assert bed.settle() == []
-    with structlog.testing.capture_logs() as logs:
+    for _ in range(2):
         bed._late()
-        bed._late()
-    assert [each["error"] for each in logs if each["event"] == UNSERVED] == ["may not list dpunodes"]
+        assert bed.settle() == []
+    (note,) = bed.notes()
+    assert "may not list them" in note
+
+
+def test_a_right_to_write_that_is_missing_is_told_once_and_again_when_it_is_lost_once_more() -> None:
+    bed = Bed()
+    for times in (1, 2):
+        bed.world.infra.refuses[DPUNODES.plural] = DENIED
+        for _ in range(2):
+            bed.woken.add(KEY)
+            with pytest.raises(Forbidden):
+                bed.settle()
+        assert len(bed.notes()) == times
+        bed.world.infra.refuses.clear()
+        bed.woken.add(KEY)
+        assert bed.settle() == MADE
+        bed.world.infra.drop(DPUNODES, NAMESPACE, DPU)
+        bed.world.executor.forget(INFRA)
 
 
 def test_when_the_config_is_gone_its_namespace_is_followed_no_more() -> None:

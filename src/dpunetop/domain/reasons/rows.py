@@ -167,6 +167,10 @@ ACTION: Rows = {
         "the DPU's own drain takes longer than its limit",
         "see what the machine-config operator of the DPU waits for",
     ),
+    "DpuNodesNotWritten": (
+        "why no DpuNode is written or brought up to date; nothing else stops",
+        "apply the operator's CustomResourceDefinitions and roles again",
+    ),
     "DpuNotSelected": (
         "an entry names a DPU that spec.nodeSelector does not pick",
         "label the Node as spec.nodeSelector asks, or remove its entry in ConfigMap env-overrides",
