@@ -101,7 +101,7 @@ def metrics() -> Iterator[str]:
     yield from (f"{name} gauge {{{','.join(family.labels)}}}" for name, family in FAMILIES.items())
     for room in ("controllers", "app"):
         for tree in _trees(room):
-            yield from (ast.unparse(node) for node in ast.walk(tree) if _is_gauge(node))
+            yield from (ast.unparse(node) for node in ast.walk(tree) if _is_metric(node))
 
 
 def _family(collector: Collector) -> Iterator[str]:
@@ -111,8 +111,10 @@ def _family(collector: Collector) -> Iterator[str]:
         yield f"{family.name} {family.type} {{{labels}}} {buckets}".rstrip()
 
 
-def _is_gauge(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "gauge"
+def _is_metric(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    return node.func.attr in ("gauge", "histogram")
 
 
 def records() -> Iterator[str]:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from dpunetop.base.clock import Clock
 from dpunetop.base.sensitive import Sensitive
-from dpunetop.controllers.drain.store import DrainStore
-from dpunetop.domain.drain import measures
-from dpunetop.domain.drain.measures import Family, Measurement
+from dpunetop.controllers.drain.store import DrainStore, StepOver
+from dpunetop.domain.dpunode import measures
+from dpunetop.domain.dpunode.measures import Family, Measured, Measurement
+from dpunetop.domain.dpunode.status import DrainStep
+from dpunetop.domain.drain.fleet.roster import Roster
 from dpunetop.domain.tenant.credentialend import end_of_certificate, end_of_token
 from dpunetop.kube.meta import Obj
 from dpunetop.runtime.client.connection import ClientCertificate, Credential, StaticToken, TokenFile, TokenSource
@@ -21,6 +23,18 @@ FAMILIES: Mapping[str, Family] = {
     **measures.FAMILIES,
     OWN_EXPIRY: Family("Until when the operator's own credential in infra is good, where that is known.", ()),
 }
+
+
+def drain_steps(metrics: Metrics) -> StepOver:
+    """Who is to be told of each step of a drain that is over. Threads of what it gives: any."""
+    seconds = metrics.histogram(
+        "dpunetop_drain_step_duration_seconds",
+        "Seconds of each step of the drains that the leader has seen end: as lastDrain of a DpuNode names them.",
+        "step",
+    )
+    for step in DrainStep:
+        seconds.expect(str(step))
+    return lambda step, took: seconds.observe(took, str(step))
 
 
 class Fleet:
@@ -46,8 +60,11 @@ class Fleet:
     def _measure(self) -> Iterator[Measurement]:
         if end := own_end(self._credential):
             yield Measurement(OWN_EXPIRY, (), end.timestamp())
-        fleets = ((roster, self._drain_store.reports(roster)) for roster in self._drain_store.rosters())
+        fleets = (self._measured(roster) for roster in self._drain_store.rosters())
         yield from measures.measure(self._configs(), fleets, int(self._clock.now().timestamp()))
+
+    def _measured(self, roster: Roster) -> Measured:
+        return Measured(roster, self._drain_store.reports(roster), self._drain_store.dpus(roster))
 
 
 def own_end(credential: Credential) -> datetime | None:

@@ -15,7 +15,7 @@ import structlog
 
 from dpunetop import __version__
 from dpunetop.app.assets import host_assets, interconnect_scripts, ovnkube_scripts
-from dpunetop.app.measuring import Fleet
+from dpunetop.app.measuring import Fleet, drain_steps
 from dpunetop.app.settings import Address, Network, Settings
 from dpunetop.base.clock import Clock, RealClock
 from dpunetop.base.stop import Stop
@@ -233,7 +233,8 @@ class _Wiring:
         )
         controller = self._controller(hosts, no_rest, 0.0)
         pairs = next(each for each in self._controllers if each.name == Pairs.name)
-        self._drain_store.connect(controller.queue.add, pairs.debounce, self._dpu_nodes.debounce)
+        steps = drain_steps(self._metrics)
+        self._drain_store.connect(controller.queue.add, pairs.debounce, self._dpu_nodes.debounce, steps)
         return controller
 
     def _dpu_node_controller(self) -> Controller:

@@ -42,6 +42,7 @@ _REQUEST = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60)
 _SIZE = (64, 256, 512, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216)
 _INFORMER = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 # fmt: on
+_LONG = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
 _INFORMER_LABELS = ("name", "group", "version", "resource")
 
 
@@ -245,6 +246,21 @@ class GaugeMetrics:
         self._gauge.remove(*labels)
 
 
+class HistogramMetrics:
+    """How long each of those takes that its labels name. Threads: any."""
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+
+    def expect(self, *labels: str) -> None:
+        """There is a series of `labels`, which holds nothing yet."""
+        self._histogram.labels(*labels)
+
+    def observe(self, seconds: float, *labels: str) -> None:
+        """One of `labels` took so long."""
+        self._histogram.labels(*labels).observe(seconds)
+
+
 Measure = Callable[[], Iterable[tuple[str, tuple[str, ...], float]]]
 """Gives each number that there is now: the metric's name, the values of its labels, the number. Threads: any."""
 
@@ -349,6 +365,10 @@ class Metrics:
             if name not in self._gauges:
                 self._gauges[name] = GaugeMetrics(Gauge(name, text, labels, registry=self.registry))
             return self._gauges[name]
+
+    def histogram(self, name: str, text: str, *labels: str) -> HistogramMetrics:
+        """The recorder of durations from seconds to a day that the engine does not know; to be called once a name."""
+        return HistogramMetrics(Histogram(name, text, labels, buckets=_LONG, registry=self.registry))
 
     def measured(self, families: Mapping[str, tuple[str, tuple[str, ...]]], measure: Measure) -> None:
         """Gauges that the engine does not know, by name each with its text and its labels; `measure` is called at each

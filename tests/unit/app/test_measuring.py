@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dpunetop.app.measuring import FAMILIES, OWN_EXPIRY, Fleet, own_end
+from dpunetop.app.measuring import FAMILIES, OWN_EXPIRY, Fleet, drain_steps, own_end
 from dpunetop.controllers.drain.store import DrainStore
-from dpunetop.domain.drain.measures import PAIRS
+from dpunetop.domain.dpunode.measures import PAIRS
+from dpunetop.domain.dpunode.status import DrainStep
 from dpunetop.runtime.client.connection import (
     Anonymous,
     ClientCertificate,
@@ -95,3 +96,12 @@ def test_the_series_of_a_config_end_with_it() -> None:
 def test_what_is_measured_is_described_before_there_is_anything_to_measure() -> None:
     metrics = fleet(Anonymous(), DrainStore())
     assert {*FAMILIES} <= {*metrics.registry._names_to_collectors}
+
+
+def test_each_step_of_a_drain_has_a_series_from_the_start_and_its_durations_are_counted() -> None:
+    metrics = Metrics()
+    over = drain_steps(metrics)
+    count = "dpunetop_drain_step_duration_seconds_count"
+    assert [metrics.registry.get_sample_value(count, {"step": str(step)}) for step in DrainStep] == [0, 0, 0, 0]
+    over(DrainStep.HOST_DRAIN, 40)
+    assert metrics.registry.get_sample_value(count, {"step": "hostDrain"}) == 1

@@ -11,8 +11,8 @@ import pytest
 
 import dpunetop
 from dpunetop.domain import names
+from dpunetop.domain.dpunode.measures import OTHER_REASON, Rollout
 from dpunetop.domain.dpunode.status import Phase
-from dpunetop.domain.drain.measures import OTHER_REASON
 from dpunetop.domain.drain.model import facts
 from dpunetop.domain.drain.model.limits import LimitedStep
 from dpunetop.domain.drain.outages import unplanned
@@ -45,6 +45,7 @@ OTHERS: dict[str, frozenset[str]] = {
     "what a kubeconfig is refused for, within the message of InvalidKubeconfig": frozenset(Rejection),
     "steps of the worker of a host, in its failures": frozenset({"Sweeping", "Upkeep"}),
     "the label of a metric for the reasons of an API server": frozenset({OTHER_REASON}),
+    "states of a rollout, in a metric": frozenset(Rollout) - REASONS.keys() - {"Unknown"},
     "phases of a DpuNode": frozenset(Phase) - REASONS.keys(),
     "values of spec": frozenset({"Auto", "Retain", "Delete", "Cordon", "Report", "Hold", "Abort"}),
     "kinds, groups and fields of the API": frozenset(

@@ -225,7 +225,7 @@ class Hosts:
     def _fail(self, key: Key, scope: HostScope, reason: str, message: str) -> None:
         unseen = unseen_statuses(scope.roster, scope.slot, reason, message)
         self._drain_store.show(key, unseen, 0)  # at no time: a drain that runs is not seen to be over
-        self._drain_store.report(key, failed_report(scope.slot, reason, message))
+        self._drain_store.report(key, failed_report(scope.slot, reason, message, scope.outage))
 
     def _report(self, key: Key, decided: HostDecision, outcome: _Outcome, stop: Stop) -> HostReport:
         report = report_host(decided, outcome.hold, outcome.troubles)

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 
 from dpunetop.domain.clusterconfig.types import tenant_cluster_name
 from dpunetop.domain.dpunode.judge import credential_current
-from dpunetop.domain.dpunode.status import DpuNodeStatus
+from dpunetop.domain.dpunode.status import DpuNodeStatus, DrainStep
 from dpunetop.domain.drain.fleet.roster import HostScope, Place, Roster
 from dpunetop.domain.drain.hostreport import HostReport
 from dpunetop.kube.keys import INFRA, Key
 
 Shift = tuple[DpuNodeStatus | None, DpuNodeStatus]
 """Where a DPU stood, as far as that was known, and where it stands."""
+
+StepOver = Callable[[DrainStep, int], None]
+"""Is told of a step of a drain that is over, and how many seconds it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +46,18 @@ class DrainStore:
         self._wake_host: Callable[[Key], None] = lambda _: None
         self._wake_config: Callable[[Key], None] = lambda _: None
         self._wake_dpu: Callable[[Key], None] = lambda _: None
+        self._step_over: StepOver = lambda *_: None
 
     def connect(
         self,
         wake_host: Callable[[Key], None],
         wake_config: Callable[[Key], None],
         wake_dpu: Callable[[Key], None] = lambda _: None,
+        step_over: StepOver = lambda *_: None,
     ) -> None:
-        """Take the callbacks that enqueue a key; once, before anything is published. The key of a DPU is that of its
-        `DpuNode`."""
+        """Take the callbacks that enqueue a key, and who is told of steps of drains; once, before anything is
+        published. The key of a DPU is that of its `DpuNode`."""
+        self._step_over = step_over
         self._wake_host, self._wake_config, self._wake_dpu = wake_host, wake_config, wake_dpu
 
     # --- of a whole DpuClusterConfig --------------------------------------------------------------------------------
@@ -157,7 +163,15 @@ class DrainStore:
         changes = [(before.get(each.dpu), each) for each in shown if each != before.get(each.dpu)]
         if roster is not None:
             self._wake_dpus(roster, [each.dpu for _, each in changes])
+        self._tell_steps(changes)
         return changes
+
+    def _tell_steps(self, changes: Iterable[Shift]) -> None:
+        """Of those that were over before this process looked, another one has told."""
+        for before, now in changes:
+            if before is not None and now.drain is not None:
+                for step, seconds in now.drain.steps_since(before.drain).items():
+                    self._step_over(step, seconds)
 
     def dpu(self, namespace: str, name: str) -> ShownDpu | None:
         """One DPU of the DpuClusterConfig that is served in that namespace; None: none is."""
@@ -176,13 +190,19 @@ class DrainStore:
 
     def statuses(self, roster: Roster) -> list[DpuNodeStatus] | None:
         """All DPUs of a roster; None: not all of them were looked at yet."""
+        found = self.dpus(roster)
+        seen = [each for each in found if each is not None]
+        return seen if len(seen) == len(found) else None
+
+    def dpus(self, roster: Roster) -> list[DpuNodeStatus | None]:
+        """Each DPU of a roster; None: not looked at yet."""
         cluster = roster.config.tenant_cluster
         with self._guard:
             shown = {
                 each.dpu: each for place in roster.slots for each in self._statuses.get(key_of(cluster, place), ())
             }
             homes = self._homes.get(cluster, {})
-        return [shown[dpu] for dpu in homes] if homes.keys() <= shown.keys() else None
+        return [shown.get(dpu) for dpu in homes]
 
 
 def key_of(cluster: str, place: Place) -> Key:

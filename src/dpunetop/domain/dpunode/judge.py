@@ -10,7 +10,7 @@ from typing import assert_never
 from dpunetop.base.quoting import named
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
-from dpunetop.domain.dpunode.status import IN_DRAIN, DpuNodeStatus, DrainTimes, Phase
+from dpunetop.domain.dpunode.status import IN_DRAIN, NOTHING_SERVED, DpuNodeStatus, DrainTimes, Phase
 from dpunetop.domain.drain.fleet.roster import Member, Mode, Roster, Slot
 from dpunetop.domain.drain.host import HostDecision
 from dpunetop.domain.drain.hostreport import HostReport
@@ -34,7 +34,7 @@ from dpunetop.domain.reasons import (
 from dpunetop.kube.conditions import Condition, Status, condition_of
 
 SERVING, NOT_PAIRED, GUARDED, CONFIGURED = "Serving", "NotPaired", "Guarded", "Configured"
-NOTHING_SERVED, NOT_LOOKED_AT = "NothingServed", "NotLookedAt"
+NOT_LOOKED_AT = "NotLookedAt"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from dpunetop.base import jsonio
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
-from dpunetop.domain.dpunode.status import DpuNodeStatus, DrainTimes
+from dpunetop.domain.dpunode.status import DpuNodeStatus, DrainStep, DrainTimes
 from dpunetop.domain.drain.model.times import as_seconds, as_time
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, DPUNODES, OWNER_LABEL, field_manager
 from dpunetop.kube.conditions import Condition
@@ -159,14 +159,15 @@ def _last_drain(seen: DrainTimes | None, before: LastDrain, now: int) -> LastDra
     return {**before, "endedAt": as_time(max(now, as_seconds(before.get("startedAt"))))}
 
 
-def _steps(drain: DrainTimes) -> LastDrain:
-    """The steps that are over; one that was left out, or that another followed before it, has no length."""
+_STEPS = {
+    DrainStep.WAITING: "waitingSeconds",
+    DrainStep.HOST_DRAIN: "hostDrainSeconds",
+    DrainStep.DPU_DRAIN: "dpuDrainSeconds",
+    DrainStep.VERIFYING: "verifyingSeconds",
+}
+
+
+def _steps(drain: DrainTimes) -> dict[str, Any]:
     found: dict[str, Any] = {"startedAt": as_time(drain.wanted)}
-    times = (drain.wanted, drain.asked, drain.opened, drain.returned, drain.ended)
-    for step, begun, ended in zip(_STEPS, times, times[1:], strict=False):
-        if begun and ended:
-            found[step] = max(0, ended - begun)
+    found |= {_STEPS[step]: seconds for step, seconds in drain.steps.items()}
     return found | ({"endedAt": as_time(max(drain.ended, drain.wanted))} if drain.ended else {})
-
-
-_STEPS = ("waitingSeconds", "hostDrainSeconds", "dpuDrainSeconds", "verifyingSeconds")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from dpunetop.base.quoting import printable
 from dpunetop.domain.drain.model.record import Cycle
-from dpunetop.domain.reasons import NETWORK_READY
+from dpunetop.domain.reasons import DRAIN_ALLOWED, NETWORK_READY
 from dpunetop.kube.conditions import MESSAGE_LIMIT, Condition, Status
 
 
@@ -48,6 +49,19 @@ IN_DRAIN = frozenset({Phase.DRAINING, Phase.DRAINED, Phase.DOWN, Phase.RECOVERIN
 """Phases of a drain that goes on."""
 
 
+class DrainStep(StrEnum):
+    """The steps of a drain, in their order."""
+
+    WAITING = "waiting"
+    """Until the tenant is asked to drain the host."""
+    HOST_DRAIN = "hostDrain"
+    """Until the DPU is let be drained."""
+    DPU_DRAIN = "dpuDrain"
+    """Until the DPU is back and uncordoned."""
+    VERIFYING = "verifying"
+    """Until the host is given back."""
+
+
 @dataclass(frozen=True, slots=True)
 class DrainTimes:
     """When the steps of a drain began, in seconds of the epoch; 0: it has not come so far, or left that out."""
@@ -62,6 +76,19 @@ class DrainTimes:
     ended: int = 0
     """When it was seen to be over."""
 
+    @property
+    def steps(self) -> Mapping[DrainStep, int]:
+        """Seconds of each step that is over; one that was left out, or that another followed before it, has no
+        length."""
+        times = (self.wanted, self.asked, self.opened, self.returned, self.ended)
+        spans = zip(DrainStep, times, times[1:], strict=False)
+        return {step: max(0, ended - begun) for step, begun, ended in spans if begun and ended}
+
+    def steps_since(self, before: DrainTimes | None) -> Mapping[DrainStep, int]:
+        """Those that were not over `before`; None: no drain ran."""
+        known = before.steps if before is not None and before.wanted == self.wanted else {}
+        return {step: seconds for step, seconds in self.steps.items() if step not in known}
+
     @classmethod
     def of(cls, cycle: Cycle) -> DrainTimes:
         """As the record says."""
@@ -69,6 +96,8 @@ class DrainTimes:
 
 
 _LONGEST_NAME = 253
+NOTHING_SERVED = "NothingServed"
+"""Reason why a DPU may be drained that serves no host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +137,12 @@ class DpuNodeStatus:
     def lacks_network(self) -> bool:
         """Whether it has a host, and that is known to have no network."""
         return bool(self.host) and self.has_network == "False"
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is known to serve a host, be that drained or not."""
+        allowed = self.condition(DRAIN_ALLOWED)
+        return allowed.status != "Unknown" and allowed.reason != NOTHING_SERVED
 
     def condition(self, type_: str) -> Condition:
         """The condition of that type. Raises: StopIteration for what is no type of them."""

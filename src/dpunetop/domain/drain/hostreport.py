@@ -44,6 +44,8 @@ class HostReport:
     is_looked_at: bool = True
     """Whether the host was looked at, and not only its DPUs: at a start the tenant is waited for, and so is the first
     answer of a server that has to be asked."""
+    has_failed: bool = False
+    """Whether the look was not brought to its end, so that nothing is known of the host but what its DPUs wait for."""
     unseen: HoldReason | None = None
     """Why the tenant was not seen by this process."""
     network: NetworkState | None = None
@@ -54,7 +56,7 @@ class HostReport:
     def outcome(self) -> tuple[object, ...]:
         """What `PairsHealthy` and the entries follow from: only a change of it is worth a look at all pairs."""
         entries = tuple((entry.dpu, entry.text) for entry in self.entries)
-        seen = self.is_looked_at, self.unseen
+        seen = self.is_looked_at, self.has_failed, self.unseen
         return self.guardings, self.dpu_statuses, self.causes, self.stray, seen, entries, self.network
 
 
@@ -77,11 +79,13 @@ def report_host(decided: HostDecision, hold: HoldReason | None, troubles: Mappin
     )
 
 
-def failed_report(slot: Slot, reason: str, message: str) -> HostReport:
-    """What is known of a host that could not be looked at to the end: nothing but why."""
+def failed_report(slot: Slot, reason: str, message: str, outage: Outage | None) -> HostReport:
+    """What is known of a host that could not be looked at to the end: nothing but why. `outage` is what was found last,
+    so that it goes on from its beginning when the host can be looked at again."""
     at_home = [member for member in slot.members if member.is_home]
     guardings = ((member.dpu, ProtectionPhase.NOT_SERVING, member.pairing) for member in at_home)
-    return HostReport(tuple(guardings), tuple(_held(member.dpu, reason, message) for member in at_home), ())
+    statuses = tuple(_held(member.dpu, reason, message) for member in at_home)
+    return HostReport(tuple(guardings), statuses, (), has_failed=True, outage=outage)
 
 
 def rechecks(decided: HostDecision, report: HostReport) -> tuple[float, ...]:

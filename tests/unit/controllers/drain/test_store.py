@@ -9,6 +9,7 @@ import pytest
 
 from dpunetop.controllers.drain.store import DrainStore, key_of, subject
 from dpunetop.domain.clusterconfig.types import parse_config
+from dpunetop.domain.dpunode.status import DpuNodeStatus, DrainTimes, Phase
 from dpunetop.domain.drain.fleet.roster import Member, Mode, PodEntry, Roster, Slot
 from dpunetop.domain.drain.hostreport import HostReport
 from dpunetop.domain.drain.model.facts import Author, DrainSettings, HostRef, Templates
@@ -159,3 +160,33 @@ def test_a_line_of_the_log_names_the_tenant_the_config_and_the_host_or_dpu() -> 
     assert subject(Key(INFRA, "ns", "one")) == shared
     assert subject(key_of("tenant/ns/one", ("host", "h"))) == {**shared, "host": "h"}
     assert subject(key_of("tenant/ns/one", ("dpu", "d"))) == {**shared, "dpu": "d"}
+
+
+def shown(drain: DrainTimes | None) -> DpuNodeStatus:
+    return DpuNodeStatus("d1", "host-1", Phase.DRAINING, "HostDraining", "", (), drain=drain)
+
+
+def test_each_step_of_a_drain_is_told_once_when_it_is_over_and_the_last_when_the_record_goes() -> None:
+    store, told = DrainStore(), list[tuple[str, int]]()
+    store.connect(lambda _: None, lambda _: None, step_over=lambda step, seconds: told.append((str(step), seconds)))
+    times = DrainTimes(100, asked=103)
+    shows = (None, DrainTimes(100), times, times, replace(times, opened=143, returned=243), None, None)
+    for now, drain in enumerate(shows, start=300):
+        store.show(Key("tenant/n/c", "host", "host-1"), (shown(drain),), now)
+    assert told == [("waiting", 3), ("hostDrain", 40), ("dpuDrain", 100), ("verifying", 62)]
+
+
+def test_a_process_that_has_just_begun_tells_only_of_the_steps_that_it_sees_end() -> None:
+    store, told = DrainStore(), list[str]()
+    store.connect(lambda _: None, lambda _: None, step_over=lambda step, _: told.append(str(step)))
+    store.show(Key("tenant/n/c", "host", "host-1"), (shown(DrainTimes(100, asked=103, opened=143)),), 150)
+    store.show(Key("tenant/n/c", "host", "host-1"), (shown(DrainTimes(100, asked=103, opened=143, returned=160)),), 160)
+    assert told == ["dpuDrain"]
+
+
+def test_the_next_drain_has_its_own_steps() -> None:
+    store, told = DrainStore(), list[int]()
+    store.connect(lambda _: None, lambda _: None, step_over=lambda _, seconds: told.append(seconds))
+    for drain in (None, DrainTimes(100, asked=103), DrainTimes(200), DrainTimes(200, asked=209)):
+        store.show(Key("tenant/n/c", "host", "host-1"), (shown(drain),), 300)
+    assert told == [3, 9]

@@ -84,11 +84,13 @@ def test_why_a_task_changes_nothing_is_reported_in_place_of_what_was_decided() -
 
 def test_of_a_host_that_could_not_be_looked_at_only_the_reason_is_reported() -> None:
     members = (member(), member("d2", is_home=False))
-    found = failed_report(slot(*members), "InternalError", "a bug")
+    before = Outage(HOST, DPU, 1, "the node is down", 1)
+    found = failed_report(slot(*members), "InternalError", "a bug", before)
     assert [(each.dpu, each.stage, each.reason, each.message) for each in found.dpu_statuses] == [
         (DPU, DpuPhase.HELD, "InternalError", "a bug")
     ]
     assert found.guardings == ((DPU, ProtectionPhase.NOT_SERVING, HOST),)
+    assert (found.has_failed, found.outage) == (True, before)
 
 
 def test_every_cause_to_decide_again_is_named() -> None:
@@ -170,6 +172,7 @@ OTHERWISE: dict[str, Any] = {
     "causes": ((DPU, "no rights"),),
     "stray": WAITS,
     "is_looked_at": False,
+    "has_failed": True,
     "unseen": WAITS,
     "network": DOWN,
     "outage": Outage(HOST, DPU, 1, "the node is down", 1),
