@@ -74,8 +74,14 @@ ROWS = (
                 "s",
             ),
             Panel(
+                "Hosts that are not known",
+                "Above 0 it is not known whether they have a network.",
+                {"{{namespace}}/{{name}}": of_fleet("dpunetop_hosts_unknown")},
+                kind="stat",
+            ),
+            Panel(
                 "DPUs by phase",
-                "At rest all are Idle.",
+                "As their DpuNodes show it. At rest all are Serving.",
                 {"{{phase}}": f"sum by (phase) ({of_fleet('dpunetop_pairs', ', phase')})"},
             ),
             Panel(
@@ -99,6 +105,30 @@ ROWS = (
                     + of_fleet("dpunetop_condition", ", type, reason", ', status!="True"')
                     + ") or vector(0)"
                 },
+            ),
+        ),
+    ),
+    Row(
+        "How do drains and rollouts go?",
+        (
+            Panel(
+                "Steps of drains, 90 %",
+                "Of those that ended within an hour: how long nine of ten took at most.",
+                {
+                    "{{step}}": "histogram_quantile(0.9, sum by (le, step) "
+                    f"(increase(dpunetop_drain_step_duration_seconds_bucket{{{JOB}}}[1h])))"
+                },
+                "s",
+            ),
+            Panel(
+                "Rollouts",
+                "By condition and state.",
+                {"{{type}} {{state}}": f"sum by (type, state) ({of_fleet('dpunetop_rollouts', ', type, state')})"},
+            ),
+            Panel(
+                "DPUs that do not run the newest pod",
+                "At rest none; in a rollout those that are to come.",
+                {"{{namespace}}/{{name}}": of_fleet("dpunetop_dpus_outdated")},
             ),
         ),
     ),

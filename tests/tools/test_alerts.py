@@ -47,6 +47,7 @@ EXPIRY = f'dpunetop_tenant_credential_expiry_timestamp_seconds{{{JOB},namespace=
 KUBECONFIG = f'dpunetop_tenant_kubeconfig_expiry_timestamp_seconds{{{JOB},namespace="n",name="c"}}'
 OWN_EXPIRY = f'dpunetop_operator_credential_expiry_timestamp_seconds{{{JOB},pod="a"}}'
 NETWORKS = f'dpunetop_hosts_without_network{{{JOB},namespace="n",name="c"}}'
+UNKNOWN = f'dpunetop_hosts_unknown{{{JOB},namespace="n",name="c"}}'
 STUCK = f'dpunetop_drains_stuck{{{JOB},namespace="n",name="c",reason="HostAbsent"}}'
 UNPROTECTED = f'dpunetop_pairs_unprotected{{{JOB},namespace="n",name="c"}}'
 SAYS = f'dpunetop_condition{{{JOB},namespace="n",name="c",type="%s",status="%s",reason="%s"}}'
@@ -81,6 +82,7 @@ CASES: dict[str, Case] = {
     "DpunetopCredentialExpires": Case(20, CONFIG, {EXPIRY: f"{2 * DAY}x60"}, {EXPIRY: f"{6 * DAY}x60"}),
     "DpunetopCredentialExpiresToday": Case(5, CONFIG, {EXPIRY: f"{DAY // 2}x60"}, {EXPIRY: f"{2 * DAY}x60"}),
     "DpunetopHostWithoutNetwork": Case(10, CONFIG, {NETWORKS: "0 0 1x60"}, {NETWORKS: "1x3 0x60"}),
+    "DpunetopHostsUnknown": Case(20, CONFIG, {UNKNOWN: "1x60"}, {UNKNOWN: "2x9 0x60"}),
     "DpunetopDrainStuck": Case(30, CONFIG + 'reason="HostAbsent",', {STUCK: "1x60"}, {STUCK: "1x5 _x60"}),
     "DpunetopPairUnprotected": Case(50, CONFIG, {UNPROTECTED: "2x60"}, {UNPROTECTED: "2x9 0x60"}),
     "DpunetopTenantUnreachable": Case(
