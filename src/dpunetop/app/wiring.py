@@ -162,7 +162,7 @@ class _Wiring:
         self._recorder = EventRecorder(self._client, COMPONENT, self._clock, instance=self._identity, lost=lost.set)
         self._executor = Executor(self._client, self._gate, self._recorder, self._clock, self._look, self._kept)
         self._inquiries = Inquiries()
-        self._rights = NamespaceRights(lambda: self._infra.client, self._clock)
+        self._rights = NamespaceRights(self._inquiries, lambda: self._infra.client, self._clock)
         self._installation = Installation(
             settings.watch_namespaces,
             settings.tenant_namespace,
@@ -170,9 +170,9 @@ class _Wiring:
             settings.namespace,
             settings.allowed_images,
             self._rights.has,
-            self._rights.review,
+            self._rights.look,
         )
-        self._admissions = Admissions(self._rights.review, self._rights.has, lambda key: self._wake_judge(key))
+        self._admissions = Admissions(self._rights.look, self._rights.has, lambda key: self._wake_judge(key))
         bulkhead = Bulkhead(self._half_of(Hosts), self._latencies.is_slow)
         self._drain_store, self._task_runner = DrainStore(), TaskRunner(self._executor, self._client, bulkhead)
         self._infra_health = InfraHealth(lambda: self._infra.health, self._clock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Protocol
@@ -13,6 +13,7 @@ from dpunetop.domain.clusterconfig.admission import MOST_WAITING, age_of, claims
 from dpunetop.domain.clusterconfig.types import ConfigRefused, DpuClusterConfig, parse_config, was_served
 from dpunetop.kube.keys import Key
 from dpunetop.kube.meta import Obj, uid_of
+from dpunetop.runtime.reading import Waker
 
 
 class Shown(Protocol):
@@ -38,26 +39,30 @@ class Admissions:
     """
 
     def __init__(
-        self, ask: Callable[[str], None], has_rights: Callable[[str], bool], wake: Callable[[Key], None]
+        self,
+        ask: Callable[[Iterable[str], Waker], None],
+        has_rights: Callable[[str], bool],
+        wake: Callable[[Key], None],
     ) -> None:
-        """`ask` reviews the rights in a namespace, so that `has_rights` knows them; `wake` has a key looked at."""
+        """`ask` sees to it that `has_rights` knows of these namespaces, see `NamespaceRights.look`; `wake` has a key
+        looked at."""
         self._ask = ask
         self._has_rights = has_rights
         self._wake = wake
         self._guard = threading.Lock()  # guards _promised: claim -> to whom
         self._promised: dict[str, tuple[Key, str]] = {}
 
-    def judge(self, own: Obj, shown: Shown) -> DpuClusterConfig:
-        """Judge `own`, which was never served. Raises: ApiError."""
+    def judge(self, own: Obj, shown: Shown, waker: Waker) -> DpuClusterConfig:
+        """Judge `own`, which was never served. Raises: NotSynced, until it is known where there are rights, which
+        calls `waker`; ApiError."""
         config = parse_config(own)
         if refused := hopeless(config) or self._beyond_the_cap(own, shown):
             return replace(config, refused=refused)
-        self._ask(config.namespace)
+        self._ask((config.namespace,), waker)
         if (refused := self._in_the_way(config, shown)) is not None:
             return replace(config, refused=refused)
         older = self._older(own, shown)
-        for rival in older:
-            self._ask(rival.namespace)
+        self._ask((rival.namespace for rival in older), waker)
         with self._guard:
             if (refused := self._in_the_way_locked(config, shown)) is not None:
                 return replace(config, refused=refused)

@@ -58,12 +58,12 @@ class ClusterConfig(ConfigReconciler[ConfigView]):
         namespace are not written."""
         super().__init__(installation, executor)
         self._untold = untold
-        self._admissions = admissions or Admissions(lambda _: None, installation.has_rights, lambda _: None)
+        self._admissions = admissions or Admissions(lambda _, __: None, installation.has_rights, lambda _: None)
         self._again_seconds = again_seconds
 
     def judge_new(self, reader: Reader, obj: Obj) -> DpuClusterConfig:
         """See `ConfigReconciler.judge_new`."""
-        return self._admissions.judge(obj, _Shown(reader, self.installation))
+        return self._admissions.judge(obj, _Shown(reader, self.installation), reader.waker)
 
     def serves(self, config: DpuClusterConfig) -> bool:
         """Every DpuClusterConfig: this controller reports why one is refused, and takes down one that is deleted."""

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from dpunetop.base.clock import Clock
+from dpunetop.controllers.inquiries import Inquiries
 from dpunetop.domain.clusterconfig.lifecycle import RIGHTS_SECONDS
 from dpunetop.domain.credential.account import Right, access_review, is_allowed
 from dpunetop.domain.names import OVNKUBE_NODE_ENTRIES
-from dpunetop.kube.keys import SELFSUBJECTACCESSREVIEWS
+from dpunetop.kube.errors import ApiError
+from dpunetop.kube.keys import INFRA, SELFSUBJECTACCESSREVIEWS
+from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.reading import NotSynced, Waker
 
 _MOST_KNOWN = 10_000
 _AGAIN_PER_SECOND = 5.0
 """How many namespaces without rights are asked about again in a second, however many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    allowed: bool = False
+    at: float = -math.inf
+    error: ApiError | None = None
+    """Why infra gave no answer when it was asked last."""
+    owed: set[Waker] = field(default_factory=set)
+    """Who has asked for it and not looked yet: it is new enough for them, however long their pass had to wait."""
 
 
 class NamespaceRights:
@@ -22,42 +39,74 @@ class NamespaceRights:
 
     One right is asked for, which no DpuClusterConfig can do without: to write the entries of the DPUs. Whatever else is
     missing is named where it is needed.
+    Guarantees: infra is asked outside of the pass that needs the answer, and the answer wakes it.
     Threads: any.
     """
 
-    def __init__(self, infra: Callable[[], Client], clock: Clock) -> None:
+    def __init__(self, inquiries: Inquiries, infra: Callable[[], Client], clock: Clock) -> None:
+        self._inquiries = inquiries
         self._infra = infra
         self._clock = clock
-        self._lock = threading.Lock()  # guards _known
-        self._known: dict[str, tuple[bool, float]] = {}  # the answer, and when it was given
+        self._guard = threading.Lock()  # guards the two below
+        self._known: dict[str, _Answer] = {}
+        self._asking: dict[str, set[Waker]] = {}  # who waits for the next answer
 
-    def review(self, namespace: str, age_seconds: float | None = None) -> None:
-        """Ask, unless there is an answer that is younger than `age_seconds`; None: than what many can be asked about.
+    def look(self, namespaces: Iterable[str], waker: Waker, age_seconds: float | None = None) -> None:
+        """Let `has` speak of these namespaces, by answers younger than `age_seconds`; None: than what many can be
+        asked about.
 
-        Raises: ApiError.
+        Raises: NotSynced while such an answer is missing, which wakes; ApiError, if infra gave none when it was asked.
         """
-        now = self._clock.monotonic()
-        with self._lock:
-            known = self._known.get(namespace)
+        wanted = tuple(dict.fromkeys(namespaces))
+        with self._guard:
             most = self._again_locked() / 2 if age_seconds is None else age_seconds
-            if known is not None and now - known[1] < most:
-                return
-        right = Right("patch", "", "configmaps", OVNKUBE_NODE_ENTRIES, namespace)
-        answer = self._infra().create(SELFSUBJECTACCESSREVIEWS, "", access_review(right))
-        with self._lock:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[namespace] = is_allowed(answer), now
+            missing = [each for each in wanted if not self._is_good_locked(each, waker, most)]
+            for each in missing:
+                self._asking.setdefault(each, set()).add(waker)
+            errors = [] if missing else self._taken_locked(wanted, waker)
+        for each in missing:
+            self._inquiries.put(INFRA, ("rights", each), partial(self._ask, each), waker)
+        if missing:
+            raise NotSynced(INFRA, Selection(SELFSUBJECTACCESSREVIEWS, missing[0]))
+        for error in errors:
+            raise error.with_traceback(None)
 
     def again_seconds(self) -> float:
         """When it is worth the while to look again whether rights have come."""
-        with self._lock:
+        with self._guard:
             return self._again_locked()
+
+    def has(self, namespace: str) -> bool:
+        """The last answer, however old; of a namespace that was never asked about: no."""
+        with self._guard:
+            return self._known.get(namespace, _Answer()).allowed
 
     def _again_locked(self) -> float:
         return max(RIGHTS_SECONDS, len(self._known) / _AGAIN_PER_SECOND)
 
-    def has(self, namespace: str) -> bool:
-        """The last answer, however old; of a namespace that was never asked about: no."""
-        with self._lock:
-            return self._known.get(namespace, (False, 0.0))[0]
+    def _is_good_locked(self, namespace: str, waker: Waker, most_seconds: float) -> bool:
+        answer = self._known.get(namespace, _Answer())
+        is_young = answer.error is None and self._clock.monotonic() - answer.at < most_seconds
+        return is_young or waker in answer.owed
+
+    def _taken_locked(self, namespaces: Iterable[str], waker: Waker) -> list[ApiError]:
+        """What kept infra from answering about them; the next look of `waker` wants newer answers."""
+        answers = [self._known[each] for each in namespaces]
+        for answer in answers:
+            answer.owed.discard(waker)
+        return [answer.error for answer in answers if answer.error is not None]
+
+    def _ask(self, namespace: str) -> None:
+        right = Right("patch", "", "configmaps", OVNKUBE_NODE_ENTRIES, namespace)
+        now, error, allowed = self._clock.monotonic(), None, False
+        try:
+            allowed = is_allowed(self._infra().create(SELFSUBJECTACCESSREVIEWS, "", access_review(right)))
+        except ApiError as err:
+            error = err
+        with self._guard:
+            owed = self._asking.pop(namespace, set())
+            before = self._known.get(namespace, _Answer())
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            fresh = _Answer(allowed, now, None, owed)
+            self._known[namespace] = fresh if error is None else replace(before, error=error, owed=owed)

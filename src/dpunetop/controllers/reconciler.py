@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, Protocol, TypeVar, assert_never
 
@@ -30,7 +30,7 @@ from dpunetop.runtime.cluster import Health, Reach
 from dpunetop.runtime.controller import Terminal
 from dpunetop.runtime.election.gate import LeadershipLost
 from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings, Waker
 
 V = TypeVar("V")
 
@@ -68,9 +68,9 @@ class Installation:
     """See `image.ImageView`."""
     has_rights: Callable[[str], bool] = lambda _: True
     """Whether the operator was given rights in a namespace, as the last review said."""
-    ask_rights: Callable[[str, float], None] = lambda _, __: None
-    """Reviews the rights in a namespace, so that what `has_rights` says is no older than so many seconds. Raises:
-    ApiError."""
+    ask_rights: Callable[[Iterable[str], Waker, float], None] = lambda _, __, ___: None
+    """Sees to it that what `has_rights` says of namespaces is no older than so many seconds. Raises: NotSynced, until
+    it is; ApiError."""
 
     def selections(self) -> tuple[Selection, ...]:
         """What to watch to see every DpuClusterConfig that is served."""
@@ -190,7 +190,8 @@ class ConfigReconciler(ABC, Generic[V]):
         return config.refused is None and config.has_finalizer and not config.terminating
 
     def judge_new(self, reader: Reader, obj: Obj) -> DpuClusterConfig:
-        """Judge a DpuClusterConfig that was never served: one controller overrides this to admit. Raises: ApiError."""
+        """Judge a DpuClusterConfig that was never served: one controller overrides this to admit. Raises: NotSynced,
+        ApiError."""
         return replace(parse_config(obj), refused=NEVER_SERVED)
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
@@ -232,7 +233,7 @@ class ConfigReconciler(ABC, Generic[V]):
     def _viewed(self, reader: Reader, config: DpuClusterConfig, stop: Stop) -> V:
         """All that `plan` decides by."""
         if config.terminating and not self._is_ending(reader, config):
-            self.installation.ask_rights(config.namespace, ENDING_RIGHTS_SECONDS)
+            self.installation.ask_rights((config.namespace,), reader.waker, ENDING_RIGHTS_SECONDS)
         return self.gather(reader, config)
 
     def _is_told(self, key: Key, err: ApiError) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from dpunetop.controllers.reconciler import CONFIG_INDEXERS, SERVED, WAITING, ke
 from dpunetop.domain.clusterconfig.admission import MOST_WAITING
 from dpunetop.kube.keys import Key
 from dpunetop.kube.meta import Obj
+from dpunetop.runtime.reading import Waker
 from support.objects import config
 
 
@@ -75,6 +76,9 @@ def served(obj: dict[str, Any]) -> dict[str, Any]:
     return {**obj, "status": {"claimedPool": obj["spec"]["poolName"]}}
 
 
+NOBODY = Waker(lambda _: None, Key("", "", ""))
+
+
 class Judge:
     def __init__(self, *objects: dict[str, Any], without: Collection[str] = ()) -> None:
         self.shown = Shown(*objects)
@@ -84,13 +88,14 @@ class Judge:
         self.without = set(without)
         self.admissions = Admissions(self.ask, lambda namespace: namespace in self.known, self.woken.append)
 
-    def ask(self, namespace: str) -> None:
-        self.asked.append(namespace)
-        if namespace not in self.without:
-            self.known.add(namespace)
+    def ask(self, namespaces: Iterable[str], _: Waker) -> None:
+        for namespace in namespaces:
+            self.asked.append(namespace)
+            if namespace not in self.without:
+                self.known.add(namespace)
 
     def __call__(self, obj: dict[str, Any]) -> str | None:
-        judged = self.admissions.judge(self.shown.objects.get(key_of(obj), obj), self.shown)
+        judged = self.admissions.judge(self.shown.objects.get(key_of(obj), obj), self.shown, NOBODY)
         return judged.refused.reason if judged.refused else None
 
 
@@ -107,7 +112,7 @@ def test_of_two_made_in_one_second_the_first_by_name_is_served_whoever_is_looked
 
 def test_the_other_of_two_is_told_who_has_won_and_the_winner_is_looked_at() -> None:
     judge = Judge(A, B)
-    refused = judge.admissions.judge(judge.shown.objects[key_of(B)], judge.shown).refused
+    refused = judge.admissions.judge(judge.shown.objects[key_of(B)], judge.shown, NOBODY).refused
     assert refused is not None
     assert "belongs to ns-a/c" in refused.message
     assert judge.woken == [key_of(A)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any, cast
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.admissions import Admissions
 from dpunetop.controllers.clusterconfig import ClusterConfig
+from dpunetop.controllers.inquiries import Inquiries
 from dpunetop.controllers.namespacerights import NamespaceRights
 from dpunetop.controllers.reconciler import Installation
 from dpunetop.domain.names import (
@@ -23,6 +25,7 @@ from dpunetop.domain.names import (
     owner_hash,
 )
 from dpunetop.kube.conditions import condition_of
+from dpunetop.kube.errors import ApiError, Unreachable
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
     INFRA,
@@ -37,7 +40,7 @@ from dpunetop.kube.plan import Emit
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.election.gate import OpenGate
-from dpunetop.runtime.reading import NotEngaged, Readings
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Readings, Waker
 from support.clock import FakeClock
 from support.objects import NAMESPACE, condition, config
 from support.scriptedcluster import Fuse, ScriptedCluster, ScriptedReadings, executor_over
@@ -89,9 +92,16 @@ class World:
         executor = executor_over(readings.clusters.__getitem__, OpenGate(), clock)
         self.controller = ClusterConfig(Installation(None, "ovn", None, "dpunetop"), executor)
         self.controller.read_through(cast(Readings, readings))
+        self.inquiries = Inquiries()
 
-    def once(self) -> None:
-        self.controller.reconcile(Key(INFRA, NAMESPACE, "sample"), Stop())
+    def once(self) -> float | None:
+        """One pass, and what it asked of infra answered: then one more."""
+        key = Key(INFRA, NAMESPACE, "sample")
+        try:
+            return self.controller.reconcile(key, Stop())
+        except NotSynced:
+            self.inquiries.reconcile(Key(INFRA, "", ""), Stop())
+            return self.controller.reconcile(key, Stop())
 
     def message(self) -> str:
         found = condition_of(self.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample"), "Ready")
@@ -202,21 +212,24 @@ class Asked:
 
     def __init__(self, allowed: bool) -> None:
         self.allowed = allowed
+        self.error: ApiError | None = None
         self.namespaces: list[str] = []
 
     def create(self, _: Resource, __: str, body: dict[str, Any]) -> dict[str, dict[str, bool]]:
         self.namespaces.append(body["spec"]["resourceAttributes"]["namespace"])
+        if self.error is not None:
+            raise self.error
         return {"status": {"allowed": self.allowed}}
 
 
 def beginning(allowed: bool) -> tuple[World, Asked, FakeClock]:
     """A DpuClusterConfig that is new, its controller, and what infra was asked."""
     world, asked, clock = World(), Asked(allowed), FakeClock()
-    rights = NamespaceRights(lambda: cast(Client, asked), clock)
+    rights = NamespaceRights(world.inquiries, lambda: cast(Client, asked), clock)
     world.infra.put(DPUCLUSTERCONFIGS, new())
     installation = Installation(None, "ovn", None, "dpunetop", has_rights=rights.has)
     readings, executor = world.controller._readings, world.controller._executor
-    admissions = Admissions(rights.review, rights.has, lambda _: None)
+    admissions = Admissions(rights.look, rights.has, lambda _: None)
     world.controller = ClusterConfig(installation, executor, admissions, rights.again_seconds)
     assert readings is not None
     world.controller.read_through(readings)
@@ -238,7 +251,7 @@ def new(**metadata: Any | list[str]) -> dict[str, Any]:
 
 def test_one_that_was_never_served_gets_a_condition_and_nothing_else_without_rights_in_its_namespace() -> None:
     world, asked, clock = beginning(allowed=False)
-    again = world.controller.reconcile(Key(INFRA, NAMESPACE, "sample"), Stop())
+    again = world.once()
     live = world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample")
     assert not live["metadata"].get("finalizers")
     assert reason_of(live) == "NamespaceNotServed"
@@ -316,14 +329,84 @@ def test_one_that_was_served_stays_claimed_whatever_becomes_of_the_rights_and_of
 
 
 def test_the_more_namespaces_are_without_rights_the_less_often_each_is_asked_about() -> None:
-    asked, clock = Asked(False), FakeClock()
-    rights = NamespaceRights(lambda: cast(Client, asked), clock)
-    for number in range(3000):
-        rights.review(f"ns-{number}")
-    assert rights.again_seconds() == 600.0
-    clock.step(100.0)
-    rights.review("ns-2999")
-    assert len(asked.namespaces) == 3000
+    desk = Desk()
+    desk.answer(f"ns-{number}" for number in range(3000))
+    assert desk.rights.again_seconds() == 600.0
+    desk.clock.step(100.0)
+    desk.rights.look(("ns-2999",), desk.waker)
+    assert len(desk.asked.namespaces) == 3000
+
+
+class Desk:
+    """What infra was asked about rights by whom, outside of any pass."""
+
+    def __init__(self) -> None:
+        self.asked, self.clock, self.inquiries, self.woken = Asked(False), FakeClock(), Inquiries(), list[str]()
+        self.rights = NamespaceRights(self.inquiries, lambda: cast(Client, self.asked), self.clock)
+        self.waker, self.other = self.waker_of("own"), self.waker_of("other")
+
+    def waker_of(self, name: str) -> Waker:
+        return Waker(self._wake, Key(INFRA, "", name))
+
+    def _wake(self, key: Key) -> None:
+        self.woken.append(key.name)
+
+    def run(self) -> None:
+        self.inquiries.reconcile(Key(INFRA, "", ""), Stop())
+
+    def answer(self, namespaces: Iterable[str], waker: Waker | None = None) -> None:
+        """Let these be asked about, and the answers be there."""
+        with pytest.raises(NotSynced):
+            self.rights.look(namespaces, waker or self.waker)
+        self.run()
+
+
+def test_rights_that_are_not_known_are_asked_about_outside_of_the_pass_and_the_answer_wakes_it() -> None:
+    desk = Desk()
+    with pytest.raises(NotSynced):
+        desk.rights.look(("a", "b"), desk.waker)
+    assert desk.asked.namespaces == []
+    desk.run()
+    assert (desk.asked.namespaces, set(desk.woken)) == (["a", "b"], {"own"})
+    desk.rights.look(("a", "b"), desk.waker)
+
+
+def test_an_answer_is_new_enough_for_whoever_has_asked_for_it_however_long_the_pass_had_to_wait() -> None:
+    desk = Desk()
+    desk.answer(("a",))
+    desk.clock.step(1000.0)
+    with pytest.raises(NotSynced):
+        desk.rights.look(("a",), desk.other)
+    desk.rights.look(("a",), desk.waker)
+    with pytest.raises(NotSynced):
+        desk.rights.look(("a",), desk.waker)
+
+
+def test_who_waits_for_one_of_several_answers_keeps_the_others() -> None:
+    desk = Desk()
+    desk.answer(("a",))
+    desk.clock.step(1000.0)
+    desk.answer(("a", "b"))
+    assert desk.asked.namespaces == ["a", "b"]
+    desk.clock.step(1000.0)
+    desk.rights.look(("a", "b"), desk.waker)
+
+
+def test_what_keeps_infra_from_answering_fails_the_pass_once_and_the_last_answer_stays() -> None:
+    desk = Desk()
+    desk.asked.allowed = True
+    desk.answer(("a",))
+    desk.rights.look(("a",), desk.waker)
+    desk.clock.step(1000.0)
+    desk.asked.error = Unreachable(0, "Timeout", "no answer")
+    desk.answer(("a",))
+    with pytest.raises(Unreachable):
+        desk.rights.look(("a",), desk.waker)
+    assert desk.rights.has("a")
+    desk.asked.error, desk.asked.allowed = None, False
+    desk.answer(("a",))
+    desk.rights.look(("a",), desk.waker)
+    assert not desk.rights.has("a")
 
 
 def test_what_is_told_of_one_that_was_never_served_is_a_condition_and_no_event(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
 
+import dpunetop.controllers
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.controllers.inquiries import Inquiries
 from dpunetop.kube.keys import INFRA, Key
@@ -11,6 +15,7 @@ from dpunetop.runtime.reading import NotEngaged, Waker
 
 TENANT, OTHER = "tenant/a/b", "tenant/a/c"
 QUESTION = ("node", "h1")
+CONTROLLERS = Path(dpunetop.controllers.__path__[0])
 
 
 class Desk:
@@ -113,3 +118,29 @@ def test_infra_is_a_lane_as_a_tenant_is() -> None:
     desk.put(desk.one, cluster=INFRA)
     desk.run(INFRA)
     assert [key.name for key in desk.woken] == ["x"]
+
+
+CALLERS = {
+    "drain/evictions.py": "inquiry",
+    "drain/nodeabsence.py": "inquiry",
+    "drain/taskrunner.py": "task",
+    "namespacerights.py": "inquiry",
+    "tenant/credential.py": "probe",
+    "tenant/identity.py": "probe",
+    "tenant/infranetworks.py": "probe",
+    "tenant/link.py": "probe",
+    "tenant/tokens.py": "probe",
+}
+"""Modules of controllers that have a client, and which step of a pass calls it: none that gathers or decides. A probe
+is asked by the worker that is the lane of its tenant, a task is what was decided."""
+
+
+def test_no_module_of_the_controllers_has_a_client_but_those_whose_calls_no_gathering_waits_for() -> None:
+    found = set()
+    for path in CONTROLLERS.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        imported = {each.name for node in nodes if isinstance(node, ast.ImportFrom) for each in node.names}
+        if "Client" in imported or any(isinstance(node, ast.Attribute) and node.attr == "client" for node in nodes):
+            found.add(path.relative_to(CONTROLLERS).as_posix())
+            assert CALLERS.get(path.relative_to(CONTROLLERS).as_posix()) != "inquiry" or "Inquiries" in imported, path
+    assert found == CALLERS.keys()

@@ -57,9 +57,7 @@ def led_out(world: World) -> World:
 
 def test_rights_are_reviewed_before_anything_is_gathered_and_only_while_the_config_ends() -> None:
     world, asked = World().protected(), list[str]()
-    world.pairs.installation = replace(
-        world.pairs.installation, ask_rights=lambda namespace, _: asked.append(namespace)
-    )
+    world.pairs.installation = replace(world.pairs.installation, ask_rights=lambda found, *_: asked.extend(found))
     world.pairs.reconcile(KEY, Stop())
     assert asked == []
     world.delete_config()
