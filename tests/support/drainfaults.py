@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from dpunetop.domain.names import CYCLE_ANNOTATION, MAINTENANCE_TAINT, PODDISRUPTIONBUDGETS, blocker_name
+from dpunetop.domain.names import (
+    CORDONED_BEFORE_ANNOTATION,
+    CYCLE_ANNOTATION,
+    MAINTENANCE_TAINT,
+    PODDISRUPTIONBUDGETS,
+    blocker_name,
+)
 from dpunetop.kube.keys import NODES
 from dpunetop.kube.meta import annotations_of, name_of
 from support.drainworld import FOREIGN, HOST, OPERATOR_NAMESPACE, World
@@ -19,11 +25,12 @@ from support.drainworld import FOREIGN, HOST, OPERATOR_NAMESPACE, World
 def cordons_once_more(world: World) -> bool:
     """Its cache is behind: it takes a maintenance that is gone for one that stands, and cordons the host again.
 
-    Only as long as our mark is there: afterwards nothing that is read tells whose cordon that is.
+    Once our mark is gone nothing that is read tells whose cordon that is: a person is told.
     """
     host = world.host()
-    if world.maintenances() or host.mark is None or (host.cordoned and host.tainted):
+    if world.maintenances() or (host.cordoned and host.tainted):
         return False
+    world.disputed |= host.mark is None
     world.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": True, "taints": [_TAINT]}})
     return True
 
@@ -52,7 +59,27 @@ def is_exchanged(world: World) -> bool:
     return True
 
 
-# --- the record -----------------------------------------------------------------------------------------------------
+# --- the mark and the record ------------------------------------------------------------------------------------------
+
+
+def is_lost_with_its_maintenance(world: World) -> bool:
+    """The host is registered anew and drained once more by its operator, which is then uninstalled by force: all while
+    ours is away."""
+    own = world.own()
+    if own is None or own.terminating or any(name_of(found) == FOREIGN for found in world.maintenances()):
+        return False
+    world.register_host_anew()
+    world.nmo_restarts()
+    while world.nmo():
+        pass
+    return world.maintenance_vanishes()
+
+
+def loses_mark(world: World) -> bool:
+    """Somebody takes our mark off the host."""
+    if world.host().mark is None:
+        return False
+    return world.change_host({"metadata": {"annotations": {CORDONED_BEFORE_ANNOTATION: None}}})
 
 
 def loses_record(world: World, name: str) -> bool:
@@ -78,5 +105,7 @@ def faults(world: World) -> list[tuple[str, Callable[[], bool], int]]:
         ("nmo is uninstalled", partial(is_uninstalled, world), 1),
         ("nmo is installed", partial(is_installed, world), 2),
         ("nmo is exchanged", partial(is_exchanged, world), 1),
+        ("the host is lost with its maintenance", partial(is_lost_with_its_maintenance, world), 1),
+        ("the host loses its mark", partial(loses_mark, world), 1),
     ]
     return found + [(f"{name} loses its record", partial(loses_record, world, name), 1) for name in world.dpus]

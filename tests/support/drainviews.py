@@ -68,8 +68,10 @@ def nm(
 FOREIGN = replace(nm(), name="other", uid="m2", ours=False)
 
 
-def view(*dpus: DpuView, host: HostNode | NodeGone = HOST, maintenances: Any = (), **but: Any) -> HostView:
-    seen = TenantSeen(host, maintenances)
+def view(*dpus: DpuView, host: HostNode | NodeGone | None = None, maintenances: Any = (), **but: Any) -> HostView:
+    """A host in a maintenance of ours bears our mark, if nothing else is said of it."""
+    usual = replace(HOST, mark=False) if any(found.ours for found in maintenances or ()) else HOST
+    seen = TenantSeen(host or usual, maintenances)
     return HostView(SITE, but.pop("tenant", seen), dpus, "d1", "ns", {"metadata": {"name": "c"}}, **but)
 
 

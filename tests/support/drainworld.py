@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
 
@@ -35,6 +35,7 @@ from dpunetop.domain.drain.protection.blockers import BlockerSettings, first_bud
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, dpu_statuses
 from dpunetop.domain.drain.rules import records, returning
 from dpunetop.domain.drain.rules.cycle import RULES, Decision, decide
+from dpunetop.domain.drain.rules.remembering import abandoned_since
 from dpunetop.domain.drain.rules.returning import EndMaintenance
 from dpunetop.domain.names import (
     CURRENT_CONFIG_ANNOTATION,
@@ -80,6 +81,7 @@ class Process:
     run: Run | None = None
     began: int = 0
     """Step of the world at which the task began."""
+    abandoned_since: int = 0
 
 
 @dataclass
@@ -249,7 +251,7 @@ class World:
         self._draws += 1
         author = Author("dpunetop-drain", self.process.term, f"x{self._draws}", self.now)
         host_ref = HostRef(HOST, TENANT, OPERATOR_NAMESPACE, OWNER, author)
-        return HostView(
+        view = HostView(
             host_ref=host_ref,
             tenant=self._tenant_view(),
             dpus=tuple(self._dpu_view(infra, name) for name in self.dpus),
@@ -259,6 +261,8 @@ class World:
             settings=self.settings,
             **self.shown,
         )
+        self.process.abandoned_since = abandoned_since(HostState(view), self.process.abandoned_since)
+        return replace(view, abandoned_since=self.process.abandoned_since)
 
     def _tenant_view(self) -> TenantSeen | Blind:
         cache = self.process.caches.get(TENANT)
@@ -419,7 +423,7 @@ class World:
             return Unreachable(0, "Refused", "down")
         if cluster == TENANT and not self.served and _is_of_maintenances(call):
             return None if isinstance(call, QuorumGet) else NotFound(404, "NotFound", "the kind is not served")
-        if cluster == TENANT and isinstance(call, Write) and isinstance(call.step, Apply) and self._webhook_refuses():
+        if isinstance(call, Write) and _makes_maintenance(call) and self._webhook_refuses():
             self._log("the webhook refuses a maintenance")
             return Forbidden(403, "Forbidden", "the webhook says no")
         if isinstance(call, Write):
@@ -659,7 +663,7 @@ class World:
         hold = None if self.last is None else self.last.hold
         if hold is None or hold.reason is not Reason.HOST_STILL_CORDONED:
             return False
-        self.change_host({"spec": {"unschedulable": None}})
+        self.change_host({"spec": {"unschedulable": None, "taints": []}})
         self.intent, self.workloads = False, True
         return True
 
@@ -784,11 +788,17 @@ class World:
             return False
         if host.tainted and not host.cordoned:
             self.disputed = True  # uncordoned by a person, or about to be cordoned by the operator: nothing tells
-        if host.cordoned and host.mark is None:
-            self.disputed = True  # registered anew: the maintenance alone knew whether it was cordoned before
         self.tenant.remove(NODEMAINTENANCES, "", own.name)
         self.looked.pop("ended", None)
         self.advance()
+        return True
+
+    def says_that_it_is_drained(self) -> bool:
+        """It has drained a Node that is not there any more: it does not look at the new one first."""
+        own = self.own()
+        if own is None or own.phase is not facts.MaintenancePhase.RUNNING or own.terminating:
+            return False
+        self._nmo_change(own.live, {"status": {"phase": "Succeeded", "lastUpdate": f"at {self.steps}"}})
         return True
 
     def nmo_fails(self) -> bool:
@@ -1065,7 +1075,7 @@ class World:
         """Everybody behaves from here on and does all there is to do; how many rounds that took."""
         self.tenant_up, self.refuses, self.served = True, False, True
         for number in range(rounds):
-            if not self._round() and not self.late:
+            if not self._round() and not self.late and not self.work():
                 return number
             while self.late:
                 self.step(self.deliver, "deliver")
@@ -1073,7 +1083,7 @@ class World:
 
     def unsettled(self) -> list[str]:
         """What is not as it was before anything happened, and as people want it."""
-        left = []
+        left = [f"the host is {word} without a word" for word in self.untold()]
         if self.own() is not None:
             left.append("the maintenance is there")
         if self.host().mark is not None:
@@ -1088,6 +1098,14 @@ class World:
             if self.node(name).cordoned:
                 left.append(f"{name} is cordoned")
         return left
+
+    def untold(self) -> list[str]:
+        """How a host that no maintenance holds is kept from use, when everything is at rest and nobody says so."""
+        if self.maintenances() or (self.last is not None and self.last.hold is not None):
+            return []
+        host = self.host()
+        is_unwanted = host.cordoned and not self.intent and not self.disputed
+        return ["tainted"] * host.tainted + ["cordoned"] * is_unwanted
 
     def _round(self) -> bool:
         busy = self.work() > 0
@@ -1107,6 +1125,10 @@ class World:
         while self.step(lambda: self.mco(name), f"mco {name}"):
             busy = True
         return busy
+
+
+def _makes_maintenance(call: Write) -> bool:
+    return isinstance(call.step, Apply) and call.step.resource is NODEMAINTENANCES
 
 
 def _is_of_maintenances(call: Call) -> bool:
@@ -1209,6 +1231,9 @@ def finish(world: World) -> None:
     """After a walk everybody behaves, and people clear up what only they can; then all must be as it should be."""
     if world.template in world.broken:
         world.roll(works=True)
+    world.settle()
+    if world.uncordon_stuck_host():
+        world.settle()
     for order in (None, "skip", None):  # a cordon that was aborted is no wish until it is taken back once
         for name in world.dpus:
             world.order(name, order)

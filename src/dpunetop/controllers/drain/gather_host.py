@@ -36,8 +36,10 @@ from dpunetop.domain.drain.model.facts import (
     Signal,
     TenantSeen,
 )
+from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.report.failures import why_failed
 from dpunetop.domain.drain.rules.proof import Evidence, tenant_signals
+from dpunetop.domain.drain.rules.remembering import abandoned_since
 from dpunetop.domain.names import blocker_labels
 from dpunetop.domain.ovnkube.notrunning import why_not_running
 from dpunetop.domain.tenant.visibility import Invisible, Obstacle, visibility
@@ -175,6 +177,7 @@ class HostGatherer:
             settings=self._roster.settings,
             unverified=self._is_unverified(),
         )
+        view = replace(view, abandoned_since=abandoned_since(HostState(view), self._scope.abandoned_since))
         evictions, signals = self._sources.evictions.look(view, self._reader.waker), self._signals(view)
         shown = replace(view, signals=signals.value, evictions=evictions.value)
         return Finding(shown, soonest((evictions, signals)), is_open=evictions.value is None)

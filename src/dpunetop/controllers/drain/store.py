@@ -103,7 +103,11 @@ class DrainStore:
         slot = roster.slots.get((key.namespace, key.name)) if roster is not None else None
         if roster is None or slot is None:
             return None
-        return HostScope(roster, slot, report.outage if report is not None else None)
+        return (
+            HostScope(roster, slot)
+            if report is None
+            else HostScope(roster, slot, report.outage, report.abandoned_since)
+        )
 
     def wake_dpus(self) -> None:
         """Enqueue every DPU."""

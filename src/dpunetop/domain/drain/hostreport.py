@@ -52,6 +52,8 @@ class HostReport:
     """What is wrong with the network of the host, outside a drain."""
     outage: Outage | None = None
     """What was found wrong with it, reported or not: so that it keeps its beginning."""
+    abandoned_since: int = 0
+    """See `HostView.abandoned_since`."""
 
     def outcome(self) -> tuple[object, ...]:
         """What `PairsHealthy` and the entries follow from: only a change of it is worth a look at all pairs."""
@@ -76,6 +78,7 @@ def report_host(decided: HostDecision, hold: HoldReason | None, troubles: Mappin
         unseen=snapshot.unseen,
         network=decided.network.state,
         outage=decided.outage,
+        abandoned_since=0 if snapshot.view is None else snapshot.view.abandoned_since,
     )
 
 

@@ -171,6 +171,8 @@ class HostScope:
     slot: Slot
     outage: Outage | None = None
     """What was found wrong with it last."""
+    abandoned_since: int = 0
+    """See `HostView.abandoned_since`, of the last look."""
 
     @property
     def cluster(self) -> str:

@@ -366,3 +366,6 @@ class HostView:
     settings: DrainSettings = DrainSettings()
     unverified: bool = False
     """A cluster's time went back, and not every cycle has been taken over since."""
+    abandoned_since: int = 0
+    """Since when the host is seen with the taint of a maintenance that is gone and no mark, in seconds of the epoch; 0:
+    it is not so, or nobody remembers."""

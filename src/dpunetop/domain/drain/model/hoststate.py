@@ -20,6 +20,7 @@ from dpunetop.domain.drain.model.facts import (
 )
 from dpunetop.domain.drain.model.maintenances import (
     has_drained,
+    is_abandoned,
     is_drained,
     is_in_use,
     is_left_over,
@@ -74,6 +75,7 @@ class HostState:
     def is_quiet(self) -> bool:
         """Whether nothing of a drain is there: none is wanted, no record, no maintenance of ours, no mark of ours."""
         marked = isinstance(self.host, HostNode) and (self.host.mark is not None or self._is_left_by_us)
+        marked = marked or self.is_abandoned
         return not self.active and not self.cycles and self.own is None and not marked
 
     @cached_property
@@ -101,6 +103,11 @@ class HostState:
     def is_left_over(self) -> bool:
         """Whether the host is still cordoned for a maintenance of ours that is gone."""
         return not self.maintenances and isinstance(self.host, HostNode) and is_left_over(self.host)
+
+    @cached_property
+    def is_abandoned(self) -> bool:
+        """Whether the host bears the taint of a maintenance that is gone, and nothing says what was before."""
+        return not self.maintenances and isinstance(self.host, HostNode) and is_abandoned(self.host)
 
     @property
     def is_to_be_returned(self) -> bool:

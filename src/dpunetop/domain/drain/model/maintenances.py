@@ -33,6 +33,12 @@ def is_left_over(host: HostNode) -> bool:
     return host.mark is False and host.cordoned and host.tainted
 
 
+def is_abandoned(host: HostNode) -> bool:
+    """Whether a host that no maintenance holds any more bears the taint of one, and nothing says what was before: its
+    Node was registered anew under it, or our mark was taken off, or the maintenance was another owner's."""
+    return host.mark is None and host.tainted
+
+
 def is_uncordoned(found: Maintenance, host: HostNode) -> bool:
     """Whether another client uncordoned the host after its NodeMaintenance drained it.
 
@@ -41,19 +47,39 @@ def is_uncordoned(found: Maintenance, host: HostNode) -> bool:
         first, before it says `Failed`; it has counted its errors until then (`errorOnLeaseCount`, `Reconcile` in
         internal/controller/nodemaintenance_controller.go of medik8s/node-maintenance-operator 3a54cd1).
     """
-    if not has_drained(found) or host.cordoned:
+    if not has_drained(found) or host.cordoned or is_registered_anew(found, host):
         return False
     return host.tainted or (host.mark is not None and not found.loses_lease)
 
 
 def is_registered_anew(found: Maintenance, host: HostNode) -> bool:
     """Whether the host's Node is another one than was drained: it shows nothing of what was written onto that."""
-    return has_drained(found) and host.mark is None and not host.tainted
+    return has_drained(found) and not host.tainted and (host.mark is None or _is_of_another(found, host))
 
 
 def is_another_node(found: Maintenance, host: HostNode) -> bool:
     """Whether the host's Node is another one than its maintenance says anything of: neither its cordon nor its mark."""
-    return is_registered_anew(found, host) or found.host_uid not in ("", host.uid)
+    return is_registered_anew(found, host) or _is_of_another(found, host)
+
+
+def _is_of_another(found: Maintenance, host: HostNode) -> bool:
+    return found.host_uid not in ("", host.uid)
+
+
+def lacks_mark(found: Maintenance, host: HostNode) -> bool:
+    """Whether only the maintenance knows of the host's earlier cordon, or neither does: with it that would be lost. A
+    Node that was registered anew after its drain is drained once more, or given back, before it is marked."""
+    return (host.mark is None or _is_of_another(found, host)) and not is_registered_anew(found, host)
+
+
+def was_cordoned(found: Maintenance, host: HostNode) -> bool:
+    """Whether the host was cordoned before its maintenance. The cordon of a Node of which that says nothing is a
+    person's, or the maintenance's, which sets its taint first."""
+    if host.mark is not None:
+        return host.mark
+    if is_another_node(found, host) or found.cordoned_before is None:
+        return host.cordoned and not host.tainted
+    return found.cordoned_before
 
 
 def is_in_use(found: Maintenance, host: HostNode) -> bool:
@@ -135,8 +161,14 @@ def renew_maintenance(host_ref: HostRef, found: Maintenance, read: HostNode) -> 
     """
     notes = {OUTDATED_DRAIN_ANNOTATION: found.last_update or None, HOST_UPDATE_ANNOTATION: read.machine.update}
     if is_registered_anew(found, read):  # that Node never bore our cordon
-        notes[CORDONED_BEFORE_ANNOTATION] = _word(read.cordoned)
+        notes[CORDONED_BEFORE_ANNOTATION] = _word(was_cordoned(found, read))
         notes[HOST_UID_ANNOTATION] = read.uid
+    return Patch(host_ref.tenant_cluster, NODEMAINTENANCES, found.live, {"metadata": {"annotations": notes}})
+
+
+def name_host(host_ref: HostRef, found: Maintenance, read: HostNode, cordoned_before: bool) -> Patch:
+    """Have the maintenance speak of the Node that was `read`; fails if the maintenance changed since `found`."""
+    notes = {CORDONED_BEFORE_ANNOTATION: _word(cordoned_before), HOST_UID_ANNOTATION: read.uid}
     return Patch(host_ref.tenant_cluster, NODEMAINTENANCES, found.live, {"metadata": {"annotations": notes}})
 
 

@@ -82,7 +82,8 @@ def _is_good(host_state: HostState, hold: HoldReason) -> bool:
     """Whether a wait belongs to every drain. A host that is given back is seen cordoned for a moment, as others see the
     end of its maintenance first; that it stays so has its limit of time."""
     if hold.reason is Reason.HOST_STILL_CORDONED:
-        return not host_state.active
+        is_returning = all(cycle.state is State.RETURNING for _, cycle in host_state.cycles)
+        return is_returning and not host_state.is_abandoned
     return hold.reason in _GOOD
 
 

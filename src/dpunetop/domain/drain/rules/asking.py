@@ -16,6 +16,7 @@ from dpunetop.domain.drain.model.facts import (
 )
 from dpunetop.domain.drain.model.hoststate import HostState, Move
 from dpunetop.domain.drain.model.maintenances import (
+    is_abandoned,
     is_left_over,
     is_outdated,
     mark_host,
@@ -143,7 +144,7 @@ class Create:
         host = yield from read_host(self.host_ref)
         if host is None or host.terminating or host.in_own_drain:
             return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
-        if host.mark is not None and not is_left_over(host):
+        if (is_abandoned(host) and host.cordoned) or (host.mark is not None and not is_left_over(host)):
             return Done(Result.STALE, f"{self.host_ref.host}: has yet to be restored")
         if (yield from read_maintenances(self.host_ref)):
             return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")

@@ -20,6 +20,7 @@ from dpunetop.domain.drain.rules import (
     opening,
     proof,
     records,
+    remembering,
     restoring,
     returning,
     waiting,
@@ -65,6 +66,7 @@ RULES: tuple[Rule, ...] = (
     waiting.wait_for_operator,
     aborting.abort_taken_back,
     aborting.abort_overdue,
+    remembering.mark_again,
     waiting.wait_for_end,
     asking.drain_again,
     opening.take_mark_off,
@@ -74,6 +76,7 @@ RULES: tuple[Rule, ...] = (
     opening.open_budget,
     asking.resume,
     asking.wait_for_host,
+    remembering.wait_for_person,
     restoring.restore,
     records.reset,
     asking.ask,
@@ -96,6 +99,8 @@ def _recheck(host_state: HostState) -> int | None:
     if (timeout := view.settings.timeout_seconds) is not None:
         begun = [cycle.since for dpu, cycle in host_state.cycles if host_state.is_active(dpu)]
         found += [since + timeout + 1 - now for since in begun if since + timeout + 1 > now]
+    if host_state.is_abandoned and (left := remembering.abandoned_seconds_left(host_state)) > 0:
+        found.append(left)
     booted = [cycle.booted_at + proof.STALE_SECONDS + 1 - now for _, cycle in host_state.cycles if cycle.booted_at]
     found += [left for left in booted if left > 0]
     return min(found, default=None)

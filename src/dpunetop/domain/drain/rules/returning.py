@@ -25,7 +25,7 @@ from dpunetop.domain.drain.model.facts import (
     Reason,
 )
 from dpunetop.domain.drain.model.hoststate import HostState, Move
-from dpunetop.domain.drain.model.maintenances import is_another_node, is_in_use, is_taken_back, leave_host, mark_host
+from dpunetop.domain.drain.model.maintenances import is_in_use, is_taken_back, leave_host, mark_host, was_cordoned
 from dpunetop.domain.drain.model.reads import (
     read_blocker_ready,
     read_budget,
@@ -324,7 +324,7 @@ def _leave(host_ref: HostRef, found: Maintenance, host: HostNode | None) -> Step
     the operator's to lift."""
     if host is None:
         return
-    before = host.mark if host.mark is not None else _was_cordoned(found, host)
+    before = was_cordoned(found, host)
     if is_taken_back(found, host):
         yield from store(mark_host(host_ref, host, False))
     elif not before:
@@ -343,16 +343,9 @@ def remember_cordon(
     if is_taken_back(found, host):
         wanted = False
     elif wanted is None:
-        wanted = host.mark if host.mark is not None else _was_cordoned(found, host)
+        wanted = was_cordoned(found, host)
     if host.mark != wanted:
         yield from store(mark_host(host_ref, host, wanted))
-
-
-def _was_cordoned(found: Maintenance, host: HostNode) -> bool:
-    """The cordon of a Node that was registered anew is a person's, or the maintenance's, which sets its taint first."""
-    if is_another_node(found, host):
-        return host.cordoned and not host.tainted
-    return bool(found.cordoned_before)
 
 
 def delete_maintenance(host_ref: HostRef, found: Maintenance) -> Delete:

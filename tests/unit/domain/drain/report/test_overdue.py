@@ -318,7 +318,7 @@ def test_a_clock_of_the_tenant_that_is_late_makes_no_drain_late() -> None:
     assert look(at(1000 + BEGINNING_SECONDS + 1, given)).late is not None
 
 
-TAINTED = replace(HOST, tainted=True, cordoned=True)
+TAINTED = replace(HOST, tainted=True, cordoned=True, mark=False)
 MADE = replace(nm(), made_at=2000, pending=3)
 BEGUN = 2000 + BEGINNING_SECONDS + 1
 LIMIT = 1000 + DEFAULT_SECONDS[LimitedStep.HOST_DRAIN] + 1

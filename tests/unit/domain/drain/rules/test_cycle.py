@@ -78,6 +78,22 @@ CASES: dict[str, tuple[HostView, str]] = {
     "nothing is wanted and the tenant is away": (view(free(), tenant=BLIND), ""),
     "nothing is wanted and somebody has a maintenance": (view(free(), maintenances=(FOREIGN,)), ""),
     "nothing is wanted of a host without NMO": (view(free(), maintenances=None), ""),
+    "nothing is wanted, and a taint is left": (
+        view(free(), host=replace(DRAINED_HOST, mark=None)),
+        "HostStillCordoned",
+    ),
+    "a drain is wanted, and cordon and taint are left": (
+        view(cordoned(STARTING), host=replace(DRAINED_HOST, mark=None)),
+        "HostStillCordoned",
+    ),
+    "a drain is wanted, and only the taint is left": (
+        view(cordoned(STARTING), host=replace(TAKEN_BACK, mark=None)),
+        "Create d1",
+    ),
+    "drained, and the mark is lost": (
+        view(cordoned(CYCLE), host=replace(DRAINED_HOST, mark=None), maintenances=(DONE,)),
+        "MarkAgain",
+    ),
     "a cordon without a mark is no wish": (view(dpu(read=closed(serves="", is_open=True), cordoned=True)), ""),
     "a cordon under somebody else's budget is no wish": (view(dpu(read=closed(ours=False), cordoned=True)), ""),
     "skip": (view(cordoned(override=DrainOverride.SKIP)), ""),
