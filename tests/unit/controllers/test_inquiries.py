@@ -30,8 +30,8 @@ class Desk:
     def put(self, waker: Waker, question: tuple[str, ...] = QUESTION, cluster: str = TENANT) -> None:
         self.inquiries.put(cluster, question, lambda: self.asked.append("/".join(question)), waker)
 
-    def run(self, cluster: str = TENANT) -> None:
-        key = Key(cluster, "", "")
+    def run(self, cluster: str = TENANT, subject: str = "node") -> None:
+        key = Key(cluster, "", subject)
         while key in self.queue:
             self.inquiries.reconcile(key, Stop())
 
@@ -66,10 +66,19 @@ def test_each_cluster_is_a_lane_of_its_own() -> None:
     desk.put(desk.two, cluster=OTHER)
     desk.run(OTHER)
     assert [key.name for key in desk.woken] == ["y"]
-    assert desk.queue == [Key(TENANT, "", "")]
+    assert desk.queue == [Key(TENANT, "", "node")]
 
 
-def test_questions_of_one_cluster_are_asked_in_order() -> None:
+def test_thousands_of_questions_on_one_subject_hold_up_no_other_subject() -> None:
+    desk = Desk()
+    for number in range(3):
+        desk.put(desk.one, ("rights", str(number)), INFRA)
+    desk.put(desk.two, cluster=INFRA)
+    desk.run(INFRA)
+    assert (desk.asked, [key.name for key in desk.woken]) == (["node/h1"], ["y"])
+
+
+def test_questions_on_one_subject_are_asked_in_order() -> None:
     desk = Desk()
     for name in ("h2", "h1", "h3"):
         desk.put(desk.one, ("node", name))
@@ -109,7 +118,7 @@ def test_nothing_is_asked_once_the_process_ends() -> None:
     desk.put(desk.one)
     stop.set()
     with pytest.raises(Stopped):
-        desk.inquiries.reconcile(Key(TENANT, "", ""), stop)
+        desk.inquiries.reconcile(Key(TENANT, "", "node"), stop)
     assert desk.asked == []
 
 
