@@ -29,6 +29,8 @@ FLOOR := 98
 # Two processes, each with control planes of its own: files are shared out, since tests of one file share what they set up.
 # One process, to look at one test: make test-e2e PYTEST_ARGS='-n 0 -k quickstart -s'.
 PARALLEL := -n 2 --dist loadfile
+# Two processes with one half each, until one has nothing left to do: what a file reads is mostly read in one of them.
+SHARED_OUT := -n 2 --dist worksteal
 # What tests/data/more.txt lists, in whole or but for a few cases, is left to `make test-more` (PART= for all of them).
 PART ?= not more
 # More options for `make run`, `make sandbox` and `make bench`.
@@ -80,22 +82,23 @@ undeploy: ## Take the operator away again; refused while a DpuClusterConfig is t
 
 ## Check it
 .PHONY: test
-test: lint types imports unit test-sockets test-integration test-e2e ## Before each merge, 16 minutes on two cores: lint, types, imports, unit, transport, real OVN, integration, end to end
+test: test-unit test-sockets test-integration test-e2e ## Before each merge, 16 minutes on two cores: lint, types, imports, unit, transport, real OVN, integration, end to end
 
 .PHONY: test-more
 test-more: test-fuzz test-stress coverage test-tools ## What is slow by nature, some 20 minutes: fuzz, stress, more walks with coverage, tools, the other cases of integration and end to end
 	$(MAKE) test-transport test-integration test-e2e PART=more
 
 .PHONY: test-unit
-test-unit: lint types imports unit ## The inner loop, some 75 seconds: lint, types, imports, unit
+test-unit: $(READY) ## The inner loop: lint, types, imports, unit, side by side
+	$(MAKE) --jobs 4 --output-sync=target lint types imports unit
 
 .PHONY: unit
 unit: $(READY) ## Unit tests alone (PART=: all cases)
-	$(PYTEST) -n 2 -m "$(PART)" tests/unit $(PYTEST_ARGS)
+	$(PYTEST) $(SHARED_OUT) -m "$(PART)" tests/unit $(PYTEST_ARGS)
 
 .PHONY: coverage
 coverage: $(READY) ## Unit tests with eight times the walks; fails if less of domain's branches is taken than was once
-	DPUNETOP_EFFORT=8 $(PYTEST) --timeout 600 -n 2 --cov=dpunetop.domain --cov-branch --cov-fail-under=$(FLOOR) \
+	DPUNETOP_EFFORT=8 $(PYTEST) --timeout 600 $(SHARED_OUT) --cov=dpunetop.domain --cov-branch --cov-fail-under=$(FLOOR) \
 		--cov-report=term:skip-covered tests/unit $(PYTEST_ARGS)
 
 .PHONY: test-stress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -25,9 +26,19 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 JOIN_SECONDS = 5.0
 
 
+gc.disable()  # until all tests are known: what is made meanwhile stays
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make test` leaves to `make test-more`."""
     leave_to_more(items)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of every later search for cycles: thousands of tests stay until the end."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

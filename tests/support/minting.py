@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dpunetop.domain import names
 from dpunetop.kube.keys import CLUSTERROLEBINDINGS
 from dpunetop.kube.requests import get
+from support.sources import documents_in
 from support.trial import ACCOUNT, Trial
 
 RBAC = "rbac.authorization.k8s.io"
@@ -44,9 +43,8 @@ def forget_others(trial: Trial) -> None:
 
 def _rules(kind: str, name: str) -> list[Any]:
     """What the manifest grants."""
-    documents = yaml.safe_load_all(_RIGHTS.read_text())
     wanted = (kind, name)
-    [role] = [each for each in documents if each and (each["kind"], each["metadata"]["name"]) == wanted]
+    [role] = [each for each in documents_in(_RIGHTS) if each and (each["kind"], each["metadata"]["name"]) == wanted]
     return list(role["rules"])
 
 

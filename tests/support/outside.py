@@ -24,6 +24,7 @@ from dpunetop.domain import names
 from dpunetop.domain.drain.model.record import Cycle, State, render_cycle
 from dpunetop.kube.keys import Resource
 from dpunetop.runtime.metrics import Metrics
+from support.sources import tree_of
 
 RECORDED = Path(__file__).parents[1] / "data" / "outside"
 _SOURCE = Path(wiring.__file__).parents[1]
@@ -138,7 +139,7 @@ def flags() -> Iterator[str]:
 
 def _trees(room: str) -> Iterator[ast.Module]:
     for path in sorted((_SOURCE / room).rglob("*.py")):
-        yield ast.parse(path.read_text())
+        yield tree_of(path)
 
 
 SECTIONS: Mapping[str, Callable[[], Iterator[str]]] = {

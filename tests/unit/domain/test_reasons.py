@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Set
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from dpunetop.domain.tenant.kubeconfig import Rejection
 from dpunetop.kube import keys
 from dpunetop.kube.keys import INFRA, NODES, Resource
 from support.outside import CAMEL_CASE
+from support.sources import tree_of
 
 SOURCE = Path(dpunetop.__path__[0])
 TABLE = SOURCE / "domain" / "reasons"
@@ -106,12 +108,13 @@ def resources() -> Iterator[Resource]:
         yield from (value for value in vars(module).values() if isinstance(value, Resource))
 
 
+@cache
 def literals(*rooms: str) -> dict[str, set[str]]:
     """Each text of the form of a reason, and the files outside the table that hold it."""
     found: dict[str, set[str]] = {}
     for path in (path for room in rooms for path in (SOURCE / room).rglob("*.py")):
         is_told = TABLE not in path.parents and "settingstable" not in path.parts
-        for node in ast.walk(ast.parse(path.read_text())) if is_told else ():
+        for node in ast.walk(tree_of(path)) if is_told else ():
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and CAMEL_CASE.fullmatch(node.value):
                 found.setdefault(node.value, set()).add(path.relative_to(SOURCE).as_posix())
     return found
@@ -120,7 +123,7 @@ def literals(*rooms: str) -> dict[str, set[str]]:
 def refused_settings() -> Set[str]:
     """Reasons that the table of settings holds, among names of settings: those that end as such reasons do."""
     table = SOURCE / "domain" / "ovnkube" / "settingstable"
-    trees = [ast.parse(path.read_text()) for path in table.glob("*.py")]
+    trees = [tree_of(path) for path in table.glob("*.py")]
     calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
     refusals = [call.args[0] for call in calls if getattr(call.func, "id", "") == "RefusesTenant"]
     return {node.value for node in refusals if isinstance(node, ast.Constant) and isinstance(node.value, str)}
@@ -147,14 +150,17 @@ def test_each_reason_of_the_table_is_emitted() -> None:
     assert REASONS.keys() - emitted == set()
 
 
+@cache
+def attributes_used() -> Set[str]:
+    """Names of the attributes that domain and controllers read."""
+    paths = [path for room in ("domain", "controllers") for path in (SOURCE / room).rglob("*.py")]
+    return {node.attr for path in paths for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}
+
+
 @pytest.mark.parametrize("kind", ENUMS, ids=lambda kind: kind.__name__)
 def test_each_member_of_an_enum_of_reasons_is_in_the_table_and_used(kind: type[StrEnum]) -> None:
-    trees = [
-        ast.parse(path.read_text()) for room in ("domain", "controllers") for path in (SOURCE / room).rglob("*.py")
-    ]
-    used = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert {str(member) for member in kind} <= REASONS.keys()
-    assert set(kind.__members__) <= used
+    assert set(kind.__members__) <= attributes_used()
 
 
 @pytest.mark.parametrize("step", LimitedStep)
@@ -172,7 +178,7 @@ def composed(module: ast.Module) -> Iterator[str]:
 
 def test_no_reason_is_put_together_of_parts() -> None:
     paths = [path for room in ("domain", "controllers") for path in (SOURCE / room).rglob("*.py")]
-    assert [text for path in paths for text in composed(ast.parse(path.read_text()))] == []
+    assert [text for path in paths for text in composed(tree_of(path))] == []
 
 
 def test_the_search_finds_a_reason_that_is_put_together() -> None:
@@ -218,7 +224,7 @@ def test_nobody_but_the_table_says_how_grave_an_event_is() -> None:
     found = {
         f"{path.relative_to(SOURCE)}:{line}"
         for path in SOURCE.rglob("*.py")
-        for line in makers_of_events(ast.parse(path.read_text()))
+        for line in makers_of_events(tree_of(path))
         if TABLE not in path.parents
     }
     assert found == set()

@@ -40,6 +40,7 @@ from dpunetop.kube.keys import INFRA, NODES
 from dpunetop.kube.plan import NOTE_LIMIT, ApplyStatus, Emit, Plan
 from dpunetop.kube.watch import WatchEvent, interpret
 from support.objects import condition, config
+from support.sources import tree_of
 
 HOSTILE = {
     "escapes": "a\x1b[31m\x1b]0;title\x07b",
@@ -190,7 +191,7 @@ def test_a_message_or_a_note_is_written_in_one_place_each() -> None:
     for path in sorted((SOURCE).rglob("*.py")):
         if "sandbox" in path.parts:
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             for key in keys_written(node):
                 if key in found:
                     found[key].append(path.relative_to(SOURCE).as_posix())

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+
+from support.sources import documents_in
 
 ROOT = Path(__file__).parents[3]
 CRDS = sorted((ROOT / "config" / "crd").glob("dpu.openshift.io_*.yaml"))
@@ -18,7 +19,8 @@ Obj = dict[str, Any]
 
 def schemas(path: Path) -> Iterator[tuple[str, Obj]]:
     """Each schema of each version below its root, by the path that `kubectl explain` takes."""
-    for version in yaml.safe_load(path.read_text())["spec"]["versions"]:
+    [crd] = documents_in(path)
+    for version in crd["spec"]["versions"]:
         yield from walk(version["name"], version["schema"]["openAPIV3Schema"])
 
 

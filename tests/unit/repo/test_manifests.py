@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from dpunetop.app.settings import DEFAULT_HEALTH_PORT, DEFAULT_METRICS_PORT, parse_settings
 from dpunetop.domain import names
@@ -21,6 +20,7 @@ from dpunetop.domain.ovnkube.copies import SOURCES
 from dpunetop.domain.reasons import DPU_NODE_CONDITIONS
 from dpunetop.domain.tenant.addresses import REFUSED
 from dpunetop.kube.keys import crd_name
+from support.sources import documents_in
 
 ROOT = Path(__file__).parents[3]
 OPERATOR_NAMESPACE = "openshift-dpu-network-operator"
@@ -33,7 +33,7 @@ Obj = dict[str, Any]
 def documents(*patterns: str) -> Iterator[Obj]:
     for pattern in patterns:
         for path in sorted(ROOT.glob(pattern)):
-            yield from (document for document in yaml.safe_load_all(path.read_text()) if document)
+            yield from (document for document in documents_in(path) if document)
 
 
 def of_kind(kind: str, *patterns: str) -> list[Obj]:
@@ -61,7 +61,7 @@ def tenant_role() -> Obj:
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("config/**/*.yaml")) + sorted(ROOT.glob("deploy/*.yaml")), ids=str)
 def test_every_manifest_parses_and_has_a_kind(path: Path) -> None:
-    assert all(document["apiVersion"] and document["kind"] for document in yaml.safe_load_all(path.read_text()))
+    assert all(document["apiVersion"] and document["kind"] for document in documents_in(path))
 
 
 def test_the_definitions_are_those_of_the_kinds_that_the_code_reads() -> None:

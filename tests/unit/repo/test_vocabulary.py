@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import dpunetop
+from support.sources import tree_of
 
 SOURCE = Path(dpunetop.__path__[0])
 LAYERS = ("base", "kube", "runtime", "domain", "controllers", "app")
@@ -18,13 +19,16 @@ TWICE = {
     ("runtime", "Page"): "the protocol that the cache asks for, and the client's value that fulfils it",
 }
 """Public types of one name within one layer, each with the reason."""
-MODULES = {path: ast.parse(path.read_text()) for layer in LAYERS for path in (SOURCE / layer).rglob("*.py")}
 GLOSSARY = (Path(__file__).parents[3] / "docs" / "glossary.md").read_text()
 TERMS = re.findall(r"^\| \*\*([^*]+)\*\* \|", GLOSSARY, re.MULTILINE)
 NEEDED = (
     "admission blocker budget claim closed cordon cycle entry epoch grant infra lease limit mark outage pair plan proof"
     " record roster slot task tenant view"
 )
+
+
+def modules() -> dict[Path, ast.Module]:
+    return {path: tree_of(path) for layer in LAYERS for path in (SOURCE / layer).rglob("*.py")}
 
 
 def types_of(tree: ast.Module) -> Iterator[str]:
@@ -41,15 +45,15 @@ def imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 def test_no_public_type_has_the_name_of_another_in_its_layer() -> None:
     owners: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for path, tree in MODULES.items():
+    for path, tree in modules().items():
         for name in types_of(tree):
             owners[path.relative_to(SOURCE).parts[0], name].append(path.name)
     assert {key for key, paths in owners.items() if len(paths) > 1} == TWICE.keys()
 
 
 def test_no_module_imports_two_types_of_one_name_or_one_that_it_defines() -> None:
-    known = {name for tree in MODULES.values() for name in types_of(tree)}
-    for path, tree in MODULES.items():
+    known = {name for tree in modules().values() for name in types_of(tree)}
+    for path, tree in modules().items():
         sources: dict[str, set[str]] = defaultdict(set)
         for name, module in (*imported(tree), *((name, "itself") for name in types_of(tree))):
             sources[name].add(module)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.drain.model.facts import (
@@ -44,6 +43,7 @@ from support.drainviews import (
     nm,
     view,
 )
+from support.sources import documents_in
 
 CRD = Path(__file__).parents[5] / "config" / "crd" / "dpu.openshift.io_dpuclusterconfigs.yaml"
 ASKED = replace(CYCLE, asked_at=1000)
@@ -84,7 +84,8 @@ def test_every_step_of_protection_has_a_limit_or_is_told_at_once_or_lasts(guardi
 
 
 def test_every_limit_has_a_default_which_is_that_of_the_schema() -> None:
-    [version] = yaml.safe_load(CRD.read_text())["spec"]["versions"]
+    [crd] = documents_in(CRD)
+    [version] = crd["spec"]["versions"]
     drain = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["drain"]["properties"]
     schema = {name: each["default"] for name, each in drain["limits"]["properties"].items()}
     assert schema == {span.value: duration(DEFAULT_LIMITS.seconds(span)) for span in LimitedStep}
