@@ -100,7 +100,7 @@ class World:
         try:
             return self.controller.reconcile(key, Stop())
         except NotSynced:
-            self.inquiries.reconcile(Key(INFRA, "", ""), Stop())
+            self.inquiries.reconcile(Key(INFRA, "", "rights"), Stop())
             return self.controller.reconcile(key, Stop())
 
     def message(self) -> str:
@@ -352,7 +352,7 @@ class Desk:
         self.woken.append(key.name)
 
     def run(self) -> None:
-        self.inquiries.reconcile(Key(INFRA, "", ""), Stop())
+        self.inquiries.reconcile(Key(INFRA, "", "rights"), Stop())
 
     def answer(self, namespaces: Iterable[str], waker: Waker | None = None) -> None:
         """Let these be asked about, and the answers be there."""

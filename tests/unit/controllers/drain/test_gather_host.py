@@ -137,7 +137,8 @@ class Desk:
         scope = HostScope(replace(roster, **but), slot)
         HostGatherer(self.sources, cast(Reader, self.caches), scope).snapshot()
         for cluster in (INFRA, TENANT):
-            self.inquiries.reconcile(Key(cluster, "", ""), Stop())
+            for subject in ("node", "evictions"):
+                self.inquiries.reconcile(Key(cluster, "", subject), Stop())
         return HostGatherer(self.sources, cast(Reader, self.caches), scope).snapshot()
 
     def tenant(self) -> TenantSeen | Blind | None:

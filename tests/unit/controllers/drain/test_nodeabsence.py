@@ -44,7 +44,7 @@ class Desk:
 
     def find(self, cluster: str = INFRA, name: str = "d", apart_seconds: float = 600.0) -> NodeAbsence:
         self.absences.look(cluster, name, apart_seconds, self.waker)
-        self.inquiries.reconcile(Key(cluster, "", ""), Stop())
+        self.inquiries.reconcile(Key(cluster, "", "node"), Stop())
         return self.absences.look(cluster, name, apart_seconds, self.waker)
 
 
@@ -133,5 +133,5 @@ def test_a_look_waits_for_no_server_and_is_woken_by_the_answer() -> None:
     desk = Desk()
     assert [desk.absences.look(INFRA, "d", 600.0, desk.waker) for _ in range(2)] == [NodeAbsence(is_unasked=True)] * 2
     assert (desk.server.asked, desk.woken) == (0, [])
-    desk.inquiries.reconcile(Key(INFRA, "", ""), Stop())
+    desk.inquiries.reconcile(Key(INFRA, "", "node"), Stop())
     assert (desk.server.asked, desk.woken) == (1, [desk.waker.key])
