@@ -30,6 +30,7 @@ class Sent:
     request: Request
     timeout_seconds: float
     pool: Pool
+    connect_seconds: float | None = None
 
 
 class ScriptedTransport:
@@ -53,8 +54,14 @@ class ScriptedTransport:
     def targets(self) -> list[str]:
         return [sent.request.target for sent in self.sent]
 
-    def call(self, request: Request, timeout_seconds: float, pool: Pool = Pool.CALLS) -> Response:
-        self.sent.append(Sent(request, timeout_seconds, pool))
+    def call(
+        self,
+        request: Request,
+        timeout_seconds: float,
+        pool: Pool = Pool.CALLS,
+        connect_seconds: float | None = None,
+    ) -> Response:
+        self.sent.append(Sent(request, timeout_seconds, pool, connect_seconds))
         if self.clock is not None:
             self.clock.step(self.took.pop(0))
         answer = self._answers.pop(0)

@@ -26,12 +26,13 @@ class TcpProxy:
     """Passes bytes on, whatever they mean: a context manager.
 
     With `idle_seconds` it cuts a connection over which nothing has gone for so long, as balancers do. `swallow` has it
-    lose all that comes over the connections that there are, without a word; new ones work.
+    lose all that comes over the connections that there are, without a word; new ones work. After `turn_to` new ones go
+    elsewhere, and those that there are stay.
     Threads: any.
     """
 
     def __init__(self, host: str, port: int, idle_seconds: float = float("inf"), how: Cut = Cut.RST) -> None:
-        self._server = (host, port)
+        self._server = (host, port)  # replaced whole
         self._idle_seconds = idle_seconds
         self._how = how
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -69,6 +70,10 @@ class TcpProxy:
             link.is_silent = True
         return len(alive)
 
+    def turn_to(self, host: str, port: int) -> None:
+        """Have connections go there from now on, as a balancer whose own probes have failed."""
+        self._server = (host, port)
+
     def _start(self, target: Callable[..., None], *args: socket.socket) -> None:
         thread = threading.Thread(target=target, args=args, name="tcp-proxy")
         self._threads.append(thread)
@@ -78,7 +83,11 @@ class TcpProxy:
         with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                link = _Link(near, socket.create_connection(self._server))
+                try:
+                    link = _Link(near, socket.create_connection(self._server))
+                except ConnectionRefusedError:
+                    near.close()
+                    continue
                 with self._guard:
                     self._links.append(link)
                 self._start(link.pump, link.near, link.far)

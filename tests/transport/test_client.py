@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dpunetop.kube.errors import Gone, TooManyRequests, Unreachable
+from dpunetop.kube.errors import ApiError, Gone, TooManyRequests, Unreachable
 from dpunetop.kube.keys import LEASES, NODES, TOKENREVIEWS
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.watch import interpret
-from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.client.client import CALL_SECONDS, Client
 from dpunetop.runtime.client.transport import TokenFile, Transport
 from support.lyingserver import Asked, LyingServer, Wire
 
@@ -80,6 +83,43 @@ def test_a_probe_that_met_a_token_that_has_changed_since_asks_again(
     with LyingServer(only_new) as server:
         client_of(connect(server, TokenFile(str(file)))).probe(5.0)
     assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer old", "Bearer new"]
+
+
+def test_a_server_that_takes_longer_for_each_answer_than_a_connection_may_take_to_stand_is_there(
+    connect: Callable[..., Transport], client_of: Callable[[Transport], Client]
+) -> None:
+    def slow(wire: Wire, asked: Asked) -> None:
+        if wire.pause(2.2):
+            wire.answer(200, b"ok")
+
+    with LyingServer(slow) as server:
+        client_of(connect(server)).probe(2.0)
+        assert len(server.asked) == 2
+
+
+def test_a_port_that_takes_connections_and_says_nothing_is_given_up_before_the_time_of_a_call(
+    connect: Callable[..., Transport], client_of: Callable[[Transport], Client]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        client = client_of(connect(f"https://127.0.0.1:{mute.getsockname()[1]}"))
+        began = time.monotonic()
+        with pytest.raises(Unreachable) as caught:
+            client.probe(0.5)
+    assert (caught.value.reason, time.monotonic() - began < CALL_SECONDS / 2) == ("Timeout", True)
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_server_that_is_not_ready_is_asked_whether_it_lives(
+    connect: Callable[..., Transport], client_of: Callable[[Transport], Client], lives: bool
+) -> None:
+    """kube-apiserver that shuts down: /readyz fails, /livez does not; without etcd both do."""
+
+    def ending(wire: Wire, asked: Asked) -> None:
+        wire.answer(200 if asked.target == "/livez" and lives else 500, b"[-]shutdown failed: reason withheld")
+
+    with LyingServer(ending) as server, nullcontext() if lives else pytest.raises(ApiError, match="shutdown failed"):
+        client_of(connect(server)).probe(5.0)
+    assert [asked.target for asked in server.asked] == ["/readyz", "/readyz", "/livez"]
 
 
 def test_an_overloaded_server_is_waited_for(

@@ -5,6 +5,7 @@ Clusters come and go while the process runs; `Clusters` knows which are there.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ PROBE_SECONDS = 5.0
 PROBE_AGAIN_SECONDS = 2.0
 """Pause between probes while it does not: work goes on so soon after it is back."""
 PROBE_TIMEOUT_SECONDS = 5.0
+"""Until a connection to the server stands; for its answer there is as long as for one to a call."""
 PROBE_FAILURES = 3
 """So many in a row, and a server that answered before counts as unreachable."""
 PAGE_SIZE = 500
@@ -339,12 +341,12 @@ class Cluster:
             self.stop.wait(PROBE_SECONDS if is_up else PROBE_AGAIN_SECONDS)
 
     def _probe(self, since: float) -> ApiError | None:
-        """What speaks against the server; a server that says it is not ready, and does what it is asked for, is there:
-        one that shuts down gracefully, or one of several behind a balancer."""
+        """What speaks against the server."""
+        began = self._clock.monotonic()
         try:
             self.client.probe(PROBE_TIMEOUT_SECONDS)
         except ApiError as error:
-            return None if error.code >= 500 and self.client.heard_at >= since else error
+            return None if self.client.heard_at >= _disproved_from(error, since, began) else error
         return None
 
     def _judge(self, error: ApiError | None) -> None:
@@ -402,6 +404,16 @@ class Cluster:
                     listeners.remove(callback)
 
         return forget
+
+
+def _disproved_from(error: ApiError, since: float, began: float) -> float:
+    """From when on anything that the server has done shows that it is there although a probe, which began at `began`,
+    failed so; the one before it began at `since`."""
+    if error.code >= 500:  # one that is not ready, or one of several behind a balancer
+        return since
+    if error.reason == "Timeout":  # it lets this one wait, not others; one that has stopped did something before
+        return began
+    return math.inf
 
 
 class Clusters:

@@ -136,6 +136,11 @@ class ControlPlane:
         return self._started.url
 
     @property
+    def etcd_url(self) -> str:
+        """Where etcd listens, for one more API server on the same data (`--etcd-servers`)."""
+        return self._started.etcd_url
+
+    @property
     def ca_pem(self) -> bytes:
         """The CA of the API server's certificate."""
         return self._started.authority.pem
@@ -313,6 +318,10 @@ class _Run:
     def url(self) -> str:
         return f"https://{_LOOPBACK}:{self._port('kube-apiserver')}"
 
+    @property
+    def etcd_url(self) -> str:
+        return f"http://{_LOOPBACK}:{self._port('etcd')}"
+
     def close(self) -> None:
         self.admin.close()
         self._run_folder.close()
@@ -390,7 +399,7 @@ class _Run:
     def _is_ready(self, component: Component) -> bool:
         match component:
             case Component.ETCD:
-                return _answers(f"http://{_LOOPBACK}:{self._port('etcd')}/health", None)
+                return _answers(f"{self.etcd_url}/health", None)
             case Component.APISERVER:
                 return self._is_api_ready()
             case Component.CONTROLLER_MANAGER:
@@ -464,7 +473,7 @@ class _Run:
                 return self._scheduler_flags()
 
     def _etcd_flags(self) -> list[str]:
-        client = f"http://{_LOOPBACK}:{self._port('etcd')}"
+        client = self.etcd_url
         peer = f"http://{_LOOPBACK}:{self._port('etcd-peer')}"
         return [
             f"--data-dir={self._data}",
@@ -479,7 +488,7 @@ class _Run:
 
     def _apiserver_flags(self) -> list[str]:
         return [
-            f"--etcd-servers=http://{_LOOPBACK}:{self._port('etcd')}",
+            f"--etcd-servers={self.etcd_url}",
             f"--bind-address={_LOOPBACK}",
             f"--advertise-address={_LOOPBACK}",
             f"--secure-port={self._port('kube-apiserver')}",

@@ -23,6 +23,7 @@ from support.scriptedsource import Hang, LossySource, ScriptedSource, bookmark, 
 
 MAPS = Selection(CONFIGMAPS, "ns")
 REFUSED = Unreachable(0, "Refused", "connection refused")
+SILENT = Unreachable(0, "Timeout", "no answer within 10 s")
 NOT_READY = ApiError(500, "InternalError", "not ready")
 
 
@@ -171,6 +172,30 @@ def test_one_that_is_not_there_is_unreachable_whatever_it_did_before(begun: Call
         probed.source.heard_at = probed.clock.monotonic() + 1.0
         health = probed.probe(pause)
     assert health.reach is Reach.UNREACHABLE
+
+
+@pytest.mark.parametrize(("answers_others", "reach"), [(0.5, Reach.REACHABLE), (-0.5, Reach.UNREACHABLE)])
+def test_a_server_that_lets_probes_wait_is_there_as_long_as_it_answers_others_meanwhile(
+    begun: Callable[[ProbedSource], Probed], answers_others: float, reach: Reach
+) -> None:
+    probed = begun(ProbedSource(probes=[None, *[SILENT] * 5]))
+    for _ in range(5):
+        probed.source.heard_at = probed.clock.monotonic() + PROBE_SECONDS + answers_others
+        health = probed.probe(PROBE_SECONDS)
+    assert (health.reach, probed.source.closings) == (reach, 1 if reach is Reach.UNREACHABLE else 0)
+
+
+FAILURES = [REFUSED, SILENT, NOT_READY, Unreachable(0, "Reset", "r"), Unreachable(0, "TLS", "t")]
+
+
+@pytest.mark.parametrize("third", FAILURES, ids=lambda each: each.reason)
+def test_connections_are_closed_whatever_the_third_failure_was(
+    begun: Callable[[ProbedSource], Probed], third: ApiError
+) -> None:
+    probed = begun(ProbedSource(probes=[None, REFUSED, REFUSED, third]))
+    for pause in (PROBE_SECONDS, PROBE_AGAIN_SECONDS, PROBE_AGAIN_SECONDS):
+        health = probed.probe(pause)
+    assert (health.reason, probed.source.closings) == (third.reason, 1)
 
 
 def test_a_server_that_refuses_the_credential_is_reachable_and_says_why(begun: Callable[[Any], Probed]) -> None:

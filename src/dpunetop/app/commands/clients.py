@@ -37,10 +37,16 @@ class ClosedGate:
 class ReadingTransport(Transport):
     """A transport that sends nothing that could change something, see `changes_nothing`. Raises: NotARead."""
 
-    def call(self, request: Request, timeout_seconds: float, pool: Pool = Pool.CALLS) -> Response:
+    def call(
+        self,
+        request: Request,
+        timeout_seconds: float,
+        pool: Pool = Pool.CALLS,
+        connect_seconds: float | None = None,
+    ) -> Response:
         """See `Transport.call`."""
         _check(request)
-        return super().call(request, timeout_seconds, pool)
+        return super().call(request, timeout_seconds, pool, connect_seconds)
 
     @contextmanager
     def stream(

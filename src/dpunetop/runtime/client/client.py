@@ -290,34 +290,57 @@ class Client:
         return self._answer(request, timeout_seconds).body.decode("utf-8", "replace")
 
     def probe(self, timeout_seconds: float) -> None:
-        """Return if the server is there and ready to serve.
+        """Return if the server is there and does what it is asked for.
 
-        Guarantees: one request, and where that fails a second one on a connection that is dialed for it; a server that
-            does not let us ask, or has no such path, is there. If the first one met silence and the second an answer at
-            once, something in between has forgotten its connections: streams that were silent too are cut.
-        Raises: Unreachable; Unauthorized; ApiError for a server that says it is not ready.
+        Guarantees: one request, and where that fails a second one on a connection that is dialed for it; that has what
+            is left of `timeout_seconds` to stand, and then the time of a call to be answered: slow is not away. A
+            server that does not let us ask, or has no such path, is there; so is one that is not ready and lives, as
+            one that shuts down gracefully, which serves until it has ended. If the first request met silence and the
+            second an answer at once, something in between has forgotten its connections: streams that were silent too
+            are cut.
+        Raises: Unreachable; Unauthorized; ApiError for a server that says it is not ready, and does not live.
         """
         began = self._clock.monotonic()
         try:
-            self._probe(Pool.PROBE, timeout_seconds * _KEPT_PROBE_SHARE)
+            self._ask_ready(Pool.PROBE, timeout_seconds * _KEPT_PROBE_SHARE)
         except Unauthorized:
             raise
         except ApiError as error:
             again = self._clock.monotonic()
-            self._probe(Pool.NEW_PROBE, max(0.0, began + timeout_seconds - again))
+            self._probe_anew(max(0.001, began + timeout_seconds - again))
             took = self._clock.monotonic() - again
             if error.reason == "Timeout" and took < timeout_seconds * _KEPT_PROBE_SHARE / 2:
                 self._transport.cut_silent_streams(began)
 
-    def _probe(self, pool: Pool, timeout_seconds: float) -> None:
+    def _probe_anew(self, connect_seconds: float) -> None:
+        try:
+            self._ask_ready(Pool.NEW_PROBE, CALL_SECONDS, connect_seconds)
+        except ApiError as error:
+            if error.code < 500 or not self._lives(connect_seconds):
+                raise
+
+    def _ask_ready(self, pool: Pool, timeout_seconds: float, connect_seconds: float | None = None) -> None:
         request, deadline = Request("GET", "/readyz"), self._clock.monotonic() + timeout_seconds
         credential = self._transport.credential_number
         with self._around():
-            response = self._transport.call(request, timeout_seconds, pool)
+            response = self._transport.call(request, timeout_seconds, pool, connect_seconds)
             if response.status == 401 and self._transport.renew_credential(credential):
-                response = self._transport.call(request, max(deadline - self._clock.monotonic(), 0.001), pool)
+                left = max(deadline - self._clock.monotonic(), 0.001)
+                response = self._transport.call(request, left, pool, connect_seconds)
         if response.status == 401 or response.status >= 500:
             raise error_of(response, self._transport.max_error_chars)
+
+    def _lives(self, connect_seconds: float) -> bool:
+        """Whether the server says that it lives: its etcd answers, whether it is ready or not.
+
+        Source: kube-apiserver's /livez has the checks of /readyz but those of a shutdown and of informers.
+        """
+        try:
+            with self._around():
+                response = self._transport.call(Request("GET", "/livez"), CALL_SECONDS, Pool.NEW_PROBE, connect_seconds)
+        except ApiError:
+            return False
+        return response.status == 200
 
     @property
     def heard_at(self) -> float:

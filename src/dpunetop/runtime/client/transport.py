@@ -135,24 +135,33 @@ class Transport:
         """When, on the monotonic clock, the server last did what it was asked for, probes left out; -inf: never."""
         return self._heard_at
 
-    def call(self, request: Request, timeout_seconds: float, pool: Pool = Pool.CALLS) -> Response:
-        """Send one request and read its whole answer, whatever its status, within `timeout_seconds`."""
+    def call(
+        self,
+        request: Request,
+        timeout_seconds: float,
+        pool: Pool = Pool.CALLS,
+        connect_seconds: float | None = None,
+    ) -> Response:
+        """Send one request and read its whole answer, whatever its status, within `timeout_seconds`; a connection that
+        is made for it must stand, TLS included, within `connect_seconds` of them."""
         started = self._clock.monotonic()
         deadline = started + timeout_seconds
         headers = self._headers(request)
         if pool is Pool.NEW_PROBE:
             headers["Connection"] = "close"
         with self._pools.slot(request.method, pool, timeout_seconds):
-            status, size, late = 0, 0, f"no answer{within(timeout_seconds)}"
+            status, size, late = 0, 0, ""
             try:
-                raw = self._send(request, headers, pool, urllib3.Timeout(total=self._left(deadline)))
+                timeout = urllib3.Timeout(total=self._left(deadline), connect=connect_seconds)
+                raw = self._send(request, headers, pool, timeout)
                 late = f"an answer that was not complete{within(timeout_seconds)}"
                 body = self._whole_body(
                     raw, self._max_read_bytes if request.method == "GET" else self._max_object_bytes
                 )
                 status, size = raw.status, len(body)
             except FOREIGN as err:
-                raise self._failure(err, late) from err
+                passed = timeout_seconds if self._clock.monotonic() >= deadline else connect_seconds or timeout_seconds
+                raise self._failure(err, late or f"no answer{within(passed)}") from err
             finally:
                 self._count(request, status, started, size)
         if status < 500 and pool not in _PROBES:

@@ -14,7 +14,7 @@ from dpunetop.kube.errors import ApiError, Conflict, Gone, Invalid, NotFound, To
 from dpunetop.kube.keys import CONFIGMAPS, NODES, PODS, SECRETS, Resource
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.watch import WatchEvent
-from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.client.client import CALL_SECONDS, Client
 from dpunetop.runtime.client.transport import Pool, Response, Transport
 from dpunetop.runtime.metrics import Metrics
 from support.clock import FakeClock
@@ -120,7 +120,9 @@ class Endless(ScriptedTransport):
         super().__init__()
         self._clock = clock
 
-    def call(self, request: Any, timeout_seconds: float, pool: Pool = Pool.CALLS) -> Any:
+    def call(
+        self, request: Any, timeout_seconds: float, pool: Pool = Pool.CALLS, connect_seconds: float | None = None
+    ) -> Any:
         self._clock.step(20.0)
         self._answers.append(page(following=f"t{len(self.sent)}"))
         return super().call(request, timeout_seconds, pool)
@@ -137,7 +139,7 @@ def test_a_list_that_never_ends_is_given_up() -> None:
 
 def test_what_a_server_says_when_it_refuses_is_cut_as_its_transport_wants() -> None:
     words = status_object(500, "InternalError", message="m" * 500)
-    made, transport, _ = client(*[response(500, words)] * 3, [line("ERROR", words)])
+    made, transport, _ = client(*[response(500, words)] * 4, [line("ERROR", words)])
     transport.max_error_chars = 200
     for ask in (lambda: made.get(NODES, "", "n"), lambda: made.probe(5.0)):
         with pytest.raises(ApiError) as caught:
@@ -352,20 +354,49 @@ FAILURES = [(response(500, b"etcd failed"), ApiError), (UNREACHABLE, Unreachable
 
 
 @pytest.mark.parametrize("first", [answer for answer, _ in FAILURES])
-def test_a_probe_that_fails_is_sent_once_more_on_a_new_connection(first: Unreachable | Response) -> None:
+def test_a_probe_that_fails_is_sent_once_more_on_a_new_connection_with_the_time_of_a_call(
+    first: Unreachable | Response,
+) -> None:
     made, transport, _ = client(first, response(200, b"ok"))
     made.probe(5.0)
-    assert [(sent.pool, sent.timeout_seconds) for sent in transport.sent] == [(Pool.PROBE, 2.0), (Pool.NEW_PROBE, 5.0)]
+    sent = [(each.pool, each.timeout_seconds, each.connect_seconds) for each in transport.sent]
+    assert sent == [(Pool.PROBE, 2.0, None), (Pool.NEW_PROBE, CALL_SECONDS, 5.0)]
+
+
+def test_a_connection_that_is_dialed_has_what_is_left_of_the_time_and_its_answer_that_of_a_call() -> None:
+    made, transport, clock = client(SILENCE, response(200, b"ok"))
+    transport.took, transport.clock = [2.0, 9.0], clock
+    made.probe(5.0)
+    assert (transport.sent[1].timeout_seconds, transport.sent[1].connect_seconds) == (CALL_SECONDS, 3.0)
+
+
+NOT_READY = response(500, b"[-]shutdown failed")
+
+
+def test_a_server_that_is_not_ready_and_lives_is_there() -> None:
+    made, transport, _ = client(NOT_READY, NOT_READY, response(200, b"ok"))
+    made.probe(5.0)
+    assert transport.targets == ["/readyz", "/readyz", "/livez"]
+    assert {each.pool for each in transport.sent} == {Pool.PROBE, Pool.NEW_PROBE}
+
+
+@pytest.mark.parametrize("said", [*(response(status, b"") for status in (401, 403, 404, 500, 503)), UNREACHABLE])
+def test_a_server_that_is_not_ready_and_does_not_say_that_it_lives_is_told_as_not_ready(
+    said: Unreachable | Response,
+) -> None:
+    made, _, _ = client(UNREACHABLE, NOT_READY, said)
+    with pytest.raises(ApiError, match="shutdown failed"):
+        made.probe(5.0)
 
 
 @pytest.mark.parametrize(("answer", "kind"), FAILURES)
 def test_a_probe_says_when_the_server_is_not_there_or_not_ready(
     answer: Unreachable | Response, kind: type[ApiError] | type[Unreachable]
 ) -> None:
-    made, transport, _ = client(response(503, b""), answer)
+    made, transport, _ = client(response(503, b""), answer, UNREACHABLE)
     with pytest.raises(kind):
         made.probe(5.0)
-    assert len(transport.sent) == 2
+    assert {each.pool for each in transport.sent[1:]} == {Pool.NEW_PROBE}
 
 
 def test_a_probe_without_a_valid_credential_is_not_repeated() -> None:
