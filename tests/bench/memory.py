@@ -21,7 +21,7 @@ def run(cores: Cores, report: Report, sizes: list[int], within: float) -> None:
     report.add("P13", "RSS at rest, no tenant", alone, "MiB", Bar(most=_MOST_MIB_ALONE))
     points = []
     for size in sorted({0, *sizes}):
-        with Stage(cores, dpus=size) as stage:
+        with Stage(cores, dpus=size, pods=True) as stage:
             used = cold_start(stage, within).cost
         points.append((float(size), used.rss_mib * 1024))
         bar = Bar(most=_MOST_MIB[size]) if size in _MOST_MIB else None

@@ -1,7 +1,7 @@
 """Two control planes with N pairs, without controllers or stand-ins: what is measured there is the operator's own pace.
 
 The infra cluster serves no MachineConfig API, so every DPU counts as configured; nobody makes pods, so blockers never
-become Ready and no DPU comes to serve.
+become Ready and no DPU comes to serve, unless the stage is made with them.
 """
 
 from __future__ import annotations
@@ -38,20 +38,25 @@ from dpunetop.sandbox.standins.ovnkube import central_tenant, infra_network
 _OPERATOR = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}"
 _SEEDERS = 4
 _TESTS = Path(__file__).parents[1]
+_IMAGE = "quay.io/openshift-release-dev/ocp-v4.0-art-dev@sha256:" + 64 * "0"
 _NOW = "2024-01-01T00:00:00Z"
 
 
 class Stage:
     """The pair, seeded: a context manager. `configs` > 0 makes that many DpuClusterConfigs without a tenant instead.
-    `scope` is where the operator serves; None: where there are any.
+    `scope` is where the operator serves; None: where there are any. With `pods` each DPU has its two, both Ready: that
+    of its blocker, and ovnkube-node.
 
     Threads: one.
     """
 
-    def __init__(self, cores: Cores, *, dpus: int, configs: int = 0, scope: str | None = None) -> None:
+    def __init__(
+        self, cores: Cores, *, dpus: int, configs: int = 0, scope: str | None = None, pods: bool = False
+    ) -> None:
         self.cores = cores
         self.names = QuickStart(dpus=dpus, namespace="bench-tenant")
         self.configs = configs
+        self.pods = pods
         self._scope = scope or ("*" if configs else self.names.namespace)
         self._open = contextlib.ExitStack()
 
@@ -152,6 +157,8 @@ class Stage:
             self.infra.apply(seed.kubeconfig_secret(self.names, kubeconfig))
             self.infra.apply(seed.env_overrides(self.names))
         self._add_nodes(self.infra.admin, map(seed.dpu_node, self.names.pairs))
+        if self.pods:
+            self._at_once(self._add_dpu_pods, list(self.names.pairs))
         self.infra.apply(self._configs())
 
     def _add_service_account(self) -> None:
@@ -186,6 +193,30 @@ class Stage:
         live = admin.apply_at(path, pod)
         status = pod_status(live, {**node, "status": nodes.status_of(node)}, True, _NOW)
         admin.patch(f"{path}/status", {"metadata": {"uid": uid_of(live)}, "status": status})
+
+    def _add_dpu_pods(self, dpu: str) -> None:
+        """What controllers and a kubelet would make on a DPU."""
+        blocker, serving = names.blocker_name(dpu), f"{names.OVNKUBE_NODE}-{dpu}"
+        labels = dict(names.blocker_labels(dpu))
+        self._add_running(new_object(PODS, OPERATOR_NAMESPACE, f"{blocker}-5d9c7b8f6-x2x4z"), labels, dpu, ("blocker",))
+        pod = new_object(PODS, self.names.namespace, serving)
+        self._add_running(pod, {"app": names.OVNKUBE_NODE}, dpu, ("ovn-controller", "ovnkube-node"))
+
+    def _add_running(
+        self, pod: dict[str, Any], labels: Mapping[str, str], node: str, containers: Iterable[str]
+    ) -> None:
+        pod["metadata"]["labels"] = labels
+        found = [{"name": name, "image": _IMAGE} for name in containers]
+        pod["spec"] = {"hostNetwork": True, "nodeName": node, "containers": found}
+        path = get(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"]).target
+        live = self.infra.admin.apply_at(path, pod)
+        status = pod_status(live, self._status_node(node), True, _NOW)
+        self.infra.admin.patch(f"{path}/status", {"metadata": {"uid": uid_of(live)}, "status": status})
+
+    @staticmethod
+    def _status_node(name: str) -> Obj:
+        node = seed.dpu_node(name)
+        return {**node, "status": nodes.status_of(node)}
 
     def _add_nodes(self, admin: AdminClient, objects: Iterable[dict[str, Any]]) -> None:
         def add(node: dict[str, Any]) -> None:

@@ -32,6 +32,9 @@ NAME = "dpunodes"
 DEBOUNCE_SECONDS = 1.0
 """So long a change waits for more of them: a DPU that comes to serve changes several times in a moment."""
 _AGAIN_SECONDS = 1.0
+SETTLING_SECONDS = 10.0
+"""So long a DpuNode is not made while the protection of its DPU is about to be written: at a start thousands are, and
+each would be written once more."""
 UNSERVED = "DpuNodes are not written"
 _NEXT_STEP = "Apply the operator's CustomResourceDefinitions and roles again"
 
@@ -59,6 +62,7 @@ class DpuNodes:
         self._definition: Hold | None = None
         self._is_served = False
         self._holds: dict[str, Hold] = {}  # by namespace
+        self._settling: dict[Key, float] = {}  # DpuNodes that are not made yet: since when
         self._told: set[str] = set()  # DpuNodes of others that were named
         self._stopped: dict[str, tuple[str, str]] = {}  # by namespace: the UID of whose are not written, and why
         self._log = structlog.get_logger().bind(controller=NAME)
@@ -76,7 +80,7 @@ class DpuNodes:
         shown = self._drain_store.dpu(key.namespace, key.name)
         if shown is None:
             self._release(key.namespace)
-            self._forget(key)
+            self._leave(key)
             return None
         if shown.roster.access is not Access.GIVEN:
             return None  # the rights there are gone, and the objects go with their DpuClusterConfig
@@ -108,13 +112,29 @@ class DpuNodes:
         if live is not None and is_terminating(live):
             return None
         if not shown.is_listed:
-            self._forget(key)
+            self._leave(key)
             steps: tuple[Step, ...] = () if live is None else (Delete(INFRA, DPUNODES, live),)
             self._executor.execute(Plan(steps), stop)
             return None
         if shown.status is None:
             return None
+        if live is None and (pause := self._pause(key, shown.status)):
+            return pause
         return self._say(shown, with_credential(shown.status, config), live, stop)
+
+    def _leave(self, key: Key) -> None:
+        with self._guard:
+            self._settling.pop(key, None)
+        self._forget(key)
+
+    def _pause(self, key: Key, status: DpuNodeStatus) -> float:
+        """How long one that is not there yet is not made."""
+        now = self._clock.monotonic()
+        with self._guard:
+            if not status.is_settling:
+                self._settling.pop(key, None)
+                return 0.0
+            return max(0.0, self._settling.setdefault(key, now) + SETTLING_SECONDS - now)
 
     def _say(self, shown: ShownDpu, wanted: DpuNodeStatus, live: Obj | None, stop: Stop) -> float | None:
         before = said(live)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,10 +11,14 @@ import pytest
 import structlog
 
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.dpunodes import DpuNodes
+from dpunetop.controllers.dpunodes import SETTLING_SECONDS, DpuNodes
+from dpunetop.controllers.drain.store import key_of
 from dpunetop.domain import names
 from dpunetop.domain.dpunode.objects import kept
+from dpunetop.domain.dpunode.status import NOTHING_SERVED, DpuNodeStatus, Phase
 from dpunetop.domain.names import DPUNODES
+from dpunetop.domain.reasons import DPU_NODE_CONDITIONS, DRAIN_ALLOWED
+from dpunetop.kube.conditions import Condition
 from dpunetop.kube.errors import ApiError, Forbidden
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, INFRA, NODES, Key, Resource, crd_name
 from dpunetop.kube.requests import Selection
@@ -96,11 +101,40 @@ class Bed:
         """What the DpuClusterConfig was told of DpuNodes that are not written."""
         return [each.note for each in self.world.told if each.reason == "DpuNodesNotWritten"]
 
+    def home(self) -> Key:
+        """Of the host."""
+        (roster,) = self.world.drain_store.rosters()
+        return key_of(roster.config.tenant_cluster, ("host", HOST))
+
+    def shown(self) -> DpuNodeStatus:
+        """Where the DPU stands when all has been looked at."""
+        self.world.settle()
+        (roster,) = self.world.drain_store.rosters()
+        (found,) = self.world.drain_store.dpus(roster)
+        assert found is not None
+        return found
+
+    def settling(self) -> DpuNodeStatus:
+        """Where it stood before its budget was made."""
+        unguarded = conditions(DRAIN_ALLOWED, NOTHING_SERVED)
+        return replace(self.shown(), phase=Phase.WAITING, reason="ProtectionPending", conditions=unguarded)
+
+    def reconciled(self) -> tuple[list[str], float | None]:
+        """What one pass writes of DpuNodes, and when it wants the next one."""
+        before = len(self.world.infra.writes)
+        again = self.dpu_nodes.reconcile(KEY, Stop())
+        return [each.split(" ", 1)[1] for each in self.world.infra.writes[before:] if "dpunodes" in each], again
+
     def status(self) -> Any:
         return self.world.infra.shown(DPUNODES, NAMESPACE, DPU)["status"]
 
     def condition(self, type_: str) -> Any:
         return next(each for each in self.status()["conditions"] if each["type"] == type_)
+
+
+def conditions(type_: str, reason: str) -> tuple[Condition, ...]:
+    """All of them good, one of them for that reason."""
+    return tuple(Condition(each, "True", reason if each == type_ else "Guarded") for each in DPU_NODE_CONDITIONS)
 
 
 DENIED = Forbidden(403, "Forbidden", "may not write dpunodes")
@@ -285,3 +319,26 @@ def test_the_counts_of_the_config_are_those_of_its_dpus() -> None:
     config = bed.world.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample")
     dpus = config["status"]["dpus"]
     assert (dpus["paired"], dpus["protected"], dpus["held"]) == (1, 1, 0)
+
+
+# --- a start ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_card_that_comes_under_protection_is_told_of_once_that_is_written() -> None:
+    bed = Bed()
+    settling = bed.settling()
+    bed.world.drain_store.show(bed.home(), (settling,), 0)
+    assert bed.reconciled() == ([], SETTLING_SECONDS)
+    bed.world.clock.step(SETTLING_SECONDS / 2)
+    assert bed.reconciled() == ([], SETTLING_SECONDS / 2)
+    bed.world.drain_store.show(bed.home(), (replace(settling, conditions=conditions(DRAIN_ALLOWED, "Guarded")),), 0)
+    assert bed.reconciled() == (MADE, None)
+
+
+def test_a_card_whose_protection_does_not_come_is_told_of_all_the_same() -> None:
+    bed = Bed()
+    settling = bed.settling()
+    bed.world.drain_store.show(bed.home(), (settling,), 0)
+    assert bed.reconciled()[0] == []
+    bed.world.clock.step(SETTLING_SECONDS)
+    assert bed.reconciled() == (MADE, None)

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from dpunetop.base.quoting import printable
 from dpunetop.domain.drain.model.record import Cycle
+from dpunetop.domain.pairing.entries import EntryWait
 from dpunetop.domain.reasons import DRAIN_ALLOWED, NETWORK_READY
 from dpunetop.kube.conditions import MESSAGE_LIMIT, Condition, Status
 
@@ -143,6 +144,12 @@ class DpuNodeStatus:
         """Whether it is known to serve a host, be that drained or not."""
         allowed = self.condition(DRAIN_ALLOWED)
         return allowed.status != "Unknown" and allowed.reason != NOTHING_SERVED
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether its protection is about to be written, after which something else is to be said of it."""
+        is_unguarded = self.condition(DRAIN_ALLOWED).reason == NOTHING_SERVED
+        return self.phase is Phase.WAITING and self.reason == EntryWait.PROTECTION_PENDING and is_unguarded
 
     def condition(self, type_: str) -> Condition:
         """The condition of that type. Raises: StopIteration for what is no type of them."""
