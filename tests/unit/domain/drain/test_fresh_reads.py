@@ -201,6 +201,13 @@ def test_a_force_that_is_taken_off_after_the_decision_makes_nobody_give_the_host
     assert "the blocker is Ready" in finish(world)
 
 
+def test_a_force_that_comes_after_the_decision_makes_nobody_give_the_host_back() -> None:
+    world = at(rebooted(), "EndMaintenance")
+    unready_blocker(world)
+    world.order(OTHER, f"force:{world.node(OTHER).boot_id}")
+    assert "the blocker is Ready" in finish(world)
+
+
 def test_a_host_that_was_in_use_by_the_caches_alone_is_not_given_back_unproven() -> None:
     world = World()
     world.cordon(DPU)
@@ -232,9 +239,9 @@ def test_a_mark_of_the_host_says_more_than_what_its_maintenance_carries() -> Non
 # --- aborting ---------------------------------------------------------------------------------------------------------
 
 
-def uncordoned() -> World:
+def uncordoned(*, cordoned_before: bool = False) -> World:
     """The operator is about to abort, because a person has uncordoned the host."""
-    world = World()
+    world = World(cordoned_before=cordoned_before)
     world.cordon(DPU)
     world.drained()
     world.work()
@@ -271,6 +278,18 @@ def test_no_record_is_aborted_that_is_not_as_it_was_seen() -> None:
     found = world.budget(DPU).cycle
     assert found is not None
     assert (found.state, found.reason) == (State.RETURNING, "")
+
+
+@pytest.mark.parametrize("cordoned_before", [True, False])
+def test_with_the_abort_the_host_is_written_only_if_its_mark_asks_for_the_earlier_cordon(cordoned_before: bool) -> None:
+    world = uncordoned(cordoned_before=cordoned_before)
+    assert world.host().mark is cordoned_before
+    calls: list[Call] = []
+    while (call := world.pending()) is not None:
+        calls.append(call)
+        world.act()
+    assert sum(is_patch_of_host(call) for call in calls) == int(cordoned_before)
+    assert world.host().mark is False
 
 
 # --- asking for the drain ---------------------------------------------------------------------------------------------

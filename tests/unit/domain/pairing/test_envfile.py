@@ -85,7 +85,11 @@ REFUSED = {
         "TENANT_K8S_NODE=a\nOVN_LOG_LEVEL=debug",
         'OVN_LOG_LEVEL cannot be "debug"; it is one of off, emer, err, warn, info, dbg',
     ),
-    "loader": ("TENANT_K8S_NODE=a\nLD_PRELOAD=x.so", 'line 2: the key "LD_PRELOAD" is not known'),
+    "loader": ("TENANT_K8S_NODE=a\nLD_PRELOAD=x.so", 'line 2: the key "LD_PRELOAD" is not known; known are TENANT_K8S_NODE'),
+    "a key that is nearly one": (
+        "OVN_LOGLEVEL=dbg",
+        "known are TENANT_K8S_NODE, OVN_CONTROLLER_INACTIVITY_PROBE, OVN_KUBE_LOG_LEVEL, OVN_LOG_LEVEL",
+    ),
     "small letters": ("TENANT_K8S_NODE=a\novn_log_level=dbg", "): the key in capitals"),
     "path": ("PATH=.", "is not known"),
     "shell start file": ("BASH_ENV=x", "is not known"),

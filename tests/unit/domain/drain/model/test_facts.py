@@ -7,6 +7,7 @@ import pytest
 from dpunetop.domain.drain.model.facts import DrainOverride, MaintenancePhase, Mco, Templates
 from dpunetop.domain.drain.model.maintenances import is_taken_back, is_uncordoned
 from dpunetop.domain.drain.model.readers import budget, dpu_node, host_node, is_ready_pod, maintenance, ovn_pod
+from dpunetop.domain.drain.model.times import as_seconds
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
     CURRENT_CONFIG_ANNOTATION,
@@ -22,6 +23,7 @@ from dpunetop.domain.names import (
     MACHINE_CONFIG_STATE_ANNOTATION,
     OUTDATED_DRAIN_ANNOTATION,
     OWNER_LABEL,
+    SINCE_ANNOTATION,
     TEMPLATE_HASH_ANNOTATION,
     maintenance_name,
     open_for,
@@ -112,6 +114,24 @@ BUDGETS = {
 @pytest.mark.parametrize(("spec", "is_open"), BUDGETS.values(), ids=BUDGETS.keys())
 def test_a_budget_is_closed_only_if_it_is_plainly_so(spec: dict[str, Any], is_open: bool) -> None:
     assert budget({"metadata": {"name": "b"}, "spec": spec}, "owner").is_open is is_open
+
+
+EARLY, LATE = "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"
+# what a budget records, when it was made, and since when its host is taken to be its own
+SINCES: dict[str, tuple[str, str, str]] = {
+    "it records an earlier time than that at which it was made": (EARLY, LATE, EARLY),
+    "it records a later one": (LATE, EARLY, LATE),
+    "it records none": ("", LATE, LATE),
+    "it records what is no time": ("yesterday", LATE, LATE),
+}
+
+
+@pytest.mark.parametrize(("recorded", "made", "since"), SINCES.values(), ids=SINCES.keys())
+def test_a_budget_names_its_host_since_it_says_so_or_else_since_it_was_made_where(
+    recorded: str, made: str, since: str
+) -> None:
+    metadata = {"name": "b", "creationTimestamp": made, "annotations": {SINCE_ANNOTATION: recorded}}
+    assert budget({"metadata": metadata, "spec": {}}, "owner").since == as_seconds(since)
 
 
 def nm(name: str = maintenance_name("h"), host: str = "h", owner: str = "owner", **more: Any) -> Obj:

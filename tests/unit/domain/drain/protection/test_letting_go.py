@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from dpunetop.domain.drain.model.calls import Answer, Call, Done, QuorumGet, QuorumList, Result, Task, Write, drive
+from dpunetop.domain.drain.model.calls import Answer, Call, Done, QuorumGet, QuorumList, Result, Run, Task, Write, drive
 from dpunetop.domain.drain.model.facts import Author, HostRef
 from dpunetop.domain.drain.model.readers import budget
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, BudgetState, Form, first_budget
@@ -24,6 +25,7 @@ from dpunetop.domain.names import (
     blocker_name,
     maintenance_name,
 )
+from dpunetop.kube.errors import Conflict
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, NAMESPACES, NODES, PODS
 from dpunetop.kube.plan import Apply, Delete, Emit
 from support.twoclusters import Server
@@ -247,6 +249,31 @@ def test_pods_are_written_down_seen_to_go_and_then_the_budget_opens() -> None:
     clusters.run(task)
     assert clusters.state() == (True, "", ())
     assert clusters.infra.get(PODS, "ns", "later") is not None
+
+
+def serves_again_and_goes(clusters: Clusters) -> str:
+    """Another process has the DPU serve, whose pod reads the entry, and takes the entry away again; UID of the pod."""
+    clusters.add_pod("meanwhile")
+    clusters.write(BudgetState(Form.CLOSED, HOST, None, leaving=(clusters.uid("meanwhile"),)))
+    return clusters.uid("meanwhile")
+
+
+@pytest.mark.parametrize("after", range(4))
+def test_a_pod_that_comes_while_the_last_ones_are_looked_for_holds_the_budget_closed(after: int) -> None:
+    clusters = Clusters()
+    clusters.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: None}})
+    clusters.write(BudgetState(Form.CLOSED, HOST, None, leaving=(clusters.uid("a"),)))
+    clusters.infra.remove(PODS, "ns", "a")
+    run = Run(Leave(REF, DPU, "ns"))
+    for _ in range(after):
+        call = run.next()
+        assert not isinstance(call, Done | Write)
+        run = run.answered(clusters.perform(call))
+    going = serves_again_and_goes(clusters)
+    with contextlib.suppress(Conflict):
+        while not isinstance(call := run.next(), Done):
+            run = run.answered(clusters.perform(call))
+    assert clusters.state() == (False, HOST, (going,))
 
 
 def test_a_budget_that_the_drain_has_opened_is_left_to_the_drain() -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.drain.model.facts import HostView, Pod
+from dpunetop.domain.drain.model.facts import DrainSettings, HostView, Pod
+from dpunetop.domain.drain.model.limits import Limits
+from dpunetop.domain.drain.model.record import State
 from dpunetop.domain.drain.report.evictions import in_the_way, is_late, namespaces, unread
-from support.drainviews import CYCLE, SITE, STARTING, cordoned, nm, view
+from support.drainviews import CYCLE, SITE, STARTING, cordoned, free, nm, view
 
 ASKED = replace(CYCLE, asked_at=1000)
 
@@ -18,12 +20,29 @@ def at(time: int, given: HostView) -> HostView:
     return replace(given, host_ref=replace(SITE, author=replace(SITE.author, now=time)))
 
 
+def limited(**seconds: int) -> HostView:
+    return view(cordoned(ASKED), maintenances=(nm(),), settings=DrainSettings(limits=Limits(seconds)))
+
+
+OVER = replace(ASKED, state=State.RETURNING)
 LATE: dict[str, tuple[HostView, int, bool]] = {
     "within its limit": (view(cordoned(ASKED), maintenances=(nm(),)), 4600, False),
     "over it": (view(cordoned(ASKED), maintenances=(nm(),)), 4601, True),
     "not asked yet": (view(cordoned(STARTING)), 10**6, False),
     "opened": (view(cordoned(replace(ASKED, opened_at=2000)), maintenances=(nm(),)), 10**6, False),
     "at rest": (view(), 10**6, False),
+    "over a limit of its own": (limited(hostDrain=60), 1061, True),
+    "over the limit of what comes after": (limited(dpuDrain=60), 1061, False),
+    "asked just now, beside a drain that is over": (
+        view(cordoned(replace(ASKED, asked_at=9000)), replace(free(OVER), name="d2"), maintenances=(nm(),)),
+        9001,
+        False,
+    ),
+    "over it beside a drain that is over": (
+        view(cordoned(ASKED), replace(free(OVER), name="d2"), maintenances=(nm(),)),
+        9001,
+        True,
+    ),
 }
 
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from dpunetop.domain.drain.model.calls import QuorumGet, QuorumList, Write
-from dpunetop.domain.drain.model.facts import NodeGone
+from dpunetop.domain.drain.model.facts import DpuView, DrainOverride, HoldReason, HostNode, NodeGone, Reason
+from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.rules import returning
 from dpunetop.domain.drain.rules.cycle import decide
 from dpunetop.domain.drain.rules.failing import EndFailedMaintenance
@@ -29,7 +30,7 @@ from dpunetop.domain.names import (
 from dpunetop.kube.keys import NODES, PODS
 from dpunetop.kube.meta import name_of
 from dpunetop.kube.plan import Delete, Emit, Fence
-from support.drainviews import DRAINED_HOST, RETURNING, free, view
+from support.drainviews import DONE, DRAINED_HOST, RETURNING, free, view
 from support.drainworld import HOST, OPERATOR_NAMESPACE, PODS_NAMESPACE, World
 
 DPU = "dpu-1"
@@ -148,6 +149,26 @@ def test_the_maintenance_is_read_first_and_deleted_as_it_was_read_then() -> None
     assert isinstance(delete, Write)
     assert isinstance(delete.step, Delete)
     assert delete.step.fence is Fence.VERSION
+
+
+AT_WORK = replace(DRAINED_HOST, in_own_drain=True)
+FORCED = free(RETURNING, override=DrainOverride.FORCE)
+# a host, its DPUs, and whether it has to wait for its own machine-config operator
+KEPT: dict[str, tuple[HostNode, tuple[DpuView, ...], bool]] = {
+    "its own operator rests": (DRAINED_HOST, (free(RETURNING),), False),
+    "its own operator is at work": (AT_WORK, (free(RETURNING),), True),
+    "its DPU is forced": (AT_WORK, (FORCED,), False),
+    "one of its two DPUs is forced": (AT_WORK, (free(RETURNING), replace(FORCED, name="d2")), False),
+}
+
+
+@pytest.mark.parametrize(("host", "dpus", "waits"), KEPT.values(), ids=KEPT.keys())
+def test_a_host_waits_for_its_own_machine_config_operator_unless_a_dpu_is_forced(
+    host: HostNode, dpus: tuple[DpuView, ...], waits: bool
+) -> None:
+    found = returning.wait_to_return(HostState(view(*dpus, host=host, maintenances=(DONE,))))
+    assert (isinstance(found, HoldReason) and found.reason is Reason.HOST_IN_OWN_DRAIN) is waits
+    assert waits or found is None
 
 
 def mark(world: World) -> None:
