@@ -415,6 +415,15 @@ def test_a_host_that_changes_after_it_was_read_is_read_again(task: str) -> None:
     assert world.host().mark is not None
 
 
+def test_nobody_is_told_of_a_host_that_is_not_made_schedulable_because_it_has_changed() -> None:
+    world = left_behind(OTHER)
+    while not is_patch_of_host(world.pending()):
+        world.act()
+    world.tenant.change(NODES, "", HOST, {"metadata": {"annotations": {"note": "by another"}}})
+    finish(world)
+    assert (world.host().cordoned, world.events) == (True, [])
+
+
 def test_a_host_left_behind_is_not_made_schedulable_when_its_dpu_is_wanted_again_meanwhile() -> None:
     world = returned("LeadOut")
     world.cordon(DPU)
@@ -449,13 +458,19 @@ def test_a_host_in_a_drain_of_its_own_cluster_is_led_out_only_if_a_person_forces
     assert (world.host().mark is None) is led_out
 
 
-def test_the_host_shows_its_earlier_cordon_before_its_maintenance_goes() -> None:
-    """The other way round a crash between the two would lose it."""
+def ending() -> World:
+    """The operator is about to give a host back that was cordoned before."""
     world = World(cordoned_before=True)
     world.cordon(DPU)
     world.drained()
     world.uncordon(DPU)
-    at(world, "EndMaintenance")
+    return at(world, "EndMaintenance")
+
+
+@pytest.mark.parametrize("given", [lambda: ending(), lambda: failing(cordoned_before=True)], ids=["back", "failed"])
+def test_the_host_shows_its_earlier_cordon_before_its_maintenance_goes(given: Callable[[], World]) -> None:
+    """The other way round a crash between the two would lose it."""
+    world = given()
     world.tenant.change(NODES, "", HOST, {"metadata": {"annotations": {CORDONED_BEFORE_ANNOTATION: None}}})
     calls: list[Call] = []
     while (call := world.pending()) is not None:
@@ -464,9 +479,16 @@ def test_the_host_shows_its_earlier_cordon_before_its_maintenance_goes() -> None
     assert [type(call.step) for call in calls if isinstance(call, Write)] == [Patch, Delete]
 
 
-def test_a_mark_on_a_maintenance_that_is_ending_stays_when_its_budget_is_closed() -> None:
+NOT_OURS_TO_CHANGE: dict[str, dict[str, object]] = {
+    "is ending": {"deletionTimestamp": "now"},
+    "is somebody else's now": {"labels": {OWNER_LABEL: "another"}},
+}
+
+
+@pytest.mark.parametrize("metadata", NOT_OURS_TO_CHANGE.values(), ids=NOT_OURS_TO_CHANGE.keys())
+def test_its_mark_stays_when_a_budget_is_closed_whose_maintenance(metadata: dict[str, object]) -> None:
     world = closing()
-    maintenance(world, {"metadata": {"deletionTimestamp": "now"}})
+    maintenance(world, {"metadata": metadata})
     before = world.maintenances()
     assert "closed" in finish(world)
     assert world.budget(DPU).is_open is False
@@ -496,9 +518,9 @@ def test_a_failed_maintenance_takes_no_earlier_cordon_with_it() -> None:
     assert world.host().mark is True
 
 
-def failing() -> World:
+def failing(*, cordoned_before: bool = False) -> World:
     """The operator is about to take a failed maintenance away."""
-    world = World()
+    world = World(cordoned_before=cordoned_before)
     world.cordon(DPU)
     world.work()
     world.nmo()
@@ -555,6 +577,17 @@ def test_a_mark_is_left_and_nothing_written_when(what: str) -> None:
     before = (world.maintenances(), world.budget(DPU))
     assert "STALE" in finish(world)
     assert (world.maintenances(), world.budget(DPU)) == before
+
+
+def test_a_mark_goes_though_the_budget_is_open_by_now_for_another_host() -> None:
+    world = unmarking()
+    budget_changes(world, annotations={SERVES_ANNOTATION: "host-9"})
+    opened_meanwhile(world)
+    before = world.budget(DPU)
+    assert "took a mark off that was left" in finish(world)
+    own = world.own()
+    assert own is not None
+    assert (own.marks, world.budget(DPU)) == ({}, before)
 
 
 GONE: dict[str, Change] = {
@@ -758,6 +791,14 @@ def pods_of(world: World) -> list[str]:
 def test_an_outdated_pod_runs_on_when(what: str) -> None:
     world = restarting()
     RUNS_ON[what](world)
+    assert "is not drained" in finish(world)
+    assert pods_of(world) == [f"ovnkube-node-{DPU}"]
+
+
+def test_the_host_is_read_after_its_maintenance_so_that_an_uncordon_between_the_two_is_seen() -> None:
+    world = restarting()
+    world.act()
+    host(world, unschedulable=None)
     assert "is not drained" in finish(world)
     assert pods_of(world) == [f"ovnkube-node-{DPU}"]
 

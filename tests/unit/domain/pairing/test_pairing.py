@@ -194,6 +194,11 @@ def test_a_pair_that_serves_its_host_stays_when_another_claims_that_later() -> N
     assert pair_up(view({"d": ">x"}, entries={"d": "x"}, serves={"d": "x"}, claimed={"x": "ns/c"}))["d"].problem == ""
 
 
+def test_a_pair_that_serves_its_host_without_protection_stays_when_another_claims_that_later() -> None:
+    found = pair_up(view({"d": ">x"}, entries={"d": "x"}, claimed={"x": "ns/c"}))
+    assert found == {"d": Pair("d", "x", text("x"), "d")}
+
+
 def test_a_dpu_that_is_only_protected_keeps_its_host_and_gets_no_entry_by_mistake() -> None:
     found = pair_up(view({"d": "x!"}, serves={"d": "x"}))["d"]
     assert (found.host, found.text, found.server, bool(found.problem)) == ("x", "", "", True)
@@ -303,6 +308,7 @@ PASSED_ON: dict[str, tuple[PairingView, str | None]] = {  # -> host of a
         None,
     ),
     "is only protected for its annotation": (view(AT_B, {"a": "x"}, serves=GUARDED), None),
+    "has an entry too, and annotates itself with another": (view(BOTH, {"a": "z"}, entries=ONE, serves=GUARDED), "x"),
     "has an entry too": (view(BOTH, entries=ONE, serves=GUARDED), "x"),
     "has an entry too, and the other is annotated besides": (view(BOTH, {"b": "x"}, entries=ONE, serves=GUARDED), "x"),
     "serves by its annotation, and the other is not protected yet": (
@@ -338,6 +344,7 @@ ATTACKS: dict[str, tuple[PairingView, str]] = {  # the DPU `evil` annotates itse
         "good serves",
     ),
     "is on its way out": (view(annotations={"evil": "x"}, entries={"good": "x"}, serves={"good": "x"}), "good serves"),
+    "serves without protection": (view(annotations={"evil": "x"}, entries={"good": "x"}), "good serves"),
     "is still ending": (view(annotations={"evil": "x"}, serves={"good": "x"}, leaving="good"), "good serves"),
     "is protected": (view(annotations={"good": "x", "evil": "x"}, serves={"good": "x"}), "good serves"),
     "is yet to be protected": (view({"good": ">x"}, {"evil": "x"}), "gives to good"),

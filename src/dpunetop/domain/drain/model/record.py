@@ -178,15 +178,15 @@ def seen_in_boot(cycle: Cycle, boot: str, pod: str, containers: tuple[str, ...],
 
     Guarantees: containers of an earlier boot stay known as stale; what is not seen now changes nothing; another boot,
         or other containers than those recorded, are remembered as a disturbance. In a record of unknown past all that
-        runs counts as stale. After a second reboot in one cycle the containers that are seen first count as stale too,
-        unless some were recorded in the boot before: those that ran in between may never have been recorded.
+        runs counts as stale. After a reboot the containers that are seen first count as stale too, unless some were
+        recorded in the boot before: those that ran in it may never have been recorded.
     """
     if not boot:
         return cycle
     if not cycle.boot and cycle.may_have_been_down:  # of an unknown past: what runs now may be from before a reboot
         return replace(cycle, boot=boot, booted_at=LONG_AGO, stale=tuple(sorted(containers))[-STALE_LIMIT:])
     if cycle.boot and boot != cycle.boot:
-        seen = containers if cycle.stale and not cycle.containers else ()
+        seen = () if cycle.containers else containers
         stale = tuple(dict.fromkeys((*cycle.stale, *cycle.containers, *seen)))[-STALE_LIMIT:]
         return replace(cycle, boot=boot, booted_at=now, pod="", containers=(), stale=stale, disturbed=True)
     fresh = tuple(sorted(set(containers) - set(cycle.stale)))

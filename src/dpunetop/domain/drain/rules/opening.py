@@ -269,7 +269,7 @@ class Unmark:
             return Done(Result.STALE, f"{self.dpu}: the budget is open")
         if read is not None and read.ours and read.serves == self.host_ref.host:
             yield from store(write_budget(self.host_ref, read, self._fenced(read)))
-        state = read.cycle.state if read is not None and read.cycle is not None else State.RETURNING
+        state = read.cycle.state if read is not None and read.cycle is not None else None
         yield from _take_off(self.host_ref, self.mark, state)
         return Done(Result.DONE, f"{self.dpu}: took a mark off that was left")
 
@@ -300,8 +300,8 @@ def _is_record_of(read: Budget, host_ref: HostRef, cycle: Cycle) -> bool:
     )
 
 
-def _take_off(host_ref: HostRef, name: str, state: State) -> Steps[None]:
-    """Take the mark off, but not before what follows an uncordon: the maintenance would cordon the host again, and say
+def _take_off(host_ref: HostRef, name: str, state: State | None) -> Steps[None]:
+    """Take the mark off, of a record in that `state` or of none, but not before what follows an uncordon: the maintenance would cordon the host again, and say
     that it is drained while it drains it."""
     found = yield from read_maintenance(host_ref)
     if found is None or not found.ours or found.terminating or name not in found.marks:

@@ -16,6 +16,7 @@ from dpunetop.domain.drain.model.cordonmark import (
     write_mark,
 )
 from dpunetop.domain.names import UNPLANNED_ANNOTATION
+from dpunetop.kube.meta import annotations_of
 from dpunetop.kube.plan import Fence
 
 MARK = CordonMark(
@@ -31,6 +32,27 @@ def test_what_is_written_is_read_again(stage: CordonStage) -> None:
     assert mark_of(step.desired) == mark
     assert (step.live, step.fence, step.field_manager) == (NODE, Fence.VERSION, CORDON_MANAGER)
     assert step.desired.get("spec") == ({"unschedulable": True} if stage is CordonStage.CORDONED else None)
+
+
+TEXTS = {
+    '{"dpu":"d1","owner":"o","since":900,"stage":"wanted"}': CordonMark("o", CordonStage.WANTED, 900, "d1"),
+    '{"boot":"b1","containers":["c1"],"dpu":"d1","owner":"o","since":900,"stage":"cordoned"}': CordonMark(
+        "o", CordonStage.CORDONED, 900, "d1", "b1", ("c1",)
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "mark"), TEXTS.items())
+def test_a_mark_is_written_without_what_is_not_known(text: str, mark: CordonMark) -> None:
+    assert annotations_of(write_mark("tenant", NODE, mark).desired) == {UNPLANNED_ANNOTATION: text}
+
+
+@pytest.mark.parametrize(("length", "owner"), [(4096, "o"), (4097, "")])
+def test_a_mark_of_more_than_4096_characters_is_not_looked_at(length: int, owner: str) -> None:
+    text = '{"owner":"o","stage":"wanted","since":1}'.ljust(length)
+    found = mark_of({"metadata": {"name": "h", "annotations": {UNPLANNED_ANNOTATION: text}}})
+    assert found is not None
+    assert found.owner == owner
 
 
 def test_to_give_it_up_is_to_apply_nothing() -> None:

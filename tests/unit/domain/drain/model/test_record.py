@@ -11,6 +11,7 @@ from dpunetop.domain.drain.model.record import (
     STALE_LIMIT,
     Cycle,
     State,
+    begun_anew,
     parse_cycle,
     render_cycle,
     seen_in_boot,
@@ -195,6 +196,22 @@ def test_after_a_second_reboot_what_is_seen_first_is_stale_too() -> None:
     assert seen_in_boot(rebooted, "b3", "p1", ("c2",), now=9).stale == ("c1", "c2")
 
 
+ANEW = {
+    "asked_at": 2,
+    "opened_at": 3,
+    "returned_at": 4,
+    "failures": 5,
+    "note": "no",
+    "reason": "DrainTimeout",
+}
+
+
+def test_a_drain_that_is_wanted_once_more_has_its_own_times_and_failures_and_keeps_what_happened_to_the_dpu() -> None:
+    before = replace(BEFORE, state=State.RETURNING, opened=True, disturbed=True, stale=("c0",), booted_at=1, **ANEW)
+    after = begun_anew(before, now=9)
+    assert after == replace(BEFORE, state=State.STARTING, opened=True, disturbed=True, stale=("c0",), booted_at=1, since=9)
+
+
 def test_after_a_second_reboot_new_containers_count_where_those_of_the_first_were_recorded() -> None:
     rebooted = seen_in_boot(seen_in_boot(BEFORE, "b2", "p1", (), now=7), "b2", "p1", ("c2",), now=8)
     again = seen_in_boot(rebooted, "b3", "p1", ("c3",), now=9)
@@ -230,6 +247,11 @@ BECOMES: dict[str, tuple[Cycle, tuple[str, str, tuple[str, ...]], Cycle]] = {  #
     ),
     "another boot": (
         KNOWN,
+        ("b2", "p1", ("c1",)),
+        replace(KNOWN, boot="b2", booted_at=7, pod="", containers=(), stale=("c1",), disturbed=True),
+    ),
+    "another boot, when none was recorded before": (
+        replace(KNOWN, pod="", containers=()),
         ("b2", "p1", ("c1",)),
         replace(KNOWN, boot="b2", booted_at=7, pod="", containers=(), stale=("c1",), disturbed=True),
     ),
