@@ -29,6 +29,7 @@ from dpunetop.domain.names import (
     maintenance_name,
     open_for,
 )
+from dpunetop.kube.errors import ApiError, Forbidden, Invalid
 from dpunetop.kube.keys import NODES, PODS
 from dpunetop.kube.meta import name_of
 from dpunetop.kube.plan import Apply, Delete, Patch
@@ -225,6 +226,15 @@ def test_a_host_that_was_in_use_by_the_caches_alone_is_not_given_back_unproven()
     assert own.terminating is False
 
 
+def test_a_host_is_not_given_back_in_the_middle_of_an_update_of_its_own_cluster() -> None:
+    world = at(rebooted(), "EndMaintenance")
+    own_drain(world)
+    assert "its own machine-config operator is at work there" in finish(world)
+    own = world.own()
+    assert own is not None
+    assert own.terminating is False
+
+
 def test_a_mark_of_the_host_says_more_than_what_its_maintenance_carries() -> None:
     world = World(cordoned_before=True)
     world.cordon(DPU)
@@ -358,6 +368,20 @@ def test_a_refused_drain_is_not_tried_again_at_once_and_leaves_no_mark() -> None
     assert found is not None
     assert (found.failures, found.failed_at, found.failed) == (2, world.now, "")
     assert (world.host().mark, world.host().cordoned) == (None, True)
+
+
+@pytest.mark.parametrize("refusal", [Forbidden, Invalid])
+def test_of_a_refusal_by_whomever_200_characters_are_kept_on_one_line(refusal: type[ApiError]) -> None:
+    world = asking()
+    while not (isinstance(call := world.pending(), Write) and call.step.resource is NODEMAINTENANCES):
+        world.act()
+    assert world.process.run is not None
+    world.process.run = world.process.run.answered(refusal(422, "no", "so \n it\tis " * 100))
+    assert "REFUSED" in finish(world)
+    found = world.budget(DPU).cycle
+    assert found is not None
+    assert (found.failures, found.note) == (2, ("so it is " * 100)[:200])
+    assert world.host().mark is None
 
 
 # --- bringing the earlier cordon back ---------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.drain.fleet.roster import Mode, PodEntry
+from dpunetop.domain.drain.fleet.roster import Mode, PodEntry, Slot
 from dpunetop.domain.drain.hostreport import HostReport
 from dpunetop.domain.drain.model.facts import HoldReason, Reason
 from dpunetop.domain.drain.outages.unplanned import NetworkReason, NetworkState
@@ -47,6 +47,10 @@ CASES: dict[str, tuple[PairsView, tuple[str, str] | None]] = {
         view(replace(SERVES, dpu_statuses=(HELD,)), mode=Mode.LEADING_OUT),
         ("False", "HostAbsent"),
     ),
+    "one that is led out has failed, and does not say why": (
+        view(replace(SERVES, dpu_statuses=(DpuStatus(DPU, DpuPhase.FAILED, "", ""),)), mode=Mode.LEADING_OUT),
+        ("False", "Failed"),
+    ),
     "no host is waited for": (view(None, mode=Mode.LEAVING), ("False", "LeadingOut")),
 }
 
@@ -60,6 +64,14 @@ def test_pairs_healthy_says_what_the_reports_of_all_hosts_say(
     assert (None if found is None else (found.status, found.reason)) == expected
     statuses = [step for step in plan_pairs(seen).steps if isinstance(step, ApplyStatus)]
     assert len(statuses) == (expected is not None)
+
+
+def test_a_host_of_which_only_a_trace_is_left_is_not_told_as_one_that_is_led_out() -> None:
+    slots = {("host", HOST): slot(), ("host", "host-9"): Slot("host-9", ()), ("dpu", "d9"): slot(host="")}
+    nothing = HostReport((), (), ())
+    healthy = pairs_healthy(view(SERVES, nothing, nothing), roster(Mode.LEADING_OUT, slots=slots))
+    assert healthy is not None
+    assert healthy.message == f"hosts are led out: {HOST}: is about to be drained"
 
 
 def test_a_dpu_counts_as_a_pair_if_it_is_paired_has_an_entry_or_is_held() -> None:

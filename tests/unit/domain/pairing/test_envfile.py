@@ -85,7 +85,10 @@ REFUSED = {
         "TENANT_K8S_NODE=a\nOVN_LOG_LEVEL=debug",
         'OVN_LOG_LEVEL cannot be "debug"; it is one of off, emer, err, warn, info, dbg',
     ),
-    "loader": ("TENANT_K8S_NODE=a\nLD_PRELOAD=x.so", 'line 2: the key "LD_PRELOAD" is not known; known are TENANT_K8S_NODE'),
+    "loader": (
+        "TENANT_K8S_NODE=a\nLD_PRELOAD=x.so",
+        'line 2: the key "LD_PRELOAD" is not known; known are TENANT_K8S_NODE',
+    ),
     "a key that is nearly one": (
         "OVN_LOGLEVEL=dbg",
         "known are TENANT_K8S_NODE, OVN_CONTROLLER_INACTIVITY_PROBE, OVN_KUBE_LOG_LEVEL, OVN_LOG_LEVEL",
@@ -109,6 +112,12 @@ def test_an_entry_without_a_host_is_settings_alone(text: str, expected: Hostless
 @pytest.mark.parametrize(("text", "expected"), TAKEN.values(), ids=TAKEN.keys())
 def test_an_entry_is_read(text: str, expected: NodeEntry) -> None:
     assert parse_entry("dpu-1", text) == expected
+
+
+def test_a_line_that_shows_no_habit_of_another_language_is_told_the_form_alone() -> None:
+    refused = parse_entry("d", "TENANT_K8S_NODE=$(id)")
+    assert isinstance(refused, EntryRejected)
+    assert refused.message.endswith("line 1: write KEY=value with plain characters (A-Z a-z 0-9 . _ : , -)")
 
 
 @pytest.mark.parametrize(("text", "words"), REFUSED.values(), ids=REFUSED.keys())

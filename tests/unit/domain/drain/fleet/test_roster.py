@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from dpunetop.domain.drain.fleet.roster import (
 from dpunetop.domain.drain.model.facts import HoldReason, Reason
 from dpunetop.domain.pairing.pairing import Pair, host_of
 from support.drainviews import closed
+from support.rosters import roster
 
 
 def pair(dpu: str, host: str | None) -> Pair:
@@ -131,6 +133,28 @@ def test_all_that_is_known_of_a_dpu_comes_with_it() -> None:
     )
     member = Member("a", "x", "TENANT_K8S_NODE=x\n", True, entry, is_home=True, is_dropped=True)
     assert slots(view) == {("host", "x"): Slot("x", (member,))}
+
+
+def tenant(**condition: str) -> Any:
+    """What hosts share while the tenant has that condition."""
+    known = roster()
+    said = {"type": "TenantReachable", "status": "True", "reason": "Reachable", "message": "", **condition}
+    return replace(known, config=replace(known.config, live={"status": {"conditions": [said]}})).shared()
+
+
+HEARD: dict[str, tuple[dict[str, str], bool]] = {
+    "it is as it was": ({}, False),
+    "only the words differ": ({"message": "once more"}, False),
+    "its status is another": ({"status": "False"}, True),
+    "its reason is another": ({"reason": "Elsewhere"}, True),
+    "it is about the credentials": ({"type": "CredentialsValid"}, True),
+    "it is about something else": ({"type": "PairsHealthy"}, True),
+}
+
+
+@pytest.mark.parametrize(("condition", "hears"), HEARD.values(), ids=HEARD.keys())
+def test_every_host_hears_of_what_is_said_of_the_tenant_when(condition: dict[str, str], hears: bool) -> None:
+    assert (tenant(**condition) != tenant()) is hears
 
 
 def test_only_hosts_that_are_named_have_to_wait() -> None:

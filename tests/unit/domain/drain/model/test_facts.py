@@ -151,6 +151,27 @@ def test_a_maintenance_is_ours_by(obj: Obj, ours: bool) -> None:
     assert maintenance(obj, "owner").ours is ours
 
 
+DRAINED_AT = "2026-01-02T00:00:00Z"
+# phase, `lastUpdate`, the update that is outdated -> phase as it counts, whether the host is drained once more
+RENEWED: dict[str, tuple[str, str, str, MaintenancePhase, bool]] = {
+    "it drains for the first time": ("Running", "", "", MaintenancePhase.RUNNING, False),
+    "it has drained": ("Succeeded", DRAINED_AT, "", MaintenancePhase.SUCCEEDED, False),
+    "it is to drain once more": ("Succeeded", DRAINED_AT, DRAINED_AT, MaintenancePhase.RUNNING, True),
+    "it has drained once more": ("Succeeded", EARLY, LATE, MaintenancePhase.SUCCEEDED, False),
+    "it says that it drains once more": ("Running", DRAINED_AT, DRAINED_AT, MaintenancePhase.RUNNING, False),
+    "it has failed to": ("Failed", DRAINED_AT, DRAINED_AT, MaintenancePhase.FAILED, False),
+}
+
+
+@pytest.mark.parametrize(("said", "update", "outdated", "phase", "renewed"), RENEWED.values(), ids=RENEWED.keys())
+def test_a_maintenance_is_renewed_until_its_operator_has_drained_the_host_again(
+    said: str, update: str, outdated: str, phase: MaintenancePhase, renewed: bool
+) -> None:
+    obj = nm(annotations={OUTDATED_DRAIN_ANNOTATION: outdated})
+    found = maintenance({**obj, "status": {"phase": said, "lastUpdate": update}}, "owner")
+    assert (found.phase, found.is_renewed) == (phase, renewed)
+
+
 def test_a_maintenance_says_what_it_carries() -> None:
     notes = {open_for("d"): "d x1", CORDONED_BEFORE_ANNOTATION: "yes", "other": "y"}
     found = maintenance(nm(annotations=notes), "owner")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage
 from dpunetop.domain.drain.model.facts import (
     DpuView,
     DrainOverride,
@@ -42,6 +43,8 @@ def nobody_serves(dpu: DpuView) -> HostView:
     return replace(at_the_end(dpu), serving=None)
 
 
+MARK = CordonMark("owner", CordonStage.CORDONED, 900, "d1")
+OUTAGE = replace(HOST, cordoned=True, unplanned=MARK)
 VERIFYING: dict[str, tuple[HostView, bool]] = {
     "the cordon is taken back": (at_the_end(free(RETURNING)), True),
     "and the DPU is not Ready": (at_the_end(free(RETURNING, ready=False)), True),
@@ -61,6 +64,9 @@ VERIFYING: dict[str, tuple[HostView, bool]] = {
     "a person forces it": (at_the_end(free(RETURNING, override=DrainOverride.FORCE)), False),
     "nobody is left to prove it": (at_the_end(replace(free(RETURNING), paired=False)), False),
     "nothing is known of the tenant": (view(free(RETURNING), tenant=BLIND), False),
+    "we have cordoned it for an outage": (view(free(), host=OUTAGE), True),
+    "we have, and a drain is wanted": (view(cordoned(), host=OUTAGE), False),
+    "another DpuClusterConfig has": (view(free(), host=replace(OUTAGE, unplanned=replace(MARK, owner="other"))), False),
 }
 
 

@@ -209,7 +209,9 @@ ANEW = {
 def test_a_drain_that_is_wanted_once_more_has_its_own_times_and_failures_and_keeps_what_happened_to_the_dpu() -> None:
     before = replace(BEFORE, state=State.RETURNING, opened=True, disturbed=True, stale=("c0",), booted_at=1, **ANEW)
     after = begun_anew(before, now=9)
-    assert after == replace(BEFORE, state=State.STARTING, opened=True, disturbed=True, stale=("c0",), booted_at=1, since=9)
+    assert after == replace(
+        BEFORE, state=State.STARTING, opened=True, disturbed=True, stale=("c0",), booted_at=1, since=9
+    )
 
 
 def test_after_a_second_reboot_new_containers_count_where_those_of_the_first_were_recorded() -> None:

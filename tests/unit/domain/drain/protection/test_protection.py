@@ -7,12 +7,19 @@ from dataclasses import replace
 
 import pytest
 
+from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.drain.model import facts, readers
 from dpunetop.domain.drain.model.calls import Answer, Call, Done, QuorumGet, QuorumList, Run, Task, Write
 from dpunetop.domain.drain.model.facts import Author, DpuView, HostRef, NodeGone
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, blocker, first_budget
-from dpunetop.domain.drain.protection.decision import Entries, ProtectionPhase, ProtectionView, decide_protection
-from dpunetop.domain.drain.protection.tasks import ChangeEntry, PutEntries, Shut
+from dpunetop.domain.drain.protection.decision import (
+    Entries,
+    Protection,
+    ProtectionPhase,
+    ProtectionView,
+    decide_protection,
+)
+from dpunetop.domain.drain.protection.tasks import ChangeEntry, PutEntries, ReleaseBudget, Shut
 from dpunetop.domain.names import (
     DRAIN_ANNOTATION,
     IDLE_PODS_ANNOTATION,
@@ -492,6 +499,58 @@ def test_nothing_is_asked_again_and_again_while_a_pod_is_ending() -> None:
     assert (found.task, found.guarding) == (None, ProtectionPhase.LEAVING)
     stage.infra.remove(PODS, "ns", "ovnkube-node-a")
     assert stage.finish(stage.run()) == "DONE: bf2-1: serves nobody"
+
+
+def test_of_several_pods_that_are_to_go_the_one_that_has_not_begun_is_told_to() -> None:
+    stage = unwanted()
+    stage.pod_starts("ovnkube-node-b")
+    stage.finish(stage.run())
+    stage.finish(stage.run())
+    stage.infra.change(PODS, "ns", "ovnkube-node-a", {"metadata": {"deletionTimestamp": "now", "finalizers": ["f"]}})
+    assert stage.finish(stage.run()) == "DONE: bf2-1: 2 pods have yet to go"
+    assert stage.infra.get(PODS, "ns", "ovnkube-node-b") is None
+
+
+def serves_nobody(view: ProtectionView) -> DpuView:
+    assert view.dpu.budget is not None
+    return replace(view.dpu, budget=replace(view.dpu.budget, serves=""))
+
+
+def held(view: ProtectionView) -> DpuView:
+    assert isinstance(view.dpu.node, facts.DpuNode)
+    return replace(view.dpu, parting=True, node=replace(view.dpu.node, override=facts.DrainOverride.HOLD))
+
+
+# a DPU that serves, and whose entries and pods are out of reach; whether its host is drained; how far it is
+OUT_OF_REACH: dict[str, tuple[Callable[[ProtectionView], DpuView], bool, ProtectionPhase]] = {
+    "it has no budget": (lambda view: replace(view.dpu, budget=None), True, ProtectionPhase.NOT_SERVING),
+    "it serves nobody": (serves_nobody, True, ProtectionPhase.NOT_SERVING),
+    "its host is drained": (lambda view: replace(view.dpu, parting=True), True, ProtectionPhase.LEAVING),
+    "its host has yet to be drained": (
+        lambda view: replace(view.dpu, parting=True),
+        False,
+        ProtectionPhase.REMOVAL_PENDING,
+    ),
+    "its host is drained, and a person holds it": (held, True, ProtectionPhase.REMOVAL_PENDING),
+    "its pod is being deleted, or a person forces the end": (lambda view: view.dpu, False, ProtectionPhase.LEAVING),
+}
+
+
+@pytest.mark.parametrize(("given", "drained", "phase"), OUT_OF_REACH.values(), ids=OUT_OF_REACH.keys())
+@pytest.mark.parametrize("access", [Access.TAKEN, Access.ENDING])
+def test_without_access_a_budget_is_let_go_for_good_once_its_host_may_lose_its_network(
+    given: Callable[[ProtectionView], DpuView], drained: bool, phase: ProtectionPhase, access: Access
+) -> None:
+    view = serving().view()
+    found = decide_protection(replace(view, dpu=given(view), drained=drained, access=access))
+    release = ReleaseBudget(view.host_ref, DPU, "ns", drained) if phase is ProtectionPhase.LEAVING else None
+    assert found == Protection((), release, phase)
+
+
+def test_a_dpu_that_serves_without_a_blocker_that_is_ready_is_said_to_lack_that() -> None:
+    stage = serving()
+    stage.blocker_stops()
+    assert stage.guarding() is ProtectionPhase.BLOCKER_NOT_READY
 
 
 def test_no_entry_is_taken_away_when_the_tenant_shows_that_the_host_is_in_use() -> None:

@@ -21,6 +21,7 @@ from support.drainviews import (
     CYCLE,
     DONE,
     DRAINED_HOST,
+    NEVER_OPENED,
     OPENED,
     RETURNING,
     STARTING,
@@ -76,6 +77,11 @@ STAGES: dict[str, tuple[HostView, DpuPhase, str]] = {
         "MachineConfigPending",
     ),
     "given back": (view(free(RETURNING), maintenances=(DONE,), host=DRAINED_HOST), DpuPhase.VERIFYING, ""),
+    "given back, and it was never opened": (
+        view(free(NEVER_OPENED), maintenances=(DONE,), host=DRAINED_HOST),
+        DpuPhase.VERIFYING,
+        "",
+    ),
     "given back, and the maintenance is ending": (
         view(free(RETURNING), maintenances=(replace(DONE, terminating=True),), host=DRAINED_HOST),
         DpuPhase.VERIFYING,
@@ -99,6 +105,11 @@ STAGES: dict[str, tuple[HostView, DpuPhase, str]] = {
         view(cordoned(replace(STARTING, failures=2, failed_at=999))),
         DpuPhase.FAILED,
         "MaintenanceFailed",
+    ),
+    "refused, waiting": (
+        view(cordoned(replace(STARTING, failures=2, failed_at=999, note="no"))),
+        DpuPhase.FAILED,
+        "MaintenanceRefused",
     ),
 }
 

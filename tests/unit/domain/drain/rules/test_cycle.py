@@ -395,6 +395,10 @@ CASES: dict[str, tuple[HostView, str]] = {
         view(cordoned(CYCLE), maintenances=(replace(DONE, host_update="c0"),), host=DRAINED_HOST),
         "Renew",
     ),
+    "being drained, and its own operator was at work meanwhile": (
+        view(cordoned(CYCLE), maintenances=(replace(nm(), host_update="c0"),), host=DRAINED_HOST),
+        "HostDraining",
+    ),
     "led out, uncordoned and cordoned again": (
         view(replace(free(ABORTED), parting=True), host=replace(HOST, cordoned=True)),
         "Rewrite d1 starting",
@@ -410,6 +414,12 @@ CASES: dict[str, tuple[HostView, str]] = {
 @pytest.mark.parametrize(("given", "expected"), CASES.values(), ids=CASES.keys())
 def test_next_is(given: HostView, expected: str) -> None:
     assert told(decide(given)) == expected
+
+
+def test_a_first_record_names_the_dpu_that_it_is_about_and_when_the_drain_was_wanted() -> None:
+    task = decide(view(cordoned())).task
+    assert isinstance(task, Rewrite)
+    assert task.becomes == Cycle(State.STARTING, "t1", node="n1", boot="b1", pod="p1", containers=("c1",), since=1000)
 
 
 def two(first: DpuView, second: DpuView, **but: Any) -> HostView:

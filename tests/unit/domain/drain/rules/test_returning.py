@@ -16,7 +16,7 @@ from dpunetop.domain.drain.rules.failing import EndFailedMaintenance
 from dpunetop.domain.drain.rules.proof import RestartPod
 from dpunetop.domain.drain.rules.records import Reset
 from dpunetop.domain.drain.rules.restoring import LeadOut, Restore
-from dpunetop.domain.drain.rules.returning import ENDING, EndMaintenance, LeftCordoned
+from dpunetop.domain.drain.rules.returning import ENDING, DpuCheck, EndMaintenance, LeftCordoned
 from dpunetop.domain.names import (
     DESIRED_CONFIG_ANNOTATION,
     NODEMAINTENANCES,
@@ -30,7 +30,7 @@ from dpunetop.domain.names import (
 from dpunetop.kube.keys import NODES, PODS
 from dpunetop.kube.meta import name_of
 from dpunetop.kube.plan import Delete, Emit, Fence
-from support.drainviews import DONE, DRAINED_HOST, RETURNING, free, view
+from support.drainviews import DONE, DRAINED_HOST, RETURNING, SITE, free, view
 from support.drainworld import HOST, OPERATOR_NAMESPACE, PODS_NAMESPACE, World
 
 DPU = "dpu-1"
@@ -416,6 +416,40 @@ def test_what_an_uninstalled_maintenance_operator_left_is_led_out_without_it() -
     unproven = decide(view(free(RETURNING, ready=False), host=DRAINED_HOST, maintenances=None))
     assert unproven.hold is not None
     assert unproven.hold.reason == "ProofMissing"
+
+
+CONFIG = {"metadata": {"name": "c", "namespace": "ns"}}
+FORCED_CHECK = DpuCheck("d1", forced=True)
+# how a host comes out cordoned, what the decision saw of its DPUs, and what everybody is told
+TOLD: dict[str, tuple[LeftCordoned, tuple[DpuCheck, ...], str]] = {
+    "nobody serves it": (
+        LeftCordoned(CONFIG, is_parted=True),
+        (FORCED_CHECK,),
+        "no DPU serves it any more. Served by DpuClusterConfig ns/c anew, it becomes schedulable on proof",
+    ),
+    "nothing proves its network": (
+        LeftCordoned(CONFIG, is_parted=False),
+        (DpuCheck("d1"),),
+        "nothing has shown that its network works",
+    ),
+    "its DPU is forced": (
+        LeftCordoned(CONFIG, is_parted=False),
+        (FORCED_CHECK, DpuCheck("d2")),
+        "nothing has shown that its network works, and the drain of d1 ends by force",
+    ),
+}
+
+
+@pytest.mark.parametrize(("left", "checks", "why"), TOLD.values(), ids=TOLD.keys())
+def test_it_is_told_why_a_host_is_left_cordoned_and_what_to_do(
+    left: LeftCordoned, checks: tuple[DpuCheck, ...], why: str
+) -> None:
+    first = next(returning.tell_end(SITE, checks, left))
+    assert isinstance(first, Emit)
+    assert (first.reason, first.note) == (
+        "HostLeftCordoned",
+        f"host host-1 is left cordoned: {why}. Uncordon it yourself",
+    )
 
 
 def test_a_host_left_behind_of_a_dpu_that_is_gone_stays_cordoned_and_somebody_is_told() -> None:
