@@ -301,8 +301,8 @@ def _is_record_of(read: Budget, host_ref: HostRef, cycle: Cycle) -> bool:
 
 
 def _take_off(host_ref: HostRef, name: str, state: State | None) -> Steps[None]:
-    """Take the mark off, of a record in that `state` or of none, but not before what follows an uncordon: the maintenance would cordon the host again, and say
-    that it is drained while it drains it."""
+    """Take the mark off, but not before what follows an uncordon: the maintenance would cordon the host again, and say
+    that it is drained while it drains it. `state` is that of the record; None: there is none."""
     found = yield from read_maintenance(host_ref)
     if found is None or not found.ours or found.terminating or name not in found.marks:
         return
