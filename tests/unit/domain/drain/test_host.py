@@ -10,7 +10,7 @@ import pytest
 
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.types import OutagePolicy
-from dpunetop.domain.drain.fleet.roster import Member, Mode, PodEntry
+from dpunetop.domain.drain.fleet.roster import Member, Mode, PodEntry, Roster
 from dpunetop.domain.drain.host import (
     Finding,
     decide_host,
@@ -23,10 +23,12 @@ from dpunetop.domain.drain.host import (
 )
 from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage
 from dpunetop.domain.drain.model.facts import DpuView, HostView, NodeGone, TenantSeen
+from dpunetop.domain.drain.outages.unplanned import Cordons
 from dpunetop.domain.names import OWNER_LABEL, blocker_name
 from dpunetop.kube.plan import Apply, Delete, Fence
 from support.drainviews import BLIND, CYCLE, DONE, DRAINED_HOST, closed, cordoned, dpu, view
 from support.drainviews import HOST as HOST_NODE
+from support.objects import node
 from support.rosters import DPU, ENTRY, HOST, member, roster, scope, slot, snapshot
 
 IDLE = replace(member(), pairing=None, text="", entry=PodEntry())
@@ -193,6 +195,60 @@ def test_the_drain_goes_on_only_where_the_tenant_is_known(
 def test_a_dpu_without_a_host_has_no_drain_and_no_outage() -> None:
     decided = decide_host(snapshot(SERVES_NOBODY, scope=scope(place=slot(IDLE, host=""))))
     assert (decided.drain, decided.outage, decided.network.task, decided.network.state) == (None, None, None, None)
+
+
+READY_POD: dict[str, Any] = {
+    "metadata": {"name": "p", "namespace": "ns", "uid": "p1"},
+    "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+}
+SERVES = replace(dpu(), pods=(replace(dpu().pods[0], live=READY_POD),))
+# which pod has read no entry, on the DPU that serves and on another one; whether the host has a network
+IDLE_PODS: dict[str, tuple[str, str, bool]] = {
+    "none has": ("", "", True),
+    "that of the DPU that serves has": ("p1", "", False),
+    "one that is gone has": ("p0", "", True),
+    "that of another DPU has": ("", "p1", True),
+}
+
+
+@pytest.mark.parametrize(("idle", "other", "has_network"), IDLE_PODS.values(), ids=IDLE_PODS.keys())
+def test_a_host_has_a_network_by_a_pod_of_the_dpu_that_serves_it_which_has_read_its_entry(
+    idle: str, other: str, has_network: bool
+) -> None:
+    serving = member(entry=PodEntry(ENTRY, idle=idle))
+    standby = member("d2", entry=PodEntry(idle=other))
+    nodes = {DPU: {**node(DPU), "status": {"conditions": READY_POD["status"]["conditions"]}}}
+    seen = snapshot(SERVES, replace(SERVES, name="d2"), scope=scope(place=slot(standby, serving)), nodes=nodes)
+    assert (decide_host(seen).outage is None) is has_network
+
+
+@pytest.mark.parametrize(("idle", "text"), [("p1", CHANGED), ("p0", None), ("", None)])
+def test_another_entry_is_written_at_once_if_the_pod_has_read_none(idle: str, text: str | None) -> None:
+    seen = member(text=CHANGED, entry=PodEntry(ENTRY, idle=idle))
+    entry = decide_host(snapshot(SERVES, scope=scope(place=slot(seen)))).protections[DPU].entry
+    assert (None if entry is None else entry.text) == text
+
+
+def cordoning(mode: Mode) -> Roster:
+    """A roster of a DpuClusterConfig that has hosts without a network cordoned."""
+    known = roster(mode, cordons=Cordons(limit=1))
+    unplanned = replace(known.config.unplanned, policy=OutagePolicy.CORDON, after_seconds=0)
+    return replace(known, config=replace(known.config, unplanned=unplanned))
+
+
+FATES = {
+    Mode.SERVING: "it is about to be cordoned; repair the DPU",
+    Mode.LEADING_OUT: "it stays schedulable; repair the DPU, or cordon the host",
+    Mode.LEAVING: "it stays schedulable; repair the DPU, or cordon the host",
+}
+
+
+@pytest.mark.parametrize(("mode", "fate"), FATES.items())
+def test_a_host_without_a_network_is_cordoned_only_as_long_as_its_config_serves(mode: Mode, fate: str) -> None:
+    seen = dpu(ready=False)
+    found = decide_host(snapshot(seen, view=view(seen), scope=scope(cordoning(mode)), nodes={DPU: node(DPU)}))
+    assert found.network.state is not None
+    assert found.network.state.message.endswith(f"; {fate}")
 
 
 def test_the_soonest_of_all_findings_counts_and_none_is_no_reason_to_look_again() -> None:

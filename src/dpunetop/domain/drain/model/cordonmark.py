@@ -69,7 +69,7 @@ def mark_of(node: Obj) -> CordonMark | None:
     try:
         found = jsonio.loads(text) if isinstance(text, str) and len(text) <= _MOST_CHARS else None
         return _read(found) if isinstance(found, Mapping) else _UNOWNED
-    except (ValueError, TypeError, KeyError, OverflowError):
+    except (ValueError, TypeError, KeyError):
         return _UNOWNED
 
 
