@@ -67,6 +67,12 @@ def test_a_host_whose_tenant_is_not_known_yet_is_not_looked_at_and_a_dpu_without
     assert [report_host(each, None, {}).is_looked_at for each in (unknown, alone)] == [False, True]
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_host_is_looked_at_once_every_server_has_answered(is_open: bool) -> None:
+    decided = replace(AT_REST, snapshot=replace(AT_REST.snapshot, is_open=is_open))
+    assert report_host(decided, None, {}).is_looked_at is not is_open
+
+
 def test_a_wait_that_the_status_of_no_dpu_shows_is_reported_of_the_host() -> None:
     held = replace(AT_REST, drain=Decision(None, WAITS, None))
     away = scope(place=slot(replace(member(), is_home=False)))

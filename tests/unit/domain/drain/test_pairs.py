@@ -87,6 +87,29 @@ def test_a_dpu_counts_as_a_pair_if_it_is_paired_has_an_entry_or_is_held() -> Non
         assert healthy.message == counted
 
 
+# how many DPUs stand where by the status that is there and by what was looked at, and what is written
+COUNTED: dict[str, tuple[dict[str, int] | None, dict[str, int] | None, dict[str, Any]]] = {
+    "nothing was looked at yet, and nothing was written": (None, None, {}),
+    "nothing was looked at yet": ({"Idle": 2}, None, {"dpus": {"Idle": 2}}),
+    "all were looked at": ({"Idle": 2}, {"Idle": 1, "Held": 1}, {"dpus": {"Idle": 1, "Held": 1}}),
+    "there are none any more": ({"Idle": 2}, {}, {}),
+}
+
+
+@pytest.mark.parametrize(("written", "seen", "members"), COUNTED.values(), ids=COUNTED.keys())
+def test_the_count_of_dpus_stands_until_all_were_looked_at(
+    written: dict[str, int] | None, seen: dict[str, int] | None, members: dict[str, Any]
+) -> None:
+    known = view(SERVES, dpus=seen)
+    live = {**known.config.live, "status": {} if written is None else {"dpus": written}}
+    (status,) = (
+        step
+        for step in plan_pairs(replace(known, config=replace(known.config, live=live))).steps
+        if isinstance(step, ApplyStatus)
+    )
+    assert status.members == members
+
+
 def test_without_an_image_only_that_is_reported() -> None:
     (step,) = plan_pairs(view(roster=None, lacking="no image is known")).steps
     assert isinstance(step, ApplyStatus)

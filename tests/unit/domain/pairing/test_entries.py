@@ -243,19 +243,24 @@ def waits(nodes: frozenset[str] | None, wanted: str = "x", there: Mapping[str, s
     config_map = {**live({}), "data": dict(there or {})}
     pairs = pair_up(PairingView(wishes, {}, frozenset(), there or {}, {}, frozenset(), Claims(), None))
     pods = (pod("dpu-1", "1"),) if there else ()
-    return [each.message for each in judge_entries(EntriesView(pairs, config_map, frozenset(), pods, nodes)).waiting]
+    found = judge_entries(EntriesView(pairs, config_map, frozenset(), pods, nodes)).waiting
+    return [f"{each.reason}: {each.message}" for each in found]
 
 
 def test_an_entry_for_a_node_that_infra_does_not_have_is_told_with_what_may_be_meant() -> None:
-    absent = "dpu-1 cannot serve x: infra has no Node of that name"
+    absent = "DpuAbsent: dpu-1 cannot serve x: infra has no Node of that name"
     (said,) = waits(frozenset({"dpu-2"}))
     assert said.startswith(absent)
     assert "dpu-2" in said
     assert said.endswith("; correct or remove its entry in ConfigMap env-overrides")
-    configured = ["dpu-1 gets its entry once its host configuration has arrived"]
+    configured = ["HostNotConfigured: dpu-1 gets its entry once its host configuration has arrived"]
     assert (waits(frozenset({"dpu-1"})), waits(None)) == (configured, configured)
 
 
 def test_a_host_whose_entry_nobody_can_read_is_told_without_its_name() -> None:
-    assert waits(None, "", {"dpu-1": "?"}) == ["dpu-1 keeps serving its host, although its entry was removed"]
-    assert waits(None, "", {"dpu-1": text("x")}) == ["dpu-1 keeps serving x, although its entry was removed"]
+    assert waits(None, "", {"dpu-1": "?"}) == [
+        "EntryRemovalPending: dpu-1 keeps serving its host, although its entry was removed"
+    ]
+    assert waits(None, "", {"dpu-1": text("x")}) == [
+        "EntryRemovalPending: dpu-1 keeps serving x, although its entry was removed"
+    ]

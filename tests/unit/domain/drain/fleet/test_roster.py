@@ -126,12 +126,14 @@ def test_a_dpu_without_a_host_serves_nobody_whatever_is_written() -> None:
 def test_all_that_is_known_of_a_dpu_comes_with_it() -> None:
     entry = PodEntry("TENANT_K8S_NODE=x\n", foreign=True, idle="p1")
     view = roster_view(
-        pairs={"a": pair("a", "x")},
+        pairs={"a": replace(pair("a", "x"), problem="both say something else")},
         entries={"a": entry},
         dropped=frozenset("a"),
         configured=frozenset("a"),
+        stuck={"a": "its pool is paused"},
     )
     member = Member("a", "x", "TENANT_K8S_NODE=x\n", True, entry, is_home=True, is_dropped=True)
+    member = replace(member, problem="both say something else", stuck="its pool is paused")
     assert slots(view) == {("host", "x"): Slot("x", (member,))}
 
 

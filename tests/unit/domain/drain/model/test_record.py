@@ -196,22 +196,10 @@ def test_after_a_second_reboot_what_is_seen_first_is_stale_too() -> None:
     assert seen_in_boot(rebooted, "b3", "p1", ("c2",), now=9).stale == ("c1", "c2")
 
 
-ANEW = {
-    "asked_at": 2,
-    "opened_at": 3,
-    "returned_at": 4,
-    "failures": 5,
-    "note": "no",
-    "reason": "DrainTimeout",
-}
-
-
 def test_a_drain_that_is_wanted_once_more_has_its_own_times_and_failures_and_keeps_what_happened_to_the_dpu() -> None:
-    before = replace(BEFORE, state=State.RETURNING, opened=True, disturbed=True, stale=("c0",), booted_at=1, **ANEW)
-    after = begun_anew(before, now=9)
-    assert after == replace(
-        BEFORE, state=State.STARTING, opened=True, disturbed=True, stale=("c0",), booted_at=1, since=9
-    )
+    kept = replace(BEFORE, opened=True, disturbed=True, stale=("c0",), booted_at=1)
+    over = replace(kept, state=State.RETURNING, asked_at=2, opened_at=3, returned_at=4, failures=5, note="no")
+    assert begun_anew(replace(over, reason="DrainTimeout"), now=9) == replace(kept, state=State.STARTING, since=9)
 
 
 def test_after_a_second_reboot_new_containers_count_where_those_of_the_first_were_recorded() -> None:

@@ -120,6 +120,25 @@ def test_a_dpu_stands_at(given: HostView, stage: DpuPhase, reason: str) -> None:
     assert (found.stage, found.reason) == (stage, reason)
 
 
+SKIP = "the cordon of d1 asks for no drain of host host-1: it is annotated dpu.openshift.io/drain=skip"
+SKIPPED: dict[str, tuple[HostView, str]] = {
+    "it is not cordoned": (view(free(override=DrainOverride.SKIP)), ""),
+    "nobody says so": (view(cordoned()), ""),
+    "a person says so": (view(cordoned(override=DrainOverride.SKIP)), SKIP),
+    "a person says so in a drain": (
+        view(cordoned(CYCLE, override=DrainOverride.SKIP), maintenances=(nm(),)),
+        f"{SKIP}; the drain that runs ends as if d1 was uncordoned",
+    ),
+    "its pair ends": (view(replace(cordoned(override=DrainOverride.SKIP), parting=True)), ""),
+}
+
+
+@pytest.mark.parametrize(("given", "words"), SKIPPED.values(), ids=SKIPPED.keys())
+def test_a_cordon_that_asks_for_no_drain_is_told_with_why(given: HostView, words: str) -> None:
+    (found,) = dpu_statuses(given, decide(given))
+    assert found.skipped == words
+
+
 def test_a_dpu_that_has_nothing_to_do_with_the_hold_of_its_neighbour_is_idle() -> None:
     neighbour = replace(free(), name="d2")
     given = view(cordoned(STARTING), neighbour, tenant=BLIND)
