@@ -80,9 +80,11 @@ def wait_for_host(host_state: HostState) -> Move | None:
 def adopt(host_state: HostState) -> Move | None:
     """The NodeMaintenance of the host becomes that of every cycle that wants the drain."""
     own = host_state.own
-    for dpu in host_state.active if own is not None else ():
+    if own is None:
+        return None
+    for dpu in host_state.active:
         cycle = host_state.cycle(dpu)
-        if own is not None and cycle is not None and (cycle.state, cycle.maintenance) != (State.DRAINING, own.uid):
+        if cycle is not None and (cycle.state, cycle.maintenance) != (State.DRAINING, own.uid):
             return Adopt(host_state.view.host_ref, dpu.name, own.uid)
     return None
 

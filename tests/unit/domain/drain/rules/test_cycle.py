@@ -399,6 +399,10 @@ CASES: dict[str, tuple[HostView, str]] = {
         view(cordoned(CYCLE), maintenances=(replace(nm(), host_update="c0"),), host=DRAINED_HOST),
         "HostDraining",
     ),
+    "led out, uncordoned and cordoned again while its maintenance is there yet": (
+        view(replace(free(ABORTED), parting=True), maintenances=(DONE,), host=DRAINED_HOST),
+        "EndMaintenance",
+    ),
     "led out, uncordoned and cordoned again": (
         view(replace(free(ABORTED), parting=True), host=replace(HOST, cordoned=True)),
         "Rewrite d1 starting",
