@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import threading
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import structlog
 
@@ -18,9 +19,13 @@ from dpunetop.controllers.tenant.credential import DpuCredential
 from dpunetop.controllers.tenant.link import TenantLink
 from dpunetop.kube.keys import INFRA, LEASES, Key
 from dpunetop.kube.requests import Selection
+from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.client.transport import Pool, Transport
 from dpunetop.runtime.controller import Controller
 from dpunetop.runtime.metrics import Metrics
+from dpunetop.runtime.serving.reviews import Verdict
 from support.clock import FakeClock
+from support.scriptedtransport import ScriptedTransport, response
 
 
 def test_a_lease_of_a_tenant_is_cut_and_then_fits_in_what_it_may_weigh() -> None:
@@ -55,6 +60,17 @@ def test_every_key_of_a_tenant_is_of_the_lane_that_its_cluster_is_named_after() 
     lanes = {kind.lane(object.__new__(kind), config) for kind in kinds() if not inspect.isabstract(kind)}
     lanes |= {Hosts.lane(object.__new__(Hosts), host), Inquiries.lane(object.__new__(Inquiries), host)}
     assert lanes == {host.cluster}
+
+
+def test_reviews_of_those_who_ask_for_metrics_take_no_connection_of_reconcilers() -> None:
+    clock, metrics = FakeClock(), Metrics()
+    transport = ScriptedTransport(response(201, {"status": {"authenticated": False}}))
+    client = Client(cast(Transport, transport), clock=clock, metrics=metrics.client("h"), name=INFRA)
+    wired: Any = object.__new__(wiring._Wiring)
+    wired._clock, wired._metrics, wired._infra = clock, metrics, SimpleNamespace(client=client)
+    wired._settings = SimpleNamespace(metrics_secure=True, metrics_cert_path=None)
+    assert wired._door().reviewer.judge("token", "/metrics", "get", Stop(clock), peer="p") is Verdict.UNKNOWN_CALLER
+    assert [sent.pool for sent in transport.sent] == [Pool.REVIEWS]
 
 
 def test_tenants_that_hang_hold_up_no_other() -> None:

@@ -373,6 +373,18 @@ def test_a_drain_waits_for_room_among_those_of_slow_tenants_and_is_neither_held_
     assert world.state() is State.DRAINING
 
 
+@pytest.mark.parametrize(("silence", "health", "said", "reason"), BLIND.values(), ids=BLIND.keys())
+def test_an_open_budget_is_closed_although_slow_tenants_have_taken_all_room(
+    silence: Any, health: Any, said: Any, reason: str
+) -> None:
+    world = drained()
+    world.tenant.writes.clear()
+    blind(world, silence, health, said)
+    with crowded(world):
+        world.settle()
+        assert (world.budget().is_open, world.tenant.writes) == (False, [])
+
+
 def test_an_open_budget_stays_open_while_the_tenant_is_slow() -> None:
     world = drained()
     with crowded(world):
