@@ -16,6 +16,7 @@ from dpunetop.controllers.drain.store import key_of
 from dpunetop.domain import names
 from dpunetop.domain.dpunode.objects import kept
 from dpunetop.domain.dpunode.status import NOTHING_SERVED, DpuNodeStatus, Phase
+from dpunetop.domain.drain.fleet.roster import Slot
 from dpunetop.domain.names import DPUNODES
 from dpunetop.domain.reasons import DPU_NODE_CONDITIONS, DRAIN_ALLOWED
 from dpunetop.kube.conditions import Condition
@@ -23,6 +24,7 @@ from dpunetop.kube.errors import ApiError, Forbidden
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, INFRA, NODES, Key, Resource, crd_name
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change
+from support.rosters import member
 from support.scripteddrain import DPU, HOST, World
 
 NAMESPACE = "dpu-one"
@@ -342,3 +344,30 @@ def test_a_card_whose_protection_does_not_come_is_told_of_all_the_same() -> None
     assert bed.reconciled()[0] == []
     bed.world.clock.step(SETTLING_SECONDS)
     assert bed.reconciled() == (MADE, None)
+
+
+# --- at scale ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cards", [50, 5000])
+def test_beats_of_many_cards_write_nothing_and_wake_nobody(cards: int) -> None:
+    bed = Bed()
+    store, shown = bed.world.drain_store, bed.shown()
+    (before,) = store.rosters()
+    hosts = {("host", f"h{number}"): Slot(f"h{number}", (member(f"c{number}"),)) for number in range(cards)}
+    store.publish(replace(before, slots=hosts))
+    homes = {place: key_of(before.config.tenant_cluster, place) for place in hosts}
+
+    def look() -> list[str]:
+        """Each host is looked at, as after a beat of a kubelet; what comes of that for DpuNodes."""
+        for (_, host), home in homes.items():
+            store.show(home, (replace(shown, dpu=f"c{host[1:]}", host=host),), 0)
+        woken, writes = {*bed.woken}, len(bed.world.infra.writes)
+        bed.woken.clear()
+        for key in woken:
+            bed.dpu_nodes.reconcile(key, Stop())
+        return bed.world.infra.writes[writes:]
+
+    assert len(look()) >= 2 * cards
+    for _ in range(3):
+        assert (look(), bed.woken) == ([], set())

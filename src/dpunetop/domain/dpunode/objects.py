@@ -15,6 +15,7 @@ from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.dpunode.status import DpuNodeStatus, DrainStep, DrainTimes
 from dpunetop.domain.drain.model.times import as_seconds, as_time
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, DPUNODES, OWNER_LABEL, field_manager
+from dpunetop.domain.reasons import DPU_NODE_CONDITIONS
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.meta import Obj, labels_of, new_object, owner_reference
 from dpunetop.kube.shapes import at, mappings
@@ -22,6 +23,9 @@ from dpunetop.kube.shapes import at, mappings
 MANAGER = field_manager("dpunodes")
 _SAID, _OWNER = "said", "ownerUID"
 _IDENTITY = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp")
+
+_TYPES = tuple(DPU_NODE_CONDITIONS)
+_NUMBERS = {type_: number for number, type_ in enumerate(_TYPES)}
 
 LastDrain = Mapping[str, Any]
 
@@ -106,19 +110,25 @@ def said(obj: Obj | None) -> StoredStatus:
     if obj is None or not obj.get(_SAID):
         return NOTHING
     found, phase, since, states, last_drain = jsonio.loads(obj[_SAID])
-    return StoredStatus(found, phase, since, {each[0]: (each[1], each[2]) for each in states}, last_drain)
+    transitions = {_type(each): (status, time) for status, time, types in states for each in types}
+    return StoredStatus(found, phase, since, transitions, last_drain)
+
+
+def _type(number: int | str) -> str:
+    return number if isinstance(number, str) else _TYPES[number]
 
 
 def _packed(status: Any) -> str:
     if not status:
         return ""
-    states = [
-        [str(each.get("type")), str(each.get("status")), str(each.get("lastTransitionTime"))]
-        for each in mappings(status.get("conditions"))
-    ]
+    states: dict[tuple[str, str], list[int | str]] = {}  # most of them have been so since the same moment
+    for each in mappings(status.get("conditions")):
+        state, type_ = (str(each.get("status")), str(each.get("lastTransitionTime"))), str(each.get("type"))
+        states.setdefault(state, []).append(_NUMBERS.get(type_, type_))
     last_drain = at(status, "lastDrain")
     texts = digest(status), str(status.get("phase", "")), str(status.get("since", ""))
-    return jsonio.dumps([*texts, states, last_drain if isinstance(last_drain, Mapping) else {}]).decode()
+    packed = [[*state, types] for state, types in states.items()]
+    return jsonio.dumps([*texts, packed, last_drain if isinstance(last_drain, Mapping) else {}]).decode()
 
 
 def _owner_uid(obj: Obj) -> str:

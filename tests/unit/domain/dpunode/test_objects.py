@@ -107,4 +107,4 @@ def test_a_status_of_any_shape_is_read_as_one_that_says_something_else() -> None
 def test_a_cache_keeps_little_of_it() -> None:
     full, found = stored(rendered(SERVING, NOTHING, 1000)), shown(SERVING)
     assert len(jsonio.dumps(found)) < len(jsonio.dumps(full)) / 2
-    assert sum(sys.getsizeof(each) for each in (found, found["metadata"], found["said"])) < 1600
+    assert sum(sys.getsizeof(each) for each in (found, found["metadata"], found["said"])) < 1000
