@@ -28,7 +28,9 @@ PYTEST := $(BIN)/python -m pytest -q
 FLOOR := 98
 # Two processes, each with control planes of its own: files are shared out, since tests of one file share what they set up.
 # One process, to look at one test: make test-e2e PYTEST_ARGS='-n 0 -k quickstart -s'.
-PARALLEL := -n 2 --dist loadfile
+# The test suites put their files in order themselves; without the option, files of many tests would begin first.
+PROCESSES ?= 2
+PARALLEL = -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 # Two processes with one half each, until one has nothing left to do: what a file reads is mostly read in one of them.
 SHARED_OUT := -n 2 --dist worksteal
 # What tests/data/more.txt lists, in whole or but for a few cases, is left to `make test-more` (PART= for all of them).
@@ -131,7 +133,7 @@ record-writes: controlplane ## Record anew which writes an undisturbed quick sta
 
 .PHONY: test-e2e
 test-e2e: controlplane ## The shipped process: quick start, rest, kill -9 at every fourth write, hand-over, metrics
-	$(PYTEST) $(PARALLEL) -m "$(PART)" --no-loadscope-reorder tests/e2e $(PYTEST_ARGS)
+	$(PYTEST) $(PARALLEL) -m "$(PART)" tests/e2e $(PYTEST_ARGS)
 
 .PHONY: test-crash
 test-crash: controlplane ## Kill the operator at every write of quick start and drain, and hide the tenant at every stage

@@ -52,7 +52,7 @@ def condition(kind: str, status: str) -> Obj:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served(infra: ControlPlane) -> ControlPlane:
     infra.apply(crd())
     return infra

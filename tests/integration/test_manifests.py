@@ -33,7 +33,7 @@ def test_deploy_is_what_config_renders_to(programs: binaries.Binaries) -> None:
     assert (check.returncode, check.stdout + check.stderr) == (0, "")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def installed(infra: ControlPlane) -> ControlPlane:
     """The operator's manifests, applied as a cluster administrator would; no pod runs."""
     infra.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "openshift-ovn-kubernetes"}})

@@ -85,12 +85,17 @@ class World:
         return self.client.get(resource, metadata.get("namespace", ""), metadata["name"])
 
 
-@pytest.fixture
-def world(infra: ControlPlane, namespace: str) -> Iterator[World]:
+@pytest.fixture(scope="module")
+def served(infra: ControlPlane) -> ControlPlane:
     for file in CRDS:
         infra.apply(file)
+    return infra
+
+
+@pytest.fixture
+def world(served: ControlPlane, namespace: str) -> Iterator[World]:
     stop = Stop()
-    yield World(infra, namespace, stop)
+    yield World(served, namespace, stop)
     stop.set()
 
 
