@@ -35,6 +35,7 @@ from dpunetop.domain.tenant.credentialend import end_of
 from dpunetop.domain.tenant.kubeconfig import (
     KubeconfigRejected,
     TenantKubeconfig,
+    document_of,
     parse_kubeconfig,
     render_kubeconfig,
 )
@@ -271,25 +272,12 @@ def kubeconfig(connection: Connection, server: str | None, token: Sensitive) -> 
     """
     if connection.ca_pem is None:
         raise UsageError("--tenant-kubeconfig has no certificate-authority-data, which the operator needs; add it")
-    cluster = {"server": server or connection.url, "certificate-authority-data": _base64(connection.ca_pem)}
-    if connection.tls_server_name:
-        cluster["tls-server-name"] = connection.tls_server_name
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "tenant", "cluster": cluster}],
-        "contexts": [{"name": "tenant", "context": {"cluster": "tenant", "user": "tenant"}}],
-        "current-context": "tenant",
-        "users": [{"name": "tenant", "user": {"token": token.reveal()}}],
-    }
+    user = {"token": token.reveal()}
+    document = document_of(server or connection.url, connection.ca_pem, connection.tls_server_name or None, user)
     try:
         return parse_kubeconfig(jsonio.dumps(document))
     except KubeconfigRejected as err:
         raise UsageError(f"the operator would not take the kubeconfig: {err.message}") from None
-
-
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
 
 
 def lacking_rights(tenant: Asked, namespace: str, clock: Clock) -> str:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import yaml
 
@@ -148,10 +148,16 @@ def render_with_token_aside(model: TenantKubeconfig, path: str) -> bytes:
 
 
 def _rendered(model: TenantKubeconfig, user: Mapping[str, str]) -> bytes:
-    cluster = {"server": model.server, "certificate-authority-data": _base64(model.ca_pem)}
-    if model.tls_server_name is not None:
-        cluster["tls-server-name"] = model.tls_server_name
-    document = {
+    document = document_of(model.server, model.ca_pem, model.tls_server_name, user)
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def document_of(server: str, ca_pem: str, tls_server_name: str | None, user: Mapping[str, str]) -> Mapping[str, Any]:
+    """A kubeconfig with one cluster, one user and one context."""
+    cluster = {"server": server, "certificate-authority-data": _base64(ca_pem)}
+    if tls_server_name is not None:
+        cluster["tls-server-name"] = tls_server_name
+    return {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "tenant", "cluster": cluster}],
@@ -159,7 +165,6 @@ def _rendered(model: TenantKubeconfig, user: Mapping[str, str]) -> bytes:
         "current-context": "tenant",
         "users": [{"name": "tenant", "user": user}],
     }
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
 def server_print(kubeconfig: TenantKubeconfig) -> str:

@@ -146,9 +146,8 @@ class Uncordon:
         host = yield from _read_marked(self.host_ref, self.seen)
         if host is None:
             return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
-        for dpu_check in self.dpu_checks:
-            if broken := (yield from first_broken(self.host_ref, dpu_check)):
-                return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
+        if (broken := (yield from first_broken(self.host_ref, self.dpu_checks))) is not None:
+            return broken
         pods = yield from read_pods(self.server.namespace, self.server.dpu, self.server.pods)
         if not any(is_ready_pod(pod) for pod in pods):
             return Done(Result.STALE, f"{self.server.dpu}: no ovnkube-node pod is Ready")

@@ -58,10 +58,8 @@ class EndFailedMaintenance:
             return found
         if found.phase is not MaintenancePhase.FAILED:
             return Done(Result.STALE, f"{self.host_ref.host}: the maintenance has not failed")
-        for dpu_check in self.dpu_checks:
-            broken = yield from broken_of(self.host_ref, dpu_check, FAILED)
-            if broken:
-                return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
+        if (broken := (yield from broken_of(self.host_ref, self.dpu_checks, FAILED))) is not None:
+            return broken
         host = yield from read_host(self.host_ref)
         yield from remember_cordon(self.host_ref, found, host, None)
         yield Write(delete_maintenance(self.host_ref, found))

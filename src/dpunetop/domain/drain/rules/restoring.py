@@ -144,10 +144,8 @@ class LeadOut:
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        for dpu_check in self.dpu_checks:
-            broken = yield from first_broken(self.host_ref, dpu_check)
-            if broken:
-                return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
+        if (broken := (yield from first_broken(self.host_ref, self.dpu_checks))) is not None:
+            return broken
         host = yield from read_host(self.host_ref)
         is_forced = any(dpu_check.forced for dpu_check in self.dpu_checks)
         if host is None or not is_left_over(host) or (host.in_own_drain and not is_forced):
@@ -180,10 +178,8 @@ class LiftCordon:
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        for dpu_check in self.dpu_checks:
-            broken = yield from first_broken(self.host_ref, dpu_check)
-            if broken:
-                return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
+        if (broken := (yield from first_broken(self.host_ref, self.dpu_checks))) is not None:
+            return broken
         host = yield from read_host(self.host_ref)
         if host is None or host.left_by != self.host_ref.owner or host.mark is not None:
             return Done(Result.STALE, f"{self.host_ref.host}: is not as it was left")

@@ -6,7 +6,7 @@ overlap one fails, and of two DPUs in a host the last one decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -247,10 +247,8 @@ class EndMaintenance:
         found = yield from deletable(self.host_ref, self.maintenance)
         if isinstance(found, Done):
             return found
-        for dpu_check in self.dpu_checks:
-            broken = yield from first_broken(self.host_ref, dpu_check)
-            if broken:
-                return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
+        if (broken := (yield from first_broken(self.host_ref, self.dpu_checks))) is not None:
+            return broken
         host = yield from read_host(self.host_ref)
         if forbidden := self._forbidden(found, host):
             return Done(Result.STALE, f"{self.host_ref.host}: {forbidden}")
@@ -305,18 +303,21 @@ def deletable(host_ref: HostRef, uid: str) -> Steps[Maintenance | Done]:
     return found
 
 
-def first_broken(host_ref: HostRef, dpu_check: DpuCheck) -> Steps[str | None]:
-    """Part of a procedure: the first guard of giving back that does not hold for one DPU; None: all hold."""
-    return (yield from broken_of(host_ref, dpu_check, ENDING))
+def first_broken(host_ref: HostRef, dpu_checks: Iterable[DpuCheck]) -> Steps[Done | None]:
+    """Part of a procedure, which ends with the first guard of giving back that does not hold; None: all hold."""
+    return (yield from broken_of(host_ref, dpu_checks, ENDING))
 
 
-def broken_of(host_ref: HostRef, dpu_check: DpuCheck, guards: Mapping[str, Guard]) -> Steps[str | None]:
-    """Part of a procedure: the first of these guards that does not hold for one DPU; None: all hold."""
-    node = yield from read_node(dpu_check.dpu)
-    read = yield from read_budget(host_ref, dpu_check.dpu)
-    ready = yield from read_blocker_ready(host_ref, dpu_check.dpu, dpu_check.blocker)
-    seen = DpuCheckReads(dpu_check, node, read, ready)
-    return next((name for name, holds in guards.items() if not holds(seen)), None)
+def broken_of(host_ref: HostRef, dpu_checks: Iterable[DpuCheck], guards: Mapping[str, Guard]) -> Steps[Done | None]:
+    """Part of a procedure, which ends with the first guard that does not hold for one of the DPUs; None: all hold."""
+    for dpu_check in dpu_checks:
+        node = yield from read_node(dpu_check.dpu)
+        read = yield from read_budget(host_ref, dpu_check.dpu)
+        ready = yield from read_blocker_ready(host_ref, dpu_check.dpu, dpu_check.blocker)
+        seen = DpuCheckReads(dpu_check, node, read, ready)
+        if broken := next((name for name, holds in guards.items() if not holds(seen)), ""):
+            return Done(Result.STALE, f"{dpu_check.dpu}: not true: {broken}")
+    return None
 
 
 def _leave(host_ref: HostRef, found: Maintenance, host: HostNode | None) -> Steps[None]:
