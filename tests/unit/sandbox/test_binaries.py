@@ -41,18 +41,6 @@ def test_the_folder_of_the_environment_comes_first(tmp_path: Path, monkeypatch: 
     assert found.path("kubectl") == assets / "kubectl"
 
 
-def test_a_folder_of_the_environment_that_lacks_a_program_is_passed_over_and_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assets = fill(tmp_path / "assets", ("etcd", "kube-apiserver", "kubectl"))
-    cache = fill(binaries.cache_folder({"XDG_CACHE_HOME": str(tmp_path)}))
-    found = binaries.find({"KUBEBUILDER_ASSETS": str(assets), "XDG_CACHE_HOME": str(tmp_path)})
-    assert found.folder == cache
-    assert capsys.readouterr().err == (
-        f"KUBEBUILDER_ASSETS={assets} is passed over: it lacks kube-controller-manager, kube-scheduler\n"
-    )
-
-
 def test_without_programs_one_line_says_why_and_every_way_to_get_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
