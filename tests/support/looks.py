@@ -11,10 +11,11 @@ from dpunetop.app.commands.flags import TenantKubeconfigs
 from dpunetop.app.commands.look import Look, Looker
 from dpunetop.app.commands.output import Format, Output
 from dpunetop.domain import names
+from dpunetop.domain.dpunode.objects import MANAGER
 from dpunetop.kube.keys import INFRA, LEASES
-from dpunetop.kube.meta import Obj
+from dpunetop.kube.meta import Obj, new_object, owner_reference
 from support.objects import condition
-from support.scripteddrain import OPERATOR, TENANT, World
+from support.scripteddrain import DPU, OPERATOR, TENANT, World
 
 NO_TENANT = TenantKubeconfigs(None, {})
 GIVEN = TenantKubeconfigs("tenant.yaml", {})
@@ -60,6 +61,18 @@ def lead(world: World, renewed: str, seconds: int = 15) -> None:
     metadata = {"name": names.OPERATOR_LEASE, "namespace": OPERATOR, "uid": "lease"}
     spec = {"holderIdentity": "pod-1", "leaseDurationSeconds": seconds, "renewTime": renewed}
     world.infra.put(LEASES, {"metadata": metadata, "spec": spec})
+
+
+def write(world: World, dpu: str = DPU, **status: Any) -> None:
+    """The operator has written this of a DPU."""
+    owner = world.infra.shown(names.DPUCLUSTERCONFIGS, "dpu-one", "sample")
+    obj = new_object(names.DPUNODES, "dpu-one", dpu)
+    obj["metadata"] |= {
+        "labels": {names.OWNER_LABEL: "hash"},
+        "ownerReferences": [owner_reference(names.DPUCLUSTERCONFIGS, owner)],
+        "managedFields": [{"manager": MANAGER}],
+    }
+    world.infra.put(names.DPUNODES, {**obj, "status": status})
 
 
 READY = condition("Ready", "True", "AllReady", "1 DPU serves its host")

@@ -15,10 +15,19 @@ from dpunetop.app.commands.happened import Happened, last_events
 from dpunetop.app.commands.invocation import Invocation, invoke
 from dpunetop.app.commands.look import ConfigLook, HostLook, Look, Looker
 from dpunetop.app.commands.output import Output, Tone
-from dpunetop.app.commands.status import WRONG_PHASES, looker, ready_condition, since_of, spelled_age
+from dpunetop.app.commands.saying import (
+    contradiction,
+    drain_tone,
+    drain_words,
+    since_words,
+    written_document,
+    written_words,
+)
+from dpunetop.app.commands.status import WRONG_PHASES, Row, looker, ready_condition
 from dpunetop.app.commands.waysout import Case, WayOut, ways_out
 from dpunetop.base.quoting import cut, named
 from dpunetop.domain.dpunode.status import DpuNodeStatus, Phase
+from dpunetop.domain.dpunode.written import Written
 from dpunetop.domain.drain.model.facts import HostView
 from dpunetop.domain.names import NODEMAINTENANCES, maintenance_name
 from dpunetop.domain.reasons import meaning
@@ -43,6 +52,16 @@ class Story:
     """What was not looked at, and why."""
     ways: tuple[WayOut, ...]
     events: tuple[Happened, ...]
+
+    @property
+    def since(self) -> int:
+        """See `status.Row.since`."""
+        return Row(self.config, self.host, self.status).since
+
+    @property
+    def written(self) -> Written | None:
+        """What the operator has written of the DPU; None: nothing."""
+        return self.config.written.get(self.status.dpu)
 
     @property
     def view(self) -> HostView | None:
@@ -115,7 +134,7 @@ def exit_of(story: Story) -> Exit:
 def show(out: Output, look: Look, node: str, stories: Sequence[Story], now: datetime) -> None:
     """The stories, one after the other; without one, which names there are."""
     for story in stories:
-        for text, tone in _lines(story, now):
+        for text, tone in _lines(look, story, now):
             out.line(text, tone)
         out.line()
     if not stories:
@@ -131,7 +150,7 @@ def _known(look: Look) -> str:
     return cut(", ".join(map(named, names)), _MOST_WORDS) if names else "none"
 
 
-def _lines(story: Story, now: datetime) -> Iterable[tuple[str, Tone]]:
+def _lines(look: Look, story: Story, now: datetime) -> Iterable[tuple[str, Tone]]:
     status, tone = story.status, Tone.BAD if story.status.phase in WRONG_PHASES else Tone.PLAIN
     host = f"host {named(status.host)}" if status.host else "no host"
     yield f"DPU {named(status.dpu)}, {host}, DpuClusterConfig {_who(story)}", Tone.PLAIN
@@ -140,6 +159,7 @@ def _lines(story: Story, now: datetime) -> Iterable[tuple[str, Tone]]:
     yield from _waits(story)
     yield from (_condition_line(each) for each in status.conditions)
     yield from _drain_lines(story)
+    yield from _written_lines(look, story, now)
     yield from _mistake_lines(story)
     yield from ((f"  not looked at: {_cut(each)}", Tone.WARN) for each in story.unseen)
     yield from _operator_lines(story)
@@ -152,11 +172,7 @@ def _who(story: Story) -> str:
 
 
 def _since(story: Story, now: datetime) -> str:
-    since = since_of(story.host, story.status)
-    if not since:
-        return ""
-    when = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f", since {when} ({spelled_age(now.timestamp() - since)})"
+    return since_words(story.since, now)
 
 
 def _waits(story: Story) -> Iterable[tuple[str, Tone]]:
@@ -187,6 +203,17 @@ def _drain_lines(story: Story) -> Iterable[tuple[str, Tone]]:
     }
     spelled = (f"{name} {datetime.fromtimestamp(at, UTC):%H:%M:%S}" for name, at in steps.items() if at)
     yield f"  drain:     {', '.join(spelled)}", Tone.PLAIN
+
+
+def _written_lines(look: Look, story: Story, now: datetime) -> Iterable[tuple[str, Tone]]:
+    """What the operator has written in the DpuNode, and where this look says something else."""
+    words = written_words(story.config, story.status, now)
+    if words:
+        yield f"  operator:  {_cut(words)}", Tone.PLAIN
+    if against := contradiction(look, story.config, story.status, now):
+        yield f"  but:       {against}", Tone.WARN
+    if story.written is not None and story.written.drain is not None:
+        yield f"  last drain: {drain_words(story.written.drain)}", drain_tone(story.written.drain)
 
 
 def _mistake_lines(story: Story) -> Iterable[tuple[str, Tone]]:
@@ -231,7 +258,9 @@ def as_document(story: Story) -> Mapping[str, Any]:
         "phase": str(status.phase),
         "reason": status.reason,
         "message": status.message,
-        "since": since_of(story.host, status) or None,
+        "since": story.since or None,
+        "written": written_document(story.written),
+        "contradicted": story.written is not None and story.written.contradicts(status),
         "waitsFor": [each.words for each in story.pods],
         "movesOn": meaning(status.reason).next_step,
         "notLookedAt": list(story.unseen),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from dpunetop.app.commands.clients import ClosedGate
@@ -27,12 +27,14 @@ from dpunetop.controllers.inquiries import Inquiries
 from dpunetop.controllers.reconciler import CONFIG_INDEXERS, Connections, Installation
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.dpunode.judge import NOT_LOOKED_AT, dpu_node_statuses, unseen_statuses
+from dpunetop.domain.dpunode.objects import written_for
 from dpunetop.domain.dpunode.status import DpuNodeStatus
+from dpunetop.domain.dpunode.written import Written, read_written
 from dpunetop.domain.drain.fleet.roster import HostScope, Roster, Slot
 from dpunetop.domain.drain.host import HostDecision, HostSnapshot, decide_host
 from dpunetop.domain.drain.hostreport import report_host
 from dpunetop.domain.drain.pairs import PairsView
-from dpunetop.domain.names import DPUCLUSTERCONFIGS
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, DPUNODES
 from dpunetop.kube.errors import ApiError, NotFound
 from dpunetop.kube.keys import INFRA, Key
 from dpunetop.kube.meta import Obj, name_of, namespace_of
@@ -76,6 +78,10 @@ class ConfigLook:
     """Why nothing is known of its hosts; empty: they are looked at."""
     unseen: str = ""
     """Why its tenant was not looked at; empty: it was."""
+    written: Mapping[str, Written] = field(default_factory=dict)
+    """What the operator has written in the `DpuNode` of each DPU."""
+    unread: str = ""
+    """Why that is not known; empty: it is, or there is no such kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +199,17 @@ class Looker:
         if isinstance(view, str) or view.roster is None:
             return ConfigLook(config, trouble=view if isinstance(view, str) else view.lacking)
         hosts = tuple(self._host(view.roster, place_slot) for place_slot in view.roster.slots.items())
-        return ConfigLook(config, hosts, view.roster, unseen=self._unseen(config))
+        written, unread = self._written(config)
+        return ConfigLook(config, hosts, view.roster, unseen=self._unseen(config), written=written, unread=unread)
+
+    def _written(self, config: DpuClusterConfig) -> tuple[Mapping[str, Written], str]:
+        """What the operator has written of each DPU; a release that does not know `DpuNode` wrote nothing."""
+        try:
+            found = self._reader.list(INFRA, Selection(DPUNODES, config.namespace))
+        except NotSynced as err:
+            return {}, "" if isinstance(err.error, NotFound) else str(err)
+        read = ((name_of(obj), read_written(obj)) for obj in found if written_for(obj) == config.uid)
+        return {name: written for name, written in read if written is not None}, ""
 
     def _unseen(self, config: DpuClusterConfig) -> str:
         cluster = config.tenant_cluster

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,9 +12,18 @@ from dpunetop.app.commands.flags import CommandParser
 from dpunetop.app.commands.invocation import Invocation, invoke
 from dpunetop.app.commands.look import Clients, ConfigLook, HostLook, Look, Looker
 from dpunetop.app.commands.output import Cell, Column, Output, Table, Tone
+from dpunetop.app.commands.saying import (
+    agreed_since,
+    contradictions,
+    drain_tone,
+    spelled_age,
+    written_document,
+    written_words,
+)
 from dpunetop.base.quoting import cut, named, printable
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, tenant_cluster_name
 from dpunetop.domain.dpunode.status import DpuNodeStatus, Phase
+from dpunetop.domain.dpunode.written import Written
 from dpunetop.domain.names import DPUCLUSTERCONFIGS
 from dpunetop.domain.reasons import CONDITIONS, READY, Gravity, meaning
 from dpunetop.kube.conditions import condition_of
@@ -48,6 +58,8 @@ _COLUMNS = (
     Column("REASON", is_wide=True),
     Column("MACHINECONFIG", is_wide=True),
     Column("IMAGE", is_wide=True),
+    Column("WRITTEN", is_wide=True),
+    Column("LAST DRAIN", is_wide=True),
     Column("WHY"),
 )
 _NETWORK = {"True": ("yes", Tone.GOOD), "False": ("NO", Tone.BAD), "Unknown": ("?", Tone.WARN)}
@@ -107,7 +119,8 @@ def exit_of(look: Look) -> Exit:
     configs = look.configs
     if any(_is_wrong(each) for each in configs):
         return Exit.WRONG
-    return Exit.UNSEEN if any(each.unseen for each in configs) else Exit.GOOD
+    is_unseen = any(each.unseen for each in configs) or any(row.dpu.phase is Phase.UNKNOWN for row in rows_of(look))
+    return Exit.UNSEEN if is_unseen else Exit.GOOD
 
 
 def _is_wrong(look: ConfigLook) -> bool:
@@ -121,29 +134,52 @@ def _is_wrong(look: ConfigLook) -> bool:
     return is_refused or has_mistakes or is_told or is_cut_off or bool(phases & WRONG_PHASES)
 
 
-def rows_of(look: Look) -> list[tuple[HostLook, DpuNodeStatus]]:
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One DPU, and what was looked at with it."""
+
+    config: ConfigLook
+    host: HostLook
+    dpu: DpuNodeStatus
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Of host and DPU."""
+        return self.dpu.host, self.dpu.dpu
+
+    @property
+    def since(self) -> int:
+        """Since when the host has no network, else since when its drain is wanted, else since when the operator has
+        written the same; in seconds of the epoch, 0: not known."""
+        return since_of(self.host, self.dpu) or agreed_since(self.config, self.dpu)
+
+
+def rows_of(look: Look) -> list[Row]:
     """All DPUs, the worst first."""
     order = list(Phase)
-    found = [(host, each) for config in look.configs for host in config.hosts for each in host.statuses]
-    return sorted(found, key=lambda row: (order.index(row[1].phase), not row[1].lacks_network, row[1].host, row[1].dpu))
+    found = [Row(config, host, each) for config in look.configs for host in config.hosts for each in host.statuses]
+    return sorted(found, key=lambda row: (order.index(row.dpu.phase), not row.dpu.lacks_network, *row.names))
 
 
 def show(out: Output, look: Look, now: datetime) -> None:
     """The table, and what it does not say."""
     rows = rows_of(look)
     if rows:
-        out.table(Table(_COLUMNS, tuple(_row(host, each, now) for host, each in rows)))
+        out.table(Table(_COLUMNS, tuple(_row(each, now) for each in rows)))
         out.line()
-    out.line(*_network_words(look, [each for _, each in rows]))
+    out.line(*_network_words([each.dpu for each in rows]))
     for config in look.configs:
         for text, tone in _config_words(config):
             out.line(text, tone)
+    for text in contradictions(look, now):
+        out.line(text, Tone.WARN)
     if not look.configs:
         out.line("there is no DpuClusterConfig", Tone.WARN)
     out.line(look.operator.words, Tone.PLAIN if look.operator.is_alive else Tone.WARN)
 
 
-def _row(host: HostLook, each: DpuNodeStatus, now: datetime) -> tuple[Cell, ...]:
+def _row(row: Row, now: datetime) -> tuple[Cell, ...]:
+    host, each, written = row.host, row.dpu, row.config.written.get(row.dpu.dpu)
     network, tone = _NETWORK[each.has_network] if each.host else ("-", Tone.DIM)
     return (
         Cell(named(each.host) if each.host else "-"),
@@ -151,12 +187,29 @@ def _row(host: HostLook, each: DpuNodeStatus, now: datetime) -> tuple[Cell, ...]
         Cell(f"{host.config.namespace}/{host.config.name}"),
         Cell(str(each.phase), _TONES[each.phase]),
         Cell(network, tone),
-        Cell(_age(since_of(host, each), now)),
+        Cell(_age(row.since, now)),
         Cell(each.reason),
         Cell(printable(each.machine_config, 60) or "-"),
         Cell(printable(each.ovn_image, 80) or "-"),
-        Cell(printable(each.message, _MOST_WORDS)),
+        Cell(written.phase if written else "-"),
+        _drain_cell(written, now),
+        Cell(_why(row, now)),
     )
+
+
+def _drain_cell(written: Written | None, now: datetime) -> Cell:
+    drain = None if written is None else written.drain
+    if drain is None:
+        return Cell("-")
+    ended = f"{_age(drain.ended, now)} ago" if drain.ended else "goes on"
+    return Cell(f"{ended}, {spelled_age(sum(drain.steps.values()))}", drain_tone(drain))
+
+
+def _why(row: Row, now: datetime) -> str:
+    """What was not looked at may well have been written of."""
+    words = printable(row.dpu.message, _MOST_WORDS)
+    said = written_words(row.config, row.dpu, now) if row.dpu.phase is Phase.UNKNOWN else ""
+    return f"{words}; the operator {said}" if said and not row.config.unread else words
 
 
 def since_of(host: HostLook, each: DpuNodeStatus) -> int:
@@ -167,22 +220,11 @@ def since_of(host: HostLook, each: DpuNodeStatus) -> int:
     return 0 if each.drain is None else each.drain.wanted
 
 
-def spelled_age(seconds: float) -> str:
-    """A duration as kubectl shows it: two units at most."""
-    whole = max(0, int(seconds))
-    for unit, size, below in (("d", 86400, 3600), ("h", 3600, 60), ("m", 60, 1)):
-        if whole >= 2 * size:
-            rest = whole % size // below
-            smaller = {"d": "h", "h": "m", "m": "s"}[unit]
-            return f"{whole // size}{unit}{f'{rest}{smaller}' if rest and whole < 10 * size else ''}"
-    return f"{whole}s"
-
-
 def _age(since: int, now: datetime) -> str:
     return spelled_age(now.timestamp() - since) if since else "-"
 
 
-def _network_words(look: Look, statuses: Iterable[DpuNodeStatus]) -> tuple[str, Tone]:
+def _network_words(statuses: Iterable[DpuNodeStatus]) -> tuple[str, Tone]:
     hosts = {each.host: each for each in reversed(list(statuses)) if each.host}
     without = sorted(host for host, each in hosts.items() if each.has_network == "False")
     unknown = [host for host, each in hosts.items() if each.has_network == "Unknown"]
@@ -246,7 +288,7 @@ def as_document(look: Look, now: datetime) -> dict[str, Any]:
             "message": look.operator.words,
         },
         "configs": [_config_document(each) for each in look.configs],
-        "dpus": [_dpu_document(host, each) for host, each in rows_of(look)],
+        "dpus": [_dpu_document(each) for each in rows_of(look)],
         "lookedAt": now.astimezone(UTC).isoformat(timespec="seconds"),
     }
 
@@ -265,7 +307,8 @@ def _config_document(look: ConfigLook) -> dict[str, Any]:
     }
 
 
-def _dpu_document(host: HostLook, each: DpuNodeStatus) -> dict[str, Any]:
+def _dpu_document(row: Row) -> dict[str, Any]:
+    host, each, written = row.host, row.dpu, row.config.written.get(row.dpu.dpu)
     return {
         "config": f"{host.config.namespace}/{host.config.name}",
         "dpu": each.dpu,
@@ -274,9 +317,11 @@ def _dpu_document(host: HostLook, each: DpuNodeStatus) -> dict[str, Any]:
         "reason": each.reason,
         "message": each.message,
         "network": each.has_network,
-        "since": since_of(host, each) or None,
+        "since": row.since or None,
         "ovnImage": each.ovn_image,
         "machineConfig": each.machine_config,
+        "written": written_document(written),
+        "contradicted": written is not None and written.contradicts(each),
         "conditions": [
             {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message} for c in each.conditions
         ],

@@ -95,7 +95,7 @@ def kept(obj: dict[str, Any]) -> dict[str, Any]:
     metadata = obj["metadata"]
     found: dict[str, Any] = {name: obj[name] for name in ("apiVersion", "kind") if name in obj}
     found["metadata"] = {name: metadata[name] for name in _IDENTITY if name in metadata}
-    found[_OWNER] = _same(_owner_uid(obj))
+    found[_OWNER] = _same(written_for(obj))
     found[_SAID] = _packed(obj.get("status") if isinstance(obj.get("status"), Mapping) else {})
     return found
 
@@ -131,8 +131,9 @@ def _packed(status: Any) -> str:
     return jsonio.dumps([*texts, packed, last_drain if isinstance(last_drain, Mapping) else {}]).decode()
 
 
-def _owner_uid(obj: Obj) -> str:
-    """Whoever copies label and reference is no author: only we apply with our field manager."""
+def written_for(obj: Obj) -> str:
+    """UID of the DpuClusterConfig for which we have made it, of the object as the API server shows it; empty: somebody
+    else has. Whoever copies label and reference is no author: only we apply with our field manager."""
     managers = (each.get("manager") for each in mappings(at(obj, "metadata", "managedFields")))
     if OWNER_LABEL not in labels_of(obj) or MANAGER not in managers:
         return ""
@@ -169,15 +170,16 @@ def _last_drain(seen: DrainTimes | None, before: LastDrain, now: int) -> LastDra
     return {**before, "endedAt": as_time(max(now, as_seconds(before.get("startedAt"))))}
 
 
-_STEPS = {
+STEP_FIELDS = {
     DrainStep.WAITING: "waitingSeconds",
     DrainStep.HOST_DRAIN: "hostDrainSeconds",
     DrainStep.DPU_DRAIN: "dpuDrainSeconds",
     DrainStep.VERIFYING: "verifyingSeconds",
 }
+"""The fields of `lastDrain`, in the order in which a drain takes the steps."""
 
 
 def _steps(drain: DrainTimes) -> dict[str, Any]:
     found: dict[str, Any] = {"startedAt": as_time(drain.wanted)}
-    found |= {_STEPS[step]: seconds for step, seconds in drain.steps.items()}
+    found |= {STEP_FIELDS[step]: seconds for step, seconds in drain.steps.items()}
     return found | ({"endedAt": as_time(max(drain.ended, drain.wanted))} if drain.ended else {})

@@ -10,7 +10,7 @@ import pytest
 from dpunetop.app.commands import status
 from dpunetop.app.commands.exits import Exit
 from dpunetop.app.commands.output import Format, Output
-from dpunetop.app.commands.status import spelled_age
+from dpunetop.app.commands.saying import spelled_age
 from dpunetop.domain import names
 from dpunetop.kube.errors import ApiError, Forbidden, Unreachable
 from dpunetop.kube.keys import NODES, PODS

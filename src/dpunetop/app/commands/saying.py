@@ -1,0 +1,122 @@
+"""What the operator has written of a DPU, beside what this look says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, assert_never
+
+from dpunetop.app.commands.look import ConfigLook, Look
+from dpunetop.app.commands.output import Tone
+from dpunetop.base.quoting import named
+from dpunetop.domain.dpunode.objects import STEP_FIELDS
+from dpunetop.domain.dpunode.status import DpuNodeStatus, DrainStep
+from dpunetop.domain.dpunode.written import PastDrain, Written
+
+_UNITS = (("d", 86400, 3600, "h"), ("h", 3600, 60, "m"), ("m", 60, 1, "s"))
+
+
+def spelled_age(seconds: float) -> str:
+    """A duration as kubectl shows it: two units at most."""
+    whole = max(0, int(seconds))
+    for unit, size, below, smaller in _UNITS:
+        if whole >= 2 * size:
+            rest = whole % size // below
+            return f"{whole // size}{unit}{f'{rest}{smaller}' if rest and whole < 10 * size else ''}"
+    return f"{whole}s"
+
+
+def spelled_time(seconds: int) -> str:
+    """A moment, as the API writes it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def since_words(since: int, now: datetime) -> str:
+    """Since when, to put behind what has been so; nothing for what is not known."""
+    return f", since {spelled_time(since)} ({spelled_age(now.timestamp() - since)})" if since else ""
+
+
+def agreed_since(config: ConfigLook, judged: DpuNodeStatus) -> int:
+    """Since when it has been in its phase, if the operator has written the same; 0: not known."""
+    written = config.written.get(judged.dpu)
+    return 0 if written is None or written.contradicts(judged) or written.phase != str(judged.phase) else written.since
+
+
+def written_words(config: ConfigLook, judged: DpuNodeStatus, now: datetime) -> str:
+    """What the operator wrote of the DPU; empty: nothing, and nobody expects it."""
+    written = config.written.get(judged.dpu)
+    if written is not None:
+        host = f" for host {named(written.host)}" if written.host not in ("", judged.host) else ""
+        return f"wrote {written.phase}{host} ({written.reason}){since_words(written.since, now)}"
+    return f"what it wrote of the DPU was not looked at: {config.unread}" if config.unread else ""
+
+
+def contradictions(look: Look, now: datetime) -> Iterable[str]:
+    """A line for each DPU of which the operator wrote something else than this look says, and who is to be believed."""
+    for config in look.configs:
+        for judged in (each for host in config.hosts for each in host.statuses):
+            words = contradiction(look, config, judged, now)
+            if words:
+                yield f"DPU {named(judged.dpu)}: {words}"
+
+
+def contradiction(look: Look, config: ConfigLook, judged: DpuNodeStatus, now: datetime) -> str:
+    """In how far what the operator wrote contradicts this look; empty: it does not."""
+    written = config.written.get(judged.dpu)
+    if written is None or not written.contradicts(judged):
+        return ""
+    wrote = _placed(written.phase, written.host) + since_words(written.since, now)
+    says = _placed(str(judged.phase), judged.host)
+    return f"the operator wrote {wrote}, and this look says {says}: {_whom(look, config)}"
+
+
+def _placed(phase: str, host: str) -> str:
+    return f"{phase} for host {named(host)}" if host else phase
+
+
+def _whom(look: Look, config: ConfigLook) -> str:
+    if config.unseen:
+        return "the tenant was not looked at, so believe the operator if it is at work"
+    if look.operator.is_alive:
+        return "it is at work, and either sees more than one look can or is about to write; look again"
+    return "what it wrote is old, since no operator is known to be at work"
+
+
+def drain_words(drain: PastDrain) -> str:
+    """The last drain in one line."""
+    ended = f" to {spelled_time(drain.ended)}" if drain.ended else ", goes on"
+    steps = ", ".join(f"{seconds} s {_step_words(step)}" for step, seconds in drain.steps.items())
+    return f"{spelled_time(drain.started)}{ended}{f': {steps}' if steps else ''}"
+
+
+def _step_words(step: DrainStep) -> str:
+    match step:
+        case DrainStep.WAITING:
+            return "waiting for its turn"
+        case DrainStep.HOST_DRAIN:
+            return "draining the host"
+        case DrainStep.DPU_DRAIN:
+            return "draining the DPU, with its reboot"
+        case DrainStep.VERIFYING:
+            return "proving the network"
+    assert_never(step)
+
+
+def drain_tone(drain: PastDrain) -> Tone:
+    """One that goes on is worth a look."""
+    return Tone.PLAIN if drain.ended else Tone.WARN
+
+
+def written_document(written: Written | None) -> Mapping[str, Any] | None:
+    """For programs."""
+    if written is None:
+        return None
+    drain = written.drain
+    steps = {} if drain is None else {STEP_FIELDS[step]: seconds for step, seconds in drain.steps.items()}
+    return {
+        "phase": written.phase,
+        "since": written.since or None,
+        "reason": written.reason,
+        "host": written.host,
+        "lastDrain": drain and {"started": drain.started, "ended": drain.ended or None, **steps},
+    }
