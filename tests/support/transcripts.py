@@ -14,6 +14,7 @@ _MASKS = (
     (re.compile(r"\b\d\d:\d\d:\d\d\b(?!Z)"), "00:00:00"),
     (re.compile(r"(?<![\w.-])(\d+d)?(\d+h)?(\d+m)?\d+[smhd](?![\w.-])"), "9s"),
     (re.compile(r"\b\d+ s ago"), "1 s ago"),
+    (re.compile(r"\b\d+ s (?=waiting|draining|proving)"), "9 s "),
     (re.compile(r'"[^"\s]*_[0-9a-f]{16}"'), '"dpunetop-0"'),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:6443"),
     (re.compile(r"force:[0-9a-zA-Z-]+"), "force:BOOT-ID"),

@@ -92,6 +92,19 @@ def block(trial: Trial, host: str) -> Callable[[], object]:
     return lambda: trial.tenant.delete(path, {"gracePeriodSeconds": 0})
 
 
+CREDENTIALS = "tenant-kubeconfig", "pod-credential", "operator-credential"
+RIGHTS = "operator-rights", "tenant-rights", "pod-rights"
+
+
+def _wide(checks: tuple[str, ...]) -> list[str]:
+    return ["-o", "wide", *(word for check in checks for word in ("--check", check))]
+
+
+def _is_told(text: str) -> bool:
+    """Whether what blocks the drain is seen, and the operator has written that there is one."""
+    return "allows no eviction of it now" in text and "operator:  wrote Draining" in text and "  but: " not in text
+
+
 def cordon(trial: Trial, dpu: str, yes: bool = True) -> None:
     """A person cordons the DPU, or takes that back."""
     trial.infra.patch(get(NODES, "", dpu).target, {"spec": {"unschedulable": yes or None}})
@@ -101,12 +114,13 @@ def test_a_first_time_user_has_five_questions_and_types_five_commands(
     demo: Trial, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     user, (dpu, host) = User(demo, capsys, tmp_path), list(demo.names.pairs.items())[-1]
+    eventually(lambda: user.types("status", "-o", "wide")[0].count(" Serving "), lambda count: count == 3 * DPUS, SLOW)
     said, code = user.asks("Which hosts have no network?", "status")
     assert f"{DPUS} of {DPUS} hosts have a network" in said
     assert code == Exit.GOOD, said
     unblock = block(demo, host)
     cordon(demo, dpu)
-    eventually(lambda: user.types("explain", dpu)[0], lambda text: "allows no eviction of it now" in text, SLOW)
+    eventually(lambda: user.types("explain", dpu)[0], _is_told, SLOW)
     said, code = user.asks(f"Why is {dpu} not draining?", "explain", dpu)
     assert f"pod {demo.tenant_namespace}/shop-0 of the tenant is running" in said
     assert f"PodDisruptionBudget {demo.tenant_namespace}/shop allows no eviction of it now" in said
@@ -124,6 +138,10 @@ def test_a_first_time_user_has_five_questions_and_types_five_commands(
     said, code = user.asks("And if the selector picked no DPU any more?", "render", "--diff", "-f", fewer)
     assert "would drop DPUs that serve" in said
     assert code == Exit.UNSEEN
+    said, code = user.asks("Is my kubeconfig about to expire?", "doctor", *_wide(CREDENTIALS))
+    assert f"Secret {demo.namespace}/{demo.names.secret}" in said, said
+    said, code = user.asks("May the operator do its work here?", "doctor", *_wide(RIGHTS))
+    assert "3 checks: " in said, said
     said, _ = user.types("doctor", "-o", "wide")  # what it finds in this world is the business of its own tests
     assert re.search(r"\d+ checks: ", said), said
     assert f"Secret {demo.namespace}/{demo.names.secret}" in said, said

@@ -55,13 +55,21 @@ def parser() -> CommandParser:
         default=OVN_KUBERNETES_NAMESPACE,
         help="of OVN-Kubernetes in tenants, where no DpuClusterConfig says another; default %(default)s",
     )
+    made.add_argument(
+        "--check",
+        action="append",
+        choices=[check.id for check in CHECKS],
+        metavar="CHECK",
+        help="only that one of docs/cli.md, again for one more; default: all",
+    )
     return made
 
 
 def _body(invocation: Invocation) -> Exit:
     namespace = invocation.flags.operator_namespace or DEFAULT_OPERATOR_NAMESPACE
     infra = look_at_infra(FactGatherer(invocation.infra(), INFRA), namespace, invocation.given.service_account)
-    outcomes = examine(CHECKS, views(invocation, infra, namespace))
+    wanted = [check for check in CHECKS if check.id in (invocation.given.check or [check.id])]
+    outcomes = examine(wanted, views(invocation, infra, namespace))
     report(invocation.out, outcomes)
     return exit_of(outcomes)
 
@@ -136,7 +144,7 @@ def _tell(out: Output, diagnosis: Diagnosis) -> None:
 def _summary(outcomes: Sequence[Outcome]) -> str:
     verdicts = [outcome.verdict for outcome in outcomes]
     counts = [f"{verdicts.count(each)} {each.value}" for each in Verdict if each in verdicts]
-    return f"{len(outcomes)} checks: {', '.join(counts)}"
+    return f"{len(outcomes)} check{'' if len(outcomes) == 1 else 's'}: {', '.join(counts)}"
 
 
 def _document(outcome: Outcome) -> dict[str, object]:

@@ -18,6 +18,7 @@ from dpunetop.domain.names import (
     CLUSTERVERSIONS,
     DPU_ROLE,
     DPUCLUSTERCONFIGS,
+    DPUNODES,
     DRAIN_BLOCKER,
     ENV_OVERRIDES,
     EXPIRES_AT_ANNOTATION,
@@ -59,6 +60,7 @@ from dpunetop.kube.shapes import at
 OPERATOR_ACCOUNT = "dpunetop"
 TENANT_ACCOUNT = "dpunetop-operator"
 _SHIPPED_NAMESPACE = "openshift-dpu-network-operator"
+_OUR_KINDS = (DPUCLUSTERCONFIGS, DPUNODES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,8 @@ def _infra_kinds(looker: FactGatherer) -> tuple[Obj, ...]:
     looker.serves(cluster.SCC)
     looker.serves(PODDISRUPTIONBUDGETS)
     looker.serves(MACHINECONFIGS)
-    looker.get(CUSTOMRESOURCEDEFINITIONS, "", crd_name(DPUCLUSTERCONFIGS))
+    for kind in _OUR_KINDS:
+        looker.get(CUSTOMRESOURCEDEFINITIONS, "", crd_name(kind))
     looker.list(Selection(NODES))
     looker.get(NAMESPACES, "", KUBE_SYSTEM)
     looker.get(DAEMONSETS, OVN_KUBERNETES_NAMESPACE, OVNKUBE_NODE)
@@ -229,14 +232,14 @@ def _tenant_manifests(namespace: str) -> tuple[Obj, ...]:
 
 def facts(infra: InfraLook, tenant: TenantLook, now: datetime, namespace: str) -> Facts:
     """What the checks judge. `namespace` is the operator's."""
-    definition = next(obj for obj in assets.operator_manifests() if name_of(obj) == crd_name(DPUCLUSTERCONFIGS))
+    shipped = {name_of(obj): obj for obj in assets.operator_manifests()}
     return Facts(
         infra=infra.seen,
         tenant=tenant.seen,
         now=now,
         namespace=namespace,
         tenant_namespace=tenant.namespace,
-        definition=definition,
+        definitions=tuple(shipped[crd_name(kind)] for kind in _OUR_KINDS),
         whose=tenant.whose,
         configs=tenant.configs,
         infra_grants=infra.grants,

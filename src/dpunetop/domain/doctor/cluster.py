@@ -99,23 +99,35 @@ def _api(infra: ClusterFacts, resource: Resource, without: str, mend: str) -> It
 # --- the kind ---
 
 
-def judge_definition(facts: Facts) -> Iterator[Diagnosis]:
-    """The CustomResourceDefinition of infra is the one of this release."""
-    about = f"CustomResourceDefinition {crd_name(DPUCLUSTERCONFIGS)}"
-    live = facts.infra.get(CUSTOMRESOURCEDEFINITIONS, "", crd_name(DPUCLUSTERCONFIGS))
-    if live is None:
+def judge_definition(facts: Facts) -> Iterable[Diagnosis]:
+    """The CustomResourceDefinitions of infra are those of this release."""
+    return each(facts.definitions, lambda wanted: _definition(facts, wanted))
+
+
+def _definition(facts: Facts, wanted: Obj) -> Iterator[Diagnosis]:
+    """Without DpuNode, the operator does its work and cannot tell of each DPU."""
+    name, about = name_of(wanted), f"CustomResourceDefinition {name_of(wanted)}"
+    live, is_needed = facts.infra.get(CUSTOMRESOURCEDEFINITIONS, "", name), name == crd_name(DPUCLUSTERCONFIGS)
+    other = "" if live is None else _other_schema(wanted, live)
+    if live is None and is_needed:
         yield fail(about, "does not exist, so that no DpuClusterConfig can be made", INSTALL)
-        return
-    wanted, found = _schemas(facts.definition), _schemas(live)
-    lacking = sorted(set(wanted) - set(found))
-    strange = sorted(set(found) - set(wanted))
-    other = sorted(path for path in set(wanted) & set(found) if wanted[path] != found[path])
-    told = (("lacks", lacking), ("has besides", strange), ("says something else of", other))
-    words = "; ".join(f"{what} {_some(paths)}" for what, paths in told if paths)
-    if words:
-        yield fail(about, f"is of another release than this program: it {words}", INSTALL)
+    elif live is None:
+        yield warn(about, "does not exist, so that the operator writes nothing of single DPUs", INSTALL)
+    elif other and is_needed:
+        yield fail(about, f"is of another release than this program: it {other}", INSTALL)
+    elif other:
+        yield warn(about, f"is of another release than this program: it {other}", INSTALL)
     else:
         yield ok(about, "is the one of this release")
+
+
+def _other_schema(wanted: Obj, live: Obj) -> str:
+    """In what it differs from the one of this release; empty: in nothing."""
+    ours, found = _schemas(wanted), _schemas(live)
+    lacking, strange = sorted(set(ours) - set(found)), sorted(set(found) - set(ours))
+    other = sorted(path for path in set(ours) & set(found) if ours[path] != found[path])
+    told = (("lacks", lacking), ("has besides", strange), ("says something else of", other))
+    return "; ".join(f"{what} {_some(paths)}" for what, paths in told if paths)
 
 
 def _some(paths: list[str]) -> str:

@@ -175,8 +175,8 @@ class Facts:
     """Of the operator."""
     tenant_namespace: str
     """Of OVN-Kubernetes in the tenant."""
-    definition: Obj
-    """The CustomResourceDefinition as shipped."""
+    definitions: tuple[Obj, ...]
+    """The CustomResourceDefinitions as shipped."""
     whose: str = "the tenant"
     """The tenant, as a person names it."""
     configs: frozenset[tuple[str, str]] | None = None

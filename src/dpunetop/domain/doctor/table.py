@@ -24,8 +24,8 @@ CHECKS: Final = (
     ),
     Check(
         "definition",
-        "The kind DpuClusterConfig",
-        "CustomResourceDefinition, against the one of this release",
+        "The kinds DpuClusterConfig and DpuNode",
+        "their CustomResourceDefinitions, against those of this release",
         Side.INFRA,
         cluster.judge_definition,
     ),
