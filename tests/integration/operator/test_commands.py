@@ -102,7 +102,8 @@ def _wide(checks: tuple[str, ...]) -> list[str]:
 
 def _is_told(text: str) -> bool:
     """Whether what blocks the drain is seen, and the operator has written that there is one."""
-    return "allows no eviction of it now" in text and "operator:  wrote Draining" in text and "  but: " not in text
+    written = "operator:  wrote Draining" in text and "goes on: " in text and "  but: " not in text
+    return written and "allows no eviction of it now" in text
 
 
 def cordon(trial: Trial, dpu: str, yes: bool = True) -> None:
