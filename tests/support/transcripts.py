@@ -20,6 +20,8 @@ _MASKS = (
     (re.compile(r"force:[0-9a-zA-Z-]+"), "force:BOOT-ID"),
     (re.compile(r"\b[0-9a-f]{32}\b|\b[0-9a-f]{16}\b"), "0123456789abcdef"),
     (re.compile(r"# \d+ objects"), "# 10 objects"),
+    (re.compile(r"\band \d+ more\b"), "and 9 more"),
+    (re.compile(r"\ball \d+ rights\b"), "all 99 rights"),
     (re.compile(r"@@ -\d+,\d+ \+\d+,\d+ @@"), "@@"),
 )
 
