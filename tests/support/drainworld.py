@@ -686,7 +686,7 @@ class World:
 
     def foreign_begin(self) -> bool:
         """One maintenance a node. With our mark on the host nobody could tell whose cordon its end takes away."""
-        if self.maintenances() or self.host().mark is not None:
+        if not self.served or self.maintenances() or self.host().mark is not None:
             return False
         metadata = {"name": FOREIGN, "finalizers": [FINALIZER]}
         self.tenant.put(NODEMAINTENANCES, {"metadata": metadata, "spec": {"nodeName": HOST}})
