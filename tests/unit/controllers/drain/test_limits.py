@@ -9,6 +9,7 @@ import pytest
 from dpunetop.domain import names
 from dpunetop.domain.drain.model.limits import DEFAULT_SECONDS, LimitedStep
 from dpunetop.domain.drain.report.overdue import BEGINNING_SECONDS
+from dpunetop.domain.drain.rules.remembering import ABANDONED_SECONDS
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import CONFIGMAPS, NODES, PODS
@@ -265,3 +266,39 @@ def test_a_host_that_is_drained_once_more_is_not_told_at_once() -> None:
     world.clock.step(BEGINNING_SECONDS + 2)
     world.settle()
     assert world.said()[1] != "HostDrainOverdue"
+
+
+# --- a taint without a maintenance ------------------------------------------------------------------------------------
+
+
+def tainted() -> World:
+    """A look at a host that bears the taint of a maintenance which nobody sees."""
+    world = World().protected()
+    world.change(world.tenant, NODES, "", HOST, spec=DRAINED)
+    assert world.settle() == ABANDONED_SECONDS
+    assert world.said() == ("True", "AllProtected")
+    return world
+
+
+def test_a_taint_whose_maintenance_is_gone_is_told_once_it_has_lasted_and_until_it_is_off() -> None:
+    world = tainted()
+    world.clock.step(ABANDONED_SECONDS)
+    world.settle()
+    assert world.said() == ("False", "HostStillCordoned")
+    assert f"kubectl uncordon {HOST} && kubectl taint nodes {HOST} {names.MAINTENANCE_TAINT}-" in world.message()
+    assert world.events() == ["Warning HostStillCordoned"]
+    world.change(world.tenant, NODES, "", HOST, spec={})
+    world.settle()
+    assert world.said() == ("True", "AllProtected")
+
+
+def test_a_taint_whose_maintenance_is_only_seen_later_is_not_told_and_counts_anew_when_that_is_gone() -> None:
+    world = tainted()
+    theirs = {"metadata": {"name": "theirs"}, "spec": {"nodeName": HOST}, "status": {"phase": "Succeeded"}}
+    world.tenant.put(names.NODEMAINTENANCES, theirs)
+    world.clock.step(ABANDONED_SECONDS)
+    world.settle()
+    assert (world.said(), world.events()) == (("True", "AllProtected"), [])
+    world.tenant.drop(names.NODEMAINTENANCES, "", "theirs")
+    assert world.settle() == ABANDONED_SECONDS
+    assert (world.said(), world.events()) == (("True", "AllProtected"), [])
