@@ -16,7 +16,7 @@ from dpunetop.base.quoting import named
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.poolend import staying_nodes
 from dpunetop.domain.drain.model.facts import Author, HostNode, HostRef
-from dpunetop.domain.drain.model.maintenances import leave_host, mark_host, restore_host
+from dpunetop.domain.drain.model.maintenances import leave_host, mark_host, restore_host, was_cordoned
 from dpunetop.domain.drain.model.readers import host_node, maintenance
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
@@ -297,8 +297,7 @@ def _maintenance(obj: Obj, hosts: Mapping[str, HostNode]) -> Look:
     if host is None or not host.cordoned or host.mark:
         return Look((Act(Delete(TENANT, names.NODEMAINTENANCES, obj, Fence.VERSION), ""),))
     host_ref = _host_ref(host, owner_of(obj))
-    was_cordoned = host.mark is None and bool(read.cordoned_before)
-    mark = mark_host(host_ref, host, True) if was_cordoned else leave_host(host_ref, host)
+    mark = mark_host(host_ref, host, True) if was_cordoned(read, host) else leave_host(host_ref, host)
     return Look((Act(mark, ": it is to come out cordoned, because no DPU serves it"),), (f"{what} goes after that",))
 
 

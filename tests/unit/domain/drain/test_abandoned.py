@@ -4,6 +4,7 @@ enough; else it is told, with what a person does about it."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -268,3 +269,32 @@ def test_until_then_nothing_is_begun_ended_or_said_to_be_wrong(given: DpuView) -
     assert decide(early).task is None
     (told,) = dpu_statuses(early, decide(early))
     assert told.stage not in (DpuPhase.HELD, DpuPhase.FAILED)
+
+
+# --- a tenant that is restored ----------------------------------------------------------------------------------------
+
+RESTORED: dict[str, tuple[Do, bool]] = {  # what is lost beside, and whether a person is needed
+    "all of it": (lambda world: None, False),
+    "without the maintenance": (World.maintenance_vanishes, False),
+    "without the mark": (loses_mark, False),
+    "without both": (loses_both, True),
+}
+
+
+@pytest.mark.parametrize(("loses", "needs_person"), RESTORED.values(), ids=RESTORED.keys())
+def test_a_tenant_that_is_restored_into_the_middle_of_a_drain_which_is_over_keeps_no_host(
+    loses: Do, needs_person: bool
+) -> None:
+    world = drained()
+    backup = deepcopy(world.tenant.objects)
+    world.uncordon(DPU)
+    world.settle()
+    world.tenant.objects.clear()
+    world.tenant.objects.update(backup)
+    world.workloads = False
+    loses(world)
+    world.crash()
+    world.settle()
+    assert world.uncordon_stuck_host() is needs_person
+    world.settle()
+    assert (world.violations, world.unsettled(), world.host().cordoned) == ([], [], False)
