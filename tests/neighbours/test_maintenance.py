@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from dpunetop.domain.names import CORDONED_BEFORE_ANNOTATION, MAINTENANCE_TAINT, NODEMAINTENANCES, maintenance_name
-from dpunetop.kube.errors import ApiError, NotFound
-from dpunetop.kube.keys import LEASES, NODES
-from dpunetop.kube.meta import annotations_of, name_of, new_object, uid_of
+from dpunetop.kube.errors import ApiError
+from dpunetop.kube.keys import LEASES
+from dpunetop.kube.meta import new_object
 from dpunetop.kube.requests import get
-from dpunetop.sandbox import seed
 from dpunetop.sandbox.realneighbours.maintenance import LEASES_NAMESPACE, NodeMaintenanceNeighbour
 from support import audit
-from support.drainrules import is_cordoned
 from support.drains import Drains
 from support.neighbours import Neighbours, holds_for, told, wanted, watched
 from support.trial import Trial, eventually
@@ -90,57 +87,6 @@ def test_its_webhook_refuses_a_second_maintenance_and_a_host_that_does_not_exist
     body = {"apiVersion": "nodemaintenance.medik8s.io/v1beta1", "kind": "NodeMaintenance"}
     with pytest.raises(ApiError, match="no node with name nobody"):
         trial.tenant.create(collection, {**body, "metadata": {"name": "x"}, "spec": {"nodeName": "nobody"}})
-
-
-def test_a_host_that_is_registered_anew_in_its_drain_is_led_out_though_its_maintenance_is_removed_by_force(
-    trial: Trial, drains: Drains, maintenance: NodeMaintenanceNeighbour
-) -> None:
-    [dpu, host] = next(iter(drains.pairs.items()))
-    with ExitStack() as gone:
-        with wanted(drains, dpu):
-            drains.until_open(dpu)
-            before = uid_of(drains.host(host))
-            trial.tenant.delete(get(NODES, "", host).target)
-            trial.world.tenant.apply(seed.host_node(host))
-            eventually(lambda: drained_anew(drains, host, before), bool, SAID_SECONDS)
-            drains.until_open(dpu, SAID_SECONDS)
-            gone.enter_context(uninstalled(trial, maintenance))
-        strip(trial, drains, host)
-        drains.until_idle(SAID_SECONDS)
-        assert not any(taint["key"] == MAINTENANCE_TAINT for taint in drains.host(host)["spec"].get("taints") or ())
-    trial.wait("PairsHealthy", "True", within=SAID_SECONDS)
-
-
-def drained_anew(drains: Drains, host: str, before: str) -> bool:
-    """Whether another Node than before is drained, and bears our mark."""
-    node = drains.host(host)
-    is_another = bool(node) and uid_of(node) != before and CORDONED_BEFORE_ANNOTATION in annotations_of(node)
-    return is_another and is_cordoned(node) and status(drains, host).get("phase") == "Succeeded"
-
-
-@contextmanager
-def uninstalled(trial: Trial, maintenance: NodeMaintenanceNeighbour) -> Iterator[None]:
-    """Its program and its webhook are gone, and nothing else."""
-    collection = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
-    hooks = [each for each in trial.tenant.list_all(collection) if "nodemaintenances" in str(each["webhooks"])]
-    maintenance.stop()
-    for hook in hooks:
-        trial.tenant.delete(f"{collection}/{name_of(hook)}")
-    try:
-        yield
-    finally:
-        maintenance.start()
-        for hook in hooks:
-            trial.tenant.create(collection, {**hook, "metadata": {"name": name_of(hook)}})
-
-
-def strip(trial: Trial, drains: Drains, host: str) -> None:
-    """Remove the maintenance of a host by force, be it deleted already or not."""
-    path = get(NODEMAINTENANCES, "", maintenance_name(host)).target
-    with suppress(NotFound):
-        trial.tenant.patch(path, {"metadata": {"finalizers": None}})
-        trial.tenant.delete(path)
-    eventually(lambda: drains.maintenance(host), lambda found: not found, SAID_SECONDS)
 
 
 def status(drains: Drains, host: str) -> dict[str, Any]:
