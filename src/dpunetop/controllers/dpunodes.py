@@ -235,7 +235,7 @@ class DpuNodes:
             is_new = str(key) not in self._told
             self._told.add(str(key))
         if is_new:
-            self._log.warning("a DpuNode of somebody else is left as it is", dpu=str(key))
+            self._log.warning("a DpuNode that another writer made is left as it is", dpu=str(key))
 
 
 def _denied(trouble: ApiError | None) -> str:

@@ -305,7 +305,7 @@ def _held(host: HostNode, owners: _Owners) -> Look:
     """A host in a maintenance of somebody else."""
     if host.left_by not in owners.gone and not _has_outage(host, owners):
         return Look()
-    what = f"{shown(NODES, host.live)} has marks of ours, and is in a maintenance of somebody else"
+    what = f"{shown(NODES, host.live)} has marks of ours, and is in a maintenance that another writer made"
     return Look(kept=(f"{what}: sweep again when that is gone",))
 
 

@@ -429,7 +429,7 @@ class _Families:
             f"{prefix}terminal_reconcile_errors_total", "Reconciles that failed for good.", by
         )
         self.reconcile_panics = self._counter(
-            f"{prefix}reconcile_panics_total", "Reconciles that raised what nobody expected.", by
+            f"{prefix}reconcile_panics_total", "Reconciles that raised an unexpected error.", by
         )
         self.reconcile_timeouts = self._counter(
             f"{prefix}reconcile_timeouts_total", "Reconciles ended by their deadline.", by

@@ -131,7 +131,7 @@ def test_a_cordon_of_a_person_stays_whatever_became_of_ours(tenant: Tenant) -> N
     tenant.go_down(0)
     eventually(lambda: tenant.is_cordoned(0), bool, SLOW)
     tenant.schedulable(0, True)
-    tenant.says("HostWithoutNetwork", "somebody has made it schedulable")
+    tenant.says("HostWithoutNetwork", "another writer has made it schedulable")
     assert not tenant.is_cordoned(0)
     tenant.schedulable(0, False)
     tenant.come_up(0)

@@ -223,7 +223,7 @@ def test_one_that_somebody_else_has_made_is_never_touched(labels: dict[str, str]
         bed.woken.add(KEY)
         assert bed.settle() == []
     assert [each["event"] for each in logs if "DpuNode" in each["event"]] == [
-        "a DpuNode of somebody else is left as it is"
+        "a DpuNode that another writer made is left as it is"
     ]
 
 

@@ -288,7 +288,7 @@ def test_a_host_with_our_marks_in_a_maintenance_of_somebody_else_is_named(owner:
     said = said_of_tenant(upkeeps=(upkeep(owner),), hosts=(host({LEFT: GONE}, cordoned=True),))
     assert said.acts == ()
     assert said.kept == (
-        "Node w1 has marks of ours, and is in a maintenance of somebody else: sweep again when that is gone",
+        "Node w1 has marks of ours, and is in a maintenance that another writer made: sweep again when that is gone",
     )
 
 

@@ -19,8 +19,15 @@ TWICE = {
     ("runtime", "Page"): "the protocol that the cache asks for, and the client's value that fulfils it",
 }
 """Public types of one name within one layer, each with the reason."""
-GLOSSARY = (Path(__file__).parents[3] / "docs" / "glossary.md").read_text()
+DOCS = Path(__file__).parents[3] / "docs"
+GLOSSARY = (DOCS / "glossary.md").read_text()
 TERMS = re.findall(r"^\| \*\*([^*]+)\*\* \|", GLOSSARY, re.MULTILINE)
+VAGUE = re.compile(r"\b(somebody|nobody|anybody|whoever)\b", re.IGNORECASE)
+"""A message or a page names the actor: a person, another writer, no client, the operator."""
+ROWS = {"nobody holds it"}
+"""Names of rows of a table, which tests and mutants cite; no client shows them."""
+MADE = {"api.md": "from the CRDs' descriptions", "architecture.md": "the tree, from docstrings"}
+PAGES = [path for path in DOCS.rglob("*.md") if "adr" not in path.parts and path.name not in MADE]
 NEEDED = (
     "admission blocker budget claim closed cordon cycle entry epoch grant infra lease limit mark outage pair plan proof"
     " record roster slot task tenant view"
@@ -67,3 +74,26 @@ def test_the_glossary_explains_each_term_of_ours(term: str) -> None:
 
 def test_the_glossary_explains_each_term_once_in_the_order_of_the_alphabet() -> None:
     assert sorted(set(TERMS)) == TERMS
+
+
+def texts_of(tree: ast.Module) -> Iterator[str]:
+    """Texts of a module that are no docstrings, of which each part counts."""
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            yield node.value
+
+
+def test_each_message_names_who_acts() -> None:
+    found = {text for tree in modules().values() for text in texts_of(tree) if VAGUE.search(text)}
+    assert found == ROWS
+
+
+def test_the_search_finds_a_message_that_names_no_actor() -> None:
+    tree = ast.parse("""def f(x):\n    'Nobody reads this.'\n    return f'{x}: somebody has taken it'""")
+    assert [text for text in texts_of(tree) if VAGUE.search(text)] == [": somebody has taken it"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_each_page_names_who_acts(page: Path) -> None:
+    assert VAGUE.findall(page.read_text()) == []

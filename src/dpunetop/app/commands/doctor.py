@@ -21,8 +21,8 @@ from dpunetop.kube.keys import INFRA
 from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.shapes import at
 
-_ABOUT = """It looks, and writes nothing; some objects are tried as server-side dry runs. It has the rights of whoever
-calls: what may not be looked at is told as not looked at, with exit code 3."""
+_ABOUT = """It looks, and writes nothing; some objects are tried as server-side dry runs. It has the rights of the
+caller: what may not be looked at is told as not looked at, with exit code 3."""
 _TONES = {
     Verdict.OK: Tone.GOOD,
     Verdict.WARN: Tone.WARN,

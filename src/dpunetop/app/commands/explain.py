@@ -35,7 +35,7 @@ from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import INFRA
 
 SUMMARY = "Explain one DPU or host: where it stands, since when, what it waits for, and what to do."
-_EPILOG = "exit codes: 0 it is well, 1 somebody has to act, 2 usage or no such DPU or host, 3 not looked at"
+_EPILOG = "exit codes: 0 it is well, 1 a person has to act, 2 usage or no such DPU or host, 3 not looked at"
 _ASKS_FOR_PODS = frozenset({Phase.DRAINING, Phase.HELD, Phase.LEAVING, Phase.UNKNOWN})
 _MOST_WORDS = 1000
 

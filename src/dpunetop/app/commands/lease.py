@@ -49,7 +49,7 @@ def _judged(lease: Obj, now: datetime) -> OperatorSeen:
     namespace, holder = namespace_of(lease), str(at(lease, "spec", "holderIdentity") or "")
     where = f"Lease {named(namespace)}/{OPERATOR_LEASE}"
     if not holder:
-        return OperatorSeen(namespace, False, f"no operator is at work: nobody holds {where}")
+        return OperatorSeen(namespace, False, f"no operator is at work: {where} has no holder")
     renewed = _time(at(lease, "spec", "renewTime"))
     if renewed is None:
         return OperatorSeen(namespace, False, f"no operator is at work: {where} was never renewed")

@@ -54,7 +54,7 @@ class FactGatherer:
     def __init__(self, client: Asked, cluster: str) -> None:
         self._client = client
         self._cluster = cluster
-        self._release: str | Unseen = Unseen("nobody asked for it")
+        self._release: str | Unseen = Unseen("it was not asked for")
         self._served: dict[Resource, bool | Unseen] = {}
         self._lists: dict[Selection, tuple[Obj, ...] | Unseen] = {}
         self._objects: dict[Place, Obj | Unseen | None] = {}

@@ -251,7 +251,7 @@ def _stored_token(tenant: TokenDoor, namespace: str, clock: Clock) -> Sensitive:
     found = _patiently(look, clock)
     if found is None:
         place = f"Secret {namespace}/{TOKEN_SECRET}"
-        raise UsageError(f"nobody in the tenant puts a token into {place}; use --duration 8760h instead")
+        raise UsageError(f"no controller of the tenant puts a token into {place}; use --duration 8760h instead")
     return found
 
 

@@ -78,8 +78,8 @@ def judge_apis(facts: Facts) -> Iterable[Diagnosis]:
 
 _APIS = (
     (PODDISRUPTIONBUDGETS, "no DPU can be protected from being drained before its host", "upgrade the infra cluster"),
-    (MACHINECONFIGPOOLS, "the DPUs have to be configured by somebody else", ""),
-    (MACHINECONFIGS, "the DPUs have to be configured by somebody else", ""),
+    (MACHINECONFIGPOOLS, "a person or another controller has to configure the DPUs", ""),
+    (MACHINECONFIGS, "a person or another controller has to configure the DPUs", ""),
     (SCC, "pods are admitted by Pod Security alone", ""),
 )
 
@@ -190,7 +190,7 @@ def _lease(facts: Facts) -> Iterator[Diagnosis]:
     if live is None or renewed is None:
         yield warn(about, "has never been held: no operator leads here, or one runs without --leader-elect", mend)
         return
-    holder = named(str(at(live, "spec", "holderIdentity") or "nobody"))
+    holder = named(str(at(live, "spec", "holderIdentity") or "no holder"))
     age = facts.now - renewed
     if age > _STALE:
         yield fail(

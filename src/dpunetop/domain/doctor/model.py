@@ -149,7 +149,7 @@ class ClusterFacts:
         return value
 
 
-_NOBODY = Unseen("nobody asked for it")
+_NOBODY = Unseen("it was not asked for")
 
 
 @dataclass(frozen=True, slots=True)

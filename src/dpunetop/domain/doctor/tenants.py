@@ -253,7 +253,7 @@ def _worked_on(facts: Facts, tenant: ClusterFacts) -> Iterator[Diagnosis]:
         said = at(maintenance, "status", "lastError")
         mend = f"kubectl --kubeconfig TENANT describe nodemaintenance {named(name_of(maintenance))}"
         if at(maintenance, "status", "phase") is None and is_old:
-            yield fail(about, "nobody has begun with it: the node maintenance operator does not work", _SERVING)
+            yield fail(about, "no controller has begun with it: the node maintenance operator does not work", _SERVING)
         elif isinstance(said, str) and said:
             yield warn(about, f"could not go on: {sentence(said)}", mend)
 

@@ -241,7 +241,7 @@ def _protection_phase(card: _Card) -> tuple[Phase, _Said]:
 
 
 def _not_ours(card: _Card) -> _Said:
-    return _Said("NotOurs", f"a blocker or budget of {named(card.member.dpu)} is somebody else's")
+    return _Said("NotOurs", f"a blocker or budget of {named(card.member.dpu)} was made by another writer")
 
 
 def _parting(card: _Card) -> _Said:

@@ -249,7 +249,7 @@ def _by_annotation(view: PairingView, ties: _Ties, dpu: str, entry: NodeEntry) -
     if is_guarded and not _other(dpu, [*tie.asked, *tie.serving]):
         return _Said(entry)
     if why := _not_free(view, tie, dpu, host):
-        advice = f"an annotation pairs nobody with it; write an entry for {dpu} into {ENV_OVERRIDES} or remove the"
+        advice = f"an annotation does not pair it; write an entry for {dpu} into {ENV_OVERRIDES} or remove the"
         return _Said(problem=f"{words} {why}: {advice} annotation", stays=not is_guarded)
     return _Said(entry)
 

@@ -266,7 +266,7 @@ class _Answers(Generic[K, V]):
         try:
             return flight.result(DEADLINE_SECONDS + 1)
         except (TimeoutError, CancelledError) as err:
-            raise Unreachable(0, "Timeout", "nobody got an answer in time") from err
+            raise Unreachable(0, "Timeout", "the API server gave no answer in time") from err
 
     def _ask(self, key: K, flight: Future[V], ask: Callable[[], tuple[V, float]]) -> V:
         try:

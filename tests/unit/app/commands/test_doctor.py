@@ -300,7 +300,7 @@ FAULTS: dict[str, tuple[Callable[[LookedAt, LookedAt], None], Exit, tuple[str, .
     "no pools": (
         lambda infra, tenant: infra.unserved.add(names.MACHINECONFIGPOOLS),
         Exit.GOOD,
-        ("configured by somebody else", "docs/install.md"),
+        ("another controller has to configure the DPUs", "docs/install.md"),
     ),
     "SCC": (
         no_constraints,
@@ -319,7 +319,7 @@ FAULTS: dict[str, tuple[Callable[[LookedAt, LookedAt], None], Exit, tuple[str, .
     "a maintenance that nobody begins with": (
         old_maintenance,
         Exit.WRONG,
-        ("NodeMaintenance hers of the tenant: nobody has begun with it", "grep node-maintenance"),
+        ("NodeMaintenance hers of the tenant: no controller has begun with it", "grep node-maintenance"),
     ),
     "a maintenance with an error": (
         stuck_maintenance,

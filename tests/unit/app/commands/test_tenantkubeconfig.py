@@ -107,7 +107,7 @@ def test_with_apply_what_deploy_has_is_applied_in_the_namespace_of_the_tenant() 
 def test_a_tenant_that_fills_no_secret_is_told_with_the_other_way() -> None:
     tenant = prepared()
     tenant.fills = False
-    with pytest.raises(UsageError, match=r"nobody in the tenant puts a token into Secret .*--duration"):
+    with pytest.raises(UsageError, match=r"no controller of the tenant puts a token into Secret .*--duration"):
         token_of(tenant, LASTING, HurriedClock())
 
 

@@ -653,7 +653,7 @@ NOT_FORCED: dict[str, Change] = {
 def test_a_budget_is_not_forced_open_when_of_its_dpu(what: str) -> None:
     world = forced()
     NOT_FORCED[what](world)
-    assert "nobody forces it now" in finish(world)
+    assert "it is not forced any more" in finish(world)
     assert world.budget(DPU).is_open is False
 
 

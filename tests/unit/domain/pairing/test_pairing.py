@@ -65,7 +65,7 @@ TAKEN = (
 
 def refused(why: str, dpu: str = "d", host: str = "x") -> str:
     advice = f"write an entry for {dpu} into env-overrides or remove the annotation"
-    return f"{dpu}: annotation {NOTE} names {host}, which {why}: an annotation pairs nobody with it; {advice}"
+    return f"{dpu}: annotation {NOTE} names {host}, which {why}: an annotation does not pair it; {advice}"
 
 
 CLAIMED = refused("is a host of DpuClusterConfig ns/c too")

@@ -187,7 +187,7 @@ class Overrule:
             return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
         overruled = replace(self.seen, stage=CordonStage.OVERRULED)
         yield from store(write_mark(self.host_ref.tenant_cluster, host.live, overruled))
-        return Done(Result.DONE, f"{self.host_ref.host}: was made schedulable by somebody, and stays so")
+        return Done(Result.DONE, f"{self.host_ref.host}: another writer made it schedulable, and it stays so")
 
 
 def takes_place(node: Obj) -> bool:

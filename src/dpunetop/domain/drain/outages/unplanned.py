@@ -328,5 +328,5 @@ def _said_of_outage(
         return _tell(outage, words, NetworkReason.HOST_CORDONED)
     if mark.stage is CordonStage.WANTED and not host.cordoned:
         return _tell(outage, "it is about to be cordoned; repair the DPU")
-    whose = "it is cordoned by somebody else" if host.cordoned else "somebody has made it schedulable"
+    whose = "another writer has cordoned it" if host.cordoned else "another writer has made it schedulable"
     return _tell(outage, f"{whose}, and it stays so; repair the DPU")

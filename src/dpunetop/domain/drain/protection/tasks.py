@@ -139,7 +139,7 @@ class PutEntries:
             if (found := _idle_with(live, entry, pods, idle)) is not None:
                 data[entry.dpu], idle = entry.text, found
         if not data:
-            return Done(Result.STALE, "nobody is protected")
+            return Done(Result.STALE, "no DPU is protected")
         change: dict[str, object] = {"data": data}
         if idle != idle_pods(live):
             change["metadata"] = {"annotations": {IDLE_PODS_ANNOTATION: render_idle_pods(idle)}}
@@ -244,7 +244,7 @@ class Leave:
         if staying:
             return Done(Result.DONE, f"{self.dpu}: {len(staying)} pods have yet to go")
         yield from store(write_budget(self.host_ref, read, BudgetState(Form.OPEN, "", None)))
-        return Done(Result.DONE, f"{self.dpu}: serves nobody")
+        return Done(Result.DONE, f"{self.dpu}: serves no host")
 
     def _write_down(self, live: Obj | None, read: Budget, pods: tuple[OvnPod, ...]) -> Steps[Done]:
         """A deposed process may have an entry on its way: the write of the ConfigMap makes it fail, and so does it

@@ -29,7 +29,7 @@ _WORDS = {
     ProtectionPhase.BLOCKER_NOT_READY: (
         "its blocker is not Ready, so nothing would hold its drain before that of host {host}"
     ),
-    ProtectionPhase.NOT_OURS: "a blocker or budget under its name is somebody else's; remove it",
+    ProtectionPhase.NOT_OURS: "another writer made a blocker or budget under its name; remove it",
     ProtectionPhase.REMOVAL_PENDING: (
         "is not paired with host {host} any more, and serves it until that is drained: cordon {dpu}; if its card was "
         "replaced, delete its Node: kubectl delete node {dpu}"

@@ -43,7 +43,8 @@ def wait_for_uncordon(host_state: HostState) -> Move | None:
     """An aborted drain waits for its cordon to be taken back; nothing begins before."""
     for dpu, cycle in host_state.cycles:
         if cycle.state is State.ABORTED and host_state.is_parting(dpu):
-            words = f"somebody has uncordoned {host_state.view.host_ref.host} while it was led out; cordon it to go on"
+            host = host_state.view.host_ref.host
+            words = f"a person or a controller has uncordoned {host} while it was led out; cordon it to go on"
             return HoldReason(Reason.ABORTED, words)
         if cycle.state is State.ABORTED:
             words = f"the drain of {dpu.name} is aborted ({cycle.reason}); uncordon it, nothing begins before"
@@ -90,7 +91,7 @@ class AbortTakenBack:
         found = yield from read_maintenance(host_ref)
         host: HostNode | None = yield from read_host(host_ref)
         if found is None or host is None or not is_taken_back(found, host):
-            return Done(Result.STALE, f"{host_ref.host}: nobody has taken it back")
+            return Done(Result.STALE, f"{host_ref.host}: it was not taken back")
         done = yield from self.abort.run()
         if done.result is Result.DONE and host.mark:
             yield from store(mark_host(host_ref, host, False))

@@ -52,7 +52,7 @@ def wait_for_foreign(host_state: HostState) -> Move | None:
     if host_state.foreign is None:
         return None
     host = host_state.view.host_ref.host
-    words = f"the maintenance {host_state.foreign.name} of {host} is somebody else's; it is waited for"
+    words = f"another writer made the maintenance {host_state.foreign.name} of {host}; the drain waits for its end"
     return HoldReason(Reason.FOREIGN_MAINTENANCE, words)
 
 

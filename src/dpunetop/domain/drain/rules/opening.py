@@ -202,7 +202,7 @@ class ForceOpen:
         node = yield from read_node(self.dpu)
         read = yield from read_budget(self.host_ref, self.dpu)
         if node is None or read is None or not node.cordoned or node.override is not DrainOverride.FORCE:
-            return Done(Result.STALE, f"{self.dpu}: nobody forces it now")
+            return Done(Result.STALE, f"{self.dpu}: it is not forced any more")
         own = read.cycle is not None and read.cycle.term == self.host_ref.author.term
         if not own or not read.ours or read.is_open or read.serves != self.host_ref.host:
             return Done(Result.STALE, f"{self.dpu}: the budget is not as it was")

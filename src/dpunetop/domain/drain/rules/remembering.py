@@ -71,7 +71,7 @@ def _abandoned(name: str, host: HostNode) -> str:
     words = f"{name} is cordoned and bears the taint {MAINTENANCE_TAINT} of a maintenance that is gone"
     return (
         f"{words}, and nothing says whether it was cordoned before: once it has a network, kubectl uncordon {name} && "
-        f"{untaint}; or, if somebody wants it cordoned, only {untaint}"
+        f"{untaint}; or, if it is to stay cordoned, only {untaint}"
     )
 
 

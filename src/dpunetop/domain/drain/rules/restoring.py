@@ -55,7 +55,7 @@ def _still_cordoned(host_state: HostState, host: HostNode) -> HoldReason | None:
     words = f"{name} is cordoned although its maintenance is gone and it was not cordoned before"
     theirs = f"kubectl annotate node {name} {CORDONED_BEFORE_ANNOTATION}-"
     return HoldReason(
-        Reason.HOST_STILL_CORDONED, f"{words}: kubectl uncordon {name}, or, if somebody wants that, {theirs}"
+        Reason.HOST_STILL_CORDONED, f"{words}: kubectl uncordon {name}, or, if it is to stay cordoned, {theirs}"
     )
 
 
@@ -106,9 +106,9 @@ class Restore:
     def _disown(self, host: HostNode) -> Steps[Done]:
         """Another client's cordon has replaced ours: remove our mark, so that the cordon is reported."""
         if host.unplanned is None:
-            return Done(Result.STALE, f"{self.host_ref.host}: is cordoned, and nobody knows by whom")
+            return Done(Result.STALE, f"{self.host_ref.host}: is cordoned, and it is not known by whom")
         yield from store(write_mark(self.host_ref.tenant_cluster, host.live, None))
-        return Done(Result.DONE, f"{self.host_ref.host}: is cordoned by somebody else, the mark of ours is taken off")
+        return Done(Result.DONE, f"{self.host_ref.host}: another writer has cordoned it, our mark is taken off")
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,7 +248,7 @@ def test_a_host_that_a_person_has_uncordoned_in_its_drain_stays_schedulable_and_
         while world.nmo():
             world.work()
     assert world.network.state is not None
-    assert "somebody has made it schedulable" in world.network.state.message
+    assert "another writer has made it schedulable" in world.network.state.message
     mark = world.host().unplanned
     assert mark is not None
     assert (world.host().cordoned, world.host().mark, mark.stage) == (False, None, CordonStage.OVERRULED)

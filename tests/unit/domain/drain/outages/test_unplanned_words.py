@@ -61,7 +61,7 @@ SAID: dict[str, tuple[OutageView, str]] = {
     ),
     "it was marked, and somebody has cordoned it": (
         outage_view(replace(HOST, unplanned=WANTED, cordoned=True)),
-        f"{SINCE}; it is cordoned by somebody else, and it stays so; repair the DPU",
+        f"{SINCE}; another writer has cordoned it, and it stays so; repair the DPU",
     ),
     "it is cordoned by us": (
         outage_view(OURS),
@@ -85,15 +85,15 @@ SAID: dict[str, tuple[OutageView, str]] = {
     ),
     "a person has made it schedulable": (
         outage_view(replace(OURS, cordoned=False)),
-        f"{SINCE}; somebody has made it schedulable, and it stays so; repair the DPU",
+        f"{SINCE}; another writer has made it schedulable, and it stays so; repair the DPU",
     ),
     "a person wants it schedulable": (
         outage_view(replace(HOST, unplanned=replace(OVERRULED, since=NOW - 900))),
-        f"{SINCE}; somebody has made it schedulable, and it stays so; repair the DPU",
+        f"{SINCE}; another writer has made it schedulable, and it stays so; repair the DPU",
     ),
     "a person has cordoned it since": (
         outage_view(replace(OURS, unplanned=OVERRULED)),
-        f"{SINCE}; it is cordoned by somebody else, and it stays so; repair the DPU",
+        f"{SINCE}; another writer has cordoned it, and it stays so; repair the DPU",
     ),
     "it is to be proven": (
         outage_view(OURS, None, dpus=(replace(dpu(), blocker=""),)),

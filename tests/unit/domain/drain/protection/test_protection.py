@@ -304,7 +304,7 @@ def test_no_entry_is_written_when_the_servers_show_that(why: str) -> None:
     stage.blocker_starts()
     run = stage.run()
     PUT_BREAKS[why](stage)
-    assert stage.finish(run) == "STALE: nobody is protected"
+    assert stage.finish(run) == "STALE: no DPU is protected"
     assert stage.entry() is None
 
 
@@ -498,7 +498,7 @@ def test_nothing_is_asked_again_and_again_while_a_pod_is_ending() -> None:
     found = decide_protection(stage.view())
     assert (found.task, found.guarding) == (None, ProtectionPhase.LEAVING)
     stage.infra.remove(PODS, "ns", "ovnkube-node-a")
-    assert stage.finish(stage.run()) == "DONE: bf2-1: serves nobody"
+    assert stage.finish(stage.run()) == "DONE: bf2-1: serves no host"
 
 
 def test_of_several_pods_that_are_to_go_the_one_that_has_not_begun_is_told_to() -> None:
@@ -646,7 +646,7 @@ def test_who_has_no_entry_says_first_that_it_leaves_so_that_none_is_written_mean
     put = stage.run()
     stage.pairing = None
     assert stage.finish(stage.run()) == f"DONE: {DPU}: leaves {HOST}"
-    assert stage.finish(put) == "STALE: nobody is protected"
+    assert stage.finish(put) == "STALE: no DPU is protected"
 
 
 def test_a_pair_does_not_stay_once_its_entry_is_gone() -> None:

@@ -148,7 +148,7 @@ def test_the_first_trouble_gives_the_reason_and_all_are_named_in_the_order_of_th
         ]
     )
     assert (said.type, said.status, said.reason) == ("PairsHealthy", "False", "HostAbsent")
-    not_ours = "d: a blocker or budget under its name is somebody else's; remove it"
+    not_ours = "d: another writer made a blocker or budget under its name; remove it"
     assert said.message == f"b: why; {not_ours}; e: why"
 
 

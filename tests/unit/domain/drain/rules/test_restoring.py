@@ -155,7 +155,7 @@ def test_who_is_to_uncordon_a_host_that_is_still_cordoned_is_told_how_and_how_to
     assert hold is not None
     assert hold.message == (
         "host-1 is cordoned although its maintenance is gone and it was not cordoned before: kubectl uncordon host-1, "
-        "or, if somebody wants that, kubectl annotate node host-1 dpu.openshift.io/cordoned-before-"
+        "or, if it is to stay cordoned, kubectl annotate node host-1 dpu.openshift.io/cordoned-before-"
     )
 
 
