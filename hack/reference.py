@@ -25,7 +25,7 @@ GRAVITIES: Mapping[Gravity, tuple[str, str]] = {
         "A person has to act",
         "Events are Warnings; `Ready` repeats them where the condition is False.",
     ),
-    Gravity.WAITING: ("It waits for something else", "Nobody has to act; their Events are Normal."),
+    Gravity.WAITING: ("It waits for something else", "No person has to act; their Events are Normal."),
     Gravity.PASSING: ("It passes by itself", "`Ready` says only for which condition it waits."),
     Gravity.GOOD: ("Nothing is wrong", "Also the stages of a drain, and Events that report success."),
 }
@@ -135,7 +135,7 @@ def metrics() -> str:
     rows = sorted(row(line, texts) for line in recorded)
     text = HEAD.format(source="where the metric is made, then tests/data/outside (python -m support.outside)")
     text += (
-        "\n# Metrics\n\nWhat `/metrics` holds on port 49555, over HTTPS, for whoever may `get` the path `/metrics`.\n"
+        "\n# Metrics\n\nWhat `/metrics` holds on port 49555, over HTTPS, for each account that may `get` the path `/metrics`.\n"
     )
     text += (
         "Names, labels and buckets are those of client-go and controller-runtime, so that their dashboards work.\n\n"
