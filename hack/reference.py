@@ -135,7 +135,7 @@ def metrics() -> str:
     rows = sorted(row(line, texts) for line in recorded)
     text = HEAD.format(source="where the metric is made, then tests/data/outside (python -m support.outside)")
     text += (
-        "\n# Metrics\n\nWhat `/metrics` holds on port 49555, over HTTPS, for each account that may `get` the path `/metrics`.\n"
+        "\n# Metrics\n\nWhat `/metrics` holds on port 49555, over HTTPS, for all that may `get` the path `/metrics`.\n"
     )
     text += (
         "Names, labels and buckets are those of client-go and controller-runtime, so that their dashboards work.\n\n"
