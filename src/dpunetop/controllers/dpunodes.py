@@ -85,16 +85,19 @@ class DpuNodes:
         if shown.roster.access is not Access.GIVEN:
             return None  # the rights there are gone, and the objects go with their DpuClusterConfig
         config = shown.roster.config
-        hold = self._follow(key.namespace) if self._serves() else None
-        if hold is None or not hold.has_synced():
-            self._say_stopped(config, self._missing() if hold is None else _denied(hold.trouble), stop)
+        if not self._serves():
+            self._say_stopped(config, self._missing())
+            return None
+        hold = self._follow(key.namespace)
+        if not hold.has_synced():
+            self._say_denied(config, hold.trouble, stop)
             return None  # which wakes
         seen = hold.lister.get(key.namespace, key.name)
         live = None if seen is None else self._executor.newest(INFRA, DPUNODES, seen)
         try:
             again = self._write(key, shown, live, stop)
         except Forbidden as err:
-            self._say_stopped(config, _denied(err), stop)
+            self._say_denied(config, err, stop)
             raise
         with self._guard:
             self._stopped.pop(key.namespace, None)
@@ -217,18 +220,24 @@ class DpuNodes:
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
-    def _say_stopped(self, config: DpuClusterConfig, why: str, stop: Stop) -> None:
-        """Say once why the DpuNodes of that DpuClusterConfig are not written; `why` empty: it is not known yet."""
+    def _say_stopped(self, config: DpuClusterConfig, why: str) -> bool:
+        """Log once why the DpuNodes of that DpuClusterConfig are not written, and whether this was the time; `why`
+        empty: it is not known yet."""
         with self._guard:
             is_new = bool(why) and self._stopped.get(config.namespace) != (config.uid, why)
             if is_new:
                 self._stopped[config.namespace] = (config.uid, why)
-        if not is_new:
-            return
-        self._log.warning(UNSERVED, namespace=config.namespace, name=config.name, error=why, next_step=_NEXT_STEP)
-        note = f"{UNSERVED}: {why}; what they say may be outdated. {_NEXT_STEP}"
-        told = event(INFRA, DPUCLUSTERCONFIGS, config.live, "DpuNodesNotWritten", note)
-        self._executor.execute(Plan((told,)), stop)
+        if is_new:
+            self._log.warning(UNSERVED, namespace=config.namespace, name=config.name, error=why, next_step=_NEXT_STEP)
+        return is_new
+
+    def _say_denied(self, config: DpuClusterConfig, trouble: ApiError | None, stop: Stop) -> None:
+        """An Event beside it: those that are there may be outdated."""
+        why = _denied(trouble)
+        if self._say_stopped(config, why):
+            note = f"{UNSERVED}: {why}; what they say may be outdated. {_NEXT_STEP}"
+            told = event(INFRA, DPUCLUSTERCONFIGS, config.live, "DpuNodesNotWritten", note)
+            self._executor.execute(Plan((told,)), stop)
 
     def _tell_foreign(self, key: Key) -> None:
         with self._guard:

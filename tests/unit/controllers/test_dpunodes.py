@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from dpunetop.base.stop import Stop
-from dpunetop.controllers.dpunodes import SETTLING_SECONDS, DpuNodes
+from dpunetop.controllers.dpunodes import SETTLING_SECONDS, UNSERVED, DpuNodes
 from dpunetop.controllers.drain.store import key_of
 from dpunetop.domain import names
 from dpunetop.domain.dpunode.objects import kept
@@ -21,7 +21,7 @@ from dpunetop.domain.names import DPUNODES
 from dpunetop.domain.reasons import DPU_NODE_CONDITIONS, DRAIN_ALLOWED
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.errors import ApiError, Forbidden
-from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, INFRA, NODES, Key, Resource, crd_name
+from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, INFRA, NODES, Key, crd_name
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change
 from support.rosters import member
@@ -260,20 +260,21 @@ def test_a_card_that_leaves_takes_its_object_with_it_also_if_it_left_unseen() ->
 
 def test_without_the_definition_nothing_is_written_it_is_told_once_and_it_goes_on_when_it_comes() -> None:
     bed = Bed(served=False)
-    assert bed.settle() == []
-    bed.woken.add(KEY)
-    assert bed.settle() == []
-    (note,) = bed.notes()
-    assert f"infra has no CustomResourceDefinition {crd_name(DPUNODES)}" in note
+    with structlog.testing.capture_logs() as logs:
+        assert bed.settle() == []
+        bed.woken.add(KEY)
+        assert bed.settle() == []
+    missing = f"infra has no CustomResourceDefinition {crd_name(DPUNODES)}"
+    assert [each["error"] for each in logs if each["event"] == UNSERVED] == [missing]
+    assert bed.notes() == []
     (definition,) = bed.holds
     definition.handler(Change(None, DEFINITION))
     assert bed.settle() == MADE
 
 
-@pytest.mark.parametrize("resource", [DPUNODES, CUSTOMRESOURCEDEFINITIONS])
-def test_a_right_to_read_that_is_missing_stops_nothing_but_dpunodes_and_is_told_once(resource: Resource) -> None:
+def test_a_right_to_read_that_is_missing_stops_nothing_but_dpunodes_and_is_told_once() -> None:
     bed = Bed()
-    bed.troubles[resource] = Forbidden(403, "Forbidden", "may not list them")
+    bed.troubles[DPUNODES] = Forbidden(403, "Forbidden", "may not list them")
     assert bed.settle() == []
     for _ in range(2):
         bed._late()

@@ -150,7 +150,8 @@ class Looker:
             (settings.operator_image if settings else None) or _SOME_IMAGE,
             self._infra,
         )
-        self._inquiries = Inquiries()
+        self._inquiries, self._asked = Inquiries(), set[Key]()
+        self._inquiries.connect(self._asked.add, self._asked.discard)
         clusters = _Unprobed(clients, self._health)
         self._sources = one_look(clusters, self._inquiries, self._client, self._executor, self._infra, clock)
 
@@ -234,8 +235,8 @@ class Looker:
         gatherer = HostGatherer(self._sources, self._reader, scope)
         if not (first := gatherer.snapshot()).is_open:
             return first
-        for cluster in (INFRA, scope.cluster):
-            self._inquiries.reconcile(Key(cluster, "", ""), Stop())
+        while self._asked:
+            self._inquiries.reconcile(self._asked.pop(), Stop())
         return gatherer.snapshot()
 
     # --- the clusters -------------------------------------------------------------------------------------------------

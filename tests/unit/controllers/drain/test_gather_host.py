@@ -105,7 +105,8 @@ class Desk:
 
     def __init__(self) -> None:
         self.clock, self.caches = FakeClock(), Caches()
-        self.inquiries = Inquiries()
+        self.inquiries, self.asked = Inquiries(), set[Key]()
+        self.inquiries.connect(self.asked.add, self.asked.discard)
         clusters = type("C", (), {"get": staticmethod(self.caches.cluster)})
         absences = NodeAbsences(self.inquiries, lambda _: cast(Client, Servers()), self.clock)
         evictions = Evictions(self.inquiries, lambda _: cast(Client, Servers()), self.clock)
@@ -136,9 +137,8 @@ class Desk:
         )
         scope = HostScope(replace(roster, **but), slot)
         HostGatherer(self.sources, cast(Reader, self.caches), scope).snapshot()
-        for cluster in (INFRA, TENANT):
-            for subject in ("node", "evictions"):
-                self.inquiries.reconcile(Key(cluster, "", subject), Stop())
+        while self.asked:
+            self.inquiries.reconcile(self.asked.pop(), Stop())
         return HostGatherer(self.sources, cast(Reader, self.caches), scope).snapshot()
 
     def tenant(self) -> TenantSeen | Blind | None:
