@@ -81,7 +81,7 @@ WORDS: dict[str, tuple[HostView, Reason, str]] = {
         'the machine-config operator is not done with d1: it is to go to "d"',
     ),
     "its host's daemon has given up": (
-        view(cordoned(CYCLE), maintenances=(nm(),), host=replace(HOST, machine=BEFORE)),
+        view(cordoned(CYCLE), maintenances=(nm(),), host=replace(HOST, mark=False, machine=BEFORE)),
         Reason.HOST_DRAINING,
         'host-1 is being drained, 3 pods are left; its machine-config daemon is Degraded: "disk is full"',
     ),

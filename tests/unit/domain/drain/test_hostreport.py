@@ -182,14 +182,16 @@ OTHERWISE: dict[str, Any] = {
     "unseen": WAITS,
     "network": DOWN,
     "outage": Outage(HOST, DPU, 1, "the node is down", 1),
+    "abandoned_since": 1,
 }
+SINCE_WHEN = {"outage", "abandoned_since"}
 
 
-def test_whatever_a_report_says_is_news_but_since_when_a_host_has_no_network() -> None:
+def test_whatever_a_report_says_is_news_but_since_when_something_lasts() -> None:
     assert OTHERWISE.keys() == {each.name for each in fields(HostReport)}
     for name, value in OTHERWISE.items():
         other = replace(report(IDLE), **{name: value})
-        assert (other.outcome() != report(IDLE).outcome()) is (name != "outage"), name
+        assert (other.outcome() != report(IDLE).outcome()) is (name not in SINCE_WHEN), name
 
 
 def test_an_entry_is_news_by_its_dpu_and_its_text() -> None:
