@@ -212,7 +212,7 @@ def test_a_connection_that_the_server_leaves_is_closed_at_the_client() -> None:
         assert client.stream.read() == b""
 
 
-# Python leaves a socket open that is reset before it is wrapped (ssl.SSLSocket._create), and warns when it is collected.
+# Python leaves a socket open that is reset before it is wrapped (ssl.SSLSocket._create): a warning when it is collected.
 LEAKY = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning")
 
 
