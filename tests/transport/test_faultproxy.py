@@ -8,6 +8,7 @@ import itertools
 import json
 import socket
 import ssl
+import statistics
 import subprocess
 import sys
 import threading
@@ -163,10 +164,12 @@ def test_a_connection_carries_one_request_after_another() -> None:
 
 def test_an_answer_does_not_wait_for_acknowledgements_of_its_parts() -> None:
     with proxied(versioned) as (proxy, _), Client(proxy) as client:
-        begun = time.monotonic()
+        took = []
         for _ in range(20):
+            begun = time.monotonic()
             client.ask("GET", CONFIG_MAP)
-        assert time.monotonic() - begun < 20 * 0.03  # the kernel delays an acknowledgement by 0.04 s
+            took.append(time.monotonic() - begun)
+        assert statistics.median(took) < 0.03  # the kernel delays an acknowledgement by 0.04 s
 
 
 def test_an_event_of_a_watch_arrives_while_the_watch_goes_on() -> None:
@@ -212,7 +215,7 @@ def test_a_connection_that_the_server_leaves_is_closed_at_the_client() -> None:
         assert client.stream.read() == b""
 
 
-# Python leaves a socket open that is reset before it is wrapped (ssl.SSLSocket._create): a warning when it is collected.
+# Python leaves a socket open that is reset before it is wrapped (ssl.SSLSocket._create); it warns when that is collected
 LEAKY = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning")
 
 
