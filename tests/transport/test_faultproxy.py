@@ -215,7 +215,7 @@ def test_a_connection_that_the_server_leaves_is_closed_at_the_client() -> None:
         assert client.stream.read() == b""
 
 
-# Python leaves a socket open that is reset before it is wrapped (ssl.SSLSocket._create); it warns when that is collected
+# Python leaves a socket open that is reset before it is wrapped (ssl.SSLSocket._create), and warns once that is freed.
 LEAKY = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning")
 
 
