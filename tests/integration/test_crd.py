@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import yaml
 from dpunetop.kube.errors import Invalid
 from dpunetop.sandbox import binaries
 from dpunetop.sandbox.controlplane import ControlPlane
+from support.explaining import check_explained
 
 CRD_FILE = Path(__file__).parents[2] / "config" / "crd" / "dpu.openshift.io_dpuclusterconfigs.yaml"
 SELECTOR = {"matchLabels": {"node-role.kubernetes.io/dpu-worker": ""}}
@@ -297,8 +297,4 @@ def test_what_an_older_schema_let_in_may_be_repaired(outlived: ControlPlane, nam
 
 @pytest.mark.parametrize("field", ["dcc", "dcc.spec", "dcc.status", "dcc.status.conditions"])
 def test_kubectl_explains_each_field(programs: binaries.Binaries, served: ControlPlane, field: str) -> None:
-    command = [str(programs.path("kubectl")), f"--kubeconfig={served.admin_kubeconfig}", "explain", field]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30.0).stdout
-    assert "<no description>" not in said
-    assert "<empty>" not in said
-    assert "DESCRIPTION:\n" in said
+    check_explained(programs, served, field)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from dpunetop.domain.reasons import DPU_NODE_CONDITIONS, REASONS
 from dpunetop.kube.errors import Invalid
 from dpunetop.sandbox import binaries
 from dpunetop.sandbox.controlplane import ControlPlane
+from support.explaining import check_explained
 
 CRD_FILE = Path(__file__).parents[2] / "config" / "crd" / "dpu.openshift.io_dpunodes.yaml"
 FIELDS = ["dpu", "dpunode.status", "dpunode.status.conditions", "dpunode.status.lastDrain", "dpunode.status.phase"]
@@ -92,8 +92,4 @@ def test_the_columns_of_the_longest_words_fit_a_terminal(served: ControlPlane, n
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_kubectl_explains_each_field(programs: binaries.Binaries, served: ControlPlane, field: str) -> None:
-    command = [str(programs.path("kubectl")), f"--kubeconfig={served.admin_kubeconfig}", "explain", field]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30.0).stdout
-    assert "<no description>" not in said
-    assert "<empty>" not in said
-    assert "DESCRIPTION:\n" in said
+    check_explained(programs, served, field)
