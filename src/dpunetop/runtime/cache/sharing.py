@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import sys
 from typing import Any
 
 from dpunetop.base import jsonio
@@ -27,7 +27,6 @@ class Commons:
         # then something is forgotten early, and kept twice until it is met again.
         self._recent: dict[int, Any] = {}  # by the hash of their text
         self._older: dict[int, Any] = {}
-        self._known_word = lru_cache(most_parts)(str)
 
     def share(self, document: Obj) -> Obj:
         """An equal document of shared parts; one that is nested too deep comes back as it is."""
@@ -56,7 +55,8 @@ class Commons:
         return [shared(item) for item in value]
 
     def _word(self, text: str) -> str:
-        return self._known_word(text) if len(text) <= _LONGEST_WORD else text
+        # One for the whole process, of both clusters: the interpreter forgets it with its last reader.
+        return sys.intern(text) if len(text) <= _LONGEST_WORD else text
 
     def _known(self, code: int) -> Any:
         known = self._recent.get(code)
