@@ -23,7 +23,9 @@ Share = Callable[[Obj], Obj]
 Feed = deque[Change | Filled | Troubled]
 """What happened to a store since it was subscribed to, in order; the subscriber takes from the left."""
 
-_Index = dict[str, dict[Place, Obj]]
+_Places = tuple[Place, ...] | dict[Place, None]
+_FEW = 4
+_Index = dict[str, _Places]  # most values have one object: a tuple of its place costs a quarter of a table
 _Objects = list[Obj]  # within Lister, `list` is its method
 
 
@@ -101,7 +103,7 @@ class Writer:
         before, after = self._entries(old), self._entries(new)
         with self._state.lock:
             self._state.objects[place] = new
-            self._reindex_locked(place, before, after, new)
+            self._reindex_locked(place, before, after)
             self._announce_locked(Change(old, new) if renewed is None else None)
 
     def drop(self, last: Obj) -> None:
@@ -113,7 +115,7 @@ class Writer:
         before = self._entries(old)
         with self._state.lock:
             del self._state.objects[place]
-            self._reindex_locked(place, before, (), last)
+            self._reindex_locked(place, before, ())
             self._announce_locked(Change(last, None))
 
     def replace(self, objects: Mapping[Place, Obj]) -> None:
@@ -145,19 +147,23 @@ class Writer:
         index: _Index = {}
         for place, obj in objects.items():
             for value in indexer(obj):
-                index.setdefault(value, {})[place] = obj
+                index[value] = _with(index.get(value, ()), place)
         return index
 
     def _reindex_locked(
-        self, place: Place, before: Iterable[tuple[str, str]], after: Iterable[tuple[str, str]], obj: Obj
+        self, place: Place, before: tuple[tuple[str, str], ...], after: tuple[tuple[str, str], ...]
     ) -> None:
+        if before == after:
+            return
         for name, value in before:
-            bucket = self._state.indices[name].get(value, {})
-            bucket.pop(place, None)
-            if not bucket:
-                self._state.indices[name].pop(value, None)
+            index = self._state.indices[name]
+            if left := _without(index.get(value, ()), place):
+                index[value] = left
+            else:
+                index.pop(value, None)
         for name, value in after:
-            self._state.indices[name].setdefault(value, {})[place] = obj
+            index = self._state.indices[name]
+            index[value] = _with(index.get(value, ()), place)
 
     def _announce_locked(self, change: Change | Filled | None) -> None:
         if change is not None:
@@ -190,11 +196,28 @@ class Lister:
     def by_index(self, index: str, value: str) -> _Objects:
         """The objects that the indexer `index` puts under `value`. Raises: KeyError, where there is no such index."""
         with self._state.lock:
-            return list(self._state.indices[index].get(value, {}).values())
+            objects = self._state.objects
+            return [objects[place] for place in self._state.indices[index].get(value, ())]
 
     def places(self, obj: Obj) -> Iterator[tuple[str, str]]:
         """Under which value each indexer puts `obj`, be it in the store or not."""
         return ((name, value) for name, indexer in self._indexers.items() for value in indexer(obj))
+
+
+def _with(places: _Places, place: Place) -> _Places:
+    if isinstance(places, dict):
+        places[place] = None
+        return places
+    if place in places:
+        return places
+    return (*places, place) if len(places) < _FEW else dict.fromkeys((*places, place))
+
+
+def _without(places: _Places, place: Place) -> _Places:
+    if isinstance(places, dict):
+        places.pop(place, None)
+        return places
+    return tuple(each for each in places if each != place)
 
 
 def _differences(old: Mapping[Place, Obj], new: Mapping[Place, Obj]) -> Iterator[Change]:
