@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 import threading
 from collections.abc import Callable, Hashable
@@ -29,41 +28,30 @@ class Resync(Generic[K]):
     def __init__(self, period_seconds: float, random: Callable[[], float]) -> None:
         self._period = period_seconds
         self._random = random
-        self._guard = threading.Lock()  # guards the three below
-        self._due: dict[K, float] = {}  # never: forgotten
-        self._heap: list[tuple[float, int, K]] = []  # one entry for each in _due, maybe too early, never too late
-        self._entries = 0
+        self._guard = threading.Lock()  # guards the two below
+        self._due: dict[K, float] = {}
+        self._first = math.inf  # no key is due before; maybe none is due then
 
     def looked(self, key: K, now: float) -> None:
         """`key` is being looked at."""
         due = now + self._period * (_LEAST_SHARE + (1 - _LEAST_SHARE) * self._random())
         with self._guard:
-            is_new = key not in self._due
             self._due[key] = due
-            if is_new:
-                self._push_locked(key, due)
+            self._first = min(self._first, due)
 
     def forget(self, key: K) -> None:
         """`key` is gone."""
         with self._guard:
-            if key in self._due:
-                self._due[key] = math.inf
+            self._due.pop(key, None)
 
     def take(self, now: float) -> list[K]:
         """The keys that are due, the earliest first; each of them once, until it is looked at again."""
-        taken = []
+        # To go through thousands takes less than a millisecond, twice a second; a heap would double what a key costs.
         with self._guard:
-            while self._heap and self._heap[0][0] <= now:
-                _, _, key = heapq.heappop(self._heap)
-                due = self._due[key]
-                if now < due < math.inf:
-                    self._push_locked(key, due)
-                    continue
+            if now < self._first:
+                return []
+            taken = sorted((key for key, due in self._due.items() if due <= now), key=self._due.__getitem__)
+            for key in taken:
                 del self._due[key]
-                if due <= now:
-                    taken.append(key)
+            self._first = min(self._due.values(), default=math.inf)
         return taken
-
-    def _push_locked(self, key: K, due: float) -> None:
-        self._entries += 1
-        heapq.heappush(self._heap, (due, self._entries, key))
