@@ -13,6 +13,7 @@ from typing import Any, cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dpunetop.domain.drain.protection.blockers import blocked_node
 from dpunetop.domain.ovnkube.conf import BadOvnkubeConf, read_ovnkube_conf
 from dpunetop.domain.ovnkube.release import Flavour
 from dpunetop.domain.ovnkube.scriptlib import read_library
@@ -225,6 +226,7 @@ TRANSFORMS = (
     transform.bare_pod(["a"]),
     transform.strip_status(),
     transform.own_spec(),
+    transform.own_digest({"node": blocked_node}),
 )
 
 

@@ -47,6 +47,7 @@ from dpunetop.controllers.tenant.infranetworks import InfraNetworks
 from dpunetop.controllers.tenant.link import TenantLink
 from dpunetop.controllers.tenant.routes import TenantRoutes
 from dpunetop.domain.dpunode.objects import kept as bare_dpu_node
+from dpunetop.domain.drain.protection.blockers import BLOCKED_NODE, blocked_node
 from dpunetop.domain.names import (
     DPUCLUSTERCONFIGS,
     DPUNODES,
@@ -65,7 +66,7 @@ from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.informer import Absence
 from dpunetop.runtime.cache.sharing import Commons
-from dpunetop.runtime.cache.transform import bare_lease, bare_node, bare_pod, own_spec, strip_status
+from dpunetop.runtime.cache.transform import bare_lease, bare_node, bare_pod, own_digest, strip_status
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.connection import Anonymous, ClientCertificate, Connection, Credential, StaticToken
 from dpunetop.runtime.client.kubeconfig import infra_connection
@@ -117,7 +118,7 @@ _TRANSFORMS = {
     **TRANSFORMS,
     DPUNODES: bare_dpu_node,
     PODDISRUPTIONBUDGETS: strip_status(),
-    DEPLOYMENTS: own_spec(),
+    DEPLOYMENTS: own_digest({BLOCKED_NODE: blocked_node}),
     PODS: bare_pod((TEMPLATE_HASH_ANNOTATION,)),
 }
 _TENANT_TRANSFORMS = {**TRANSFORMS, NODES: bare_node(HOST_ANNOTATIONS, HOST_LABELS), LEASES: bare_lease()}

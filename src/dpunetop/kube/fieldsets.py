@@ -7,7 +7,9 @@ empty maps or strings that the server drops.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -19,11 +21,27 @@ BEFORE_FIRST_APPLY = "before-first-apply"
 older than these, or whose `managedFields` somebody has cleared. Nobody gives them up, so no apply ends them.
 Source: skipNonAppliedManager of k8s.io/apimachinery/pkg/util/managedfields."""
 
+OWNED = "owned"
+"""Member of what a cache keeps of an object in place of the fields of its one manager: an `Owned`."""
+
 FieldsV1 = Mapping[str, Any]
 KeyFields = tuple[tuple[str, Any], ...]
 
 _TYPE = frozenset(("apiVersion", "kind", "metadata"))
 _IDENTITY = frozenset(("name", "namespace", "uid", "resourceVersion"))
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """What stands for the fields of the one manager of an object, see `digested`. No server can send one."""
+
+    manager: str
+    api_version: str
+    digest: str
+
+    def is_of(self, field_manager: str, subresource: str, api_version: str) -> bool:
+        """Whether these are the fields that are asked about."""
+        return not subresource and (field_manager, api_version) == (self.manager, self.api_version)
 
 
 def would_change(desired: Obj, live: Obj, field_manager: str, subresource: str = "") -> bool:
@@ -33,8 +51,12 @@ def would_change(desired: Obj, live: Obj, field_manager: str, subresource: str =
         their values, list items in the same order. Needs no more of the live `managedFields` than our own entry.
     Source: Kubernetes API reference, FieldsV1; structured-merge-diff.
     """
-    owned = _owned_fields(live, field_manager, subresource, str(desired["apiVersion"]))
     ours = _without_identity(desired)
+    known = live.get(OWNED)
+    if isinstance(known, Owned):
+        is_owner = known.is_of(field_manager, subresource, str(desired["apiVersion"]))
+        return jsonio.digest(ours) != known.digest if is_owner else bool(ours)
+    owned = _owned_fields(live, field_manager, subresource, str(desired["apiVersion"]))
     if owned is None:
         return bool(ours)
     return _members_differ(owned, ours, live)
@@ -115,6 +137,31 @@ def projection(live: Obj, field_manager: str, subresource: str = "") -> Any:
     """The part of `live` that `field_manager` owns; equal parts say that nobody has touched our fields."""
     owned = _owned_fields(live, field_manager, subresource, str(live["apiVersion"]))
     return _projected(owned, live) if owned else None
+
+
+def projection_digest(live: Obj, field_manager: str, subresource: str = "") -> str:
+    """The digest of `projection`, also of an object that was `digested`."""
+    known = live.get(OWNED)
+    if isinstance(known, Owned) and known.is_of(field_manager, subresource, str(live["apiVersion"])):
+        return known.digest
+    return jsonio.digest(projection(live, field_manager, subresource))
+
+
+def digested(live: Obj) -> Owned | None:
+    """What stands for all that `live` and its `managedFields` say of the fields of its one manager; None: they are
+    needed, since it has several, or since no `desired` would leave it as it is.
+
+    Guarantees: of what is left of `live`, with this as OWNED and without `managedFields`, `would_change` and
+        `projection_digest` answer what they answer of `live`.
+    """
+    entries = live["metadata"].get("managedFields") or []
+    ours = projection(live, str(entries[0].get("manager"))) if len(entries) == 1 else None
+    if not isinstance(ours, dict) or ours.keys() & {"apiVersion", "kind"}:
+        return None
+    manager, api_version = sys.intern(str(entries[0]["manager"])), sys.intern(str(live["apiVersion"]))
+    if would_change({"apiVersion": api_version, "metadata": {}, **ours}, live, manager):
+        return None
+    return Owned(manager, api_version, jsonio.digest(ours))
 
 
 def _owned_fields(live: Obj, field_manager: str, subresource: str, api_version: str) -> FieldsV1 | None:

@@ -21,7 +21,7 @@ from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.kube.conditions import Condition, changed, condition_of, stamp
 from dpunetop.kube.errors import Conflict, Invalid, NotFound
-from dpunetop.kube.fieldsets import claimed, is_shadowed, projection, would_change
+from dpunetop.kube.fieldsets import claimed, is_shadowed, projection_digest, would_change
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj, generation_of, is_terminating, name_of, namespace_of, new_object, uid_of, version_of
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Fence, Ownership, Patch, Plan, Step
@@ -400,8 +400,7 @@ class _Write:
         return self.place, self.field_manager, self.subresource
 
     def digests(self, live: Obj) -> tuple[str, str]:
-        ours = projection(live, self.field_manager, self.subresource)
-        return jsonio.digest(self.desired), jsonio.digest(ours)
+        return jsonio.digest(self.desired), projection_digest(live, self.field_manager, self.subresource)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from dpunetop.kube.fieldsets import BEFORE_FIRST_APPLY, projection
+from dpunetop.kube.fieldsets import BEFORE_FIRST_APPLY, OWNED, digested, projection
+from dpunetop.kube.meta import Obj
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -25,7 +26,8 @@ _NODE_METADATA = (
 
 _ADDRESSES = ("InternalIP", "ExternalIP")
 
-_POD_METADATA = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "labels")
+_IDENTITY = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp")
+_POD_METADATA = (*_IDENTITY, "labels")
 _MOST_OF_MESSAGE = 1024
 _ON_THE_WAY = ("", "ContainerCreating", "PodInitializing")
 _WHY_NOT = ("reason", "message")
@@ -148,6 +150,23 @@ def own_spec(prefix: str = "dpunetop-") -> Transform:
         if failures:
             kept["status"] = {"conditions": failures}
         return kept
+
+    return strip
+
+
+def own_digest(notes: Mapping[str, Callable[[Obj], str]], prefix: str = "dpunetop-") -> Transform:
+    """As `own_spec`, but of what one of us owns only the digest by which an apply of it can still be compared, beside
+    the labels and, under these names, what `notes` read of the whole object."""
+    with_spec = own_spec(prefix)
+
+    def strip(obj: dict[str, Any]) -> dict[str, Any]:
+        found = {name: read(obj) for name, read in notes.items()}
+        kept = with_spec(obj)
+        owned = digested(kept)
+        if owned is None:
+            return kept
+        metadata = _only(kept["metadata"], *_IDENTITY, "labels")
+        return {**_only(kept, "apiVersion", "kind", "status"), "metadata": metadata, OWNED: owned, **found}
 
     return strip
 

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from dpunetop.base import jsonio
-from dpunetop.kube.fieldsets import would_change
+from dpunetop.kube.fieldsets import BEFORE_FIRST_APPLY, projection_digest, would_change
+from dpunetop.kube.meta import Obj, name_of
 from dpunetop.runtime.cache.transform import (
     bare_lease,
     bare_node,
     bare_pod,
+    own_digest,
     own_spec,
     strip_foreign_managed_fields,
     strip_node,
@@ -75,6 +77,56 @@ def test_of_a_spec_what_we_own_is_enough_to_see_whether_an_apply_would_change_it
 @pytest.mark.parametrize("managers", [(), ("dpunetop-drain", "dpunetop-other")], ids=["nobody", "several"])
 def test_a_spec_that_not_one_of_us_alone_owns_is_kept_whole(managers: tuple[str, ...]) -> None:
     assert own_spec()(deployment(*managers))["spec"] == deployment()["spec"]
+
+
+def with_labels(obj: dict[str, Any]) -> dict[str, Any]:
+    obj["metadata"]["labels"] = {"app": "d", "foreign": "x"}
+    for each in obj["metadata"].get("managedFields", ()):
+        each["fieldsV1"] = {**each["fieldsV1"], "f:metadata": {"f:labels": {"f:app": {}}}}
+    return obj
+
+
+def wanted(**members: Any) -> dict[str, Any]:
+    obj = desired(**members)
+    obj["metadata"]["labels"] = {"app": "d"}
+    return obj
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        wanted(),
+        wanted(replicas=2),
+        wanted(paused=True),
+        wanted(template={"spec": {"containers": [{"name": "c", "image": "k"}]}}),
+        wanted(template={"spec": {"containers": []}}),
+        {**wanted(), "apiVersion": "apps/v2"},
+        desired(),
+    ],
+)
+@pytest.mark.parametrize(("manager", "subresource"), [("dpunetop-drain", ""), ("dpunetop-drain", "status"), ("x", "")])
+def test_a_digest_of_what_we_own_says_as_well_whether_an_apply_would_change_it(
+    asked: Obj, manager: str, subresource: str
+) -> None:
+    whole = with_labels(deployment("dpunetop-drain"))
+    kept = own_digest({"called": name_of})(with_labels(deployment("dpunetop-drain")))
+    assert "spec" not in kept
+    assert "managedFields" not in kept["metadata"]
+    assert kept["metadata"]["labels"] == whole["metadata"]["labels"]
+    assert kept["called"] == "d"
+    assert would_change(asked, kept, manager, subresource) == would_change(asked, whole, manager, subresource)
+    assert projection_digest(kept, manager, subresource) == projection_digest(whole, manager, subresource)
+
+
+def test_what_a_digest_would_not_tell_is_kept_whole() -> None:
+    before = {"manager": BEFORE_FIRST_APPLY, "operation": "Update", "apiVersion": "apps/v1", "fieldsV1": {"f:spec": {}}}
+    shadowed = deployment("dpunetop-drain")
+    shadowed["metadata"]["managedFields"].append(before)
+    unowned = deployment("dpunetop-drain")
+    del unowned["spec"]["replicas"]
+    for each in (shadowed, unowned, deployment(), deployment("dpunetop-drain", "dpunetop-other")):
+        same = jsonio.deep_copy(each)
+        assert own_digest({"called": name_of})(each) == own_spec()(same)
 
 
 def test_of_a_pod_remains_where_it_runs_whether_it_is_ready_and_its_containers() -> None:

@@ -83,8 +83,14 @@ _POD = ("spec", "template", "spec")
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
+BLOCKED_NODE = "blockedNode"
+"""Member of what a cache keeps of a Deployment: the answer of `blocked_node`."""
+
+
 def blocked_node(live: Obj) -> str:
     """The node that a blocker is for; empty if its Deployment does not say."""
+    if BLOCKED_NODE in live:
+        return str(live[BLOCKED_NODE])
     terms = mappings(at(live, *_POD, "affinity", "nodeAffinity", _REQUIRED, "nodeSelectorTerms"))
     fields = (field for term in terms for field in mappings(term.get("matchFields")))
     values = (value for field in fields if isinstance(value := field.get("values"), list))
