@@ -13,6 +13,7 @@ from typing import Any, cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dpunetop.domain.drain.model.readers import is_ovn_pod
 from dpunetop.domain.drain.protection.blockers import blocked_node
 from dpunetop.domain.ovnkube.conf import BadOvnkubeConf, read_ovnkube_conf
 from dpunetop.domain.ovnkube.release import Flavour
@@ -224,6 +225,7 @@ TRANSFORMS = (
     transform.bare_node(["a"], ["b"]),
     transform.bare_lease(),
     transform.bare_pod(["a"]),
+    transform.bare_pod(["a"], is_ovn_pod),
     transform.strip_status(),
     transform.own_spec(),
     transform.own_digest({"node": blocked_node}),

@@ -47,6 +47,7 @@ from dpunetop.controllers.tenant.infranetworks import InfraNetworks
 from dpunetop.controllers.tenant.link import TenantLink
 from dpunetop.controllers.tenant.routes import TenantRoutes
 from dpunetop.domain.dpunode.objects import kept as bare_dpu_node
+from dpunetop.domain.drain.model.readers import is_ovn_pod
 from dpunetop.domain.drain.protection.blockers import BLOCKED_NODE, blocked_node
 from dpunetop.domain.names import (
     DPUCLUSTERCONFIGS,
@@ -119,7 +120,7 @@ _TRANSFORMS = {
     DPUNODES: bare_dpu_node,
     PODDISRUPTIONBUDGETS: strip_status(),
     DEPLOYMENTS: own_digest({BLOCKED_NODE: blocked_node}),
-    PODS: bare_pod((TEMPLATE_HASH_ANNOTATION,)),
+    PODS: bare_pod((TEMPLATE_HASH_ANNOTATION,), is_ovn_pod),
 }
 _TENANT_TRANSFORMS = {**TRANSFORMS, NODES: bare_node(HOST_ANNOTATIONS, HOST_LABELS), LEASES: bare_lease()}
 

@@ -13,6 +13,7 @@ from dpunetop.kube.fieldsets import BEFORE_FIRST_APPLY, OWNED, digested, project
 from dpunetop.kube.meta import Obj
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
+_OfContainer = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 _NODE_METADATA = (
     "name",
@@ -101,10 +102,13 @@ def bare_lease() -> Transform:
     return strip
 
 
-def bare_pod(annotations: Collection[str]) -> Transform:
+def bare_pod(annotations: Collection[str], proves: Callable[[Obj], bool] = lambda _: True) -> Transform:
     """Keep of a Pod who it is, its labels and these annotations, where it runs, whether it is Ready, which
     containers it has, the beginning of what they said when they ended last, and what keeps it from running; of one that
-    is not Ready also since when it is there, and how its containers ended last."""
+    is not Ready also since when it is there, and how its containers ended last.
+
+    A pod that is Ready and that `proves` denies keeps no IDs of containers: nobody asks whether it is still the same.
+    """
 
     def strip(pod: dict[str, Any]) -> dict[str, Any]:
         kept: dict[str, Any] = {key: pod[key] for key in ("apiVersion", "kind") if key in pod}
@@ -114,7 +118,7 @@ def bare_pod(annotations: Collection[str]) -> Transform:
         if notes := _only(_mapping(pod["metadata"].get("annotations")), *annotations):
             kept["metadata"]["annotations"] = notes
         kept["spec"] = _only(_mapping(pod.get("spec")), "nodeName")
-        kept["status"] = _pod_status(_mapping(pod.get("status")))
+        kept["status"] = _pod_status(_mapping(pod.get("status")), _container_status if proves(pod) else _said)
         return kept
 
     return strip
@@ -204,19 +208,25 @@ def _node_status(status: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _pod_status(status: Mapping[str, Any]) -> dict[str, Any]:
+def _pod_status(status: Mapping[str, Any], of_ready: _OfContainer) -> dict[str, Any]:
     kept = _only(status, "phase")
     if conditions := [*_ready(status), *_unplaced(status)]:
         kept["conditions"] = conditions
-    keep = _container_status if _is_ready(status) else _failing_container
-    if containers := [keep(each) for each in _mappings(status.get("containerStatuses"))]:
+    keep = of_ready if _is_ready(status) else _failing_container
+    containers = [keep(each) for each in _mappings(status.get("containerStatuses"))]
+    if any(containers):
         kept["containerStatuses"] = containers
     return kept
 
 
 def _container_status(status: Mapping[str, Any]) -> dict[str, Any]:
     """Which container it is, how it ended last, if that left a message, and why it waits."""
-    kept = {**_only(status, "containerID"), **_waiting(status)}
+    return {**_only(status, "containerID"), **_said(status)}
+
+
+def _said(status: Mapping[str, Any]) -> dict[str, Any]:
+    """How it ended last, if that left a message, and why it waits."""
+    kept = _waiting(status)
     for state in ("state", "lastState"):
         said = _mapping(_mapping(status.get(state)).get("terminated")).get("message")
         if isinstance(said, str) and said:

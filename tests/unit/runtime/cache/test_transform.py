@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from dpunetop.base import jsonio
+from dpunetop.domain.drain.model.readers import is_ovn_pod
 from dpunetop.kube.fieldsets import BEFORE_FIRST_APPLY, projection_digest, would_change
 from dpunetop.kube.meta import Obj, name_of
 from dpunetop.runtime.cache.transform import (
@@ -169,6 +170,21 @@ def test_of_a_pod_remains_where_it_runs_whether_it_is_ready_and_its_containers()
         },
     }
     assert bare_pod([])({"metadata": {"name": "p"}}) == {"metadata": {"name": "p"}, "spec": {}, "status": {}}
+
+
+def test_only_a_pod_that_proves_something_by_its_containers_keeps_their_ids_while_it_is_ready() -> None:
+    def pod(app: str, ready: str, **state: Any) -> dict[str, Any]:
+        containers = [{"name": "c", "containerID": "cri-o://1", "ready": ready == "True", **state}]
+        status = {"conditions": [{"type": "Ready", "status": ready}], "containerStatuses": containers}
+        return {"metadata": {"name": "p", "labels": {"app": app}}, "status": status}
+
+    strip = bare_pod((), is_ovn_pod)
+    assert "containerStatuses" not in strip(pod("dpu-drain-blocker-n", "True"))["status"]
+    assert strip(pod("ovnkube-node", "True")) == bare_pod(())(pod("ovnkube-node", "True"))
+    assert strip(pod("dpu-drain-blocker-n", "False")) == bare_pod(())(pod("dpu-drain-blocker-n", "False"))
+    waits = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+    kept = strip(pod("dpu-drain-blocker-n", "True", **waits))["status"]["containerStatuses"]
+    assert kept == [{"name": "c", "ready": True, **waits}]
 
 
 def test_of_a_pod_that_is_not_ready_remains_since_when_and_why() -> None:

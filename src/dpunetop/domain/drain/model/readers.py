@@ -36,6 +36,7 @@ from dpunetop.domain.names import (
     MAINTENANCE_TAINT,
     OPEN_FOR_PREFIX,
     OUTDATED_DRAIN_ANNOTATION,
+    OVNKUBE_NODE,
     OWNER_LABEL,
     SERVES_ANNOTATION,
     SINCE_ANNOTATION,
@@ -93,6 +94,11 @@ def is_ready_pod(obj: Obj) -> bool:
 def ready_blocker(pods: Iterable[Obj]) -> str:
     """Name of one of these pods that is Ready, always the same one; empty: none is."""
     return min((name_of(pod) for pod in pods if is_ready_pod(pod)), default="")
+
+
+def is_ovn_pod(obj: Obj) -> bool:
+    """Whether a pod has the label by which those of ovnkube-node are selected: `ovn_pod` is asked of no other."""
+    return at(obj, "metadata", "labels", "app") == OVNKUBE_NODE
 
 
 NO_TEMPLATES = Templates()
