@@ -26,6 +26,9 @@ Want = tuple[str, Selection]
 Part = tuple[str, ...]
 """What was asked of a selection: one object, what is under one value of an index, or (empty) all of it."""
 Ask = tuple[str, Selection, Part]
+_Asks = tuple[tuple[Want, ...], tuple[Part, ...]]
+"""What a key asks for: the wants, and of each of them the part; both are of one length."""
+_NO_ASKS: _Asks = ((), ())
 _ALL: Part = ()
 _Keys = tuple[Key, ...] | set[Key]
 _FEW = 4
@@ -105,7 +108,7 @@ class Readings:
         # guards all below; an ask is in _keys as long as a key has it in _asks. Thousands of keys have some asks each,
         # mostly of parts that no other key asks for: so both hold the same objects, in tuples where there are few.
         self._guard = threading.Lock()
-        self._asks: dict[Key, tuple[Ask, ...]] = {}
+        self._asks: dict[Key, _Asks] = {}
         self._keys: dict[Want, dict[Part, _Keys]] = {}
         self._followed: dict[Want, _Followed] = {}
         clusters.on_change(self._cluster_changed)
@@ -163,10 +166,10 @@ class Readings:
         return followed.hold.lister
 
     def _ask_locked(self, key: Key, want: Want, part: Part) -> None:
-        asks = self._asks.get(key, ())
-        if (*want, part) in asks:
+        asks = self._asks.get(key, _NO_ASKS)
+        if any(ask == (want, part) for ask in zip(*asks, strict=True)):
             return
-        self._asks[key] = (*asks, (*_one(want), part))
+        self._asks[key] = _all((*asks[0], _one(want))), (*asks[1], part)
         parts = self._keys.setdefault(want, {})
         parts[part] = _with(parts.get(part, ()), key)
 
@@ -197,16 +200,22 @@ class Readings:
 
     def _drop_unasked(self, key: Key, asked: set[Ask]) -> None:
         with self._guard:
-            asks = self._asks.pop(key, ())
-            unneeded = [
-                followed
-                for ask in asks
-                if ask not in asked and (followed := self._without_locked(key, ask)) is not None
-            ]
-            if asked:
-                self._asks[key] = tuple(ask for ask in asks if ask in asked)
-        for followed in unneeded:
-            followed.end()
+            wants, parts = self._asks.get(key, _NO_ASKS)
+            asks = [(*want, part) for want, part in zip(wants, parts, strict=True)]
+            gone = [ask for ask in asks if ask not in asked]
+            found = [self._without_locked(key, ask) for ask in gone]
+            if gone:
+                self._keep_locked(key, [ask for ask in asks if ask in asked])
+        for followed in found:
+            if followed is not None:
+                followed.end()
+
+    def _keep_locked(self, key: Key, asks: list[Ask]) -> None:
+        if not asks:
+            del self._asks[key]
+            return
+        wants = tuple(_one((cluster, selection)) for cluster, selection, _ in asks)
+        self._asks[key] = _all(wants), tuple(part for *_, part in asks)
 
     def _without_locked(self, key: Key, ask: Ask) -> _Followed | None:
         """Take `ask` from `key`; an informer without asks is returned, to be ended without the lock."""
@@ -329,6 +338,12 @@ _Objects = list[Obj]  # within Reader, `list` is its method
 def _one(want: Want) -> Want:
     """The same for all who ask; each of them makes its own."""
     return want
+
+
+@lru_cache(1024)
+def _all(wants: tuple[Want, ...]) -> tuple[Want, ...]:
+    """The same for all keys that ask the same caches, each for parts of its own."""
+    return wants
 
 
 @lru_cache(1024)

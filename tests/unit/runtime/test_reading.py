@@ -420,7 +420,8 @@ def test_caches_that_a_pass_begins_together_are_filled_without_waiting_for_each_
     desk.engage(INFRA, ScriptedSource(lists=[[gate, *pages(10, [obj("a", 5)])] for gate in gates]))
     with desk.readings.reading(ONE) as reader:
         begin(lambda: reader.list(INFRA, MAPS), lambda: reader.list(INFRA, OTHERS))
-    assert {selection for _, selection, _ in desk.readings._asks[ONE]} == {MAPS, OTHERS}
+    wants, _ = desk.readings._asks[ONE]
+    assert {selection for _, selection in wants} == {MAPS, OTHERS}
     for gate in gates:
         gate.open()
     desk.read(ONE, lambda reader: (reader.list(INFRA, MAPS), reader.list(INFRA, OTHERS)))
