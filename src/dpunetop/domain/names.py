@@ -5,8 +5,8 @@ that a pod mounts. They stand in one place so that nobody spells one of them twi
 """
 
 import hashlib
+import sys
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Final
 
 from dpunetop.kube.keys import Resource
@@ -223,14 +223,14 @@ def machine_config_name(pool: str) -> str:
     return f"00-{pool}-bluefield-switchdev"
 
 
-@lru_cache(1024)  # all who remember it remember the same
 def blocker_name(node: str) -> str:
     """Name of a DPU node's Deployment and budget, and value of the label by which they find their pod.
 
     Guarantees: the predecessor's name wherever that is a valid label value, else cut, with a hash in its place.
     """
     name = f"{DRAIN_BLOCKER}-{node}"
-    return name if len(name) <= 63 else f"{name[:46].rstrip('-.')}-{short_hash(node)}"
+    # All who remember it remember the same string.
+    return sys.intern(name if len(name) <= 63 else f"{name[:46].rstrip('-.')}-{short_hash(node)}")
 
 
 def blocker_labels(node: str) -> Mapping[str, str]:

@@ -25,11 +25,11 @@ from dpunetop.kube.errors import (
     Unauthorized,
     Unreachable,
 )
-from dpunetop.kube.meta import Obj, name_of, namespace_of, version_of
+from dpunetop.kube.meta import Obj, version_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.watch import Drop, Progress, Put, Quiet, WatchEvent, interpret
 from dpunetop.runtime.cache.history import History
-from dpunetop.runtime.cache.store import Place, Writer, has_same_content
+from dpunetop.runtime.cache.store import Place, Writer, has_same_content, place_of
 from dpunetop.runtime.cache.transform import Transform
 from dpunetop.runtime.flowcontrol import Backoff
 
@@ -379,7 +379,7 @@ class Course:
 
     def _place(self, obj: Obj) -> Place:
         """Raises: Unreachable for what was not asked for: else one name could bring a crowd."""
-        place = (namespace_of(obj), name_of(obj))
+        place = place_of(obj)
         if not self._selection.covers(*place):
             raise Unreachable(0, "BadAnswer", "an object that was not asked for")
         return place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +17,12 @@ Indexer = Callable[[Obj], Iterable[str]]
 
 Place = tuple[str, str]
 """Namespace and name."""
+
+
+def place_of(obj: Obj) -> Place:
+    """Where an object is, in strings that all share who have equal ones."""
+    return sys.intern(namespace_of(obj)), sys.intern(name_of(obj))
+
 
 Share = Callable[[Obj], Obj]
 """Gives an equal object that has in common with others what it can."""
@@ -96,7 +103,7 @@ class Writer:
 
     def put(self, obj: Obj) -> None:
         """Store `obj` in place of what was there; announced unless only the resourceVersion differs."""
-        place = (namespace_of(obj), name_of(obj))
+        place = place_of(obj)
         old = self.get(place)
         renewed = _renewed(old, obj)
         new = self.share(obj) if renewed is None else renewed
@@ -108,7 +115,7 @@ class Writer:
 
     def drop(self, last: Obj) -> None:
         """Forget the object whose last state is `last`; nothing happens if it is not there."""
-        place = (namespace_of(last), name_of(last))
+        place = place_of(last)
         old = self.get(place)
         if old is None:
             return

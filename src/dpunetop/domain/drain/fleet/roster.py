@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
@@ -244,16 +245,18 @@ def in_turn(found: Mapping[Place, Slot], turns: Mapping[str, Turn]) -> Mapping[P
 
 
 def _hosts(view: RosterView, dpu: str) -> tuple[str, ...]:
-    """The hosts of a DPU, its home first."""
+    """The hosts of a DPU, its home first; one string each for all rosters, keys and reports that name them."""
     pair = view.pairs.get(dpu)
     written = host_of(dpu, view.entries.get(dpu, _NO_ENTRY).text)
     named = (view.serves.get(dpu, ""), _pairing(view, pair) or "", written)
-    return tuple(dict.fromkeys(host for host in named if host))
+    return tuple(dict.fromkeys(sys.intern(host) for host in named if host))
 
 
 def _pairing(view: RosterView, pair: Pair | None) -> str | None:
     """During a deletion no DPU is paired."""
-    return None if pair is None or view.mode is not Mode.SERVING else pair.host
+    if pair is None or pair.host is None or view.mode is not Mode.SERVING:
+        return None
+    return sys.intern(pair.host)
 
 
 def _member(view: RosterView, dpu: str, *, is_home: bool) -> Member:
@@ -261,7 +264,7 @@ def _member(view: RosterView, dpu: str, *, is_home: bool) -> Member:
     return Member(
         dpu=dpu,
         pairing=_pairing(view, pair),
-        text="" if pair is None or view.mode is not Mode.SERVING else pair.text,
+        text="" if pair is None or view.mode is not Mode.SERVING else sys.intern(pair.text),
         configured=dpu in view.configured,
         entry=view.entries.get(dpu, _NO_ENTRY),
         is_home=is_home,
