@@ -429,8 +429,9 @@ class _Memory:
     def newer_than(self, place: _Place, seen: Obj | None) -> Obj | None:
         """The newest state after our last write, if `seen` is an older state of the same object, or nothing yet."""
         with self._guard:
+            self._drop_expired_locked()
             written = self._written.get(place)
-            if written is None or self._clock.monotonic() >= written.until:
+            if written is None:
                 return None
             if seen is not None and not _is_behind(seen, written.answer):
                 # Kept although this view has caught up: another may have been gathered before. And kept as the cache's

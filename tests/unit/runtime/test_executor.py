@@ -244,6 +244,17 @@ def test_a_cache_that_stays_behind_is_believed_in_the_end(
     assert execute(apply(stored("7", a="0"), a="1"))
 
 
+def test_what_was_written_costs_nothing_any_more_once_anybody_looks_after_its_time(
+    execute: Callable[..., bool], executor: Executor, server: Script, clock: FakeClock
+) -> None:
+    server.answers = [stored("8", a="1")]
+    execute(apply(stored("7", a="0"), a="1"))
+    assert len(executor._memory._written) == 1
+    clock.step(30)
+    executor.newest(INFRA, NODES, {"metadata": {"name": "other", "resourceVersion": "3"}})
+    assert not executor._memory._written
+
+
 def test_a_cluster_whose_time_went_back_is_believed_at_once(
     execute: Callable[..., bool], executor: Executor, server: Script
 ) -> None:
