@@ -56,7 +56,8 @@ class Post:
 
 @dataclass(slots=True)
 class _Series:
-    event: dict[str, Any]
+    event: bytes
+    """As JSON, in a third of the memory: most are written once, and remembered for ten minutes."""
     seen_at: float
     last_observed: datetime
     count: int = 1
@@ -138,7 +139,7 @@ class EventBook:
             self.saw(replace(step, reason=EVENTS_LEFT_OUT, note=_LEFT_OUT))  # alike for all that are left out
             return
         seen = self._clock.now()
-        self._series[like] = _Series(self._event(step, seen), now, seen)
+        self._series[like] = _Series(jsonio.dumps(self._event(step, seen)), now, seen)
         self._series.move_to_end(like)
         self._due[like] = now
         while len(self._series) > _REMEMBERED:
@@ -162,7 +163,7 @@ class EventBook:
             del self._due[like]
         else:
             self._due[like] = now + REFRESH_SECONDS
-        return Post(like, series.event, count, series.last_observed)
+        return Post(like, jsonio.loads(series.event), count, series.last_observed)
 
     def _event(self, step: Emit, seen: datetime) -> dict[str, Any]:
         regarding = step.regarding

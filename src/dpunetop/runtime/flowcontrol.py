@@ -108,6 +108,8 @@ class TokenBucket:
     Threads: any.
     """
 
+    __slots__ = ("_burst", "_clock", "_filled_at", "_guard", "_rate", "_tokens")
+
     def __init__(self, rate_per_second: float, burst: int, clock: Clock) -> None:
         self._rate = rate_per_second
         self._burst = float(burst)
