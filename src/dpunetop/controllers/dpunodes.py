@@ -248,5 +248,5 @@ class DpuNodes:
 
 
 def _denied(trouble: ApiError | None) -> str:
-    """What no later try mends; empty: one may, or there is no trouble."""
-    return printable(trouble.message, MESSAGE_LIMIT) if trouble is not None and trouble.code in (403, 404) else ""
+    """Which right is missing; empty: none, as far as is known."""
+    return printable(trouble.message, MESSAGE_LIMIT) if trouble is not None and trouble.code == 403 else ""
