@@ -84,10 +84,10 @@ undeploy: ## Take the operator away again; refused while a DpuClusterConfig is t
 
 ## Check it
 .PHONY: test
-test: test-unit test-sockets test-integration test-e2e ## Before each merge, 16 minutes on two cores: lint, types, imports, unit, transport, real OVN, integration, end to end
+test: test-unit test-sockets test-integration test-e2e ## Before each merge, 19 minutes on two cores: lint, types, imports, unit, transport, real OVN, integration, end to end
 
 .PHONY: test-more
-test-more: test-fuzz test-stress coverage test-tools ## What is slow by nature, some 20 minutes: fuzz, stress, more walks with coverage, tools, the other cases of integration and end to end
+test-more: test-fuzz test-stress coverage test-tools ## What is slow by nature, some 30 minutes: fuzz, stress, more walks with coverage, tools, the other cases of integration and end to end
 	$(MAKE) test-transport test-integration test-e2e PART=more
 
 .PHONY: test-unit
